@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A checked definition as frozen data. Durations are seconds (float), sizes are bytes (int)."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provision:
+    playbook: str  # relative to the definition's folder, with / as separator
+    requirements: str | None = None  # an ansible-galaxy requirements file, relative likewise
+    vars: Mapping[str, Any] = field(default_factory=dict)  # may hold Vaulted values
+    vars_files: tuple[str, ...] = ()  # relative; may be vaulted, wholly or by value
+    ansible_core: str | None = None  # a pip version specifier for the ansible-core used in the guest ("==2.19.4")
+
+
+@dataclass(frozen=True)
+class Vaulted:
+    """A value tagged ``!vault`` in the definition: ciphertext, decrypted only by an action that was given vault secrets."""
+
+    ciphertext: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Base:
+    """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}`` or ``{url: ..., checksum: sha256:..., python: "3.11"}``."""
+
+    kind: str  # debian | qcow2 | url
+    source: str  # suite, path relative to the definition's folder (or absolute), URL
+    checksum: str | None = None  # sha256:<hex>; always given for url
+    python: str | None = None  # the guest's Python, "3.11"; known for debian suites
+
+
+@dataclass(frozen=True)
+class DataVolume:
+    name: str
+    size: int
+    mount: str
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    port: int
+    path: str = "/"
+    status: tuple[int, ...] = (200,)
+
+
+@dataclass(frozen=True)
+class TcpProbe:
+    port: int
+
+
+@dataclass(frozen=True)
+class Health:
+    http: HttpProbe | None = None
+    tcp: TcpProbe | None = None
+    timeout: float = 5.0  # of one probe
+    boot_deadline: float = 300.0  # from launch to the sealed evidence
+    deadline: float = 120.0  # from there (or from its volumes' attachment) to the first passing probe
+
+    @property
+    def port(self) -> int:
+        """The instance's port that takes traffic: the http probe's, else the tcp probe's (the schema wants at least one)."""
+        probe = self.http or self.tcp
+        assert probe is not None  # the schema says so
+        return probe.port
+
+
+@dataclass(frozen=True)
+class FleetSpec:
+    size: int = 1
+    strategy: str = "rolling"
+    surge: int | str = 1  # a count from 1, or "25%"
+    unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
+    drain_timeout: float = 30.0
+    stop_timeout: float = 60.0  # how long an instance may take to shut down before it is powered off
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """Where a secret is found at launch: ``env`` (an environment variable of the controller) or ``variable`` (an Ansible variable, vaulted or not)."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class TrafficSpec:
+    bind: str = "127.0.0.1"
+    port: int | None = None  # None: a free one is picked once and kept
+
+
+@dataclass(frozen=True)
+class Machine:
+    """qemu's launch settings, out of the digest."""
+
+    memory: int = 512 * 1024**2
+    cpus: int = 1
+
+
+@dataclass(frozen=True)
+class Build:
+    """qemu's settings for the build machine, out of the digest."""
+
+    memory: int = 1024**3
+    cpus: int = 2
+    timeout: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target with everything it overrides already merged in (``fleet``, ``health``)."""
+
+    name: str
+    provider: str
+    fleet: FleetSpec
+    health: Health
+    base: Base
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, SecretRef] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
+    build: Build = field(default_factory=Build)
+    traffic: TrafficSpec = field(default_factory=TrafficSpec)
+    authorized_key: str | None = None  # public key; None: a pair of the store's own is made
+
+
+@dataclass(frozen=True)
+class Definition:
+    path: Path  # of the document itself, absolute
+    service: str
+    version: str
+    provision: Provision
+    verify: str | None  # relative path of the verify playbook
+    data: tuple[DataVolume, ...]
+    writable: tuple[str, ...]
+    shell: str  # seal.shell: restricted | off
+    targets: Mapping[str, Target]
+    base: Base
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def target(self, name: str) -> Target:
+        """Raises DefinitionError naming the known targets."""
+        from ..errors import DefinitionError
+
+        try:
+            return self.targets[name]
+        except KeyError:
+            known = ", ".join(sorted(self.targets))
+            raise DefinitionError(f"{self.path}: unknown target {name!r} (the definition has: {known})") from None
+
+    def fleet_name(self, target: str) -> str:
+        return f"{self.service}-{target}"

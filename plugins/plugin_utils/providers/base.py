@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the rooms know of a provider: plain data and small protocols.
+
+Times are seconds since the epoch (float) of the provider's clock, sizes are bytes.
+Every changing call is idempotent: repeated after a lost answer it does nothing more.
+Reading calls are bulk calls: one per kind and fleet, never one per instance.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+FLEET = "fleet"
+VERIFY = "verify"
+
+PENDING, RUNNING, STOPPED = "pending", "running", "stopped"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a host said of itself on its console when it sealed itself."""
+
+    digest: str  # "sha256:<hex>", the image's identity
+    nonce: str  # of this launch
+    host_key: str  # "ssh-ed25519 AAAA..." or "" where there is no sshd
+    shell: str  # "restricted" or "off"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One machine, as its provider describes it."""
+
+    id: str
+    fleet: str  # "<service>-<target>", or the name of a verification
+    slot: int  # from 0
+    image: str  # the digest it was launched from
+    launch: str  # fingerprint of all it was launched with (image, settings, secrets, machine settings)
+    state: str  # PENDING (no process or boot seen yet), RUNNING, STOPPED
+    purpose: str  # FLEET or VERIFY
+    created: float
+    nonce: str
+    endpoints: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # guest port -> (address, port) to reach it
+    evidence: Evidence | None = None  # None until it sealed itself in its present boot
+    tags: Mapping[str, str] = field(default_factory=dict)
+    started: float = 0.0  # when its present boot began
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One data volume. It belongs to a slot, never to an instance."""
+
+    id: str
+    fleet: str
+    slot: int
+    name: str  # as in the definition
+    size: int
+    attached_to: str | None = None  # instance id
+    attached_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class VolumeRequest:
+    fleet: str
+    slot: int
+    name: str
+    size: int
+    mount: str
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """All that a new instance gets. ``token`` makes the launch idempotent: the same token is the same instance."""
+
+    token: str
+    fleet: str
+    slot: int
+    image: str  # digest
+    artifact: Mapping[str, Any]  # the image record's artifact: what the provider needs to start it
+    launch: str  # fingerprint
+    nonce: str
+    purpose: str = FLEET
+    ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
+    authorized_keys: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
+    volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Compute(Protocol):
+    """Instances. Raises ProviderError with the provider's own words."""
+
+    def list(self, fleet: str) -> list[Instance]: ...
+
+    def launch(self, requests: Sequence[LaunchRequest]) -> list[Instance]: ...
+
+    def stop(self, ids: Sequence[str], timeout: float) -> None:
+        """Shut down in order; what has not stopped after ``timeout`` seconds is powered off. Returns at once where it can."""
+
+    def start(self, ids: Sequence[str]) -> None:
+        """Boot stopped instances again, with the volumes attached to them now."""
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove for good. Volumes stay. Unknown ids are already removed."""
+
+    def console(self, instance_id: str) -> str: ...
+
+
+class Volumes(Protocol):
+    def list(self, fleet: str) -> list[Volume]: ...
+
+    def create(self, requests: Sequence[VolumeRequest]) -> list[Volume]: ...
+
+    def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
+        """Refuses a volume that is attached elsewhere."""
+
+    def detach(self, volume_ids: Sequence[str]) -> None:
+        """Refuses while a running instance has the volume."""
+
+    def remove(self, volume_ids: Sequence[str]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance as the load balancer sees it."""
+
+    id: str  # instance id
+    state: str  # "up", "down" (checks fail or not yet passed), "drain" (no new requests)
+    in_flight: int | None  # None where the balancer cannot tell
+    since: float  # when it came into this state
+
+
+class Traffic(Protocol):
+    """A load balancer of one fleet. Raises TrafficError."""
+
+    def ensure(self) -> bool:
+        """Start or create what is missing. True where something was."""
+
+    def members(self) -> list[Member]: ...
+
+    def register(self, endpoints: Mapping[str, tuple[str, int]]) -> None:
+        """Add members by instance id, or bring draining ones back to service."""
+
+    def drain(self, ids: Sequence[str]) -> None: ...
+
+    def deregister(self, ids: Sequence[str]) -> None: ...
+
+    def remove(self) -> None:
+        """Take the balancer itself away."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data for results: at least ``endpoint`` (URL) and ``kind``."""
+
+
+class Clock(Protocol):
+    def now(self) -> float: ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when something may have changed, after ``seconds`` at the latest."""
+
+
+class Provider(Protocol):
+    """One target's provider: found by name through ``providers.registry``."""
+
+    name: str
+    compute: Compute
+    volumes: Volumes
+    clock: Clock
+
+    def traffic(self, fleet: str) -> Traffic: ...
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data for results, such as ``accelerator`` and ``warnings`` (list of lines)."""
