@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_seal
+short_description: Prepare a root file system to live read-only
+version_added: 0.1.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - The last step of a bake. It lays out everything a host needs to live on a read-only root, takes away what must not stay in an image,
+    and writes what the host will say of itself when it seals itself after each launch.
+  - The role P(immutable.infra.seal#role) calls it inside the build machine. It is not meant for running hosts.
+extends_documentation_fragment:
+  - immutable.infra.attributes
+attributes:
+  check_mode:
+    support: none
+    details: It is skipped in check mode.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  root:
+    description: Root of the file system that is sealed.
+    type: path
+    default: /
+  files:
+    description: Folders whose trees are laid over the root.
+    type: list
+    elements: path
+    required: true
+  service:
+    description: Name of the service.
+    type: str
+    required: true
+  version:
+    description: Version of the definition.
+    type: str
+    required: true
+  digest:
+    description: Digest of the image that is being baked.
+    type: str
+    required: true
+  shell:
+    description: Whether hosts let one key in (V(restricted)) or nobody (V(off)).
+    type: str
+    choices: [restricted, "off"]
+    default: restricted
+  writable:
+    description: Paths that the service writes to and that need not outlive the host. Each becomes a tmpfs.
+    type: list
+    elements: path
+    default: []
+  data:
+    description: Data volumes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the volume, which is the serial number of its disk.
+        type: str
+        required: true
+      mount:
+        description: Where it is mounted.
+        type: path
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Seal the build machine
+  immutable.infra.host_seal:
+    files: [/dev/shm/seal/files/launch, /dev/shm/seal/files/seal]
+    service: shop
+    version: "1.4.2"
+    digest: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    writable: [/var/cache/shop]
+    data:
+      - name: uploads
+        mount: /var/lib/shop
+"""
+
+RETURN = r"""
+paths:
+  description: Every path that was written, linked or removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/"},
+            "files": {"type": "list", "elements": "path", "required": True},
+            "service": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "digest": {"type": "str", "required": True},
+            "shell": {"type": "str", "choices": ["restricted", "off"], "default": "restricted"},
+            "writable": {"type": "list", "elements": "path", "default": []},
+            "data": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"name": {"type": "str", "required": True}, "mount": {"type": "path", "required": True}},
+            },
+        },
+    )
+    given = module.params
+    spec = Spec(
+        service=given["service"],
+        version=given["version"],
+        digest=given["digest"],
+        shell=given["shell"],
+        writable=tuple(given["writable"]),
+        data=tuple((volume["name"], volume["mount"]) for volume in given["data"]),
+    )
+    try:
+        paths = seal(given["root"], given["files"], spec)
+    except OSError as error:
+        module.fail_json(msg=f"cannot seal {given['root']}: {error}")
+    module.exit_json(changed=bool(paths), paths=paths)
+
+
+if __name__ == "__main__":
+    main()
