@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One virtual machine in one folder: ``machine.json`` says what it is, QEMU's pid file and sockets lie beside it.
+
+QEMU runs as a daemon of its own session, so that a machine outlives the run that started it.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProviderError
+from ..files import write_atomically
+from . import qmp
+from .accel import QEMU, Accel
+
+LOOPBACK = "127.0.0.1"
+START_TRIES = 3  # a port that was free may be taken before QEMU binds it
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A data volume as the machine sees it; ``serial`` is how the guest finds it."""
+
+    path: Path
+    serial: str
+
+    @property
+    def node(self) -> str:
+        return f"data-{self.serial}"
+
+    def blockdev(self) -> dict[str, Any]:
+        return {"driver": "qcow2", "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
+
+    def device(self) -> dict[str, Any]:
+        return {"driver": "virtio-blk-pci", "id": f"disk-{self.serial}", "drive": self.node, "serial": self.serial}
+
+
+class MachineFolder:
+    """The machine whose folder this is. Raises ProviderError with QEMU's own last words."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    def facts(self) -> dict[str, Any] | None:
+        """What was written when it was made, or None where there is no machine."""
+        try:
+            facts: dict[str, Any] = json.loads((self.folder / "machine.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return facts
+
+    def save(self, facts: Mapping[str, Any]) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(self.folder / "machine.json", json.dumps(facts, indent=1).encode())
+
+    def console(self) -> str:
+        """What the guest has printed since it was last started."""
+        try:
+            return (self.folder / "console.log").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def pid(self) -> int | None:
+        """The running QEMU, known by its name argument: a pid alone may have been given to another process."""
+        try:
+            pid = int((self.folder / "qemu.pid").read_text(encoding="ascii"))
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        return pid if f"guest={self.id}".encode() in argv else None
+
+    def start(self, accel: Accel, disks: Sequence[Disk]) -> None:
+        """Boot it. Nothing happens where it runs already."""
+        facts = self.facts()
+        if facts is None:
+            raise ProviderError(f"there is no machine {self.id}")
+        if self.pid() is not None:
+            return
+        last_words = ""
+        for _attempt in range(START_TRIES):
+            facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
+            self.save(facts)
+            done = subprocess.run(
+                self._argv(facts, accel, disks), cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False
+            )
+            if done.returncode == 0:
+                self.save({**facts, "started": time.time()})
+                return
+            last_words = done.stderr.strip()
+            if "host forwarding" not in last_words:
+                break
+        raise ProviderError(f"QEMU did not start machine {self.id}: {last_words}")
+
+    def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
+        root = {"driver": "qcow2", "node-name": "root", "read-only": True, "file": {"driver": "file", "filename": facts["disk"]}}
+        forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
+        argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
+        argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
+        argv += ["-daemonize", "-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off", "-serial", "file:console.log"]
+        argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
+        argv += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"]
+        argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
+        for disk in disks:
+            argv += ["-blockdev", json.dumps(disk.blockdev()), "-device", json.dumps(disk.device())]
+        return argv
+
+    def plug(self, disks: Iterable[Disk]) -> None:
+        """Attach disks while it runs. What is attached already stays."""
+        [present] = self._qmp([("query-named-block-nodes", {"flat": True})])
+        nodes = {node["node-name"] for node in present}
+        for disk in disks:
+            if disk.node not in nodes:
+                self._qmp([("blockdev-add", disk.blockdev()), ("device_add", disk.device())])
+
+    def ask_to_stop(self) -> None:
+        """Press the power button."""
+        try:
+            self._qmp([("system_powerdown", {})])
+        except ProviderError:
+            if self.pid() is not None:
+                raise
+
+    def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        return qmp.execute(self.folder / "qmp.sock", commands)
+
+    def power_off(self) -> None:
+        pid = self.pid()
+        if pid is not None:
+            _end(pid)
+
+    def remove(self) -> None:
+        self.power_off()
+        shutil.rmtree(self.folder, ignore_errors=False)
+
+
+def wait_until_stopped(machines: Sequence[MachineFolder], timeout: float) -> None:
+    """Return when all have ended, after ``timeout`` seconds at the latest. Learns of each end from the kernel."""
+    waiting: dict[int, int] = {}
+    poller = select.poll()
+    for machine in machines:
+        pid = machine.pid()
+        if pid is not None:
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            waiting[handle] = pid
+            poller.register(handle, select.POLLIN)
+    try:
+        deadline = time.monotonic() + timeout
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for handle, _event in poller.poll(left * 1000):
+                poller.unregister(handle)
+                os.close(handle)
+                del waiting[handle]
+    finally:
+        for handle in waiting:
+            os.close(handle)
+
+
+def _end(pid: int) -> None:
+    """Kill and wait: only then is it sure that nothing is written any more."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], 10.0)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free ports of the loopback address, different from each other."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+def launch_document(members: Mapping[str, bytes]) -> bytes:
+    """The tarball that the guest's launch unit unpacks into /run/immutable. Secrets are readable by root alone."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in sorted(members.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            entry.mode = 0o400 if name.startswith("secrets/") else 0o444
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
