@@ -20,7 +20,7 @@ import sys
 import threading
 
 NOT_STARTED = 127
-_AFTER_TERM = 10.0  # seconds between TERM and KILL
+_AFTER_TERM = 10.0  # at most so many seconds between TERM and KILL
 
 
 def main(text: str) -> None:
@@ -59,7 +59,7 @@ def _watch(lifeline: int, output: int, stopping: threading.Event) -> None:
 
 def _end(group: int, grace: float, stopping: threading.Event, ended: threading.Event) -> None:
     stopping.wait()
-    for number, patience in ((signal.SIGINT, grace), (signal.SIGTERM, _AFTER_TERM)):
+    for number, patience in ((signal.SIGINT, grace), (signal.SIGTERM, min(grace, _AFTER_TERM))):
         if ended.is_set():
             return
         _signal(group, number)

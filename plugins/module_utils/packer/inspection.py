@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .events import Event, TemplateBuilder, TemplateVariable, Ui
+from .events import Event, Raw, TemplateBuilder, TemplateVariable, Ui
 
 _VARIABLE = re.compile(r"^var\.([^:]+): (.*)$")
 _ITEM = re.compile(r"^( *)(?:> )?(.+?):?$")
@@ -41,7 +41,7 @@ def read(events: Iterable[Event]) -> Inspection:
             inspection.variables.append(_variable(event.name, event.default, event.required))
         elif isinstance(event, TemplateBuilder):
             inspection.builds.append(event.name)
-        elif isinstance(event, Ui):
+        elif isinstance(event, (Ui, Raw)):
             text += event.text + "\n"
     if text.startswith("Packer Inspect: HCL2 mode"):
         _read_hcl2(text, inspection)

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import urllib.parse
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .events import Event
 
@@ -38,7 +38,7 @@ class Redactor:
         """The event with every text in it redacted."""
         if not self._forms:
             return event
-        changes = {}
+        changes: dict[str, Any] = {}
         for field in dataclasses.fields(event):
             value = getattr(event, field.name)
             if field.name in _PROTOCOL:

@@ -77,7 +77,7 @@ class BuildResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data (JSON types) for a task's result."""
-        data = asdict(self)
+        data = {name: value for name, value in asdict(self).items() if name not in ("last_error", "last_words", "returncode", "cancelled", "error_count")}
         data["artifacts"] = [dict(asdict(artifact), files=list(artifact.files)) for artifact in self.artifacts]
         return data
 

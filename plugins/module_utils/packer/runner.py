@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -26,7 +26,6 @@ GRACE = 120.0  # seconds for cleaning up in a cloud
 INSTALL = "install it (Debian: apt install packer; others: https://developer.hashicorp.com/packer/install) or name it with 'executable'"
 _VERSION_TIMEOUT = 60.0
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class Validation:
     diagnostics: list[Diagnostic]
     output: list[str]
     command: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data (JSON types) for a task's result."""
+        return asdict(self)
 
 
 @dataclass
@@ -116,7 +119,7 @@ class Packer:
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
         redact: Sequence[str] = (),
-        on_event: Listener | None = None,
+        on_event: Callable[[Event], None] | None = None,
         log_path: Path | None = None,
         cwd: str | os.PathLike[str] | None = None,
     ) -> BuildResult:
@@ -220,7 +223,9 @@ class Packer:
         arguments = [*flags.arguments(job.command, job.options, self.version()), *(f"-var-file={file}" for file in job.var_files)]
         redactor = job.redactor()
         handover = hand_over(job.template, job.vars, job.secrets)
-        argv = [executable, job.command, "-machine-readable", *arguments, *handover.arguments, job.template]
+        # Packer 1.6 masks a sensitive variable's default in what it tells people, but not in what it tells machines.
+        form = [] if job.command == "inspect" and is_hcl2(job.template) else ["-machine-readable"]
+        argv = [executable, job.command, *form, *arguments, *handover.arguments, job.template]
         job.shown = [redactor.text("-var-file=(vars)" if argument in handover.arguments else argument) for argument in argv]
         try:
             with self._start(argv, job, handover) as process:

@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packer_validate
+short_description: Check a Packer template
+version_added: 0.1.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - Runs C(packer validate) with anyone's template, in HCL2 or JSON, and returns every mistake with its place.
+  - An invalid template fails the task, unless O(fail_on_invalid) is V(false).
+extends_documentation_fragment:
+  - immutable.infra.attributes
+  - immutable.infra.attributes.info
+  - immutable.infra.packer
+  - immutable.infra.packer.template
+options:
+  syntax_only:
+    description: Check the syntax alone, for which variables need no values.
+    type: bool
+    default: false
+  fail_on_invalid:
+    description: Whether an invalid template fails the task.
+    type: bool
+    default: true
+seealso:
+  - module: immutable.infra.packer_build
+  - module: immutable.infra.packer_info
+"""
+
+EXAMPLES = r"""
+- name: Check a template with its variables
+  immutable.infra.packer_validate:
+    template: /srv/images/web.pkr.hcl
+    vars:
+      region: eu-west-1
+
+- name: Check the syntax and look at the mistakes
+  immutable.infra.packer_validate:
+    template: /srv/images/web.pkr.hcl
+    syntax_only: true
+    fail_on_invalid: false
+  register: checked
+
+- name: Show the mistakes
+  ansible.builtin.debug:
+    msg: "{{ item.file }}:{{ item.line }}: {{ item.summary }}"
+  loop: "{{ checked.diagnostics }}"
+"""
+
+RETURN = r"""
+valid:
+  description: Whether Packer accepts the template.
+  returned: success, and when the template is invalid
+  type: bool
+diagnostics:
+  description: Errors and warnings, each once.
+  returned: success, and when the template is invalid
+  type: list
+  elements: dict
+  contains:
+    severity:
+      description: One of C(error) and C(warning).
+      type: str
+    summary:
+      description: What is wrong, in one line.
+      type: str
+    detail:
+      description: The rest of what Packer says of it.
+      type: str
+    file:
+      description: Path of the file, empty where Packer does not tell.
+      type: str
+    line:
+      description: Number of the line, 0 where Packer does not tell.
+      type: int
+command:
+  description: Packer's command line. It holds no secrets.
+  returned: success, and when the template is invalid
+  type: list
+  elements: str
+packer_version:
+  description: Version of Packer.
+  returned: success, and when the template is invalid
+  type: str
+  sample: 1.6.6
+output:
+  description: What Packer said, secrets replaced.
+  returned: success, and when the template is invalid
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TEMPLATE_OPTIONS, TOOL_OPTIONS, invalid, run, template_arguments
+
+
+def work(module, packer):
+    validation = packer.validate(syntax_only=module.params["syntax_only"], **template_arguments(module))
+    if not validation.valid and module.params["fail_on_invalid"]:
+        raise invalid(validation, packer_version=packer.version())
+    return dict(validation.as_dict(), changed=False, packer_version=packer.version())
+
+
+def main():
+    own = {
+        "syntax_only": {"type": "bool", "default": False},
+        "fail_on_invalid": {"type": "bool", "default": True},
+    }
+    run(AnsibleModule(argument_spec={**TEMPLATE_OPTIONS, **TOOL_OPTIONS, **own}, supports_check_mode=True), work)
+
+
+if __name__ == "__main__":
+    main()
