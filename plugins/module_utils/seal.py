@@ -256,6 +256,8 @@ def _lock_passwords(changes: Changes) -> None:
 def _remove_residue(changes: Changes) -> None:
     for pattern in (*RESIDUE_FILES, *RESIDUE_TREES):
         for full in sorted(glob.glob(os.path.join(glob.escape(changes.root), pattern))):
+            if os.path.abspath(__file__).startswith(full + os.sep):
+                continue  # this very program, unpacked for its run and removed after it
             # Emptied, not removed: the directories of a service's logs are its own.
             if pattern == "var/log/*" and os.path.isdir(full):
                 for parent, _dirs, names in os.walk(full):
