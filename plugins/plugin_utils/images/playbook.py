@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run a user's playbook as a child ansible-playbook: same interpreter, the user's configuration and vault ids."""
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.supervised import Supervised
+from ..errors import VerifyError
+from ..files import write_atomically
+from ..progress import Report
+
+CALLBACK = "immutable.infra.failed_tasks"
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """How to run playbooks here; made by the action from what ansible-playbook itself was called with."""
+
+    vault_arguments: tuple[str, ...] = ()  # --vault-id ... as the user gave them
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, playbook: Path, inventory: Mapping[str, Any], workdir: Path, timeout: float, report: Report) -> None:
+        """Run it to its end, each line reported as it comes.
+
+        Args:
+            inventory: as of a YAML inventory.
+            workdir: an existing private folder for the inventory and the like.
+            timeout: seconds, after which it is ended.
+
+        Raises VerifyError with the failed tasks in ``failed_tasks``.
+        """
+        hosts, failures = workdir / "inventory.json", workdir / "failed-tasks.jsonl"
+        write_atomically(hosts, json.dumps(inventory).encode())
+        argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook)]
+        environment = {**os.environ, **self.environment, "IMMUTABLE_FAILED_TASKS": str(failures), "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
+        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        last: list[str] = []
+        with Supervised(argv, env=environment, cwd=str(playbook.parent), grace=10.0) as child:
+            for line in child.lines(timeout):
+                if line.strip():
+                    report(f"  {line}")
+                    last = [*last[-19:], line]
+            code = child.wait()
+        if child.stopped_for == "timeout":
+            raise VerifyError(f"the verify playbook {playbook.name} did not end within {timeout:.0f} s", last_lines=last)
+        if code != 0:
+            failed = _read(failures)
+            raise VerifyError(f"the verify playbook {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def _summary(failed: Sequence[Mapping[str, Any]], last: Sequence[str]) -> str:
+    if failed:
+        return "; ".join(f"task {task['task']!r} ({task['path']}): {task['message']}" for task in failed[:3])
+    return " / ".join(last[-3:]) or "it said nothing"

@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Boot a candidate image and test it before anybody uses it.
+
+Two fresh instances with scratch volumes, side by side: one lets a one-time key in for the playbook of assertions, the other is
+launched exactly as in production and must prove its image, seal itself and pass its probes. Both always go.
+"""
+from __future__ import annotations
+
+import secrets as random
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..connection import host_vars, write_known_hosts
+from ..definition.model import Definition, Target
+from ..errors import VerifyError
+from ..guard import Guard
+from ..health.evidence import proves
+from ..health.probe import probe_all
+from ..progress import Report
+from ..providers.base import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
+from .model import Image
+
+SSH_PORT = 22
+ASSERTED, PRODUCTION = 0, 1  # the two slots
+PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is tested, and with what it is launched."""
+
+    image: Image
+    definition: Definition
+    target: Target
+    settings: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+    authorized_keys: tuple[str, ...] = ()  # those of production; none where shells are off
+
+    @property
+    def fleet(self) -> str:
+        """One verification of a service and target at a time, so what an earlier one left is found by this name."""
+        return f"verify-{self.definition.fleet_name(self.target.name)}"
+
+
+class Verification:
+    """One run of the tests. ``run`` raises VerifyError with the console's last lines when the candidate falls short."""
+
+    def __init__(self, candidate: Candidate, provider: Provider, playbook: PlaybookRunner, guard: Guard, report: Report) -> None:
+        self._candidate = candidate
+        self._provider = provider
+        self._playbook = playbook
+        self._guard = guard
+        self._report = report
+
+    def run(self, timeout: float) -> dict[str, Any]:
+        """Return the checks that passed: ``{"checks": [...], "seconds": float}``."""
+        began = self._provider.clock.now()
+        self.clear()
+        try:
+            with tempfile.TemporaryDirectory(prefix="immutable-verify-") as folder:
+                checks = self._test(Path(folder), began + timeout)
+        finally:
+            # A run that is killed here leaves them to the next verification's first step.
+            self.clear()
+        return {"checks": checks, "seconds": round(self._provider.clock.now() - began, 1)}
+
+    def clear(self) -> None:
+        """Remove every test instance and scratch volume of this service and target."""
+        instances = [instance.id for instance in self._provider.compute.list(self._candidate.fleet)]
+        volumes = [volume.id for volume in self._provider.volumes.list(self._candidate.fleet)]
+        if instances or volumes:
+            self._guard.check()
+            self._provider.compute.remove(instances)
+            self._provider.volumes.remove(volumes)
+
+    def _test(self, folder: Path, deadline: float) -> list[str]:
+        private, public = _one_time_key(folder)
+        wanted = [PRODUCTION] if self._candidate.definition.verify is None else [ASSERTED, PRODUCTION]
+        keys = {ASSERTED: (public,), PRODUCTION: self._candidate.authorized_keys}
+        self._guard.check()
+        launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in wanted])
+        self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
+        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i)})
+        checks = ["sealed itself and proved its image"]
+        self._wait("passed its probes", wanted, deadline, self._healthy)
+        checks.append("passed its health probe")
+        if ASSERTED in wanted:
+            self._assert(private, folder, deadline)
+            checks.append(f"passed {self._candidate.definition.verify}")
+        return checks
+
+    def _request(self, slot: int, keys: Sequence[str]) -> LaunchRequest:
+        candidate = self._candidate
+        nonce = random.token_hex(8)
+        volumes = [VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount) for v in candidate.definition.data]
+        return LaunchRequest(
+            token=f"{candidate.fleet}-{slot}-{nonce}",
+            fleet=candidate.fleet,
+            slot=slot,
+            image=candidate.image.digest,
+            artifact=candidate.image.artifact,
+            launch="verify",
+            nonce=nonce,
+            purpose=VERIFY if slot == ASSERTED else FLEET,
+            ports=(SSH_PORT, candidate.target.health.port),
+            authorized_keys=tuple(keys),
+            settings=candidate.settings,
+            secrets=candidate.secrets,
+            machine={"memory": candidate.target.machine.memory, "cpus": candidate.target.machine.cpus},
+            volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
+            tags={"immutable:purpose": VERIFY},
+        )
+
+    def _instances(self) -> list[Instance]:
+        return self._provider.compute.list(self._candidate.fleet)
+
+    def _healthy(self, instances: Sequence[Instance]) -> set[int]:
+        seen = probe_all({i.id: i.endpoints for i in instances}, self._candidate.target.health)
+        return {i.slot for i in instances if seen[i.id] is True}
+
+    def _wait(self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]) -> None:
+        """Wait until every slot's instance has passed. Raises VerifyError when one ends or the time is up."""
+        while True:
+            instances = self._instances()
+            if passed(instances) >= set(slots):
+                self._report(f"{self._candidate.image.name} {what}")
+                return
+            ended = [instance for instance in instances if instance.state == STOPPED]
+            now = self._provider.clock.now()
+            if ended or len(instances) < len(slots):
+                raise self._failure(f"a test instance ended before it {what}")
+            if now >= deadline:
+                raise self._failure(f"no test instance {what} in time")
+            self._provider.clock.wait(deadline - now)
+
+    def _failure(self, what: str) -> VerifyError:
+        image = self._candidate.image.name
+        consoles = {i.slot: self._provider.compute.console(i.id).splitlines()[-10:] for i in self._instances()}
+        last = next((lines for lines in consoles.values() if lines), [])
+        return VerifyError(f"{image} failed its verification: {what}. Last on its console: {' / '.join(last[-3:]) or 'nothing'}", consoles=consoles)
+
+    def _assert(self, private: Path, folder: Path, deadline: float) -> None:
+        candidate = self._candidate
+        instance = next(i for i in self._instances() if i.slot == ASSERTED)
+        known_hosts = folder / "known_hosts"
+        write_known_hosts(known_hosts, [instance])
+        facts = {"immutable_digest": candidate.image.digest, "immutable_service": candidate.image.service, "immutable_version": candidate.image.version}
+        host = {**host_vars(instance, private, known_hosts), **facts}
+        inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
+        assert candidate.definition.verify is not None  # asked before the instance was launched
+        left = deadline - self._provider.clock.now()
+        self._playbook(candidate.definition.folder / candidate.definition.verify, inventory, folder, left, self._report)
+
+
+def _one_time_key(folder: Path) -> tuple[Path, str]:
+    private = folder / "key"
+    try:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(private)], check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise VerifyError("ssh-keygen is not installed (Debian: apt install openssh-client)") from None
+    except subprocess.CalledProcessError as error:
+        raise VerifyError(f"ssh-keygen failed: {error.stderr.strip()}") from error
+    return private, private.with_suffix(".pub").read_text(encoding="ascii").strip()
