@@ -59,18 +59,20 @@ class Supervised:
         lifeline, self._lifeline = os.pipe()
         self._output, output = os.pipe()
         self._config.update(lifeline=lifeline, output=self._output)
-        command = [sys.executable, "-I", "-c", inspect.getsource(supervisor), json.dumps(self._config)]
+        program = _pipe_with(inspect.getsource(supervisor).encode())
+        command = [sys.executable, "-I", "-c", f"exec(open({program}).read())", json.dumps(self._config)]
+        handed = (program, lifeline, self._output)
         try:
             self._process = subprocess.Popen(
-                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(lifeline, self._output), start_new_session=True
+                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=handed, start_new_session=True
             )
         except BaseException:
             os.close(self._lifeline)
             os.close(self._output)
             raise
         finally:
-            os.close(lifeline)
-            os.close(output)
+            for descriptor in (program, lifeline, output):
+                os.close(descriptor)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -138,3 +140,11 @@ class Supervised:
                 if event & _GONE:
                     poll.unregister(descriptor)
                     self.stop("abandoned")
+
+
+def _pipe_with(content: bytes) -> int:
+    """The read end of a pipe that holds ``content``, which has to fit into one (64 KiB on Linux, 16 on others)."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return reader

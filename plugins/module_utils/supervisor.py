@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The program that stands between a worker and the tool it runs, so that the tool never outlives the worker.
 
-Run as a program of its own (``python -I -c <this file's text> <configuration as JSON>``), it leads its own session, and starts the
-child in yet another. It holds the read end of a pipe from the worker, the lifeline. A byte on it asks for the child's end; end-of-file
-says that the worker died. Either way the child's process group gets INT, after a grace TERM, and then KILL.
+It runs as a program of its own, handed over as text (the worker may have come in an archive) with its configuration as JSON. It leads
+its own session, and starts the child in yet another. It holds the read end of a pipe from the worker, the lifeline. A byte on it asks
+for the child's end; end-of-file says that the worker died. Either way the child's process group gets INT, after a grace TERM, then KILL.
 
 The supervisor also holds the read end of the child's output: without a reader, the child would die of SIGPIPE in the middle of
 cleaning up. Nothing here relies on a handler or a ``finally`` of the worker, which may be killed at any moment.

@@ -65,7 +65,7 @@ class RoomAction(ActionBase):
         try:
             self._refuse_where_it_cannot_run(task_vars)
             options = self._options()
-            guard = _end_with_parent()
+            guard = end_with_parent()
             with LiveDisplay(self._prefix(task_vars), quiet=bool(self._task.no_log)) as report:
                 context = Context(
                     report=report,
@@ -122,7 +122,7 @@ def _spec_of(option: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _end_with_parent() -> Guard:
+def end_with_parent() -> Guard:
     """Ask the kernel to end this worker when ansible-playbook dies, and watch for it as well.
 
     The parent may have died before the request took effect, so the guard made first is asked once more afterwards.
@@ -134,4 +134,4 @@ def _end_with_parent() -> Guard:
     return guard
 
 
-__all__ = ["Context", "RoomAction", "argument_spec"]
+__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent"]
