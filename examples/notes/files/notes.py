@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Notes over HTTP: POST /notes stores one, GET /notes lists the newest, GET /notes/count counts them, GET /healthz tells who answers."""
+"""Notes over HTTP: POST /notes stores one, GET /notes lists the newest, GET /notes/7 is the seventh, GET /notes/count counts
+them, GET /healthz tells who answers."""
 from __future__ import annotations
 
 import json
@@ -35,6 +36,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, [text for (text,) in ask("SELECT text FROM notes ORDER BY id DESC LIMIT ?", NEWEST)])
         elif self.path == "/notes/count":
             self.answer(200, ask("SELECT count(*) FROM notes")[0][0])
+        elif self.path.startswith("/notes/") and (found := ask("SELECT text FROM notes WHERE id = ?", self.path[7:])):
+            self.answer(200, found[0][0])
         else:
             self.answer(404, {"error": "no such place"})
 
