@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The image that a definition stands for as it is now."""
+from __future__ import annotations
+
+from ..definition.digest import bake_inputs, digest_of
+from ..definition.model import Definition, Target
+from ..errors import ImageError
+from ..images.catalogue import Catalogue
+from ..images.model import Image
+from ..store.file import FileStore
+from .base import resolve_base
+
+
+def current_image(definition: Definition, target: Target, store: FileStore) -> Image:
+    """Raises ImageError where it was not baked yet."""
+    base = resolve_base(target.base, store, definition.folder)
+    if base is None:
+        raise ImageError(f"{definition.service} {definition.version} is not baked yet, and neither is its base; bake it first")
+    digest = digest_of(bake_inputs(definition, target, base))
+    baked = [image for image in Catalogue(store).list(definition.service) if image.digest == digest]
+    if not baked:
+        raise ImageError(f"{definition.service} {definition.version} as it is now ({digest[:19]}) is not baked yet; bake it first (immutable.infra.image)")
+    return baked[0]

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Named pointers to verified images, with their history: what is not verified cannot be promoted, what is not promoted cannot be used."""
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import ConflictError, ImageError
+from ..store.base import ABSENT, Store
+from .catalogue import Catalogue
+from .model import Image
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_TRIES = 5  # of a conditional write that somebody else came before
+
+
+class Channels:
+    """One document a channel, ``channels/<service>/<channel>.json``, with the newest entry of ``history`` last."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def current(self, service: str, channel: str) -> dict[str, Any] | None:
+        """The channel's document, or None."""
+        found = self._store.read(self._key(service, channel))
+        return found[0] if found else None
+
+    def list(self, service: str | None = None) -> list[dict[str, Any]]:
+        """All channels' documents, by service and name."""
+        prefix = f"channels/{service}/" if service else "channels/"
+        return [found[0] for found in map(self._store.read, self._store.list(prefix)) if found]
+
+    def promote(self, service: str, channel: str, image: Image, by: str, note: str = "") -> tuple[bool, dict[str, Any]]:
+        """Point the channel at ``image``. Returns whether that changed anything, and the channel's document.
+
+        Raises ImageError for an image that is not verified or not of this service.
+        """
+        self._require_verified(image)
+        if image.service != service:
+            raise ImageError(f"{image.name} is an image of {image.service}, so it cannot be promoted for {service}")
+        for _attempt in range(_TRIES):
+            found = self._store.read(self._key(service, channel))
+            document, tag = found or ({"history": []}, ABSENT)
+            if document.get("image") == image.digest and document.get("build") == image.build:
+                return False, document
+            try:
+                promoted = self._entry(service, channel, image, by, note, document)
+                self._store.write(self._key(service, channel), promoted, expect=tag)
+                return True, promoted
+            except ConflictError:
+                continue  # somebody promoted in the meantime: look again
+        raise ConflictError(f"channel {channel} of {service} is being changed by others all the time; run again")
+
+    def require_promoted(self, service: str, channel: str, image: str | None = None) -> Image:
+        """The image that may be swapped in: the channel's, or one of its history named by ``image``.
+
+        Raises ImageError where there is none, or where it is unknown or not verified.
+        """
+        document = self.current(service, channel)
+        if document is None:
+            known = ", ".join(each["channel"] for each in self.list(service)) or "none"
+            raise ImageError(f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first")
+        catalogue = Catalogue(self._store)
+        digest, build = document["image"], document["build"]
+        if image is not None:
+            chosen = catalogue.find(image, service)
+            entries = {(entry["image"], entry["build"]) for entry in document["history"]}
+            if (chosen.digest, chosen.build) not in entries:
+                raise ImageError(f"{chosen.name} was never promoted to {channel} of {service}; promote it first")
+            digest, build = chosen.digest, chosen.build
+        found = catalogue.get(digest, build)
+        if found is None:
+            raise ImageError(f"channel {channel} of {service} points at {document['name']}, whose record is gone; promote another image")
+        self._require_verified(found)
+        return found
+
+    def _require_verified(self, image: Image) -> None:
+        if not image.verified:
+            raise ImageError(f"{image.name} is not verified; boot and test it first (immutable.infra.image_verify)")
+
+    def _entry(self, service: str, channel: str, image: Image, by: str, note: str, before: dict[str, Any]) -> dict[str, Any]:
+        entry = {
+            "image": image.digest,
+            "build": image.build,
+            "name": image.name,
+            "version": image.version,
+            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "by": by,
+            "note": note,
+        }
+        return {"service": service, "channel": channel, **entry, "history": [*before["history"], entry]}
+
+    def _key(self, service: str, channel: str) -> str:
+        if not _NAME.fullmatch(channel):
+            raise ImageError(f"{channel!r} is no name of a channel (allowed: lower-case letters, digits, _ and -)")
+        return f"channels/{service}/{channel}.json"
