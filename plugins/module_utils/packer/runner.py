@@ -3,12 +3,13 @@
 """Run the ``packer`` binary: supervised, its output typed and redacted as it comes."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -144,8 +145,9 @@ class Packer:
         job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
         collector = Collector(job.cwd)
         started = time.monotonic()
-        with _Log(log_path) as log:
-            for event in self._events(job):
+        # Closed at once when a listener raises, so that Packer ends with it.
+        with _Log(log_path) as log, contextlib.closing(self._events(job)) as events:
+            for event in events:
                 log.write(event)
                 collector.take(event)
                 if on_event:
@@ -217,7 +219,7 @@ class Packer:
                 raise PackerError(f"there is no variable file {file}")
         return _Job(command, path, options, variables or {}, files, secrets or {}, environment or {}, redact, folder, timeout)
 
-    def _events(self, job: _Job) -> Iterator[Event]:
+    def _events(self, job: _Job) -> Generator[Event, None, None]:
         """Everything Packer says, redacted; afterwards ``job.returncode`` and ``job.stopped_for`` are set."""
         executable = self.executable
         arguments = [*flags.arguments(job.command, job.options, self.version()), *(f"-var-file={file}" for file in job.var_files)]
@@ -234,7 +236,7 @@ class Packer:
                     if event:
                         yield redactor.event(event)
                 job.returncode, job.stopped_for = process.wait(), process.stopped_for
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a value, or a name that the environment cannot hold
             raise PackerError(f"cannot run {executable}: {error}") from error
         finally:  # the supervisor has done so already, if it ever started
             if handover.folder:
@@ -248,7 +250,7 @@ class Packer:
 
 @final
 class _Log:
-    """A file that gets every line as it comes; nothing where no path is given."""
+    """A file that gets every line as it comes; nothing where no path is given. Raises PackerError where it cannot be written."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -256,7 +258,10 @@ class _Log:
 
     def __enter__(self) -> _Log:
         if self._path:
-            self._file = open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", buffering=1)
+            try:
+                self._file = open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise self._unwritable(error) from error
         return self
 
     def __exit__(self, *_ignored: object) -> None:
@@ -265,7 +270,13 @@ class _Log:
 
     def write(self, event: Event) -> None:
         if self._file and isinstance(event, (Ui, Raw)):
-            self._file.write(event.text.strip("\n") + "\n")
+            try:
+                self._file.write(event.text.strip("\n") + "\n")
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> PackerError:
+        return PackerError(f"cannot write Packer's log {self._path}: {error.strerror}")
 
 
 def _refuse(job: _Job, result: BuildResult) -> None:

@@ -109,11 +109,21 @@ def test_what_is_no_packer_is_told_with_how_to_get_it(template: Path) -> None:
 
 
 @needs_packer
+@pytest.mark.parametrize("secrets", [{"token": "nul\0byte"}, {"to=ken": "x"}, {"token": "x" * 4000000}])
+def test_what_no_environment_can_hold_is_one_clear_error(template: Path, secrets: dict[str, str]) -> None:
+    with pytest.raises(PackerError, match="^cannot run ") as caught:
+        Packer().build(template, secrets=secrets)
+    assert len(caught.value.message) < 200
+
+
+@needs_packer
 def test_missing_files_are_named(tmp_path: Path, template: Path) -> None:
     with pytest.raises(PackerError, match="there is no template .*nowhere"):
         Packer().build(tmp_path / "nowhere.pkr.hcl")
     with pytest.raises(PackerError, match=r"there is no variable file .*absent\.json"):
         Packer().build(template, var_files=["absent.json"])
+    with pytest.raises(PackerError, match=r"cannot write Packer's log .*no-folder"):
+        Packer().build(template, secrets={"token": "s3cret-token"}, log_path=tmp_path / "no-folder" / "build.log")
 
 
 def gone(pidfd: int) -> None:
