@@ -37,21 +37,41 @@ class Channels:
 
         Raises ImageError for an image that is not verified or not of this service.
         """
-        self._require_verified(image)
-        if image.service != service:
-            raise ImageError(f"{image.name} is an image of {image.service}, so it cannot be promoted for {service}")
         for _attempt in range(_TRIES):
             found = self._store.read(self._key(service, channel))
-            document, tag = found or ({"history": []}, ABSENT)
-            if document.get("image") == image.digest and document.get("build") == image.build:
+            changed, document = self._promoted(service, channel, image, by, note, found[0] if found else None)
+            if not changed:
                 return False, document
             try:
-                promoted = self._entry(service, channel, image, by, note, document)
-                self._store.write(self._key(service, channel), promoted, expect=tag)
-                return True, promoted
+                self._store.write(self._key(service, channel), document, expect=found[1] if found else ABSENT)
+                return True, document
             except ConflictError:
                 continue  # somebody promoted in the meantime: look again
         raise ConflictError(f"channel {channel} of {service} is being changed by others all the time; run again")
+
+    def would_promote(self, service: str, channel: str, image: Image, by: str, note: str = "") -> tuple[bool, dict[str, Any]]:
+        """What ``promote`` would return, without changing anything."""
+        return self._promoted(service, channel, image, by, note, self.current(service, channel))
+
+    def _promoted(
+        self, service: str, channel: str, image: Image, by: str, note: str, before: dict[str, Any] | None
+    ) -> tuple[bool, dict[str, Any]]:
+        self._require_verified(image)
+        if image.service != service:
+            raise ImageError(f"{image.name} is an image of {image.service}, so it cannot be promoted for {service}")
+        if before and before["image"] == image.digest and before["build"] == image.build:
+            return False, before
+        entry = {
+            "image": image.digest,
+            "build": image.build,
+            "name": image.name,
+            "version": image.version,
+            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "by": by,
+            "note": note,
+        }
+        history = before["history"] if before else []
+        return True, {"service": service, "channel": channel, **entry, "history": [*history, entry]}
 
     def require_promoted(self, service: str, channel: str, image: str | None = None) -> Image:
         """The image that may be swapped in: the channel's, or one of its history named by ``image``.
@@ -79,18 +99,6 @@ class Channels:
     def _require_verified(self, image: Image) -> None:
         if not image.verified:
             raise ImageError(f"{image.name} is not verified; boot and test it first (immutable.infra.image_verify)")
-
-    def _entry(self, service: str, channel: str, image: Image, by: str, note: str, before: dict[str, Any]) -> dict[str, Any]:
-        entry = {
-            "image": image.digest,
-            "build": image.build,
-            "name": image.name,
-            "version": image.version,
-            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "by": by,
-            "note": note,
-        }
-        return {"service": service, "channel": channel, **entry, "history": [*before["history"], entry]}
 
     def _key(self, service: str, channel: str) -> str:
         if not _NAME.fullmatch(channel):

@@ -1,0 +1,15 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from typing import Any
+
+from ..plugin_utils.action import Context, RoomAction
+from ..plugin_utils.images.channels import Channels
+from ..plugin_utils.store.registry import open_store
+
+
+class ActionModule(RoomAction):
+    def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
+        channels = Channels(open_store(context.folder / options["store"])).list(options["service"])
+        return {"changed": False, "channels": [each for each in channels if options["channel"] in (None, each["channel"])]}

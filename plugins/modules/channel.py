@@ -1,0 +1,72 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: channel
+short_description: Promote a verified image to a channel
+version_added: 0.1.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - A channel is a named pointer to a verified image, such as V(prod). Fleets are swapped to what their channel points at.
+  - An image that did not pass M(immutable.infra.image_verify) cannot be promoted.
+  - Every promotion is kept in the channel's history. Promoting an earlier image again points the channel back at it.
+extends_documentation_fragment:
+  - immutable.infra.options.definition
+  - immutable.infra.options.target
+  - immutable.infra.options.store
+  - immutable.infra.attributes
+  - immutable.infra.attributes.action
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  channel:
+    description: Name of the channel.
+    type: str
+    required: true
+  image:
+    description:
+      - The image to promote, by digest, by at least six digits of it, or by name.
+      - By default the image of the definition as it stands now.
+    type: str
+  note:
+    description: A word for the history.
+    type: str
+    default: ""
+seealso:
+  - module: immutable.infra.channel_info
+  - module: immutable.infra.fleet
+"""
+
+EXAMPLES = r"""
+- name: Promote what was verified
+  immutable.infra.channel:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    channel: prod
+
+- name: Point the channel back at an earlier image
+  immutable.infra.channel:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    channel: prod
+    image: shop-1.4.1-9f86d081884c
+    note: 1.4.2 is slow
+"""
+
+RETURN = r"""
+channel:
+  description: The channel's document, with C(image), C(name), C(version), C(at), C(by) and C(history).
+  returned: success
+  type: dict
+image:
+  description: The image it points at.
+  returned: success
+  type: dict
+"""

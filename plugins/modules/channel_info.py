@@ -1,0 +1,42 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: channel_info
+short_description: List channels with their history
+version_added: 0.1.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - Lists the channels of a store, each with the image it points at and everything it pointed at before.
+extends_documentation_fragment:
+  - immutable.infra.options.store
+  - immutable.infra.attributes
+  - immutable.infra.attributes.action
+  - immutable.infra.attributes.info
+options:
+  service:
+    description: Only channels of this service.
+    type: str
+  channel:
+    description: Only channels of this name.
+    type: str
+seealso:
+  - module: immutable.infra.channel
+"""
+
+EXAMPLES = r"""
+- name: See what each channel of the shop points at
+  immutable.infra.channel_info:
+    store: /var/lib/immutable
+    service: shop
+"""
+
+RETURN = r"""
+channels:
+  description: Each channel with C(service), C(channel), C(image), C(name), C(version), C(at), C(by), C(note) and C(history), the newest entry last.
+  returned: success
+  type: list
+  elements: dict
+"""
