@@ -95,7 +95,7 @@ class Compute(Protocol):
 
     def list(self, fleet: str) -> list[Instance]: ...
 
-    def launch(self, requests: Sequence[LaunchRequest]) -> list[Instance]: ...
+    def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]: ...
 
     def stop(self, ids: Sequence[str], timeout: float) -> None:
         """Shut down in order; what has not stopped after ``timeout`` seconds is powered off. Returns at once where it can."""
@@ -112,7 +112,7 @@ class Compute(Protocol):
 class Volumes(Protocol):
     def list(self, fleet: str) -> list[Volume]: ...
 
-    def create(self, requests: Sequence[VolumeRequest]) -> list[Volume]: ...
+    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]: ...
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         """Refuses a volume that is attached elsewhere."""
@@ -165,10 +165,17 @@ class Clock(Protocol):
 class Provider(Protocol):
     """One target's provider: found by name through ``providers.registry``."""
 
-    name: str
-    compute: Compute
-    volumes: Volumes
-    clock: Clock
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def compute(self) -> Compute: ...
+
+    @property
+    def volumes(self) -> Volumes: ...
+
+    @property
+    def clock(self) -> Clock: ...
 
     def traffic(self, fleet: str) -> Traffic: ...
 

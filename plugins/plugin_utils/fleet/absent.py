@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Take a fleet away: drain, stop, remove. Volumes stay unless they are named."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .batch import Batch
+from .model import Intent, Observed
+from .outcome import Outcome
+
+
+def plan_absent(observed: Observed, intent: Intent, now: float) -> Outcome:
+    batch = Batch(observed, replace(intent, size=0, unavailable=0), now)
+    for stray in observed.strays:
+        batch.deregister(stray)
+    for view in observed.instances:
+        if batch.take_out(view, given_up=not view.healthy):
+            batch.remove(view)
+    if not observed.instances:
+        unwanted = [volume.id for volume in observed.volumes if volume.name in intent.remove_volumes]
+        if unwanted:
+            batch.remove_volumes(unwanted)
+    return batch.outcome()

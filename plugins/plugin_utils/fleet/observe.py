@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..health.evidence import proves
+from ..providers.base import FLEET, STOPPED, Instance, Member, Provider, Traffic, Volume
+from .model import InstanceView, Observed
+
+Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
+PORT = "port"  # the tag that names the guest port which takes traffic
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the provider said, for a prediction to begin with."""
+
+    instances: tuple[Instance, ...]
+    volumes: tuple[Volume, ...]
+    members: tuple[Member, ...]
+    healthy: frozenset[str]
+
+
+class Observer:
+    """Remembers only since when an instance could have been healthy; a new run counts that anew."""
+
+    def __init__(self, provider: Provider, traffic: Traffic, prober: Prober, fleet: str) -> None:
+        self._provider = provider
+        self._traffic = traffic
+        self._prober = prober
+        self._fleet = fleet
+        self._well_at: dict[str, tuple[float, float]] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
+        self.snapshot = Snapshot((), (), (), frozenset())
+
+    def observe(self) -> Observed:
+        instances = tuple(each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET)
+        volumes = tuple(self._provider.volumes.list(self._fleet))
+        members = tuple(self._traffic.members())
+        verdicts = {each.id: proves(each) if each.state != STOPPED else "it is stopped" for each in instances}
+        probes = self._prober([each for each in instances if verdicts[each.id] is True])
+        now = self._provider.clock.now()
+        places = {member.id: member for member in members}
+        views = tuple(self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), volumes, now) for each in instances)
+        self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
+        known = {each.id for each in instances}
+        return Observed(now, views, volumes, tuple(sorted(member.id for member in members if member.id not in known)))
+
+    def _view(
+        self, instance: Instance, verdict: bool | str, probed: bool | str, member: Member | None, volumes: Sequence[Volume], now: float
+    ) -> InstanceView:
+        proven = verdict is True
+        healthy = proven and probed is True
+        mine = [volume for volume in volumes if volume.attached_to == instance.id]
+        return InstanceView(
+            id=instance.id,
+            slot=instance.slot,
+            image=instance.image,
+            launch=instance.launch,
+            state=instance.state,
+            created=instance.created,
+            started=instance.started,
+            proven=proven,
+            refuted=not proven and instance.evidence is not None,
+            healthy=healthy,
+            problem="" if healthy else str(verdict if not proven else probed),
+            waiting_since=max([self._well(instance, proven, healthy, now), *(volume.attached_at for volume in mine)]) if proven else 0.0,
+            member=member.state if member else None,
+            in_flight=member.in_flight if member else None,
+            member_since=member.since if member else 0.0,
+            volumes=tuple(sorted(volume.id for volume in mine)),
+            address=_address(instance),
+        )
+
+    def _well(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:
+        start, well_at = self._well_at.get(instance.id, (-1.0, 0.0))
+        if proven and (healthy or start != instance.started):
+            well_at = now
+            self._well_at[instance.id] = (instance.started, now)
+        return well_at
+
+
+def _address(instance: Instance) -> tuple[str, int] | None:
+    port = instance.tags.get(PORT, "")
+    if port.isdigit():
+        return instance.endpoints.get(int(port))
+    return next(iter(instance.endpoints.values()), None)

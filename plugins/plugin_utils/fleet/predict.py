@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a swap would do, how long it would take and how low it would get: the same engine on a simulated provider."""
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import FleetError
+from ..progress import silent
+from ..providers.simulated import Latencies, SimulatedProvider, seeded
+from ..store.base import Store
+from ..store.memory import MemoryStore
+from .engine import Engine
+from .model import Request
+from .observe import Snapshot
+
+
+class _Free:
+    def check(self) -> None:
+        """A prediction changes nothing, so nothing can forbid it."""
+
+
+def predict(request: Request, snapshot: Snapshot, store: Store, now: float, latencies: Latencies | None = None) -> dict[str, Any]:
+    """Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``, ``stops`` (why, or None).
+
+    ``store`` is only read, for an intent that an earlier run left open.
+    """
+    world = seeded(snapshot.instances, snapshot.volumes, snapshot.members, set(snapshot.healthy), now, latencies or Latencies())
+    provider = SimulatedProvider(world)
+    memory = MemoryStore()
+    key = f"fleets/{request.intent.fleet}/intent.json"
+    left = store.read(key)
+    if left is not None:
+        memory.write(key, left[0])
+    engine = Engine(provider, memory, provider.probe, _Free(), silent)
+    stops = None
+    try:
+        result = engine.run(request)
+    except FleetError as error:
+        result, stops = error.details, error.details["reason"]
+    steps = [{"at": each["seconds"], "action": each["event"], "slot": each["slot"], "instance": each["instance"]} for each in result["timeline"]]
+    return {
+        "changed": result["changed"],
+        "steps": steps,
+        "duration": round(world.clock.now() - now, 1),
+        "peak": result["peak"],
+        "lowest_in_service": result["lowest_in_service"],
+        "stops": stops,
+    }

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A simulated fleet for tests: requests in short, and the promises checked in every state that a swap goes through."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+
+FLEET = "shop-local"
+V1, V2, BROKEN, DUMB = "sha256:1", "sha256:2", "sha256:bad", "sha256:dumb"
+
+
+class Killed(BaseException):
+    """As if the controller were gone: no handler of an ordinary error sees it."""
+
+
+class Free:
+    def check(self) -> None:
+        pass
+
+
+def request(image: str = V1, size: int = 3, data: bool = False, **changes: object) -> Request:
+    intent = Intent(
+        fleet=FLEET,
+        image=image,
+        image_name=f"shop-{image}",
+        launch=f"launch{image[7:]}",
+        size=size,
+        unavailable=1 if data else 0,
+        volumes=(VolumeSpec("uploads", 1024, "/data"),) if data else (),
+    )
+    return Request("shop", "local", replace(intent, **changes), Payload(ports=(8080,), tags={"port": "8080"}))
+
+
+def absent(**changes: object) -> Request:
+    return Request("shop", "local", replace(Intent(fleet=FLEET, goal="absent"), **changes))
+
+
+class Lab:
+    """One world and one store, and any number of engines one after the other."""
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
+        self.world.behaviours.update({BROKEN: Behaviour(gets_healthy=False), DUMB: Behaviour(boots=False)})
+        self.store = MemoryStore()
+        self.provider = SimulatedProvider(self.world)
+        self.lines: list[str] = []
+
+    def run(self, asked: Request) -> dict:
+        return Engine(self.provider, self.store, self.provider.probe, Free(), self.lines.append).run(asked)
+
+    def images(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for machine in self.world.machines.values():
+            found.setdefault(machine.instance.slot, []).append(machine.instance.image)
+        return found
+
+    def serving(self) -> set[str]:
+        world = self.world
+        return {each for each, place in world.members.items() if world.member(each, place).state == "up" and world.healthy(world.machines[each])}
+
+    def running(self) -> int:
+        return sum(self.world.state(machine) != STOPPED for machine in self.world.machines.values())
