@@ -21,7 +21,8 @@ from ..files import write_atomically
 from .accel import Accel, choose, qemu_version
 from .base import PENDING, RUNNING, STOPPED, Instance, LaunchRequest, Traffic, Volume, VolumeRequest
 from .evidence import parse_evidence
-from .qemu_machine import LOOPBACK, Disk, MachineFolder, launch_document, wait_until_stopped
+from .launch import launch_document
+from .qemu_machine import LOOPBACK, Disk, MachineFolder, wait_until_stopped
 
 POLL = 0.25  # seconds: consoles and pid files are cheap to read
 

@@ -6,7 +6,6 @@ QEMU runs as a daemon of its own session, so that a machine outlives the run tha
 """
 from __future__ import annotations
 
-import io
 import json
 import os
 import select
@@ -14,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,14 +199,3 @@ def _free_ports(count: int) -> list[int]:
         for each in held:
             each.close()
 
-
-def launch_document(members: Mapping[str, bytes]) -> bytes:
-    """The tarball that the guest's launch unit unpacks into /run/immutable. Secrets are readable by root alone."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in sorted(members.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            entry.mode = 0o400 if name.startswith("secrets/") else 0o444
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()

@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One bake of a definition on this machine: Packer builds, the disk is looked through, and only a whole image becomes known."""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets as random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.packer.errors import PackerError
+from ...module_utils.packer.runner import Packer
+from ..definition.model import Definition, Target
+from ..errors import BakeError
+from ..files import write_atomically
+from ..images.catalogue import Catalogue
+from ..images.inspect import Inspection, inspect_image
+from ..images.manifest import write_manifest
+from ..images.model import Image
+from ..progress import Report
+from ..providers.launch import launch_document
+from ..store.file import FileStore, make_ssh_key
+from .base import fetch_base
+from .payload import make_payload, required_collections
+from .secrets import private_folder, texts
+from .stages import Stages
+from .template import BakeFiles, as_text, packer_template
+from .wheels import guest_ansible
+
+BUILD = "qemu-x86_64"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be baked."""
+
+    definition: Definition
+    target: Target
+    digest: str
+    inputs: Mapping[str, Any]
+    base: Mapping[str, Any]
+    accelerator: str
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)  # variables in clear, for the guest alone
+
+    @property
+    def hex(self) -> str:
+        return self.digest.removeprefix("sha256:")
+
+    @property
+    def label(self) -> str:
+        return f"{self.definition.service} {self.definition.version}"
+
+
+def bake(order: Order, store: FileStore, packer: Packer, report: Report) -> Image:
+    """Bake and return the image. Called under the digest's lock.
+
+    Raises BakeError with Packer's last error first; the whole log stays in the store, and nothing else does.
+    """
+    began = time.monotonic()
+    work = store.path(f"work/bake-{order.hex[:12]}")
+    memory = private_folder(f"bake-{order.hex[:12]}")
+    log = store.path(f"logs/bake-{order.hex[:12]}.log")
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    marker = f"immutable-payload-{random.token_hex(8)}"
+    with _fresh(work), _fresh(memory):
+        files = _prepare(order, store, work, memory, marker, report)
+        version = _build(order, packer, files, memory, work, log, marker, report)
+        report(f"{order.label}: reading the image")
+        inspection = _inspect(order, files, work, marker)
+        seconds = time.monotonic() - began
+        return _keep(order, store, files, inspection, log, {"packer": version, "seconds": round(seconds, 1)})
+
+
+@contextmanager
+def _fresh(folder: Path) -> Iterator[None]:
+    """An empty private folder, whatever a killed run left there; gone afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: str, report: Report) -> BakeFiles:
+    definition = order.definition
+    base = fetch_base(order.target.base, store, definition.folder, report)
+    python = str(order.base["python"])
+    ansible = guest_ansible(python, str(order.base["architecture"]), definition.provision.ansible_core, store, report)
+    collections = required_collections(definition, store, report)
+    payload = make_payload(definition, order.digest, ansible, collections, marker)
+    files = BakeFiles(
+        base=base,
+        output=work / "output",
+        launch=memory / "launch.tar",
+        private_key=memory / "key",
+        payload=work / "payload.tar.gz",
+        secrets=memory / "secrets.json" if order.secrets else None,
+        console=work / "console.log",
+    )
+    make_ssh_key(files.private_key, "")
+    public = files.private_key.with_suffix(".pub").read_bytes()
+    write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
+    write_atomically(files.payload, payload.archive)
+    if files.secrets:
+        write_atomically(files.secrets, json.dumps(order.secrets).encode())
+    build = order.target.build
+    template = packer_template(
+        files,
+        base_sha256=str(order.base["sha256"]),
+        accelerator=order.accelerator,
+        memory=build.memory,
+        cpus=min(build.cpus, os.cpu_count() or 1),
+        folder=payload.folder,
+        python=python,
+    )
+    write_atomically(work / "template.json", as_text(template).encode())
+    return files
+
+
+def _build(
+    order: Order, packer: Packer, files: BakeFiles, memory: Path, work: Path, log: Path, marker: str, report: Report
+) -> str:
+    """Run Packer and return its version."""
+    stages = Stages(order.label, report, hide=marker)
+    try:
+        result = packer.build(
+            work / "template.json",
+            environment={"PACKER_CACHE_DIR": str(work / "cache"), "TMPDIR": str(memory)},
+            timeout=order.target.build.timeout,
+            redact=list(texts(order.secrets)),
+            on_event=stages.take,
+            log_path=log,
+        )
+    except PackerError as error:
+        console = files.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if files.console.exists() else []
+        raise BakeError(f"{stages.failure or error} (whole log: {log})", log=str(log), console=console) from error
+    return result.packer_version
+
+
+def _inspect(order: Order, files: BakeFiles, work: Path, marker: str) -> Inspection:
+    needles = {"the payload's marker": marker.encode()}
+    needles.update({f"secret {number}": text.encode() for number, text in enumerate(texts(order.secrets), 1)})
+    inspection = inspect_image(files.output / "disk.qcow2", work, order.digest, needles)
+    if inspection.findings:
+        found = "; ".join(inspection.findings[:10])
+        raise BakeError(f"{order.label} left something in the image that must not stay there: {found}", residue=list(inspection.findings))
+    return inspection
+
+
+def _keep(order: Order, store: FileStore, files: BakeFiles, inspection: Inspection, log: Path, facts: Mapping[str, Any]) -> Image:
+    """Move everything to its place, the record last: an image is known only once it is whole."""
+    definition = order.definition
+    folder = store.path(f"images/{order.hex}/{BUILD}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk = folder / "disk.qcow2"
+    os.chmod(files.output / "disk.qcow2", 0o444)
+    os.replace(files.output / "disk.qcow2", disk)
+    write_manifest(folder / "manifest.json.gz", inspection.manifest)
+    write_atomically(folder / "sbom.cdx.json", inspection.sbom)
+    shutil.copyfile(log, folder / "packer.log")
+    image = Image(
+        digest=order.digest,
+        build=BUILD,
+        service=definition.service,
+        version=definition.version,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        artifact={"path": str(disk)},
+        base=order.base,
+        inputs=order.inputs,
+        provenance={"accelerator": order.accelerator, "controller": platform.python_version(), "commit": _commit(definition.folder), **facts},
+        shell=definition.shell,
+        seconds=facts["seconds"],
+    )
+    Catalogue(store).add(image)
+    return image
+
+
+def _commit(folder: Path) -> str | None:
+    """The commit that the definition was baked from, where it lies in a git repository."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
