@@ -24,17 +24,16 @@ from ..errors import BakeError
 from ..files import write_atomically
 from ..images.catalogue import Catalogue
 from ..images.inspect import Inspection, inspect_image
-from ..images.manifest import write_manifest
 from ..images.model import Image
 from ..progress import Report
 from ..providers.launch import launch_document
 from ..store.file import FileStore, make_ssh_key
 from .base import fetch_base
+from .guest_ansible import guest_ansible
 from .payload import make_payload, required_collections
 from .secrets import private_folder, texts
 from .stages import Stages
 from .template import BakeFiles, as_text, packer_template
-from .wheels import guest_ansible
 
 BUILD = "qemu-x86_64"
 
@@ -95,7 +94,7 @@ def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: s
     definition = order.definition
     base = fetch_base(order.target.base, store, definition.folder, report)
     python = str(order.base["python"])
-    ansible = guest_ansible(python, str(order.base["architecture"]), definition.provision.ansible_core, store, report)
+    ansible = guest_ansible(store, python, str(order.base["architecture"]), definition.provision.ansible_core, report)
     collections = required_collections(definition, store, report)
     payload = make_payload(definition, order.digest, ansible, collections, marker)
     files = BakeFiles(
@@ -165,7 +164,7 @@ def _keep(order: Order, store: FileStore, files: BakeFiles, inspection: Inspecti
     disk = folder / "disk.qcow2"
     os.chmod(files.output / "disk.qcow2", 0o444)
     os.replace(files.output / "disk.qcow2", disk)
-    write_manifest(folder / "manifest.json.gz", inspection.manifest)
+    write_atomically(folder / "manifest.json.gz", inspection.manifest.to_gzip())
     write_atomically(folder / "sbom.cdx.json", inspection.sbom)
     shutil.copyfile(log, folder / "packer.log")
     image = Image(

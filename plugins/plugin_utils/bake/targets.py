@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The bakes of a definition's targets: those that agree on everything share one, the others run side by side."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.packer.runner import Packer
+from ..definition.digest import bake_inputs, digest_of
+from ..definition.model import Definition, Target
+from ..errors import BakeError
+from ..images.catalogue import Catalogue
+from ..images.model import Image
+from ..progress import Report
+from ..providers.accel import choose
+from ..store.file import FileStore
+from .base import fetch_base, resolve_base
+from .decide import Decision, decide
+from .run import BUILD, Order, bake
+from .secrets import secret_variables
+
+WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same image
+
+
+@dataclass
+class TargetBake:
+    """One image for one or more targets. ``image`` is None while a bake of it is due."""
+
+    definition: Definition
+    target: Target
+    targets: list[str]
+    base: dict[str, Any]
+    inputs: dict[str, Any]
+    digest: str
+    decision: Decision
+    image: Image | None
+    force: bool
+
+
+def plan_bakes(
+    definition: Definition, targets: Sequence[str], store: FileStore, *, force: bool, timeout: float | None = None
+) -> list[TargetBake]:
+    """What each target needs. Changes nothing. Raises BakeError where a base is not built yet."""
+    found: dict[str, TargetBake] = {}
+    for name in dict.fromkeys(targets):
+        target = definition.target(name)
+        if timeout is not None:
+            target = replace(target, build=replace(target.build, timeout=timeout))
+        base = resolve_base(target.base, store, definition.folder)
+        if base is None:
+            raise BakeError(
+                f"the base {target.base.source} is not built yet: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
+            )
+        inputs = bake_inputs(definition, target, base)
+        digest = digest_of(inputs)
+        if digest in found:
+            found[digest].targets.append(name)
+            continue
+        decision, image = _decide(definition, digest, inputs, store, force)
+        found[digest] = TargetBake(definition, target, [name], base, inputs, digest, decision, image, force)
+    return list(found.values())
+
+
+def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: FileStore, force: bool) -> tuple[Decision, Image | None]:
+    images = Catalogue(store).list(definition.service)
+    present = next((image for image in images if image.digest == digest and image.build == BUILD), None)
+    whole = present is not None and Path(present.artifact["path"]).exists()
+    decision = decide(digest, BUILD, inputs, images, whole=whole, force=force)
+    return decision, None if decision.due else present
+
+
+def bake_targets(
+    bakes: Sequence[TargetBake], store: FileStore, packer: Packer, decryption: tuple[Callable[[str], str], Callable[[str], Any]], report: Report
+) -> None:
+    """Bake all that is due, side by side, and fill in each ``image``. Raises the first failure once all have ended."""
+    if not bakes:
+        return
+    with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
+        running = [pool.submit(_bake, each, store, packer, decryption, report) for each in bakes]
+    for each, future in zip(bakes, running, strict=True):
+        each.image = future.result()
+
+
+def _bake(
+    each: TargetBake, store: FileStore, packer: Packer, decryption: tuple[Callable[[str], str], Callable[[str], Any]], report: Report
+) -> Image:
+    with store.lock(f"bake-{each.digest.removeprefix('sha256:')[:12]}", f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS):
+        # Whoever held the lock before may have baked it.
+        decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
+        if image is not None:
+            return image
+        report(f"{each.definition.service} {each.definition.version}: a bake is due: {decision.why}")
+        base = fetch_base(each.target.base, store, each.definition.folder, report)
+        accel = choose(store.path("qemu"), base)
+        report(f"{each.definition.service} {each.definition.version}: {accel.reason}")
+        order = Order(
+            definition=each.definition,
+            target=each.target,
+            digest=each.digest,
+            inputs=each.inputs,
+            base=each.base,
+            accelerator=accel.name,
+            secrets=secret_variables(each.definition, *decryption),
+        )
+        return bake(order, store, packer, report)
