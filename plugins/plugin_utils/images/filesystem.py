@@ -28,6 +28,8 @@ _CHUNK = 1024 * 1024
 # A line of "ls -p"; a name cannot hold a slash, but a newline.
 _LISTED = re.compile(rb"/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/\n")
 _DEVICE = re.compile(rb"Device major/minor number: (\d+):(\d+)")
+_BLOCK_SIZE = re.compile(rb"Block size:\s+(\d+)")
+_OWNED = re.compile(rb"^(\d+)\t(\d+)$", re.MULTILINE)
 _FAST_LINK = b'Fast link dest: "'
 
 
@@ -71,6 +73,18 @@ class FileSystem:
         wanted = {path: self.entries[path] for path in paths if path in self.entries and self.entries[path].type == FILE}
         found = {inode: b"".join(chunks) for inode, chunks in self._contents({entry.inode: entry.size for entry in wanted.values()})}
         return {path: found[entry.inode] for path, entry in wanted.items()}
+
+    def owners(self, offsets: Iterable[int]) -> dict[int, str]:
+        """Which file owns a byte of the file system, by its offset; those that no file owns are left out."""
+        asked = list(offsets)
+        if not asked:
+            return {}
+        block = int(_BLOCK_SIZE.search(self._debugfs(["show_super_stats -h"]))[1])  # type: ignore[index]  # it always says so
+        output = self._debugfs(["icheck " + " ".join(str(offset // block) for offset in asked)])
+        inodes = {int(number): int(inode) for number, inode in _OWNED.findall(output)}
+        paths = {entry.inode: path for path, entry in self.entries.items()}
+        found = {offset: paths.get(inodes.get(offset // block, 0)) for offset in asked}
+        return {offset: path for offset, path in found.items() if path}
 
     def _walk(self) -> dict[str, Entry]:
         """Level by level, each by one call."""

@@ -65,24 +65,26 @@ class Manifest:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
 
 
-def make_manifest(disk: Disk, files: FileSystem, digest: str) -> Manifest:
-    """Read everything once. Raises ImageError."""
+def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str, Any]) -> Manifest:
+    """Read every file once; ``facts`` as from ``seal_facts``. Raises ImageError."""
     sums = files.checksums()
     rows: dict[str, Row] = {}
     for path, entry in files.entries.items():
         holds = sums[entry.inode] if entry.type == FILE else entry.target
         rows[path] = (entry.type, f"{entry.mode:04o}", entry.uid, entry.gid, entry.size, holds)
-    return Manifest(digest, rows, disk.checksums(), **_seal_facts(files))
+    places = {key: tuple(str(path) for path in facts.get(key, ())) for key in ("covers", "data", "writable")}
+    return Manifest(digest, rows, disk.checksums(), **places)
 
 
-def _seal_facts(files: FileSystem) -> dict[str, tuple[str, ...]]:
-    """What the seal declared in the image; nothing in an image that has none."""
-    text = files.read([FACTS]).get(FACTS, b"{}")
+def seal_facts(files: FileSystem) -> dict[str, Any]:
+    """What the seal declared in the image; nothing where there is none. Raises ImageError where it cannot be read."""
     try:
-        found = json.loads(text)
-        return {key: tuple(str(path) for path in found.get(key, ())) for key in ("covers", "data", "writable")}
-    except (ValueError, AttributeError, TypeError):
-        raise ImageError(f"{FACTS} in the image cannot be read: bake the image again") from None
+        found = json.loads(files.read([FACTS]).get(FACTS, b"{}"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ImageError(f"{FACTS} in the image cannot be read: bake the image again")
+    return found
 
 
 def _row(row: list[Any]) -> Row:
