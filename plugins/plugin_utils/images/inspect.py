@@ -22,7 +22,7 @@ _PYTHON = re.compile(r"/usr/(?:local/)?bin/python(3\.\d+)")
 class Inspection:
     manifest: Manifest
     sbom: bytes  # CycloneDX 1.6, JSON
-    findings: tuple[Finding, ...]  # residue; an image that has any is not to be used
+    findings: tuple[str, ...]  # residue, a line each, without any secret's value; an image that has any is not to be used
     not_searched: tuple[str, ...]  # names of the secrets too short to be searched for
     pythons: tuple[str, ...]  # such as "3.11"
 
@@ -45,7 +45,7 @@ def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str,
         return Inspection(
             manifest=make_manifest(disk, files, digest, facts),
             sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
-            findings=(*residue_by_files(files), *_residue_on_disk(disk, files, needles)),
+            findings=tuple(map(str, (*residue_by_files(files), *_residue_on_disk(disk, files, needles)))),
             not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < SHORTEST)),
             pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
         )
