@@ -1,0 +1,25 @@
+# One command runs the main job, one runs the tests; both set up what they need.
+SHELL := /bin/bash
+CORE ?= 2.19
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: quickstart clean-quickstart test check clean
+
+quickstart:
+	@tests/tools/install quickstart
+	@tests/tools/with-collection $(CORE) python examples/quickstart.py
+
+clean-quickstart:
+	@tests/tools/with-collection $(CORE) python examples/quickstart.py --clean
+
+# Everything that needs no virtual machine.
+check:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates check
+
+test:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates test
+
+clean: clean-quickstart
+	rm -rf .cache .build
