@@ -7,9 +7,11 @@ import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..files import write_atomically
 from .disk import Disk
 from .filesystem import FILE, FileSystem
 
@@ -63,6 +65,20 @@ class Manifest:
             )
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Raises OSError."""
+    write_atomically(path, manifest.to_gzip())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises ImageError where it is missing, cannot be read or is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the manifest {path} cannot be read: {error.strerror}") from None
+    return Manifest.from_gzip(data)
 
 
 def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str, Any]) -> Manifest:
