@@ -52,6 +52,20 @@ class Lab:
         self.lines: list[str] = []
 
     def run(self, asked: Request) -> dict:
+        began, wait, acts = self.world.clock.now(), self.world.clock.wait, len(self.world.calls)
+
+        def bounded(seconds: float) -> None:
+            assert self.world.clock.now() - began < 5_000, f"this run does not end: {self.lines[-3:]}"
+            wait(seconds)
+
+        self.world.clock.wait = bounded
+        try:
+            return self._engine(asked)
+        finally:
+            self.world.clock.wait = wait
+            assert len(self.world.calls) - acts < 300, f"this run does too much: {self.lines[-12:]}"
+
+    def _engine(self, asked: Request) -> dict:
         return Engine(self.provider, self.store, self.provider.probe, Free(), self.lines.append).run(asked)
 
     def images(self) -> dict[int, list[str]]:

@@ -20,6 +20,7 @@ from .result import instance_dicts, volume_dicts
 from .timeline import Timeline, iso
 
 LOOK_EVERY = 1.0  # seconds at most between two looks while waiting
+LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is looked at
 LAST_WORDS = 15  # lines of a failed instance's console that are kept
 
 
@@ -60,6 +61,7 @@ class _Run:
         self._changed = False
         self._observed = Observed(provider.clock.now())
         self._moved_at = provider.clock.now()
+        self._last: Outcome | None = None
 
     def run(self, lock_timeout: float) -> dict[str, Any]:
         intent, resumed = self._intent()
@@ -115,6 +117,8 @@ class _Run:
         return plan(self._observed, intent, self._now())
 
     def _act(self, outcome: Act, intent: Intent) -> Intent:
+        repeated = outcome == self._last
+        self._last = outcome
         promises = Promises(self._observed, intent)
         for action in outcome.actions:
             promises.allow(action)
@@ -124,15 +128,20 @@ class _Run:
             self._changed = True
             for event in self._hands.act(action, self._observed, intent):
                 self._timeline.add(*event, self._now())
-        self._moved_at = self._now()
+        if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress
+            self._provider.clock.wait(LOOK_EVERY)
+        else:
+            self._moved_at = self._now()
         return intent
 
     def _patient(self, outcome: Outcome, intent: Intent) -> Outcome:
-        """A wait in which nothing moves for longer than all deadlines together will never end by itself."""
+        """What has not moved for longer than all deadlines together, a wait or an action without effect, will never end by itself."""
         patience = intent.boot_deadline + intent.health_deadline + intent.drain_timeout + intent.stop_timeout
-        if not isinstance(outcome, Wait) or self._now() - self._moved_at <= patience:
+        stuck = isinstance(outcome, Wait) or outcome == self._last
+        if not stuck or self._now() - self._moved_at <= patience:
             return outcome
-        reason = f"nothing moved for {patience:g} s while waiting: {outcome.reason}"
+        doing = outcome.reason if isinstance(outcome, Wait) else f"without effect: {outcome}"
+        reason = f"nothing moved for {patience:g} s ({doing})"
         if intent.stage == ROLLBACK or intent.goal == ABSENT:
             return Stopped("; ".join(filter(None, [intent.reason, reason])))
         self._moved_at = self._now()
@@ -141,8 +150,8 @@ class _Run:
     def _wait(self, wait: Wait) -> None:
         now = self._now()
         self._timeline.waits(wait.reason, now)
-        left = LOOK_EVERY if wait.until is None else wait.until - now + 0.001
-        self._provider.clock.wait(max(0.0, min(left, LOOK_EVERY)))
+        left = LOOK_EVERY if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
+        self._provider.clock.wait(min(left, LOOK_EVERY))
 
     def _finish(self, intent: Intent) -> dict[str, Any]:
         if intent.goal == ABSENT:

@@ -57,9 +57,14 @@ class _Step:
 
     def _fill(self) -> None:
         free = [volume.id for volume in self._slot.volumes if volume.attached_to is None]
-        if not self._batch.launch(self._slot.number, free):
+        full = not self._batch.launch(self._slot.number, free)
+        if full:
             self._batch.wait(f"slot {self._slot.number}: no more than {self._intent.ceiling} instances at a time")
-        self._keep_old()
+        keeper = self._slot.keeper
+        if full and keeper and self._given_up(keeper) and keeper.running:
+            self._batch.take_out(keeper, given_up=True)  # it serves nobody, but takes the place of who could
+        else:
+            self._keep_old()
 
     def _keep_old(self) -> None:
         """Until the new one is ready the old one serves, brought back if need be; its duplicates stop."""

@@ -176,9 +176,9 @@ class SimulatedCompute:
     def start(self, ids: Sequence[str]) -> None:
         def effect() -> None:
             for machine in self._find(ids):
-                if machine.instance.state == STOPPED:
-                    now = self._world.clock.now()
-                    machine.instance = replace(machine.instance, state=PENDING, started=now)
+                if self._world.state(machine) == STOPPED:
+                    machine.instance = replace(machine.instance, state=PENDING, started=self._world.clock.now())
+                    machine.dies_at = NEVER
 
         self._world.change("start", effect)
 
