@@ -3,7 +3,7 @@
 """The images of a store: found by digest, by a part of it or by name, each with the channels that point at it."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,16 +28,14 @@ class Catalogue:
         self._store.write(f"{image.key}/{RECORD}", data)
 
     def get(self, digest: str, build: str) -> Image | None:
-        found = self._store.read(f"images/{digest.removeprefix('sha256:')}/{build}/{RECORD}")
-        return replace(Image.from_dict(found[0]), channels=self._channels().get(digest, ())) if found else None
+        image = self._read(f"images/{digest.removeprefix('sha256:')}/{build}/{RECORD}")
+        return _with_channels(self._store, [image])[0] if image else None
 
     def list(self, service: str | None = None) -> list[Image]:
         """The newest first."""
-        channels = self._channels()
-        found = [self._store.read(key) for key in self._store.list("images/") if key.endswith(f"/{RECORD}")]
-        images = [Image.from_dict(document) for document, _tag in filter(None, found)]
-        chosen = [replace(image, channels=channels.get(image.digest, ())) for image in images if service in (None, image.service)]
-        return sorted(chosen, key=lambda image: (image.created, image.digest), reverse=True)
+        found = [self._read(key) for key in self._store.list("images/") if key.endswith(f"/{RECORD}")]
+        images = [image for image in found if image and service in (None, image.service)]
+        return _with_channels(self._store, sorted(images, key=lambda image: (image.created, image.digest, image.build), reverse=True))
 
     def find(self, text: str, service: str | None = None) -> Image:
         """By digest, by at least six digits of one, or by name. Raises ImageError where none or several fit."""
@@ -56,11 +54,22 @@ class Catalogue:
         self.add(verified)
         return verified
 
-    def _channels(self) -> dict[str, tuple[str, ...]]:
-        pointed: dict[str, tuple[str, ...]] = {}
-        for key in self._store.list("channels/"):
-            found = self._store.read(key)
-            if found:
-                digest, name = found[0]["image"], key.rpartition("/")[2].removesuffix(".json")
-                pointed[digest] = (*pointed.get(digest, ()), name)
-        return pointed
+    def _read(self, key: str) -> Image | None:
+        found = self._store.read(key)
+        if found is None:
+            return None
+        try:
+            return Image.from_dict(found[0])
+        except (TypeError, AttributeError):
+            raise ImageError(f"{self._store.location}: {key} is not the record of an image; remove it and bake again") from None
+
+
+def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:
+    """An image is told from its other builds, and from another service's of the same digest."""
+    pointed: dict[tuple[str, str, str], list[str]] = {}
+    for key in store.list("channels/"):
+        found = store.read(key)
+        if found:
+            document = found[0]
+            pointed.setdefault((document["service"], document["image"], document["build"]), []).append(document["channel"])
+    return [replace(image, channels=tuple(sorted(pointed.get((image.service, image.digest, image.build), ())))) for image in images]

@@ -68,7 +68,7 @@ class FileStore:
         with _told(path):
             try:
                 return path.read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def write_blob(self, key: str, data: bytes) -> None:

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+
+import hypothesis.strategies as st
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.search import SHORTEST, forms
+from hypothesis import given, settings
+
+PATHS = st.binary(min_size=1, max_size=20).map(lambda name: "/" + os.fsdecode(name))
+ROWS = st.tuples(
+    st.sampled_from(["file", "dir", "link"]),
+    st.integers(0, 0o7777).map("{:04o}".format),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**50),
+    st.binary(max_size=20).map(os.fsdecode),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3))
+def test_any_names_survive_the_manifest(files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]) -> None:
+    manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers))
+    again = Manifest.from_gzip(manifest.to_gzip())
+    assert again == manifest
+    assert again.to_gzip() == manifest.to_gzip()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_manifest_or_one_clear_message(data: bytes) -> None:
+    try:
+        Manifest.from_gzip(data)
+    except ImageError as error:
+        assert "bake the image again" in error.message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_secret_that_is_long_enough_is_searched_for_as_it_is(secret: bytes) -> None:
+    wanted = [form for _name, form in forms({"s": secret})]
+    assert all(len(form) >= SHORTEST for form in wanted)
+    assert (secret.strip() in wanted) == (len(secret.strip()) >= SHORTEST)

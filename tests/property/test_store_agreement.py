@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from hypothesis import given, settings
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["a.json", "channels/shop/prod.json", "channels/shop/canary.json", "images/aa/q/record.json"])
+STEPS = st.lists(st.tuples(st.sampled_from(["write", "create", "replace", "stale", "delete"]), KEYS, JSON), max_size=12)
+
+
+def apply(store: Any, steps: list[tuple[str, str, Any]]) -> list[str]:
+    """What happened at each step; the tags themselves may differ from store to store."""
+    told = []
+    for what, key, document in steps:
+        found = store.read(key)
+        expect = {"write": None, "create": ABSENT, "replace": found[1] if found else ABSENT, "stale": "stale"}.get(what)
+        if what == "delete":
+            store.delete(key)
+            continue
+        try:
+            tag = store.write(key, document, expect=expect)
+        except ConflictError:
+            told.append("conflict")
+        else:
+            told.append("written")
+            assert store.read(key) == (document, tag)
+    return told
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS)
+def test_the_folder_and_the_memory_are_the_same_store(steps: list[tuple[str, str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files, memory = FileStore(Path(folder)), MemoryStore()
+        assert apply(files, steps) == apply(memory, steps)
+        for prefix in ("channels/", "channels/shop/p", "images/"):
+            assert files.list(prefix) == memory.list(prefix)
+            assert [files.read(key)[0] for key in files.list(prefix)] == [memory.read(key)[0] for key in memory.list(prefix)]  # type: ignore[index]
