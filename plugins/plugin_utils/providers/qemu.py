@@ -45,7 +45,7 @@ class QemuVolumes:
     def list(self, fleet: str) -> list[Volume]:
         return [volume for volume in map(self._read, sorted((self._root / fleet).glob("*/volume.json"))) if volume]
 
-    def create(self, requests: Sequence[VolumeRequest]) -> list[Volume]:
+    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         made = []
         for request in requests:
             folder = self._root / request.fleet / f"{request.slot}-{request.name}"
@@ -87,7 +87,7 @@ class QemuVolumes:
                 self.detach([volume_id])
                 shutil.rmtree(folder)
 
-    def disks(self, fleet: str, instance_id: str) -> list[Disk]:
+    def disks(self, fleet: str, instance_id: str) -> Sequence[Disk]:
         """What is attached to an instance, for its next start."""
         return [disk_of(self._folder(volume.id)) for volume in self.list(fleet) if volume.attached_to == instance_id]
 
@@ -129,7 +129,7 @@ class QemuCompute:
     def list(self, fleet: str) -> list[Instance]:
         return [instance for instance in map(_instance, self._machines(fleet)) if instance]
 
-    def launch(self, requests: Sequence[LaunchRequest]) -> list[Instance]:
+    def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
         for request in requests:
             self._clear_unborn(request.fleet, request.token)
@@ -169,7 +169,7 @@ class QemuCompute:
         machine = self._find(instance_id)
         return machine.console() if machine else ""
 
-    def _machines(self, fleet: str) -> list[MachineFolder]:
+    def _machines(self, fleet: str) -> Sequence[MachineFolder]:
         return [MachineFolder(document.parent) for document in sorted((self._root / fleet).glob("*/machine.json"))]
 
     def _machine(self, fleet: str, instance_id: str) -> MachineFolder:

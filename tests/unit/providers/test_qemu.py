@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the qemu provider does without a machine: volumes, launch documents, evidence."""
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu import QemuVolumes
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu_machine import MachineFolder
+
+CAPTURED = (
+    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\nIMMUTABLE-LAUNCHED\r\n\r\n"
+    'IMMUTABLE-SEALED {"digest":"sha256:aaaa","nonce":"n1","host_key":"ssh-ed25519 AAAAC3Nza","shell":"restricted"}\r\n'
+)
+
+
+def test_evidence_is_read_from_a_captured_console() -> None:
+    evidence = parse_evidence(CAPTURED)
+    assert evidence is not None
+    assert (evidence.digest, evidence.nonce, evidence.host_key, evidence.shell) == ("sha256:aaaa", "n1", "ssh-ed25519 AAAAC3Nza", "restricted")
+
+
+@pytest.mark.parametrize("console", ["", "IMMUTABLE-SEALED", "IMMUTABLE-SEALED {", 'IMMUTABLE-SEALED {"digest": 1}', "IMMUTABLE-SEALED []", CAPTURED[:-20]])
+def test_half_a_line_is_no_evidence(console: str) -> None:
+    assert parse_evidence(console) is None
+
+
+def test_the_last_boot_counts() -> None:
+    evidence = parse_evidence(CAPTURED + CAPTURED.replace("n1", "n2"))
+    assert evidence is not None and evidence.nonce == "n2"
+
+
+def test_secrets_of_a_launch_are_for_root_alone() -> None:
+    with tarfile.open(fileobj=io.BytesIO(launch_document({"nonce": b"n\n", "secrets/password": b"hunter22"}))) as archive:
+        assert {entry.name: entry.mode for entry in archive} == {"nonce": 0o444, "secrets/password": 0o400}
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> QemuVolumes:
+    return QemuVolumes(tmp_path, tmp_path / "machines")
+
+
+def machine(tmp_path: Path, name: str) -> str:
+    MachineFolder(tmp_path / "machines/shop-local" / name).save({"fleet": "shop-local"})
+    return name
+
+
+def test_a_volume_is_made_once_and_keeps_its_size(volumes: QemuVolumes) -> None:
+    request = VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")
+    [first] = volumes.create([request])
+    [second] = volumes.create([request])
+    assert first == second == volumes.list("shop-local")[0]
+    assert (first.slot, first.name, first.size, first.attached_to) == (0, "uploads", 1 << 20, None)
+
+
+def test_a_volume_has_one_holder_at_a_time(volumes: QemuVolumes, tmp_path: Path) -> None:
+    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
+    old, new = machine(tmp_path, "old"), machine(tmp_path, "new")
+    volumes.attach([volume.id], old)
+    volumes.attach([volume.id], old)
+    with pytest.raises(ProviderError, match="is attached to old"):
+        volumes.attach([volume.id], new)
+    volumes.detach([volume.id])
+    volumes.attach([volume.id], new)
+    assert volumes.list("shop-local")[0].attached_to == "new"
+
+
+def test_a_volume_whose_machine_is_gone_is_free(volumes: QemuVolumes, tmp_path: Path) -> None:
+    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
+    volumes.attach([volume.id], machine(tmp_path, "old"))
+    MachineFolder(tmp_path / "machines/shop-local/old").remove()
+    assert volumes.list("shop-local")[0].attached_to is None
+
+
+def test_a_pid_that_another_process_got_is_not_the_machine(tmp_path: Path) -> None:
+    folder = MachineFolder(tmp_path / "m1")
+    folder.save({})
+    (tmp_path / "m1/qemu.pid").write_text("1\n")
+    assert folder.pid() is None
