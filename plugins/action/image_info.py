@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.images.catalogue import Catalogue
+from ..plugin_utils.images.catalogue import Catalogue, lineage
+from ..plugin_utils.images.model import Image
+from ..plugin_utils.store.file import FileStore
 from ..plugin_utils.store.registry import open_store
 
 FILES = {"manifest": "manifest.json.gz", "sbom": "sbom.cdx.json", "log": "packer.log"}
@@ -15,7 +17,12 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         store = open_store(context.folder / options["store"])
         catalogue = Catalogue(store)
-        images = [catalogue.find(options["image"], options["service"])] if options["image"] else catalogue.list(options["service"])
-        files = {image.key: {name: store.path(f"{image.key}/{file}") for name, file in FILES.items()} for image in images}
-        listed = [{**image.as_dict(), "files": {name: str(path) for name, path in files[image.key].items() if path.exists()}} for image in images]
-        return {"changed": False, "images": listed}
+        known = catalogue.list(options["service"])
+        images = [catalogue.find(options["image"], options["service"])] if options["image"] else known
+        return {"changed": False, "images": [{**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image)} for image in images]}
+
+
+def _files(store: FileStore, image: Image) -> dict[str, str]:
+    """Those that its bake kept, by their paths."""
+    paths = {name: store.path(f"{image.key}/{file}") for name, file in FILES.items()}
+    return {name: str(path) for name, path in paths.items() if path.exists()}

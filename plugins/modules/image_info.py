@@ -57,6 +57,9 @@ images:
     base:
       description: What it was baked on.
       type: dict
+    lineage:
+      description: What it was baked on (C(base)), and the digest of the image of its service and build that was made before it (C(previous)), or null.
+      type: dict
     inputs:
       description: Every input of the digest.
       type: dict

@@ -64,6 +64,15 @@ class Catalogue:
             raise ImageError(f"{self._store.location}: {key} is not the record of an image; remove it and bake again") from None
 
 
+def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
+    """What ``image`` was baked on (``base``), and the digest of the image of its service and build before it (``previous``), or None.
+
+    ``images``: those to look among, newest first.
+    """
+    earlier = [each.digest for each in images if (each.service, each.build) == (image.service, image.build) and each.created < image.created]
+    return {"base": dict(image.base), "previous": earlier[0] if earlier else None}
+
+
 def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:
     """An image is told from its other builds, and from another service's of the same digest."""
     pointed: dict[tuple[str, str, str], list[str]] = {}

@@ -25,6 +25,8 @@ def _glob(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\~", "(?:/root|/home/[^/]+)") for pattern in patterns), re.DOTALL)
 
 
+_TEMPORARY = ("/tmp/ansible*", "/tmp/.ansible*", "/var/tmp/ansible*", "/var/tmp/.ansible*")  # noqa: S108  # looked for, not used
+
 # Kind, where, and the types that count. A folder that counts is reported itself, not all that is in it.
 _RULES: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
     ("SSH host key", _glob("/etc/ssh/ssh_host_*"), (FILE, LINK)),
@@ -35,7 +37,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
     ("package cache", _glob("/var/cache/apt/archives/*.deb", "/var/cache/apt/archives/partial/*", "/var/cache/apt/*.bin"), (FILE,)),
     ("package lists", _glob("/var/lib/apt/lists/*", "/var/lib/apt/lists/partial/*"), (FILE,)),
     ("package cache", _glob("~/.cache/pip"), (FOLDER,)),
-    ("Ansible's files", _glob("~/.ansible", "/tmp/ansible*", "/tmp/.ansible*", "/var/tmp/ansible*", "/var/tmp/.ansible*"), (FILE, FOLDER)),
+    ("Ansible's files", _glob("~/.ansible", *_TEMPORARY), (FILE, FOLDER)),
     ("Ansible itself", re.compile(r".*/(?:site|dist)-packages/(?:ansible|ansible_core-[^/]*|ansible_collections)", re.DOTALL), (FILE, FOLDER)),
     ("cloud-init's state", _glob("/var/lib/cloud/instances/*", "/var/lib/cloud/seed/*/user-data"), (FILE, FOLDER)),
 )

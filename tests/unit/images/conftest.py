@@ -88,7 +88,8 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = f"label: dos\nstart={BOOT_START // 512}, size={BOOT_SIZE // 512}, type=c\nstart={ROOT_START // 512}, size={ROOT_SIZE // 512}, type=83\n"
     subprocess.run(["sfdisk", "-q", str(raw)], input=table, text=True, check=True, capture_output=True)
     options = f"offset={ROOT_START},root_owner=0:0"
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder / "tree"), "-E", options, str(raw), f"{ROOT_SIZE // 1024}k"], check=True, capture_output=True)
+    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder / "tree"), "-E", options, str(raw), f"{ROOT_SIZE // 1024}k"]
+    subprocess.run(make, check=True, capture_output=True)
     debugfs(
         raw,
         "sif /usr/bin/tool mode 0104755",

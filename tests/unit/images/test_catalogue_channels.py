@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError, ImageError
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue, lineage
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import Store
@@ -162,3 +162,9 @@ def test_a_record_that_is_none_is_one_clear_message(store: Store, record: Any) -
     store.write("images/aa/qemu/record.json", record)
     with pytest.raises(ImageError, match="images/aa/qemu/record.json"):
         Catalogue(store).list()
+
+
+def test_lineage_names_the_base_and_the_image_before() -> None:
+    images = [image("cc", "3.0.0", build="aws"), image("bb", "2.0.0"), image("aa", "1.0.0")]
+    assert lineage(images[1], images) == {"base": {"sha256": "1"}, "previous": images[2].digest}
+    assert [lineage(images[at], images)["previous"] for at in (0, 2)] == [None, None]

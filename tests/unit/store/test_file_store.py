@@ -103,8 +103,8 @@ def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(store: FileStore,
     assert [path.name for path in store.root.iterdir() if path.is_file()] == ["a.json"]
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/prefix", "https://example.org/store"])
-def test_a_location_of_another_kind_is_refused(location: str) -> None:
+@pytest.mark.parametrize("location", ["s3://bucket/prefix", "https://example.org/store", Path("/play/book") / "s3://bucket/prefix"])
+def test_a_location_of_another_kind_is_refused(location: str | Path) -> None:
     with pytest.raises(StoreError, match="folder"):
         open_store(location)
 
