@@ -9,7 +9,6 @@ from pathlib import Path
 from ..errors import StoreError
 from .file import FileStore
 
-
 # Also behind a folder and with one slash, since options are joined to the playbook's folder before they come here.
 _SCHEME = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]*):/")
 
