@@ -39,6 +39,7 @@ class InstanceView:
     member_since: float = 0.0
     volumes: tuple[str, ...] = ()  # ids of what is attached to it
     address: tuple[str, int] | None = None  # where it takes traffic
+    image_name: str = ""
 
     @property
     def running(self) -> bool:

@@ -12,6 +12,7 @@ from .model import InstanceView, Observed
 
 Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
 PORT = "port"  # the tag that names the guest port which takes traffic
+IMAGE_NAME = "image_name"  # the tag for people
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Observer:
             member_since=member.since if member else 0.0,
             volumes=tuple(sorted(volume.id for volume in mine)),
             address=_address(instance),
+            image_name=instance.tags.get(IMAGE_NAME, instance.image.removeprefix("sha256:")[:12]),
         )
 
     def _well(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class CreateVolumes:
     missing: tuple[tuple[int, str], ...]  # (slot, name)

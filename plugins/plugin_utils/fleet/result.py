@@ -3,9 +3,11 @@
 """The one shape in which a fleet and its instances are told."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .model import InstanceView, Observed
+from ..providers.base import STOPPED
+from .model import PRESENT, InstanceView, Intent, Observed
 from .timeline import iso
 
 
@@ -15,6 +17,7 @@ def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[st
         "id": view.id,
         "slot": view.slot,
         "image": view.image,
+        "image_name": view.image_name,
         "launch": view.launch,
         "state": view.state,
         "sealed": view.proven,
@@ -39,3 +42,12 @@ def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[d
 def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
     volumes = sorted(observed.volumes, key=lambda volume: (volume.slot, volume.name))
     return [{"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "attached_to": each.attached_to} for each in volumes]
+
+
+def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:
+    """A line per slot, for diffs."""
+    return "".join(f"slot {each['slot']}: {each['image_name']}\n" for each in instances if each["state"] != STOPPED)
+
+
+def wanted_text(intent: Intent) -> str:
+    return "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size)) if intent.goal == PRESENT else ""

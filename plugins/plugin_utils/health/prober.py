@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from ..definition.model import Health, HttpProbe, TcpProbe
-from ..providers.base import Instance
+from ..providers.base import Instance, Provider
 from .probe import probe_all
 
 TAG = "health"
@@ -28,6 +28,12 @@ class Prober:
         for health, endpoints in groups.items():
             found.update(probe_all(endpoints, health))
         return found
+
+
+def prober_for(provider: Provider, default: Health) -> Callable[[Sequence[Instance]], dict[str, bool | str]]:
+    """The provider's own prober where its instances cannot be reached by a network, as simulated ones."""
+    own: Callable[[Sequence[Instance]], dict[str, bool | str]] | None = getattr(provider, "probe", None)
+    return own or Prober(default)
 
 
 def health_tag(health: Health) -> str:

@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from typing import Any
+
+from ..plugin_utils.action import Context, RoomAction
+from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
+from ..plugin_utils.health.prober import prober_for
+from ..plugin_utils.images.channels import Channels
+from ..plugin_utils.providers.registry import open_provider
+from ..plugin_utils.store.registry import open_store
+
+
+class ActionModule(RoomAction):
+    def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
+        definition = load_definition(context.folder / options["definition"])
+        target = definition.target(options["target"])
+        store = open_store(context.folder / options["store"])
+        provider = open_provider(target, store)
+        fleet = definition.fleet_name(target.name)
+        traffic = provider.traffic(fleet)
+        observed = Observer(provider, traffic, prober_for(provider, target.health), fleet).observe()
+        promoted = Channels(store).current(definition.service, options["channel"])
+        intent = store.read(f"fleets/{fleet}/intent.json")
+        balancer = traffic.describe()
+        return {
+            "changed": False,
+            "fleet": fleet,
+            "service": definition.service,
+            "target": target.name,
+            "image": promoted["image"] if promoted else None,
+            "image_name": promoted["name"] if promoted else None,
+            "size": target.fleet.size,
+            "serving": observed.serving,
+            "instances": instance_dicts(observed, promoted["image"] if promoted else "", None),
+            "volumes": volume_dicts(observed),
+            "endpoint": balancer.get("endpoint"),
+            "traffic": balancer,
+            "swap": {key: intent[0].get(key) for key in ("goal", "image_name", "stage", "status", "reason", "started")} if intent else None,
+            **provider.describe(),
+        }

@@ -1,0 +1,215 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet
+short_description: Swap, scale or remove the instances of a service on a target
+version_added: 0.1.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - Brings a fleet to the image of a channel by replacing its instances, never by changing them.
+  - A new instance goes into service when it proved that it is sealed and runs the intended image, its probe passes and the load balancer agrees.
+    An old one is removed only after that. Where slots own data volumes, the new host boots first, then the volume moves over to it.
+  - No more instances are out of service than C(fleet.unavailable) of the definition allows, and no more run than C(fleet.surge) beyond the size.
+  - A swap whose new instances fail is rolled back, slot by slot, and then fails with the reason and the end of the failed instance's console.
+  - A run that was cut off is gone on with by the next one. Instances that already are what they should be are left alone.
+  - Changed settings or secrets of the target are a swap too, without a bake.
+extends_documentation_fragment:
+  - immutable.infra.options.definition
+  - immutable.infra.options.target
+  - immutable.infra.options.store
+  - immutable.infra.attributes
+  - immutable.infra.attributes.action
+attributes:
+  check_mode:
+    support: full
+    details: Predicts the steps, the duration and the lowest number in service by the same engine on a simulated provider.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  channel:
+    description: The channel whose image the fleet shall run.
+    type: str
+    default: prod
+  image:
+    description:
+      - Another image than the channel's present one, by digest, by at least six digits of it, or by name.
+      - It must stand in the channel's history.
+    type: str
+  state:
+    description:
+      - V(present) brings the fleet to the image and to the definition's size.
+      - V(absent) drains and removes its instances and its load balancer. Data volumes stay, but for those in O(remove_volumes).
+    type: str
+    choices: [present, absent]
+    default: present
+  remove_volumes:
+    description: Names of data volumes that O(state=absent) removes too, with all that is on them, in every slot.
+    type: list
+    elements: str
+    default: []
+  lock_timeout:
+    description: How long to wait for another run that works on the same fleet, such as V(90s) or V(10m). By default not at all.
+    type: str
+    default: 0s
+seealso:
+  - module: immutable.infra.fleet_info
+  - module: immutable.infra.channel
+"""
+
+EXAMPLES = r"""
+- name: Bring the fleet to what the channel prod points at
+  immutable.infra.fleet:
+    definition: /srv/shop/immutable.yml
+    target: local
+    store: /var/lib/immutable
+
+- name: Go back to an earlier image of the channel
+  immutable.infra.fleet:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    image: shop-1.4.1-9f86d081884c
+
+- name: Remove the fleet and keep the data
+  immutable.infra.fleet:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    state: absent
+"""
+
+RETURN = r"""
+fleet:
+  description: Name of the fleet, the service and the target.
+  returned: when the fleet could be observed
+  type: str
+  sample: shop-local
+service:
+  description: The service.
+  returned: when the fleet could be observed
+  type: str
+target:
+  description: The target.
+  returned: when the fleet could be observed
+  type: str
+image:
+  description: Digest of the image that the fleet should run.
+  returned: when the fleet could be observed
+  type: str
+image_name:
+  description: Name of that image.
+  returned: when the fleet could be observed
+  type: str
+size:
+  description: How many instances the definition asks for.
+  returned: when the fleet could be observed
+  type: int
+endpoint:
+  description: URL where the load balancer takes requests.
+  returned: when the fleet could be observed
+  type: str
+traffic:
+  description: What the load balancer tells of itself.
+  returned: when the fleet could be observed
+  type: dict
+provider:
+  description: Name of the provider.
+  returned: when the fleet could be observed
+  type: str
+warnings:
+  description: What the provider warns of.
+  returned: when the fleet could be observed
+  type: list
+  elements: str
+instances:
+  description: The instances, by slot.
+  returned: when the fleet could be observed
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Name of the instance with its provider.
+      type: str
+    slot:
+      description: Its place in the fleet, from 0.
+      type: int
+    image:
+      description: Digest of the image that it was launched from.
+      type: str
+    image_name:
+      description: Name of that image.
+      type: str
+    launch:
+      description: Fingerprint of all that it was launched with.
+      type: str
+    state:
+      description: V(pending) until it sealed itself, then V(running), or V(stopped).
+      type: str
+    sealed:
+      description: Whether it proved on its console that it runs, sealed, what was launched.
+      type: bool
+    healthy:
+      description: Whether the last probe passed.
+      type: bool
+    problem:
+      description: Why it is not sealed or not healthy.
+      type: str
+    traffic:
+      description: The load balancer's word, V(up), V(down) or V(drain), or nothing where it does not know the instance.
+      type: str
+    in_flight:
+      description: Requests in flight, where the load balancer can tell.
+      type: int
+    serving:
+      description: Whether it is sealed, healthy and in service.
+      type: bool
+    outdated:
+      description: Whether it differs from what it should be.
+      type: bool
+    address:
+      description: Address where it takes traffic.
+      type: str
+    port:
+      description: Port where it takes traffic.
+      type: int
+    volumes:
+      description: Data volumes that are attached to it.
+      type: list
+      elements: str
+    created:
+      description: When it was launched, in UTC.
+      type: str
+volumes:
+  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes and C(attached_to).
+  returned: when the fleet could be observed
+  type: list
+  elements: dict
+timeline:
+  description:
+    - What happened, in order, each with C(at) in UTC, C(seconds) from the begin, C(event), C(slot), C(instance), and how many
+      were C(healthy), C(serving) and C(draining).
+  returned: not in check mode
+  type: list
+  elements: dict
+lowest_in_service:
+  description: The least number of instances that were seen in service.
+  returned: not in check mode
+  type: int
+peak:
+  description: The greatest number of instances that were seen running.
+  returned: not in check mode
+  type: int
+reason:
+  description: Why the swap was stopped.
+  returned: when it was stopped
+  type: str
+plan:
+  description:
+    - The prediction, with C(steps) (each with C(at) in seconds, C(action), C(slot), C(instance)), C(duration) in seconds, C(peak),
+      C(lowest_in_service), and C(stops), the reason why it would stop, if it would.
+  returned: in check mode
+  type: dict
+"""

@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Find a provider by the name that a target gives. What a provider needs is imported only when it is the one."""
+from __future__ import annotations
+
+from ..definition.model import Target
+from ..errors import ProviderError
+from ..store.file import FileStore
+from .base import Provider, Traffic
+
+KNOWN = ("qemu", "simulated")
+_SIMULATED: dict[tuple[str, str], Provider] = {}  # by store and target, as long as this process lives
+
+
+def open_provider(target: Target, store: FileStore) -> Provider:
+    """Raises ProviderError for a name that is not known."""
+    if target.provider == "qemu":
+        return _qemu(target, store)
+    if target.provider == "simulated":
+        from .simulated import SimulatedProvider
+
+        return _SIMULATED.setdefault((store.location, target.name), SimulatedProvider())
+    raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
+
+
+def _qemu(target: Target, store: FileStore) -> Provider:
+    from ..traffic.haproxy import HAProxy
+    from .qemu import QemuProvider
+
+    def balancer(fleet: str) -> Traffic:
+        return HAProxy(store.root / "traffic" / fleet, fleet, target.traffic, target.health)
+
+    return QemuProvider(store.root / "qemu", balancer)
