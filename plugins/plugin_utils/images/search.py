@@ -91,10 +91,19 @@ def _data(handle: int, size: int) -> Iterator[tuple[int, int]]:
 def _places(disk: mmap.mmap, needle: bytes, parts: Sequence[tuple[int, int]]) -> set[int]:
     found: set[int] = set()
     for start, end in parts:
-        at = disk.find(needle, start, end)
+        at = _find(disk, needle, start, end)
         while at >= 0:
             found.add(at)
             if len(found) == _MOST_HITS:
                 return found
-            at = disk.find(needle, at + 1, end)
+            at = _find(disk, needle, at + 1, end)
     return found
+
+
+def _find(disk: mmap.mmap, needle: bytes, start: int, end: int) -> int:
+    """As ``disk.find``, which before Python 3.11.5 reads one byte behind ``end`` and so dies where the file ends with a page."""
+    at = disk.find(needle, start, min(end, len(disk) - 1))
+    last = len(disk) - len(needle)
+    if at < 0 and start <= last and end == len(disk) and disk[last:] == needle:
+        return last
+    return at
