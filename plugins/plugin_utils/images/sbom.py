@@ -56,7 +56,7 @@ def make_sbom(files: FileSystem, digest: str, name: str, version: str) -> bytes:
 def _stanzas(status: bytes) -> Iterator[dict[str, str]]:
     """Installed packages of a dpkg status file, the first line of each field."""
     for stanza in status.decode("utf-8", "replace").split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and not line[0].isspace())
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
         if "Package" in fields and "Version" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
             yield fields
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImageError
 from ansible_collections.immutable.infra.plugins.plugin_utils.images import tools
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.disk import open_disk
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.filesystem import FileSystem
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.inspect import Inspection, inspect_image
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest, read_manifest, write_manifest
 
@@ -124,12 +127,21 @@ def test_a_disk_without_ext4_is_refused_in_words(tmp_path: Path, raw_image: Path
 
 
 def test_a_damaged_file_system_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
-    """Its last third is gone: that of the big file, or of the folders."""
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 + 4096 : 3 * 1024**2] = b"\xff" * (1024**2 - 4096)
     (tmp_path / "image").write_bytes(data)
     with pytest.raises(ImageError, match="debugfs"):
         inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+
+
+@pytest.mark.parametrize("path", ["/big", "/sparse", "/etc/unreadable"])
+@pytest.mark.parametrize("more", [-1, 1, 10**7])
+def test_contents_that_are_not_as_long_as_told_are_refused(raw_image: Path, path: str, more: int) -> None:
+    """So it is when debugfs meets blocks that it cannot read."""
+    files = FileSystem(raw_image, open_disk(raw_image).root.start)
+    files.entries[path] = replace(files.entries[path], size=files.entries[path].size + more)
+    with pytest.raises(ImageError, match="debugfs (could not read every file|stopped in the middle)"):
+        files.checksums()
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
