@@ -30,15 +30,13 @@ def resolve_secrets(target: Target, variables: Mapping[str, Any], template: Call
     """
     found, missing = {}, []
     for name, reference in target.secrets.items():
-        if reference.kind == "env":
-            value = os.environ.get(reference.name)
+        if reference.kind == "env" and reference.name in os.environ:
+            found[name] = os.environ[reference.name]
+        elif reference.kind == "variable" and reference.name in variables:
+            found[name] = str(template(variables[reference.name]))
         else:
-            value = str(template(variables[reference.name])) if reference.name in variables else None
-        if value is None:
             kind = "environment variable" if reference.kind == "env" else "Ansible variable"
             missing.append(f"{name} (there is no {kind} {reference.name})")
-        else:
-            found[name] = value
     if missing:
         raise FleetError(f"target {target.name}: secrets are missing: {', '.join(missing)}")
     return found

@@ -72,6 +72,10 @@ class VirtualClock:
         self._now += seconds
 
 
+def _nothing(_call: str) -> None:
+    """The fault hook of a world without faults."""
+
+
 @dataclass
 class World:
     """What there is, apart from who asks. It outlives any engine, as a cloud does."""
@@ -83,8 +87,8 @@ class World:
     volumes: dict[str, Volume] = field(default_factory=dict)
     members: dict[str, _Place] = field(default_factory=dict)
     balancing: bool = False
-    before: Callable[[str], None] = lambda call: None  # fault hooks: either may raise, ``before`` or after the effect
-    after: Callable[[str], None] = lambda call: None
+    before: Callable[[str], None] = _nothing  # fault hooks: either may raise, ``before`` or after the effect
+    after: Callable[[str], None] = _nothing
     calls: list[str] = field(default_factory=list)  # changing calls, in order
 
     def __post_init__(self) -> None:
@@ -323,7 +327,7 @@ class SimulatedProvider:
         self.volumes = SimulatedVolumes(self.world)
         self.clock = self.world.clock
 
-    def traffic(self, fleet: str) -> SimulatedTraffic:
+    def traffic(self, fleet: str) -> SimulatedTraffic:  # noqa: ARG002  one world has one balancer
         return SimulatedTraffic(self.world)
 
     def describe(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class MemoryStore:
         self._blobs.pop(key, None)
 
     @contextmanager
-    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[None]:
+    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[None]:  # noqa: ARG002  nobody else could let go
         if name in self._locks:
             raise LockedError(f"{name} is locked: {self._locks[name]}")
         self._locks[name] = purpose

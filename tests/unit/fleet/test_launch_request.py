@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import (
+    Base,
+    DataVolume,
+    Definition,
+    FleetSpec,
+    Health,
+    HttpProbe,
+    Provision,
+    SecretRef,
+    Target,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import resolve_secrets, swap_request
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+
+BASE = Base("debian", "bookworm")
+IMAGE = Image("sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {})
+
+
+def target(**changes) -> Target:
+    return Target(**{"name": "local", "provider": "simulated", "fleet": FleetSpec(size=5), "health": Health(http=HttpProbe(8080)), "base": BASE, **changes})
+
+
+def request(spec: Target, data: bool = False, secrets: dict | None = None):
+    volumes = (DataVolume("uploads", 1024, "/data"),) if data else ()
+    definition = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, volumes, (), "restricted", {"local": spec}, BASE)
+    return swap_request(definition, spec, IMAGE, b"k" * 32, secrets or {}, ("ssh-ed25519 A",))
+
+
+def test_secrets_come_from_environment_and_variables_and_never_show(monkeypatch):
+    monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
+    spec = target(secrets={"db": SecretRef("env", "SHOP_DB"), "mail": SecretRef("variable", "mail_password")})
+    found = resolve_secrets(spec, {"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
+    assert found == {"db": "hunter2hunter2", "mail": "opensesame"}
+    asked = request(spec, secrets=found)
+    assert "hunter2" not in repr(asked) + str(asked.intent.as_dict())
+
+
+def test_every_missing_secret_is_named():
+    spec = target(secrets={"db": SecretRef("env", "NOT_SET_ANYWHERE"), "mail": SecretRef("variable", "nor_this")})
+    with pytest.raises(FleetError) as caught:
+        resolve_secrets(spec, {}, str)
+    assert caught.value.message == (
+        "target local: secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
+    )
+
+
+@pytest.mark.parametrize("surge, count", [(2, 2), ("25%", 2), ("1%", 1)])
+def test_a_percentage_of_surge_is_rounded_up(surge, count):
+    assert request(target(fleet=FleetSpec(size=5, surge=surge))).intent.surge == count
+
+
+@pytest.mark.parametrize("data, asked, count", [(False, None, 0), (True, None, 1), (False, "50%", 2), (True, 2, 2)])
+def test_unavailable_is_0_or_1_with_data_and_a_percentage_is_rounded_down(data, asked, count):
+    assert request(target(fleet=FleetSpec(size=5, unavailable=asked)), data).intent.unavailable == count
+
+
+def test_0_unavailable_with_data_is_refused():
+    with pytest.raises(FleetError, match="a volume cannot be in two places"):
+        request(target(fleet=FleetSpec(size=3, unavailable=0)), data=True)
+
+
+def test_changed_settings_or_secrets_change_the_fingerprint_and_limits_do_not():
+    one = request(target()).intent
+    assert request(target(settings={"a": 1})).intent.launch != one.launch
+    assert request(target(), secrets={"db": "x"}).intent.launch != one.launch
+    assert request(target(fleet=FleetSpec(size=2, drain_timeout=1.0))).intent.launch == one.launch
+
+
+def test_an_intent_survives_the_store():
+    intent = request(target(), data=True).intent
+    assert Intent.from_dict(intent.as_dict()) == intent
