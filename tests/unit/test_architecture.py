@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The map in docs/explanation/architecture.md holds: who imports whom, what stays pure, what is documented where."""
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+ROOMS = PLUGINS / "plugin_utils"
+PREFIX = "ansible_collections.immutable.infra.plugins."
+
+# A room may import the rooms named here, itself, and the plain files beside the rooms. "room/file" stands for that one file.
+CONTRACTS = {"providers/base", "providers/launch"}  # what every provider keeps to
+ALLOWED = {
+    "definition": set(),
+    "store": set(),
+    "health": {"definition", *CONTRACTS},
+    "traffic": {"definition", "health", *CONTRACTS},
+    "providers": {"definition", "store", "health", "images/model"},
+    "images": {"definition", "health", "store", *CONTRACTS},
+    "bake": {"definition", "health", "store", "images", "providers/accel", *CONTRACTS},
+    "fleet": {"definition", "health", "store", "images", *CONTRACTS},
+    "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider
+}
+# By these files a provider, a balancer or a store is found by its name: the only ones that may import a concrete one.
+REGISTRIES = {"providers/registry", "traffic/registry", "store/registry"}
+DOORS = {"socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio"}
+FILES = {"os", "shutil", "io", "time"}
+PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}}
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.py") if path.name != "__init__.py")
+
+
+def node_of(path: Path) -> str:
+    """``bake/run`` for a file in a room, ``files`` for one beside them."""
+    return str(path.relative_to(ROOMS).with_suffix(""))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Absolute dotted names of all that a file imports, wherever in the file, but for type checkers only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)}
+    package = (PREFIX + ".".join(path.relative_to(PLUGINS).parts[:-1])).split(".")
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def links_between_files() -> dict[str, set[str]]:
+    """What each file of plugin_utils imports of plugin_utils, both as ``room/file``."""
+    known = {node_of(path) for path in sources(ROOMS)}
+    graph = {}
+    for path in sources(ROOMS):
+        names = {name.removeprefix(f"{PREFIX}plugin_utils.").replace(".", "/") for name in imported(path) if name.startswith(f"{PREFIX}plugin_utils.")}
+        graph[node_of(path)] = names & known
+    return graph
+
+
+def test_rooms_import_only_whom_they_may() -> None:
+    wrong = []
+    for node, targets in links_between_files().items():
+        room = node.partition("/")[0]
+        for target in targets:
+            other = target.partition("/")[0]
+            beside = "/" not in target
+            if "/" not in node or other == room or beside or node in REGISTRIES:
+                continue
+            allowed = ALLOWED[room] | ALLOWED.get(node, set()) | REGISTRIES
+            if other not in allowed and target not in allowed:
+                wrong.append(f"{node} imports {target}")
+    assert not wrong
+
+
+def test_every_room_has_its_rule() -> None:
+    assert {path.name for path in ROOMS.iterdir() if path.is_dir() and sources(path)} <= set(ALLOWED)
+
+
+def test_no_file_imports_itself_by_a_detour() -> None:
+    try:
+        list(TopologicalSorter(links_between_files()).static_order())
+    except CycleError as error:
+        pytest.fail(f"a cycle: {' -> '.join(error.args[1])}")
+
+
+def test_plan_and_all_it_rests_on_in_the_fleet_do_no_input_or_output() -> None:
+    graph = links_between_files()
+    for start, doors in PURE.items():
+        reached, waiting = set(), [start]
+        while waiting:
+            node = waiting.pop()
+            if node in reached:
+                continue
+            reached.add(node)
+            found = doors & set(imported(ROOMS / f"{node}.py"))
+            assert not found, f"{start} must stay pure, but {node} imports {sorted(found)}"
+            waiting += [other for other in graph[node] if other.startswith("fleet/")]
+
+
+def test_the_definition_calls_no_network_and_no_process() -> None:
+    for path in sources(ROOMS / "definition"):
+        found = (DOORS - {"tempfile"}) & set(imported(path))
+        assert not found, f"{node_of(path)} imports {sorted(found)}"
+
+
+def test_module_utils_is_standard_library_only() -> None:
+    # What travels to other machines finds nothing there but Python.
+    own = ("ansible.module_utils", "ansible_collections.immutable.infra.plugins.module_utils")
+    for path in sources(PLUGINS / "module_utils"):
+        for name in imported(path):
+            assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(own), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_actions_are_thin_callers_of_rooms() -> None:
+    for path in sources(PLUGINS / "action"):
+        found = (DOORS | {"shutil"}) & set(imported(path))
+        assert not found, f"{path.relative_to(ROOT)} works itself, by {sorted(found)}; that belongs into a room"
+
+
+def modules() -> set[str]:
+    return {path.stem for path in sources(PLUGINS / "modules")}
+
+
+def is_documentation_only(path: Path) -> bool:
+    """Nothing but assignments of constants and ``__future__``: the work is done by an action of the same name."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return not any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in body)
+
+
+def test_every_action_has_its_documentation_and_the_other_way_round() -> None:
+    actions = {path.stem for path in sources(PLUGINS / "action")}
+    assert actions <= modules()
+    assert {name for name in modules() if is_documentation_only(PLUGINS / "modules" / f"{name}.py")} <= actions
+
+
+def test_every_module_stands_in_the_action_group() -> None:
+    runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))
+    assert set(runtime["action_groups"]["immutable"]) == modules()
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{target} leads nowhere"
+        if anchor:
+            assert anchor in anchors(path), f"{target}: no such heading"
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ +(.+?)\s*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
