@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import ImageError
 from .disk import Disk, open_disk, raw_disk
 from .filesystem import FileSystem
 from .manifest import Manifest, make_manifest, seal_facts
@@ -38,17 +39,23 @@ def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str,
 
     Raises ImageError where the image cannot be read or a program or library is missing.
     """
-    with raw_disk(qcow2, workdir) as raw:
-        disk = open_disk(raw)
-        files = FileSystem(raw, disk.root.start)
-        facts = seal_facts(files)
-        return Inspection(
-            manifest=make_manifest(disk, files, digest, facts),
-            sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
-            findings=tuple(map(str, (*residue_by_files(files), *_residue_on_disk(disk, files, needles)))),
-            not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < SHORTEST)),
-            pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
-        )
+    try:
+        with raw_disk(qcow2, workdir) as raw:
+            return _inspect(open_disk(raw), digest, needles)
+    except OSError as error:
+        raise ImageError(f"the image cannot be inspected: {error.filename or workdir}: {error.strerror}") from error
+
+
+def _inspect(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspection:
+    files = FileSystem(disk.raw, disk.root.start)
+    facts = seal_facts(files)
+    return Inspection(
+        manifest=make_manifest(disk, files, digest, facts),
+        sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
+        findings=tuple(map(str, (*residue_by_files(files), *_residue_on_disk(disk, files, needles)))),
+        not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < SHORTEST)),
+        pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
+    )
 
 
 def _residue_on_disk(disk: Disk, files: FileSystem, needles: Mapping[str, bytes]) -> list[Finding]:

@@ -118,6 +118,13 @@ def test_what_is_no_disk_is_refused_in_words(tmp_path: Path, content: bytes, wor
         inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
 
 
+def test_a_missing_work_folder_or_image_is_told_in_words(tmp_path: Path, qcow2_image: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be inspected: .*No such file"):
+        inspect_image(qcow2_image, tmp_path / "absent", DIGEST, {})
+    with pytest.raises(ImageError, match="qemu-img failed .*No such file"):
+        inspect_image(tmp_path / "absent", tmp_path, DIGEST, {})
+
+
 def test_a_disk_without_ext4_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 :] = bytes(len(data) - 2 * 1024**2)
