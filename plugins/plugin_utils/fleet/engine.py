@@ -13,7 +13,7 @@ from ..store.base import Store
 from .hands import Hands
 from .model import ABSENT, DONE, FAILED, OPEN, ROLLBACK, Intent, Observed, Request
 from .observe import Observer, Prober
-from .outcome import Act, BeginRollback, Done, Outcome, Remove, Stopped, Wait
+from .outcome import Act, BeginRollback, Done, Outcome, Remove, Stop, Stopped, Wait
 from .plan import plan
 from .promises import Promises
 from .result import instance_dicts, volume_dicts
@@ -93,7 +93,9 @@ class _Run:
         self._moved_at = self._now()
         saved = resumed
         while True:
-            outcome = self._patient(self._look(intent), intent)
+            outcome = self._patient(self._look(intent, fresh=False), intent)
+            if not isinstance(outcome, Wait):
+                outcome = self._patient(self._look(intent), intent)
             if isinstance(outcome, Done):
                 return self._finish(intent) if saved else self._result(intent)
             if not saved:
@@ -110,8 +112,9 @@ class _Run:
             else:
                 intent = self._act(outcome, intent)
 
-    def _look(self, intent: Intent) -> Outcome:
-        self._observed = self._observer.observe()
+    def _look(self, intent: Intent, fresh: bool = True) -> Outcome:
+        """Nothing is done but after a fresh look."""
+        self._observed = self._observer.observe(fresh)
         if self._timeline.saw(self._observed):
             self._moved_at = self._now()
         return plan(self._observed, intent, self._now())
@@ -126,6 +129,8 @@ class _Run:
                 intent = replace(intent, serial=intent.serial + 1)
                 self._save(intent)
             self._changed = True
+            if isinstance(action, Stop):
+                self._timeline.waits(f"{', '.join(action.ids)} to shut down, {intent.stop_timeout:g} s at most", self._now())
             for event in self._hands.act(action, self._observed, intent):
                 self._timeline.add(*event, self._now())
         if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress

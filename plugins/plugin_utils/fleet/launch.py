@@ -3,7 +3,6 @@
 """From a definition, a target and an image to what the engine is asked for."""
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from ..definition.model import Definition, FleetSpec, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
 from ..images.model import Image
+from ..units import count_of
 from .model import ABSENT, Intent, Payload, Request, VolumeSpec
 from .observe import IMAGE_NAME, PORT
 
@@ -56,7 +56,7 @@ def swap_request(
         image_name=image.name,
         launch=launch_fingerprint(key, image.digest, target.settings, secrets, handed_over),
         size=spec.size,
-        surge=max(1, share(spec.surge, spec.size, math.ceil)),
+        surge=max(1, count_of(spec.surge, spec.size)),
         unavailable=unavailable(spec, bool(definition.data)),
         volumes=tuple(VolumeSpec(volume.name, volume.size, volume.mount) for volume in definition.data),
         **_limits(target),
@@ -92,18 +92,13 @@ def unavailable(spec: FleetSpec, data: bool) -> int:
     """How many may be out of service. Raises FleetError where slots own data and none may: a volume cannot be in two places."""
     if spec.unavailable is None:
         return 1 if data else 0
-    count = share(spec.unavailable, spec.size, math.floor)
+    count = count_of(spec.unavailable, spec.size, up=False)
     if data and count < 1:
         raise FleetError(
             f"fleet.unavailable: {spec.unavailable!r} of {spec.size} is 0, but slots own data volumes, "
             "and a volume cannot be in two places (allowed: 1 or more)"
         )
     return count
-
-
-def share(value: int | str, size: int, rounding: Callable[[float], int]) -> int:
-    """A count, or a percentage of ``size``."""
-    return rounding(size * float(value.rstrip("%")) / 100) if isinstance(value, str) else value
 
 
 def _limits(target: Target) -> dict[str, Any]:

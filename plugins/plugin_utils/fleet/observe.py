@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from ..health.evidence import proves
 from ..providers.base import FLEET, STOPPED, Instance, Member, Provider, Traffic, Volume
-from .model import InstanceView, Observed
+from .model import UP, InstanceView, Observed
 
 Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
 PORT = "port"  # the tag that names the guest port which takes traffic
+SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 IMAGE_NAME = "image_name"  # the tag for people
 
 
@@ -34,20 +35,33 @@ class Observer:
         self._prober = prober
         self._fleet = fleet
         self._well_at: dict[str, tuple[float, float]] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
+        self._passed_at: dict[str, float] = {}
         self.snapshot = Snapshot((), (), (), frozenset())
 
-    def observe(self) -> Observed:
+    def observe(self, fresh: bool = True) -> Observed:
+        """``fresh=False`` spares instances a probe that passed just before, for looks while waiting."""
         instances = tuple(each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET)
         volumes = tuple(self._provider.volumes.list(self._fleet))
         members = tuple(self._traffic.members())
         verdicts = {each.id: proves(each) if each.state != STOPPED else "it is stopped" for each in instances}
-        probes = self._prober([each for each in instances if verdicts[each.id] is True])
-        now = self._provider.clock.now()
         places = {member.id: member for member in members}
+        probes = self._probe([each for each in instances if verdicts[each.id] is True], places, fresh)
+        now = self._provider.clock.now()
         views = tuple(self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), volumes, now) for each in instances)
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         known = {each.id for each in instances}
         return Observed(now, views, volumes, tuple(sorted(member.id for member in members if member.id not in known)))
+
+    def _probe(self, instances: Sequence[Instance], places: Mapping[str, Member], fresh: bool) -> dict[str, bool | str]:
+        now = self._provider.clock.now()
+        known = {each.id for each in instances if not fresh and now - self._passed_at.get(each.id, 0.0) < SPARED}
+        found = dict(self._prober([each for each in instances if each.id not in known]))
+        # One lost answer of a busy host that the balancer calls up is no verdict yet.
+        again = [each for each in instances if found.get(each.id, True) is not True and each.id in places and places[each.id].state == UP]
+        if again:
+            found.update(self._prober(again))
+        self._passed_at.update({instance_id: now for instance_id, passed in found.items() if passed is True})
+        return {**dict.fromkeys(known, True), **found}
 
     def _view(
         self, instance: Instance, verdict: bool | str, probed: bool | str, member: Member | None, volumes: Sequence[Volume], now: float
