@@ -1,0 +1,16 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The launch fingerprint: tells whether an instance was launched with what is declared now. Pure."""
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def launch_fingerprint(key: bytes, image_digest: str, settings: Mapping[str, Any], secrets: Mapping[str, str], machine: Mapping[str, Any]) -> str:
+    """HMAC-SHA256 in hexadecimal. Keyed, so that nobody can try out secrets against it."""
+    document = {"image": image_digest, "settings": dict(settings), "secrets": dict(secrets), "machine": dict(machine)}
+    return hmac.new(key, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read a definition and check all of it before anything is done with it."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DefinitionError
+from ..units import bytes_of, seconds_of
+from .checks import check_meaning
+from .document import Document, read_document, shown
+from .messages import check_schema
+from .model import (
+    Base,
+    Build,
+    DataVolume,
+    Definition,
+    FleetSpec,
+    Health,
+    HttpProbe,
+    Machine,
+    Provision,
+    SecretRef,
+    Target,
+    TcpProbe,
+    TrafficSpec,
+)
+
+FILE = "immutable.yml"
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
+
+
+def load_definition(path: Path) -> Definition:
+    """The definition at ``path``; a folder stands for the ``immutable.yml`` in it.
+
+    Raises DefinitionError with every mistake as a line ``file:line: key: what was wrong (allowed: what would be right)``.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        path = path / FILE
+    document = read_document(_text(path))
+    if document.data is not None:
+        check_schema(document)
+    if isinstance(document.data, Mapping):
+        check_meaning(document, path.parent)
+    _refuse(document, path)
+    return _definition(document.data, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DefinitionError(f"{path}: cannot be read: {error.strerror} (a definition is a YAML file, by default {FILE})") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        text = f"{path.name}:{line}: byte {error.start + 1} is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"
+        raise DefinitionError(text, problems=[text]) from error
+
+
+def _refuse(document: Document, path: Path) -> None:
+    if not document.problems:
+        return
+    problems = []
+    for line, keys, text in sorted(set(document.problems), key=lambda each: (each[0], shown(each[1]), each[2])):
+        where = f"{shown(keys)}: " if keys else ""
+        problems.append(f"{path.name}:{line}: {where}{text}")
+    head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
+    raise DefinitionError("\n".join([*head, *problems]), problems=problems)
+
+
+def _definition(data: Mapping[str, Any], path: Path) -> Definition:
+    image = data["image"]
+    provision = image["provision"]
+    base = _base(image["base"])
+    return Definition(
+        path=path,
+        service=data["service"],
+        version=data["version"],
+        provision=Provision(
+            playbook=provision["playbook"],
+            requirements=provision.get("requirements"),
+            vars=provision.get("vars", {}),
+            vars_files=tuple(provision.get("vars_files", ())),
+            ansible_core=provision.get("ansible_core"),
+        ),
+        verify=image.get("verify"),
+        data=tuple(DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/")) for each in data.get("data", ())),
+        writable=tuple(data.get("writable", ())),
+        shell=data.get("seal", {}).get("shell", "restricted"),
+        targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
+        base=base,
+    )
+
+
+def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base) -> Target:
+    machine, build, traffic = target.get("machine", {}), target.get("build", {}), target.get("traffic", {})
+    return Target(
+        name=name,
+        provider=target["provider"],
+        fleet=_fleet({**data.get("fleet", {}), **target.get("fleet", {})}),
+        health=_health({**data["health"], **target.get("health", {})}),
+        base=_base(target["base"]) if "base" in target else base,
+        settings=target.get("settings", {}),
+        secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
+        machine=Machine(**_given(machine, memory=bytes_of, cpus=int)),
+        build=Build(**_given(build, memory=bytes_of, cpus=int, timeout=seconds_of)),
+        traffic=TrafficSpec(**_given(traffic, bind=str, port=int)),
+        authorized_key=target.get("authorized_key"),
+    )
+
+
+def _given(data: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
+    """What the definition gives, converted; the rest is left to the model's defaults."""
+    return {key: kind(data[key]) for key, kind in kinds.items() if key in data}
+
+
+def _base(data: Mapping[str, Any]) -> Base:
+    kind = next(kind for kind in ("debian", "qcow2", "url") if kind in data)
+    return Base(kind=kind, source=data[kind], checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(data[kind]))
+
+
+def _fleet(data: Mapping[str, Any]) -> FleetSpec:
+    given = _given(data, size=int, strategy=str, surge=_as_is, unavailable=_as_is, stop_timeout=seconds_of)
+    if "timeout" in data.get("drain", {}):
+        given["drain_timeout"] = seconds_of(data["drain"]["timeout"])
+    return FleetSpec(**given)
+
+
+def _health(data: Mapping[str, Any]) -> Health:
+    given = _given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
+    if "http" in data:
+        status = data["http"].get("status", 200)
+        given["http"] = HttpProbe(data["http"]["port"], data["http"].get("path", "/"), tuple(status) if isinstance(status, list) else (status,))
+    if "tcp" in data:
+        given["tcp"] = TcpProbe(data["tcp"]["port"])
+    return Health(**given)
+
+
+def _as_is(value: Any) -> Any:
+    return value
