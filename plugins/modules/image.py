@@ -38,7 +38,9 @@ options:
   template:
     description:
       - A Packer template of your own, HCL2 or JSON, a file or a folder. It is used unchanged.
-      - Its digest covers every file of its folder, O(vars), the contents of O(var_files) and O(inputs).
+      - Its digest covers O(service), O(version), every file of its folder, O(vars), the contents of O(var_files) and O(inputs), and the
+        names of O(secrets). What builds leave in the folder is no input (recorded artifacts, C(packer_cache), C(output-*)).
+      - It is due again when a file that the build made is gone.
     type: path
   target:
     description:
@@ -50,9 +52,8 @@ options:
     description: Name of the service that the images of a O(template) belong to. Required with O(template).
     type: str
   version:
-    description: Version of the images of a O(template).
+    description: Version of the images of a O(template). Required with O(template).
     type: str
-    default: "0"
   vars:
     description: Variables for a O(template).
     type: dict
@@ -125,11 +126,11 @@ image:
   returned: success
   type: dict
 images:
-  description: The image of each target, by target.
+  description: The image of each target, by target; of a O(template) by its service.
   returned: success
   type: dict
 log:
-  description: Path of Packer's whole log.
+  description: Path of Packer's whole log. That of an image is kept with it, see M(immutable.infra.image_info).
   returned: failure
   type: str
 console:

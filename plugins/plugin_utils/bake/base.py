@@ -121,7 +121,7 @@ def _stream(url: str, part: Path, report: Report) -> str:
     digest = hashlib.sha256()
     told, done = time.monotonic(), 0
     # The scheme was checked; a redirect can only lead to http, https or ftp, and the checksum decides in any case.
-    with urllib.request.urlopen(url, timeout=60) as answer, part.open("wb") as file:
+    with urllib.request.urlopen(url, timeout=60) as answer, part.open("wb") as file:  # noqa: S310
         total = int(answer.headers.get("Content-Length") or 0)
         while chunk := answer.read(_CHUNK):
             file.write(chunk)

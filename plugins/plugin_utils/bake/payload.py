@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -51,12 +52,15 @@ class Payload:
     marker: str
 
 
-def make_payload(definition: Definition, digest: str, ansible: Path, collections: Path | None, marker: str) -> Payload:
+def make_payload(
+    definition: Definition, digest: str, ansible: Path, collections: Path | None, variables: Mapping[str, Any], marker: str
+) -> Payload:
     """Put the payload together.
 
     Args:
         ansible: folder for the guest's ``sys.path``.
         collections: folder with ``ansible_collections`` and ``roles`` that the definition asks for, or None.
+        variables: the definition's own, without any secret.
         marker: unique text that names the folder, so that whatever stays behind is found.
     """
     folder = f"/dev/shm/{marker}"  # noqa: S108  in the guest: memory, never the disk
@@ -64,7 +68,7 @@ def make_payload(definition: Definition, digest: str, ansible: Path, collections
         "run.py": RUN.format(marker=marker, folder=folder).encode(),
         "site.json": json.dumps(_site(definition, digest, marker)).encode(),
         "inventory.json": json.dumps(_inventory(definition)).encode(),
-        "vars.json": json.dumps(_variables(definition, digest)).encode(),
+        "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
     }
     buffer = io.BytesIO()
     # Level 1: an emulated guest unpacks faster than it would receive, but not by much.
@@ -118,17 +122,31 @@ def _inventory(definition: Definition) -> dict[str, Any]:
 
 
 def _patterns(definition: Definition) -> Iterator[str]:
-    plays = yaml.safe_load((definition.folder / definition.provision.playbook).read_text(encoding="utf-8"))
+    """Names in the plays' host patterns. What is wrong with the playbook, the run in the guest will say."""
+    try:
+        text = (definition.folder / definition.provision.playbook).read_text(encoding="utf-8")
+        plays = yaml.load(text, Loader=_AnyTag)  # noqa: S506  a safe loader that reads each tag as nothing
+    except (OSError, ValueError, yaml.YAMLError):
+        return
     for play in plays if isinstance(plays, list) else []:
-        hosts = play.get("hosts", []) if isinstance(play, dict) else []
-        yield from hosts.split(",") if isinstance(hosts, str) else map(str, hosts)
+        hosts = play.get("hosts") if isinstance(play, dict) else None
+        for pattern in hosts if isinstance(hosts, list) else [hosts or ""]:
+            yield from (name.strip().lstrip("&!") for name in re.split(r"[,:]", str(pattern)))
 
 
-def _variables(definition: Definition, digest: str) -> dict[str, Any]:
-    from ..definition.model import Vaulted
+class _AnyTag(yaml.SafeLoader):
+    """Playbooks may hold ``!vault`` and ``!unsafe``; here only the plays' hosts are of interest."""
 
-    plain = {name: value for name, value in definition.provision.vars.items() if not isinstance(value, Vaulted)}
-    return {**plain, "immutable_service": definition.service, "immutable_version": definition.version, "immutable_digest": digest}
+
+def _nothing(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> None:
+    return None
+
+
+_AnyTag.add_multi_constructor("!", _nothing)
+
+
+def _facts(definition: Definition, digest: str) -> dict[str, str]:
+    return {"immutable_service": definition.service, "immutable_version": definition.version, "immutable_digest": digest}
 
 
 def required_collections(definition: Definition, store: FileStore, report: Report) -> Path | None:
@@ -149,7 +167,8 @@ def _install(requirements: Path, folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     wanted: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
-    kinds = {"role": "roles", "collection": "collections"} if isinstance(wanted, list) else {kind[:-1]: kind for kind in ("roles", "collections") if kind in wanted}
+    # A plain list is the old form, which knows roles only.
+    kinds = ["role"] if isinstance(wanted, list) else [kind for kind in ("role", "collection") if wanted.get(f"{kind}s")]
     for kind in kinds:
         target = new / ("roles" if kind == "role" else "")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from ...module_utils.packer.runner import Packer
 from ..definition.model import Definition, Target
 from ..errors import BakeError
 from ..files import write_atomically
+from ..guard import Guard
 from ..images.catalogue import Catalogue
 from ..images.inspect import Inspection, inspect_image
 from ..images.model import Image
@@ -30,10 +31,11 @@ from ..providers.launch import launch_document
 from ..store.file import FileStore, make_ssh_key
 from .base import fetch_base
 from .guest_ansible import guest_ansible
+from .memory import private_memory, write_private
 from .payload import make_payload, required_collections
-from .secrets import private_folder, texts
 from .stages import Stages
 from .template import BakeFiles, as_text, packer_template
+from .variables import BakeVariables, texts_of
 
 BUILD = "qemu-x86_64"
 
@@ -48,7 +50,7 @@ class Order:
     inputs: Mapping[str, Any]
     base: Mapping[str, Any]
     accelerator: str
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)  # variables in clear, for the guest alone
+    variables: BakeVariables = field(repr=False)
 
     @property
     def hex(self) -> str:
@@ -59,23 +61,23 @@ class Order:
         return f"{self.definition.service} {self.definition.version}"
 
 
-def bake(order: Order, store: FileStore, packer: Packer, report: Report) -> Image:
+def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: Report) -> Image:
     """Bake and return the image. Called under the digest's lock.
 
     Raises BakeError with Packer's last error first; the whole log stays in the store, and nothing else does.
     """
     began = time.monotonic()
     work = store.path(f"work/bake-{order.hex[:12]}")
-    memory = private_folder(f"bake-{order.hex[:12]}")
     log = store.path(f"logs/bake-{order.hex[:12]}.log")
     log.parent.mkdir(mode=0o700, exist_ok=True)
     marker = f"immutable-payload-{random.token_hex(8)}"
-    with _fresh(work), _fresh(memory):
+    with _fresh(work), private_memory(f"bake-{order.hex[:12]}", work) as memory:
         files = _prepare(order, store, work, memory, marker, report)
         version = _build(order, packer, files, memory, work, log, marker, report)
         report(f"{order.label}: reading the image")
-        inspection = _inspect(order, files, work, marker)
+        inspection = _inspect(order, files, work, log, marker, report)
         seconds = time.monotonic() - began
+        guard.check()
         return _keep(order, store, files, inspection, log, {"packer": version, "seconds": round(seconds, 1)})
 
 
@@ -96,14 +98,14 @@ def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: s
     python = str(order.base["python"])
     ansible = guest_ansible(store, python, str(order.base["architecture"]), definition.provision.ansible_core, report)
     collections = required_collections(definition, store, report)
-    payload = make_payload(definition, order.digest, ansible, collections, marker)
+    payload = make_payload(definition, order.digest, ansible, collections, order.variables.plain, marker)
     files = BakeFiles(
         base=base,
         output=work / "output",
         launch=memory / "launch.tar",
         private_key=memory / "key",
         payload=work / "payload.tar.gz",
-        secrets=memory / "secrets.json" if order.secrets else None,
+        secrets=memory / "secrets.json" if order.variables.secret else None,
         console=work / "console.log",
     )
     make_ssh_key(files.private_key, "")
@@ -111,7 +113,7 @@ def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: s
     write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
     write_atomically(files.payload, payload.archive)
     if files.secrets:
-        write_atomically(files.secrets, json.dumps(order.secrets).encode())
+        write_private(files.secrets, json.dumps(dict(order.variables.secret)).encode())
     build = order.target.build
     template = packer_template(
         files,
@@ -136,23 +138,25 @@ def _build(
             work / "template.json",
             environment={"PACKER_CACHE_DIR": str(work / "cache"), "TMPDIR": str(memory)},
             timeout=order.target.build.timeout,
-            redact=list(texts(order.secrets)),
+            redact=list(texts_of(order.variables.values)),
             on_event=stages.take,
             log_path=log,
         )
     except PackerError as error:
         console = files.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if files.console.exists() else []
-        raise BakeError(f"{stages.failure or error} (whole log: {log})", log=str(log), console=console) from error
+        raise BakeError(f"{stages.failure or error.message} (whole log: {log})", log=str(log), console=console) from error
     return result.packer_version
 
 
-def _inspect(order: Order, files: BakeFiles, work: Path, marker: str) -> Inspection:
-    needles = {"the payload's marker": marker.encode()}
-    needles.update({f"secret {number}": text.encode() for number, text in enumerate(texts(order.secrets), 1)})
+def _inspect(order: Order, files: BakeFiles, work: Path, log: Path, marker: str, report: Report) -> Inspection:
+    needles = {"the payload's marker": marker.encode(), **{place: text.encode() for place, text in order.variables.values.items()}}
     inspection = inspect_image(files.output / "disk.qcow2", work, order.digest, needles)
+    for name in inspection.not_searched:
+        report(f"{order.label}: {name} is too short to be searched for in the image")
     if inspection.findings:
         found = "; ".join(inspection.findings[:10])
-        raise BakeError(f"{order.label} left something in the image that must not stay there: {found}", residue=list(inspection.findings))
+        message = f"{order.label} left something in the image that must not stay there: {found} (whole log: {log})"
+        raise BakeError(message, residue=list(inspection.findings), log=str(log))
     return inspection
 
 
@@ -162,6 +166,9 @@ def _keep(order: Order, store: FileStore, files: BakeFiles, inspection: Inspecti
     folder = store.path(f"images/{order.hex}/{BUILD}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     disk = folder / "disk.qcow2"
+    # Baked again by force: until the new record is written there is no image, rather than one of two halves.
+    store.delete(f"images/{order.hex}/{BUILD}/record.json")
+    _flush(files.output / "disk.qcow2")
     os.chmod(files.output / "disk.qcow2", 0o444)
     os.replace(files.output / "disk.qcow2", disk)
     write_atomically(folder / "manifest.json.gz", inspection.manifest.to_gzip())
@@ -184,10 +191,19 @@ def _keep(order: Order, store: FileStore, files: BakeFiles, inspection: Inspecti
     return image
 
 
+def _flush(path: Path) -> None:
+    """The build machine's disk was allowed to stay in the page cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _commit(folder: Path) -> str | None:
     """The commit that the definition was baked from, where it lies in a git repository."""
     try:
         done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -3,6 +3,7 @@
 """Packer's events as lines for a waiting person: its stages and the guest's tasks, with the time since the start."""
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from ...module_utils.packer.events import Event, Ui
 from ..progress import Report
 
 _TASK = re.compile(r"^(TASK|PLAY|RUNNING HANDLER) \[(.*)\] \*+$")
-_FAILED = re.compile(r"^(?:fatal: |\[ERROR\]: |ERROR! )(.*)$", re.DOTALL)
+_FAILED = re.compile(r"^(?:fatal|failed): \[[^\]]*\][^{]*? => (\{.*\})$")
+_ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(.+)$")
+_IGNORED = "...ignoring"
+_LONGEST = 500  # characters of a result without a message
 
 
 class Stages:
-    """Takes events as they come. ``failure`` is the guest's own last error, where Ansible told one."""
+    """Takes events as they come. ``failure`` is the first error of the guest's play that ended it, or ''."""
 
     def __init__(self, label: str, report: Report, hide: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._label = label
@@ -34,15 +38,34 @@ class Stages:
 
     def _line(self, line: str, stage: bool) -> None:
         task = _TASK.match(line)
-        failed = _FAILED.match(line)
         if task:
             self._task = task[2].replace(self._hide, "").strip(" ()") if self._hide else task[2]
             self._tell(f"{task[1].lower()}: {self._task}")
-        elif failed:
-            self.failure = f"task {self._task!r} failed in the guest: {failed[1]}"
-            self._tell(line)
+        elif line == _IGNORED:
+            self.failure = ""
+        elif problem := self._problem(line):
+            self.failure = self.failure or problem
+            self._tell(problem)
         elif stage and line:
             self._tell(line)
 
+    def _problem(self, line: str) -> str:
+        if failed := _FAILED.match(line):
+            return f"task {self._task!r} failed in the guest: {_message(failed[1])}"
+        error = _ERROR.match(line)
+        return error[1] if error else ""
+
     def _tell(self, text: str) -> None:
         self._report(f"{self._label} [{self._clock() - self._began:6.1f} s] {text}")
+
+
+def _message(text: str) -> str:
+    """What a failed task's result says: its message, and the last line of its errors."""
+    try:
+        result = json.loads(text)
+    except ValueError:
+        return text[:_LONGEST]
+    said = str(result.get("msg") or "").strip()
+    errors = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()
+    last = errors[-1] if errors and errors[-1] not in said else ""
+    return ": ".join(part for part in (said, last) if part) or text[:_LONGEST]

@@ -13,6 +13,7 @@ from ...module_utils.packer.runner import Packer
 from ..definition.digest import bake_inputs, digest_of
 from ..definition.model import Definition, Target
 from ..errors import BakeError
+from ..guard import Guard
 from ..images.catalogue import Catalogue
 from ..images.model import Image
 from ..progress import Report
@@ -21,7 +22,7 @@ from ..store.file import FileStore
 from .base import fetch_base, resolve_base
 from .decide import Decision, decide
 from .run import BUILD, Order, bake
-from .secrets import secret_variables
+from .variables import BakeVariables
 
 WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same image
 
@@ -73,21 +74,22 @@ def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: 
     return decision, None if decision.due else present
 
 
-def bake_targets(
-    bakes: Sequence[TargetBake], store: FileStore, packer: Packer, decryption: tuple[Callable[[str], str], Callable[[str], Any]], report: Report
-) -> None:
-    """Bake all that is due, side by side, and fill in each ``image``. Raises the first failure once all have ended."""
+def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
+    """Bake all that is due, side by side, and fill in each ``image``. Raises the first failure once all have ended.
+
+    Args:
+        variables: asked once, and only where something is due: decrypting may need a vault's password.
+    """
     if not bakes:
         return
+    known = variables()
     with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
-        running = [pool.submit(_bake, each, store, packer, decryption, report) for each in bakes]
+        running = [pool.submit(_bake, each, store, packer, known, guard, report) for each in bakes]
     for each, future in zip(bakes, running, strict=True):
         each.image = future.result()
 
 
-def _bake(
-    each: TargetBake, store: FileStore, packer: Packer, decryption: tuple[Callable[[str], str], Callable[[str], Any]], report: Report
-) -> Image:
+def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
     with store.lock(f"bake-{each.digest.removeprefix('sha256:')[:12]}", f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS):
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
@@ -104,6 +106,6 @@ def _bake(
             inputs=each.inputs,
             base=each.base,
             accelerator=accel.name,
-            secrets=secret_variables(each.definition, *decryption),
+            variables=variables,
         )
-        return bake(order, store, packer, report)
+        return bake(order, store, packer, guard, report)

@@ -43,6 +43,8 @@ def packer_template(
         python: the guest's Python as the definition or its base says, such as ``3.11``.
     """
     arguments = [["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"], ["-serial", f"file:{files.console}"]]
+    # What is given here replaces Packer's own: its forwarding would listen on every address, and nobody looks at its VNC.
+    arguments += [["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], ["-vnc", "none"]]
     if accelerator == "kvm":
         arguments.append(["-cpu", "host"])
     builder = {
@@ -62,11 +64,13 @@ def packer_template(
         "memory": memory // 1024**2,
         "cpus": cpus,
         "headless": True,
-        "vnc_bind_address": "127.0.0.1",
+        "disable_vnc": True,
         "boot_wait": "1s",
         "ssh_username": "root",
         "ssh_private_key_file": str(files.private_key),
         "ssh_timeout": SSH_TIMEOUT,
+        # QEMU's user network answers before the guest does, and each such answer counts as an attempt.
+        "ssh_handshake_attempts": 100000,
         "shutdown_command": "systemctl poweroff",
         "output_directory": str(files.output),
         "vm_name": "disk.qcow2",
@@ -80,7 +84,9 @@ def _provisioners(files: BakeFiles, folder: str, python: str) -> list[Mapping[st
         _shell(
             f"test \"$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')\" = {python} || "
             f"{{ echo \"the guest's Python is $(python3 -V 2>&1), not {python}: say so in image.base.python\" >&2; exit 1; }}",
-            f"mkdir -m 0700 {folder} {folder}/tmp",
+            # Tasks that become another user need the way to their temporary files, but not a list of what is here.
+            f"mkdir -m 0711 {folder}",
+            f"mkdir -m 1777 {folder}/temp",
         ),
         {"type": "file", "source": str(files.payload), "destination": f"{folder}/payload.tar.gz"},
     ]
@@ -95,7 +101,7 @@ def _provisioners(files: BakeFiles, folder: str, python: str) -> list[Mapping[st
             f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
         )
     )
-    steps.append(_shell(f"rm -rf {folder}", "fstrim / || true", "sync"))
+    steps.append(_shell(f"rm -rf {folder}", "sync", "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'"))
     return steps
 
 
@@ -103,10 +109,16 @@ def _environment(folder: str) -> dict[str, str]:
     """Everything Ansible writes stays in the guest's memory."""
     return {
         "LC_ALL": "C.UTF-8",
-        "TMPDIR": f"{folder}/tmp",
+        "TMPDIR": f"{folder}/temp",
         "ANSIBLE_HOME": f"{folder}/home",
-        "ANSIBLE_LOCAL_TEMP": f"{folder}/tmp",
-        "ANSIBLE_REMOTE_TMP": f"{folder}/tmp",
+        "ANSIBLE_LOCAL_TEMP": f"{folder}/temp",
+        "ANSIBLE_REMOTE_TMP": f"{folder}/temp",
+        "ANSIBLE_ASYNC_DIR": f"{folder}/async",
+        "ANSIBLE_NO_TARGET_SYSLOG": "true",
+        # Everything runs as root already, and su is everywhere where sudo is not.
+        "ANSIBLE_BECOME_METHOD": "su",
+        # A play that matches no host would be passed over in silence.
+        "ANSIBLE_HOST_PATTERN_MISMATCH": "error",
         "ANSIBLE_COLLECTIONS_PATH": f"{folder}/own:{folder}/collections",
         "ANSIBLE_ROLES_PATH": f"{folder}/tree/roles:{folder}/collections/roles",
         "ANSIBLE_PIPELINING": "true",
