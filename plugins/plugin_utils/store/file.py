@@ -101,7 +101,7 @@ class FileStore:
                     raise LockedError(f"{name} is held by {_holder(handle)}; wait for it or stop it, then run again", lock=name)
                 time.sleep(min(_LOOK_AGAIN, max(0.0, deadline - time.monotonic())))
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "user": _user(), "since": since, "purpose": purpose}
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": since, "purpose": purpose}
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(holder).encode(), 0)
             yield
@@ -173,7 +173,8 @@ def _holder(handle: int) -> str:
         return "another process"
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who works here, for records: the user's name, or the number where there is none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
