@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The instances of a fleet as hosts of an inventory: a name for each, its groups and its variables."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .connection import host_vars
+from .definition.model import Definition
+from .health.evidence import proves
+from .providers.base import FLEET, STOPPED, Instance
+
+SEALED, OUTDATED = "sealed", "outdated"
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    groups: tuple[str, ...]  # as they are; an inventory makes safe names of them
+    variables: Mapping[str, Any]  # plain data
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "groups": list(self.groups), "variables": dict(self.variables)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose instances they are, and what is needed to reach them."""
+
+    definition: Definition
+    target: str
+    store: str  # its location
+    private_key: Path | None
+    known_hosts: Path
+
+    @property
+    def fleet(self) -> str:
+        return self.definition.fleet_name(self.target)
+
+
+def hosts_of(place: Place, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None) -> list[Host]:
+    """Hosts by slot. Instances that are stopped or not in the fleet's service are left out.
+
+    Args:
+        channels: the service's channels, each with ``channel`` and ``image``.
+        due: digest of the image that the fleet should run; what runs another is outdated. None where it is not known.
+    """
+    present = sorted((each for each in instances if each.state != STOPPED and each.purpose == FLEET), key=lambda each: (each.slot, each.created, each.id))
+    seen: Counter[int] = Counter()
+    hosts = []
+    for instance in present:
+        seen[instance.slot] += 1
+        # The name belongs to the slot; in the midst of a swap a second instance in it has a number more.
+        suffix = f"-{seen[instance.slot]}" if seen[instance.slot] > 1 else ""
+        hosts.append(Host(f"{place.fleet}-{instance.slot}{suffix}", _groups(place, instance, channels, due), _variables(place, instance)))
+    return hosts
+
+
+def _groups(place: Place, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None) -> tuple[str, ...]:
+    groups = [f"service_{place.definition.service}", f"target_{place.target}", f"image_{_image_name(instance)}"]
+    groups += [f"channel_{each['channel']}" for each in channels if each["image"] == instance.image]
+    if proves(instance) is True:
+        groups.append(SEALED)
+    if due is not None and instance.image != due:
+        groups.append(OUTDATED)
+    return tuple(groups)
+
+
+def _variables(place: Place, instance: Instance) -> dict[str, Any]:
+    return {
+        **host_vars(instance, place.private_key, place.known_hosts),
+        "immutable_service": place.definition.service,
+        "immutable_target": place.target,
+        "immutable_fleet": place.fleet,
+        "immutable_instance_id": instance.id,
+        "immutable_slot": instance.slot,
+        "immutable_state": instance.state,
+        "immutable_sealed": proves(instance) is True,
+        "immutable_shell": instance.evidence.shell if instance.evidence else instance.tags.get("shell", ""),
+        "immutable_image": instance.image,
+        "immutable_image_name": _image_name(instance),
+        "immutable_version": instance.tags.get("version", ""),
+        "immutable_build": instance.tags.get("build", ""),
+        "immutable_launch": instance.launch,
+        "immutable_endpoints": {str(port): list(address) for port, address in instance.endpoints.items()},
+        "immutable_store": place.store,
+    }
+
+
+def _image_name(instance: Instance) -> str:
+    return instance.tags.get("image_name") or instance.image.removeprefix("sha256:")[:12]
