@@ -14,10 +14,12 @@ from .providers.base import Instance
 SSH_PORT = 22
 
 
-def host_vars(instance: Instance, private_key: Path, known_hosts: Path) -> dict[str, Any]:
+def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
     """Ansible's variables to connect to the instance; nothing where it lets nobody in.
 
-    ``known_hosts`` must be written by ``write_known_hosts``: a host is known by its instance's id, since addresses are used again.
+    Args:
+        private_key: None where it is the user's own, which ssh finds by itself.
+        known_hosts: written by ``write_known_hosts``. A host is known by its instance's id, since addresses are used again.
     """
     if SSH_PORT not in instance.endpoints:
         return {}
@@ -29,14 +31,15 @@ def host_vars(instance: Instance, private_key: Path, known_hosts: Path) -> dict[
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": instance.id,
-        "IdentitiesOnly": "yes",
     }
+    if private_key:
+        options["IdentitiesOnly"] = "yes"  # an agent's keys would use up the tries
     return {
         "ansible_connection": "ansible.builtin.ssh",
         "ansible_host": address,
         "ansible_port": port,
         "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(private_key),
+        **({"ansible_ssh_private_key_file": str(private_key)} if private_key else {}),
         "ansible_ssh_common_args": " ".join(f"-o {shlex.quote(f'{option}={value}')}" for option, value in options.items()),
         # Else a user's own setting, meant for other hosts, would come before the options above.
         "ansible_host_key_checking": True,

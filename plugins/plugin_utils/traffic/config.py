@@ -23,7 +23,7 @@ class Known:
     draining: bool
 
 
-def render(bind: str, port: int, health: Health, known: Iterable[Known] = ()) -> str:
+def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Known] = ()) -> str:
     """The whole file. Raises TrafficError for a health path that cannot be written into it.
 
     Nothing is retried and no request is sent to a second member: an error is seen by the client that it befell. Each request
@@ -46,12 +46,12 @@ def render(bind: str, port: int, health: Health, known: Iterable[Known] = ()) ->
         *(["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"] if health.http else []),
         # When another process takes over, a connection that waits for its next request is closed only after that one's answer.
         *(["    option idle-close-on-response"] if health.http else []),
-        "frontend fleet",
+        f"frontend {fleet}",
         f"    bind {bracketed(bind)}:{port}",
         f"    default_backend {BACKEND}",
         f"backend {BACKEND}",
         "    balance roundrobin",
-        *_check(health),
+        *_check(fleet, health),
         *(f"    {_taken_over(each)}" for each in known),
     ]
     return "\n".join(lines) + "\n"
@@ -61,7 +61,7 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _check(health: Health) -> list[str]:
+def _check(fleet: str, health: Health) -> list[str]:
     if health.http is None:
         return ["    option tcp-check"]
     path = health.http.path
@@ -70,7 +70,7 @@ def _check(health: Health) -> list[str]:
     codes = ",".join(map(str, health.http.status))
     return [
         "    option httpchk",
-        f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host fleet hdr User-Agent immutable-balancer",
+        f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host {fleet} hdr User-Agent immutable-balancer",
         f"    http-check expect status {codes}",
     ]
 

@@ -32,12 +32,13 @@ _LOOK_AGAIN = 0.05
 
 
 class HAProxy:
-    """See ``providers.base.Traffic``. All its files lie in ``directory/fleet``."""
+    """See ``providers.base.Traffic``. ``directory`` is its own and goes with it."""
 
     kind = "haproxy"
 
     def __init__(self, directory: Path, fleet: str, spec: TrafficSpec, probe: Health) -> None:
-        self._folder = (directory / fleet).absolute()
+        self._folder = directory.absolute()
+        self._fleet = fleet
         self._spec = spec
         self._health = probe
         self._process = Process(self._folder)
@@ -105,14 +106,14 @@ class HAProxy:
         return {"kind": self.kind, "endpoint": endpoint, "pid": self._process.pid(), "version": version()}
 
     def _start(self, port: int, known: Sequence[Known]) -> None:
-        write_atomically(self._process.config, render(self._spec.bind, port, self._health, known).encode())
+        write_atomically(self._process.config, render(self._fleet, self._spec.bind, port, self._health, known).encode())
         self._process.start()
         self._tell([f"set server {_path(each.id)} state drain" for each in known if each.draining])
         # Last: a start that was cut is begun again.
         write_atomically(self._folder / STATE, json.dumps({"port": port, "settings": self._settings(port)}).encode())
 
     def _settings(self, port: int) -> str:
-        return render(self._spec.bind, port, self._health)
+        return render(self._fleet, self._spec.bind, port, self._health)
 
     def _kept(self) -> dict[str, Any]:
         try:
