@@ -3,6 +3,9 @@ SHELL := /bin/bash
 CORE ?= 2.19
 export PYTHONDONTWRITEBYTECODE := 1
 
+# GATE="ruff mypy" runs only those of the gates that are named.
+GATE ?=
+
 .PHONY: quickstart clean-quickstart test check clean
 
 quickstart:
@@ -15,11 +18,11 @@ clean-quickstart:
 # Everything that needs no virtual machine.
 check:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) tests/tools/gates check
+	@tests/tools/with-collection $(CORE) tests/tools/gates check $(GATE)
 
 test:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) tests/tools/gates test
+	@tests/tools/with-collection $(CORE) tests/tools/gates test $(GATE)
 
 clean: clean-quickstart
 	rm -rf .cache .build
