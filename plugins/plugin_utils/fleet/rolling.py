@@ -82,8 +82,12 @@ class _Step:
         holders = [view for view in self._slot.old if any(volume.attached_to == view.id for volume in away)]
         held = {view.id for view in holders}
         for view in holders:
-            if view.member is None and view.running and view.healthy and self._batch.below_floor():
-                self._batch.register(view)  # as after a restart of the balancer: it is needed before it may go
+            # As after a restart of the balancer: it is needed in service before it may go.
+            needed = view.running and view.healthy and not self._given_up(view) and self._batch.below_floor()
+            if needed and view.member is None:
+                self._batch.register(view)
+            elif needed and view.member == DOWN:
+                self._batch.wait(f"slot {view.slot}: the load balancer checks {view.id}", view.member_since + self._intent.health_deadline)
             elif self._batch.take_out(view, given_up=self._given_up(view)):
                 self._batch.detach(volume.id for volume in away if volume.attached_to == view.id)
         if held:

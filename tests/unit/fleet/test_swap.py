@@ -190,3 +190,16 @@ def test_a_prediction_tells_what_then_happens(data):
     assert [(step["action"], step["slot"]) for step in said["steps"]] == [(each["event"], each["slot"]) for each in result["timeline"]]
     assert said["duration"] == pytest.approx(lab.world.clock.now() - began, abs=2.0)
     assert (said["lowest_in_service"], said["peak"], said["stops"]) == (result["lowest_in_service"], result["peak"], None)
+
+
+def test_a_balancer_that_loses_its_members_in_the_middle_of_a_swap_gets_them_back_first():
+    lab = swapped(data=True)
+    losses = iter([True])
+
+    def lose(call):
+        if call == "drain" and next(losses, False):
+            lab.world.members.clear()
+
+    lab.world.after = lose
+    lab.run(request(V2, data=True))
+    assert lab.images() == {0: [V2], 1: [V2], 2: [V2]} and len(lab.serving()) == 3
