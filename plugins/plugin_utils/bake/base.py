@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.urls import ConnectionError as ConnectionFailed
+from ansible.module_utils.urls import open_url
 
 from ..definition.model import Base
 from ..errors import BakeError
@@ -111,7 +112,7 @@ def _download(url: str, expected: str, path: Path, report: Report) -> None:
         os.replace(part, path)
         facts = {"kind": "url", "source": url, "sha256": found, "path": path.name}
         write_atomically(path.parent / "base.json", json.dumps(facts, indent=1).encode())
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, ConnectionFailed) as error:
         raise BakeError(f"the base {url} cannot be fetched: {error}") from error
     finally:
         part.unlink(missing_ok=True)
@@ -121,7 +122,7 @@ def _stream(url: str, part: Path, report: Report) -> str:
     digest = hashlib.sha256()
     told, done = time.monotonic(), 0
     # The scheme was checked; a redirect can only lead to http, https or ftp, and the checksum decides in any case.
-    with urllib.request.urlopen(url, timeout=60) as answer, part.open("wb") as file:  # noqa: S310
+    with open_url(url, timeout=60) as answer, part.open("wb") as file:
         total = int(answer.headers.get("Content-Length") or 0)
         while chunk := answer.read(_CHUNK):
             file.write(chunk)

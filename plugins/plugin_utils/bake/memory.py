@@ -22,18 +22,27 @@ def private_memory(name: str, fallback: Path) -> Iterator[Path]:
     The same ``name`` and ``fallback`` give the same path, so what a killed run left is cleared by the next one. The caller holds a
     lock on ``name``. Where there is no shared memory it lies in ``fallback``. Raises BakeError where it cannot be made.
     """
-    unique = hashlib.sha256(f"{fallback.resolve()}:{os.getuid()}".encode()).hexdigest()[:12]
-    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else fallback
-    folder = parent / f"immutable-{unique}-{name}"
+    folder = _place(name, fallback)
     try:
-        _clear(folder)
+        clear(folder)
         folder.mkdir(mode=0o700)  # fails where somebody else has put something there
     except OSError as error:
         raise BakeError(f"no private folder can be made at {folder}: {error.strerror}") from error
     try:
         yield folder
     finally:
-        _clear(folder)
+        clear(folder)
+
+
+def clear_memory(name: str, fallback: Path) -> None:
+    """Remove what a killed run left under this name. Raises OSError."""
+    clear(_place(name, fallback))
+
+
+def _place(name: str, fallback: Path) -> Path:
+    unique = hashlib.sha256(f"{fallback.resolve()}:{os.getuid()}".encode()).hexdigest()[:12]
+    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else fallback
+    return parent / f"immutable-{unique}-{name}"
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -42,7 +51,8 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
+    """Remove a folder that may not be there. Raises OSError."""
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:

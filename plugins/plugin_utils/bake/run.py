@@ -20,7 +20,7 @@ from typing import Any
 from ...module_utils.packer.errors import PackerError
 from ...module_utils.packer.runner import Packer
 from ..definition.model import Definition, Target
-from ..errors import BakeError
+from ..errors import BakeError, LockedError
 from ..files import write_atomically
 from ..guard import Guard
 from ..images.catalogue import Catalogue
@@ -31,7 +31,7 @@ from ..providers.launch import launch_document
 from ..store.file import FileStore, make_ssh_key
 from .base import fetch_base
 from .guest_ansible import guest_ansible
-from .memory import private_memory, write_private
+from .memory import clear, clear_memory, private_memory, write_private
 from .payload import make_payload, required_collections
 from .stages import Stages
 from .template import BakeFiles, as_text, packer_template
@@ -67,11 +67,12 @@ def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: R
     Raises BakeError with Packer's last error first; the whole log stays in the store, and nothing else does.
     """
     began = time.monotonic()
-    work = store.path(f"work/bake-{order.hex[:12]}")
+    clear_leftovers(store)
+    work = store.path(f"work/{lock_name(order.digest)}")
     log = store.path(f"logs/bake-{order.hex[:12]}.log")
     log.parent.mkdir(mode=0o700, exist_ok=True)
     marker = f"immutable-payload-{random.token_hex(8)}"
-    with _fresh(work), private_memory(f"bake-{order.hex[:12]}", work) as memory:
+    with _fresh(work), private_memory(work.name, work) as memory:
         files = _prepare(order, store, work, memory, marker, report)
         version = _build(order, packer, files, memory, work, log, marker, report)
         report(f"{order.label}: reading the image")
@@ -79,6 +80,22 @@ def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: R
         seconds = time.monotonic() - began
         guard.check()
         return _keep(order, store, files, inspection, log, {"packer": version, "seconds": round(seconds, 1)})
+
+
+def lock_name(digest: str) -> str:
+    """Of the bake of one image, and of its folders."""
+    return f"bake-{digest.removeprefix('sha256:')[:12]}"
+
+
+def clear_leftovers(store: FileStore) -> None:
+    """Remove what killed bakes left: disks, and secrets in memory. What a live one works with is locked and stays."""
+    for folder in store.path("work").glob("bake-*"):
+        try:
+            with store.lock(folder.name, "clear what a killed bake left"):
+                clear_memory(folder.name, folder)
+                clear(folder)
+        except (LockedError, OSError):
+            continue
 
 
 @contextmanager

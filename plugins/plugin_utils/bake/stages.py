@@ -19,7 +19,7 @@ _LONGEST = 500  # characters of a result without a message
 
 
 class Stages:
-    """Takes events as they come. ``failure`` is the first error of the guest's play that ended it, or ''."""
+    """Takes events as they come. ``failure`` is the error that ended the guest's play, as far as it said one, or ''."""
 
     def __init__(self, label: str, report: Report, hide: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._label = label
@@ -33,6 +33,11 @@ class Stages:
     def take(self, event: Event) -> None:
         if not isinstance(event, Ui):
             return
+        # Packer's protocol makes newlines of the escapes in a result's JSON; a result is one line.
+        as_sent = event.message.replace("\n", "\\n").replace("\r", "\\r")
+        if _FAILED.match(as_sent):
+            self._line(as_sent, stage=False)
+            return
         for line in event.message.splitlines():
             self._line(line.rstrip(), stage=event.level != "message")
 
@@ -43,17 +48,15 @@ class Stages:
             self._tell(f"{task[1].lower()}: {self._task}")
         elif line == _IGNORED:
             self.failure = ""
-        elif problem := self._problem(line):
-            self.failure = self.failure or problem
-            self._tell(problem)
+        elif failed := _FAILED.match(line):
+            # The last one counts: a play goes on after a failed task only where a rescue took care of it.
+            self.failure = f"task {self._task!r} failed in the guest: {_message(failed[1])}"
+            self._tell(self.failure)
+        elif error := _ERROR.match(line):
+            self.failure = self.failure or error[1]
+            self._tell(line)
         elif stage and line:
             self._tell(line)
-
-    def _problem(self, line: str) -> str:
-        if failed := _FAILED.match(line):
-            return f"task {self._task!r} failed in the guest: {_message(failed[1])}"
-        error = _ERROR.match(line)
-        return error[1] if error else ""
 
     def _tell(self, text: str) -> None:
         self._report(f"{self._label} [{self._clock() - self._began:6.1f} s] {text}")

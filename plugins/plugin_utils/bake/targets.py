@@ -21,7 +21,7 @@ from ..providers.accel import choose
 from ..store.file import FileStore
 from .base import fetch_base, resolve_base
 from .decide import Decision, decide
-from .run import BUILD, Order, bake
+from .run import BUILD, Order, bake, lock_name
 from .variables import BakeVariables
 
 WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same image
@@ -90,7 +90,7 @@ def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, 
 
 
 def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
-    with store.lock(f"bake-{each.digest.removeprefix('sha256:')[:12]}", f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS):
+    with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS):
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
         if image is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def _provisioners(files: BakeFiles, folder: str, python: str) -> list[Mapping[st
         _shell(
             f"cd {folder}",
             "tar -xzf payload.tar.gz && rm payload.tar.gz",
-            *(f"export {name}={value}" for name, value in _environment(folder).items()),
+            *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
             f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
         )
     )
@@ -117,6 +118,7 @@ def _environment(folder: str) -> dict[str, str]:
         "ANSIBLE_NO_TARGET_SYSLOG": "true",
         # Everything runs as root already, and su is everywhere where sudo is not.
         "ANSIBLE_BECOME_METHOD": "su",
+        "ANSIBLE_SU_FLAGS": "-s /bin/sh",  # also for users that nobody logs in as
         # A play that matches no host would be passed over in silence.
         "ANSIBLE_HOST_PATTERN_MISMATCH": "error",
         "ANSIBLE_COLLECTIONS_PATH": f"{folder}/own:{folder}/collections",

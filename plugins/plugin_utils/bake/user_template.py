@@ -16,7 +16,8 @@ from typing import Any
 from ...module_utils.packer.errors import PackerError
 from ...module_utils.packer.result import BuildResult
 from ...module_utils.packer.runner import Packer
-from ..definition.digest import IGNORED, digest_of
+from ..definition.digest import digest_of
+from ..definition.tree import IGNORED
 from ..errors import BakeError
 from ..guard import Guard
 from ..images.catalogue import Catalogue
