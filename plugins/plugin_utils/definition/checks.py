@@ -3,18 +3,21 @@
 """What a schema cannot say: files that must be there, paths that must not overlap, numbers that must fit together."""
 from __future__ import annotations
 
+import json
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...module_utils.seal import SYSTEM_WRITABLE
 from ..errors import ImmutableError
 from ..units import count_of
-from .document import Document
+from .document import Document, shown
 from .document import Path as Keys
 
-RESERVED = ("/dev", "/proc", "/run", "/sys")
+RESERVED = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
+SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
 _FILES: tuple[Keys, ...] = (("image", "provision", "playbook"), ("image", "provision", "requirements"), ("image", "verify"))
 
 
@@ -36,6 +39,9 @@ def value_at(data: Any, keys: Keys) -> Any:
 
 
 def _check_files(document: Document, folder: Path) -> None:
+    playbook, verify = value_at(document.data, _FILES[0]), value_at(document.data, _FILES[2])
+    if isinstance(verify, str) and isinstance(playbook, str) and posixpath.normpath(verify) == posixpath.normpath(playbook):
+        document.problem(_FILES[2], f"{json.dumps(verify)} is the provision playbook itself (allowed: a playbook of its own)")
     named = [(keys, value_at(document.data, keys)) for keys in _FILES]
     files = value_at(document.data, ("image", "provision", "vars_files"))
     named += [(("image", "provision", "vars_files", number), name) for number, name in enumerate(files if isinstance(files, list) else [])]
@@ -51,63 +57,72 @@ def _check_files(document: Document, folder: Path) -> None:
 
 
 def _file_problem(folder: Path, name: str, *, inside: bool) -> str:
+    allowed = "the path of a file inside the definition's folder" if inside else "the path of a qcow2 disk"
+    quoted = json.dumps(name)
     try:
         path = folder / name
+        if inside and (name.startswith("/") or ".." in Path(name).parts):
+            return f"{quoted} leaves the definition's folder (allowed: {allowed})"
         if inside and not path.resolve().is_relative_to(folder.resolve()):
-            return f'"{name}" leaves the definition\'s folder (allowed: a path inside {folder})'
+            return f"{quoted} leaves the definition's folder by a symbolic link (allowed: {allowed})"
         if not path.exists():
-            return f'there is no file "{name}" in {folder}' if inside else f'there is no file "{name}"'
+            return f"there is no file {quoted} (allowed: {allowed})"
         if not stat.S_ISREG(path.stat().st_mode):
-            return f'"{name}" is not a file'
-    except (OSError, ValueError) as error:
-        return f'"{name}" cannot be read: {error}'
+            return f"{quoted} is not a file (allowed: {allowed})"
+    except (OSError, ValueError, RuntimeError) as error:  # a name that is too long, a loop of links
+        return f"{quoted} cannot be read: {getattr(error, 'strerror', None) or error} (allowed: {allowed})"
     return ""
 
 
 def _check_paths(document: Document) -> None:
-    volumes = document.data.get("data") if isinstance(document.data, Mapping) else None
-    writable = document.data.get("writable") if isinstance(document.data, Mapping) else None
-    mounts: dict[str, Keys] = {}
-    names: dict[str, Keys] = {}
-    for number, volume in enumerate(volumes if isinstance(volumes, list) else []):
-        if not isinstance(volume, Mapping):
-            continue
-        name, mount = volume.get("name"), volume.get("mount")
-        if isinstance(name, str) and name in names:
-            document.problem(("data", number, "name"), f'"{name}" is already the name of the volume in line {document.line(names[name])}')
-        elif isinstance(name, str):
-            names[name] = ("data", number, "name")
-        _claim(document, ("data", number, "mount"), mount, mounts, "the mount of a volume")
-    written: dict[str, Keys] = {}
-    for number, path in enumerate(writable if isinstance(writable, list) else []):
-        keys: Keys = ("writable", number)
-        over = _overlap(path, mounts) if isinstance(path, str) else None
-        if over:
-            document.problem(keys, f'"{path}" is or touches the data mount "{over}" in line {document.line(mounts[over])}: a path is either data or writable')
-        else:
-            _claim(document, keys, path, written, "a writable path")
+    names: dict[str, str] = {}
+    mounts: dict[str, str] = {}
+    for keys, name in _texts(document, "data", "name"):
+        if names.setdefault(name, shown(keys[:-1])) != shown(keys[:-1]):
+            document.problem(keys, f"{json.dumps(name)} is already the name of {names[name]} (allowed: a name of its own for each volume)")
+    for keys, mount in _texts(document, "data", "mount"):
+        _check_place(document, keys, mount)
+        near = _overlap(mount, mounts)
+        if near == mount:
+            document.problem(keys, f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a mount of its own for each volume)")
+        elif near:
+            document.problem(keys, f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} lie one in the other (allowed: mounts beside each other)")
+        if mount in SYSTEM_WRITABLE:
+            document.problem(keys, f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)")
+        mounts.setdefault(mount, shown(keys[:-1]))
+    written: dict[str, str] = {}
+    for keys, path in _texts(document, "writable"):
+        _check_place(document, keys, path)
+        around = next((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), None)
+        if around == path:
+            document.problem(keys, f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path is either data or writable)")
+        elif around:
+            document.problem(keys, f"{json.dumps(path)} lies in the mount of {mounts[around]}, {around}, and can be written to anyway (allowed: leave it out)")
+        elif path in written:
+            document.problem(keys, f"{json.dumps(path)} is named twice (allowed: each path once)")
+        written[path] = shown(keys)
 
 
-def _claim(document: Document, keys: Keys, path: Any, claimed: dict[str, Keys], what: str) -> None:
-    if not isinstance(path, str):
-        return
-    if not path.startswith("/") or ".." in path.split("/"):
-        document.problem(keys, f'"{path}" is not an absolute path (allowed: a path from /, without ..)')
-        return
+def _texts(document: Document, *keys: str) -> Iterator[tuple[Keys, str]]:
+    """What stands at ``keys[0]``, a list, in each of its items: under ``keys[1]``, where it is given."""
+    items = value_at(document.data, keys[:1])
+    for number in range(len(items) if isinstance(items, list) else 0):
+        place: Keys = (keys[0], number, *keys[1:])
+        found = value_at(document.data, place)
+        if isinstance(found, str):
+            yield place, found
+
+
+def _check_place(document: Document, keys: Keys, path: str) -> None:
     plain = posixpath.normpath(path)
-    if plain in ("/", "//") or any(plain == each or plain.startswith(each + "/") for each in RESERVED):
-        document.problem(keys, f'"{path}" belongs to the system (allowed: a path outside /, {", ".join(RESERVED)})')
-        return
-    over = _overlap(plain, claimed)
-    if over:
-        document.problem(keys, f'"{path}" is, holds or lies in "{over}", {what} in line {document.line(claimed[over])}')
-        return
-    claimed[plain] = keys
+    if any(plain == each or plain.startswith(f"{each}/") for each in RESERVED):
+        document.problem(keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED)})")
+    elif plain in ("/", "//", *SYSTEM):
+        document.problem(keys, f"{json.dumps(path)} would cover the system itself (allowed: a folder of the service)")
 
 
-def _overlap(path: str, claimed: Mapping[str, Keys]) -> str | None:
-    plain = posixpath.normpath(path)
-    return next((each for each in claimed if each == plain or each.startswith(plain + "/") or plain.startswith(each + "/")), None)
+def _overlap(path: str, claimed: Mapping[str, str]) -> str | None:
+    return next((each for each in claimed if each == path or each.startswith(f"{path}/") or path.startswith(f"{each}/")), None)
 
 
 def _targets(document: Document) -> Iterator[str]:
@@ -116,23 +131,31 @@ def _targets(document: Document) -> Iterator[str]:
 
 
 def _check_fleets(document: Document) -> None:
-    top = value_at(document.data, ("fleet",))
-    has_data = bool(value_at(document.data, ("data",)))
-    places: list[tuple[Keys, Any]] = [(("fleet",), {})]
-    places += [(("targets", name, "fleet"), value_at(document.data, ("targets", name, "fleet"))) for name in _targets(document)]
-    for keys, own in places:
-        if keys != ("fleet",) and not isinstance(own, Mapping):
-            continue
-        merged = {**(top if isinstance(top, Mapping) else {}), **(own if isinstance(own, Mapping) else {})}
-        size, unavailable = merged.get("size", 1), merged.get("unavailable")
-        if not isinstance(size, int) or unavailable is None:
-            continue
-        try:
-            count = count_of(unavailable, size, up=False)
-        except ImmutableError:
-            continue  # the schema has told
-        where = (*keys, "unavailable") if isinstance(own, Mapping) and "unavailable" in own or keys == ("fleet",) else keys
-        if has_data and count == 0:
-            document.problem(where, "0 instances cannot be kept below size where slots own data volumes: a volume is in one place at a time (allowed: from 1)")
-        elif count >= size > 0:
-            document.problem(where, f"{unavailable} of {size} would leave nothing in service (allowed: less than size)")
+    """Each target with what it overrides: its swaps must be possible at all."""
+    closed = value_at(document.data, ("seal", "shell")) == "off"
+    for name in _targets(document):
+        _check_fleet(document, ("targets", name, "fleet"))
+        if closed and value_at(document.data, ("targets", name, "authorized_key")) is not None:
+            document.problem(("targets", name, "authorized_key"), "nobody can log in where seal.shell is off (allowed: leave it out)")
+
+
+def _check_fleet(document: Document, own: Keys) -> None:
+    def place(key: str) -> Keys:
+        return ("fleet", key) if value_at(document.data, (*own, key)) is None else (*own, key)
+
+    size = 1 if value_at(document.data, place("size")) is None else value_at(document.data, place("size"))
+    keys = place("unavailable")
+    unavailable = value_at(document.data, keys)
+    if not isinstance(size, int) or unavailable is None:
+        return
+    try:
+        count = count_of(unavailable, size, up=False)
+    except ImmutableError:
+        return  # the schema has told
+    where = f" on target {own[1]}" if value_at(document.data, own) else ""
+    what = f"{unavailable} of {size}{where}" if isinstance(unavailable, int) else f"{json.dumps(unavailable)} of {size}{where}, which is {count},"
+    if value_at(document.data, ("data",)) and size > 0 and count == 0:
+        why = "a volume can't be in two places, so its slot is out of service while it moves"
+        document.problem(keys, f"{what} cannot be kept where slots own data volumes: {why} (allowed: an integer from 1, or leave it out)")
+    elif size > 1 and count >= size:
+        document.problem(keys, f"{what} would let a swap take every instance out of service (allowed: at most {size - 1})")

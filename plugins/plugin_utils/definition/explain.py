@@ -3,11 +3,15 @@
 """Name each input that differs between two digests. Pure."""
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .digest import VAULTED
+
 ABSENT = "absent"
+_LONGEST = 60  # characters of a value that are shown
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -27,14 +31,24 @@ def explain_lines(differences: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, part in value.items():
-        if prefix == "tree:":
-            yield f"tree:{key}", _file(part)
-        elif key == "tree" and not prefix:
-            yield from _flat(part, "tree:")
-        elif isinstance(part, Mapping) and "vaulted" not in part:
+        if key == "tree" and not prefix:
+            yield from ((f"tree:{name}", _file(found)) for name, found in part.items())
+        elif isinstance(part, Mapping) and part and VAULTED not in part:
             yield from _flat(part, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", "vaulted" if isinstance(part, Mapping) else json.dumps(part)
+            yield f"{prefix}{key}", _short(part)
+
+
+def _short(value: Any) -> str:
+    """The value as JSON. What is too long to show, or nobody can read, is told by the beginning of its checksum."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if isinstance(value, Mapping) and VAULTED in value:
+        return f"vaulted {_checksum(text)}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({_checksum(text)})"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _file(entry: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def load_definition(path: Path) -> Definition:
     if path.is_dir():
         path = path / FILE
     document = read_document(_text(path))
-    if document.data is not None:
+    if document.data is not None or not document.problems:
         check_schema(document)
     if isinstance(document.data, Mapping):
         check_meaning(document, path.parent)
@@ -53,12 +53,13 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DefinitionError(f"{path}: cannot be read: {error.strerror} (a definition is a YAML file, by default {FILE})") from error
+        text = f"{path}: cannot be read: {error.strerror} (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        raise DefinitionError(text, problems=[text]) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        text = f"{path.name}:{line}: byte {error.start + 1} is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"
+        text = f"{path.name}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"
         raise DefinitionError(text, problems=[text]) from error
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import DefinitionError
+
 
 @dataclass(frozen=True)
 class Provision:
@@ -66,7 +68,8 @@ class Health:
     def port(self) -> int:
         """The instance's port that takes traffic: the http probe's, else the tcp probe's (the schema wants at least one)."""
         probe = self.http or self.tcp
-        assert probe is not None  # the schema says so
+        if probe is None:  # the schema wants one of them
+            raise DefinitionError("health: http or tcp is needed")
         return probe.port
 
 
