@@ -70,12 +70,10 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ..plugin_utils.connection import write_known_hosts
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.model import Definition
 from ..plugin_utils.errors import ImmutableError
-from ..plugin_utils.hosts import Place, hosts_of
-from ..plugin_utils.images.channels import Channels
+from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.providers.registry import open_provider
 from ..plugin_utils.store.file import FileStore
 from ..plugin_utils.store.registry import open_store
@@ -132,15 +130,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
+
 def _hosts(definition: Definition, target: str, store: FileStore, channel: str) -> list[dict[str, Any]]:
-    fleet = definition.fleet_name(target)
-    instances = open_provider(definition.targets[target], store).compute.list(fleet)
-    if not instances:
-        return []
-    known_hosts = store.path(f"known_hosts/{fleet}")
-    write_known_hosts(known_hosts, instances)
-    # A target with a key of the user's own has none in the store.
-    private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
-    channels = Channels(store).list(definition.service)
-    due = next((each["image"] for each in channels if each["channel"] == channel), None)
-    return [host.as_dict() for host in hosts_of(Place(definition, target, store.location, private_key, known_hosts), instances, channels, due)]
+    instances = open_provider(definition.targets[target], store).compute.list(definition.fleet_name(target))
+    return [host.as_dict() for host in list_hosts(definition, target, store, instances, channel)]

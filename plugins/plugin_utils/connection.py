@@ -3,6 +3,7 @@
 """How Ansible reaches a sealed host: by one key, with the host key that the host told on its console, and without a writable disk."""
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from .files import write_atomically
 from .providers.base import Instance
 
 SSH_PORT = 22
+_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # a guest's word must not become more than one line
 
 
 def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
 
 def write_known_hosts(path: Path, instances: Iterable[Instance]) -> None:
     """Write the host keys that the instances told when they sealed themselves; others stay unknown. Raises OSError."""
-    keys = {each.id: each.evidence.host_key for each in instances if each.evidence and each.evidence.host_key}
+    keys = {each.id: each.evidence.host_key for each in instances if each.evidence and _KEY.fullmatch(each.evidence.host_key)}
     data = "".join(f"{name} {key}\n" for name, key in sorted(keys.items())).encode()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != data:

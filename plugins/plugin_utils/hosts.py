@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .connection import host_vars
+from .connection import host_vars, write_known_hosts
 from .definition.model import Definition
 from .health.evidence import proves
+from .images.channels import Channels
 from .providers.base import FLEET, STOPPED, Instance
+from .store.file import FileStore
 
 SEALED, OUTDATED = "sealed", "outdated"
 
@@ -40,6 +42,23 @@ class Place:
     @property
     def fleet(self) -> str:
         return self.definition.fleet_name(self.target)
+
+
+def list_hosts(definition: Definition, target: str, store: FileStore, instances: Sequence[Instance], channel: str) -> list[Host]:
+    """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed; ``channel`` tells the image that is due.
+
+    Writes the host keys that they told into the store. Raises StoreError, OSError.
+    """
+    if not instances:
+        return []
+    fleet = definition.fleet_name(target)
+    known_hosts = store.path(f"known_hosts/{fleet}")
+    write_known_hosts(known_hosts, instances)
+    # A target with a key of the user's own has none in the store.
+    private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
+    channels = Channels(store).list(definition.service)
+    due = next((each["image"] for each in channels if each["channel"] == channel), None)
+    return hosts_of(Place(definition, target, store.location, private_key, known_hosts), instances, channels, due)
 
 
 def hosts_of(place: Place, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None) -> list[Host]:
@@ -80,7 +99,8 @@ def _variables(place: Place, instance: Instance) -> dict[str, Any]:
         "immutable_slot": instance.slot,
         "immutable_state": instance.state,
         "immutable_sealed": proves(instance) is True,
-        "immutable_shell": instance.evidence.shell if instance.evidence else instance.tags.get("shell", ""),
+        # As it was launched: a guest's own words could hold a template.
+        "immutable_shell": instance.tags.get("shell", ""),
         "immutable_image": instance.image,
         "immutable_image_name": _image_name(instance),
         "immutable_version": instance.tags.get("version", ""),
