@@ -39,7 +39,8 @@ def main(text: str) -> None:
     try:
         child = subprocess.Popen(config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
     except OSError as error:
-        print(f"cannot start {config['argv'][0]}: {error.strerror}", flush=True)
+        sys.stdout.write(f"cannot start {config['argv'][0]}: {error.strerror}\n")
+        sys.stdout.flush()
     else:
         threading.Thread(target=_watch, args=(config["lifeline"], config["output"], stopping), daemon=True).start()
         threading.Thread(target=_end, args=(child.pid, config["grace"], stopping, ended), daemon=True).start()

@@ -108,7 +108,7 @@ class RoomAction(ActionBase):
             raise ImmutableError(f"{name} works once on the controller, but this play has {len(hosts)} hosts; add 'run_once: true' or play on localhost")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def argument_spec(name: str) -> dict[str, Any]:
     """The argument spec of the documented module ``name``."""
     docs = get_docstring(str(_MODULES / f"{name}.py"), fragment_loader, collection_name=COLLECTION, plugin_type="module")[0]

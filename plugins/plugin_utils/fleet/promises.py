@@ -80,4 +80,3 @@ class Promises:
 
 def _refuse(what: str) -> None:
     raise FleetError(f"refused by the engine's own check, which is a defect worth reporting: {what}")
-

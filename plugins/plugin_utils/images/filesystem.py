@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ..errors import ImageError
 from .tools import environment, last_words, program
@@ -154,15 +154,15 @@ class FileSystem:
                 stderr=words,
                 bufsize=_CHUNK,
             )
-            assert process.stdout is not None
+            output = cast("IO[bytes]", process.stdout)
             try:
                 for inode in order:
-                    _expect(process.stdout, b"debugfs: cat <%d>\n" % inode, words)
-                    yield inode, _portion(process.stdout, sizes[inode], inode)
-                _expect(process.stdout, b"", words)
+                    _expect(output, b"debugfs: cat <%d>\n" % inode, words)
+                    yield inode, _portion(output, sizes[inode], inode)
+                _expect(output, b"", words)
             finally:
                 process.kill()
-                process.stdout.close()
+                output.close()
                 process.wait()
 
     def _debugfs(self, commands: Sequence[str]) -> bytes:

@@ -82,7 +82,7 @@ def _distribution(path: str, metadata: bytes) -> Any:
     if not name or not version:
         return None
     purl = PackageURL("pypi", None, name, version)
-    licence = str(fields.get("License-Expression") or fields.get("License") or "").strip().split("\n")[0]
+    licence = str(fields.get("License-Expression") or fields.get("License") or "").strip().partition("\n")[0]
     return Component(
         name=name,
         version=version,

@@ -152,9 +152,11 @@ class Verification:
         facts = {"immutable_digest": candidate.image.digest, "immutable_service": candidate.image.service, "immutable_version": candidate.image.version}
         host = {**host_vars(instance, private, known_hosts), **facts}
         inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
-        assert candidate.definition.verify is not None  # asked before the instance was launched
+        playbook = candidate.definition.verify
+        if playbook is None:  # or this instance would not have been launched
+            raise VerifyError("the definition names no verify playbook")
         left = deadline - self._provider.clock.now()
-        self._playbook(candidate.definition.folder / candidate.definition.verify, inventory, folder, left, self._report)
+        self._playbook(candidate.definition.folder / playbook, inventory, folder, left, self._report)
 
 
 def _one_time_key(folder: Path) -> tuple[Path, str]:

@@ -190,7 +190,7 @@ def _end(pid: int) -> None:
 
 def _free_ports(count: int) -> list[int]:
     """Free ports of the loopback address, different from each other."""
-    held = [socket.socket() for _ in range(count)]
+    held = [socket.socket() for _port in range(count)]
     try:
         for each in held:
             each.bind((LOOPBACK, 0))
@@ -198,4 +198,3 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for each in held:
             each.close()
-
