@@ -114,7 +114,7 @@ class _Reader:
                 continue
             line = key_node.start_mark.line + 1
             if key_node.tag != "tag:yaml.org,2002:str":
-                what = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+                what = _one_line(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
                 self._document.problems.append((line, path, f"the key {what} is not text (allowed: text; put it in quotes)"))
                 continue
             key = str(key_node.value)
@@ -160,8 +160,12 @@ class _Reader:
         if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
         kind = _KINDS.get(node.tag.rpartition(":")[2], node.tag)
-        self._document.problem(path, f"{node.value} is read as {kind}, which cannot stand here (allowed: put it in quotes)")
+        self._document.problem(path, f"{_one_line(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)")
         return None
+
+
+def _one_line(written: str) -> str:
+    return written if written.isprintable() and len(written) <= 60 else json.dumps(written[:60])
 
 
 def shown(path: Path) -> str:

@@ -50,6 +50,9 @@ def load_definition(path: Path) -> Definition:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        text = f"{path}: is not a file (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        raise DefinitionError(text, problems=[text])
     try:
         data = path.read_bytes()
     except OSError as error:

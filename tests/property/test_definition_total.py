@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whatever a file holds, it is a definition or a DefinitionError with a line for each mistake; units mean what they say."""
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import DefinitionError, ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils.units import bytes_of, count_of, seconds_of
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+GOOD = {
+    "schema": 1,
+    "service": "shop",
+    "version": "1",
+    "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "immutable.yml", "vars": {"a": 1}}, "verify": "immutable.yml"},
+    "data": [{"name": "a", "size": "1G", "mount": "/srv"}],
+    "writable": ["/tmp"],
+    "seal": {"shell": "off"},
+    "health": {"http": {"port": 80, "status": [200]}, "timeout": "5s"},
+    "fleet": {"size": 3, "surge": "25%", "unavailable": 1, "drain": {"timeout": 5}},
+    "targets": {"local": {"provider": "qemu", "secrets": {"a": {"env": "A"}}, "machine": {"memory": "1G"}, "fleet": {"size": 2}}},
+}
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
+TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3), max_leaves=8)
+
+
+def load(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "immutable.yml")
+        path.write_bytes(content)
+        try:
+            load_definition(path)
+        except DefinitionError as error:
+            assert error.details["problems"] and all("\n" not in line for line in error.details["problems"])
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+@example(b"? [a]\n: b\n")
+@example(b"<<: 1\n")
+@example(b"a: !!int x\nb: !!timestamp x\nc: !!float\nd: !!bool z\n")
+@example(b"schema: !!set {1}\n")
+@example(b"\xef\xbb\xbf")
+@example(b"*a")
+def test_any_bytes_end_in_words(content):
+    load(content)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab:-{}[]*&!<>'\"\\#|%@,?~ \n\t0.", max_size=60))
+def test_any_text_like_yaml_ends_in_words(text):
+    load(text.encode())
+
+
+def paths(value, path=()):
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from paths(value[key], (*path, key))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(list(paths(GOOD))), TREES)
+def test_any_value_in_any_place_ends_in_words(path, new):
+    load(yaml.safe_dump(replaced(GOOD, path, new), allow_unicode=True).encode())
+
+
+@given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_a_duration_is_the_sum_of_its_parts(days, hours, minutes, seconds):
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    assert seconds_of(f"{days}d{hours}h{minutes}m{seconds}s") == total == seconds_of(str(total)) == seconds_of(total) == seconds_of(f"{total}s")
+
+
+@given(st.integers(1, 900))
+def test_a_size_is_in_powers_of_1024(number):
+    assert bytes_of(f"{number}T") == bytes_of(f"{number * 1024}G") == bytes_of(f"{number * 1024**2}M") == number * 1024**4
+
+
+@given(st.integers(0, 100), st.integers(0, 1000))
+def test_a_percentage_is_rounded_as_asked(percent, size):
+    up, down = count_of(f"{percent}%", size), count_of(f"{percent}%", size, up=False)
+    assert down <= size * percent / 100 <= up <= down + 1 and up <= size
+    assert count_of(size, 3) == size
+
+
+@given(st.text(max_size=10))
+def test_what_is_no_unit_is_one_clear_error(text):
+    for parse in (seconds_of, bytes_of, lambda value: count_of(value, 3)):
+        try:
+            assert parse(text) >= 0
+        except ImmutableError as error:
+            assert "(allowed: " in error.message
+
+
+@pytest.mark.parametrize("value", ["", "1h1h", "1s1h", "-1", "1e3", "soon", None, True, float("nan"), -1])
+def test_what_is_no_duration(value):
+    with pytest.raises(ImmutableError, match=r"is not a duration \(allowed: seconds, or numbers with units such as 90s, 5m or 1h30m\)"):
+        seconds_of(value)

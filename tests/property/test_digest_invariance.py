@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The digest is that of what is written, wherever, whenever and in whichever order it was."""
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TEXT = """\
+schema: 1
+service: shop
+version: "1"
+image: {base: {debian: bookworm}, provision: {playbook: provision.yml}}
+health: {tcp: {port: 80}}
+targets: {local: {provider: simulated}}
+"""
+NAMES = st.sampled_from(["a", "b", "sub/a", "sub/b", "sub/deep/a", "é", "A"])
+FILES = st.dictionaries(NAMES, st.tuples(st.binary(max_size=20), st.booleans()), min_size=1)
+LITTER = st.sets(st.sampled_from([".git/HEAD", "a~", ".a.swp", "#a#", ".#a", "a.bak", "sub/a.orig", "__pycache__/a.pyc", ".DS_Store", ".cache/x", ".hg/x"]))
+
+
+def digest(files, *, order=lambda names: names, litter=(), mode=0o644, time=None) -> str:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent)
+        whole = {"immutable.yml": (TEXT.encode(), False), "provision.yml": (b"[]", False), **files, **{name: (b"x", True) for name in litter}}
+        for name in order(list(whole)):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(whole[name][0])
+            path.chmod(mode | 0o100 if whole[name][1] else mode)
+            if time is not None:
+                os.utime(path, (time, time))
+        definition = load_definition(folder)
+        return digest_of(bake_inputs(definition, definition.target("local"), {"kind": "debian"}))
+
+
+@settings(deadline=None, max_examples=20)
+@given(FILES, st.randoms(use_true_random=False), LITTER, st.sampled_from([0o600, 0o640, 0o664]), st.integers(0, 2**31))
+def test_place_order_litter_modes_and_times_do_not_count(files, random, litter, mode, time):
+    shuffled = digest(files, order=lambda names: random.sample(names, len(names)), litter=litter, mode=mode, time=time)
+    assert shuffled == digest(files)
+
+
+@settings(deadline=None, max_examples=20)
+@given(FILES, st.data())
+def test_every_byte_name_and_executable_bit_counts(files, data):
+    name = data.draw(st.sampled_from(sorted(files)))
+    content, executable = files[name]
+    changes = [
+        {**files, name: (content + b"x", executable)},
+        {**files, name: (content, not executable)},
+        {**{other: each for other, each in files.items() if other != name}, f"{name}x": files[name]},
+        {other: each for other, each in files.items() if other != name},
+    ]
+    assert len({digest(each) for each in [files, *changes]}) == 5
