@@ -13,7 +13,7 @@ import stat
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from .mounts import Mount, read_mounts
 
@@ -41,19 +41,19 @@ class Difference:
     expected: str = ""
     found: str = ""
 
-    def as_dict(self) -> Dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         """Plain text: a name that is not UTF-8 is shown with escapes."""
         return {key: _shown(value) for key, value in asdict(self).items() if value}
 
 
 @dataclass
 class Comparison:
-    differences: List[Difference] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     checked: int = 0  # entries that were compared
-    refused: List[str] = field(default_factory=list)  # places where writing was tried and refused
+    refused: list[str] = field(default_factory=list)  # places where writing was tried and refused
 
 
-def compare(manifest: Dict[str, Any], root: str = "/", mountinfo: str = "/proc/self/mountinfo") -> Comparison:
+def compare(manifest: dict[str, Any], root: str = "/", mountinfo: str = "/proc/self/mountinfo") -> Comparison:
     """Compare the file system at ``root``, and what is mounted on it, with a manifest.
 
     Args:
@@ -63,19 +63,19 @@ def compare(manifest: Dict[str, Any], root: str = "/", mountinfo: str = "/proc/s
     Raises ValueError for a manifest of another shape, OSError where ``root`` cannot be read.
     """
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or not isinstance(manifest.get("files"), dict):
-        raise ValueError("the manifest is not one of schema {0}".format(SCHEMA))
+        raise ValueError(f"the manifest is not one of schema {SCHEMA}")
     return _Run(manifest, root, read_mounts(root, mountinfo)).run()
 
 
 class _Run:
-    def __init__(self, manifest: Dict[str, Any], root: str, mounts: List[Mount]) -> None:
+    def __init__(self, manifest: dict[str, Any], root: str, mounts: list[Mount]) -> None:
         self._files = manifest["files"]
         self._root = root
         self._declared = {*SYSTEM, *(path for key in ("covers", "data", "writable") for path in manifest.get(key) or [])}
         self._mounts = mounts
         self._points = {mount.point for mount in mounts} - {"/"}
         self._result = Comparison()
-        self._unread: List[Tuple[str, os.stat_result, str]] = []  # files that differ in nothing but, perhaps, content
+        self._unread: list[tuple[str, os.stat_result, str]] = []  # files that differ in nothing but, perhaps, content
 
     def run(self) -> Comparison:
         self._check_mounts()
@@ -100,7 +100,7 @@ class _Run:
         for mount in self._mounts:
             if mount.point == "/" or self._is_declared(mount.point):
                 continue
-            self._differ("covering", mount.point, found="{0} of {1}".format(mount.type, mount.source))
+            self._differ("covering", mount.point, found=f"{mount.type} of {mount.source}")
             if mount.writable and not mount.of_kernel:
                 self._differ("unexpected_writable", mount.point, "ro", "rw")
 
@@ -117,7 +117,7 @@ class _Run:
             except OSError:
                 self._result.refused.append(place)
 
-    def _walk(self) -> List[str]:
+    def _walk(self) -> list[str]:
         """Compare all but contents; returns every path that is there."""
         seen = ["/"]
         self._entry("/", os.lstat(self._root))
@@ -128,8 +128,8 @@ class _Run:
                 for entry in entries:
                     path = folder.rstrip("/") + "/" + entry.name
                     seen.append(path)
-                    if self._covered(path):
-                        continue
+                    if path in self._declared or path in self._points:
+                        continue  # what lies above is neither, since the walk came here
                     info = entry.stat(follow_symlinks=False)
                     self._entry(path, info)
                     if stat.S_ISDIR(info.st_mode):
@@ -147,48 +147,53 @@ class _Run:
         if _type(info) != kind:
             self._differ("type", path, kind, _type(info))
             return
-        found_mode = "{0:04o}".format(stat.S_IMODE(info.st_mode))
+        found_mode = f"{stat.S_IMODE(info.st_mode):04o}"
         if kind != "link" and found_mode != mode:
             self._differ("mode", path, mode, found_mode)
         if (info.st_uid, info.st_gid) != (uid, gid):
-            self._differ("owner", path, "{0}:{1}".format(uid, gid), "{0}:{1}".format(info.st_uid, info.st_gid))
+            self._differ("owner", path, f"{uid}:{gid}", f"{info.st_uid}:{info.st_gid}")
         if kind == "link":
             target = os.readlink(self._full(path))
             if target != holds:
                 self._differ("link", path, holds, target)
         elif kind in ("char", "block"):
-            device = "{0}:{1}".format(os.major(info.st_rdev), os.minor(info.st_rdev))
+            device = f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
             if device != holds:
                 self._differ("changed", path, holds, device)
         elif kind == "file" and info.st_size != size:
-            self._differ("changed", path, "{0} bytes".format(size), "{0} bytes".format(info.st_size))
+            self._differ("changed", path, f"{size} bytes", f"{info.st_size} bytes")
         elif kind == "file":
             self._unread.append((path, info, holds))
 
     def _hash(self) -> None:
         """Each content once, however many names it has."""
-        names: Dict[int, List[Tuple[str, str]]] = {}
+        names: dict[int, list[tuple[str, str]]] = {}
         for path, info, expected in self._unread:
             names.setdefault(info.st_ino, []).append((path, expected))
+        contents = list(names.values())
         with ThreadPoolExecutor(max_workers=THREADS) as pool:
-            sums = pool.map(self._sum, [each[0][0] for each in names.values()])
-            for each, found in zip(names.values(), sums):
-                for path, expected in each:
-                    if found != expected:
-                        self._differ("changed", path, expected, found)
+            for found in pool.map(self._altered, [contents[part::THREADS] for part in range(THREADS)]):
+                self._result.differences.extend(found)
+
+    def _altered(self, contents: list[list[tuple[str, str]]]) -> list[Difference]:
+        altered = []
+        for names in contents:
+            found = self._sum(names[0][0])
+            altered += [Difference("changed", path, expected, found) for path, expected in names if found != expected]
+        return altered
 
     def _sum(self, path: str) -> str:
         """A file's SHA-256, or why it cannot be read."""
         digest = hashlib.sha256()
         try:
             with open(self._full(path), "rb", buffering=0) as file:
-                while True:
-                    block = file.read(BLOCK)
-                    if not block:
-                        return digest.hexdigest()
+                block = file.read(BLOCK)
+                while block:
                     digest.update(block)
+                    block = file.read(BLOCK)
         except OSError as error:
-            return "cannot be read: {0}".format(error.strerror)
+            return f"cannot be read: {error.strerror}"
+        return digest.hexdigest()
 
     def _full(self, path: str) -> str:
         return os.path.join(self._root, path.lstrip("/"))
@@ -201,7 +206,7 @@ class _Run:
         return self._is_declared(path) or _within(path, self._points) is not None
 
 
-def _within(path: str, places: Any) -> Optional[str]:
+def _within(path: str, places: Any) -> str | None:
     """The one of ``places`` (a set) that is ``path`` or holds it."""
     while path != "/":
         if path in places:

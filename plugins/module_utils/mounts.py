@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import List
+from dataclasses import dataclass, replace
 
 # They hold no data of their own: what is written there is a word to the kernel.
 # fmt: off
@@ -29,25 +28,38 @@ class Mount:
         return self.type in KERNEL_TYPES
 
 
-def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> List[Mount]:
-    """The mounts at and below ``root``, in the order in which they were made. Raises OSError."""
+def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> list[Mount]:
+    """The mounts at and below ``root`` that can be seen, in the order in which they were made. Raises OSError."""
     prefix = os.path.realpath(root).rstrip("/")
     with open(table, "rb") as file:
-        mounts = [_parse(os.fsdecode(line)) for line in file.read().splitlines()]
-    return [
-        Mount(mount.point[len(prefix) :] or "/", mount.type, mount.source, mount.writable)
-        for mount in mounts
-        if mount.point == (prefix or "/") or mount.point.startswith(prefix + "/")
-    ]
+        rows = [_Row.parse(os.fsdecode(line)) for line in file.read().splitlines()]
+    by_id = {row.id: row for row in rows}
+    seen = [row.mount for row in rows if not _hidden(row, rows, by_id)]
+    return [replace(mount, point=mount.point[len(prefix) :] or "/") for mount in seen if (mount.point + "/").startswith(prefix + "/")]
 
 
-def _parse(line: str) -> Mount:
-    before, _separator, after = line.partition(" - ")
-    point, options = before.split(" ")[4:6]
-    kind, source, super_options = after.split(" ")[:3]
-    # Both the mount and what is mounted can be read-only.
-    writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
-    return Mount(_unescaped(point), kind, _unescaped(source), writable)
+@dataclass(frozen=True)
+class _Row:
+    id: str
+    parent: str  # the id of the mount on which it is mounted
+    mount: Mount
+
+    @classmethod
+    def parse(cls, line: str) -> _Row:
+        before, _separator, after = line.partition(" - ")
+        number, parent, _device, _inside, point, options = before.split(" ")[:6]
+        kind, source, super_options = after.split(" ")[:3]
+        # Both the mount and what is mounted can be read-only.
+        writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
+        return cls(number, parent, Mount(_unescaped(point), kind, _unescaped(source), writable))
+
+
+def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
+    """Whether something was mounted later, on the same mount, over a folder that leads to this one."""
+    if any(each.parent == row.parent and row.mount.point.startswith(each.mount.point.rstrip("/") + "/") and each is not row for each in rows):
+        return True
+    parent = by_id.get(row.parent)
+    return parent is not None and parent is not row and _hidden(parent, rows, by_id)
 
 
 def _unescaped(text: str) -> str:

@@ -162,7 +162,7 @@ def main() -> None:
         manifest = json.loads(gzip.decompress(base64.b64decode(module.params["manifest"])).decode("ascii"))
         comparison = compare(manifest)
     except (OSError, EOFError, ValueError, TypeError) as error:
-        module.fail_json(msg="cannot compare this host with its image: {0}".format(error))
+        module.fail_json(msg=f"cannot compare this host with its image: {error}")
     count = len(comparison.differences)
     result = {
         "changed": False,
@@ -175,7 +175,7 @@ def main() -> None:
     }
     if count and module.params["fail_on_drift"]:
         first = comparison.differences[0].as_dict()
-        module.fail_json(msg="this host differs from its image in {0} places, first {1} ({2})".format(count, first["path"], first["kind"]), **result)
+        module.fail_json(msg=f"this host differs from its image in {count} places, first {first['path']} ({first['kind']})", **result)
     module.exit_json(**result)
 
 

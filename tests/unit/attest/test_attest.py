@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -144,6 +145,19 @@ def test_the_mount_table_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None
     ]
 
 
+def test_a_mount_that_another_one_hides_is_not_told(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:0 / / ro - ext4 /dev/vda2 ro\n"
+        "30 22 0:25 / /mnt/deep rw - tmpfs below rw\n"
+        "31 30 0:26 / /mnt/deep/er rw - tmpfs below rw\n"
+        "32 22 0:27 / /mnt rw - tmpfs above rw\n"
+        "33 32 0:28 / /mnt/deep rw - tmpfs on-top rw\n"
+    )
+    assert [(each.point, each.source) for each in read_mounts("/", str(table))] == [("/", "/dev/vda2"), ("/mnt", "above"), ("/mnt/deep", "on-top")]
+    assert [each.point for each in read_mounts("/mnt", str(table))] == ["/", "/deep"]
+
+
 # A program of its own, since a mount namespace belongs to a process: it builds a host, changes it, and compares.
 MOUNTED = """
 import json, subprocess, sys
@@ -195,6 +209,47 @@ def test_a_root_that_was_made_writable_again_is_found(mounted: Callable[..., dic
     found = mounted(["-o", "remount,bind,rw", "ROOT"])
     assert ["unexpected_writable", "/"] in found["differences"]
     assert found["refused"] == []
+
+
+DISK = """
+import json, subprocess, sys
+from pathlib import Path
+from ansible_collections.immutable.infra.plugins.module_utils.attest import compare
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.inspect import inspect_image
+
+disk, work = Path(sys.argv[1]), Path(sys.argv[2])
+work.mkdir()
+manifest = json.loads(json.dumps(inspect_image(disk, work, "sha256:1", {}).manifest.as_dict()))
+subprocess.run(["mount", "-o", "ro,loop,offset=1048576", disk, "/mnt"], check=True)
+result = compare(manifest, "/mnt")
+subprocess.run(["umount", "/mnt"], check=True)
+print(json.dumps({"differences": [each.as_dict() for each in result.differences], "checked": result.checked, "refused": result.refused}))
+"""
+
+
+def test_a_disk_is_what_its_own_manifest_says(tree: Path, tmp_path: Path) -> None:
+    """The manifest is read from the disk's bytes, the comparison from its mounted files: both must see the same."""
+    os.mkfifo(tree / "etc/pipe")
+    (tree / "usr/bin/app").chmod(0o4755)
+    disk = tmp_path / "disk.img"
+    programs = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    if not all(shutil.which(program, path=programs) for program in ("mke2fs", "sfdisk", "debugfs", "qemu-img", "mount")):
+        pytest.skip("needs e2fsprogs, fdisk and qemu-utils")
+    with disk.open("wb") as file:
+        file.truncate(32 * 1024**2)
+    subprocess.run([shutil.which("sfdisk", path=programs) or "", "-q", disk], input="label: dos\n2048,,83\n", text=True, check=True)
+    make = [shutil.which("mke2fs", path=programs) or "", "-q", "-t", "ext4", "-d", tree, "-E", "offset=1048576", disk, "30M"]
+    subprocess.run(make, check=True, capture_output=True)
+    environment = {**os.environ, "PATH": programs, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    argv = ["unshare", "-m", sys.executable, "-c", DISK, str(disk), str(tmp_path / "work")]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0 and ("unshare:" in done.stderr or "mount:" in done.stderr):
+        pytest.skip("mounts are not allowed here")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["differences"] == []
+    assert result["refused"] == ["/", "/etc", "/usr"]
+    assert result["checked"] == len(manifest_of(tree)["files"]) + 1  # lost+found
 
 
 def test_a_mount_over_everything_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
