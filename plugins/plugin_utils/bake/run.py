@@ -71,6 +71,7 @@ def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: R
     work = store.path(f"work/{lock_name(order.digest)}")
     log = store.path(f"logs/bake-{order.hex[:12]}.log")
     log.parent.mkdir(mode=0o700, exist_ok=True)
+    log.unlink(missing_ok=True)
     marker = f"immutable-payload-{random.token_hex(8)}"
     with _fresh(work), private_memory(work.name, work) as memory:
         files = _prepare(order, store, work, memory, marker, report)
@@ -161,6 +162,8 @@ def _build(
         )
     except PackerError as error:
         console = files.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if files.console.exists() else []
+        if not log.exists():  # it did not come as far as that
+            raise BakeError(f"{stages.failure or error.message} (bake of {order.label})", console=console) from error
         raise BakeError(f"{stages.failure or error.message} (whole log: {log})", log=str(log), console=console) from error
     return result.packer_version
 

@@ -29,7 +29,7 @@ WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same ima
 
 @dataclass
 class TargetBake:
-    """One image for one or more targets. ``image`` is None while a bake of it is due."""
+    """One image for one or more targets. ``image`` is None while a bake of it is due; ``digest`` is '' while its base is not built."""
 
     definition: Definition
     target: Target
@@ -45,24 +45,23 @@ class TargetBake:
 def plan_bakes(
     definition: Definition, targets: Sequence[str], store: FileStore, *, force: bool, timeout: float | None = None
 ) -> list[TargetBake]:
-    """What each target needs. Changes nothing. Raises BakeError where a base is not built yet."""
+    """What each target needs. Changes nothing."""
     found: dict[str, TargetBake] = {}
     for name in dict.fromkeys(targets):
         target = definition.target(name)
         if timeout is not None:
             target = replace(target, build=replace(target.build, timeout=timeout))
         base = resolve_base(target.base, store, definition.folder)
-        if base is None:
-            raise BakeError(
-                f"the base {target.base.source} is not built yet: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
-            )
-        inputs = bake_inputs(definition, target, base)
-        digest = digest_of(inputs)
-        if digest in found:
-            found[digest].targets.append(name)
+        inputs = bake_inputs(definition, target, base) if base else {}
+        digest = digest_of(inputs) if base else ""
+        key = digest or target.base.source
+        if key in found:
+            found[key].targets.append(name)
             continue
-        decision, image = _decide(definition, digest, inputs, store, force)
-        found[digest] = TargetBake(definition, target, [name], base, inputs, digest, decision, image, force)
+        decision, image = Decision(True, f"the base {target.base.source} is not built yet"), None
+        if base:
+            decision, image = _decide(definition, digest, inputs, store, force)
+        found[key] = TargetBake(definition, target, [name], base or {}, inputs, digest, decision, image, force)
     return list(found.values())
 
 
@@ -75,13 +74,18 @@ def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: 
 
 
 def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
-    """Bake all that is due, side by side, and fill in each ``image``. Raises the first failure once all have ended.
+    """Bake all that is due, side by side, and fill in each ``image``.
+
+    Raises BakeError where a base is not built yet, or the first failure once all have ended.
 
     Args:
         variables: asked once, and only where something is due: decrypting may need a vault's password.
     """
     if not bakes:
         return
+    for each in bakes:
+        if not each.digest:
+            raise BakeError(f"{each.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake")
     known = variables()
     with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
         running = [pool.submit(_bake, each, store, packer, known, guard, report) for each in bakes]

@@ -159,8 +159,10 @@ class TemplateBake:
                 log_path=log,
             )
         except PackerError as error:
-            message = f"{stages.failure or error.message} (build of {order.service} {order.version}; the whole log: {log})"
-            raise BakeError(message, log=str(log)) from error
+            message = f"{stages.failure or error.message} (build of {order.service} {order.version}"
+            if not log.exists():  # it did not come as far as that
+                raise BakeError(f"{message})") from error
+            raise BakeError(f"{message}; the whole log: {log})", log=str(log)) from error
 
 
 def _recorded(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -171,6 +171,8 @@ def test_leftovers_of_killed_bakes_go_and_live_ones_stay(debian: FileStore, need
     assert len(list((tmp_path / "shm").iterdir())) == 1
 
 
-def test_without_a_base_it_says_what_to_do(define: Callable[..., Definition], store: FileStore) -> None:
+def test_without_a_base_it_is_due_and_says_what_to_do(define: Callable[..., Definition], store: FileStore) -> None:
+    [planned] = targets.plan_bakes(define(), ["local", "staging"], store, force=False)
+    assert (planned.decision.due, planned.decision.why) == (True, "the base bookworm is not built yet")
     with pytest.raises(BakeError, match="the base bookworm is not built yet: apply the role immutable.infra.base_image"):
-        targets.plan_bakes(define(), ["local"], store, force=False)
+        bake(define(), store, PretendPacker())
