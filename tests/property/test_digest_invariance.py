@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The digest is that of what is written, wherever, whenever and in whichever order it was."""
+
 from __future__ import annotations
 
 import os
@@ -28,7 +29,7 @@ LITTER = st.sets(st.sampled_from([".git/HEAD", "a~", ".a.swp", "#a#", ".#a", "a.
 def digest(files, *, order=lambda names: names, litter=(), mode=0o644, time=None) -> str:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        whole = {"immutable.yml": (TEXT.encode(), False), "provision.yml": (b"[]", False), **files, **{name: (b"x", True) for name in litter}}
+        whole = {"immutable.yml": (TEXT.encode(), False), "provision.yml": (b"[]", False), **files, **dict.fromkeys(litter, (b"x", True))}
         for name in order(list(whole)):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

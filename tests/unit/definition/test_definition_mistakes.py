@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Every kind of mistake in a definition, with the exact words that its author reads."""
+
 from __future__ import annotations
 
 import os
@@ -31,6 +32,11 @@ FILE = "the path of a file inside the definition's folder"
 KEYS = "schema, service, version, image, data, writable, seal, health, fleet, targets"
 BASE = "a mapping with exactly one of debian, qcow2 and url"
 SIZE = "a whole number with M, G or T, such as 512M or 10G"
+WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
+VERSION = 'text such as "1.10", of letters, digits and . _ + -, 63 at most'
+VOLUME_NAME = "lower-case letters, digits and -, beginning with a letter, 19 at most"
+VARIABLES = "image.provision.vars"
+ALL_OUT = "would let a swap take every instance out of service"
 MOVES = "cannot be kept where slots own data volumes: a volume can't be in two places, so its slot is out of service while it moves"
 
 
@@ -60,36 +66,60 @@ VALUES = [
     ("{size: 3}", "{size: 3, surge: 0}", '12: fleet.surge: 0 is neither a count nor a percentage (allowed: an integer from 1, or "25%")'),
     ("{size: 3}", "{sise: 3}", '12: fleet.sise: unknown key (did you mean "size"? allowed: size, strategy, surge, unavailable, drain, stop_timeout)'),
     ("{size: 3}", "{strategy: canary}", '12: fleet.strategy: "canary" is not a strategy that is known here (allowed: rolling)'),
-    ("{size: 3}", "{drain: {timeout: 5 parsecs}}", '12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: seconds, or numbers with units such as 90s, 5m or 1h30m)'),
+    ("{size: 3}", "{drain: {timeout: 5 parsecs}}", f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})'),
     ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS})"),
     ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'),
-    ('"1.4.2"', "", '3: version: nothing stands here (allowed: text such as "1.10", of letters, digits and . _ + -, 63 at most)'),
-    ('"1.4.2"', "1.4.2 b", '3: version: "1.4.2 b" is not a version (allowed: text such as "1.10", of letters, digits and . _ + -, 63 at most)'),
+    ('"1.4.2"', "", f"3: version: nothing stands here (allowed: {VERSION})"),
+    ('"1.4.2"', "1.4.2 b", f'3: version: "1.4.2 b" is not a version (allowed: {VERSION})'),
     ("service: shop\n", "", f"1: service: the key is missing (allowed: {NAME})"),
     ("service: shop", "service: |\n  shop", f'2: service: "shop\\n" is not the name of a service (allowed: {NAME})'),
-    ("service: shop", "service: !vault shop", "2: service: !vault is not understood here (allowed: as the whole value of a variable in image.provision.vars)"),
-    ("service: shop", "service: !mine shop", "2: service: the tag !mine is not known here (allowed: !vault, on a variable in image.provision.vars)"),
+    ("service: shop", "service: !vault shop", f"2: service: !vault is not understood here (allowed: as the whole value of a variable in {VARIABLES})"),
+    ("service: shop", "service: !mine shop", f"2: service: the tag !mine is not known here (allowed: !vault, on a variable in {VARIABLES})"),
     ("{playbook: provision.yml}", "{}", f"6: image.provision.playbook: the key is missing (allowed: {FILE})"),
     ("{debian: bookworm}", "bookworm", f'5: image.base: "bookworm" is not a mapping (allowed: {BASE})'),
     ("{debian: bookworm}", "{debian: buster}", '5: image.base.debian: "buster" is not a suite that is known here (allowed: bookworm, trixie)'),
     ("{debian: bookworm}", "{}", f"5: image.base: an empty mapping does not say what the base is (allowed: {BASE})"),
-    ("{debian: bookworm}", '{debian: bookworm, python: "3.11"}', '5: image.base.python: "3.11" does not go with debian, whose suite says it (allowed: leave it out)'),
-    ("{debian: bookworm}", '{qcow2: link.yml, python: 3.11}', '5: image.base.python: 3.11 is read as the number 3.11 (allowed: put it in quotes: "3.11")'),
+    (
+        "{debian: bookworm}",
+        '{debian: bookworm, python: "3.11"}',
+        '5: image.base.python: "3.11" does not go with debian, whose suite says it (allowed: leave it out)',
+    ),
+    ("{debian: bookworm}", "{qcow2: link.yml, python: 3.11}", '5: image.base.python: 3.11 is read as the number 3.11 (allowed: put it in quotes: "3.11")'),
     ("{debian: bookworm}", '{qcow2: no.qcow2, python: "3.11"}', '5: image.base.qcow2: there is no file "no.qcow2" (allowed: the path of a qcow2 disk)'),
     ("{http: {port: 8080}}", "{}", "11: health: an empty mapping names nothing to probe (allowed: http, tcp or both)"),
     ("8080", '"8080"', '11: health.http.port: "8080" is not a port (allowed: an integer from 1 to 65535)'),
     ("8080", "8080.0", "11: health.http.port: 8080.0 is not a port (allowed: an integer from 1 to 65535)"),
-    ("8080}", "8080}, timeout: 0", "11: health.timeout: 0 is not a duration (allowed: more than zero: seconds, or numbers with units such as 90s, 5m or 1h30m)"),
+    ("8080}", "8080}, timeout: 0", f"11: health.timeout: 0 is not a duration (allowed: more than zero: {WAIT})"),
     ("10G", "10", f"9: data[0].size: 10 is not a size (allowed: {SIZE})"),
     ("10G", "10GB", f'9: data[0].size: "10GB" is not a size (allowed: {SIZE})'),
-    ("name: uploads", "name: twenty-letters-is-one-too-many", '9: data[0].name: "twenty-letters-is-one-too-many" is not the name of a volume (allowed: lower-case letters, digits and -, beginning with a letter, 19 at most)'),
+    (
+        "name: uploads",
+        "name: twenty-letters-is-one-too-many",
+        f'9: data[0].name: "twenty-letters-is-one-too-many" is not the name of a volume (allowed: {VOLUME_NAME})',
+    ),
     ("qemu", "aws", '14: targets.local.provider: "aws" is not a provider that is known here (allowed: qemu, simulated)'),
     ("local:", "Local:", f'14: targets.Local: "Local" is not the name of a target (allowed: {NAME})'),
-    ("\n  local: {provider: qemu}", " {}", "13: targets: an empty mapping names no target (allowed: a mapping of at least one name to a target with its provider)"),
-    ("qemu", "qemu, secrets: {a: {}}", "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable)"),
+    (
+        "\n  local: {provider: qemu}",
+        " {}",
+        "13: targets: an empty mapping names no target (allowed: a mapping of at least one name to a target with its provider)",
+    ),
+    (
+        "qemu",
+        "qemu, secrets: {a: {}}",
+        "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable)",
+    ),
     ("qemu", "qemu, settings: {a: [1]}", "14: targets.local.settings.a: a list is not the value of a setting (allowed: text, a number, true or false)"),
-    ("provision.yml}", 'provision.yml, vars: {"a b": 1}}', '6: image.provision.vars."a b": "a b" is not the name of a variable (allowed: letters, digits and _, not beginning with a digit)'),
-    ("provision.yml}", "provision.yml, vars: {a: .inf}}", "6: image.provision.vars.a: .inf is read as a number, which cannot stand here (allowed: put it in quotes)"),
+    (
+        "provision.yml}",
+        'provision.yml, vars: {"a b": 1}}',
+        '6: image.provision.vars."a b": "a b" is not the name of a variable (allowed: letters, digits and _, not beginning with a digit)',
+    ),
+    (
+        "provision.yml}",
+        "provision.yml, vars: {a: .inf}}",
+        "6: image.provision.vars.a: .inf is read as a number, which cannot stand here (allowed: put it in quotes)",
+    ),
 ]
 
 
@@ -119,18 +149,37 @@ def test_a_file_must_be_there_and_inside_the_folder(folder, old, new, line):
 
 VOLUME = "/var/lib/shop}"
 PATHS = [
-    (VOLUME, f"{VOLUME}\n  - {{name: uploads, size: 1G, mount: /srv}}", '10: data[1].name: "uploads" is already the name of data[0] (allowed: a name of its own for each volume)'),
-    (VOLUME, f"{VOLUME}\n  - {{name: more, size: 1G, mount: {VOLUME}", '10: data[1].mount: "/var/lib/shop" is already the mount of data[0] (allowed: a mount of its own for each volume)'),
-    (VOLUME, f"{VOLUME}\n  - {{name: more, size: 1G, mount: /var/lib/shop/x}}", '10: data[1].mount: "/var/lib/shop/x" and "/var/lib/shop" of data[0] lie one in the other (allowed: mounts beside each other)'),
+    (
+        VOLUME,
+        f"{VOLUME}\n  - {{name: uploads, size: 1G, mount: /srv}}",
+        '10: data[1].name: "uploads" is already the name of data[0] (allowed: a name of its own for each volume)',
+    ),
+    (
+        VOLUME,
+        f"{VOLUME}\n  - {{name: more, size: 1G, mount: {VOLUME}",
+        '10: data[1].mount: "/var/lib/shop" is already the mount of data[0] (allowed: a mount of its own for each volume)',
+    ),
+    (
+        VOLUME,
+        f"{VOLUME}\n  - {{name: more, size: 1G, mount: /var/lib/shop/x}}",
+        '10: data[1].mount: "/var/lib/shop/x" and "/var/lib/shop" of data[0] lie one in the other (allowed: mounts beside each other)',
+    ),
     (VOLUME, "/var/log}", '9: data[0].mount: "/var/log" is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)'),
     ("/tmp,", "/var/lib/shop,", '10: writable[0]: "/var/lib/shop" is also the mount of data[0] (allowed: a path is either data or writable)'),
-    ("/tmp,", "/var/lib/shop/x,", '10: writable[0]: "/var/lib/shop/x" lies in the mount of data[0], /var/lib/shop, and can be written to anyway (allowed: leave it out)'),
+    (
+        "/tmp,",
+        "/var/lib/shop/x,",
+        '10: writable[0]: "/var/lib/shop/x" lies in the mount of data[0], /var/lib/shop, and can be written to anyway (allowed: leave it out)',
+    ),
     ("/tmp,", "/var/cache/shop,", '10: writable[1]: "/var/cache/shop" is named twice (allowed: each path once)'),
     ("/tmp,", "tmp,", f'10: writable[0]: "tmp" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/,", f'10: writable[0]: "/" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/var/../tmp,", f'10: writable[0]: "/var/../tmp" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/etc,", '10: writable[0]: "/etc" would cover the system itself (allowed: a folder of the service)'),
-    *(("/tmp,", f"/{top}/x,", f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)') for top in ("run", "proc", "sys", "dev")),
+    *(
+        ("/tmp,", f"/{top}/x,", f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)')
+        for top in ("run", "proc", "sys", "dev")
+    ),
 ]
 
 
@@ -142,13 +191,8 @@ def test_nothing_covers_anything_else(folder, old, new, line):
 FLEETS = [
     ("{size: 3}", "{size: 3, unavailable: 0}", f"12: fleet.unavailable: 0 of 3 {MOVES} (allowed: an integer from 1, or leave it out)"),
     ("{size: 3}", '{size: 3, unavailable: "25%"}', f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or leave it out)'),
-    ("{size: 3}", "{size: 3, unavailable: 3}", "12: fleet.unavailable: 3 of 3 would let a swap take every instance out of service (allowed: at most 2)"),
-    ("qemu", "qemu, fleet: {unavailable: 4}", "14: targets.local.fleet.unavailable: 4 of 3 on target local would let a swap take every instance out of service (allowed: at most 2)"),
-    (
-        "health:",
-        'seal: {shell: off}\ntargets_: {}\nhealth:',
-        f'12: targets_: unknown key (did you mean "targets"? allowed: {KEYS})',
-    ),
+    ("{size: 3}", "{size: 3, unavailable: 3}", f"12: fleet.unavailable: 3 of 3 {ALL_OUT} (allowed: at most 2)"),
+    ("qemu", "qemu, fleet: {unavailable: 4}", f"14: targets.local.fleet.unavailable: 4 of 3 on target local {ALL_OUT} (allowed: at most 2)"),
     ("qemu", "qemu, authorized_key: me", '14: targets.local.authorized_key: "me" is not a public key (allowed: one line such as "ssh-ed25519 AAAA... name")'),
 ]
 
@@ -203,7 +247,9 @@ def test_a_definition_that_is_not_there(tmp_path):
     with pytest.raises(DefinitionError) as caught:
         load_definition(tmp_path)
     where = tmp_path / "immutable.yml"
-    assert caught.value.message == f"{where}: cannot be read: No such file or directory (allowed: a definition, a YAML file, or a folder with immutable.yml in it)"
+    assert (
+        caught.value.message == f"{where}: cannot be read: No such file or directory (allowed: a definition, a YAML file, or a folder with immutable.yml in it)"
+    )
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

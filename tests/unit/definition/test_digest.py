@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What counts for a digest, what does not, and how a difference is named."""
+
 from __future__ import annotations
 
 import os
@@ -52,7 +53,13 @@ def test_the_tree_is_the_playbooks_folder_and_what_the_definition_names(folder):
     assert [str(path) for path in tree_files(load_definition(folder))] == ["more.yml", "play/provision.yml", "play/templates/app.conf"]
 
 
-OUTSIDE = [("size: 3", "size: 5"), ("port: 8080}}", "port: 81}}"), ("size: 10G", "size: 20G"), ("qemu}", "qemu, settings: {a: b}}"), ("[/tmp, /srv/a]", "[/srv/a, /tmp]")]
+OUTSIDE = [
+    ("size: 3", "size: 5"),
+    ("port: 8080}}", "port: 81}}"),
+    ("size: 10G", "size: 20G"),
+    ("qemu}", "qemu, settings: {a: b}}"),
+    ("[/tmp, /srv/a]", "[/srv/a, /tmp]"),
+]
 INSIDE = [
     ("1.4.2", "1.4.3", ['version: "1.4.2" -> "1.4.3"']),
     ("port: 8080,", "port: 8081,", ["image.vars.port: 8080 -> 8081"]),
