@@ -199,20 +199,20 @@ class _Run:
         return os.path.join(self._root, path.lstrip("/"))
 
     def _is_declared(self, path: str) -> bool:
-        return _within(path, self._declared) is not None
+        return _within(path, self._declared)
 
     def _covered(self, path: str) -> bool:
         """Whether something else than the image is, or may be, seen at this path."""
-        return self._is_declared(path) or _within(path, self._points) is not None
+        return self._is_declared(path) or _within(path, self._points)
 
 
-def _within(path: str, places: Any) -> str | None:
-    """The one of ``places`` (a set) that is ``path`` or holds it."""
+def _within(path: str, places: set[str]) -> bool:
+    """Whether ``path`` is one of ``places`` or lies in one."""
     while path != "/":
         if path in places:
-            return path
+            return True
         path = path.rpartition("/")[0] or "/"
-    return None
+    return False
 
 
 def _type(info: os.stat_result) -> str:
