@@ -130,7 +130,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
-
 def _hosts(definition: Definition, target: str, store: FileStore, channel: str) -> list[dict[str, Any]]:
     instances = open_provider(definition.targets[target], store).compute.list(definition.fleet_name(target))
     return [host.as_dict() for host in list_hosts(definition, target, store, instances, channel)]

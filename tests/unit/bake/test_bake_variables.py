@@ -24,7 +24,7 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
     loader = DataLoader()
     loader.set_vault_secrets(SECRETS)
     context = getattr(vault, "VaultSecretsContext", None)
-    if context:
+    if context is not None:
         monkeypatch.setattr(context, "_current", context(secrets=SECRETS), raising=False)
         monkeypatch.setattr(context, "current", classmethod(lambda cls, optional=False: context(secrets=SECRETS)))
     yield loader
