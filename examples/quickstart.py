@@ -168,7 +168,7 @@ class Quickstart:
     def hosts(self) -> dict[str, dict]:
         """Host variables by host, from the collection's inventory."""
         done = self.command("ansible-inventory", "-i", self.inventory, "--list", show=False)
-        listed = json.loads(done.stdout)
+        listed = json.loads(done.stdout, object_hook=_plain)
         sealed = set(listed.get("sealed", {}).get("hosts", []))
         return {name: values for name, values in listed["_meta"]["hostvars"].items() if name in sealed}
 
@@ -241,6 +241,11 @@ class Load:
     def fail(self, what: str, number: int) -> None:
         self.failed += number
         self.failures[what] = self.failures.get(what, 0) + number
+
+
+def _plain(value: dict) -> object:
+    """Text that no template may be read from is marked so in an inventory's JSON."""
+    return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
 
 
 def get(url: str) -> object:

@@ -9,6 +9,7 @@ from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.fleet.observe import Observer
 from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
 from ..plugin_utils.health.prober import prober_for
+from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.images.channels import Channels
 from ..plugin_utils.providers.registry import open_provider
 from ..plugin_utils.store.registry import open_store
@@ -36,6 +37,7 @@ class ActionModule(RoomAction):
             "size": target.fleet.size,
             "serving": observed.serving,
             "instances": instance_dicts(observed, promoted["image"] if promoted else "", None),
+            "hosts": [host.as_dict() for host in list_hosts(definition, target.name, store, provider.compute.list(fleet), options["channel"])],
             "volumes": volume_dicts(observed),
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,

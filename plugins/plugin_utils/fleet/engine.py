@@ -174,7 +174,13 @@ class _Run:
 
     def _close(self, intent: Intent) -> None:
         """The record first: a run that is cut between the two writes it again, under its own time."""
-        record = {"intent": intent.as_dict(), "ended": iso(self._now()), "timeline": self._timeline.entries, "lowest_in_service": self._timeline.lowest}
+        record = {
+            "intent": intent.as_dict(),
+            "ended": iso(self._now()),
+            "endpoint": self._traffic.describe().get("endpoint"),
+            "timeline": self._timeline.entries,
+            "lowest_in_service": self._timeline.lowest,
+        }
         stamp = iso(self._now()).replace("-", "").replace(":", "")
         self._store.write(self._key(f"records/{stamp}-{intent.serial}.json"), record)
         self._save(intent)
