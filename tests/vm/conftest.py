@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.machines import STORE, Service
+
+
+def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
+    service = Service(folder / name, name, **kinds)
+    shutil.rmtree(STORE / "images", ignore_errors=True)
+    if (STORE / "qemu/machines").exists():
+        service.remove()  # what an earlier run, cut short, left
+    service.play("release")
+    yield service
+    service.remove()
+    assert service.machines() == []
+
+
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Two slots with data, and nobody is let in."""
+    yield from _service(tmp_path_factory.mktemp("keeper"), "keeper", size=2, shell="off", data=True)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Three slots without data."""
+    yield from _service(tmp_path_factory.mktemp("plain"), "plain", size=3, shell="restricted", data=False)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What must hold on real machines: nobody gets in where shells are off, killed swaps are finished, failed versions are taken back."""
+from __future__ import annotations
+
+import socket
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.machines import Service, ask
+
+pytestmark = pytest.mark.vm
+
+
+def test_nobody_gets_in_and_the_console_tells_the_seal(keeper: Service) -> None:
+    told = keeper.module("fleet_info")
+    assert [(each["slot"], each["sealed"], each["serving"]) for each in told["instances"]] == [(0, True, True), (1, True, True)]
+    for host in told["hosts"]:
+        with socket.create_connection(tuple(host["variables"]["immutable_endpoints"]["22"]), timeout=10) as connection:
+            connection.settimeout(10)
+            try:
+                greeting = connection.recv(64)
+            except OSError:
+                greeting = b""
+        assert not greeting.startswith(b"SSH")
+
+
+def test_attest_says_that_nobody_gets_in(keeper: Service) -> None:
+    assert "lets nobody in" in keeper.play("attest", check=False)
+
+
+def test_a_second_run_does_nothing(keeper: Service) -> None:
+    for playbook in ("bake", "verify", "promote", "swap"):
+        assert "changed=0" in keeper.play(playbook)
+
+
+@pytest.mark.parametrize(
+    ("mark", "tree"),
+    [("slot 0: launched", True), ("slot 0: volumes detached", False), ("slot 1: draining", True)],
+    ids=["tree at launch", "ansible-playbook alone between detach and attach", "tree while draining"],
+)
+def test_a_killed_swap_is_finished_by_the_next_run(keeper: Service, mark: str, tree: bool) -> None:
+    before = keeper.instances()
+    for instance in before:
+        assert ask(instance, "/words", f"{mark};".encode())[0] == 201
+    words = {instance["slot"]: ask(instance, "/words")[1] for instance in before}
+    greeting = f"after {mark}"
+    keeper.define(greeting=greeting)
+    keeper.kill_while_playing("swap", mark, tree)
+    keeper.play("swap")
+    after = keeper.instances()
+    assert [(each["slot"], each["serving"]) for each in after] == [(0, True), (1, True)]
+    assert not {each["id"] for each in after} & {each["id"] for each in before}
+    assert keeper.machines() == sorted(each["id"] for each in after)
+    assert {each["slot"]: ask(each, "/words")[1] for each in after} == words
+    assert {ask(each, "/healthz")[1] for each in after} == {greeting.encode()}
+
+
+def test_a_version_that_fails_is_taken_back_with_its_data(keeper: Service) -> None:
+    before = keeper.instances()
+    words = {instance["slot"]: ask(instance, "/words")[1] for instance in before}
+    keeper.define(broken="yes")
+    said = keeper.play("swap", check=False)
+    assert "GET /healthz answered 500" in said
+    after = keeper.instances()
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+    assert all(each["serving"] for each in after)
+    assert {each["slot"]: ask(each, "/words")[1] for each in after} == words
+    assert keeper.machines() == sorted(each["id"] for each in after)
+    assert keeper.newest_record()["lowest_in_service"] >= keeper.size - 1
+
+
+def test_without_data_never_fewer_than_all_serve(plain: Service) -> None:
+    before = plain.instances()
+    plain.define(broken="yes")
+    assert "GET /healthz answered 500" in plain.play("swap", check=False)
+    after = plain.instances()
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+    assert plain.newest_record()["lowest_in_service"] == plain.size
+    assert plain.machines() == sorted(each["id"] for each in after)
+
