@@ -16,6 +16,8 @@ import pytest
 # Kept between runs for the base; what the tests make in it is removed by them.
 STORE = Path(os.environ.get("IMMUTABLE_VM_STORE", ".cache/vm-store")).absolute()
 
+PIPED: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
 PROVISION = """
 - name: Install the echo service
   hosts: all
@@ -124,13 +126,13 @@ class Service:
         return ["ansible-playbook", f"immutable.infra.{playbook}", *(word for key, value in values.items() for word in ("-e", f"immutable_{key}={value}"))]
 
     def play(self, playbook: str, check: bool = True) -> str:
-        done = subprocess.run(self.arguments(playbook), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(self.arguments(playbook), **PIPED, check=False)
         assert not check or done.returncode == 0, done.stdout
         return done.stdout if check or done.returncode else f"{playbook} did not fail:\n{done.stdout}"
 
     def kill_while_playing(self, playbook: str, mark: str, tree: bool) -> str:
         """Start a playbook and kill -9 it, alone or with its whole process group, as soon as it has said ``mark``."""
-        child = subprocess.Popen(self.arguments(playbook), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        child = subprocess.Popen(self.arguments(playbook), **PIPED, start_new_session=True)
         assert child.stdout is not None
         said = ""
         for line in child.stdout:
@@ -150,13 +152,14 @@ class Service:
     def module(self, name: str, **options: object) -> dict[str, Any]:
         """The result of one module, as JSON."""
         arguments = {"definition": str(self.folder / "immutable.yml"), "store": str(STORE), **options}
-        play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{f"immutable.infra.{name}": arguments, "register": "told"}, {
-            "ansible.builtin.copy": {"dest": str(self.folder.parent / "told.json"), "content": "{{ told | to_json }}", "mode": "0600"}}]}]
-        file = self.folder.parent / "module.json"
+        told, file = self.folder.parent / "told.json", self.folder.parent / "module.json"
+        call = {f"immutable.infra.{name}": arguments, "register": "told"}
+        tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
+        play = [{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]
         file.write_text(json.dumps(play), encoding="utf-8")
-        done = subprocess.run(["ansible-playbook", str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(["ansible-playbook", str(file)], **PIPED, check=False)
         assert done.returncode == 0, done.stdout
-        return json.loads((self.folder.parent / "told.json").read_text(encoding="utf-8"))
+        return json.loads(told.read_text(encoding="utf-8"))
 
     def instances(self) -> list[dict[str, Any]]:
         return self.module("fleet_info")["instances"]
