@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+STORE_MARKER = ".immutable-store"  # lies in the root of each store, so that a store inside a playbook's folder is no input of its bake
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write ``data`` to ``path`` through a temporary file beside it. Raises OSError; then ``path`` is as it was."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DefinitionError
+from ..files import STORE_MARKER
 from .model import Definition
 
 # What version control, editors and tools leave lying around is no input.
@@ -81,8 +82,13 @@ def _apart(definition: Definition) -> set[Path]:
 def _walk(root: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(root, onerror=_refuse):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        folders[:] = [name for name in folders if not _ignored(name) and name not in links]
+        folders[:] = [name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))]
         yield from (Path(parent, name) for name in (*names, *links) if not _ignored(name))
+
+
+def _is_store(folder: Path) -> bool:
+    """What a bake writes there must not make the next one due, and the store's keys must not travel."""
+    return os.path.lexists(folder / STORE_MARKER)
 
 
 def _refuse(error: OSError) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConflictError, LockedError, StoreError
-from ..files import write_atomically
+from ..files import STORE_MARKER, write_atomically
 from .base import ABSENT
 
 _KEY = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
@@ -35,6 +35,8 @@ class FileStore:
         self.location = str(root)
         with _told(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not any(root.iterdir()):  # new, or of a run that was cut here
+                (root / STORE_MARKER).touch(mode=0o600)
 
     def path(self, key: str) -> Path:
         """Where ``key`` is, or would be."""

@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.definition.explain
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.launch import launch_fingerprint
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import DefinitionError
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 
 TEXT = """\
 schema: 1
@@ -51,6 +52,15 @@ def test_the_tree_is_the_playbooks_folder_and_what_the_definition_names(folder):
     (folder / "play/.git/HEAD").write_text("x")
     (folder / "play/provision.yml~").write_text("x")
     assert [str(path) for path in tree_files(load_definition(folder))] == ["more.yml", "play/provision.yml", "play/templates/app.conf"]
+
+
+def test_a_store_in_the_playbooks_folder_is_no_input(folder):
+    before = digest_of(inputs(folder))
+    store = FileStore(folder / "play/store")
+    store.write("images/a/record.json", {})
+    store.secret_key()
+    assert digest_of(inputs(folder)) == before
+    assert not [path for path in tree_files(load_definition(folder)) if "store" in path.parts]
 
 
 OUTSIDE = [

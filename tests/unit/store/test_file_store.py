@@ -32,6 +32,16 @@ def test_a_document_is_read_as_it_was_written(store: FileStore) -> None:
     assert store.read("channels/shop/prod.json") is None
 
 
+def test_a_store_is_marked_when_it_is_made_and_a_folder_in_use_is_not(tmp_path: Path) -> None:
+    marker = open_store(tmp_path / "new").root / ".immutable-store"
+    assert marker.exists()
+    marker.unlink()  # cut between making and marking
+    assert (open_store(marker.parent).root / ".immutable-store").exists()
+    (tmp_path / "roles/mine").mkdir(parents=True)
+    assert not (open_store(tmp_path / "roles").root / ".immutable-store").exists()
+    assert open_store(tmp_path / "new").list("") == []
+
+
 def test_a_write_that_expects_something_else_changes_nothing(store: FileStore) -> None:
     first = store.write("a.json", 1, expect=ABSENT)
     with pytest.raises(ConflictError):
@@ -100,7 +110,7 @@ def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(store: FileStore,
         with pytest.raises(StoreError, match="No space left on device"):
             store.write("a.json", "after")
     assert store.read("a.json") == ("before", tag)
-    assert [path.name for path in store.root.iterdir() if path.is_file()] == ["a.json"]
+    assert {path.name for path in store.root.iterdir() if path.is_file()} == {".immutable-store", "a.json"}
 
 
 @pytest.mark.parametrize("location", ["s3://bucket/prefix", "https://example.org/store", Path("/play/book") / "s3://bucket/prefix"])
