@@ -65,6 +65,11 @@ class Health:
     deadline: float = 120.0  # from there (or from its volumes' attachment) to the first passing probe
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port that is probed, each once."""
+        return tuple(dict.fromkeys(probe.port for probe in (self.http, self.tcp) if probe))
+
+    @property
     def port(self) -> int:
         """The instance's port that takes traffic: the http probe's, else the tcp probe's (the schema wants at least one)."""
         probe = self.http or self.tcp

@@ -61,10 +61,9 @@ def swap_request(
         volumes=tuple(VolumeSpec(volume.name, volume.size, volume.mount) for volume in definition.data),
         **_limits(target),
     )
-    probes = [probe.port for probe in (target.health.http, target.health.tcp) if probe]
     payload = Payload(
         artifact=image.artifact,
-        ports=tuple(dict.fromkeys([*probes, *([] if definition.shell == "off" else [SSH_PORT])])),
+        ports=tuple(dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])),
         authorized_keys=authorized_keys,
         settings=target.settings,
         secrets=secrets,

@@ -107,7 +107,7 @@ class Verification:
             launch="verify",
             nonce=nonce,
             purpose=VERIFY if slot == ASSERTED else FLEET,
-            ports=(SSH_PORT, candidate.target.health.port),
+            ports=tuple(dict.fromkeys([SSH_PORT, *candidate.target.health.ports])),
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,

@@ -15,6 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model i
     Provision,
     SecretRef,
     Target,
+    TcpProbe,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import resolve_secrets, swap_request
@@ -51,6 +52,12 @@ def test_every_missing_secret_is_named():
     assert caught.value.message == (
         "target local: secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
     )
+
+
+def test_every_probed_port_is_asked_for_once():
+    health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
+    assert request(target(health=health)).payload.ports == (8080, 5432, 22)
+    assert request(target(health=Health(http=HttpProbe(80), tcp=TcpProbe(80)))).payload.ports == (80, 22)
 
 
 @pytest.mark.parametrize("surge, count", [(2, 2), ("25%", 2), ("1%", 1)])

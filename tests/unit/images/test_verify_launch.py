@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a verification asks its provider to launch."""
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import (
+    Base,
+    Definition,
+    FleetSpec,
+    Health,
+    HttpProbe,
+    Provision,
+    Target,
+    TcpProbe,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.verify import Candidate, Verification
+from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import FLEET, VERIFY
+
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+
+
+class Recorder:
+    """A provider that has nothing, notes what is asked for and launches none of it."""
+
+    def __init__(self):
+        self.requests = []
+        self.compute = self.volumes = self
+        self.clock = SimpleNamespace(now=lambda: 0.0)
+
+    def list(self, fleet):
+        return []
+
+    create = list
+
+    def launch(self, requests):
+        self.requests = requests
+        raise ProviderError("enough")
+
+
+def test_both_instances_can_be_reached_at_every_probed_port_and_only_one_lets_the_one_time_key_in():
+    base = Base("debian", "bookworm")
+    target = Target("local", "simulated", FleetSpec(), Health(http=HttpProbe(8080), tcp=TcpProbe(5432)), base)
+    definition = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), "verify.yml", (), (), "restricted", {"local": target}, base)
+    image = Image("sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {})
+    provider = Recorder()
+    candidate = Candidate(image, definition, target, {}, {}, ("ssh-ed25519 PRODUCTION",))
+    verification = Verification(candidate, provider, None, SimpleNamespace(check=lambda: None), silent)
+    with pytest.raises(ProviderError, match="enough"):
+        verification.run(60.0)
+    assert [request.ports for request in provider.requests] == [(22, 8080, 5432)] * 2
+    assert [request.purpose for request in provider.requests] == [VERIFY, FLEET]
+    assert [request.authorized_keys == ("ssh-ed25519 PRODUCTION",) for request in provider.requests] == [False, True]
