@@ -12,19 +12,21 @@ from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.summary import summary_of, target_summary
 from ..plugin_utils.errors import ImmutableError
 from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import find_store
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(context.folder / options["store"]) if options["store"] else None
+        store = find_store(context.folder / options["store"]) if options["store"] else None
         base = resolve_base(target.base, store, definition.folder) if store else None
         inputs = bake_inputs(definition, target, base) if base else None
         missing = None
-        if store is None:
+        if not options["store"]:
             missing = "the base is one of its inputs, and it is found by the store: give 'store'"
+        elif store is None:
+            missing = f"the base is one of its inputs, and there is no store {options['store']} yet"
         elif inputs is None:
             missing = f"the base ({target.base.kind} {target.base.source}) is one of its inputs and is not built yet in {store.location}"
         result: dict[str, Any] = {

@@ -14,8 +14,18 @@ _SCHEME = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 def open_store(location: str | Path) -> FileStore:
-    """A folder's path. Raises StoreError for what is not one."""
+    """The store in a folder, which is made where it is missing. Raises StoreError for what is no folder's path."""
+    return FileStore(_folder(location))
+
+
+def find_store(location: str | Path) -> FileStore | None:
+    """The store in a folder, or None where there is no such folder. Raises StoreError for what is no folder's path."""
+    folder = _folder(location)
+    return FileStore(folder) if folder.exists() else None
+
+
+def _folder(location: str | Path) -> Path:
     scheme = _SCHEME.search(str(location))
     if scheme:
         raise StoreError(f"{location} is not a store that is known here: {scheme[1]} is not supported (allowed: the path of a folder)")
-    return FileStore(Path(location).expanduser().absolute())
+    return Path(location).expanduser().absolute()

@@ -60,7 +60,15 @@ def test_without_a_store_the_definition_is_checked_and_the_digest_missed(folder)
     assert result["definition"]["targets"] == ["bare", "local"]
 
 
+def test_a_store_that_is_missing_is_told_and_not_made(folder):
+    result = info(folder, store="store")
+    assert (result["digest"], (folder / "store").exists()) == (None, False)
+    assert result["digest_missing"] == "the base is one of its inputs, and there is no store store yet"
+    assert info(folder, store="store", compare_with="abcdef")["msg"].startswith("cannot compare with abcdef: the digest cannot be told yet, since ")
+
+
 def test_a_base_that_is_not_built_is_told(folder):
+    open_store(folder / "store")
     result = info(folder, store="store", target="bare")
     assert result["digest"] is None
     assert result["digest_missing"].startswith("the base (debian bookworm) is one of its inputs and is not built yet in ")
