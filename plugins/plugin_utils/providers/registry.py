@@ -28,6 +28,6 @@ def _qemu(target: Target, store: FileStore) -> Provider:
     from .qemu import QemuProvider
 
     def balancer(fleet: str) -> Traffic:
-        return HAProxy(store.root / "traffic" / fleet, target.traffic, target.health)
+        return HAProxy(store.root / "traffic" / fleet, fleet, target.traffic, target.health)
 
     return QemuProvider(store.root / "qemu", balancer)
