@@ -32,6 +32,7 @@ class Supervised:
         cwd: the child's folder.
         grace: seconds the child has to clean up after the first request to end.
         remove: folders that the supervisor removes after the child's end, even when the caller is dead by then.
+        hold: descriptors that stay open until all that is over, such as a lock's: whoever gets it next finds nobody at work.
         watch_output: True in a module: when nobody reads the module's standard output any more (its task has timed out, or its
             connection is gone), the child is ended. That the caller's parent died is watched in any case.
 
@@ -46,11 +47,13 @@ class Supervised:
         cwd: str | None = None,
         grace: float = GRACE,
         remove: Sequence[str] = (),
+        hold: Sequence[int] = (),
         watch_output: bool = False,
     ) -> None:
         self.stopped_for = ""
         self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove)}
         self._env = env
+        self._hold = tuple(hold)
         self._watch_output = watch_output
         self._parent = os.getppid()
 
@@ -64,7 +67,7 @@ class Supervised:
         handed = (program, lifeline, self._output)
         try:
             self._process = subprocess.Popen(
-                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=handed, start_new_session=True
+                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(*handed, *self._hold), start_new_session=True
             )
         except BaseException:
             os.close(self._lifeline)

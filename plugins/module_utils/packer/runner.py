@@ -57,6 +57,8 @@ class _Job:
     redact: Sequence[str] = ()
     cwd: str = ""
     timeout: float | None = None
+    remove: Sequence[str] = ()
+    hold: Sequence[int] = ()
     returncode: int = 0
     stopped_for: str = ""
     shown: list[str] = field(default_factory=list)
@@ -123,6 +125,8 @@ class Packer:
         on_event: Callable[[Event], None] | None = None,
         log_path: Path | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        remove: Sequence[str | os.PathLike[str]] = (),
+        hold: Sequence[int] = (),
     ) -> BuildResult:
         """``packer build``.
 
@@ -137,12 +141,15 @@ class Packer:
             on_event: told every event, redacted, as it happens.
             log_path: file (made for this user alone) for every line, redacted, as it happens.
             cwd: Packer's folder, by default the template's.
+            remove: folders that are removed once Packer has ended, even where the caller was killed before.
+            hold: descriptors that stay open until then, see ``Supervised``.
 
         Raises:
             PackerError: where not every build succeeded; ``details`` is ``BuildResult.as_dict()`` as far as it got.
         """
         options = {"only": list(only), "except_": list(except_), "on_error": on_error, "parallel_builds": parallel_builds, "force": force}
         job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
+        job.remove, job.hold = [os.path.abspath(folder) for folder in remove], hold
         collector = Collector(job.cwd)
         started = time.monotonic()
         # Closed at once when a listener raises, so that Packer ends with it.
@@ -244,8 +251,8 @@ class Packer:
 
     def _start(self, argv: list[str], job: _Job, handover: Handover) -> Supervised:
         environment = {**os.environ, **flags.ENVIRONMENT, **job.environment, **handover.environment}
-        folders = [handover.folder] if handover.folder else []
-        return self._run(argv, env=environment, cwd=job.cwd, grace=GRACE, remove=folders, watch_output=self._watch_output)
+        folders = [*job.remove, *([handover.folder] if handover.folder else [])]
+        return self._run(argv, env=environment, cwd=job.cwd, grace=GRACE, remove=folders, hold=job.hold, watch_output=self._watch_output)
 
 
 @final

@@ -61,8 +61,8 @@ class Order:
         return f"{self.definition.service} {self.definition.version}"
 
 
-def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: Report) -> Image:
-    """Bake and return the image. Called under the digest's lock.
+def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: Report, lock: int) -> Image:
+    """Bake and return the image. Called under the digest's ``lock``, which is kept until Packer has ended even when this run is killed.
 
     Raises BakeError with Packer's last error first; the whole log stays in the store, and nothing else does.
     """
@@ -75,7 +75,7 @@ def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: R
     marker = f"immutable-payload-{random.token_hex(8)}"
     with _fresh(work), private_memory(work.name, work) as memory:
         files = _prepare(order, store, work, memory, marker, report)
-        version = _build(order, packer, files, memory, work, log, marker, report)
+        version = _build(order, packer, files, memory, lock, work, log, marker, report)
         report(f"{order.label}: reading the image")
         inspection = _inspect(order, files, work, log, marker, report)
         seconds = time.monotonic() - began
@@ -147,7 +147,7 @@ def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: s
 
 
 def _build(
-    order: Order, packer: Packer, files: BakeFiles, memory: Path, work: Path, log: Path, marker: str, report: Report
+    order: Order, packer: Packer, files: BakeFiles, memory: Path, lock: int, work: Path, log: Path, marker: str, report: Report
 ) -> str:
     """Run Packer and return its version."""
     stages = Stages(order.label, report, hide=marker)
@@ -159,6 +159,9 @@ def _build(
             redact=list(texts_of(order.variables.values)),
             on_event=stages.take,
             log_path=log,
+            # When this run is killed, no secret outlives Packer, and no other bake begins before Packer has cleaned up.
+            remove=[memory],
+            hold=[lock],
         )
     except PackerError as error:
         console = files.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if files.console.exists() else []

@@ -94,7 +94,7 @@ def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, 
 
 
 def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
-    with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS):
+    with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
         if image is not None:
@@ -112,4 +112,4 @@ def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVar
             accelerator=accel.name,
             variables=variables,
         )
-        return bake(order, store, packer, guard, report)
+        return bake(order, store, packer, guard, report, lock)

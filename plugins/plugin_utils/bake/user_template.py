@@ -117,14 +117,14 @@ class TemplateBake:
     def run(self, timeout: float | None, force: bool = False) -> Image:
         """Build and record, unless another run did so in the meantime."""
         order, digits = self._order, self.digest.removeprefix("sha256:")
-        with self._store.lock(f"bake-{digits[:12]}-{BUILD}", f"build {order.template.name} for {order.service} {order.version}"):
+        with self._store.lock(f"bake-{digits[:12]}-{BUILD}", f"build {order.template.name} for {order.service} {order.version}") as lock:
             present = Catalogue(self._store).get(self.digest, BUILD)
             if present and not force and not _gone(present):
                 return present
             began = time.monotonic()
             log = self._store.path(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            result = self._build(timeout, log, replacing=present is not None)
+            result = self._build(timeout, log, lock, replacing=present is not None)
             self._guard.check()
             image = Image(
                 digest=self.digest,
@@ -144,7 +144,7 @@ class TemplateBake:
             Catalogue(self._store).add(image)
             return image
 
-    def _build(self, timeout: float | None, log: Path, replacing: bool) -> BuildResult:
+    def _build(self, timeout: float | None, log: Path, lock: int, replacing: bool) -> BuildResult:
         order = self._order
         stages = Stages(f"{order.service} {order.version}", self._report)
         try:
@@ -157,6 +157,7 @@ class TemplateBake:
                 timeout=timeout,
                 on_event=stages.take,
                 log_path=log,
+                hold=[lock],
             )
         except PackerError as error:
             message = f"{stages.failure or error.message} (build of {order.service} {order.version}"

@@ -32,5 +32,5 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None: ...
 
-    def lock(self, name: str, purpose: str, wait: float = 0.0) -> AbstractContextManager[None]:
+    def lock(self, name: str, purpose: str, wait: float = 0.0) -> AbstractContextManager[object]:
         """One holder at a time; let go when the holder's process dies. LockedError says who holds it and since when."""

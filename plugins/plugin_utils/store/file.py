@@ -90,8 +90,8 @@ class FileStore:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[None]:
-        """The kernel lets go of it when the holder ends, however it ends."""
+    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[int]:
+        """The kernel lets go of it when the holder ends, however it ends, and all it gave the descriptor to (which is what it yields)."""
         path = self.path(f"locks/{name}.lock")
         with _told(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class FileStore:
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": since, "purpose": purpose}
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(holder).encode(), 0)
-            yield
+            yield handle
         finally:
             os.close(handle)
 

@@ -3,6 +3,7 @@
 """The real packer under its supervisor, and what is left when its caller dies."""
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -47,7 +48,10 @@ SLOW = {
 CALLER = """
 import sys
 from ansible_collections.immutable.infra.plugins.module_utils.packer.runner import Packer
-Packer(watch_output=True).build(sys.argv[1], secrets={"token": "s3cret-token"}, on_event=lambda event: print(getattr(event, "message", ""), flush=True))
+def show(event):
+    print(getattr(event, "message", ""), flush=True)
+
+Packer(watch_output=True).build(sys.argv[1], secrets={"token": "s3cret-token"}, remove=sys.argv[2:], on_event=show)
 """
 
 
@@ -160,7 +164,9 @@ def kill_callers_parent(caller: subprocess.Popen[str]) -> None:
 def test_packer_does_not_outlive_its_caller(end: Callable[[subprocess.Popen[str]], None], slow: Path, tmp_path: Path) -> None:
     temporary, log = tmp_path / "tmp", tmp_path / "packer.log"
     temporary.mkdir()
-    command = [sys.executable, "-c", CALLER, str(slow)]
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    command = [sys.executable, "-c", CALLER, str(slow), str(secrets)]
     if end is kill_callers_parent:
         command = ["/bin/sh", "-c", '"$@"; exit 0', "sh", *command]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary), "PACKER_LOG": "1", "PACKER_LOG_PATH": str(log)}
@@ -169,12 +175,12 @@ def test_packer_does_not_outlive_its_caller(end: Callable[[subprocess.Popen[str]
         shell = next(int(line.split()[1]) for line in caller.stdout if line.startswith("pid "))
         main = os.getpgid(shell)
         watched = [os.pidfd_open(pid) for pid in (shell, main, parent(main))]
-        assert list(temporary.glob("packer-vars-*"))
+        assert list(temporary.glob("packer-vars-*")) and secrets.exists()
         end(caller)
         for pidfd in watched:
             gone(pidfd)
     assert "Cleanly cancelled builds" in log.read_text()
-    assert not list(temporary.glob("packer-vars-*"))
+    assert not list(temporary.glob("packer-vars-*")) and not secrets.exists()
 
 
 @needs_pidfd
@@ -205,6 +211,30 @@ with Supervised([sys.executable, "-c", {child!r}]) as process:
         caller.kill()
         gone(watched)
     assert cleaned.exists()
+
+
+@needs_pidfd
+def test_a_dead_callers_lock_is_held_until_its_child_has_cleaned_up(tmp_path: Path) -> None:
+    lock, found = tmp_path / "lock", tmp_path / "found"
+    look = f"flock -n {lock} true && echo free > {found} || echo held > {found}"
+    call = f"""
+import fcntl, os
+from ansible_collections.immutable.infra.plugins.module_utils.supervised import Supervised
+handle = os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT)
+fcntl.flock(handle, fcntl.LOCK_EX)
+with Supervised(["/bin/sh", "-c", "trap '{look}; exit' INT; echo $PPID; while :; do sleep 0.1; done"], hold=[handle]) as process:
+    for line in process.lines():
+        print(line, flush=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", call], env=environment, stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout
+        watched = os.pidfd_open(int(caller.stdout.readline()))
+        caller.kill()
+        gone(watched)
+    assert found.read_text() == "held\n"
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_output_and_return_code_are_the_childs(tmp_path: Path) -> None:
