@@ -8,7 +8,7 @@ from typing import Any
 from ..module_utils.packer.runner import Packer
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.bake.decide import Decision
-from ..plugin_utils.bake.targets import bake_targets, plan_bakes
+from ..plugin_utils.bake.targets import bake_targets, decision_of, plan_bakes
 from ..plugin_utils.bake.user_template import TemplateBake, TemplateOrder
 from ..plugin_utils.bake.variables import bake_variables
 from ..plugin_utils.definition.load import load_definition
@@ -44,7 +44,7 @@ class ActionModule(RoomAction):
 
 
 def _by_definition(options: dict[str, Any], store: FileStore, context: Context) -> tuple[Decision, dict[str, Image | None]]:
-    """The first decision that is due, and the image of each target."""
+    """The decision for all targets, and the image of each."""
     stray = [name for name in OF_TEMPLATES if options[name]]
     if stray:
         raise ImmutableError(f"{', '.join(stray)}: only with 'template', a definition says this itself")
@@ -52,12 +52,13 @@ def _by_definition(options: dict[str, Any], store: FileStore, context: Context) 
         raise ImmutableError("target: names no target of the definition")
     definition = load_definition(context.folder / options["definition"])
     bakes = plan_bakes(definition, options["target"], store, force=options["force"], timeout=_timeout(options))
+    decision = decision_of(bakes)
     due = [bake for bake in bakes if bake.decision.due]
     if not context.check_mode:
         packer = Packer(options["executable"])
         bake_targets(due, store, packer, lambda: bake_variables(definition, context.loader), context.guard, context.report)
     by_target = {target: bake.image for bake in bakes for target in bake.targets}
-    return (due or bakes)[0].decision, {target: by_target[target] for target in options["target"]}
+    return decision, {target: by_target[target] for target in options["target"]}
 
 
 def _by_template(options: dict[str, Any], store: FileStore, context: Context) -> tuple[Decision, dict[str, Image | None]]:

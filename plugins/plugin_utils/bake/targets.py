@@ -3,7 +3,7 @@
 """The bakes of a definition's targets: those that agree on everything share one, the others run side by side."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +73,21 @@ def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: 
     return decision, None if decision.due else present
 
 
+def decision_of(bakes: Sequence[TargetBake]) -> Decision:
+    """One answer for all targets: what is due, or why nothing is. Reasons that differ are told with the targets they are for."""
+    told = [each for each in bakes if each.decision.due] or bakes
+    whys = list(dict.fromkeys(each.decision.why for each in told))
+    why = whys[0] if len(whys) == 1 else "; ".join(f"{_label(each)}: {each.decision.why}" for each in told)
+    differences: list[Mapping[str, Any]] = []
+    for each in told:
+        differences += [difference for difference in each.decision.differences if difference not in differences]
+    return Decision(told[0].decision.due, why, tuple(differences))
+
+
+def _label(each: TargetBake) -> str:
+    return ", ".join(each.targets)
+
+
 def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
     """Bake all that is due, side by side, and fill in each ``image``.
 
@@ -87,10 +102,15 @@ def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, 
         if not each.digest:
             raise BakeError(f"{each.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake")
     known = variables()
+    reports = [report] if len(bakes) == 1 else [_labelled(report, _label(each)) for each in bakes]
     with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
-        running = [pool.submit(_bake, each, store, packer, known, guard, report) for each in bakes]
+        running = [pool.submit(_bake, each, store, packer, known, guard, own) for each, own in zip(bakes, reports, strict=True)]
     for each, future in zip(bakes, running, strict=True):
         each.image = future.result()
+
+
+def _labelled(report: Report, label: str) -> Report:
+    return lambda line: report(f"{label}: {line}")
 
 
 def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:

@@ -7,6 +7,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from ansible_collections.immutable.infra.plugins.module_utils.packer.errors impo
 from ansible_collections.immutable.infra.plugins.module_utils.packer.events import parse_line
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake import memory, run, targets
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.variables import BakeVariables
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base, Definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import AbandonedError, BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.inspect import Inspection
@@ -152,6 +153,33 @@ def test_targets_that_agree_share_one_bake(define: Callable[..., Definition], de
     packer = PretendPacker()
     [both] = bake(define(), debian, packer, wanted=("local", "staging"))
     assert (both.targets, len(packer.builds)) == (["local", "staging"], 1)
+
+
+def test_bakes_side_by_side_are_told_by_their_targets(define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]) -> None:
+    bake(define(), debian, PretendPacker())
+    changed = define(version="2.0.0")
+    (changed.folder / "own.qcow2").write_bytes(b"another disk")
+    own = replace(changed.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
+    planned = targets.plan_bakes(replace(changed, targets={**changed.targets, "own": own}), ["local", "staging", "own"], debian, force=False)
+    decision = targets.decision_of(planned)
+    assert decision.why.startswith("local, staging: it differs from shop-1.0.0-")
+    assert "; own: it differs from shop-1.0.0-" in decision.why
+    paths = [each["path"] for each in decision.differences]
+    assert (paths.count("version"), paths.count("base.sha256")) == (1, 1)
+    lines: list[str] = []
+    targets.bake_targets(planned, debian, PretendPacker(), lambda: VARIABLES, Alive(), lines.append)  # type: ignore[arg-type]
+    assert {line.split(": ")[0] for line in lines} == {"local, staging", "own"}
+
+
+def test_one_reason_for_all_is_told_once(define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]) -> None:
+    definition = define()
+    (definition.folder / "own.qcow2").write_bytes(b"another disk")
+    own = replace(definition.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
+    definition = replace(definition, targets={**definition.targets, "own": own})
+    assert targets.decision_of(targets.plan_bakes(definition, ["local", "own"], debian, force=False)).why == "it was never baked"
+    bake(definition, debian, PretendPacker())
+    due = targets.decision_of(targets.plan_bakes(definition, ["local", "own"], debian, force=False))
+    assert (due.due, due.why.startswith("it differs from ")) == (True, True)
 
 
 def test_a_change_says_what_it_is(define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]) -> None:
