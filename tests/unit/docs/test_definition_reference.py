@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The reference of the definition says what the schema says, and the defaults it tells are those that work."""
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import FILE, load_definition
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parents[2] / "docs/reference/definition.md"
+SPEC = importlib.util.spec_from_file_location("definition_table", HERE / "definition_table.py")
+assert SPEC and SPEC.loader
+TABLE = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(TABLE)
+LEAST = {
+    "schema": 1,
+    "service": "shop",
+    "version": "1",
+    "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "provision.yml"}},
+    "health": {"http": {"port": 80}},
+    "targets": {"local": {"provider": "qemu"}},
+}
+DEFAULTS = [(row["key"].replace("<name>", "local"), row["default"]) for row in TABLE.rows() if row["default"] and " " not in row["default"]]
+
+
+def test_the_page_has_the_table_of_the_schema() -> None:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert lines == TABLE.table(), "the schema changed: put what tests/unit/docs/definition_table.py prints into docs/reference/definition.md"
+
+
+def test_there_are_defaults_to_try() -> None:
+    assert len(DEFAULTS) > 10
+
+
+@pytest.mark.parametrize(("key", "default"), DEFAULTS)
+def test_a_default_that_is_told_is_the_one_that_works(key: str, default: str, tmp_path: Path) -> None:
+    (tmp_path / "provision.yml").write_text("---\n", encoding="utf-8")
+    assert _load(_with(key, yaml.safe_load(default)), tmp_path) == _load(LEAST, tmp_path)
+
+
+def _load(document: Any, folder: Path) -> Any:
+    (folder / FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
+    return load_definition(folder)
+
+
+def _with(key: str, value: Any) -> Any:
+    """The least definition, and ``value`` at the dotted ``key``."""
+    document = yaml.safe_load(yaml.safe_dump(LEAST))
+    *way, last = key.split(".")
+    part = document
+    for step in way:
+        part = part.setdefault(step, {})
+    part[last] = value
+    return document

@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every example in README and docs is taken at its word: definitions load, playbooks are what Ansible and our modules accept, commands exist."""
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
+from ansible_collections.immutable.infra.plugins.plugin_utils.action import argument_spec
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
+
+ROOT = Path(__file__).resolve().parents[3]
+NOTES = ROOT / "examples/notes"
+COLLECTIONS = Path(loading.__file__).parents[6]  # where this collection was imported from
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+PREFIX = "immutable.infra."
+DEFINITION_KEYS = {"schema", "service", "version", "image", "data", "writable", "seal", "health", "fleet", "targets"}
+FILE_KEYS = {"playbook", "requirements", "vars_files", "verify"}
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    text: str
+    file: str  # whose content it is, where the line before names it: "`verify.yml`:"
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    def data(self) -> Any:
+        return yaml.safe_load(self.text)
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) for block in _of_page(page) if block.language in languages]
+
+
+def _of_page(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        before = text[: found.start()].rstrip().rpartition("\n")[2]
+        named = re.fullmatch(r"`([\w./-]+)`:", before)
+        body = "".join(line.removeprefix(found["indent"]) for line in found["text"].splitlines(keepends=True))
+        yield Block(str(page.relative_to(ROOT)), text[: found.start()].count("\n") + 1, found["language"], body, named[1] if named else "")
+
+
+def is_definition(block: Block) -> bool:
+    data = block.data()
+    return isinstance(data, Mapping) and set(data) <= DEFINITION_KEYS
+
+
+def is_playbook(block: Block) -> bool:
+    data = block.data()
+    return isinstance(data, list) and all("hosts" in play for play in data)
+
+
+def is_inventory(block: Block) -> bool:
+    data = block.data()
+    return isinstance(data, Mapping) and data.get("plugin") == f"{PREFIX}fleet"
+
+
+DEFINITIONS = [block for block in blocks("yaml") if is_definition(block)]
+PLAYBOOKS = [block for block in blocks("yaml") if is_playbook(block)]
+INVENTORIES = [block for block in blocks("yaml") if is_inventory(block)]
+CONFIGURATIONS = [block for block in blocks("ini") if not block.file]
+
+
+def test_every_block_is_of_a_kind_that_is_tried() -> None:
+    tried = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "text")}
+    others = [block for block in blocks(*{block.language for block in every()}) if block not in tried and not block.file]
+    # The one that is left is a changelog fragment, which the gate "changelog" looks at.
+    assert [block.page for block in others] == ["docs/contributing.md"]
+
+
+def every() -> list[Block]:
+    return [block for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) for block in _of_page(page)]
+
+
+def test_there_is_something_to_try() -> None:
+    assert len(DEFINITIONS) >= 5 and len(PLAYBOOKS) >= 8 and INVENTORIES and CONFIGURATIONS and len(blocks("console")) >= 10
+
+
+@pytest.mark.parametrize("block", [block for block in every() if block.file], ids=str)
+def test_named_files_are_those_that_the_quickstart_runs(block: Block) -> None:
+    assert _without_comments(block.text) == _without_comments((NOTES / block.file).read_text(encoding="utf-8"))
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.strip().splitlines() if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("block", DEFINITIONS, ids=str)
+def test_definitions_load(block: Block, tmp_path: Path) -> None:
+    given = block.data()
+    whole = block.text if "schema" in given else yaml.safe_dump(_completed(given), sort_keys=False)
+    load(whole, tmp_path)
+
+
+def _completed(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a definition, completed by the quickstart's, whose data it need not have."""
+    notes = yaml.safe_load((NOTES / "immutable.yml").read_text(encoding="utf-8"))
+    # PyYAML reads a bare off as a boolean, the definition does not.
+    seal = {"seal": {"shell": "off"}} if part.get("seal", {}).get("shell") is False else {}
+    return {**notes, **part, **seal}
+
+
+def load(text: str, folder: Path) -> Definition:
+    for name in _named_files(yaml.safe_load(text)["image"]):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("---\n", encoding="utf-8")
+    (folder / loading.FILE).write_text(text, encoding="utf-8")
+    return loading.load_definition(folder)
+
+
+def _named_files(part: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in part.items():
+        if isinstance(value, Mapping):
+            yield from _named_files(value)
+        elif key in FILE_KEYS:
+            yield from value if isinstance(value, list) else [value]
+
+
+def test_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
+    paths = []
+    for number, block in enumerate(PLAYBOOKS):
+        paths.append(tmp_path / f"{number}.yml")
+        paths[-1].write_text(block.text, encoding="utf-8")
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "ANSIBLE_HOME": str(tmp_path)}
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "--syntax-check", *map(str, paths)]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stderr}\n{[f'{path.name}: {block}' for path, block in zip(paths, PLAYBOOKS, strict=True)]}"
+
+
+@pytest.mark.parametrize("block", PLAYBOOKS, ids=str)
+def test_tasks_give_our_modules_options_that_they_have(block: Block) -> None:
+    for task in (task for play in block.data() for task in play.get("tasks", ())):
+        for name in (key.removeprefix(PREFIX) for key in task if key.startswith(PREFIX)):
+            spec, given = argument_spec(name), task[f"{PREFIX}{name}"] or {}
+            assert set(given) <= set(spec), f"{task['name']}: {name} has no option {sorted(set(given) - set(spec))}"
+            missing = {option for option, text in spec.items() if text.get("required")} - set(given)
+            assert not missing, f"{task['name']}: {name} needs {sorted(missing)}"
+            for option, value in given.items():
+                choices = spec[option].get("choices")
+                assert not choices or value in choices, f"{task['name']}: {option} is one of {choices}"
+
+
+@pytest.mark.parametrize("block", INVENTORIES, ids=str)
+def test_inventories_have_options_of_the_plugin(block: Block) -> None:
+    docs = get_docstring(str(ROOT / "plugins/inventory/fleet.py"), fragment_loader, collection_name="immutable.infra", plugin_type="inventory")[0]
+    assert set(block.data()) <= set(docs["options"])
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
+def test_units_can_be_read(block: Block) -> None:
+    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser.read_string(block.text)
+    assert set(parser.sections()) <= {"Unit", "Service", "Install"}
+
+
+@pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
+def test_packer_takes_the_templates(tmp_path: Path) -> None:
+    for block in blocks("hcl"):
+        template = tmp_path / "template.pkr.hcl"
+        template.write_text(block.text, encoding="utf-8")
+        done = subprocess.run(["packer", "validate", str(template)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Each command of a console block, with its place. Without a prompt in the block every line is one."""
+    for block in blocks("console"):
+        lines = block.text.splitlines()
+        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        for line in prompted or lines:
+            yield str(block), shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize(("place", "words"), list(commands()))
+def test_commands_name_what_exists(place: str, words: list[str]) -> None:
+    check = {
+        "ansible": _ad_hoc,
+        "ansible-playbook": _playbook,
+        "ansible-doc": _documentation,
+        "make": _make,
+        "ansible-inventory": _anything,
+        "ansible-galaxy": _anything,
+        "sudo": _packages,
+        "pip": _libraries,
+        "curl": _anything,
+        "tests/tools/with-collection": _anything,
+    }
+    assert words[0] in check, f"{place}: {words[0]} is not known here"
+    check[words[0]](words)
+
+
+def _playbook(words: list[str]) -> None:
+    name = words[1].removeprefix(PREFIX)
+    assert words[1].startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), f"there is no playbook {words[1]}"
+    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8")
+    given = {value.partition("=")[0] for flag, value in zip(words, words[1:], strict=False) if flag == "-e" and not value.startswith("@")}
+    assert all(re.search(rf"\b{variable}\b", known) for variable in given), f"{sorted(given)}: not all of them are variables of the playbooks"
+    needed = set(re.findall(r"immutable_needed: \[(.*)\]", _text_of(name))[0].split(", "))
+    assert needed <= given, f"{words[1]} needs {sorted(needed - given)}"
+
+
+def _text_of(name: str) -> str:
+    """Of a playbook, or of the last one that it imports: it needs the most."""
+    text = (ROOT / f"playbooks/{name}.yml").read_text(encoding="utf-8")
+    imported = re.findall(rf"import_playbook: {re.escape(PREFIX)}(\w+)", text)
+    return _text_of(imported[-1]) if imported else text
+
+
+def _ad_hoc(words: list[str]) -> None:
+    module = words[words.index("-m") + 1]
+    if module.startswith(PREFIX):
+        options = {pair.partition("=")[0] for pair in shlex.split(words[words.index("-a") + 1])}
+        assert options <= set(argument_spec(module.removeprefix(PREFIX)))
+    else:
+        assert module.startswith("ansible.builtin.")
+
+
+def _documentation(words: list[str]) -> None:
+    assert (ROOT / f"plugins/modules/{words[-1].removeprefix(PREFIX)}.py").is_file()
+
+
+def _make(words: list[str]) -> None:
+    goals = [word for word in words[1:] if "=" not in word]
+    assert set(goals) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def _packages(words: list[str]) -> None:
+    known = set(re.findall(r"^[\w-]+", (ROOT / "bindep.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(words[3:]) == known - {"openssh-clients"}, "the packages to install are not those of bindep.txt"
+
+
+def _libraries(words: list[str]) -> None:
+    known = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert set(words[2:]) <= {*known, "ansible-core>=2.16"}
+
+
+def _anything(words: list[str]) -> None:
+    """A command of others; nothing of ours to check."""
