@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import configparser
+import functools
+import json
 import os
 import re
 import shlex
@@ -17,15 +19,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.plugins.loader import fragment_loader
-from ansible.utils.plugin_docs import get_docstring
-from ansible_collections.immutable.infra.plugins.plugin_utils.action import argument_spec
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = ROOT / "examples/notes"
 COLLECTIONS = Path(loading.__file__).parents[6]  # where this collection was imported from
+ENVIRONMENT = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PREFIX = "immutable.infra."
 DEFINITION_KEYS = {"schema", "service", "version", "image", "data", "writable", "seal", "health", "fleet", "targets"}
@@ -137,14 +137,27 @@ def _named_files(part: Mapping[str, Any]) -> Iterator[str]:
             yield from value if isinstance(value, list) else [value]
 
 
+@functools.cache
+def documentation(kind: str) -> Mapping[str, Any]:
+    """All plugins of a kind as ansible-doc tells them, from which the actions take their options too."""
+    names = [PREFIX + path.stem for path in sorted((ROOT / "plugins" / {"module": "modules"}.get(kind, kind)).glob("*.py"))]
+    argv = [sys.executable, "-m", "ansible", "doc", "--json", "-t", kind, *names]
+    found: Mapping[str, Any] = json.loads(subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def options_of(kind: str, name: str) -> Mapping[str, Any]:
+    options: Mapping[str, Any] = documentation(kind)[PREFIX + name]["doc"]["options"]
+    return options
+
+
 def test_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
     paths = []
     for number, block in enumerate(PLAYBOOKS):
         paths.append(tmp_path / f"{number}.yml")
         paths[-1].write_text(block.text, encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "ANSIBLE_HOME": str(tmp_path)}
     argv = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "--syntax-check", *map(str, paths)]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr}\n{[f'{path.name}: {block}' for path, block in zip(paths, PLAYBOOKS, strict=True)]}"
 
 
@@ -152,7 +165,7 @@ def test_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
 def test_tasks_give_our_modules_options_that_they_have(block: Block) -> None:
     for task in (task for play in block.data() for task in play.get("tasks", ())):
         for name in (key.removeprefix(PREFIX) for key in task if key.startswith(PREFIX)):
-            spec, given = argument_spec(name), task[f"{PREFIX}{name}"] or {}
+            spec, given = options_of("module", name), task[f"{PREFIX}{name}"] or {}
             assert set(given) <= set(spec), f"{task['name']}: {name} has no option {sorted(set(given) - set(spec))}"
             missing = {option for option, text in spec.items() if text.get("required")} - set(given)
             assert not missing, f"{task['name']}: {name} needs {sorted(missing)}"
@@ -163,8 +176,7 @@ def test_tasks_give_our_modules_options_that_they_have(block: Block) -> None:
 
 @pytest.mark.parametrize("block", INVENTORIES, ids=str)
 def test_inventories_have_options_of_the_plugin(block: Block) -> None:
-    docs = get_docstring(str(ROOT / "plugins/inventory/fleet.py"), fragment_loader, collection_name="immutable.infra", plugin_type="inventory")[0]
-    assert set(block.data()) <= set(docs["options"])
+    assert set(block.data()) <= set(options_of("inventory", "fleet"))
 
 
 @pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
@@ -231,7 +243,7 @@ def _ad_hoc(words: list[str]) -> None:
     module = words[words.index("-m") + 1]
     if module.startswith(PREFIX):
         options = {pair.partition("=")[0] for pair in shlex.split(words[words.index("-a") + 1])}
-        assert options <= set(argument_spec(module.removeprefix(PREFIX)))
+        assert options <= set(options_of("module", module.removeprefix(PREFIX)))
     else:
         assert module.startswith("ansible.builtin.")
 
