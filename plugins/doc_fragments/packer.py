@@ -41,7 +41,9 @@ options:
     type: dict
     default: {}
   var_files:
-    description: Files with values of variables, on the host. A relative path starts at the folder Packer runs in. Later ones win.
+    description:
+      - Files with values of variables, on the host. A relative path starts at the folder Packer runs in. Later ones win.
+      - For an HCL2 template they are in HCL2, or in JSON with a name that ends in C(.json). For a JSON template they are in JSON.
     type: list
     elements: path
     default: []

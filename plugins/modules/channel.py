@@ -62,11 +62,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 channel:
-  description: The channel's document, with C(image), C(name), C(version), C(at), C(by) and C(history).
+  description:
+    - The channel with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by), C(note) and C(history),
+      whose newest entry comes last. In check mode as it would be.
   returned: success
   type: dict
 image:
-  description: The image it points at.
+  description: The image it points at, as M(immutable.infra.image_info) tells it.
   returned: success
   type: dict
 """

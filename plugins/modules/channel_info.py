@@ -35,7 +35,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 channels:
-  description: Each channel with C(service), C(channel), C(image), C(name), C(version), C(at), C(by), C(note) and C(history), the newest entry last.
+  description:
+    - Each channel with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by), C(note) and C(history),
+      whose newest entry comes last.
   returned: success
   type: list
   elements: dict

@@ -109,21 +109,33 @@ size:
   type: int
 endpoint:
   description: URL where the load balancer takes requests.
-  returned: when the fleet could be observed
+  returned: when the fleet could be observed, but not in check mode
   type: str
 traffic:
-  description: What the load balancer tells of itself.
-  returned: when the fleet could be observed
+  description: What the load balancer tells of itself, with C(kind) and C(endpoint), and C(pid) and C(version) where it runs on the controller.
+  returned: when the fleet could be observed, but not in check mode
   type: dict
 provider:
   description: Name of the provider.
-  returned: when the fleet could be observed
+  returned: when the fleet could be observed, but not in check mode
   type: str
 warnings:
   description: What the provider warns of.
-  returned: when the fleet could be observed
+  returned: when the fleet could be observed, but not in check mode
   type: list
   elements: str
+qemu:
+  description: Version of QEMU.
+  returned: with the provider V(qemu), but not in check mode
+  type: str
+accelerator:
+  description: What new instances were booted under, V(kvm) or V(tcg) (plain emulation).
+  returned: with the provider V(qemu), when an instance was launched or started
+  type: str
+accelerator_reason:
+  description: Why.
+  returned: with the provider V(qemu), when an instance was launched or started
+  type: str
 instances:
   description: The instances, by slot.
   returned: when the fleet could be observed

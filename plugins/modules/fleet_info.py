@@ -10,6 +10,7 @@ version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Reads instances, data volumes and the load balancer's view in a few calls, and probes every instance that sealed itself.
+  - Tells how Ansible reaches each instance. The host keys that they told are kept in the store for it.
 extends_documentation_fragment:
   - immutable.infra.options.definition
   - immutable.infra.options.target
@@ -38,58 +39,70 @@ EXAMPLES = r"""
     that:
       - observed.serving == observed.size
       - observed.instances | selectattr('outdated') | length == 0
+
+- name: Name the hosts that run another image than the channel's
+  ansible.builtin.debug:
+    msg: "{{ item.name }} runs {{ item.variables.immutable_image_name }}"
+  loop: "{{ observed.hosts }}"
+  loop_control:
+    label: "{{ item.name }}"
+  when: "'outdated' in item.groups"
 """
 
 RETURN = r"""
 fleet:
   description: Name of the fleet, the service and the target.
-  returned: when the fleet could be observed
+  returned: success
   type: str
   sample: shop-local
 service:
   description: The service.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 target:
   description: The target.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 image:
   description: Digest of the image that the fleet should run.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 image_name:
   description: Name of that image.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 size:
   description: How many instances the definition asks for.
-  returned: when the fleet could be observed
+  returned: success
   type: int
 endpoint:
   description: URL where the load balancer takes requests.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 traffic:
-  description: What the load balancer tells of itself.
-  returned: when the fleet could be observed
+  description: What the load balancer tells of itself, with C(kind) and C(endpoint), and C(pid) and C(version) where it runs on the controller.
+  returned: success
   type: dict
 provider:
   description: Name of the provider.
-  returned: when the fleet could be observed
+  returned: success
   type: str
 warnings:
   description: What the provider warns of.
-  returned: when the fleet could be observed
+  returned: success
   type: list
   elements: str
+qemu:
+  description: Version of QEMU.
+  returned: with the provider V(qemu)
+  type: str
 serving:
   description: How many instances are sealed, healthy and in service.
   returned: success
   type: int
 instances:
   description: The instances, by slot.
-  returned: when the fleet could be observed
+  returned: success
   type: list
   elements: dict
   contains:
@@ -145,9 +158,28 @@ instances:
     created:
       description: When it was launched, in UTC.
       type: str
+hosts:
+  description:
+    - The instances as hosts of an inventory, by slot, as the inventory P(immutable.infra.fleet#inventory) lists them. Stopped ones are left out.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the fleet and number of the slot. A second instance in a slot has a number more.
+      type: str
+      sample: shop-local-0
+    groups:
+      description: Groups of its service, target, image and channels, C(sealed) where it proved that it is, and C(outdated) where another image is due.
+      type: list
+      elements: str
+      sample: [service_shop, target_local, image_shop-1.4.2-5f2c07d1e9ab, channel_prod, sealed]
+    variables:
+      description: How Ansible connects to it, and what it is, in variables whose names begin with C(immutable_).
+      type: dict
 volumes:
   description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes and C(attached_to).
-  returned: when the fleet could be observed
+  returned: success
   type: list
   elements: dict
 swap:

@@ -50,6 +50,8 @@ options:
   manifest:
     description: The manifest, compressed by gzip, in Base64. It is found in the store and handed over by itself.
     type: str
+notes:
+  - File capabilities and other extended attributes are in no manifest, so a change of them alone is not found.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
@@ -99,10 +101,10 @@ differences:
       description: Where.
       type: str
     expected:
-      description: What the manifest says.
+      description: What the manifest says. Left out where it says nothing.
       type: str
     found:
-      description: What is there.
+      description: What is there. Left out where nothing is.
       type: str
   sample:
     - kind: mode

@@ -79,7 +79,7 @@ options:
   timeout:
     description:
       - How long Packer may take, such as V(45m). Then it is stopped and cleans up.
-      - By default what the definition says in C(build.timeout) of the target, or an hour.
+      - By default what the definition says in C(build.timeout) of the target, or an hour. With O(template) it may take any time by default.
     type: str
   executable:
     description: Packer's path or name.
@@ -97,6 +97,17 @@ EXAMPLES = r"""
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
 
+- name: Bake for two targets and tell why
+  immutable.infra.image:
+    definition: /srv/shop/immutable.yml
+    target: [staging, prod]
+    store: /var/lib/immutable
+  register: baked
+
+- name: Tell it
+  ansible.builtin.debug:
+    var: baked.why
+
 - name: Keep a template of your own from building what it has built already
   immutable.infra.image:
     template: /srv/router/router.pkr.hcl
@@ -113,16 +124,16 @@ due:
   returned: success
   type: bool
 why:
-  description: Why it was due, or why not.
+  description: Why it was due, or why not. Reasons that differ between targets are each told with the targets they are for.
   returned: success
   type: str
 differences:
-  description: Each input that differs from the newest image, with C(path), C(before) and C(after).
+  description: Each input that differs from the newest image, with C(path), C(before) and C(after), over all targets for which a bake was due.
   returned: success
   type: list
   elements: dict
 image:
-  description: The image of the first target. Null in check mode when a bake is due.
+  description: The image of the first target, as M(immutable.infra.image_info) tells it. Null in check mode when a bake is due.
   returned: success
   type: dict
 images:
@@ -131,11 +142,16 @@ images:
   type: dict
 log:
   description: Path of Packer's whole log. That of an image is kept with it, see M(immutable.infra.image_info).
-  returned: failure
+  returned: when Packer failed, or the image held what must not stay in it
   type: str
 console:
   description: The last lines of the build machine's console.
-  returned: failure
+  returned: when Packer failed with a O(definition)
+  type: list
+  elements: str
+residue:
+  description: What was found in the image that must not stay there, and where.
+  returned: when there was such
   type: list
   elements: str
 """

@@ -49,8 +49,23 @@ images:
       description: The image's identity, a checksum over all inputs of its bake.
       type: str
     build:
-      description: Provider and architecture.
+      description: Provider and architecture, or V(packer) for an image of a template of your own.
       type: str
+    service:
+      description: The service that it belongs to.
+      type: str
+    version:
+      description: Version of the service.
+      type: str
+    created:
+      description: When it was baked, in UTC.
+      type: str
+    shell:
+      description: Whether hosts made of it let one key in (V(restricted)) or nobody (V(off)).
+      type: str
+    seconds:
+      description: How long the bake took.
+      type: float
     name:
       description: Service, version and the first digits of the digest.
       type: str
@@ -77,6 +92,6 @@ images:
       description: Which tools baked it, where and how long it took.
       type: dict
     files:
-      description: Paths of its manifest, SBOM and Packer log in the store.
+      description: Paths of its C(manifest), C(sbom) and Packer's C(log) in the store, as far as its bake kept them.
       type: dict
 """

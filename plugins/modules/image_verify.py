@@ -78,6 +78,11 @@ failed_tasks:
   returned: when the playbook failed
   type: list
   elements: dict
+last_lines:
+  description: The last lines of the verify playbook's output.
+  returned: when the playbook failed or took too long
+  type: list
+  elements: str
 consoles:
   description: The last lines of the test instances' consoles, by slot.
   returned: when an instance fell short
