@@ -13,6 +13,7 @@ from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.bake.current import current_image
 from ..plugin_utils.definition.digest import verify_digest
 from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.errors import ImageError
 from ..plugin_utils.fleet.launch import resolve_secrets
 from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.playbook import PlaybookRun
@@ -29,6 +30,8 @@ class ActionModule(RoomAction):
         store = open_store(context.folder / options["store"])
         catalogue = Catalogue(store)
         image = catalogue.find(options["image"], definition.service) if options["image"] else current_image(definition, target, store)
+        if "path" not in image.artifact:
+            raise ImageError(f"{image.name} was built from a Packer template of your own; only an image that a definition was baked into can be booted here")
         tested_by = verify_digest(definition, target)
         before = image.verified or {}
         due, why = True, "it was never verified"
