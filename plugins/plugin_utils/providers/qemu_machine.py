@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from . import qmp
 from .accel import QEMU, Accel
 
 LOOPBACK = "127.0.0.1"
+KILL_PATIENCE = 10.0  # seconds
 START_TRIES = 3  # a port that was free may be taken before QEMU binds it
 
 
@@ -42,8 +44,12 @@ class Disk:
     def blockdev(self) -> dict[str, Any]:
         return {"driver": "qcow2", "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
 
+    @property
+    def id(self) -> str:
+        return f"disk-{self.serial}"
+
     def device(self) -> dict[str, Any]:
-        return {"driver": "virtio-blk-pci", "id": f"disk-{self.serial}", "drive": self.node, "serial": self.serial}
+        return {"driver": "virtio-blk-pci", "id": self.id, "drive": self.node, "serial": self.serial}
 
 
 class MachineFolder:
@@ -120,20 +126,19 @@ class MachineFolder:
         return argv
 
     def plug(self, disks: Iterable[Disk]) -> None:
-        """Attach disks while it runs. What is attached already stays."""
-        [present] = self._qmp([("query-named-block-nodes", {"flat": True})])
-        nodes = {node["node-name"] for node in present}
+        """Attach disks while it runs. What is attached already stays, and what an earlier call did by half is completed."""
+        present, devices = self._qmp([("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})])
+        nodes, plugged = {node["node-name"] for node in present}, {device["name"] for device in devices}
         for disk in disks:
             if disk.node not in nodes:
-                self._qmp([("blockdev-add", disk.blockdev()), ("device_add", disk.device())])
+                self._qmp([("blockdev-add", disk.blockdev())])
+            if disk.id not in plugged:
+                self._qmp([("device_add", disk.device())])
 
     def ask_to_stop(self) -> None:
-        """Press the power button."""
-        try:
+        """Press the power button. What does not listen is powered off later, as what does not obey is."""
+        with suppress(ProviderError):
             self._qmp([("system_powerdown", {})])
-        except ProviderError:
-            if self.pid() is not None:
-                raise
 
     def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         return qmp.execute(self.folder / "qmp.sock", commands)
@@ -174,16 +179,18 @@ def wait_until_stopped(machines: Sequence[MachineFolder], timeout: float) -> Non
 
 
 def _end(pid: int) -> None:
-    """Kill and wait: only then is it sure that nothing is written any more."""
+    """Kill and wait: only then is it sure that nothing is written any more. Raises ProviderError where it does not end."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], 10.0)
-    except ProcessLookupError:
-        pass
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        if not poller.poll(KILL_PATIENCE * 1000):
+            raise ProviderError(f"QEMU's process {pid} was killed and does not end: its storage may hang")
     finally:
         os.close(handle)
 

@@ -24,19 +24,21 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> li
 
     Raises ProviderError with QEMU's words when one is refused, or when QEMU is gone or does not answer.
     """
-    # The address of a socket is limited to 107 bytes; an open folder makes any path short.
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    folder = -1
     try:
+        # The address of a socket is limited to 107 bytes; an open folder makes any path short.
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(TIMEOUT)
             channel.connect(f"/proc/self/fd/{folder}/{path.name}")
             with channel.makefile("rw", encoding="utf-8", newline="\n") as stream:
                 stream.readline()  # the greeting
                 return [_ask(stream, name, arguments) for name, arguments in (("qmp_capabilities", {}), *commands)][1:]
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: half an answer of a QEMU that ended
         raise ProviderError(f"QEMU of {path.parent.name} does not answer: {error}") from error
     finally:
-        os.close(folder)
+        if folder >= 0:
+            os.close(folder)
 
 
 def _ask(stream: Any, name: str, arguments: Mapping[str, Any]) -> Any:

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers import qmp
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu import QemuVolumes
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu_machine import MachineFolder
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu_machine import Disk, MachineFolder
 
 CAPTURED = (
     "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\nIMMUTABLE-LAUNCHED\r\n\r\n"
@@ -77,6 +80,48 @@ def test_a_volume_whose_machine_is_gone_is_free(volumes: QemuVolumes, tmp_path: 
     volumes.attach([volume.id], machine(tmp_path, "old"))
     MachineFolder(tmp_path / "machines/shop-local/old").remove()
     assert volumes.list("shop-local")[0].attached_to is None
+
+
+class HalfPlugged:
+    """QEMU's answers, with the first device refused."""
+
+    def __init__(self) -> None:
+        self.nodes: list[str] = []
+        self.devices: list[str] = []
+        self.refusals = 1
+
+    def execute(self, _path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        return [self._answer(name, arguments) for name, arguments in commands]
+
+    def _answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        if name == "query-named-block-nodes":
+            return [{"node-name": node} for node in self.nodes]
+        if name == "qom-list":
+            return [{"name": device, "type": "child<virtio-blk-pci>"} for device in self.devices]
+        if name == "blockdev-add":
+            self.nodes.append(arguments["node-name"])
+        elif self.refusals:
+            self.refusals -= 1
+            raise ProviderError("QEMU refused device_add: no slot")
+        else:
+            self.devices.append(arguments["id"])
+        return {}
+
+
+def test_a_disk_that_was_plugged_by_half_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qemu, disk = HalfPlugged(), Disk(tmp_path / "disk.qcow2", "uploads")
+    monkeypatch.setattr(qmp, "execute", qemu.execute)
+    with pytest.raises(ProviderError, match="no slot"):
+        MachineFolder(tmp_path / "m1").plug([disk])
+    for _again in range(2):
+        MachineFolder(tmp_path / "m1").plug([disk])
+    assert (qemu.nodes, qemu.devices) == (["data-uploads"], ["disk-uploads"])
+
+
+def test_a_machine_that_does_not_listen_is_one_clear_error_and_does_not_keep_others_from_stopping(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="^QEMU of gone does not answer: "):
+        qmp.execute(tmp_path / "gone/qmp.sock", [])
+    MachineFolder(tmp_path / "gone").ask_to_stop()
 
 
 def test_a_pid_that_another_process_got_is_not_the_machine(tmp_path: Path) -> None:
