@@ -85,6 +85,10 @@ class Spec:
     data: tuple[tuple[str, str], ...] = ()  # (name, mount)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @dataclass
 class Changes:
     """What was written, as paths; a run that finds all in place leaves it empty."""
@@ -102,7 +106,8 @@ class Changes:
                 if old.read() == text and stat.S_IMODE(os.stat(full).st_mode) == mode:
                     return
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full + ".new", "w", encoding="utf-8", errors="surrogateescape") as new:
+        # For the owner alone until it is whole: one of these files is the shadow of passwords.
+        with open(full + ".new", "w", encoding="utf-8", errors="surrogateescape", opener=_private) as new:
             new.write(text)
         os.chmod(full + ".new", mode)
         os.replace(full + ".new", full)
@@ -184,7 +189,7 @@ def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
                 full = os.path.join(parent, name)
                 if not os.path.islink(full):
                     mode, uid, gid = _owner(full)
-                    quoted = os.path.join("/", os.path.relpath(full, changes.root)).replace(" ", "\\x20")
+                    quoted = os.path.join("/", os.path.relpath(full, changes.root)).replace("%", "%%").replace(" ", "\\x20")
                     lines.append(f"d {quoted} {mode:04o} {uid} {gid} -\n")
     changes.write("/usr/lib/tmpfiles.d/immutable.conf", "".join([lines[0], *sorted(lines[1:])]))
 
@@ -194,7 +199,7 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     kept = []
     full = changes.full("/etc/fstab")
     if os.path.exists(full):
-        with open(full, encoding="utf-8") as file:
+        with open(full, encoding="utf-8", errors="surrogateescape") as file:
             kept = [_read_only_root(line) for line in file.read().splitlines() if len(line.split()) < 2 or line.split()[1] not in ours]
     lines = list(kept)
     for path in tmpfs:
@@ -244,7 +249,7 @@ def _lock_passwords(changes: Changes) -> None:
     full = changes.full("/etc/shadow")
     if not os.path.exists(full):
         return
-    with open(full, encoding="utf-8") as file:
+    with open(full, encoding="utf-8", errors="surrogateescape") as file:
         rows = [line.split(":") for line in file.read().splitlines()]
     locked = [[row[0], "*" if not row[1].startswith("!") else row[1], *row[2:]] if len(row) > 1 else row for row in rows]
     if locked != rows:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,13 @@ class PlaybookRun:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    tasks = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):  # a playbook that was killed may leave half a line
+            tasks.append(json.loads(line))
+    return tasks
 
 
 def _summary(failed: Sequence[Mapping[str, Any]], last: Sequence[str]) -> str:
