@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...module_utils.supervised import Supervised
 from ..errors import ProviderError
 from ..files import write_atomically
 
 PROBE_SECONDS = 20.0  # with hardware virtualization a guest speaks after two to five
-SPOKEN = b"IMMUTABLE-LAUNCHED"
+SPOKEN = "IMMUTABLE-LAUNCHED"
 QEMU = "qemu-system-x86_64"
 
 
@@ -77,23 +76,9 @@ def _boot_id() -> str:
 
 
 def _boots_under_kvm(disk: Path) -> bool:
-    with tempfile.TemporaryDirectory(prefix="immutable-kvm-") as folder:
-        console = Path(folder) / "console"
-        drive = {"driver": "qcow2", "node-name": "root", "read-only": True, "file": {"driver": "file", "filename": str(disk)}}
-        argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options, "-m", "512", "-display", "none"]
-        argv += ["-serial", f"file:{console}", "-blockdev", json.dumps(drive), "-device", "virtio-blk-pci,drive=root", "-no-reboot"]
-        guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + PROBE_SECONDS
-            while time.monotonic() < deadline:
-                if console.exists() and SPOKEN in console.read_bytes():
-                    return True
-                try:
-                    guest.wait(0.2)
-                    return False
-                except subprocess.TimeoutExpired:
-                    continue
-            return False
-        finally:
-            guest.kill()
-            guest.wait()
+    drive = {"driver": "qcow2", "node-name": "root", "read-only": True, "file": {"driver": "file", "filename": str(disk)}}
+    argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options, "-m", "512", "-display", "none"]
+    argv += ["-serial", "file:/dev/stdout", "-blockdev", json.dumps(drive), "-device", "virtio-blk-pci,drive=root", "-no-reboot"]
+    # Supervised: a guest that hangs must not outlive a run that is killed meanwhile.
+    with Supervised(argv, grace=1.0) as guest:
+        return any(SPOKEN in line for line in guest.lines(PROBE_SECONDS))
