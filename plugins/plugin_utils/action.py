@@ -10,6 +10,7 @@ import ctypes
 import functools
 import signal
 import sys
+import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ class RoomAction(ActionBase):
             result.update(error.details)
             result.update(failed=True, msg=error.message)
             result.setdefault("changed", False)
+        except OSError as error:  # a full disk, say: the system's own words are the message
+            place = f"{error.filename}: " if error.filename else ""
+            result.update(failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc())
         return result
 
     def _name(self) -> str:
