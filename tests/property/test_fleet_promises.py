@@ -10,10 +10,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, Instance, Volume
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import World, _Machine, _Place
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Killed, Lab, request
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 NOW = 1_000_000.0
+UNSHRUNK = [Phase.explicit, Phase.generate]  # shrinking a whole history takes minutes
 
 
 class Injected(ProviderError):
@@ -130,7 +131,7 @@ def finish(lab: Lab, asked: Request, auditor: Auditor) -> FleetError | None:
     return last
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(phases=UNSHRUNK)
 @given(histories())
 def test_every_history_keeps_the_promises_and_ends(history):
     world, asked, faults = history
@@ -149,7 +150,7 @@ def test_every_history_keeps_the_promises_and_ends(history):
     assert {volume.slot for volume in world.volumes.values()} <= set(range(asked.intent.size + 1))  # 7: volumes stay
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(phases=UNSHRUNK)
 @given(histories())
 def test_a_good_image_gets_through_in_the_end(history):
     """9: after finitely many faults, whatever a first run stopped at, a later one reaches the intent."""

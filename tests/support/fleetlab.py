@@ -8,7 +8,7 @@ from dataclasses import replace
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, Behaviour, SimulatedProvider, World
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 
 FLEET = "shop-local"
@@ -66,7 +66,7 @@ class Lab:
             assert len(self.world.calls) - acts < 300, f"this run does too much: {self.lines[-12:]}"
 
     def _engine(self, asked: Request) -> dict:
-        return Engine(self.provider, self.store, self.provider.probe, Free(), self.lines.append).run(asked)
+        return Engine(self.provider, self.store, self.provider.probe, Free(), self.lines.append, LOOK_EVERY).run(asked)
 
     def images(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}

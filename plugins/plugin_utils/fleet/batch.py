@@ -33,6 +33,10 @@ class Batch:
     def create_volumes(self, slot: int, names: Iterable[str]) -> None:
         self._volumes += [(slot, name) for name in names]
 
+    def reserve(self) -> None:
+        """Keep a place under the ceiling for one that cannot be launched yet."""
+        self._counted += 1
+
     def launch(self, slot: int, volumes: Iterable[str]) -> bool:
         if self._counted >= self._intent.ceiling:
             return False

@@ -19,7 +19,7 @@ from .promises import Promises
 from .result import instance_dicts, volume_dicts
 from .timeline import Timeline, iso
 
-LOOK_EVERY = 1.0  # seconds at most between two looks while waiting
+LOOK_EVERY = 1.0  # seconds at most between two looks while waiting, at a clock that does not know of all events
 LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is looked at
 LAST_WORDS = 15  # lines of a failed instance's console that are kept
 
@@ -32,23 +32,25 @@ class Watch(Protocol):
 class Engine:
     """Brings one fleet to what a request asks for. Nothing of it outlives ``run`` but what provider and store hold."""
 
-    def __init__(self, provider: Provider, store: Store, prober: Prober, guard: Watch, report: Report) -> None:
+    def __init__(self, provider: Provider, store: Store, prober: Prober, guard: Watch, report: Report, look_every: float = LOOK_EVERY) -> None:
         self._provider = provider
         self._store = store
         self._prober = prober
         self._guard = guard
         self._report = report
+        self._look_every = look_every
 
     def run(self, request: Request, lock_timeout: float = 0.0) -> dict[str, Any]:
         """Returns the task's result. Where nothing is due, no lock is taken and no changing call made.
 
         Raises FleetError when the swap stopped, LockedError when another run holds the fleet, ProviderError; with the result so far as details.
         """
-        return _Run(self._provider, self._store, self._prober, self._guard, self._report, request).run(lock_timeout)
+        return _Run(self._provider, self._store, self._prober, self._guard, self._report, request, self._look_every).run(lock_timeout)
 
 
 class _Run:
-    def __init__(self, provider: Provider, store: Store, prober: Prober, guard: Watch, report: Report, request: Request) -> None:
+    def __init__(self, provider: Provider, store: Store, prober: Prober, guard: Watch, report: Report, request: Request, look_every: float) -> None:
+        self._look_every = look_every
         self._provider = provider
         self._store = store
         self._guard = guard
@@ -106,6 +108,7 @@ class _Run:
             if isinstance(outcome, BeginRollback):
                 intent = intent.turn_back(outcome.reason, outcome.culprit, self._last_words(outcome.culprit), self._now())
                 self._save(intent)
+                self._moved_at = self._now()
                 self._timeline.add(f"rolling back: {outcome.reason}", None, outcome.culprit or None, self._now())
             elif isinstance(outcome, Wait):
                 self._wait(outcome)
@@ -149,14 +152,13 @@ class _Run:
         reason = f"nothing moved for {patience:g} s ({doing})"
         if intent.stage == ROLLBACK or intent.goal == ABSENT:
             return Stopped("; ".join(filter(None, [intent.reason, reason])))
-        self._moved_at = self._now()
         return BeginRollback(reason, "")
 
     def _wait(self, wait: Wait) -> None:
         now = self._now()
         self._timeline.waits(wait.reason, now)
-        left = LOOK_EVERY if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
-        self._provider.clock.wait(min(left, LOOK_EVERY))
+        left = self._look_every if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
+        self._provider.clock.wait(min(left, self._look_every))
 
     def _finish(self, intent: Intent) -> dict[str, Any]:
         if intent.goal == ABSENT:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import FleetError
 from ..progress import silent
-from ..providers.simulated import Latencies, SimulatedProvider, seeded
+from ..providers.simulated import LOOK_EVERY, Latencies, SimulatedProvider, seeded
 from ..store.base import Store
 from ..store.memory import MemoryStore
 from .engine import Engine
@@ -32,7 +32,7 @@ def predict(request: Request, snapshot: Snapshot, store: Store, now: float, late
     left = store.read(key)
     if left is not None:
         memory.write(key, left[0])
-    engine = Engine(provider, memory, provider.probe, _Free(), silent)
+    engine = Engine(provider, memory, provider.probe, _Free(), silent, LOOK_EVERY)
     stops = None
     try:
         result = engine.run(request)

@@ -24,10 +24,15 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     for view in surplus:
         if batch.take_out(view):
             batch.remove(view)
-    # Whoever serves nobody comes first: its replacement only raises what is in service.
-    for slot in sorted(slots, key=lambda slot: (bool(slot.keeper and slot.keeper.serving), slot.number)):
+    # The worse a slot fares the earlier it comes: its replacement only raises what is in service, and where volumes keep
+    # others from going on before that, the places under the ceiling must not have gone to them.
+    for slot in sorted(slots, key=lambda slot: (_fares(slot.keeper), slot.number)):
         _Step(slot, batch, intent, now).plan()
     return batch.outcome()
+
+
+def _fares(keeper: InstanceView | None) -> int:
+    return keeper.running + keeper.healthy + keeper.serving if keeper else 0
 
 
 class _Step:
@@ -43,6 +48,8 @@ class _Step:
         slot, batch, current = self._slot, self._batch, self._slot.current
         if slot.missing:
             batch.create_volumes(slot.number, slot.missing)
+            if current is None:  # it is launched at the next look, and slots that come after it must not take its place
+                batch.reserve()
         elif current is None:
             self._fill()
         elif not current.proven:

@@ -15,6 +15,7 @@ from ..errors import ProviderError, TrafficError
 from .base import PENDING, RUNNING, STOPPED, Evidence, Instance, LaunchRequest, Member, Volume, VolumeRequest
 
 NEVER = float("inf")
+LOOK_EVERY = 60.0  # seconds: its clock knows of every event and stops there, so looks between them would see nothing new
 
 
 @dataclass(frozen=True)

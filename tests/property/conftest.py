@@ -1,0 +1,12 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Two ways to run properties: the same examples each time by default, and a wide random search by ``--hypothesis-profile=search``."""
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+
+settings.register_profile("fixed", derandomize=True, max_examples=200, **COMMON)
+settings.register_profile("search", max_examples=2000, print_blob=True, **COMMON)
+settings.load_profile("fixed")
