@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test check clean
+.PHONY: quickstart clean-quickstart test test-machines check clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -23,6 +23,11 @@ check:
 test:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates test $(GATE)
+
+# Every test that boots virtual machines, those too for which not every run has time.
+test-machines:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates machines
 
 clean: clean-quickstart
 	rm -rf .cache .build

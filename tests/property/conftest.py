@@ -3,10 +3,8 @@
 """Two ways to run properties: the same examples each time by default, and a wide random search by ``--hypothesis-profile=search``."""
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
-COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
-settings.register_profile("fixed", derandomize=True, max_examples=200, **COMMON)
-settings.register_profile("search", max_examples=2000, print_blob=True, **COMMON)
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=300)
+settings.register_profile("search", deadline=None, max_examples=2000, database=None, print_blob=True)
 settings.load_profile("fixed")

@@ -10,11 +10,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, Instance, Volume
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import World, _Machine, _Place
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Killed, Lab, request
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 NOW = 1_000_000.0
-UNSHRUNK = [Phase.explicit, Phase.generate]  # shrinking a whole history takes minutes
+# Shrinking a whole history takes minutes; how many there are is said by the profile.
+whole_histories = settings(phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 
 
 class Injected(ProviderError):
@@ -131,7 +132,7 @@ def finish(lab: Lab, asked: Request, auditor: Auditor) -> FleetError | None:
     return last
 
 
-@settings(phases=UNSHRUNK)
+@whole_histories
 @given(histories())
 def test_every_history_keeps_the_promises_and_ends(history):
     world, asked, faults = history
@@ -150,7 +151,7 @@ def test_every_history_keeps_the_promises_and_ends(history):
     assert {volume.slot for volume in world.volumes.values()} <= set(range(asked.intent.size + 1))  # 7: volumes stay
 
 
-@settings(phases=UNSHRUNK)
+@whole_histories
 @given(histories())
 def test_a_good_image_gets_through_in_the_end(history):
     """9: after finitely many faults, whatever a first run stopped at, a later one reaches the intent."""

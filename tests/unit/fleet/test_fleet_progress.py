@@ -47,7 +47,7 @@ def test_a_swap_that_cannot_go_on_ends_within_its_deadlines_and_the_next_one_get
         lab.run(request(V2, 3, data=True, surge=2))
     lab.world.before = lambda _call: None
     began, asked = lab.world.clock.now(), request(V2, 4, data=True)
-    with pytest.raises(FleetError, match="nothing moved for 510 s .slot 3: no more than 5 instances at a time"):
+    with pytest.raises(FleetError, match=r"nothing moved for 510 s \(slot 3: no more than 5 instances at a time"):
         lab.run(asked)
     assert lab.world.clock.now() - began < 600
     assert lab.images() == {slot: [V1] for slot in range(3)} and len(lab.serving()) == 3
