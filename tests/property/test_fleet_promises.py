@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Request
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, Instance, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import World, _Machine, _Place
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, World, _Machine, _Place
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Killed, Lab, request
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -68,12 +68,13 @@ class Auditor:
 
 
 @st.composite
-def worlds(draw, size, data):
+def worlds(draw, size, data, calm=False):
+    """``calm``: there is no other image than the old one, and nothing dies."""
     world = World(balancing=draw(st.booleans()))
     for slot in range(draw(st.integers(0, size + 1))):
         ids = []
         for number in range(draw(st.integers(0, 3))):
-            image = draw(st.sampled_from([V1, V1, V1, V2]))
+            image = V1 if calm else draw(st.sampled_from([V1, V1, V1, V2]))
             booting = draw(st.sampled_from([False, False, False, True]))
             started = NOW - (1.0 if booting else 10_000.0)
             state = draw(st.sampled_from([PENDING, PENDING, PENDING, STOPPED]))
@@ -91,7 +92,7 @@ def worlds(draw, size, data):
                 tags={"volumes": "uploads" if data else ""},
                 started=started,
             )
-            dies_at = draw(st.sampled_from([float("inf"), float("inf"), NOW + 40.0]))
+            dies_at = NEVER if calm else draw(st.sampled_from([NEVER, NEVER, NOW + 40.0]))
             world.machines[instance.id] = _Machine(instance, int(data), started, dies_at, draw(st.sampled_from([False, False, True])))
             ids.append(instance.id)
             member = draw(st.sampled_from([None, False, False, True]))
@@ -165,3 +166,19 @@ def test_a_good_image_gets_through_in_the_end(history):
     else:
         raise AssertionError(f"four runs did not reach it: {lab.lines[-5:]}")
     assert len(lab.serving()) == asked.intent.size
+
+
+@st.composite
+def calm_swaps(draw):
+    size, data = draw(st.integers(1, 5)), draw(st.booleans())
+    return draw(worlds(size, data, calm=True)), request(V2, size, data, surge=draw(st.integers(1, 3)))
+
+
+@whole_histories
+@given(calm_swaps())
+def test_a_good_image_is_never_stopped_where_nothing_goes_wrong(swap):
+    """However odd the fleet is that was found: floor, ceiling and volumes together must not stand in the way."""
+    world, asked = swap
+    lab = Lab(world)
+    assert finish(lab, asked, Auditor(lab, asked)) is None
+    assert lab.images() == {slot: [V2] for slot in range(asked.intent.size)}

@@ -80,7 +80,9 @@ def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
     volumes = {each.slot: each.attached_to for each in lab.world.volumes.values()}
     with pytest.raises(FleetError) as caught:
         lab.run(request(bad, data=data))
-    assert why in caught.value.message and "its console" in caught.value.message
+    failed = f"shop-local-0-launch{bad[7:]}-1"
+    assert f"stopped: slot 0: {failed} failed: it {why}" in caught.value.message
+    assert caught.value.message.endswith(f"The last lines of {failed}'s console:\n  | {failed}: the last line of its console")
     assert lab.images() == {0: [V1], 1: [V1], 2: [V1]}
     assert caught.value.details["lowest_in_service"] >= (2 if data else 3)
     assert len(lab.serving()) == 3
