@@ -29,7 +29,7 @@ def findings(path: str, kind: str = "file", content: bytes = b"content") -> list
         ("/root/.bash_history", "file", "history"),
         ("/home/ann/.python_history", "file", "history"),
         ("/var/cache/apt/archives/hello_2.10_amd64.deb", "file", "package cache"),
-        ("/var/lib/apt/lists/deb.debian.org_dists_bookworm_InRelease", "file", "package lists"),
+        ("/var/lib/apt/lists/mirror.example.org_dists_bookworm_InRelease", "file", "package lists"),
         ("/root/.ansible", "dir", "Ansible's files"),
         ("/tmp/ansible-tmp-1", "dir", "Ansible's files"),
         ("/usr/lib/python3/dist-packages/ansible", "dir", "Ansible itself"),

@@ -45,9 +45,9 @@ def test_a_line_knows_its_build() -> None:
 
 
 def test_two_builds_succeed() -> None:
-    result = collect(events("success_parallel"), "/work")
+    result = collect(events("success_parallel"), "/srv")
     assert statuses(result) == {"pair.file.note": "succeeded", "pair.null.shell": "succeeded"}
-    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {"pair.file.note": ("/work/out/note.txt",), "pair.null.shell": ()}
+    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {"pair.file.note": ("/srv/out/note.txt",), "pair.null.shell": ()}
     assert not result.failed
 
 
