@@ -73,4 +73,3 @@ def test_without_data_never_fewer_than_all_serve(plain: Service) -> None:
     assert [each["id"] for each in after] == [each["id"] for each in before]
     assert plain.newest_record()["lowest_in_service"] == plain.size
     assert plain.machines() == sorted(each["id"] for each in after)
-
