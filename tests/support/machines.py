@@ -16,6 +16,7 @@ import pytest
 # Kept between runs for the base; what the tests make in it is removed by them.
 STORE = Path(os.environ.get("IMMUTABLE_VM_STORE", ".cache/vm-store")).absolute()
 
+TOKEN = "ECHO_TOKEN"  # name of the environment variable that holds the service's secret
 PIPED: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 PROVISION = """
@@ -70,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         broken = self.path == "/healthz" and os.environ.get("broken") == "yes"
         words = open(FILE, "rb").read() if os.path.exists(FILE) else b""
-        self.answer(500 if broken else 200, words if self.path == "/words" else os.environ.get("greeting", "").encode())
+        answers = {"/words": words, "/token": open("/run/immutable/secrets/token", "rb").read()}
+        self.answer(500 if broken else 200, answers.get(self.path, os.environ.get("greeting", "").encode()))
 
     def do_POST(self):
         with open(FILE, "ab") as file:
@@ -115,7 +117,7 @@ class Service:
             "seal": {"shell": self._shell},
             "health": {"http": {"port": 8080, "path": "/healthz"}, "deadline": "20s"},
             "fleet": {"size": self.size},
-            "targets": {"local": {"provider": "qemu", "machine": {"memory": "384M"}, "settings": settings}},
+            "targets": {"local": {"provider": "qemu", "machine": {"memory": "384M"}, "settings": settings, "secrets": {"token": {"env": TOKEN}}}},
         }
         if self._data:
             document["data"] = [{"name": "words", "size": "64M", "mount": "/var/lib/echo"}]

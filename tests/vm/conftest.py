@@ -2,16 +2,19 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.machines import STORE, Service
+from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service
 
 
 def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
+    os.environ.setdefault(TOKEN, secrets.token_hex(16))
     service = Service(folder / name, name, **kinds)
     shutil.rmtree(STORE / "images", ignore_errors=True)
     if (STORE / "qemu/machines").exists():

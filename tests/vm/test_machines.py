@@ -3,8 +3,10 @@
 """What must hold on real machines: nobody gets in where shells are off, killed swaps are finished, failed versions are taken back."""
 from __future__ import annotations
 
+import os
+
 import pytest
-from ansible_collections.immutable.infra.tests.support.machines import Service, ask
+from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, ask
 
 pytestmark = pytest.mark.vm
 
@@ -18,6 +20,13 @@ def test_nobody_gets_in_and_the_console_tells_the_seal(keeper: Service) -> None:
 
 def test_attest_says_that_nobody_gets_in(keeper: Service) -> None:
     assert "lets nobody in" in keeper.play("attest", check=False)
+
+
+def test_a_secret_reaches_the_hosts_and_nothing_else(keeper: Service) -> None:
+    token = os.environ[TOKEN].encode()
+    assert {ask(instance, "/token") for instance in keeper.instances()} == {(200, token)}
+    holding = {path.name: path.stat().st_mode & 0o077 for path in STORE.rglob("*") if path.is_file() and token in path.read_bytes()}
+    assert holding == {"launch.tar": 0}, "what a host is started with again holds it, for this user alone"
 
 
 def test_a_second_run_does_nothing(keeper: Service) -> None:
