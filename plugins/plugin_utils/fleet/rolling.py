@@ -68,7 +68,8 @@ class _Step:
         if full:
             self._batch.wait(f"slot {self._slot.number}: no more than {self._intent.ceiling} instances at a time")
         keeper = self._slot.keeper
-        if full and keeper and self._given_up(keeper) and keeper.running:
+        lame = keeper and not keeper.healthy and self._slot.away(keeper)  # without its volumes it never gets healthy, and no deadline runs
+        if full and keeper and keeper.running and (lame or self._given_up(keeper)):
             self._batch.take_out(keeper, given_up=True)  # it serves nobody, but takes the place of who could
         else:
             self._keep_old()

@@ -3,6 +3,8 @@
 """Swaps that once waited for ever: floor and ceiling at odds where slots own volumes."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError
 from ansible_collections.immutable.infra.tests.support.fleetlab import V1, V2, Killed, Lab, request
@@ -53,3 +55,15 @@ def test_a_swap_that_cannot_go_on_ends_within_its_deadlines_and_the_next_one_get
     assert lab.images() == {slot: [V1] for slot in range(3)} and len(lab.serving()) == 3
     lab.run(asked)
     assert lab.images() == {slot: [V2] for slot in range(4)} and len(lab.serving()) == 4
+
+
+def test_who_lost_its_volume_gives_its_place_to_its_successor():
+    """Slot 0's successor takes the last place, and then the floor keeps slot 0 as it is."""
+    lab = fleet(3)
+    lose(lab, 1)
+    for machine in lab.world.machines.values():  # both boot again while the places are given
+        machine.instance = replace(machine.instance, started=lab.world.clock.now())
+    volumes = lab.world.volumes
+    volumes["shop-local/2-uploads"] = replace(volumes["shop-local/2-uploads"], attached_to=None, attached_at=0.0)
+    lab.run(request(V2, 3, data=True))
+    assert lab.images() == {slot: [V2] for slot in range(3)} and len(lab.serving()) == 3
