@@ -61,8 +61,8 @@ def test_who_lost_its_volume_gives_its_place_to_its_successor():
     """Slot 0's successor takes the last place, and then the floor keeps slot 0 as it is."""
     lab = fleet(3)
     lose(lab, 1)
-    for machine in lab.world.machines.values():  # both boot again while the places are given
-        machine.instance = replace(machine.instance, started=lab.world.clock.now())
+    for machine in lab.world.machines.values():  # both boot again, and are healthy before their successors are sealed
+        machine.instance = replace(machine.instance, started=lab.world.clock.now() - 10.0)
     volumes = lab.world.volumes
     volumes["shop-local/2-uploads"] = replace(volumes["shop-local/2-uploads"], attached_to=None, attached_at=0.0)
     lab.run(request(V2, 3, data=True))
