@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..connection import SSH_PORT
 from ..definition.launch import launch_fingerprint
 from ..definition.model import Definition, FleetSpec, Target
 from ..errors import FleetError
@@ -15,8 +16,6 @@ from ..images.model import Image
 from ..units import count_of
 from .model import ABSENT, Intent, Payload, Request, VolumeSpec
 from .observe import IMAGE_NAME, PORT
-
-SSH_PORT = 22
 
 
 def resolve_secrets(target: Target, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, str]:

@@ -8,14 +8,13 @@ launched exactly as in production and must prove its image, seal itself and pass
 from __future__ import annotations
 
 import secrets as random
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..connection import host_vars, write_known_hosts
+from ..connection import SSH_PORT, host_vars, write_known_hosts
 from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
@@ -23,9 +22,9 @@ from ..health.evidence import proves
 from ..health.probe import probe_all
 from ..progress import Report
 from ..providers.base import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
+from ..store.file import make_ssh_key
 from .model import Image
 
-SSH_PORT = 22
 ASSERTED, PRODUCTION = 0, 1  # the two slots
 PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
 
@@ -79,7 +78,9 @@ class Verification:
             self._provider.volumes.remove(volumes)
 
     def _test(self, folder: Path, deadline: float) -> list[str]:
-        private, public = _one_time_key(folder)
+        private = folder / "key"
+        make_ssh_key(private, "")
+        public = private.with_suffix(".pub").read_text(encoding="ascii").strip()
         wanted = [PRODUCTION] if self._candidate.definition.verify is None else [ASSERTED, PRODUCTION]
         keys = {ASSERTED: (public,), PRODUCTION: self._candidate.authorized_keys}
         self._guard.check()
@@ -157,14 +158,3 @@ class Verification:
             raise VerifyError("the definition names no verify playbook")
         left = deadline - self._provider.clock.now()
         self._playbook(candidate.definition.folder / playbook, inventory, folder, left, self._report)
-
-
-def _one_time_key(folder: Path) -> tuple[Path, str]:
-    private = folder / "key"
-    try:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(private)], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise VerifyError("ssh-keygen is not installed (Debian: apt install openssh-client)") from None
-    except subprocess.CalledProcessError as error:
-        raise VerifyError(f"ssh-keygen failed: {error.stderr.strip()}") from error
-    return private, private.with_suffix(".pub").read_text(encoding="ascii").strip()
