@@ -42,6 +42,7 @@ class DataVolume:
     name: str
     size: int
     mount: str
+    type: str = ""  # the provider's word; "" for its default
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,64 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A number read from outside, by a command or from a URL, and what it may be. A command without bounds only has to end with 0."""
+
+    command: tuple[str, ...] = ()  # run in the definition's folder; it prints JSON, or a bare number
+    url: str = ""  # answers with JSON, or a bare number
+    path: str = ""  # where in the JSON the number stands, such as data.rate or results[0].value; "" for the whole
+    least: float | None = None
+    most: float | None = None
+    timeout: float = 10.0
+    every: float = 15.0  # between two readings
+
+    @property
+    def bounded(self) -> bool:
+        return self.least is not None or self.most is not None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a canary: so many instances on the new image, then all gates, in this order."""
+
+    instances: int | str  # a count from 1, or "25%"
+    soak: float = 0.0  # how long they must serve well
+    metric: Metric | None = None  # read while they soak, and once at its end
+    check: str | None = None  # relative path of a playbook, run after the soak against the stage's hosts
+    approval: bool = False  # the swap pauses until a later run approves
+
+
+@dataclass(frozen=True)
+class Window:
+    """When new replacements may be begun. ``end`` before ``start`` goes over midnight."""
+
+    start: int  # minutes since midnight
+    end: int
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)  # of ``start``; 0 is Monday
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True)
 class FleetSpec:
     size: int = 1
-    strategy: str = "rolling"
+    strategy: str = "rolling"  # rolling | blue_green | canary | recreate
     surge: int | str = 1  # a count from 1, or "25%"
     unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
+    count_draining: bool = True  # whether draining instances take a place under the ceiling
     drain_timeout: float = 30.0
     stop_timeout: float = 60.0  # how long an instance may take to shut down before it is powered off
+    keep_old: float = 0.0  # blue_green: how long the old fleet stays warm
+    hot: bool = False  # recreate: the new host boots and proves itself first
+    canary: tuple[Stage, ...] = ()
+    deadline: float | None = None  # of the whole swap, its pauses left out
+    max_age: float | None = None  # of a host
+    protected: str = "wait"  # wait | ignore | replace
+    standby: str = "wait"  # likewise
+    windows: tuple[Window, ...] = ()
+    alarm: Metric | None = None  # read all through a swap
+    before_swap: str | None = None  # relative path of a playbook
+    after_swap: str | None = None
+    playbook_timeout: float = 1800.0  # of before_swap, after_swap and a stage's check
 
 
 @dataclass(frozen=True)
@@ -120,6 +172,22 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Simulation:
+    """How the simulated provider's machines fare. Seconds, and chances from 0 to 1."""
+
+    boot: float = 30.0
+    health: float = 3.0
+    check: float = 2.0
+    drain: float = 2.0
+    stop: float = 5.0
+    spread: float = 0.0  # each latency varies by up to this share of it
+    fail_boot: float = 0.0  # chance that a new instance never seals itself
+    fail_health: float = 0.0  # chance that it never gets healthy
+    fail_call: float = 0.0  # chance that a changing call fails
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Target:
     """A target with everything it overrides already merged in (``fleet``, ``health``)."""
 
@@ -134,6 +202,8 @@ class Target:
     build: Build = field(default_factory=Build)
     traffic: TrafficSpec = field(default_factory=TrafficSpec)
     authorized_key: str | None = None  # public key; None: a pair of the store's own is made
+    zones: tuple[str, ...] = ()  # slots are spread over them in turn
+    simulation: Simulation = field(default_factory=Simulation)
 
 
 @dataclass(frozen=True)

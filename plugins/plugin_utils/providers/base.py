@@ -15,7 +15,13 @@ from typing import Any, Protocol
 FLEET = "fleet"
 VERIFY = "verify"
 
-PENDING, RUNNING, STOPPED = "pending", "running", "stopped"
+PENDING, RUNNING, STOPPING, STOPPED = "pending", "running", "stopping", "stopped"
+
+# Tags that people or other modules put on an instance; each one's value is the reason.
+TAINTED = "tainted"  # unsealed or drifted: due for replacement, before the others
+PROTECTED = "protected"  # a swap asks the fleet's policy before it touches it
+STANDBY = "standby"  # out of traffic on purpose; likewise
+MARKS = (TAINTED, PROTECTED, STANDBY)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Instance:
     slot: int  # from 0
     image: str  # the digest it was launched from
     launch: str  # fingerprint of all it was launched with (image, settings, secrets, machine settings)
-    state: str  # PENDING (no process or boot seen yet), RUNNING, STOPPED
+    state: str  # PENDING (no process or boot seen yet), RUNNING, STOPPING (told to, and not down yet), STOPPED
     purpose: str  # FLEET or VERIFY
     created: float
     nonce: str
@@ -45,6 +51,8 @@ class Instance:
     evidence: Evidence | None = None  # None until it sealed itself in its present boot
     tags: Mapping[str, str] = field(default_factory=dict)
     started: float = 0.0  # when its present boot began
+    stopping_since: float = 0.0  # when it was told to stop; only while STOPPING
+    zone: str = ""  # where the provider has zones
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Volume:
     size: int
     attached_to: str | None = None  # instance id
     attached_at: float = 0.0
+    kind: str = ""  # the provider's own word for its type ("gp3", "qcow2"); "" where it has only one
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class VolumeRequest:
     name: str
     size: int
     mount: str
+    kind: str = ""  # "" for the provider's default
+    zone: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class LaunchRequest:
     machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
     volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
     tags: Mapping[str, str] = field(default_factory=dict)
+    zone: str = ""
 
 
 class Compute(Protocol):
@@ -97,14 +109,26 @@ class Compute(Protocol):
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]: ...
 
-    def stop(self, ids: Sequence[str], timeout: float) -> None:
-        """Shut down in order; what has not stopped after ``timeout`` seconds is powered off. Returns at once where it can."""
+    def stop(self, ids: Sequence[str]) -> None:
+        """Begin an orderly shut-down and return. Each is STOPPING until it is down, then STOPPED. What is down already stays so."""
+
+    def power_off(self, ids: Sequence[str]) -> None:
+        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more."""
 
     def start(self, ids: Sequence[str]) -> None:
         """Boot stopped instances again, with the volumes attached to them now."""
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Remove for good. Volumes stay. Unknown ids are already removed."""
+        """Begin to remove for good, after an orderly shut-down of what still runs, and return.
+
+        Until it is gone it is STOPPING, and ``power_off`` hurries it. Volumes stay. Unknown ids are already removed.
+        """
+
+    def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
+        """Set tags, or take those away whose value is None. Unknown ids are passed over."""
+
+    def fleets(self) -> Sequence[str]:
+        """Names of all fleets and verifications of which there is an instance or a volume."""
 
     def console(self, instance_id: str) -> str: ...
 
@@ -118,7 +142,10 @@ class Volumes(Protocol):
         """Refuses a volume that is attached elsewhere."""
 
     def detach(self, volume_ids: Sequence[str]) -> None:
-        """Refuses while a running instance has the volume."""
+        """Refuses while an instance that is not STOPPED has the volume."""
+
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+        """Grow detached volumes to ``size`` and change their type to ``kind`` ("" leaves it), data kept. Refuses to shrink."""
 
     def remove(self, volume_ids: Sequence[str]) -> None: ...
 
@@ -128,9 +155,10 @@ class Member:
     """An instance as the load balancer sees it."""
 
     id: str  # instance id
-    state: str  # "up", "down" (checks fail or not yet passed), "drain" (no new requests)
+    state: str  # "up", "down" (checks fail or not yet passed), "drain" (no new requests; staged ones too)
     in_flight: int | None  # None where the balancer cannot tell
     since: float  # when it came into this state
+    passing: bool = False  # its checks pass, whether or not it gets requests
 
 
 class Traffic(Protocol):
@@ -141,10 +169,17 @@ class Traffic(Protocol):
 
     def members(self) -> list[Member]: ...
 
-    def register(self, endpoints: Mapping[str, tuple[str, int]]) -> None:
-        """Add members by instance id, or bring draining ones back to service."""
+    def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
+        """Add members by instance id, or bring draining ones back to service.
 
-    def drain(self, ids: Sequence[str]) -> None: ...
+        ``staged``: they are checked, but get no request until ``switch``.
+        """
+
+    def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
+        """Put members ``on`` in service and let members ``off`` drain, at once as far as the balancer can."""
+
+    def drain(self, ids: Sequence[str], timeout: float) -> None:
+        """No new requests from now on. A balancer that forgets drained members by itself does so after ``timeout`` seconds at most."""
 
     def deregister(self, ids: Sequence[str]) -> None: ...
 
