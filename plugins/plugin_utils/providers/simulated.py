@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import ProviderError, TrafficError
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Clock, Instance, LaunchRequest, Member, Volume, VolumeRequest
 from .clock import LOOK_EVERY, NEVER, SkewedClock, VirtualClock
-from .world import EVERY, Behaviour, Latencies, Machine, Place, World
+from .seeded import seeded
+from .world import EVERY, Behaviour, Latencies, Machine, Place, World, needed_volumes
 
 __all__ = [  # all that tests and predictions need, by one door
     "LOOK_EVERY",
@@ -30,7 +31,6 @@ __all__ = [  # all that tests and predictions need, by one door
     "SkewedClock",
     "VirtualClock",
     "World",
-    "needed_volumes",
     "seeded",
 ]
 
@@ -45,8 +45,9 @@ class SimulatedCompute:
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Refuses a token that was used for something else, or for what was removed since."""
-        self._world.change("launch", requests, self._launch)
-        return [self._world.view(self._world.machines[each.token]) for each in requests]
+        made: list[Instance] = []
+        self._world.change("launch", requests, lambda request: made.append(self._launch(request)))
+        return made
 
     def stop(self, ids: Sequence[str]) -> None:
         self._world.change("stop", ids, self._stop)
@@ -111,7 +112,7 @@ class SimulatedCompute:
             machine.instance = replace(machine.instance, state=STOPPING, stopping_since=now)
             machine.down_since = now
 
-    def _launch(self, request: LaunchRequest) -> None:
+    def _launch(self, request: LaunchRequest) -> Instance:
         world, token = self._world, request.token
         if token in world.spent:
             raise ProviderError(f"token {token} belonged to an instance that was removed")
@@ -119,7 +120,7 @@ class SimulatedCompute:
             found = world.machines[token].instance
             if (found.fleet, found.slot, found.image, found.launch) != (request.fleet, request.slot, request.image, request.launch):
                 raise ProviderError(f"token {token} was used for another launch")
-            return
+            return world.view(world.machines[token])
         for volume_id in request.volumes:
             _check_attach(world, volume_id, token, request.zone)
         machine = _made(request, world.clock.now())
@@ -127,6 +128,7 @@ class SimulatedCompute:
         world.machines[token] = machine
         for volume_id in request.volumes:
             world.volumes[volume_id] = replace(world.volumes[volume_id], attached_to=token, attached_at=world.clock.now())
+        return world.view(machine)
 
 
 class SimulatedVolumes:
@@ -138,15 +140,19 @@ class SimulatedVolumes:
         return list(world.read("volumes", fleet, lambda: [volume for volume in world.volumes.values() if volume.fleet == fleet]))
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
+        """The same fleet, slot and name is the same volume."""
+        made: list[Volume] = []
+
         def effect(request: VolumeRequest) -> None:
-            volume_id = _volume_id(request)
+            volume_id = f"{request.fleet}/{request.slot}-{request.name}"
             if volume_id not in self._world.volumes:
                 volume = Volume(volume_id, request.fleet, request.slot, request.name, request.size, kind=request.kind)
                 self._world.volumes[volume_id] = volume
                 self._world.volume_zones[volume_id] = request.zone
+            made.append(self._world.volumes[volume_id])
 
         self._world.change("create_volumes", requests, effect)
-        return [self._world.volumes[_volume_id(each)] for each in requests]
+        return made
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         def effect(volume_id: str) -> None:
@@ -278,12 +284,15 @@ class SimulatedTraffic:
 
     def _drain(self, instance_id: str, timeout: float) -> None:
         place, now = self._world.members.get(instance_id), self._world.clock.now()
-        if place is None or place.draining:
+        if place is None:
+            return
+        place.forget_at = min(place.forget_at, now + timeout)
+        if place.draining:
             return
         place.joined = place.since if place.joined is None else place.joined
         if not place.staged:  # what was staged never had a request
             place.busy_until = now + self._world.latencies_of(self._world.machines.get(instance_id)).drain
-        place.since, place.draining, place.staged, place.forget_at = now, True, False, now + timeout
+        place.since, place.draining, place.staged = now, True, False
 
 
 class SimulatedProvider:
@@ -313,11 +322,6 @@ class SimulatedProvider:
         return dict(self.world.read("probe", ids, look))
 
 
-def needed_volumes(instance: Instance) -> int:
-    """How many volumes its service waits for, by the tag that the engine gives."""
-    return len([name for name in instance.tags.get("volumes", "").split(",") if name])
-
-
 def _made(request: LaunchRequest, now: float) -> Machine:
     instance = Instance(
         id=request.token,
@@ -337,10 +341,6 @@ def _made(request: LaunchRequest, now: float) -> Machine:
     return Machine(instance, needed_volumes(instance), whole_since=now)
 
 
-def _volume_id(request: VolumeRequest) -> str:
-    return f"{request.fleet}/{request.slot}-{request.name}"
-
-
 def _volume(world: World, volume_id: str) -> Volume:
     if volume_id not in world.volumes:
         raise ProviderError(f"there is no volume {volume_id}")
@@ -353,27 +353,3 @@ def _check_attach(world: World, volume_id: str, instance_id: str, zone: str) -> 
         raise ProviderError(f"volume {volume_id} is attached to {volume.attached_to} already")
     if zone and stands_in and zone != stands_in:
         raise ProviderError(f"volume {volume_id} is in zone {stands_in}, and {instance_id} in zone {zone}")
-
-
-def seeded(
-    instances: Sequence[Instance],
-    volumes: Sequence[Volume],
-    members: Sequence[Member],
-    healthy: set[str],
-    now: float,
-    latencies: Latencies,
-    forgets: bool = False,
-) -> World:
-    """A world that begins as another one was observed, for predictions."""
-    world = World(latencies=latencies, clock=VirtualClock(now), balancing=True, forgets=forgets)
-    world.volumes = {volume.id: volume for volume in volumes}
-    for instance in instances:
-        long_up = instance.started if instance.state == PENDING else now - latencies.boot - latencies.health - latencies.check
-        needs = needed_volumes(instance)
-        ailing = instance.state == RUNNING and instance.id not in healthy and len(world.held(instance.id)) >= needs
-        world.machines[instance.id] = Machine(replace(instance, started=long_up), needs, whole_since=long_up, ailing=ailing)
-    for member in members:
-        joined = now - latencies.check if member.passing or member.state == "up" else now
-        busy_until = 0.0 if member.in_flight == 0 else now + latencies.drain
-        world.members[member.id] = Place(min(member.since, now), member.state == "drain", joined=joined, busy_until=busy_until)
-    return world

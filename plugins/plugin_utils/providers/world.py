@@ -73,6 +73,11 @@ class Place:
     fleet: str = ""  # "" for every fleet's
 
 
+def needed_volumes(instance: Instance) -> int:
+    """How many volumes its service waits for, by the tag that the engine gives."""
+    return len([name for name in instance.tags.get("volumes", "").split(",") if name])
+
+
 def _nothing(_name: str) -> None:
     """The hook of a world without faults."""
 
@@ -202,7 +207,7 @@ class World:
         now, machine = self.clock.now(), self.machines.get(instance_id)
         up_at = self._up_at(machine, place) if machine else NEVER
         passing = machine is not None and up_at <= now and self.healthy(machine)
-        busy = machine is not None and now < place.busy_until and self.state(machine) != STOPPED
+        busy = self._busy(machine, place)
         if place.draining or place.staged:
             state, since = "drain", place.since
         elif passing:
@@ -224,8 +229,10 @@ class World:
             else:
                 machine.instance = replace(machine.instance, state=STOPPED, stopping_since=0.0)
         if self.forgets:
-            for instance_id in [each for each, place in self.members.items() if place.draining and min(place.forget_at, place.busy_until) <= now]:
-                del self.members[instance_id]
+            drained = [(each, place) for each, place in self.members.items() if place.draining]
+            for instance_id, place in drained:
+                if place.forget_at <= now or not self._busy(self.machines.get(instance_id), place):
+                    del self.members[instance_id]
 
     def next_event(self, now: float) -> float:
         """When something changes next by itself; NEVER where nothing will."""
@@ -297,6 +304,10 @@ class World:
         if behaviour.flaps:
             failed.append(self._stretch(machine)[0] - behaviour.flaps)
         return max([at for at in failed if at <= now], default=0.0)
+
+    def _busy(self, machine: Machine | None, place: Place) -> bool:
+        """Whether something is in flight that began before it was told to drain. What is down took its connections along."""
+        return machine is not None and self.clock.now() < place.busy_until and self.state(machine) != STOPPED
 
     def _up_at(self, machine: Machine, place: Place) -> float:
         joined = place.since if place.joined is None else place.joined
