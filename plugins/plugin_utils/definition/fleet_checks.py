@@ -13,6 +13,7 @@ from .document import Document, suggestion, targets_of, value_at
 from .document import Path as Keys
 from .fleet import GOES_WITH, STRATEGIES, fleets_of, goes_with, merged, metrics_of
 
+LONGEST_ZONE = 64  # characters
 MOVES = "a volume can't be in two places, so its slot is out of service while it moves"
 
 
@@ -141,7 +142,7 @@ def _check_window(document: Document, place: Keys) -> None:
     if isinstance(start, str) and start == end:
         document.problem((*place, "to"), f"{json.dumps(end)} is where the window begins (allowed: another time than from)")
     zone = value_at(document.data, (*place, "timezone"))
-    if not isinstance(zone, str) or zone == "UTC":
+    if not isinstance(zone, str) or zone == "UTC" or len(zone) > LONGEST_ZONE:  # the schema has told
         return
     try:
         zoneinfo.ZoneInfo(zone)
