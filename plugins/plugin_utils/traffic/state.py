@@ -26,11 +26,26 @@ class Server:
     def draining(self) -> bool:
         return bool(self.admin & (_FORCED_MAINTENANCE | _DRAINED))
 
+    @property
+    def checked(self) -> bool:
+        return self.check != ""
+
+    @property
+    def passing(self) -> bool:
+        """A drained member is checked like any other. One that a new process took over from service has no checks, and passes:
+        it passed those of its time, and were it said to fail, a change of the health setting alone would condemn a whole fleet
+        and bar the way back to it. The fleet's own probe judges it all the same.
+        """
+        if self.admin & _FORCED_MAINTENANCE:
+            return False
+        if not self.checked:
+            return True
+        return self.status.startswith(("UP", "DRAIN")) and self.check.lstrip("* ") != "INI"
+
     def member(self, now: float) -> Member:
         """``now``: seconds since the epoch."""
-        checked = self.status == "no check" or (self.status.startswith("UP") and self.check.lstrip("* ") not in ("INI", ""))
-        state = "drain" if self.draining else "up" if checked else "down"
-        return Member(self.id, state, self.in_flight, now - self.unchanged_for)
+        state = "drain" if self.draining else "up" if self.passing else "down"
+        return Member(self.id, state, self.in_flight, now - self.unchanged_for, self.passing)
 
     def known(self) -> Known:
         return Known(self.id, self.address, self.draining)

@@ -163,7 +163,7 @@ def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], back
             fresh = backend(name.replace("old", "new"))
             proxy.register({fresh.name: fresh.address})
             until(lambda: states(proxy)[fresh.name] == "up")  # noqa: B023 - called before the next round
-            proxy.drain([name])
+            proxy.drain([name], 30.0)
             assert states(proxy)[name] == "drain"
             until(lambda: next(m.in_flight for m in proxy.members() if m.id == name) == 0)  # noqa: B023
             proxy.deregister([name])
@@ -187,7 +187,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(balancer: Callable[.
     assert service.waiting.wait(20)
     assert proxy.members()[0].in_flight == 1
     before = time.time()
-    proxy.drain(["shop-0"])
+    proxy.drain(["shop-0"], 30.0)
     [member] = proxy.members()
     assert (member.state, member.in_flight) == ("drain", 1)
     assert member.since >= before - 2, "a drain begins when it is asked for"
@@ -216,7 +216,7 @@ def test_deregister_ends_what_is_still_open(balancer: Callable[..., HAProxy], ba
     thread = threading.Thread(target=slow)
     thread.start()
     assert service.waiting.wait(20)
-    proxy.drain(["shop-0", "never-known"])
+    proxy.drain(["shop-0", "never-known"], 30.0)
     proxy.deregister(["shop-0", "never-known"])
     thread.join()
     assert proxy.members() == []
@@ -233,7 +233,7 @@ def test_an_ill_member_is_down_and_comes_back(balancer: Callable[..., HAProxy], 
     service.well = True
     until(lambda: states(proxy) == {"shop-0": "up"})
     service.well = False
-    proxy.drain(["shop-0"])
+    proxy.drain(["shop-0"], 30.0)
     until(lambda: proxy._servers()[0].status.startswith("DOWN"))
     assert states(proxy) == {"shop-0": "drain"}
 
@@ -262,7 +262,7 @@ def test_a_change_of_health_is_taken_over_without_a_gap(balancer: Callable[..., 
     services = {name: backend(name) for name in ("shop-0", "shop-1")}
     proxy.register({name: each.address for name, each in services.items()})
     until(lambda: set(states(proxy).values()) == {"up"})
-    proxy.drain(["shop-1"])
+    proxy.drain(["shop-1"], 30.0)
     port, pid = port_of(proxy), proxy.describe()["pid"]
     changed = balancer(Health(http=HttpProbe(8080, "/other", (204,))))
     with load(port) as failures:
