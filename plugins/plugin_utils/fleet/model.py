@@ -160,6 +160,7 @@ class Intent:
     passed: tuple[str, ...] = ()  # names of gates
     reached: float = 0.0  # when the present canary stage began to soak
     flipped: float = 0.0  # when the traffic of a blue_green swap was flipped
+    asks: str = ""  # the gate that a person is asked to pass
 
     @property
     def target(self) -> Version:
