@@ -69,3 +69,7 @@ class FleetError(ImmutableError):
 
 class AbandonedError(ImmutableError):
     """The controlling process is gone, so nothing may be changed any more."""
+
+
+class GateError(ImmutableError):
+    """A playbook or a metric that a swap asks says no."""
