@@ -44,8 +44,8 @@ def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", root, "1M"], check=True)
 
     def do(name: str, *volumes: str) -> Instance:
-        machine = {"memory": 64 * MIB, "cpus": 1}
-        request = LaunchRequest(name, FLEET_NAME, 0, "sha256:a", {"path": str(root)}, "l", "n", machine=machine, volumes=volumes, tags={"by": "a test"}, zone="any")
+        facts = {"machine": {"memory": 64 * MIB, "cpus": 1}, "volumes": volumes, "tags": {"by": "a test"}, "zone": "any"}
+        request = LaunchRequest(name, FLEET_NAME, 0, "sha256:a", {"path": str(root)}, "l", "n", **facts)
         [instance] = compute.launch([request])
         return instance
 
@@ -85,7 +85,9 @@ def test_a_stop_returns_at_once_and_lasts_until_it_is_down(compute: QemuCompute,
     assert (again.state, again.stopping_since) == (PENDING, 0.0)
 
 
-def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance], tmp_path: Path) -> None:
+def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(
+    compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
     [volume] = volumes.create([VolumeRequest(FLEET_NAME, 0, "uploads", MIB, "/x")])
     launch("m1", volume.id)
     compute.remove(["m1", "never-known"])
