@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Request
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, Instance, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, World, _Machine, _Place
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, Machine, Place, World
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Killed, Lab, request
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ class Auditor:
     number: int = -1
     serving: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
-    machines: dict[str, _Machine] = field(default_factory=dict)
+    machines: dict[str, Machine] = field(default_factory=dict)
 
     def before(self, call: str) -> None:
         self.number += 1
@@ -93,17 +93,17 @@ def worlds(draw, size, data, calm=False):
                 started=started,
             )
             dies_at = NEVER if calm else draw(st.sampled_from([NEVER, NEVER, NOW + 40.0]))
-            world.machines[instance.id] = _Machine(instance, int(data), started, dies_at, draw(st.sampled_from([False, False, True])))
+            world.machines[instance.id] = Machine(instance, int(data), started, dies_at, draw(st.sampled_from([False, False, True])))
             ids.append(instance.id)
             member = draw(st.sampled_from([None, False, False, True]))
             if world.balancing and member is not None:
-                world.members[instance.id] = _Place(NOW - 100.0, draining=member)
+                world.members[instance.id] = Place(NOW - 100.0, draining=member)
         if data and draw(st.sampled_from([True, True, False])):
             volume = Volume(f"{FLEET}/{slot}-uploads", FLEET, slot, "uploads", 1024)
             holder = draw(st.sampled_from([None, *ids]))
             world.volumes[volume.id] = replace(volume, attached_to=holder, attached_at=NOW - 100.0 if holder else 0.0)
     if world.balancing and draw(st.booleans()):
-        world.members["gone"] = _Place(NOW - 100.0)
+        world.members["gone"] = Place(NOW - 100.0)
     return world
 
 

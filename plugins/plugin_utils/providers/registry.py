@@ -3,13 +3,18 @@
 """Find a provider by the name that a target gives. What a provider needs is imported only when it is the one."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..definition.model import Target
 from ..errors import ProviderError
 from ..store.file import FileStore
 from .base import Provider, Traffic
 
+if TYPE_CHECKING:
+    from .simulated import SimulatedProvider
+
 KNOWN = ("qemu", "simulated")
-_SIMULATED: dict[tuple[str, str], Provider] = {}  # by store and target, as long as this process lives
+_SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
 def open_provider(target: Target, store: FileStore) -> Provider:
@@ -18,8 +23,11 @@ def open_provider(target: Target, store: FileStore) -> Provider:
         return _qemu(target, store)
     if target.provider == "simulated":
         from .simulated import SimulatedProvider
+        from .simulation import simulate
 
-        return _SIMULATED.setdefault((store.location, target.name), SimulatedProvider())
+        simulated = _SIMULATED.setdefault((store.location, target.name), SimulatedProvider())
+        simulate(simulated.world, target.simulation)
+        return simulated
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
 
 

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The simulated provider in short words, for tests of itself."""
+from __future__ import annotations
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Instance, LaunchRequest, VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World
+
+FLEET = "shop-prod"
+GOOD = "sha256:good"
+SLOW = Latencies(boot=30.0, health=3.0, stop=5.0)
+
+
+def ask(token: str = "i", slot: int = 0, data: bool = False, **changes: object) -> LaunchRequest:
+    tags = {"volumes": "uploads"} if data else {}
+    common = {"fleet": FLEET, "image": GOOD, "artifact": {}, "launch": "l", "nonce": "n", "tags": tags}
+    return LaunchRequest(**{**common, "token": token, "slot": slot, **changes})
+
+
+class Cloud:
+    def __init__(self, **changes: object) -> None:
+        self.world = World(**{"latencies": SLOW, **changes})
+        self.provider = SimulatedProvider(self.world)
+        self.compute, self.volumes, self.clock = self.provider.compute, self.provider.volumes, self.provider.clock
+        self.began = self.clock.now()
+
+    def run(self, token: str = "i", **changes: object) -> None:
+        self.compute.launch([ask(token, **changes)])
+        self.world.clock.pass_by(40.0)
+
+    def volume(self, slot: int = 0, **changes: object) -> str:
+        (made,) = self.volumes.create([VolumeRequest(FLEET, slot, "uploads", 1024, "/data", **changes)])
+        return made.id
+
+    def listed(self) -> dict[str, Instance]:
+        return {each.id: each for each in self.compute.list(FLEET)}
+
+    def state(self, token: str = "i") -> str:
+        return self.listed()[token].state
+
+    def holder(self) -> str | None:
+        return self.volumes.list(FLEET)[0].attached_to
+
+    def healthy(self, token: str = "i") -> bool:
+        return self.provider.probe([self.listed()[token]])[token] is True
+
+    def turns(self, until: float, look: str = "healthy") -> list[float]:
+        """At which seconds, waiting from event to event, an answer changes."""
+        found, last, start = [], getattr(self, look)(), self.clock.now()
+        while self.clock.now() < start + until:
+            self.clock.wait(start + until - self.clock.now())
+            now = getattr(self, look)()
+            if now != last:
+                found.append(round(self.clock.now() - start, 6))
+            last = now
+        return found
