@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import FleetError
@@ -13,8 +14,11 @@ from ..store.base import Store
 from ..store.memory import MemoryStore
 from .engine import Engine, How, Means
 from .gates import OpenGates
+from .ledger import Ledger
+from .measured import RECORDS, measured
 from .model import Request
-from .observe import Snapshot
+from .observe import Observer, Snapshot
+from .result import swap_result
 
 
 class Free:
@@ -29,15 +33,32 @@ class Free:
     def release(self) -> None: ...
 
 
+def foresee(request: Request, observer: Observer, means: Means, given: Mapping[str, float]) -> dict[str, Any]:
+    """Check mode's result: the fleet as it is, and ``plan``, the prediction, whose lines are reported too.
+
+    Args:
+        given: latencies in seconds by name, which win over those that earlier swaps took.
+    """
+    observed = observer.observe()
+    latencies = {**measured(Ledger(means.store, request.intent.fleet).records(RECORDS)), **given}
+    plan = predict(request, observer.snapshot, means.store, means.provider.clock.now(), replace(Latencies(), **latencies), means.revoked())
+    for step in plan["steps"]:
+        slot = "" if step["slot"] is None else f"slot {step['slot']}: "
+        means.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
+    return {"changed": plan["changed"], **swap_result(request, request.intent, observed, None), "plan": plan}
+
+
 def predict(
     request: Request, snapshot: Snapshot, store: Store, now: float, latencies: Latencies | None = None, revoked: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``, ``downtime``,
-    ``surge`` (most instances beyond the size), ``stops`` (why, or None) and ``pauses`` (why, or None).
+    ``surge`` (most instances beyond the size), ``stops`` (why, or None), ``pauses`` (why, or None)
+    and ``latencies`` (seconds by name, those it was made with).
 
     Gates are taken as passed. ``store`` is only read, for an intent that an earlier run left open.
     """
-    world = seeded(snapshot.instances, snapshot.volumes, snapshot.members, set(snapshot.healthy), now, latencies or Latencies())
+    latencies = latencies or Latencies()
+    world = seeded(snapshot.instances, snapshot.volumes, snapshot.members, set(snapshot.healthy), now, latencies)
     provider = SimulatedProvider(world)
     memory = MemoryStore()
     key = f"fleets/{request.intent.fleet}/intent.json"
@@ -62,4 +83,5 @@ def predict(
         "downtime": result["downtime"],
         "stops": stops,
         "pauses": result["paused"],
+        "latencies": asdict(latencies),
     }

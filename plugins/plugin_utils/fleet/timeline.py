@@ -44,7 +44,11 @@ class Timeline:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
-        return len(self.entries) > count or set(before) != {view.id for view in observed.instances}
+        present = {view.id for view in observed.instances}
+        for old in before.values() if not first else ():
+            if old.id not in present:
+                self.add("gone", old.slot, old.id, observed.at)
+        return len(self.entries) > count or before.keys() != present
 
     def _note_downtime(self, observed: Observed) -> None:
         if observed.serving:

@@ -79,10 +79,7 @@ class Channels:
 
         Raises ImageError where there is none, or where it is unknown, not verified or revoked.
         """
-        document = self.current(service, channel)
-        if document is None:
-            known = ", ".join(each["channel"] for each in self.list(service)) or "none"
-            raise ImageError(f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first")
+        document = self.require_current(service, channel)
         catalogue = Catalogue(self._store)
         digest, build = document["image"], document["build"]
         if image is not None:
@@ -96,6 +93,14 @@ class Channels:
             raise ImageError(f"channel {channel} of {service} points at {document['name']}, whose record is gone; promote another image")
         self._require_good(found)
         return found
+
+    def require_current(self, service: str, channel: str) -> dict[str, Any]:
+        """The channel's document. Raises ImageError where there is none."""
+        document = self.current(service, channel)
+        if document is None:
+            known = ", ".join(each["channel"] for each in self.list(service)) or "none"
+            raise ImageError(f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first")
+        return document
 
     def rollback_image(self, service: str, channel: str, running: str, build: str | None = None) -> Image:
         """The newest image that was promoted before the one that runs (a digest) and may still be used; of ``build``, where one is named.
