@@ -29,7 +29,7 @@ AT_ANY_TIME = {"windows": (), "protected": "replace", "standby": "replace"}
 def rehearse(definition: Definition, target: Target, report: Report) -> dict[str, Any]:
     """The result of a swap, with ``simulated``: ``duration`` (seconds), ``calls`` (changing ones) and ``stops`` (why it would stop, or None).
 
-    Gates are taken as passed and windows as open. Raises FleetError where not even the fleet before could be launched.
+    Gates are taken as passed, approvals as given, windows as open. Raises FleetError where not even the fleet before could be launched.
     """
     provider, store, free = SimulatedProvider(), MemoryStore(), Free()
 
@@ -56,4 +56,5 @@ def _request(definition: Definition, target: Target, digits: str) -> Request:
     version = "before" if digits == BEFORE else definition.version
     image = Image(f"sha256:{digits}", "simulated", definition.service, version, "", {}, {}, {}, shell=definition.shell)
     request = swap_request(definition, target, image, b"", lambda references: dict.fromkeys(references, ""), ())
-    return replace(request, intent=replace(request.intent, **AT_ANY_TIME))
+    stages = tuple(replace(stage, approval=False) for stage in request.intent.stages)
+    return replace(request, intent=replace(request.intent, stages=stages, **AT_ANY_TIME))
