@@ -194,8 +194,15 @@ volumes:
   returned: success
   type: list
   elements: dict
+orphans:
+  description: What is there under the fleet's name and belongs to it no more, as M(immutable.infra.sweep) tells it.
+  returned: success
+  type: list
+  elements: dict
 swap:
-  description: The last swap, with C(goal), C(image_name), C(stage), C(status), C(reason) and C(started) in seconds since the epoch.
+  description:
+    - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds since the epoch, C(passed) (gates)
+      and C(asks) (the gate that waits for an approval).
   returned: success
   type: dict
 """
