@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..definition.model import Definition, Target
-from ..errors import FleetError
+from ..errors import ImmutableError
 from ..images.model import Image
 from ..progress import Report, silent
 from ..providers.simulated import LOOK_EVERY, SimulatedProvider
@@ -29,7 +29,7 @@ AT_ANY_TIME = {"windows": (), "protected": "replace", "standby": "replace"}
 def rehearse(definition: Definition, target: Target, report: Report) -> dict[str, Any]:
     """The result of a swap, with ``simulated``: ``duration`` (seconds), ``calls`` (changing ones) and ``stops`` (why it would stop, or None).
 
-    Gates are taken as passed, approvals as given, windows as open. Raises FleetError where not even the fleet before could be launched.
+    Gates are taken as passed, approvals as given, windows as open. Raises ImmutableError where not even the fleet before could be launched.
     """
     provider, store, free = SimulatedProvider(), MemoryStore(), Free()
 
@@ -46,7 +46,7 @@ def rehearse(definition: Definition, target: Target, report: Report) -> dict[str
     stops = None
     try:
         result = run(asked, report)
-    except FleetError as error:
+    except ImmutableError as error:
         result, stops = dict(error.details), error.message
     told = {"duration": round(provider.clock.now() - began, 1), "calls": len(provider.world.calls), "stops": stops}
     return {**result, "changed": False, "simulated": told}
