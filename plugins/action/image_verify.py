@@ -10,7 +10,7 @@ from ..plugin_utils.bake.current import current_image
 from ..plugin_utils.definition.digest import verify_digest
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.errors import ImageError
-from ..plugin_utils.fleet.launch import resolve_secrets
+from ..plugin_utils.fleet.launch import Secrets
 from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.verify import Candidate, Verification
 from ..plugin_utils.playbooks import playbook_run
@@ -46,7 +46,7 @@ class ActionModule(RoomAction):
                 definition=definition,
                 target=target,
                 settings=target.settings,
-                secrets=resolve_secrets(target, context.task_vars, context.template),
+                secrets=Secrets(context.task_vars, context.template)(target.secrets),
                 authorized_keys=() if definition.shell == "off" else (target.authorized_key or store.ssh_key(fleet)[1],),
             )
             provider = open_provider(target, store)

@@ -67,9 +67,9 @@ class FleetError(ImmutableError):
     """A swap stopped. ``details`` carries the reason and the timeline."""
 
 
-class GateError(ImmutableError):
-    """A playbook or a metric that a swap asks says no."""
-
-
 class AbandonedError(ImmutableError):
     """The controlling process is gone, so nothing may be changed any more."""
+
+
+class GateError(ImmutableError):
+    """A playbook or a metric that a swap asks says no."""

@@ -61,10 +61,10 @@ class Observer:
         verdicts = {each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances}
         places = {member.id: member for member in members}
         probes = self._probe([each for each in instances if verdicts[each.id] is True], places, fresh)
-        held: dict[str, list[str]] = defaultdict(list)
+        held: dict[str, list[Volume]] = defaultdict(list)
         for volume in volumes:
             if volume.attached_to:
-                held[volume.attached_to].append(volume.id)
+                held[volume.attached_to].append(volume)
         now = self._provider.clock.now()
         views = tuple(
             self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), held.get(each.id, ()), now) for each in instances
@@ -93,11 +93,11 @@ class Observer:
         return {**dict.fromkeys(known, True), **found}
 
     def _view(
-        self, instance: Instance, verdict: bool | str, probed: bool | str, member: Member | None, volumes: Sequence[str], now: float
+        self, instance: Instance, verdict: bool | str, probed: bool | str, member: Member | None, volumes: Sequence[Volume], now: float
     ) -> InstanceView:
         proven = verdict is True
         healthy = proven and probed is True
-        tags = instance.tags
+        tags, attached_at = instance.tags, max((volume.attached_at for volume in volumes), default=0.0)
         return InstanceView(
             id=instance.id,
             slot=instance.slot,
@@ -110,11 +110,11 @@ class Observer:
             refuted=not proven and instance.evidence is not None,
             healthy=healthy,
             problem="" if healthy else str(verdict if not proven else probed),
-            waiting_since=max([self._well(instance, proven, healthy, now), *(volume.attached_at for volume in mine)]) if proven else 0.0,
+            waiting_since=max(self._well(instance, proven, healthy, now), attached_at) if proven else 0.0,
             member=member.state if member else None,
             in_flight=member.in_flight if member else None,
             member_since=member.since if member else 0.0,
-            volumes=tuple(sorted(volumes)),
+            volumes=tuple(sorted(volume.id for volume in volumes)),
             address=_address(instance),
             image_name=tags.get(IMAGE_NAME, instance.image.removeprefix("sha256:")[:12]),
             zone=instance.zone,

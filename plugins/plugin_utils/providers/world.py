@@ -184,7 +184,7 @@ class World:
         return RUNNING if self._sealed_at(machine) <= now else PENDING
 
     def healthy(self, machine: Machine) -> bool:
-        return self.state(machine) == RUNNING and self._stretch(machine)[0] <= self.clock.now()
+        return self.state(machine) == RUNNING and self._health(machine)[0]
 
     def view(self, machine: Machine) -> Instance:
         """The machine as its provider describes it. The same object as before where nothing changed."""
@@ -259,7 +259,7 @@ class World:
             return ()
         if machine.instance.state == STOPPING:
             return self._down_at(machine), machine.dies_at
-        return self._sealed_at(machine), machine.dies_at, *self._stretch(machine)
+        return self._sealed_at(machine), machine.dies_at, self._health(machine)[2]
 
     def latencies_of(self, machine: Machine | None) -> Latencies:
         return (machine.latencies if machine else None) or self.latencies
@@ -279,39 +279,40 @@ class World:
             return NEVER
         return max(self._sealed_at(machine), machine.whole_since) + self.latencies_of(machine).health
 
-    def _stretch(self, machine: Machine) -> tuple[float, float]:
-        """The stretch of health it is in, or else the next one: its begin and its end. NEVER where there is none."""
+    def _health(self, machine: Machine) -> tuple[bool, float, float]:
+        """Whether the service of a machine that is on is well, since when, and until when it stays so. Where it never was: since 0."""
         first, behaviour, now = self._healthy_at(machine), self._behaviour(machine), self.clock.now()
         last = first + behaviour.lasts
+        if now < first:
+            return False, 0.0, first
         if now >= last:
-            return NEVER, NEVER
-        period = behaviour.flaps
-        if not period or now < first:
-            return first, min(last, first + period) if period else last
-        number = int((now - first) / period)
-        while first + number * period > now:  # by the same sums that make begins and ends, or rounding would lose one
+            return False, last, NEVER
+        if not behaviour.flaps:
+            return True, first, last
+        number = int((now - first) / behaviour.flaps)
+        while first + number * behaviour.flaps > now:  # by the same sums that make begins and ends, or rounding would lose one
             number -= 1
-        while first + (number + 1) * period <= now:
+        while first + (number + 1) * behaviour.flaps <= now:
             number += 1
-        number += number % 2
-        begin, end = first + number * period, first + (number + 1) * period
-        return (begin, min(last, end)) if begin < last else (NEVER, NEVER)
+        return number % 2 == 0, first + number * behaviour.flaps, min(last, first + (number + 1) * behaviour.flaps)
 
     def _failed_at(self, machine: Machine) -> float:
-        """When it last stopped being healthy, as far as that shows; 0 where it never was."""
-        now, behaviour, first = self.clock.now(), self._behaviour(machine), self._healthy_at(machine)
-        failed = [machine.down_since, machine.dies_at, first + behaviour.lasts]
-        if behaviour.flaps:
-            failed.append(self._stretch(machine)[0] - behaviour.flaps)
-        return max([at for at in failed if at <= now], default=0.0)
+        """Since when it is not healthy; 0 where it never was."""
+        if machine.instance.state in (STOPPING, STOPPED):
+            return machine.down_since
+        if machine.dies_at <= self.clock.now():
+            return machine.dies_at
+        well, since, _until = self._health(machine)
+        return machine.down_since if well else max(machine.down_since, since)
+
+    def _up_at(self, machine: Machine, place: Place) -> float:
+        """When its checks pass, if it stays as well as it is; NEVER where it is not."""
+        well, since, _until = self._health(machine)
+        return max(since, place.since if place.joined is None else place.joined) + self.latencies_of(machine).check if well else NEVER
 
     def _busy(self, machine: Machine | None, place: Place) -> bool:
         """Whether something is in flight that began before it was told to drain. What is down took its connections along."""
         return machine is not None and self.clock.now() < place.busy_until and self.state(machine) != STOPPED
-
-    def _up_at(self, machine: Machine, place: Place) -> float:
-        joined = place.since if place.joined is None else place.joined
-        return max(self._stretch(machine)[0], joined) + self.latencies_of(machine).check
 
 
 _ORDINARY = Behaviour()

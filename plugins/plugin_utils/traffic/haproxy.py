@@ -94,8 +94,7 @@ class HAProxy:
         commands = [f"set server {_path(name)} state ready" for name in on]
         self._tell(commands + [f"set server {_path(name)} state drain" for name in off if name in present])
 
-    def drain(self, ids: Sequence[str], timeout: float) -> None:
-        """``timeout`` means nothing here: HAProxy forgets nobody by itself."""
+    def drain(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ARG002 - HAProxy forgets nobody by itself
         present = {each.id for each in self._servers()}
         self._tell([f"set server {_path(name)} state drain" for name in ids if name in present])
 
