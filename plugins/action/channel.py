@@ -2,14 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.bake.current import current_image
 from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.definition.model import Definition
+from ..plugin_utils.errors import ImageError
 from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.store.file import user_name
+from ..plugin_utils.images.revocation import Revocations, would_revoke
+from ..plugin_utils.store.file import FileStore, user_name
 from ..plugin_utils.store.registry import open_store
 
 
@@ -17,19 +21,51 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         store = open_store(context.folder / options["store"])
-        catalogue = Catalogue(store)
-        if options["image"]:
-            image = catalogue.find(options["image"], definition.service)
-        else:
-            image = current_image(definition, definition.target(options["target"]), store)
-        channels = Channels(store)
-        before = channels.current(definition.service, options["channel"])
-        if context.check_mode:
-            changed, after = channels.would_promote(definition.service, options["channel"], image, user_name(), options["note"])
-        else:
-            changed, after = channels.promote(definition.service, options["channel"], image, user_name(), options["note"])
-        told = catalogue.get(image.digest, image.build) or image  # with the channels that point at it now
-        result: dict[str, Any] = {"changed": changed, "channel": after, "image": told.as_dict()}
-        if context.diff:
-            result["diff"] = {"before": f"{before['name'] if before else 'nothing'}\n", "after": f"{after['name']}\n"}
-        return result
+        needed = {"promoted": ("channel",), "revoked": ("image", "note"), "unrevoked": ("image",)}[options["state"]]
+        missing = [name for name in needed if not options[name]]
+        if missing:
+            raise ImageError(f"state={options['state']} needs {' and '.join(missing)}")
+        if options["state"] == "promoted":
+            return _promote(options, definition, store, context)
+        return _revoke(options, definition, store, context)
+
+
+def _promote(options: dict[str, Any], definition: Definition, store: FileStore, context: Context) -> dict[str, Any]:
+    catalogue, named = Catalogue(store), options["image"]
+    image = catalogue.find(named, definition.service) if named else current_image(definition, definition.target(options["target"]), store)
+    channels = Channels(store)
+    before = channels.current(definition.service, options["channel"])
+    if context.check_mode:
+        changed, after = channels.would_promote(definition.service, options["channel"], image, user_name(), options["note"])
+    else:
+        changed, after = channels.promote(definition.service, options["channel"], image, user_name(), options["note"])
+    told = catalogue.get(image.digest, image.build) or image  # with the channels that point at it now
+    result: dict[str, Any] = {"changed": changed, "channel": after, "image": told.as_dict()}
+    if context.diff:
+        result["diff"] = {"before": f"{before['name'] if before else 'nothing'}\n", "after": f"{after['name']}\n"}
+    return result
+
+
+def _revoke(options: dict[str, Any], definition: Definition, store: FileStore, context: Context) -> dict[str, Any]:
+    image = Catalogue(store).find(options["image"], definition.service)
+    revoke = options["state"] == "revoked"
+    before, after = image.revoked, image.revoked
+    if revoke is (before is None):
+        after = would_revoke(user_name(), options["note"]) if revoke else None
+        if not context.check_mode:
+            revocations = Revocations(store)
+            if revoke:
+                revocations.revoke(image, user_name(), options["note"])
+            else:
+                revocations.restore(image)
+            after = revocations.of(image)
+    result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
+    if after and image.channels:
+        result["warnings"] = [f"{image.name} is revoked, but is what {', '.join(image.channels)} of {image.service} points at; promote another image"]
+    if context.diff:
+        result["diff"] = {"before": _line(before), "after": _line(after)}
+    return result
+
+
+def _line(revoked: Any) -> str:
+    return f"revoked: {revoked['reason']}\n" if revoked else "not revoked\n"

@@ -6,13 +6,17 @@ from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.fleet.ledger import Ledger
 from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.orphans import Seen, orphans
 from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
 from ..plugin_utils.health.prober import prober_for
 from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.images.channels import Channels
 from ..plugin_utils.providers.registry import open_provider
 from ..plugin_utils.store.registry import open_store
+
+SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
 
 class ActionModule(RoomAction):
@@ -23,9 +27,11 @@ class ActionModule(RoomAction):
         provider = open_provider(target, store)
         fleet = definition.fleet_name(target.name)
         traffic = provider.traffic(fleet)
-        observed = Observer(provider, traffic, prober_for(provider, target.health), fleet).observe()
+        observer = Observer(provider, traffic, prober_for(provider, target.health), fleet)
+        observed, snapshot = observer.observe(), observer.snapshot
         promoted = Channels(store).current(definition.service, options["channel"])
-        intent = store.read(f"fleets/{fleet}/intent.json")
+        intent = Ledger(store, fleet).last()
+        found = orphans(Seen(fleet, intent, snapshot.instances, snapshot.volumes, snapshot.members), provider.clock.now())
         balancer = traffic.describe()
         return {
             "changed": False,
@@ -41,6 +47,7 @@ class ActionModule(RoomAction):
             "volumes": volume_dicts(observed),
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
-            "swap": {key: intent[0].get(key) for key in ("goal", "image_name", "stage", "status", "reason", "started")} if intent else None,
+            "orphans": [each.as_dict() for each in found],
+            "swap": {key: getattr(intent, key) for key in SWAP} if intent else None,
             **provider.describe(),
         }

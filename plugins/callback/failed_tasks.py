@@ -9,7 +9,8 @@ short_description: Write each failed task as a line of JSON to a file
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Used by M(immutable.infra.image_verify) to learn which task of a verify playbook failed, without reading what is meant for people.
+  - Used by M(immutable.infra.image_verify) and M(immutable.infra.fleet) to learn which task of a playbook failed, without reading what is
+    meant for people.
   - Does nothing unless a path is given. Results of tasks with C(no_log) are not written.
 options:
   path:

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import final
 
@@ -35,6 +35,9 @@ class Supervised:
         hold: descriptors that stay open until all that is over, such as a lock's: whoever gets it next finds nobody at work.
         watch_output: True in a module: when nobody reads the module's standard output any more (its task has timed out, or its
             connection is gone), the child is ended. That the caller's parent died is watched in any case.
+        errors: a file that the child's errors are written to, apart from its output.
+        meanwhile: called from ``lines`` about once a second at least, for what must go on while the child runs. What it raises
+            comes out of ``lines``, and leaving the context ends the child.
 
     Attributes:
         stopped_for: '' or the reason for which the child was asked to end: 'timeout', 'abandoned' or 'request'.
@@ -49,12 +52,15 @@ class Supervised:
         remove: Sequence[str] = (),
         hold: Sequence[int] = (),
         watch_output: bool = False,
+        errors: str | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self.stopped_for = ""
-        self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove)}
+        self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove), "errors": errors}
         self._env = env
         self._hold = tuple(hold)
         self._watch_output = watch_output
+        self._meanwhile = meanwhile
         self._parent = os.getppid()
 
     def __enter__(self) -> Supervised:
@@ -79,6 +85,7 @@ class Supervised:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._meanwhile = None
         self.stop()
         for _line in self.lines():  # an unread pipe would hold the child up
             pass
@@ -129,6 +136,9 @@ class Supervised:
         if self._watch_output and not self.stopped_for:
             poll.register(_STDOUT, 0)
         while True:
+            if self._meanwhile and not self.stopped_for:
+                self._meanwhile()
+            ended = self._process.poll() is not None
             patience = _LOOK_AGAIN
             if deadline is not None and not self.stopped_for:
                 patience = min(patience, max(0.0, deadline - time.monotonic()))
@@ -139,6 +149,8 @@ class Supervised:
                 self.stop("abandoned")
             if self._output in ready:
                 return os.read(self._output, 65536)
+            if ended:  # with its group; whoever holds the pipe now went out of it
+                return b""
             for descriptor, event in ready.items():
                 if event & _GONE:
                     poll.unregister(descriptor)

@@ -28,7 +28,7 @@ def main(text: str) -> None:
 
     Args:
         text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to read), ``grace``
-            (seconds between INT and TERM) and ``remove`` (folders to remove at the end).
+            (seconds between INT and TERM), ``remove`` (folders to remove at the end) and ``errors`` (path or null).
     """
     config = json.loads(text)
     stopping, ended = threading.Event(), threading.Event()
@@ -37,7 +37,8 @@ def main(text: str) -> None:
         signal.signal(number, lambda *_ignored: stopping.set())
     code = NOT_STARTED
     try:
-        child = subprocess.Popen(config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
+        errors = os.open(config["errors"], os.O_WRONLY | os.O_CREAT, 0o600) if config["errors"] else subprocess.STDOUT
+        child = subprocess.Popen(config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True)
     except OSError as error:
         sys.stdout.write(f"cannot start {config['argv'][0]}: {error.strerror}\n")
         sys.stdout.flush()

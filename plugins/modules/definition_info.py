@@ -81,7 +81,7 @@ definition:
       description: The playbook of assertions, or null.
       type: str
     data:
-      description: The volumes, each with name, size in bytes and mount.
+      description: The volumes, each with name, size in bytes, mount and type; an empty type is the provider's own.
       type: list
       elements: dict
     writable:

@@ -12,10 +12,17 @@ description:
   - Brings a fleet to the image of a channel by replacing its instances, never by changing them.
   - A new instance goes into service when it proved that it is sealed and runs the intended image, its probe passes and the load balancer agrees.
     An old one is removed only after that. Where slots own data volumes, the new host boots first, then the volume moves over to it.
+  - The definition's C(fleet.strategy) says how. C(rolling) goes slot by slot, C(canary) in stages with gates between them, C(blue_green) beside
+    the old fleet with one flip of the traffic, C(recreate) stops the old instance before the new one takes over.
   - No more instances are out of service than C(fleet.unavailable) of the definition allows, and no more run than C(fleet.surge) beyond the size.
-  - A swap whose new instances fail is rolled back, slot by slot, and then fails with the reason and the end of the failed instance's console.
+  - A swap that fails, by a new instance's health, a gate, an alarm, its deadline or a revocation, goes back to what the fleet ran before, with its
+    size and settings as they were, and the task fails with the reason and the end of the failed instance's console.
   - A run that was cut off is gone on with by the next one. Instances that already are what they should be are left alone.
-  - Changed settings or secrets of the target are a swap too, without a bake.
+  - Changed settings or secrets of the target are a swap too, without a bake, and so are data volumes that grow or change their type.
+  - One run at a time changes a fleet. It holds a lease in the store, which outlasts a controller that dies by a minute and a few seconds at most,
+    unless the next run can see that the process is gone.
+  - On a target of the provider V(simulated) the task rehearses the whole rollout in memory, from a fleet of the version before to one of the
+    definition's, with the latencies and chances of failure in the target's C(simulation). No image, channel or store is needed or changed.
 extends_documentation_fragment:
   - immutable.infra.options.definition
   - immutable.infra.options.target
@@ -25,7 +32,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Predicts the steps, the duration and the lowest number in service by the same engine on a simulated provider.
+    details: Predicts the steps, the duration and the lowest number in service by the same engine on a simulated provider. Gates are taken as passed.
   diff_mode:
     support: full
   idempotent:
@@ -40,6 +47,14 @@ options:
       - Another image than the channel's present one, by digest, by at least six digits of it, or by name.
       - It must stand in the channel's history.
     type: str
+  rollback:
+    description:
+      - Go back to the newest image that was promoted before the channel's present one and is not revoked.
+      - It is launched as it was then, with the settings of that time, where the store knows them.
+      - While an old fleet is still warm, going back is a flip of the traffic.
+      - The channel goes on pointing where it points. The playbook P(immutable.infra.rollback#playbook) points it back as well.
+    type: bool
+    default: false
   state:
     description:
       - V(present) brings the fleet to the image and to the definition's size.
@@ -52,6 +67,41 @@ options:
     type: list
     elements: str
     default: []
+  wait:
+    description:
+      - Whether to wait where nothing is left but to let time pass, such as a canary that soaks or an old fleet that is kept warm.
+      - With V(false) the run ends there and tells it in RV(paused). A later run goes on.
+    type: bool
+    default: true
+  approve:
+    description:
+      - Approve the gate at which an earlier run paused, as told in its RV(approval), and go on. It passes that one gate only.
+    type: bool
+    default: false
+  ignore_windows:
+    description: Begin replacements outside the definition's C(fleet.windows), for a fix that cannot wait.
+    type: bool
+    default: false
+  latencies:
+    description:
+      - Seconds that things take, for the prediction of check mode. By default what they took in the last swaps of the fleet, in the median.
+    type: dict
+    suboptions:
+      boot:
+        description: From a launch to the sealed evidence.
+        type: float
+      health:
+        description: From there, or from the last volume, to the first passing probe.
+        type: float
+      check:
+        description: From the registration to the load balancer's word.
+        type: float
+      drain:
+        description: Until nothing is in flight.
+        type: float
+      stop:
+        description: Of an orderly shut-down.
+        type: float
   lock_timeout:
     description: How long to wait for another run that works on the same fleet, such as V(90s) or V(10m). By default not at all.
     type: str
@@ -73,6 +123,18 @@ EXAMPLES = r"""
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
     image: shop-1.4.1-9f86d081884c
+
+- name: Go back to what was promoted before
+  immutable.infra.fleet:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    rollback: true
+
+- name: Approve the canary and go on
+  immutable.infra.fleet:
+    definition: /srv/shop/immutable.yml
+    store: /var/lib/immutable
+    approve: true
 
 - name: Remove the fleet and keep the data
   immutable.infra.fleet:
@@ -191,11 +253,23 @@ instances:
       description: Data volumes that are attached to it.
       type: list
       elements: str
+    zone:
+      description: Zone it runs in, where the provider has zones.
+      type: str
+    tainted:
+      description: Why it is due for replacement, if it is.
+      type: str
+    protected:
+      description: Why a swap must not touch it without leave, if so.
+      type: str
+    standby:
+      description: Why it is out of traffic on purpose, if so.
+      type: str
     created:
       description: When it was launched, in UTC.
       type: str
 volumes:
-  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes and C(attached_to).
+  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
   returned: when the fleet could be observed
   type: list
   elements: dict
@@ -214,14 +288,40 @@ peak:
   description: The greatest number of instances that were seen running.
   returned: not in check mode
   type: int
+downtime:
+  description: Seconds in which nobody was in service, between two times when somebody was.
+  returned: not in check mode
+  type: float
+paused:
+  description: What the swap waits for, where the run ended before the swap did. It is not a failure; a later run goes on.
+  returned: when the fleet could be observed
+  type: str
+approval:
+  description: The gate that O(approve) would pass.
+  returned: when the fleet could be observed
+  type: str
+left_alone:
+  description: Slots that stay as they are, by the policy for protected or standby instances.
+  returned: when the fleet could be observed
+  type: list
+  elements: int
+origin_image_name:
+  description: Name of the image that the swap goes back to if it fails.
+  returned: when the fleet could be observed
+  type: str
+simulated:
+  description: What a rehearsal came to, with C(duration) in seconds, C(calls) (changing ones), and C(stops), the reason why it would stop, if it would.
+  returned: with the provider V(simulated)
+  type: dict
 reason:
   description: Why the swap was stopped.
   returned: when it was stopped
   type: str
 plan:
   description:
-    - The prediction, with C(steps) (each with C(at) in seconds, C(action), C(slot), C(instance)), C(duration) in seconds, C(peak),
-      C(lowest_in_service), and C(stops), the reason why it would stop, if it would.
+    - The prediction, with C(steps) (each with C(at) in seconds, C(action), C(slot), C(instance)), C(duration) and C(downtime) in seconds, C(peak),
+      C(surge), C(lowest_in_service), C(stops) (why it would stop, if it would), C(pauses) (why it would pause, if it would) and
+      C(latencies) (those it was made with, in seconds).
   returned: in check mode
   type: dict
 """

@@ -155,6 +155,18 @@ instances:
       description: Data volumes that are attached to it.
       type: list
       elements: str
+    zone:
+      description: Zone it runs in, where the provider has zones.
+      type: str
+    tainted:
+      description: Why it is due for replacement, if it is.
+      type: str
+    protected:
+      description: Why a swap must not touch it without leave, if so.
+      type: str
+    standby:
+      description: Why it is out of traffic on purpose, if so.
+      type: str
     created:
       description: When it was launched, in UTC.
       type: str
@@ -178,12 +190,19 @@ hosts:
       description: How Ansible connects to it, and what it is, in variables whose names begin with C(immutable_).
       type: dict
 volumes:
-  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes and C(attached_to).
+  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
+  returned: success
+  type: list
+  elements: dict
+orphans:
+  description: What is there under the fleet's name and belongs to it no more, as M(immutable.infra.sweep) tells it.
   returned: success
   type: list
   elements: dict
 swap:
-  description: The last swap, with C(goal), C(image_name), C(stage), C(status), C(reason) and C(started) in seconds since the epoch.
+  description:
+    - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds since the epoch, C(passed) (gates)
+      and C(asks) (the gate that waits for an approval).
   returned: success
   type: dict
 """

@@ -81,6 +81,9 @@ images:
     verified:
       description: When it passed which checks, or null.
       type: dict
+    revoked:
+      description: When it was revoked (C(at)), by whom (C(by)) and why (C(reason)), or null.
+      type: dict
     channels:
       description: Channels that point at it.
       type: list

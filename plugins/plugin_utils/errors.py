@@ -39,6 +39,10 @@ class LockedError(StoreError):
     """Another run holds the lock. The message says who."""
 
 
+class LeaseLostError(ImmutableError):
+    """Another run took over what this one held, or the store failed for too long. The message says which."""
+
+
 class BakeError(ImmutableError):
     """An image could not be baked."""
 
@@ -65,3 +69,7 @@ class FleetError(ImmutableError):
 
 class AbandonedError(ImmutableError):
     """The controlling process is gone, so nothing may be changed any more."""
+
+
+class GateError(ImmutableError):
+    """A playbook or a metric that a swap asks says no."""

@@ -44,10 +44,11 @@ class Place:
         return self.definition.fleet_name(self.target)
 
 
-def list_hosts(definition: Definition, target: str, store: FileStore, instances: Sequence[Instance], channel: str) -> list[Host]:
-    """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed; ``channel`` tells the image that is due.
+def list_hosts(definition: Definition, target: str, store: FileStore, instances: Sequence[Instance], channel: str = "", due: str = "") -> list[Host]:
+    """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed.
 
-    Writes the host keys that they told into the store. Raises StoreError, OSError.
+    Writes the host keys that they told into the store. The image that they should run is ``due``, a digest, or else the one that ``channel``
+    points at. Raises StoreError, OSError.
     """
     if not instances:
         return []
@@ -57,8 +58,8 @@ def list_hosts(definition: Definition, target: str, store: FileStore, instances:
     # A target with a key of the user's own has none in the store.
     private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
     channels = Channels(store).list(definition.service)
-    due = next((each["image"] for each in channels if each["channel"] == channel), None)
-    return hosts_of(Place(definition, target, store.location, private_key, known_hosts), instances, channels, due)
+    promoted = next((each["image"] for each in channels if each["channel"] == channel), None)
+    return hosts_of(Place(definition, target, store.location, private_key, known_hosts), instances, channels, due or promoted)
 
 
 def hosts_of(place: Place, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None) -> list[Host]:

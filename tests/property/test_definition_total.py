@@ -19,13 +19,37 @@ GOOD = {
     "schema": 1,
     "service": "shop",
     "version": "1",
-    "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "immutable.yml", "vars": {"a": 1}}, "verify": "immutable.yml"},
-    "data": [{"name": "a", "size": "1G", "mount": "/srv"}],
+    "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "immutable.yml", "vars": {"a": 1}}, "verify": "verify.yml"},
+    "data": [{"name": "a", "size": "1G", "mount": "/srv", "type": "raw"}],
     "writable": ["/tmp"],
     "seal": {"shell": "off"},
     "health": {"http": {"port": 80, "status": [200]}, "timeout": "5s"},
-    "fleet": {"size": 3, "surge": "25%", "unavailable": 1, "drain": {"timeout": 5}},
-    "targets": {"local": {"provider": "qemu", "secrets": {"a": {"env": "A"}}, "machine": {"memory": "1G"}, "fleet": {"size": 2}}},
+    "fleet": {
+        "size": 3,
+        "surge": "25%",
+        "unavailable": 1,
+        "count_draining": True,
+        "drain": {"timeout": 5},
+        "strategy": "canary",
+        "canary": [
+            {"instances": 1, "soak": "5m", "metric": {"url": "http://a", "path": "a.b", "most": 1}, "check": "verify.yml", "approval": True},
+            {"instances": "100%", "metric": {"command": ["./verify.yml", "a"], "least": 0, "most": 1, "every": 1, "timeout": 1}},
+        ],
+        "deadline": "1h",
+        "max_age": "30d",
+        "protected": "ignore",
+        "standby": "replace",
+        "windows": [{"days": ["mon"], "from": "22:00", "to": "05:00", "timezone": "Europe/Berlin"}],
+        "alarm": {"command": ["true"]},
+        "before_swap": "verify.yml",
+        "after_swap": "verify.yml",
+        "playbook_timeout": 60,
+    },
+    "targets": {
+        "local": {"provider": "qemu", "secrets": {"a": {"env": "A"}}, "machine": {"memory": "1G"}, "fleet": {"size": 2}},
+        "cloud": {"provider": "simulated", "zones": ["a"], "simulation": {"boot": 1, "spread": 0.5, "seed": 1}},
+        "once": {"provider": "simulated", "fleet": {"strategy": "recreate", "hot": True}},
+    },
 }
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
 TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3), max_leaves=8)
@@ -35,6 +59,7 @@ def load(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "immutable.yml")
         path.write_bytes(content)
+        Path(folder, "verify.yml").touch(mode=0o755)
         try:
             load_definition(path)
         except DefinitionError as error:
@@ -73,7 +98,13 @@ def replaced(value, path, new):
     return copy
 
 
-@settings(deadline=None, max_examples=100)
+def test_what_is_changed_below_is_good(tmp_path):
+    (tmp_path / "verify.yml").touch(mode=0o755)
+    (tmp_path / "immutable.yml").write_text(yaml.safe_dump(GOOD))
+    assert set(load_definition(tmp_path).targets) == {"local", "cloud", "once"}
+
+
+@settings(deadline=None, max_examples=300)
 @given(st.sampled_from(list(paths(GOOD))), TREES)
 def test_any_value_in_any_place_ends_in_words(path, new):
     load(yaml.safe_dump(replaced(GOOD, path, new), allow_unicode=True).encode())

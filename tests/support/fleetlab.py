@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, Behaviour, SimulatedProvider, World
@@ -49,24 +51,30 @@ class Lab:
         self.world.behaviours.update({BROKEN: Behaviour(gets_healthy=False), DUMB: Behaviour(boots=False)})
         self.store = MemoryStore()
         self.provider = SimulatedProvider(self.world)
+        self.alive = False  # whether the holder of a lease that is found is
+        self.gates = OpenGates()
+        self.revoked: dict[str, str] = {}
         self.lines: list[str] = []
 
-    def run(self, asked: Request) -> dict:
+    def run(self, asked: Request, how: How | None = None) -> dict:
         began, wait, acts = self.world.clock.now(), self.world.clock.wait, len(self.world.calls)
 
         def bounded(seconds: float) -> None:
-            assert self.world.clock.now() - began < 5_000, f"this run does not end: {self.lines[-3:]}"
+            assert self.world.clock.now() - began < 20_000, f"this run does not end: {self.lines[-3:]}"
             wait(seconds)
 
         self.world.clock.wait = bounded
         try:
-            return self._engine(asked)
+            return self.engine().run(asked, how)
         finally:
             self.world.clock.wait = wait
-            assert len(self.world.calls) - acts < 300, f"this run does too much: {self.lines[-12:]}"
+            assert len(self.world.calls) - acts < 400, f"this run does too much: {self.lines[-12:]}"
 
-    def _engine(self, asked: Request) -> dict:
-        return Engine(self.provider, self.store, self.provider.probe, Free(), self.lines.append, LOOK_EVERY).run(asked)
+    def engine(self) -> Engine:
+        clock = self.provider.clock
+        # One controller follows the other here, so a holder that is found is dead.
+        lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
+        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, self.gates, self.lines.append, lambda: self.revoked, LOOK_EVERY))
 
     def images(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}

@@ -30,6 +30,7 @@ ALLOWED = {
     "bake": {"definition", "health", "store", "images", "providers/accel", *CONTRACTS},
     "fleet": {"definition", "health", "store", "images", *CONTRACTS},
     "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider
+    "fleet/rehearse": {"providers/simulated", "providers/simulation"},  # and so is a rehearsal
 }
 # By these files a provider, a balancer or a store is found by its name: the only ones that may import a concrete one.
 REGISTRIES = {"providers/registry", "traffic/registry", "store/registry"}

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ...module_utils.seal import SYSTEM_WRITABLE
-from ..errors import ImmutableError
-from ..units import count_of
-from .document import Document, shown
+from .document import Document, shown, targets_of, value_at
 from .document import Path as Keys
+from .fleet import files_of
+from .fleet_checks import check_fleets
+from .target_checks import check_targets
 
 RESERVED = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
 SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
@@ -25,35 +26,34 @@ def check_meaning(document: Document, folder: Path) -> None:
     """Add a problem for everything that is well formed and yet wrong. Parts of a wrong form are passed over."""
     _check_files(document, folder)
     _check_paths(document)
-    _check_fleets(document)
-
-
-def value_at(data: Any, keys: Keys) -> Any:
-    """The value there, or None."""
-    for key in keys:
-        if isinstance(key, int):
-            data = data[key] if isinstance(data, list) and key < len(data) else None
-        else:
-            data = data.get(key) if isinstance(data, Mapping) else None
-    return data
+    check_fleets(document)
+    check_targets(document)
 
 
 def _check_files(document: Document, folder: Path) -> None:
-    playbook, verify = value_at(document.data, _FILES[0]), value_at(document.data, _FILES[2])
-    if isinstance(verify, str) and isinstance(playbook, str) and posixpath.normpath(verify) == posixpath.normpath(playbook):
-        document.problem(_FILES[2], f"{json.dumps(verify)} is the provision playbook itself (allowed: a playbook of its own)")
-    named = [(keys, value_at(document.data, keys)) for keys in _FILES]
+    playbook = value_at(document.data, _FILES[0])
+    beside = list(files_of(document.data))
+    for keys, name in ((_FILES[2], value_at(document.data, _FILES[2])), *beside):
+        if isinstance(name, str) and isinstance(playbook, str) and posixpath.normpath(name) == posixpath.normpath(playbook):
+            document.problem(keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_kind(keys)} of its own)")
+    named = [*((keys, value_at(document.data, keys)) for keys in _FILES), *beside]
     files = value_at(document.data, ("image", "provision", "vars_files"))
     named += [(("image", "provision", "vars_files", number), name) for number, name in enumerate(files if isinstance(files, list) else [])]
     for keys, name in named:
         if isinstance(name, str) and name:
             problem = _file_problem(folder, name, inside=True)
+            if not problem and _kind(keys) == "program" and not os.access(folder / name, os.X_OK):
+                problem = f"{json.dumps(name)} is not executable (allowed: a program; chmod +x makes a script one)"
             if problem:
                 document.problem(keys, problem)
-    for base in (("image", "base", "qcow2"), *(("targets", target, "base", "qcow2") for target in _targets(document))):
+    for base in (("image", "base", "qcow2"), *(("targets", target, "base", "qcow2") for target in targets_of(document.data))):
         disk = value_at(document.data, base)
         if isinstance(disk, str) and disk and (problem := _file_problem(folder, disk, inside=False)):
             document.problem(base, problem)
+
+
+def _kind(keys: Keys) -> str:
+    return "program" if "command" in keys else "playbook"
 
 
 def _file_problem(folder: Path, name: str, *, inside: bool) -> str:
@@ -123,39 +123,3 @@ def _check_place(document: Document, keys: Keys, path: str) -> None:
 
 def _overlap(path: str, claimed: Mapping[str, str]) -> str | None:
     return next((each for each in claimed if each == path or each.startswith(f"{path}/") or path.startswith(f"{each}/")), None)
-
-
-def _targets(document: Document) -> Iterator[str]:
-    targets = value_at(document.data, ("targets",))
-    yield from (name for name, target in targets.items() if isinstance(target, Mapping)) if isinstance(targets, Mapping) else ()
-
-
-def _check_fleets(document: Document) -> None:
-    """Each target with what it overrides: its swaps must be possible at all."""
-    closed = value_at(document.data, ("seal", "shell")) == "off"
-    for name in _targets(document):
-        _check_fleet(document, ("targets", name, "fleet"))
-        if closed and value_at(document.data, ("targets", name, "authorized_key")) is not None:
-            document.problem(("targets", name, "authorized_key"), "nobody can log in where seal.shell is off (allowed: leave it out)")
-
-
-def _check_fleet(document: Document, own: Keys) -> None:
-    def place(key: str) -> Keys:
-        return ("fleet", key) if value_at(document.data, (*own, key)) is None else (*own, key)
-
-    size = 1 if value_at(document.data, place("size")) is None else value_at(document.data, place("size"))
-    keys = place("unavailable")
-    unavailable = value_at(document.data, keys)
-    if not isinstance(size, int) or unavailable is None:
-        return
-    try:
-        count = count_of(unavailable, size, up=False)
-    except ImmutableError:
-        return  # the schema has told
-    where = f" on target {own[1]}" if value_at(document.data, own) else ""
-    what = f"{unavailable} of {size}{where}" if isinstance(unavailable, int) else f"{json.dumps(unavailable)} of {size}{where}, which is {count},"
-    if value_at(document.data, ("data",)) and size > 0 and count == 0:
-        why = "a volume can't be in two places, so its slot is out of service while it moves"
-        document.problem(keys, f"{what} cannot be kept where slots own data volumes: {why} (allowed: an integer from 1, or leave it out)")
-    elif size > 1 and count >= size:
-        document.problem(keys, f"{what} would let a swap take every instance out of service (allowed: at most {size - 1})")

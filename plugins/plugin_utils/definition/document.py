@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,3 +182,19 @@ def shown(path: Path) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f'did you mean "{close[0]}"? ' if close else ""
+
+
+def value_at(data: Any, keys: Path) -> Any:
+    """The value there, or None."""
+    for key in keys:
+        if isinstance(key, int):
+            data = data[key] if isinstance(data, list) and key < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def targets_of(data: Any) -> list[str]:
+    """The names of all targets that are mappings."""
+    targets = value_at(data, ("targets",))
+    return [name for name, target in targets.items() if isinstance(target, Mapping)] if isinstance(targets, Mapping) else []

@@ -11,18 +11,19 @@ from ..errors import DefinitionError
 from ..units import bytes_of, seconds_of
 from .checks import check_meaning
 from .document import Document, read_document, shown
+from .fleet import files_of, fleet_of, given, merged
 from .messages import check_schema
 from .model import (
     Base,
     Build,
     DataVolume,
     Definition,
-    FleetSpec,
     Health,
     HttpProbe,
     Machine,
     Provision,
     SecretRef,
+    Simulation,
     Target,
     TcpProbe,
     TrafficSpec,
@@ -93,11 +94,12 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
             ansible_core=provision.get("ansible_core"),
         ),
         verify=image.get("verify"),
-        data=tuple(DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/")) for each in data.get("data", ())),
+        data=tuple(DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/"), each.get("type", "")) for each in data.get("data", ())),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
+        swap_files=tuple(dict.fromkeys(name for _keys, name in files_of(data))),
     )
 
 
@@ -106,21 +108,24 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
     return Target(
         name=name,
         provider=target["provider"],
-        fleet=_fleet({**data.get("fleet", {}), **target.get("fleet", {})}),
+        fleet=fleet_of(merged(data, name)),
         health=_health({**data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
-        machine=Machine(**_given(machine, memory=bytes_of, cpus=int)),
-        build=Build(**_given(build, memory=bytes_of, cpus=int, timeout=seconds_of)),
-        traffic=TrafficSpec(**_given(traffic, bind=str, port=int)),
+        machine=Machine(**given(machine, memory=bytes_of, cpus=int)),
+        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of)),
+        traffic=TrafficSpec(**given(traffic, bind=str, port=int)),
         authorized_key=target.get("authorized_key"),
+        zones=tuple(target.get("zones", ())),
+        simulation=_simulation(target.get("simulation", {})),
     )
 
 
-def _given(data: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
-    """What the definition gives, converted; the rest is left to the model's defaults."""
-    return {key: kind(data[key]) for key, kind in kinds.items() if key in data}
+def _simulation(data: Mapping[str, Any]) -> Simulation:
+    times = dict.fromkeys(("boot", "health", "check", "drain", "stop"), seconds_of)
+    shares = dict.fromkeys(("spread", "fail_boot", "fail_health", "fail_call"), float)
+    return Simulation(**given(data, seed=int, **times, **shares))
 
 
 def _base(data: Mapping[str, Any]) -> Base:
@@ -128,22 +133,11 @@ def _base(data: Mapping[str, Any]) -> Base:
     return Base(kind=kind, source=data[kind], checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(data[kind]))
 
 
-def _fleet(data: Mapping[str, Any]) -> FleetSpec:
-    given = _given(data, size=int, strategy=str, surge=_as_is, unavailable=_as_is, stop_timeout=seconds_of)
-    if "timeout" in data.get("drain", {}):
-        given["drain_timeout"] = seconds_of(data["drain"]["timeout"])
-    return FleetSpec(**given)
-
-
 def _health(data: Mapping[str, Any]) -> Health:
-    given = _given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
+    values = given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
     if "http" in data:
         status = data["http"].get("status", 200)
-        given["http"] = HttpProbe(data["http"]["port"], data["http"].get("path", "/"), tuple(status) if isinstance(status, list) else (status,))
+        values["http"] = HttpProbe(data["http"]["port"], data["http"].get("path", "/"), tuple(status) if isinstance(status, list) else (status,))
     if "tcp" in data:
-        given["tcp"] = TcpProbe(data["tcp"]["port"])
-    return Health(**given)
-
-
-def _as_is(value: Any) -> Any:
-    return value
+        values["tcp"] = TcpProbe(data["tcp"]["port"])
+    return Health(**values)

@@ -218,6 +218,7 @@ class Definition:
     shell: str  # seal.shell: restricted | off
     targets: Mapping[str, Target]
     base: Base
+    swap_files: tuple[str, ...] = ()  # relative paths of all that any fleet names, used by its strategy or not: no input of a bake
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,11 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 
 def target_summary(target: Target) -> dict[str, Any]:
     """JSON types only. Secrets are told by where they are found."""
-    data = asdict(target)
-    if target.health.http:
-        data["health"]["http"]["status"] = list(target.health.http.status)
+    data: dict[str, Any] = _plain(asdict(target))
     return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

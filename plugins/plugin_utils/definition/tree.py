@@ -75,7 +75,7 @@ def _sha256(path: Path) -> str:
 def _apart(definition: Definition) -> set[Path]:
     """Files that may lie in the playbook's folder and have a place of their own: the base's disk, for one, enters as the base."""
     disks = [base.source for base in (definition.base, *(target.base for target in definition.targets.values())) if base.kind == "qcow2"]
-    named = [*disks, *([definition.verify] if definition.verify else [])]
+    named = [*disks, *definition.swap_files, *([definition.verify] if definition.verify else [])]
     return {definition.path, *(definition.folder / name for name in named)}
 
 

@@ -5,69 +5,59 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..connection import SSH_PORT
 from ..definition.launch import launch_fingerprint
-from ..definition.model import Definition, FleetSpec, Target
+from ..definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
 from ..images.model import Image
 from ..units import count_of
-from .model import ABSENT, Intent, Payload, Request, VolumeSpec
+from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 from .observe import IMAGE_NAME, PORT
 
-
-def resolve_secrets(target: Target, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, str]:
-    """The target's secrets in clear, for the launch alone.
-
-    Args:
-        variables: Ansible's, by name.
-        template: resolves what a variable's value refers to.
-
-    Raises FleetError naming every secret that is not there, never a value.
-    """
-    found, missing = {}, []
-    for name, reference in target.secrets.items():
-        if reference.kind == "env" and reference.name in os.environ:
-            found[name] = os.environ[reference.name]
-        elif reference.kind == "variable" and reference.name in variables:
-            found[name] = str(template(variables[reference.name]))
-        else:
-            kind = "environment variable" if reference.kind == "env" else "Ansible variable"
-            missing.append(f"{name} (there is no {kind} {reference.name})")
-    if missing:
-        raise FleetError(f"target {target.name}: secrets are missing: {', '.join(missing)}")
-    return found
+Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]  # references in, secrets in clear out; raises FleetError
 
 
-def swap_request(
-    definition: Definition, target: Target, image: Image, key: bytes, secrets: Mapping[str, str], authorized_keys: tuple[str, ...]
-) -> Request:
-    """``key``: the store's, for the launch fingerprint."""
-    spec = target.fleet
-    machine = {"memory": target.machine.memory, "cpus": target.machine.cpus}
-    handed_over = {**machine, "authorized_keys": list(authorized_keys)}
-    intent = Intent(
-        fleet=definition.fleet_name(target.name),
-        strategy=spec.strategy,
-        image=image.digest,
-        image_name=image.name,
-        launch=launch_fingerprint(key, image.digest, target.settings, secrets, handed_over),
-        size=spec.size,
-        surge=max(1, count_of(spec.surge, spec.size)),
-        unavailable=unavailable(spec, bool(definition.data)),
-        volumes=tuple(VolumeSpec(volume.name, volume.size, volume.mount) for volume in definition.data),
-        **_limits(target),
-    )
-    payload = Payload(
-        artifact=image.artifact,
-        ports=tuple(dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])),
-        authorized_keys=authorized_keys,
-        settings=target.settings,
-        secrets=secrets,
-        machine=machine,
-        tags={
+@dataclass(frozen=True)
+class Secrets:
+    """Finds secrets by where they are said to be, for a launch alone."""
+
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible's, by name
+    template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
+
+    def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
+        """Raises FleetError naming every secret that is not there, never a value."""
+        found, missing = {}, []
+        for name, reference in references.items():
+            if reference.kind == "env" and reference.name in os.environ:
+                found[name] = os.environ[reference.name]
+            elif reference.kind == "variable" and reference.name in self.variables:
+                found[name] = str(self.template(self.variables[reference.name]))
+            else:
+                kind = "environment variable" if reference.kind == "env" else "Ansible variable"
+                missing.append(f"{name} (there is no {kind} {reference.name})")
+        if missing:
+            raise FleetError(f"secrets are missing: {', '.join(missing)}")
+        return found
+
+
+def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
+    """All that instances are launched with, as plain data without secrets: kept in the store, it launches the same ones again later."""
+    ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])
+    return {
+        "image": image.digest,
+        "build": image.build,
+        "size": target.fleet.size,
+        "volumes": [{"name": each.name, "size": each.size, "mount": each.mount, "kind": each.type} for each in definition.data],
+        "ports": list(ports),
+        "authorized_keys": list(authorized_keys),
+        "settings": dict(target.settings),
+        "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
+        "machine": {"memory": target.machine.memory, "cpus": target.machine.cpus},
+        "tags": {
             PORT: str(target.health.port),
             TAG: health_tag(target.health),
             IMAGE_NAME: image.name,
@@ -77,8 +67,43 @@ def swap_request(
             "build": image.build,
             "shell": definition.shell,
         },
+    }
+
+
+def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
+    """Raises FleetError where a secret is missing."""
+    return Payload(
+        artifact=image.artifact,
+        ports=tuple(recipe["ports"]),
+        authorized_keys=tuple(recipe["authorized_keys"]),
+        settings=recipe["settings"],
+        secrets=resolve({name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}),
+        machine=recipe["machine"],
+        tags=recipe["tags"],
     )
-    return Request(definition.service, target.name, intent, payload)
+
+
+def swap_request(definition: Definition, target: Target, image: Image, key: bytes, resolve: Resolve, authorized_keys: tuple[str, ...]) -> Request:
+    """``key``: the store's, for the launch fingerprint. Raises FleetError where a secret is missing."""
+    recipe = recipe_of(definition, target, image, authorized_keys)
+    payload = payload_of(recipe, image, resolve)
+    handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
+    if definition.data:  # so that a volume that shall grow or change its type is a reason to swap
+        handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
+    version = Version(
+        image=image.digest,
+        image_name=image.name,
+        launch=launch_fingerprint(key, image.digest, target.settings, payload.secrets, handed_over),
+        size=target.fleet.size,
+        volumes=tuple(VolumeSpec(**spec) for spec in recipe["volumes"]),
+    )
+    return Request(definition.service, target.name, _intent(definition, target, version), payload, recipe=recipe)
+
+
+def again_request(definition: Definition, target: Target, version: Version, recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Request:
+    """Back to a version as it was launched before, settings and size as they were then; how it is swapped in is as the definition says now."""
+    intent = _intent(definition, target, replace(version, size=target.fleet.size))
+    return Request(definition.service, target.name, intent, payload_of(recipe, image, resolve), recipe=recipe)
 
 
 def absent_request(definition: Definition, target: Target, remove_volumes: tuple[str, ...]) -> Request:
@@ -86,8 +111,56 @@ def absent_request(definition: Definition, target: Target, remove_volumes: tuple
     return Request(definition.service, target.name, intent)
 
 
-def unavailable(spec: FleetSpec, data: bool) -> int:
+def with_origin(request: Request, origin: Version | None, payload: Payload | None, problem: str) -> Request:
+    """``payload``: for instances of ``origin``; where there is none, ``problem`` says why they cannot be launched."""
+    if origin is None:
+        return request
+    return replace(request, origin=payload, intent=replace(request.intent, origin_problem="" if payload else problem))
+
+
+def _intent(definition: Definition, target: Target, version: Version) -> Intent:
+    spec, size = target.fleet, version.size
+    return Intent(
+        fleet=definition.fleet_name(target.name),
+        strategy=spec.strategy,
+        image=version.image,
+        image_name=version.image_name,
+        launch=version.launch,
+        size=size,
+        surge=_surge(spec, size, bool(version.volumes)),
+        unavailable=unavailable(spec, definition.data),
+        count_draining=spec.count_draining,
+        volumes=version.volumes,
+        zones=target.zones,
+        keep_old=spec.keep_old,
+        hot=spec.hot,
+        stages=tuple(replace(stage, instances=count_of(stage.instances, size)) for stage in spec.canary),
+        alarm=spec.alarm,
+        before_swap=spec.before_swap or "",
+        after_swap=spec.after_swap or "",
+        deadline=spec.deadline or 0.0,
+        max_age=spec.max_age or 0.0,
+        protected=spec.protected,
+        standby=spec.standby,
+        windows=spec.windows,
+        **_limits(target),
+    )
+
+
+def _surge(spec: FleetSpec, size: int, data: bool) -> int:
+    """A second fleet beside the first needs as many places again; what is recreated in place needs none."""
+    whole = spec.strategy == "blue_green" or (spec.strategy == "recreate" and spec.hot and not data)
+    if whole:
+        return max(1, size)
+    if spec.strategy == "recreate":
+        return 1 if spec.hot else 0
+    return max(1, count_of(spec.surge, size))
+
+
+def unavailable(spec: FleetSpec, data: tuple[DataVolume, ...]) -> int:
     """How many may be out of service. Raises FleetError where slots own data and none may: a volume cannot be in two places."""
+    if spec.strategy == "recreate" and not data:
+        return spec.size  # by its name
     if spec.unavailable is None:
         return 1 if data else 0
     count = count_of(spec.unavailable, spec.size, up=False)

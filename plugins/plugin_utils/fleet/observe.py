@@ -3,17 +3,21 @@
 """Read a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..health.evidence import proves
-from ..providers.base import FLEET, STOPPED, Instance, Member, Provider, Traffic, Volume
+from ..providers.base import FLEET, PENDING, PROTECTED, RUNNING, STANDBY, TAINTED, Instance, Member, Provider, Traffic, Volume
 from .model import UP, InstanceView, Observed
 
 Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
 PORT = "port"  # the tag that names the guest port which takes traffic
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 IMAGE_NAME = "image_name"  # the tag for people
+SWAP, ATTEMPT = "swap", "attempt"  # tags: serial of the swap that launched it, and its slot's losses in that swap before it
+VOLUMES = "volumes"  # the tag that names the volumes which its service waits for
+UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Snapshot:
 
 
 class Observer:
-    """Remembers only since when an instance could have been healthy; a new run counts that anew."""
+    """Remembers only since when an instance could have been healthy, and what was launched but not listed yet; a new run begins anew."""
 
     def __init__(self, provider: Provider, traffic: Traffic, prober: Prober, fleet: str) -> None:
         self._provider = provider
@@ -36,21 +40,46 @@ class Observer:
         self._fleet = fleet
         self._well_at: dict[str, tuple[float, float]] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
         self._passed_at: dict[str, float] = {}
+        self._unseen: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
+
+    def expect(self, launched: Iterable[Instance]) -> None:
+        """A list may lag behind a launch; a slot must not look empty for that."""
+        now = self._provider.clock.now()
+        self._unseen.update({each.id: (each, now) for each in launched})
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """They were told to go, so no list needs to show them."""
+        for each in ids:
+            self._unseen.pop(each, None)
 
     def observe(self, fresh: bool = True) -> Observed:
         """``fresh=False`` spares instances a probe that passed just before, for looks while waiting."""
-        instances = tuple(each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET)
+        instances = self._instances()
         volumes = tuple(self._provider.volumes.list(self._fleet))
         members = tuple(self._traffic.members())
-        verdicts = {each.id: proves(each) if each.state != STOPPED else "it is stopped" for each in instances}
+        verdicts = {each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances}
         places = {member.id: member for member in members}
         probes = self._probe([each for each in instances if verdicts[each.id] is True], places, fresh)
+        held: dict[str, list[Volume]] = defaultdict(list)
+        for volume in volumes:
+            if volume.attached_to:
+                held[volume.attached_to].append(volume)
         now = self._provider.clock.now()
-        views = tuple(self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), volumes, now) for each in instances)
+        views = tuple(
+            self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), held.get(each.id, ()), now) for each in instances
+        )
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         known = {each.id for each in instances}
         return Observed(now, views, volumes, tuple(sorted(member.id for member in members if member.id not in known)))
+
+    def _instances(self) -> tuple[Instance, ...]:
+        listed = [each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET]
+        if not self._unseen:
+            return tuple(listed)
+        known, now = {each.id for each in listed}, self._provider.clock.now()
+        self._unseen = {key: (each, at) for key, (each, at) in self._unseen.items() if key not in known and now - at < UNSEEN}
+        return (*listed, *(each for each, _at in self._unseen.values()))
 
     def _probe(self, instances: Sequence[Instance], places: Mapping[str, Member], fresh: bool) -> dict[str, bool | str]:
         now = self._provider.clock.now()
@@ -68,7 +97,7 @@ class Observer:
     ) -> InstanceView:
         proven = verdict is True
         healthy = proven and probed is True
-        mine = [volume for volume in volumes if volume.attached_to == instance.id]
+        tags, attached_at = instance.tags, max((volume.attached_at for volume in volumes), default=0.0)
         return InstanceView(
             id=instance.id,
             slot=instance.slot,
@@ -81,13 +110,21 @@ class Observer:
             refuted=not proven and instance.evidence is not None,
             healthy=healthy,
             problem="" if healthy else str(verdict if not proven else probed),
-            waiting_since=max([self._well(instance, proven, healthy, now), *(volume.attached_at for volume in mine)]) if proven else 0.0,
+            waiting_since=max(self._well(instance, proven, healthy, now), attached_at) if proven else 0.0,
             member=member.state if member else None,
             in_flight=member.in_flight if member else None,
             member_since=member.since if member else 0.0,
-            volumes=tuple(sorted(volume.id for volume in mine)),
+            volumes=tuple(sorted(volume.id for volume in volumes)),
             address=_address(instance),
-            image_name=instance.tags.get(IMAGE_NAME, instance.image.removeprefix("sha256:")[:12]),
+            image_name=tags.get(IMAGE_NAME, instance.image.removeprefix("sha256:")[:12]),
+            zone=instance.zone,
+            swap=_number(tags.get(SWAP), -1),
+            attempt=_number(tags.get(ATTEMPT), 0),
+            stopping_since=instance.stopping_since,
+            passing=bool(member and member.passing),
+            tainted=tags.get(TAINTED, ""),
+            protected=tags.get(PROTECTED, ""),
+            standby=tags.get(STANDBY, ""),
         )
 
     def _well(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:
@@ -96,6 +133,10 @@ class Observer:
             well_at = now
             self._well_at[instance.id] = (instance.started, now)
         return well_at
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdigit() else default
 
 
 def _address(instance: Instance) -> tuple[str, int] | None:

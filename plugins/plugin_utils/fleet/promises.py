@@ -3,10 +3,14 @@
 """The promises once more, asked right before each changing call, apart from the plan: a defect in the plan must not reach a fleet."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import FleetError
-from .model import ABSENT, ROLLBACK, UP, InstanceView, Intent, Observed
-from .outcome import Action, Attach, Deregister, Detach, Drain, Launch, Register, Remove, Stop
-from .slots import is_current
+from ..providers.base import STOPPED
+from .batch import lowered_floor
+from .model import ABSENT, UP, InstanceView, Intent, Observed
+from .outcome import Action, Attach, Deregister, Detach, Drain, Launch, Modify, PowerOff, Register, Remove, Start, Stop, Switch
+from .slots import mine
 
 
 class Promises:
@@ -14,67 +18,105 @@ class Promises:
 
     def __init__(self, observed: Observed, intent: Intent) -> None:
         self._intent = intent
+        self._floor = lowered_floor(observed, intent)
+        self._revoked = observed.revoked
         self._views = {view.id: view for view in observed.instances}
         self._holders = {volume.id: volume.attached_to for volume in observed.volumes}
         self._serving = {view.id for view in observed.instances if view.serving}
-        self._counted = observed.counted
+        self._successors: dict[int, int] = {}
+        for view in observed.instances:
+            if view.serving:
+                self._successors[view.slot] = self._successors.get(view.slot, 0) + 1
+        self._counted = observed.counted(intent.count_draining)
 
     def allow(self, action: Action) -> None:
         if isinstance(action, Launch):
-            self._ceiling(action)
+            self._ceiling(len(action.places))
+            self._launch(action)
+        elif isinstance(action, Start):
+            self._ceiling(len(action.ids))
         elif isinstance(action, Attach):
-            for volume in action.volumes:
-                if self._holders.get(volume) not in (None, action.instance):
-                    _refuse(f"{volume} would get a second writer, {action.instance}")
-                self._holders[volume] = action.instance
+            self._attach(action)
         elif isinstance(action, Detach):
+            self._detach(action)
+        elif isinstance(action, Modify):
             for volume in action.volumes:
-                holder = self._views.get(self._holders.get(volume) or "")
-                if holder and holder.running:
-                    _refuse(f"{volume} would be taken from {holder.id}, which still runs")
-                self._holders[volume] = None
+                if self._holders.get(volume):
+                    _refuse(f"{volume} would be changed while {self._holders[volume]} has it")
         elif isinstance(action, Register):
-            for view in self._known(action.ids):
-                if not (view.proven and view.healthy):
-                    _refuse(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
+            self._admit(action.ids)
+        elif isinstance(action, Switch):
+            self._admit(action.on)
+            self._serving |= {view.id for view in self._known(action.on) if view.passing or view.member == UP}
+            self._leave(action.off)
         elif isinstance(action, (Drain, Deregister, Stop)):
-            self._floor(action)
+            self._leave(action.ids)
+            if isinstance(action, Stop):
+                self._unserved(action.ids, "stopped")
+        elif isinstance(action, PowerOff):
+            for view in self._known(action.ids):
+                if not view.stopping:
+                    _refuse(f"{view.id} would be powered off without having been asked to stop")
         elif isinstance(action, Remove):
+            self._leave(action.ids)
+            self._unserved(action.ids, "removed")
             for view in self._known(action.ids):
                 self._succession(view)
 
-    def _known(self, ids: tuple[str, ...]) -> list[InstanceView]:
+    def _known(self, ids: Iterable[str]) -> list[InstanceView]:
         return [self._views[each] for each in ids if each in self._views]
 
-    def _ceiling(self, action: Launch) -> None:
-        self._counted += len(action.slots)
+    def _ceiling(self, more: int) -> None:
+        self._counted += more
         if self._counted > self._intent.ceiling:
             _refuse(f"{self._counted} instances would run, but no more than {self._intent.ceiling} may")
-        for _slot, volumes in action.slots:
-            taken = [volume for volume in volumes if self._holders.get(volume) is not None]
-            if taken:
-                _refuse(f"{taken[0]} would get a second writer")
 
-    def _floor(self, action: Drain | Deregister | Stop) -> None:
-        left = self._serving - set(action.ids)
-        floor = 0 if self._intent.goal == ABSENT else self._intent.floor
-        if left != self._serving and len(left) < floor:
-            _refuse(f"{len(left)} instances would be in service, but {floor} must be")
+    def _launch(self, action: Launch) -> None:
+        if self._intent.aim.image in self._revoked:
+            _refuse(f"{self._intent.aim.image} would be launched, but it is revoked")
+        for place in action.places:
+            for volume in place.volumes:
+                if self._holders.get(volume) is not None:
+                    _refuse(f"{volume} would get a second writer")
+
+    def _attach(self, action: Attach) -> None:
+        for volume in action.volumes:
+            if self._holders.get(volume) not in (None, action.instance):
+                _refuse(f"{volume} would get a second writer, {action.instance}")
+            self._holders[volume] = action.instance
+
+    def _detach(self, action: Detach) -> None:
+        for volume in action.volumes:
+            holder = self._views.get(self._holders.get(volume) or "")
+            if holder and holder.state != STOPPED:
+                _refuse(f"{volume} would be taken from {holder.id}, which still runs")
+            self._holders[volume] = None
+
+    def _admit(self, ids: Iterable[str]) -> None:
+        for view in self._known(ids):
+            if not view.ready:
+                _refuse(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
+            if view.image in self._revoked and view.image == self._intent.aim.image:
+                _refuse(f"{view.id} would be put in service, but its image is revoked")
+
+    def _leave(self, ids: Iterable[str]) -> None:
+        left = self._serving.difference(ids)
+        if len(left) < len(self._serving) and len(left) < self._floor:
+            _refuse(f"{len(left)} instances would be in service, but {self._floor} must be")
         self._serving = left
-        if isinstance(action, Stop):
-            for view in self._known(action.ids):
-                if view.member == UP and view.serving:
-                    _refuse(f"{view.id} would be stopped while it is in service")
+
+    def _unserved(self, ids: Iterable[str], what: str) -> None:
+        for view in self._known(ids):
+            if view.serving:
+                _refuse(f"{view.id} would be {what} while it is in service")
 
     def _succession(self, view: InstanceView) -> None:
-        """An old instance goes only after its successor serves; a failed new one may always go."""
+        """An old instance goes only after its successor serves; what the swap made and takes back may always go."""
         intent = self._intent
-        if view.running:
-            _refuse(f"{view.id} would be removed while it runs")
-        undone = intent.stage == ROLLBACK and is_current(view, intent)
-        if intent.goal == ABSENT or view.slot >= intent.size or view.slot < 0 or undone:
+        undone = intent.back and mine(view, intent)
+        if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or undone:
             return
-        if not any(other.slot == view.slot and other.serving for other in self._views.values() if other is not view):
+        if self._successors.get(view.slot, 0) - view.serving < 1:
             _refuse(f"{view.id} would be removed before its successor is in service")
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..providers.base import STOPPED
-from .model import PRESENT, InstanceView, Intent, Observed
+from ..providers.base import STOPPED, Volume
+from .model import PRESENT, InstanceView, Intent, Observed, Request
+from .outcome import Done, Outcome, Pause, Wait
 from .timeline import iso
 
 
@@ -30,6 +31,10 @@ def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[st
         "address": view.address[0] if view.address else None,
         "port": view.address[1] if view.address else None,
         "volumes": list(view.volumes),
+        "zone": view.zone or None,
+        "tainted": view.tainted or None,
+        "protected": view.protected or None,
+        "standby": view.standby or None,
         "created": iso(view.created),
     }
 
@@ -41,7 +46,30 @@ def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[d
 
 def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
     volumes = sorted(observed.volumes, key=lambda volume: (volume.slot, volume.name))
-    return [{"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "attached_to": each.attached_to} for each in volumes]
+    return [_volume_dict(each) for each in volumes]
+
+
+def _volume_dict(each: Volume) -> dict[str, Any]:
+    return {"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "type": each.kind or None, "attached_to": each.attached_to}
+
+
+def swap_result(request: Request, intent: Intent, observed: Observed, outcome: Outcome | None) -> dict[str, Any]:
+    """What a run tells of the fleet. ``outcome``: what it ended with, or None where it failed."""
+    waits = outcome.reason if isinstance(outcome, (Pause, Wait)) else None
+    return {
+        "fleet": intent.fleet,
+        "service": request.service,
+        "target": request.target,
+        "image": intent.image or None,
+        "image_name": intent.image_name or None,
+        "size": intent.size,
+        "instances": instance_dicts(observed, intent.image, intent.launch),
+        "volumes": volume_dicts(observed),
+        "paused": waits,
+        "approval": outcome.gate or None if isinstance(outcome, Pause) else None,
+        "left_alone": list(outcome.left) if isinstance(outcome, Done) else [],
+        "origin_image_name": intent.origin.image_name if intent.origin else None,
+    }
 
 
 def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:

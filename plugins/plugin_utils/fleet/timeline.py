@@ -17,6 +17,9 @@ class Timeline:
         self.entries: list[dict[str, Any]] = []
         self.lowest: int | None = None  # in service, over all that was seen
         self.peak = 0  # running
+        self.downtime = 0.0  # seconds with nobody in service, between two times when somebody was
+        self._down_since: float | None = None
+        self._served = False
         self._report = report
         self._began = began
         self._seen = Observed(began)
@@ -28,7 +31,8 @@ class Timeline:
         first = self.lowest is None
         self._seen = observed
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
-        self.peak = max(self.peak, observed.counted)
+        self.peak = max(self.peak, observed.counted(True))
+        self._note_downtime(observed)
         count = len(self.entries)
         for view in observed.instances if not first else ():
             old = before.get(view.id)
@@ -40,7 +44,19 @@ class Timeline:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
-        return len(self.entries) > count or set(before) != {view.id for view in observed.instances}
+        present = {view.id for view in observed.instances}
+        for old in before.values() if not first else ():
+            if old.id not in present:
+                self.add("gone", old.slot, old.id, observed.at)
+        return len(self.entries) > count or before.keys() != present
+
+    def _note_downtime(self, observed: Observed) -> None:
+        if observed.serving:
+            if self._served and self._down_since is not None:
+                self.downtime += observed.at - self._down_since
+            self._served, self._down_since = True, None
+        elif self._down_since is None:
+            self._down_since = observed.at
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
         seen = self._seen
@@ -55,6 +71,10 @@ class Timeline:
         who = f" ({instance})" if instance else ""
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         self._report(f"{seconds:7.1f} s  {where}{event}{who} [{told}]")
+
+    def told(self) -> dict[str, Any]:
+        """For results and records."""
+        return {"timeline": self.entries, "lowest_in_service": self.lowest, "peak": self.peak, "downtime": round(self.downtime, 1)}
 
     def waits(self, reason: str, at: float) -> None:
         """A line when the reason is a new one, and now and then while it lasts."""

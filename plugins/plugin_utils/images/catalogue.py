@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The images of a store: found by digest, by a part of it or by name, each with the channels that point at it."""
+"""The images of a store: found by digest, by a part of it or by name, each with the channels that point at it, and whether it was revoked."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import ImageError
 from ..store.base import Store
 from .model import Image
+from .revocation import Revocations
 
 RECORD = "record.json"
 _SHORTEST = 6  # digits of a digest that may stand for it
@@ -24,18 +25,18 @@ class Catalogue:
     def add(self, image: Image) -> None:
         """Make the image known. Called last in a bake: what has a record is whole."""
         data = image.as_dict()
-        del data["channels"]  # they are told by the channels' own documents
+        del data["channels"], data["revoked"]  # they are told by documents of their own
         self._store.write(f"{image.key}/{RECORD}", data)
 
     def get(self, digest: str, build: str) -> Image | None:
         image = self._read(f"images/{digest.removeprefix('sha256:')}/{build}/{RECORD}")
-        return _with_channels(self._store, [image])[0] if image else None
+        return _completed(self._store, [image])[0] if image else None
 
     def list(self, service: str | None = None) -> list[Image]:
         """The newest first."""
         found = [self._read(key) for key in self._store.list("images/") if key.endswith(f"/{RECORD}")]
         images = [image for image in found if image and service in (None, image.service)]
-        return _with_channels(self._store, sorted(images, key=lambda image: (image.created, image.digest, image.build), reverse=True))
+        return _completed(self._store, sorted(images, key=lambda image: (image.created, image.digest, image.build), reverse=True))
 
     def find(self, text: str, service: str | None = None) -> Image:
         """By digest, by at least six digits of one, or by name. Raises ImageError where none or several fit."""
@@ -71,6 +72,11 @@ def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
     """
     earlier = [each.digest for each in images if (each.service, each.build) == (image.service, image.build) and each.created < image.created]
     return {"base": dict(image.base), "previous": earlier[0] if earlier else None}
+
+
+def _completed(store: Store, images: Sequence[Image]) -> list[Image]:
+    revoked = Revocations(store).all()
+    return [replace(image, revoked=revoked.get((image.digest, image.build))) for image in _with_channels(store, images)]
 
 
 def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:

@@ -29,6 +29,7 @@ class Image:
     verified: Mapping[str, Any] | None = None  # {"at", "checks", "verify" (digest of the verify inputs)}
     channels: tuple[str, ...] = ()  # channels that point at it now; filled in when listed
     seconds: float = 0.0
+    revoked: Mapping[str, Any] | None = None  # {"at", "by", "reason"}; filled in when listed
 
     @property
     def hex(self) -> str:

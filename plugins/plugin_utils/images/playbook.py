@@ -6,14 +6,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...module_utils.supervised import Supervised
-from ..errors import VerifyError
+from ..errors import AbandonedError, ImmutableError, VerifyError
 from ..files import write_atomically
 from ..progress import Report
 
@@ -26,35 +26,46 @@ class PlaybookRun:
 
     vault_arguments: tuple[str, ...] = ()  # --vault-id ... as the user gave them
     environment: Mapping[str, str] = field(default_factory=dict)
+    what: str = "the verify playbook"  # for messages, before the file's name
+    error: type[ImmutableError] = VerifyError
+    meanwhile: Callable[[], None] | None = None  # called about once a second; what it raises ends the playbook
 
-    def __call__(self, playbook: Path, inventory: Mapping[str, Any], workdir: Path, timeout: float, report: Report) -> None:
+    def __call__(
+        self, playbook: Path, inventory: Mapping[str, Any], workdir: Path, timeout: float, report: Report, variables: Mapping[str, Any] | None = None
+    ) -> None:
         """Run it to its end, each line reported as it comes.
 
         Args:
             inventory: as of a YAML inventory.
             workdir: an existing private folder for the inventory and the like.
             timeout: seconds, after which it is ended.
+            variables: extra variables.
 
-        Raises VerifyError with the failed tasks in ``failed_tasks``.
+        Raises ``error`` with the failed tasks in ``failed_tasks``; AbandonedError.
         """
-        hosts, failures = workdir / "inventory.json", workdir / "failed-tasks.jsonl"
+        hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, json.dumps(inventory).encode())
         argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook)]
+        if variables:
+            write_atomically(extra, json.dumps(variables).encode())
+            argv[-1:-1] = ["-e", f"@{extra}"]
         environment = {**os.environ, **self.environment, "IMMUTABLE_FAILED_TASKS": str(failures), "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
         enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
         environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
         last: list[str] = []
-        with Supervised(argv, env=environment, cwd=str(playbook.parent), grace=10.0) as child:
+        with Supervised(argv, env=environment, cwd=str(playbook.parent), grace=10.0, meanwhile=self.meanwhile) as child:
             for line in child.lines(timeout):
                 if line.strip():
                     report(f"  {line}")
                     last = [*last[-19:], line]
             code = child.wait()
+        if child.stopped_for == "abandoned":
+            raise AbandonedError(f"the controlling ansible-playbook is gone: {self.what} {playbook.name} was ended (run again to go on)")
         if child.stopped_for == "timeout":
-            raise VerifyError(f"the verify playbook {playbook.name} did not end within {timeout:.0f} s", last_lines=last)
+            raise self.error(f"{self.what} {playbook.name} did not end within {timeout:.0f} s", last_lines=last)
         if code != 0:
             failed = _read(failures)
-            raise VerifyError(f"the verify playbook {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last)
+            raise self.error(f"{self.what} {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from ..store.file import make_ssh_key
 from .model import Image
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots
+GONE = 300.0  # seconds that a removed instance may take to be gone
 PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
 
 
@@ -69,13 +70,26 @@ class Verification:
         return {"checks": checks, "seconds": round(self._provider.clock.now() - began, 1)}
 
     def clear(self) -> None:
-        """Remove every test instance and scratch volume of this service and target."""
-        instances = [instance.id for instance in self._provider.compute.list(self._candidate.fleet)]
-        volumes = [volume.id for volume in self._provider.volumes.list(self._candidate.fleet)]
-        if instances or volumes:
+        """Remove every test instance and scratch volume of this service and target, and return when they are gone.
+
+        Nothing on them is kept, so none is waited for to shut down in order.
+        """
+        provider, clock = self._provider, self._provider.clock
+        instances = [instance.id for instance in self._instances()]
+        if instances:
             self._guard.check()
-            self._provider.compute.remove(instances)
-            self._provider.volumes.remove(volumes)
+            provider.compute.power_off(instances)
+            self._guard.check()
+            provider.compute.remove(instances)
+        deadline = clock.now() + GONE
+        while left := [instance.id for instance in self._instances()]:
+            if clock.now() >= deadline:
+                raise VerifyError(f"test instances do not go away: {', '.join(left)} (the next verification removes them first)")
+            clock.wait(deadline - clock.now())
+        volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
+        if volumes:
+            self._guard.check()
+            provider.volumes.remove(volumes)
 
     def _test(self, folder: Path, deadline: float) -> list[str]:
         private = folder / "key"

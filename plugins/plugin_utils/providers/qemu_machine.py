@@ -6,6 +6,7 @@ QEMU runs as a daemon of its own session, so that a machine outlives the run tha
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -27,6 +28,7 @@ from .accel import QEMU, Accel
 
 LOOPBACK = "127.0.0.1"
 KILL_PATIENCE = 10.0  # seconds
+PRESS_PATIENCE = 3.0  # seconds for QEMU to take note of its power button
 START_TRIES = 3  # a port that was free may be taken before QEMU binds it
 
 
@@ -36,13 +38,14 @@ class Disk:
 
     path: Path
     serial: str
+    format: str = "qcow2"  # or "raw"
 
     @property
     def node(self) -> str:
         return f"data-{self.serial}"
 
     def blockdev(self) -> dict[str, Any]:
-        return {"driver": "qcow2", "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
+        return {"driver": self.format, "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
 
     @property
     def id(self) -> str:
@@ -74,6 +77,26 @@ class MachineFolder:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(self.folder / "machine.json", json.dumps(facts, indent=1).encode())
 
+    def update(self, **changes: Any) -> None:
+        """Change some of its facts, also while another run changes others. Nothing happens where there is no machine."""
+        try:
+            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            facts = self.facts()
+            if facts is not None:
+                tags = {**facts.get("tags", {}), **changes.pop("tags", {})}
+                self.save({**facts, **changes, "tags": {name: value for name, value in tags.items() if value is not None}})
+        finally:
+            os.close(folder)
+
+    def gone(self) -> bool:
+        """Whether it was removed, or told to go and ended since: then only its folder is left."""
+        facts = self.facts()
+        return facts is None or (bool(facts.get("condemned")) and self.pid() is None)
+
     def console(self) -> str:
         """What the guest has printed since it was last started."""
         try:
@@ -95,17 +118,19 @@ class MachineFolder:
         facts = self.facts()
         if facts is None:
             raise ProviderError(f"there is no machine {self.id}")
+        if facts.get("condemned"):
+            raise ProviderError(f"machine {self.id} is being removed, so it is not started")
         if self.pid() is not None:
             return
         last_words = ""
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
-            self.save(facts)
+            self.update(endpoints=facts["endpoints"], stopping=0.0)
             done = subprocess.run(
                 self._argv(facts, accel, disks), cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False
             )
             if done.returncode == 0:
-                self.save({**facts, "started": time.time()})
+                self.update(started=time.time())
                 return
             last_words = done.stderr.strip()
             if "host forwarding" not in last_words:
@@ -135,10 +160,17 @@ class MachineFolder:
             if disk.id not in plugged:
                 self._qmp([("device_add", disk.device())])
 
-    def ask_to_stop(self) -> None:
-        """Press the power button. What does not listen is powered off later, as what does not obey is."""
+    def ask_to_stop(self, for_good: bool = False) -> None:
+        """Note the time and press the power button; pressed again, the first time counts. ``for_good``: it is removed once it is down.
+
+        What does not listen stays as it is until it is powered off: a guest that boots may miss the button, so it is pressed each time.
+        """
+        facts = self.facts()
+        if facts is None or (self.pid() is None and not for_good):
+            return
+        self.update(stopping=facts.get("stopping") or time.time(), condemned=for_good or facts.get("condemned", False))
         with suppress(ProviderError):
-            self._qmp([("system_powerdown", {})])
+            qmp.execute(self.folder / "qmp.sock", [("system_powerdown", {})], PRESS_PATIENCE)
 
     def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         return qmp.execute(self.folder / "qmp.sock", commands)
@@ -149,33 +181,13 @@ class MachineFolder:
             _end(pid)
 
     def remove(self) -> None:
+        """Take away what is left of it. What it is goes last, so that a run that was cut is gone on with."""
         self.power_off()
-        shutil.rmtree(self.folder, ignore_errors=False)
-
-
-def wait_until_stopped(machines: Sequence[MachineFolder], timeout: float) -> None:
-    """Return when all have ended, after ``timeout`` seconds at the latest. Learns of each end from the kernel."""
-    waiting: dict[int, int] = {}
-    poller = select.poll()
-    for machine in machines:
-        pid = machine.pid()
-        if pid is not None:
-            try:
-                handle = os.pidfd_open(pid)
-            except ProcessLookupError:
-                continue
-            waiting[handle] = pid
-            poller.register(handle, select.POLLIN)
-    try:
-        deadline = time.monotonic() + timeout
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            for handle, _event in poller.poll(left * 1000):
-                poller.unregister(handle)
-                os.close(handle)
-                del waiting[handle]
-    finally:
-        for handle in waiting:
-            os.close(handle)
+        document = self.folder / "machine.json"
+        with suppress(FileNotFoundError):  # another run takes it away too
+            for file in (*(each for each in self.folder.iterdir() if each != document), document):
+                file.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _end(pid: int) -> None:

@@ -19,7 +19,7 @@ from ..errors import ProviderError
 TIMEOUT = 10.0  # seconds for one answer
 
 
-def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeout: float = TIMEOUT) -> list[Any]:
     """Send commands over the socket at ``path`` and return each one's answer.
 
     Raises ProviderError with QEMU's words when one is refused, or when QEMU is gone or does not answer.
@@ -29,7 +29,7 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> li
         # The address of a socket is limited to 107 bytes; an open folder makes any path short.
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.settimeout(TIMEOUT)
+            channel.settimeout(timeout)
             channel.connect(f"/proc/self/fd/{folder}/{path.name}")
             with channel.makefile("rw", encoding="utf-8", newline="\n") as stream:
                 stream.readline()  # the greeting

@@ -13,19 +13,20 @@ from .base import Provider, Traffic
 if TYPE_CHECKING:
     from .simulated import SimulatedProvider
 
-KNOWN = ("qemu", "simulated")
-_SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
+SIMULATED = "simulated"
+KNOWN = ("qemu", SIMULATED)
+_WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
 def open_provider(target: Target, store: FileStore) -> Provider:
     """Raises ProviderError for a name that is not known."""
     if target.provider == "qemu":
         return _qemu(target, store)
-    if target.provider == "simulated":
+    if target.provider == SIMULATED:
         from .simulated import SimulatedProvider
         from .simulation import simulate
 
-        simulated = _SIMULATED.setdefault((store.location, target.name), SimulatedProvider())
+        simulated = _WORLDS.setdefault((store.location, target.name), SimulatedProvider())
         simulate(simulated.world, target.simulation)
         return simulated
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")

@@ -76,6 +76,8 @@ def _check(fleet: str, health: Health) -> list[str]:
 
 
 def _taken_over(known: Known) -> str:
-    """Unchecked: it came into service under another health setting and need not answer to this one."""
+    """One in service is unchecked: it came there under another health setting and need not answer to this one. One that drains
+    or is staged has to pass this one's checks before it gets requests.
+    """
     address, port = known.address
-    return f"server {known.id} {bracketed(address)}:{port}" + (" disabled" if known.draining else "")
+    return f"server {known.id} {bracketed(address)}:{port}" + (f" disabled {CHECK}" if known.draining else "")

@@ -66,21 +66,35 @@ class HAProxy:
         now = time.time()
         return [each.member(now) for each in self._servers()] if self._process.pid() is not None else []
 
-    def register(self, endpoints: Mapping[str, tuple[str, int]]) -> None:
+    def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
         if not endpoints:
             return
         present = {each.id: each for each in self._running()}
         commands = []
         for name, (address, port) in endpoints.items():
-            path = _path(name)
-            if name not in present:
+            path, known = _path(name), present.get(name)
+            if known is None:
                 commands.append(f"add server {path} {bracketed(address)}:{port} {CHECK}")
-            elif present[name].address != (address, port):
+            elif known.address != (address, port):
                 commands.append(f"set server {path} addr {address} port {port}")
-            commands += [f"enable health {path}", f"set server {path} state ready"]
+            if known is None or known.checked:
+                commands.append(f"enable health {path}")
+            if not staged:
+                commands.append(f"set server {path} state ready")
+            elif known is None or known.draining:  # what serves already goes on serving
+                commands.append(f"set server {path} state drain")
         self._tell(commands, allowed=("new server registered", "changed from", "no need to change"))
 
-    def drain(self, ids: Sequence[str]) -> None:
+    def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
+        present = {each.id for each in self._servers()}
+        unknown = [name for name in on if name not in present]
+        if unknown:
+            raise TrafficError(f"{', '.join(unknown)} cannot be put in service: the balancer does not know it (register it first)")
+        # First those that serve from now on, in the same breath: at no moment nobody serves.
+        commands = [f"set server {_path(name)} state ready" for name in on]
+        self._tell(commands + [f"set server {_path(name)} state drain" for name in off if name in present])
+
+    def drain(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ARG002 - HAProxy forgets nobody by itself
         present = {each.id for each in self._servers()}
         self._tell([f"set server {_path(name)} state drain" for name in ids if name in present])
 

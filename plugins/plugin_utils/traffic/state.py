@@ -10,6 +10,7 @@ from ..providers.base import Member
 from .config import Known
 
 _FORCED_MAINTENANCE, _DRAINED = 0x01, 0x08 | 0x10  # bits of the administrative state
+_CHECK_CONFIGURED = 0x02  # a bit of the check's state
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Server:
     address: tuple[str, int]
     admin: int
     status: str  # "UP", "DOWN 1/2", "DRAIN", "MAINT", "no check", ...
+    checked: bool  # whether it has checks at all
     check: str  # the last check's outcome, such as "L7OK"; "" without checks
     in_flight: int
     unchanged_for: int  # seconds
@@ -26,11 +28,22 @@ class Server:
     def draining(self) -> bool:
         return bool(self.admin & (_FORCED_MAINTENANCE | _DRAINED))
 
+    @property
+    def passing(self) -> bool:
+        """A drained member is checked like any other. One that a new process took over from service has no checks, and passes:
+        it passed those of its time, and were it said to fail, a change of the health setting alone would condemn a whole fleet
+        and bar the way back to it. The fleet's own probe judges it all the same.
+        """
+        if self.admin & _FORCED_MAINTENANCE:
+            return False
+        if not self.checked:
+            return True
+        return self.status.startswith(("UP", "DRAIN")) and self.check.lstrip("* ") not in ("INI", "")
+
     def member(self, now: float) -> Member:
         """``now``: seconds since the epoch."""
-        checked = self.status == "no check" or (self.status.startswith("UP") and self.check.lstrip("* ") not in ("INI", ""))
-        state = "drain" if self.draining else "up" if checked else "down"
-        return Member(self.id, state, self.in_flight, now - self.unchanged_for)
+        state = "drain" if self.draining else "up" if self.passing else "down"
+        return Member(self.id, state, self.in_flight, now - self.unchanged_for, self.passing)
 
     def known(self) -> Known:
         return Known(self.id, self.address, self.draining)
@@ -53,6 +66,7 @@ def parse_servers(states: str, stats: str) -> list[Server]:
                 address=(facts["srv_addr"], int(facts["srv_port"])),
                 admin=int(facts["srv_admin_state"]),
                 status=counted["status"],
+                checked=bool(int(facts["srv_check_state"]) & _CHECK_CONFIGURED),
                 check=counted["check_status"],
                 # Requests being answered and those waiting for it; idle connections are neither.
                 in_flight=int(counted["scur"]) + int(counted["qcur"]),

@@ -34,6 +34,11 @@ BASE = "a mapping with exactly one of debian, qcow2 and url"
 SIZE = "a whole number with M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", of letters, digits and . _ + -, 63 at most'
+STRATEGIES = "rolling, blue_green, canary, recreate"
+FLEET = (
+    "size, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, standby, windows, alarm, "
+    "before_swap, after_swap, playbook_timeout"
+)
 VOLUME_NAME = "lower-case letters, digits and -, beginning with a letter, 19 at most"
 VARIABLES = "image.provision.vars"
 ALL_OUT = "would let a swap take every instance out of service"
@@ -64,8 +69,8 @@ VALUES = [
     # what is replaced, by what, and the one line that follows
     ("{size: 3}", "{size: 3, surge: two}", '12: fleet.surge: "two" is neither a count nor a percentage (allowed: an integer from 1, or "25%")'),
     ("{size: 3}", "{size: 3, surge: 0}", '12: fleet.surge: 0 is neither a count nor a percentage (allowed: an integer from 1, or "25%")'),
-    ("{size: 3}", "{sise: 3}", '12: fleet.sise: unknown key (did you mean "size"? allowed: size, strategy, surge, unavailable, drain, stop_timeout)'),
-    ("{size: 3}", "{strategy: canary}", '12: fleet.strategy: "canary" is not a strategy that is known here (allowed: rolling)'),
+    ("{size: 3}", "{sise: 3}", f'12: fleet.sise: unknown key (did you mean "size"? allowed: {FLEET})'),
+    ("{size: 3}", "{strategy: slow}", f'12: fleet.strategy: "slow" is not a strategy that is known here (allowed: {STRATEGIES})'),
     ("{size: 3}", "{drain: {timeout: 5 parsecs}}", f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})'),
     ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS})"),
     ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'),

@@ -67,6 +67,8 @@ OUTSIDE = [
     ("size: 3", "size: 5"),
     ("port: 8080}}", "port: 81}}"),
     ("size: 10G", "size: 20G"),
+    ("size: 10G", "size: 10G, type: raw"),
+    ("size: 3", "size: 3, count_draining: false, max_age: 30d, alarm: {command: ['true']}"),
     ("qemu}", "qemu, settings: {a: b}}"),
     ("[/tmp, /srv/a]", "[/srv/a, /tmp]"),
 ]
@@ -125,6 +127,37 @@ def test_a_changed_test_asks_for_a_verification_and_no_bake(folder):
     (folder / "play/verify.yml").write_text("stricter")
     assert digest_of(inputs(folder)) == digest
     assert verify_digest(definition, definition.target("local")) != tested
+
+
+FLEETS = [
+    # what a fleet says, and the file that it names by it
+    ("before_swap: play/migrate.yml", "play/migrate.yml"),
+    ("after_swap: play/migrate.yml", "play/migrate.yml"),
+    ("strategy: canary, canary: [{instances: 1, check: play/migrate.yml}]", "play/migrate.yml"),
+    ("strategy: canary, canary: [{instances: 1, metric: {command: [./play/alarm.sh, x], most: 1}}]", "play/alarm.sh"),
+    ("alarm: {command: [play/alarm.sh]}", "play/alarm.sh"),
+]
+
+
+@pytest.mark.parametrize("fleet, name", FLEETS)
+@pytest.mark.parametrize("place", ["the service's", "a target's", "one that its target replaces"])
+def test_a_file_that_a_fleet_names_is_no_input(folder, fleet, name, place):
+    before = digest_of(inputs(folder))
+    (folder / name).write_text("x")
+    (folder / name).chmod(0o755)
+    general = TEXT.replace("size: 3", f"size: 3, {fleet}")
+    own = "qemu, fleet: {strategy: recreate, before_swap: more.yml, after_swap: more.yml, alarm: {command: ['true']}}"
+    text = {"the service's": general, "a target's": TEXT.replace("qemu", f"qemu, fleet: {{{fleet}}}")}.get(place, general.replace("qemu", own))
+    assert digest_of(inputs(folder, text)) == before
+    (folder / name).write_text("other")
+    assert digest_of(inputs(folder, text)) == before
+    assert name not in [str(path) for path in tree_files(load_definition(folder))]
+
+
+def test_a_file_that_the_bake_needs_too_stays_an_input(folder):
+    before = inputs(folder)
+    after = inputs(folder, TEXT.replace("size: 3", "size: 3, before_swap: more.yml, alarm: {command: ['true', play/templates/app.conf]}"))
+    assert digest_of(after) == digest_of(before) and {"more.yml", "play/templates/app.conf"} <= set(after["tree"])
 
 
 def test_a_launch_is_told_from_another_only_with_the_key():

@@ -11,8 +11,13 @@ from typing import Any
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[3] / "plugins/plugin_utils/definition/schema.json").read_text(encoding="utf-8"))
 DEFAULT = re.compile(r"\s*Default: (.+?)\.?$")
-# What a target repeats is told once, at its first place.
-REPEATED = {"targets.<name>.base": "image.base", "targets.<name>.fleet": "fleet", "targets.<name>.health": "health"}
+# What is written in the same way is told once, where it says most.
+REPEATED = {
+    "fleet.canary[].metric": "fleet.alarm",
+    "targets.<name>.base": "image.base",
+    "targets.<name>.fleet": "fleet",
+    "targets.<name>.health": "health",
+}
 
 
 def rows() -> Iterator[dict[str, str]]:

@@ -25,6 +25,13 @@ LEAST = {
     "health": {"http": {"port": 80}},
     "targets": {"local": {"provider": "qemu"}},
 }
+# What some keys need around them.
+AROUND = {
+    "fleet.canary": {"fleet": {"strategy": "canary", "canary": [{"instances": 1}]}},
+    "fleet.windows": {"fleet": {"windows": [{"from": "22:00", "to": "05:00"}]}},
+    "fleet.alarm": {"fleet": {"alarm": {"command": ["true"]}}},
+    "targets.local.simulation": {"targets": {"local": {"provider": "simulated"}}},
+}
 DEFAULTS = [(row["key"].replace("<name>", "local"), row["default"]) for row in TABLE.rows() if row["default"] and " " not in row["default"]]
 
 
@@ -40,7 +47,8 @@ def test_there_are_defaults_to_try() -> None:
 @pytest.mark.parametrize(("key", "default"), DEFAULTS)
 def test_a_default_that_is_told_is_the_one_that_works(key: str, default: str, tmp_path: Path) -> None:
     (tmp_path / "provision.yml").write_text("---\n", encoding="utf-8")
-    assert _load(_with(key, yaml.safe_load(default)), tmp_path) == _load(LEAST, tmp_path)
+    least = {**LEAST, **next((around for prefix, around in AROUND.items() if key.startswith(prefix)), {})}
+    assert _load(_with(least, key, yaml.safe_load(default)), tmp_path) == _load(least, tmp_path)
 
 
 def _load(document: Any, folder: Path) -> Any:
@@ -48,12 +56,12 @@ def _load(document: Any, folder: Path) -> Any:
     return load_definition(folder)
 
 
-def _with(key: str, value: Any) -> Any:
-    """The least definition, and ``value`` at the dotted ``key``."""
-    document = yaml.safe_load(yaml.safe_dump(LEAST))
+def _with(least: Any, key: str, value: Any) -> Any:
+    """The least definition, and ``value`` at the dotted ``key``; of a list, in its first item."""
+    document = yaml.safe_load(yaml.safe_dump(least))
     *way, last = key.split(".")
     part = document
     for step in way:
-        part = part.setdefault(step, {})
+        part = part[step.removesuffix("[]")][0] if step.endswith("[]") else part.setdefault(step, {})
     part[last] = value
     return document

@@ -8,7 +8,20 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import InstanceView, Intent, Observed
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.outcome import Attach, Deregister, Detach, Drain, Launch, Register, Remove, Stop
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.outcome import (
+    Attach,
+    Deregister,
+    Detach,
+    Drain,
+    Launch,
+    Modify,
+    Place,
+    PowerOff,
+    Register,
+    Remove,
+    Stop,
+    Switch,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Volume
 
@@ -24,11 +37,15 @@ OBSERVED = Observed(0.0, (OLD, NEW), (Volume("v", "f", 0, "uploads", 1, "old"),)
         (Drain(("old",)), "0 instances would be in service, but 1 must be"),
         (Deregister(("old",)), "0 instances would be in service"),
         (Stop(("old",)), "0 instances would be in service"),
-        (Launch(((0, ()),)), "3 instances would run, but no more than 2 may"),
+        (Launch((Place(0),)), "3 instances would run, but no more than 2 may"),
         (Attach(("v",), "new"), "second writer"),
         (Detach(("v",)), "which still runs"),
         (Register(("new",)), "not proven and healthy"),
-        (Remove(("old",)), "while it runs"),
+        (Remove(("old",)), "0 instances would be in service"),
+        (Switch((), ("old",)), "0 instances would be in service"),
+        (Switch(("new",), ()), "not proven and healthy"),
+        (Modify(("v",), 2, ""), "would be changed while old has it"),
+        (PowerOff(("new",)), "without having been asked to stop"),
     ],
 )
 def test_a_broken_promise_is_refused(action, why):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, LockedError
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.predict import predict
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour
@@ -33,7 +34,7 @@ def test_an_empty_fleet_is_launched_in_one_call(data):
 def test_a_second_run_changes_nothing_and_takes_no_lock(data):
     lab = swapped(data)
     lab.world.calls.clear()
-    lab.store.lock = None  # not even asked for
+    lab.store.write = None  # not even a lease
     result = lab.run(request(data=data))
     assert not result["changed"] and lab.world.calls == []
 
@@ -174,7 +175,10 @@ def test_absent_removes_instances_and_keeps_the_volumes():
 def test_a_held_lock_is_told_and_nothing_is_changed():
     lab = swapped()
     lab.world.calls.clear()
-    with pytest.raises(LockedError, match="another swap"), lab.store.lock(f"fleet-{FLEET}", "another swap"):
+    clock = lab.provider.clock
+    Lease(lab.store, FLEET, "another swap", clock, monotonic=clock.now).acquire()
+    lab.alive = True
+    with pytest.raises(LockedError, match="another swap"):
         lab.run(request(V2))
     assert lab.world.calls == []
 

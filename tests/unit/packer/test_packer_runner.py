@@ -278,3 +278,29 @@ def test_a_child_starts_with_default_signals() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert int(line.split()[1], 16) & (1 << (signal.SIGINT - 1)) == 0
+
+
+def test_errors_can_be_kept_apart_from_the_output(tmp_path: Path) -> None:
+    with Supervised(["/bin/sh", "-c", "echo out; echo err >&2"], errors=str(tmp_path / "errors")) as child:
+        assert list(child.lines()) == ["out"]
+    assert (tmp_path / "errors").read_text() == "err\n"
+
+
+@needs_pidfd
+def test_what_must_go_on_meanwhile_can_end_a_silent_child(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    pids: list[int] = []
+
+    def meanwhile() -> None:
+        if not pids:
+            pids.append(os.pidfd_open(int(started.read_text())))
+        else:
+            raise InterruptedError("no more")
+
+    with (
+        pytest.raises(InterruptedError, match="no more"),
+        Supervised(["/bin/sh", "-c", f"echo $$ > {started}; exec sleep 300"], meanwhile=meanwhile) as child,
+    ):
+        list(child.lines())
+    gone(pids[0])

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the qemu provider does without a machine: volumes, launch documents, evidence."""
+"""What the qemu provider does without a machine: launch documents, evidence."""
 from __future__ import annotations
 
 import io
@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import qmp
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu import QemuVolumes
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu_machine import Disk, MachineFolder
 
 CAPTURED = (
@@ -43,43 +41,6 @@ def test_the_last_boot_counts() -> None:
 def test_secrets_of_a_launch_are_for_root_alone() -> None:
     with tarfile.open(fileobj=io.BytesIO(launch_document({"nonce": b"n\n", "secrets/password": b"hunter22"}))) as archive:
         assert {entry.name: entry.mode for entry in archive} == {"nonce": 0o444, "secrets/password": 0o400}
-
-
-@pytest.fixture
-def volumes(tmp_path: Path) -> QemuVolumes:
-    return QemuVolumes(tmp_path, tmp_path / "machines")
-
-
-def machine(tmp_path: Path, name: str) -> str:
-    MachineFolder(tmp_path / "machines/shop-local" / name).save({"fleet": "shop-local"})
-    return name
-
-
-def test_a_volume_is_made_once_and_keeps_its_size(volumes: QemuVolumes) -> None:
-    request = VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")
-    [first] = volumes.create([request])
-    [second] = volumes.create([request])
-    assert first == second == volumes.list("shop-local")[0]
-    assert (first.slot, first.name, first.size, first.attached_to) == (0, "uploads", 1 << 20, None)
-
-
-def test_a_volume_has_one_holder_at_a_time(volumes: QemuVolumes, tmp_path: Path) -> None:
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
-    old, new = machine(tmp_path, "old"), machine(tmp_path, "new")
-    volumes.attach([volume.id], old)
-    volumes.attach([volume.id], old)
-    with pytest.raises(ProviderError, match="is attached to old"):
-        volumes.attach([volume.id], new)
-    volumes.detach([volume.id])
-    volumes.attach([volume.id], new)
-    assert volumes.list("shop-local")[0].attached_to == "new"
-
-
-def test_a_volume_whose_machine_is_gone_is_free(volumes: QemuVolumes, tmp_path: Path) -> None:
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
-    volumes.attach([volume.id], machine(tmp_path, "old"))
-    MachineFolder(tmp_path / "machines/shop-local/old").remove()
-    assert volumes.list("shop-local")[0].attached_to is None
 
 
 class HalfPlugged:

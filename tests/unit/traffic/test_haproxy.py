@@ -163,13 +163,83 @@ def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], back
             fresh = backend(name.replace("old", "new"))
             proxy.register({fresh.name: fresh.address})
             until(lambda: states(proxy)[fresh.name] == "up")  # noqa: B023 - called before the next round
-            proxy.drain([name])
+            proxy.drain([name], 30.0)
             assert states(proxy)[name] == "drain"
             until(lambda: next(m.in_flight for m in proxy.members() if m.id == name) == 0)  # noqa: B023
             proxy.deregister([name])
             each.close()
     assert failures == []
     assert states(proxy) == {"shop-local-0-new": "up", "shop-local-1-new": "up"}
+
+
+def passing(balancer: HAProxy) -> dict[str, bool]:
+    return {member.id: member.passing for member in balancer.members()}
+
+
+def test_a_staged_member_is_checked_and_gets_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    old, fresh = backend("old"), backend("fresh")
+    fresh.well = False
+    proxy.register({"old": old.address})
+    for _repeated in range(2):
+        proxy.register({"fresh": fresh.address}, staged=True)
+    until(lambda: states(proxy) == {"old": "up", "fresh": "drain"})
+    until(lambda: proxy._servers()[1].status.startswith("DOWN"))
+    assert passing(proxy) == {"old": True, "fresh": False}
+    fresh.well = True
+    until(lambda: passing(proxy) == {"old": True, "fresh": True})
+    assert states(proxy)["fresh"] == "drain"
+    assert {get(port_of(proxy)) for _request in range(10)} == {"old"}
+    proxy.register({"old": old.address}, staged=True)
+    assert states(proxy)["old"] == "up", "what serves goes on serving"
+
+
+def test_a_flip_there_and_back_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    blue, green = ({name: backend(name) for name in (f"{colour}-0", f"{colour}-1")} for colour in ("blue", "green"))
+    proxy.register({name: each.address for name, each in blue.items()})
+    proxy.register({name: each.address for name, each in green.items()}, staged=True)
+    until(lambda: all(passing(proxy).values()))
+    with load(port_of(proxy)) as failures:
+        for _round in range(5):
+            proxy.switch([*green], [*blue, "never-known"])
+            assert states(proxy) == {"blue-0": "drain", "blue-1": "drain", "green-0": "up", "green-1": "up"}
+            assert {get(port_of(proxy)) for _request in range(4)} <= set(green)
+            proxy.switch([*blue], [*green])
+            assert {get(port_of(proxy)) for _request in range(4)} <= set(blue)
+    assert failures == []
+
+
+def test_nobody_is_put_in_service_who_is_not_there(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
+    with pytest.raises(TrafficError, match="^shop-1, shop-2 cannot be put in service"):
+        proxy.switch(["shop-1", "shop-2"], ["shop-0"])
+    assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
+
+
+def test_after_a_take_over_the_way_back_is_open(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+    """Who served has no checks now and passes; who was staged has to pass the new ones."""
+    proxy = balancer()
+    proxy.ensure()
+    services = {name: backend(name) for name in ("old", "fresh", "ill")}
+    proxy.register({"old": services["old"].address})
+    proxy.register({name: services[name].address for name in ("fresh", "ill")}, staged=True)
+    until(lambda: all(passing(proxy).values()))
+    services["ill"].well = False
+    changed = balancer(Health(http=HttpProbe(8080, "/healthz", (200, 204))))
+    assert changed.ensure() is True
+    until(lambda: passing(changed) == {"old": True, "fresh": True, "ill": False})
+    assert states(changed) == {"old": "up", "fresh": "drain", "ill": "drain"}
+    changed.switch(["fresh"], ["old"])
+    assert passing(changed) == {"old": True, "fresh": True, "ill": False}
+    changed.register({"old": services["old"].address})
+    assert states(changed) == {"old": "up", "fresh": "up", "ill": "drain"}
 
 
 def test_in_flight_counts_requests_and_not_idle_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
@@ -187,7 +257,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(balancer: Callable[.
     assert service.waiting.wait(20)
     assert proxy.members()[0].in_flight == 1
     before = time.time()
-    proxy.drain(["shop-0"])
+    proxy.drain(["shop-0"], 30.0)
     [member] = proxy.members()
     assert (member.state, member.in_flight) == ("drain", 1)
     assert member.since >= before - 2, "a drain begins when it is asked for"
@@ -216,7 +286,7 @@ def test_deregister_ends_what_is_still_open(balancer: Callable[..., HAProxy], ba
     thread = threading.Thread(target=slow)
     thread.start()
     assert service.waiting.wait(20)
-    proxy.drain(["shop-0", "never-known"])
+    proxy.drain(["shop-0", "never-known"], 30.0)
     proxy.deregister(["shop-0", "never-known"])
     thread.join()
     assert proxy.members() == []
@@ -233,7 +303,7 @@ def test_an_ill_member_is_down_and_comes_back(balancer: Callable[..., HAProxy], 
     service.well = True
     until(lambda: states(proxy) == {"shop-0": "up"})
     service.well = False
-    proxy.drain(["shop-0"])
+    proxy.drain(["shop-0"], 30.0)
     until(lambda: proxy._servers()[0].status.startswith("DOWN"))
     assert states(proxy) == {"shop-0": "drain"}
 
@@ -262,7 +332,7 @@ def test_a_change_of_health_is_taken_over_without_a_gap(balancer: Callable[..., 
     services = {name: backend(name) for name in ("shop-0", "shop-1")}
     proxy.register({name: each.address for name, each in services.items()})
     until(lambda: set(states(proxy).values()) == {"up"})
-    proxy.drain(["shop-1"])
+    proxy.drain(["shop-1"], 30.0)
     port, pid = port_of(proxy), proxy.describe()["pid"]
     changed = balancer(Health(http=HttpProbe(8080, "/other", (204,))))
     with load(port) as failures:
