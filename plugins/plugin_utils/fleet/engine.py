@@ -216,7 +216,7 @@ class _Run:
         if wait.metric:
             wrong = self._watch.look(wait.metric, now)
             if wrong:
-                return self._turn_back(BeginRollback(f"{wait.reason.partition(' ')[0]}: {wrong}"), intent)
+                return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
         left = self._means.look_every if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
         left = min(left, self._means.look_every)
