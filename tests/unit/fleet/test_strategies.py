@@ -119,7 +119,7 @@ def test_a_gate_that_says_no_takes_the_canary_back(no, why):
     lab = swapped(size=4)
     lab.gates = Yes(**no)
     with pytest.raises(FleetError, match=why):
-        lab.run(canary(Stage(1, soak=60.0, metric=RATE, check="check.yml")))
+        lab.run(canary(Stage(1, soak=300.0, metric=RATE, check="check.yml")))
     assert lab.images() == {slot: [V1] for slot in range(4)} and len(lab.serving()) == 4
 
 
