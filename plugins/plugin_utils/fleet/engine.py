@@ -248,7 +248,9 @@ class _Run:
     def _pause(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         intent = self._begun(intent)
         if isinstance(outcome, Pause):
-            intent = self._remember(replace(intent, asks=outcome.gate), f"paused: {outcome.reason}")
+            if intent.asks != outcome.gate:
+                intent = self._remember(replace(intent, asks=outcome.gate), f"asks for approval: {outcome.gate}")
+            self._timeline.add(f"paused: {outcome.reason}", None, None, self._now())
         return self._result(intent, outcome)
 
     def _remember(self, intent: Intent, event: str) -> Intent:
