@@ -91,7 +91,7 @@ class _Run:
         self._traffic = means.provider.traffic(request.intent.fleet)
         self._observer = Observer(means.provider, self._traffic, means.prober, request.intent.fleet)
         self._hands = Hands(means.provider, self._traffic, self._payload, self._may_change)
-        self._ledger = Ledger(means.store, request.intent.fleet)
+        self._ledger = Ledger(means.store, request.intent.fleet, lambda: self._may_change(0.0))
         self._watch = Watch(means.gates)
         self._timeline = Timeline(means.report, self._now())
         self._changed = False
