@@ -23,17 +23,23 @@ class Timeline:
         self._report = report
         self._began = began
         self._seen = Observed(began)
+        self._known: set[tuple[str, str]] = set()  # what happened to whom
         self._waited: tuple[str, float] = ("", 0.0)
 
     def saw(self, observed: Observed) -> bool:
-        """Note what an observation shows that the one before did not. True where it shows anything."""
+        """Note what an observation shows that the one before did not. True where something happened for the first time:
+
+        one that is well and ill in turn gets nowhere.
+        """
         before = {view.id: view for view in self._seen.instances}
         first = self.lowest is None
         self._seen = observed
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
         self.peak = max(self.peak, observed.counted(True))
         self._note_downtime(observed)
-        count = len(self.entries)
+        count = self.novelties
+        self._known |= {("seen", view.id) for view in observed.instances}
+        self._known |= {("gone", each) for each in set(before) - {view.id for view in observed.instances}}
         for view in observed.instances if not first else ():
             old = before.get(view.id)
             if view.proven and not (old and old.proven):
@@ -44,7 +50,12 @@ class Timeline:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
-        return len(self.entries) > count or set(before) != {view.id for view in observed.instances}
+        return self.novelties > count
+
+    @property
+    def novelties(self) -> int:
+        """How many different things happened so far."""
+        return len(self._known)
 
     def _note_downtime(self, observed: Observed) -> None:
         if observed.serving:
@@ -55,6 +66,7 @@ class Timeline:
             self._down_since = observed.at
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
+        self._known.add((event.partition(":")[0], instance or ""))
         seen = self._seen
         counts = {
             "healthy": sum(view.healthy for view in seen.instances),
