@@ -90,7 +90,7 @@ class _Flip:
             for number, view in enumerate(each.old):
                 failed = bool(failure(view, each, self._intent, self._now))
                 if number or view.stopping or (failed and not view.serving):
-                    self._batch.take_away(view, given_up=failed)
+                    self._batch.take_down(view, given_up=failed)  # not for good: nobody serves in its place yet
 
     def _put_in_service(self, new: Sequence[InstanceView], old: Sequence[InstanceView]) -> None:
         """Stage all, and when all pass their checks, flip."""
