@@ -10,17 +10,18 @@ from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.model import Definition, Target
 from ..plugin_utils.errors import FleetError
 from ..plugin_utils.fleet.engine import Engine, How, Means
-from ..plugin_utils.fleet.gates import OpenGates
 from ..plugin_utils.fleet.launch import Secrets
 from ..plugin_utils.fleet.lease import Lease
 from ..plugin_utils.fleet.model import Request
 from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.playbook_gates import PlaybookGates
 from ..plugin_utils.fleet.predict import foresee
 from ..plugin_utils.fleet.rehearse import rehearse
 from ..plugin_utils.fleet.requests import Asker
 from ..plugin_utils.fleet.result import instance_dicts, slots_text, wanted_text
 from ..plugin_utils.health.prober import prober_for
 from ..plugin_utils.images.revocation import Revocations
+from ..plugin_utils.playbooks import playbook_run
 from ..plugin_utils.providers.base import Provider
 from ..plugin_utils.providers.registry import SIMULATED, open_provider
 from ..plugin_utils.store.file import FileStore
@@ -62,15 +63,16 @@ def _request(options: dict[str, Any], asker: Asker, provider: Provider) -> Reque
 
 
 def _means(request: Request, definition: Definition, target: Target, store: FileStore, provider: Provider, context: Context) -> Means:
-    revocations = Revocations(store)
+    revocations, build = Revocations(store), request.recipe.get("build")
     fleet = request.intent.fleet
+    lease = Lease(store, fleet, f"swap of {fleet}", provider.clock)
     return Means(
         provider=provider,
         store=store,
         prober=prober_for(provider, target.health),
         guard=context.guard,
-        lease=Lease(store, fleet, f"swap of {fleet}", provider.clock),
-        gates=OpenGates(),
+        lease=lease,
+        gates=PlaybookGates(definition, target.name, store, provider, playbook_run(), lease, context.report),
         report=context.report,
-        revoked=revocations.reasons,
+        revoked=lambda: revocations.reasons(build),
     )

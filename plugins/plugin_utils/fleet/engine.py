@@ -216,7 +216,7 @@ class _Run:
         if wait.metric:
             wrong = self._watch.look(wait.metric, now)
             if wrong:
-                return self._turn_back(BeginRollback(f"{wait.reason.partition(' ')[0]}: {wrong}"), intent)
+                return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
         left = self._means.look_every if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
         left = min(left, self._means.look_every)
@@ -248,7 +248,9 @@ class _Run:
     def _pause(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         intent = self._begun(intent)
         if isinstance(outcome, Pause):
-            intent = self._remember(replace(intent, asks=outcome.gate), f"paused: {outcome.reason}")
+            if intent.asks != outcome.gate:
+                intent = self._remember(replace(intent, asks=outcome.gate), f"asks for approval: {outcome.gate}")
+            self._timeline.add(f"paused: {outcome.reason}", None, None, self._now())
         return self._result(intent, outcome)
 
     def _remember(self, intent: Intent, event: str) -> Intent:

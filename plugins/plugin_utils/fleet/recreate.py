@@ -58,8 +58,8 @@ class _Together:
         missing = [slot for slot in self._slots if slot.missing and not self._intent.back]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
-        if missing or (self._intent.hot and not self._intent.back and not all(self._proved(slot) for slot in self._slots)):
-            return
+        if missing or (self._intent.hot and not self._intent.back and not all([self._proved(slot) for slot in self._slots])):
+            return  # all of them are asked, so that all boot at the same time
         if all([self._cleared(slot) for slot in self._slots]):  # all of them are asked
             for slot in self._slots:
                 self._bring_up(slot)

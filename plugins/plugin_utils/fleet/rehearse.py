@@ -23,7 +23,6 @@ from .model import Request
 from .predict import Free
 
 BEFORE, AFTER = "0" * 64, "1" * 64  # digits of images that nobody baked
-AT_ANY_TIME = {"windows": (), "protected": "replace", "standby": "replace"}
 
 
 def rehearse(definition: Definition, target: Target, report: Report) -> dict[str, Any]:
@@ -57,4 +56,4 @@ def _request(definition: Definition, target: Target, digits: str) -> Request:
     image = Image(f"sha256:{digits}", "simulated", definition.service, version, "", {}, {}, {}, shell=definition.shell)
     request = swap_request(definition, target, image, b"", lambda references: dict.fromkeys(references, ""), ())
     stages = tuple(replace(stage, approval=False) for stage in request.intent.stages)
-    return replace(request, intent=replace(request.intent, stages=stages, **AT_ANY_TIME))
+    return replace(request, intent=replace(request.intent, stages=stages, windows=()))

@@ -63,7 +63,7 @@ class Asker:
 
     def absent(self, remove_volumes: Sequence[str], provider: Provider) -> Request:
         """Raises FleetError for a volume that is not known."""
-        known = {volume.name for volume in (*self.definition.data, *provider.volumes.list(self.fleet))}
+        known = {volume.name for volume in self.definition.data} | {volume.name for volume in provider.volumes.list(self.fleet)}
         unknown = sorted(set(remove_volumes) - known)
         if unknown:
             raise FleetError(f"remove_volumes: {self.fleet} has no volume {', '.join(unknown)} (it has: {', '.join(sorted(known)) or 'none'})")

@@ -23,6 +23,7 @@ class Timeline:
         self._report = report
         self._began = began
         self._seen = Observed(began)
+        self._counts = _counted(self._seen)
         self._waited: tuple[str, float] = ("", 0.0)
 
     def saw(self, observed: Observed) -> bool:
@@ -30,6 +31,7 @@ class Timeline:
         before = {view.id: view for view in self._seen.instances}
         first = self.lowest is None
         self._seen = observed
+        self._counts = _counted(observed)  # once for each look: a wave has as many events as instances
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
         self.peak = max(self.peak, observed.counted(True))
         self._note_downtime(observed)
@@ -59,12 +61,7 @@ class Timeline:
             self._down_since = observed.at
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
-        seen = self._seen
-        counts = {
-            "healthy": sum(view.healthy for view in seen.instances),
-            "serving": seen.serving,
-            "draining": sum(view.member == DRAIN for view in seen.instances),
-        }
+        counts = self._counts
         seconds = round(at - self._began, 1)
         self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})
         where = "" if slot is None else f"slot {slot}: "
@@ -82,6 +79,14 @@ class Timeline:
         if at - told_at >= WAIT_LINE_EVERY or (_gist(reason) != _gist(told)):
             self._waited = (reason, at)
             self._report(f"{at - self._began:7.1f} s  waiting: {reason}")
+
+
+def _counted(seen: Observed) -> dict[str, int]:
+    return {
+        "healthy": sum(view.healthy for view in seen.instances),
+        "serving": seen.serving,
+        "draining": sum(view.member == DRAIN for view in seen.instances),
+    }
 
 
 def iso(at: float) -> str:
