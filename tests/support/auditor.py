@@ -26,6 +26,7 @@ class Answers:
     members: dict[str, Member] = field(default_factory=dict)
     probes: dict[str, bool] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    revoked: dict[str, str] = field(default_factory=dict)
 
     def heard(self, kind: str, answer: Any, fresh: bool) -> None:
         if kind == "instances":
@@ -55,10 +56,9 @@ class Before:
 
 
 class Auditor:
-    def __init__(self, world: World, intent: Callable[[], Mapping[str, Any]], revoked: Mapping[str, str]) -> None:
+    def __init__(self, world: World, intent: Callable[[], Mapping[str, Any]]) -> None:
         self._world = world
         self._intent = intent  # the document in the store
-        self._revoked = revoked
         self.ever_served: set[str] = self.serving()
 
     # What is really so.
@@ -96,13 +96,13 @@ class Auditor:
         self._one_writer(before)
         self._only_good(call, before, told)
         if rightful:
-            self._floor(call, intent, lost, told.serving() | serving)
+            self._floor(call, intent, lost, before, told.serving() | serving)
             self._ceiling(call, intent, before, told)
             self._succession(call, intent, before, told.serving() | serving)
         self.ever_served |= serving
 
-    def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], serving: set[str]) -> None:
-        if not lost or intent["goal"] == "absent" or intent["strategy"] == "recreate":
+    def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
+        if len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
             return
         size = min(intent["size"], aim(intent)["size"])
         rests = {machine.instance.slot for each, machine in self._world.machines.items() if "standby" in machine.instance.tags and each not in serving}
@@ -130,7 +130,7 @@ class Auditor:
         world = self._world
         for each in set(world.machines) - set(before.machines):
             if _ours(world.machines[each]):
-                assert world.machines[each].instance.image not in self._revoked, f"promise 4: {each} was launched, but its image is revoked"
+                assert world.machines[each].instance.image not in told.revoked, f"promise 4: {each} was launched, but its image is revoked"
         now_in = {each for each in self._served() if not (world.members[each].draining or world.members[each].staged)}
         for each in now_in - before.members:
             machine = world.machines[each]
@@ -138,7 +138,7 @@ class Auditor:
             well = world.healthy(machine) or (told.probes.get(each) and each in told.instances)
             sealed = view.evidence is None or view.evidence.digest == view.image
             assert well and sealed, f"promise 4: {call} put {each} in service, which is not proven and well"
-            assert each in self.ever_served or view.image not in self._revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
+            assert each in self.ever_served or view.image not in told.revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
 
     def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str]) -> None:
         world = self._world
