@@ -65,7 +65,8 @@ class Auditor:
 
     def serving(self) -> set[str]:
         world = self._world
-        return {each for each in self._served() if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])}
+        up = {each for each in self._served() if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])}
+        return {each for each in up if _sealed_right(world.view(world.machines[each]))}
 
     def _served(self) -> set[str]:
         return {each for each in self._world.members if each in self._world.machines and _ours(self._world.machines[each])}
@@ -136,8 +137,7 @@ class Auditor:
             machine = world.machines[each]
             view = world.view(machine)
             well = world.healthy(machine) or (told.probes.get(each) and each in told.instances)
-            sealed = view.evidence is None or view.evidence.digest == view.image
-            assert well and sealed, f"promise 4: {call} put {each} in service, which is not proven and well"
+            assert well and _sealed_right(view), f"promise 4: {call} put {each} in service, which is not proven and well"
             assert each in self.ever_served or view.image not in told.revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
 
     def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str]) -> None:
@@ -159,6 +159,10 @@ def aim(intent: Mapping[str, Any]) -> Mapping[str, Any]:
     if intent["stage"] == "rollback":
         return intent["origin"] or {**intent, "image": "", "launch": ""}
     return intent
+
+
+def _sealed_right(instance: Instance) -> bool:
+    return instance.evidence is None or instance.evidence.digest == instance.image
 
 
 def _ours(machine: Machine) -> bool:

@@ -189,6 +189,8 @@ class Batch:
             actions.append(Start(tuple(self._start)))
         if self._stage:
             actions.append(Register(tuple(self._stage), staged=True))
+        leaving = {*self._deregister, *self._drain, *self._stop, *self._remove}
+        self._register = [each for each in self._register if each not in leaving]
         if self._register:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
