@@ -26,6 +26,7 @@ class Answers:
     members: dict[str, Member] = field(default_factory=dict)
     probes: dict[str, bool] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    revoked: dict[str, str] = field(default_factory=dict)
 
     def heard(self, kind: str, answer: Any, fresh: bool) -> None:
         if kind == "instances":
@@ -55,17 +56,17 @@ class Before:
 
 
 class Auditor:
-    def __init__(self, world: World, intent: Callable[[], Mapping[str, Any]], revoked: Mapping[str, str]) -> None:
+    def __init__(self, world: World, intent: Callable[[], Mapping[str, Any]]) -> None:
         self._world = world
         self._intent = intent  # the document in the store
-        self._revoked = revoked
         self.ever_served: set[str] = self.serving()
 
     # What is really so.
 
     def serving(self) -> set[str]:
         world = self._world
-        return {each for each in self._served() if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])}
+        up = {each for each in self._served() if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])}
+        return {each for each in up if _sealed_right(world.view(world.machines[each]))}
 
     def _served(self) -> set[str]:
         return {each for each in self._world.members if each in self._world.machines and _ours(self._world.machines[each])}
@@ -96,13 +97,13 @@ class Auditor:
         self._one_writer(before)
         self._only_good(call, before, told)
         if rightful:
-            self._floor(call, intent, lost, told.serving() | serving)
+            self._floor(call, intent, lost, before, told.serving() | serving)
             self._ceiling(call, intent, before, told)
             self._succession(call, intent, before, told.serving() | serving)
         self.ever_served |= serving
 
-    def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], serving: set[str]) -> None:
-        if not lost or intent["goal"] == "absent" or intent["strategy"] == "recreate":
+    def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
+        if len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
             return
         size = min(intent["size"], aim(intent)["size"])
         rests = {machine.instance.slot for each, machine in self._world.machines.items() if "standby" in machine.instance.tags and each not in serving}
@@ -130,15 +131,14 @@ class Auditor:
         world = self._world
         for each in set(world.machines) - set(before.machines):
             if _ours(world.machines[each]):
-                assert world.machines[each].instance.image not in self._revoked, f"promise 4: {each} was launched, but its image is revoked"
+                assert world.machines[each].instance.image not in told.revoked, f"promise 4: {each} was launched, but its image is revoked"
         now_in = {each for each in self._served() if not (world.members[each].draining or world.members[each].staged)}
         for each in now_in - before.members:
             machine = world.machines[each]
             view = world.view(machine)
             well = world.healthy(machine) or (told.probes.get(each) and each in told.instances)
-            sealed = view.evidence is None or view.evidence.digest == view.image
-            assert well and sealed, f"promise 4: {call} put {each} in service, which is not proven and well"
-            assert each in self.ever_served or view.image not in self._revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
+            assert well and _sealed_right(view), f"promise 4: {call} put {each} in service, which is not proven and well"
+            assert each in self.ever_served or view.image not in told.revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
 
     def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str]) -> None:
         world = self._world
@@ -159,6 +159,10 @@ def aim(intent: Mapping[str, Any]) -> Mapping[str, Any]:
     if intent["stage"] == "rollback":
         return intent["origin"] or {**intent, "image": "", "launch": ""}
     return intent
+
+
+def _sealed_right(instance: Instance) -> bool:
+    return instance.evidence is None or instance.evidence.digest == instance.image
 
 
 def _ours(machine: Machine) -> bool:

@@ -77,6 +77,10 @@ class Controller:
     def list(self, prefix: str) -> list[str]:
         return self._around(lambda: self.trial.store.list(prefix))
 
+    def revoked(self) -> dict[str, str]:
+        self.told.revoked = dict(self.trial.revoked)
+        return self.told.revoked
+
     def holds(self) -> bool:
         found = self.trial.store.read(LEASE)
         return bool(found and self.lease.epoch and found[0]["epoch"] == self.lease.epoch and self.lease.left() > 0)
@@ -126,7 +130,8 @@ class Trial:
         self.seen: Counter[str] = Counter()
         self.acting: list[Controller] = []
         self.dead: set[str] = set()  # ids of lease holders
-        self.auditor = Auditor(self.world, lambda: self.store.read(INTENT)[0], self.revoked)  # type: ignore[index]
+        self.auditor = Auditor(self.world, lambda: self.store.read(INTENT)[0])  # type: ignore[index]
+        self.well_before = {machine.instance.slot for machine in self.world.machines.values() if self.world.healthy(machine)}
         self.lines: list[str] = []
         self.skew = case.skew
         self._stale = False
@@ -144,7 +149,7 @@ class Trial:
         steady = self.world.clock.now
         who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
         provider = SimulatedProvider(self.world, who)
-        means = Means(provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, lambda: self.revoked, LOOK_EVERY)  # type: ignore[arg-type]
+        means = Means(provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, LOOK_EVERY)  # type: ignore[arg-type]
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
         try:

@@ -71,7 +71,11 @@ class _Together:
             free = [volume.id for volume in slot.volumes if volume.attached_to is None and volume not in slot.unfit]
             if not self._batch.launch(slot.number, free, slot.attempt):
                 self._batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
-                return not any(view.serving for view in slot.old)  # it serves nobody: going on without proof harms nobody
+                for each in self._slots:
+                    for view in each.old[1:]:  # beside one that may serve
+                        self._batch.take_down(view, self._given_up(view, each))
+                # Those that found a place prove the image for the rest; and where it serves nobody, going on without proof harms nobody.
+                return any(each.current for each in self._slots) or not any(view.serving for view in slot.old)
             return False
         if not current.proven:
             self._batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)

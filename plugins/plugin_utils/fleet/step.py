@@ -148,11 +148,8 @@ class Step:
         self._keep_old()
 
     def clear_old(self) -> None:
-        """Those go for good that somebody serves in the place of, and what the swap made and takes back; the others are only stopped."""
-        serves = [view.id for view in (self._slot.current, *self._slot.old) if view and view.serving]
         for view in self._slot.old:
-            leave = self._batch.take_away if self._undone(view) or set(serves) - {view.id} else self._batch.take_down
-            leave(view, given_up=self._given_up(view))
+            self._batch.take_away(view, given_up=self._given_up(view))
 
     def _undone(self, view: InstanceView) -> bool:
         """On the way back: the swap made it. It may serve on until its successor does, but is not put in service any more."""
