@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines soak-qemu check clean
+.PHONY: quickstart clean-quickstart test test-machines soak-qemu check bench clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -33,6 +33,11 @@ test-machines:
 soak-qemu:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python tests/vm/soak.py'
+
+# The engine in the simulated cloud, against its bounds; writes docs/explanation/performance.md.
+bench:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench'
 
 clean: clean-quickstart
 	rm -rf .cache .build

@@ -58,7 +58,7 @@ class _Together:
         missing = [slot for slot in self._slots if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
-        if missing or (self._intent.hot and not self._intent.back and not all([self._proved(slot) for slot in self._slots])):
+        if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
             return  # all of them are asked, so that all boot at the same time
         if all([self._cleared(slot) for slot in self._slots]):  # all of them are asked
             for slot in self._slots:

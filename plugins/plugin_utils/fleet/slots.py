@@ -45,11 +45,12 @@ def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot],
     volumes: dict[int, dict[str, Volume]] = defaultdict(dict)
     for volume in observed.volumes:
         volumes[volume.slot][volume.name] = volume
-    slots = [_slot(number, views.get(number, []), volumes.get(number, {}), intent, now) for number in range(size)]
+    lost = dict(intent.retries)
+    slots = [_slot(number, views.get(number, []), volumes.get(number, {}), lost.get(number, 0), intent, now) for number in range(size)]
     return slots, [view for view in observed.instances if not 0 <= view.slot < size]
 
 
-def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], intent: Intent, now: float) -> Slot:
+def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], lost: int, intent: Intent, now: float) -> Slot:
     specs = intent.aim.volumes
     here = tuple(volumes[spec.name] for spec in specs if spec.name in volumes)
     missing = tuple(spec.name for spec in specs if spec.name not in volumes)
@@ -59,7 +60,7 @@ def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], in
     views = sorted(views, key=_usefulness)
     current = next((view for view in views if fits(view, intent) and not _spent(view, bare, intent, now)), None)
     old = tuple(view for view in views if view is not current)
-    attempt = max([intent.attempts(number), *(view.attempt + 1 for view in views if view.swap == intent.serial)])
+    attempt = max([lost, *(view.attempt + 1 for view in views if view.swap == intent.serial)])
     return Slot(number, current, old, here, missing, unfit, attempt)
 
 
