@@ -101,6 +101,7 @@ def test_a_full_disk_under_the_store(cramped: Service) -> None:
     stuffing = cramped.store / "stuffing"
     cramped.greet("with room again")
     ended, said = cramped.disturb("swap", "slot 0: sealed", lambda _child: fill(stuffing))
+    print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
     assert ended != 0
     assert os.strerror(errno.ENOSPC) in said
     assert "Traceback" not in said

@@ -93,6 +93,16 @@ def test_a_rollback_launches_the_version_before_with_its_settings_of_then(house)
     assert not house.run(new.rollback("prod"))["changed"]  # asked again, it goes no further back
 
 
+def test_a_rollback_knows_the_settings_of_then_after_further_swaps(house):
+    first = house.asker(settings={"greeting": "old"})
+    house.run(first.present("prod", house.images[0].name))
+    launched = house.settings()
+    for greeting in ("new", "newer", "newest"):
+        house.run(house.asker(settings={"greeting": greeting}).present("prod", None))
+    house.run(house.asker(settings={"greeting": "newest"}).rollback("prod"))
+    assert house.versions() == ["1", "1", "1"] and house.settings() == launched
+
+
 def test_a_rollback_passes_over_what_is_revoked(house):
     house.promote("3")
     Revocations(house.store).revoke(house.images[1], "ann", "it leaks")
