@@ -60,7 +60,8 @@ class _Together:
             self._batch.create_volumes(slot.number, slot.missing)
         if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
             return  # all of them are asked, so that all boot at the same time
-        if all([self._cleared(slot) for slot in self._slots]):  # all of them are asked
+        cleared = [self._cleared(slot) for slot in self._slots]  # all of them are asked
+        if all(cleared):
             for slot in self._slots:
                 self._bring_up(slot)
 
@@ -92,10 +93,11 @@ class _Together:
             for view in slot.old:
                 self._batch.take_away(view, self._given_up(view, slot))
             return True
-        return all([self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old])
+        down = [self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old]
+        return all(down)
 
     def _bring_up(self, slot: Slot) -> None:
-        batch, current, intent = self._batch, slot.current, self._intent
+        current, intent = slot.current, self._intent
         if current and current.serving:
             return
         if current is None and intent.back and not self._can_relaunch():

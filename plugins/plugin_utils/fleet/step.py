@@ -40,9 +40,7 @@ class Step:
             batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
         elif slot.away(current):
             self._move_volumes(current)
-        elif current.serving:
-            self.clear_old()
-        elif current.standby and not mine(current, self._intent):
+        elif current.serving or current.standby and not mine(current, self._intent):
             self.clear_old()
         else:
             self._bring_into_service(current)
@@ -167,5 +165,3 @@ def fares(slot: Slot) -> tuple[bool, int]:
     keeper = slot.keeper
     rank = keeper.live + keeper.healthy + keeper.serving if keeper else 0
     return (not (keeper and keeper.tainted) and rank == 3, rank)
-
-

@@ -131,7 +131,9 @@ def test_a_failed_swap_launches_what_it_removed_again(house, monkeypatch):
     assert recipes and not any(b"hunter2" in recipe for recipe in recipes)
 
 
-@pytest.mark.parametrize("spoil, why", [("secret", "there is no environment variable SHOP_DB"), ("image", "its record is gone"), ("recipe", "does not know how")])
+@pytest.mark.parametrize(
+    "spoil, why", [("secret", "there is no environment variable SHOP_DB"), ("image", "its record is gone"), ("recipe", "does not know how")]
+)
 def test_what_cannot_be_launched_again_is_said_before_and_stops_the_way_back(house, monkeypatch, spoil, why):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     house.run(house.asker(secrets={"db": SecretRef("env", "SHOP_DB")}).present("prod", house.images[0].name))

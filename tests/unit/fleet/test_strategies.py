@@ -114,7 +114,10 @@ def test_a_stage_swaps_so_many_and_then_asks_its_gates():
     assert lab.images() == {slot: [V2] for slot in range(4)} and result["lowest_in_service"] == 4
 
 
-@pytest.mark.parametrize("no, why", [({"metric": "0.5 is more than 0.1"}, "stage 1: 0.5 is more"), ({"check.yml": "the page is empty"}, "stage 1 check: the page is empty")])
+@pytest.mark.parametrize(
+    "no, why",
+    [({"metric": "0.5 is more than 0.1"}, "stage 1: 0.5 is more"), ({"check.yml": "the page is empty"}, "stage 1 check: the page is empty")],
+)
 def test_a_gate_that_says_no_takes_the_canary_back(no, why):
     lab = swapped(size=4)
     lab.gates = Yes(**no)
