@@ -131,7 +131,8 @@ class Trial:
         self.acting: list[Controller] = []
         self.dead: set[str] = set()  # ids of lease holders
         self.auditor = Auditor(self.world, lambda: self.store.read(INTENT)[0])  # type: ignore[index]
-        self.well_before = {machine.instance.slot for machine in self.world.machines.values() if self.world.healthy(machine)}
+        mine = [machine for each, machine in self.world.machines.items() if each.startswith(FLEET)]
+        self.well_before = {machine.instance.slot for machine in mine if self.world.healthy(machine)}
         self.lines: list[str] = []
         self.skew = case.skew
         self._stale = False

@@ -43,7 +43,7 @@ class Step:
         elif current.serving:
             self.clear_old()
         elif current.standby and not mine(current, self._intent):
-            self.clear_old()
+            self._keep_old()  # people keep it out of traffic: who serves in its place stays
         else:
             self._bring_into_service(current)
 
