@@ -39,6 +39,8 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
 
 def _as_it_was(slot: Slot, intent: Intent, now: float) -> bool:
     current = slot.current
+    if current and current.standby and current.proven and not mine(current, intent):
+        return True  # people keep it out of traffic
     return bool(current and not slot.old and untouched(current, intent) and failure(current, slot, intent, now))
 
 
