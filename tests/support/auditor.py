@@ -106,7 +106,8 @@ class Auditor:
         if len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
             return
         size = min(intent["size"], aim(intent)["size"])
-        rests = {machine.instance.slot for each, machine in self._world.machines.items() if "standby" in machine.instance.tags and each not in serving}
+        served = {before.machines[each].instance.slot for each in before.serving}
+        rests = {machine.instance.slot for machine in before.machines.values() if "standby" in machine.instance.tags} - served
         floor = max(0, size - intent["unavailable"] - len(rests))
         assert len(serving) >= floor, f"promise 1: {call} took {sorted(lost)} and left {len(serving)} of {floor} in service"
 

@@ -121,7 +121,7 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
     booting = found.state == "booting"
     started = NOW - (1.0 if booting else min(found.age, 9_000.0))
     tags = {"volumes": "uploads" if case.data else "", "port": "8080"}
-    if found.swap >= 0:
+    if found.swap >= 0 and case.known:  # or that swap would be the present one
         tags["swap"] = str(found.swap)
     if found.mark:
         tags[found.mark] = "by hand"

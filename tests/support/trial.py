@@ -39,6 +39,7 @@ LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
 DISTURBING = {"stale", "dies", "ails", "forgotten", "frozen", "frozen done", "usurped", "jump", "killed half", "half"}  # after them a refusal is nobody's fault
 LOCK_TIMEOUT = 150.0
+PLAYED = [0]  # how many histories so far, for the summary
 
 
 class Injected(ProviderError):
@@ -131,7 +132,8 @@ class Trial:
         self.acting: list[Controller] = []
         self.dead: set[str] = set()  # ids of lease holders
         self.auditor = Auditor(self.world, lambda: self.store.read(INTENT)[0])  # type: ignore[index]
-        self.well_before = {machine.instance.slot for machine in self.world.machines.values() if self.world.healthy(machine)}
+        mine = [machine for each, machine in self.world.machines.items() if each.startswith(FLEET)]
+        self.well_before = {machine.instance.slot for machine in mine if self.world.healthy(machine)}
         self.lines: list[str] = []
         self.skew = case.skew
         self._stale = False
@@ -299,6 +301,7 @@ class Ending:
 
 def play(trial: Trial) -> Ending:
     """Run again after each fault, as a user would. The number of faults bounds the number of runs."""
+    PLAYED[0] += 1
     runs, approvals = 0, 0
     while True:
         runs += 1

@@ -216,8 +216,8 @@ class Batch:
 
 def lowered_floor(observed: Observed, intent: Intent) -> int:
     """What is in standby is out of service on purpose: the others need not make up for it."""
-    resting = len({view.slot for view in observed.instances if view.standby and view.live and not view.serving})
-    return max(0, intent.floor - resting)
+    resting = {view.slot for view in observed.instances if view.standby and view.live} - {view.slot for view in observed.instances if view.serving}
+    return max(0, intent.floor - len(resting))
 
 
 def _merged(changes: Iterable[Modify]) -> list[Modify]:

@@ -131,7 +131,7 @@ class _Flip:
             for view in slot.old:
                 failed = bool(failure(view, slot, self._intent, self._now)) or (self._intent.back and not view.healthy)
                 self._let_go(view, warm and not failed, failed)
-        if warm and any(view.live for slot in self._slots for view in slot.old):
+        if warm and any(view.live for view in (*self._surplus, *(each for slot in self._slots for each in slot.old))):
             self._batch.wait("the old fleet stays warm", until, idle=True)
 
     def _let_go(self, view: InstanceView, warm: bool, given_up: bool) -> None:

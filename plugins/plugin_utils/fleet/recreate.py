@@ -25,6 +25,9 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
     lost: list[str] = []
     due = [slot for slot in in_turn(slots) if slot.number not in held and not slot.finished and not _as_it_was(slot, intent, now)]
     due.sort(key=_untouched)
+    for slot in due:
+        for view in slot.old[1:]:  # beside one that may serve: they only take places
+            batch.take_down(view, given_up=bool(failure(view, slot, intent, now)))
     for group in [[slot] for slot in due] if intent.aim.volumes else [due]:
         moved = _Together(group, batch, intent, now)
         moved.plan()
@@ -36,6 +39,8 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
 
 def _as_it_was(slot: Slot, intent: Intent, now: float) -> bool:
     current = slot.current
+    if current and current.standby and current.proven and not mine(current, intent):
+        return True  # people keep it out of traffic
     return bool(current and not slot.old and untouched(current, intent) and failure(current, slot, intent, now))
 
 
@@ -72,9 +77,6 @@ class _Together:
             free = [volume.id for volume in slot.volumes if volume.attached_to is None and volume not in slot.unfit]
             if not self._batch.launch(slot.number, free, slot.attempt):
                 self._batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
-                for each in self._slots:
-                    for view in each.old[1:]:  # beside one that may serve
-                        self._batch.take_down(view, self._given_up(view, each))
                 # Those that found a place prove the image for the rest; and where it serves nobody, going on without proof harms nobody.
                 return any(each.current for each in self._slots) or not any(view.serving for view in slot.old)
             return False

@@ -40,8 +40,10 @@ class Step:
             batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
         elif slot.away(current):
             self._move_volumes(current)
-        elif current.serving or current.standby and not mine(current, self._intent):
+        elif current.serving:
             self.clear_old()
+        elif current.standby and not mine(current, self._intent):
+            self._keep_old()  # people keep it out of traffic: who serves in its place stays
         else:
             self._bring_into_service(current)
 
@@ -165,3 +167,5 @@ def fares(slot: Slot) -> tuple[bool, int]:
     keeper = slot.keeper
     rank = keeper.live + keeper.healthy + keeper.serving if keeper else 0
     return (not (keeper and keeper.tainted) and rank == 3, rank)
+
+
