@@ -13,6 +13,8 @@ description:
   - Hosts are in the groups C(service_<service>), C(target_<target>), C(image_<image>) and, for each channel that points at their image,
     C(channel_<channel>); in C(sealed) where they proved on their console to run what was launched, read-only; and in C(outdated) where
     they do not run the image of O(channel).
+  - Hosts that M(immutable.infra.host_mark) marked are in C(tainted), C(protected) or C(standby), and their variable of that name, such as
+    C(immutable_tainted), is true.
   - Host variables let Ansible connect by SSH. Host keys are those that the hosts told on their console, and they are always checked. Facts of
     the instance are in variables that begin with C(immutable_), such as C(immutable_slot) and C(immutable_image).
   - The source's file name ends in C(immutable_fleet.yml) or C(immutable_fleet.yaml).

@@ -13,7 +13,7 @@ from .connection import host_vars, write_known_hosts
 from .definition.model import Definition
 from .health.evidence import proves
 from .images.channels import Channels
-from .providers.base import FLEET, STOPPED, Instance
+from .providers.base import FLEET, MARKS, STOPPED, Instance
 from .store.file import FileStore
 
 SEALED, OUTDATED = "sealed", "outdated"
@@ -69,15 +69,20 @@ def hosts_of(place: Place, instances: Iterable[Instance], channels: Sequence[Map
         channels: the service's channels, each with ``channel`` and ``image``.
         due: digest of the image that the fleet should run; what runs another is outdated. None where it is not known.
     """
+    return [Host(name, _groups(place, each, channels, due), _variables(place, each)) for name, each in names_of(place.fleet, instances)]
+
+
+def names_of(fleet: str, instances: Iterable[Instance]) -> list[tuple[str, Instance]]:
+    """Each instance that is a host, with its name, by slot."""
     present = sorted((each for each in instances if each.state != STOPPED and each.purpose == FLEET), key=lambda each: (each.slot, each.created, each.id))
     seen: Counter[int] = Counter()
-    hosts = []
+    named = []
     for instance in present:
         seen[instance.slot] += 1
         # The name belongs to the slot; in the midst of a swap a second instance in it has a number more.
         suffix = f"-{seen[instance.slot]}" if seen[instance.slot] > 1 else ""
-        hosts.append(Host(f"{place.fleet}-{instance.slot}{suffix}", _groups(place, instance, channels, due), _variables(place, instance)))
-    return hosts
+        named.append((f"{fleet}-{instance.slot}{suffix}", instance))
+    return named
 
 
 def _groups(place: Place, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ def _groups(place: Place, instance: Instance, channels: Sequence[Mapping[str, An
         groups.append(SEALED)
     if due is not None and instance.image != due:
         groups.append(OUTDATED)
-    return tuple(groups)
+    return (*groups, *(mark for mark in MARKS if mark in instance.tags))
 
 
 def _variables(place: Place, instance: Instance) -> dict[str, Any]:
@@ -109,6 +114,8 @@ def _variables(place: Place, instance: Instance) -> dict[str, Any]:
         "immutable_launch": instance.launch,
         "immutable_endpoints": {str(port): list(address) for port, address in instance.endpoints.items()},
         "immutable_store": place.store,
+        # Not the reason: it is a text of anybody's and could hold a template.
+        **{f"immutable_{mark}": mark in instance.tags for mark in MARKS},
     }
 
 

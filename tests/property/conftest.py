@@ -3,8 +3,8 @@
 """Two ways to run properties: the same examples each time by default, and a wide random search by ``--hypothesis-profile=search``."""
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=300)
-settings.register_profile("search", deadline=None, max_examples=2000, database=None, print_blob=True)
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=300, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("search", deadline=None, max_examples=2000, database=None, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("fixed")

@@ -35,6 +35,16 @@ def steady() -> float:
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
+class SystemClock:
+    """This machine's time of day."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+
 class Lease:
     """The right to change one fleet, for one ``acquire`` to ``release``."""
 

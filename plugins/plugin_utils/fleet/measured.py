@@ -40,12 +40,11 @@ def _by_instance(timeline: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, 
 
 
 def _spans(events: Sequence[tuple[str, float]], begins: Sequence[str], ends: Sequence[str]) -> list[float]:
-    """From the last begin before each end."""
-    spans, began = [], None
+    """From the last begin before the first end. A second time is another thing: what is removed after it stopped is gone at once."""
+    began = None
     for event, at in events:
         if event in ends and began is not None:
-            spans.append(at - began)
-            began = None
-        elif event in begins:
+            return [at - began]
+        if event in begins:
             began = at
-    return spans
+    return []

@@ -55,7 +55,7 @@ class _Together:
         self.lost: list[str] = []
 
     def plan(self) -> None:
-        missing = [slot for slot in self._slots if slot.missing and not self._intent.back]
+        missing = [slot for slot in self._slots if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
         if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
@@ -71,7 +71,11 @@ class _Together:
             free = [volume.id for volume in slot.volumes if volume.attached_to is None and volume not in slot.unfit]
             if not self._batch.launch(slot.number, free, slot.attempt):
                 self._batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
-                return not any(view.serving for view in slot.old)  # it serves nobody: going on without proof harms nobody
+                for each in self._slots:
+                    for view in each.old[1:]:  # beside one that may serve
+                        self._batch.take_down(view, self._given_up(view, each))
+                # Those that found a place prove the image for the rest; and where it serves nobody, going on without proof harms nobody.
+                return any(each.current for each in self._slots) or not any(view.serving for view in slot.old)
             return False
         if not current.proven:
             self._batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
@@ -94,7 +98,7 @@ class _Together:
         batch, current, intent = self._batch, slot.current, self._intent
         if current and current.serving:
             return
-        if current is None and intent.back and (intent.origin is None or intent.origin_problem):
+        if current is None and intent.back and not self._can_relaunch():
             self.lost.append(f"slot {slot.number}: {intent.origin_problem or 'nothing is known of what ran before'}")
             self._drop_failed(slot)
         elif current and intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
@@ -102,6 +106,9 @@ class _Together:
             self._drop_failed(slot)
         elif self._volumes_are_here(slot):
             self._run(slot)
+
+    def _can_relaunch(self) -> bool:
+        return self._intent.origin is not None and not self._intent.origin_problem
 
     def _volumes_are_here(self, slot: Slot) -> bool:
         """One step of the volumes' way to the current instance, or to be free for its launch."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..providers.base import STOPPED
+from ..providers.base import STOPPED, Volume
 from .model import PRESENT, InstanceView, Intent, Observed, Request
 from .outcome import Done, Outcome, Pause, Wait
 from .timeline import iso
@@ -46,7 +46,11 @@ def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[d
 
 def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
     volumes = sorted(observed.volumes, key=lambda volume: (volume.slot, volume.name))
-    return [{"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "type": each.kind or None, "attached_to": each.attached_to} for each in volumes]
+    return [_volume_dict(each) for each in volumes]
+
+
+def _volume_dict(each: Volume) -> dict[str, Any]:
+    return {"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "type": each.kind or None, "attached_to": each.attached_to}
 
 
 def swap_result(request: Request, intent: Intent, observed: Observed, outcome: Outcome | None) -> dict[str, Any]:

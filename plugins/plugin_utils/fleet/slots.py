@@ -35,9 +35,6 @@ class Slot:
         """The slot's volumes that ``view`` does not have."""
         return tuple(volume for volume in self.volumes if volume.attached_to != view.id)
 
-    def complete(self, view: InstanceView) -> bool:
-        return not self.missing and not self.away(view)
-
 
 def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot], list[InstanceView]]:
     """The slots that the intent aims at, by number, and the instances of other slots."""
@@ -103,7 +100,8 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
         late = now > view.started + intent.boot_deadline
         return f"it did not seal itself within {intent.boot_deadline:g} s of its start" if late else ""
     if not view.healthy:
-        late = slot.complete(view) and now > view.waiting_since + intent.health_deadline
+        waits = (slot.missing and not intent.back) or slot.away(view)  # for its volumes; a deadline runs from the last of them
+        late = not waits and now > view.waiting_since + intent.health_deadline
         return f"it was not healthy within {intent.health_deadline:g} s ({view.problem})" if late else ""
     if view.member == DOWN and now > max(view.member_since, view.waiting_since) + intent.health_deadline:
         return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"

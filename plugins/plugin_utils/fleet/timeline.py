@@ -24,10 +24,14 @@ class Timeline:
         self._began = began
         self._seen = Observed(began)
         self._counts = _counted(self._seen)
+        self._known: set[tuple[str, str]] = set()  # what happened to whom
         self._waited: tuple[str, float] = ("", 0.0)
 
     def saw(self, observed: Observed) -> bool:
-        """Note what an observation shows that the one before did not. True where it shows anything."""
+        """Note what an observation shows that the one before did not. True where something happened for the first time:
+
+        one that is well and ill in turn gets nowhere.
+        """
         before = {view.id: view for view in self._seen.instances}
         first = self.lowest is None
         self._seen = observed
@@ -35,7 +39,9 @@ class Timeline:
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
         self.peak = max(self.peak, observed.counted(True))
         self._note_downtime(observed)
-        count = len(self.entries)
+        count = self.novelties
+        present = {view.id for view in observed.instances}
+        self._known |= {("seen", each) for each in present}
         for view in observed.instances if not first else ():
             old = before.get(view.id)
             if view.proven and not (old and old.proven):
@@ -46,11 +52,15 @@ class Timeline:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
-        present = {view.id for view in observed.instances}
         for old in before.values() if not first else ():
             if old.id not in present:
                 self.add("gone", old.slot, old.id, observed.at)
-        return len(self.entries) > count or before.keys() != present
+        return self.novelties > count
+
+    @property
+    def novelties(self) -> int:
+        """How many different things happened so far."""
+        return len(self._known)
 
     def _note_downtime(self, observed: Observed) -> None:
         if observed.serving:
@@ -61,6 +71,7 @@ class Timeline:
             self._down_since = observed.at
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
+        self._known.add((event.partition(":")[0], instance or ""))
         counts = self._counts
         seconds = round(at - self._began, 1)
         self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,7 +30,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory impor
 
 ROOT = Path(loading.__file__).parents[6]  # where this collection was imported from
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-FAILS = "a@"
 INTENT = Intent("shop-local", strategy="canary", image=NEW, image_name="shop-2.0-bbb", launch="new", size=3, origin=Version(OLD, "shop-1.0-aaa", "old", 2))
 STAGE = Gate("stage 1 check", playbook="gate.yml", slots=(0,))
 BEFORE = Gate("before_swap", playbook="gate.yml")
@@ -174,27 +174,52 @@ def test_the_lease_is_kept_while_a_playbook_runs(tmp_path: Path) -> None:
     assert lab.clock.now() > 3 * TTL and lab.lease.left() > 0
 
 
+def waits(folder: Path) -> dict[str, Any]:
+    """A task that tells its process id through a fifo, and then is silent."""
+    os.mkfifo(folder / "pid")
+    return {"name": "Wait", "ansible.builtin.command": {"argv": ["sh", "-c", f"echo $$ > {folder}/pid; exec sleep 300"]}}
+
+
+def process(folder: Path) -> int:
+    return os.pidfd_open(int((folder / "pid").read_text()))
+
+
+def gone(process: int) -> bool:
+    ended = bool(select.select([process], [], [], 60.0)[0])
+    os.close(process)
+    return ended
+
+
 def test_a_playbook_ends_when_the_lease_is_lost(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.lease.acquire()
-    pids: list[int] = []
+    processes: list[int] = []
 
     def said(line: str) -> None:
-        if "a pid" in line:  # it waits to be told to go on, silently from here on
-            pids.append(os.pidfd_open(int((tmp_path / "pid").read_text())))
+        if "TASK [Wait]" in line:
+            processes.append(process(tmp_path))
             lab.clock.wait(TTL * 2)
             Lease(lab.leases, "shop-local", "another swap", lab.clock, monotonic=lab.clock.now, alive=lambda _holder: False).acquire()
 
     lab.said = said
-    script = "import os, subprocess, sys; sys.stdout.write(str(subprocess.Popen(['sleep', '300'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid))"
-    tasks: list[dict[str, Any]] = [
-        {"name": "Start", "ansible.builtin.command": {"argv": [sys.executable, "-c", script]}, "register": "started"},
-        {"ansible.builtin.copy": {"content": "{{ started.stdout }}", "dest": f"{tmp_path}/pid", "mode": "0600"}},
-        {"ansible.builtin.debug": {"msg": "there is a pid"}},
-        {"name": "Sleep", "ansible.builtin.command": "sleep 300"},
-    ]
     with pytest.raises(LeaseLostError, match=r"taken over by .*another swap"):
-        lab.play(tasks)
+        lab.play([waits(tmp_path)])
+    assert gone(processes[0])
+
+
+def test_a_playbook_ends_with_the_controller(tmp_path: Path) -> None:
+    Lab(tmp_path).write([waits(tmp_path)])
+    caller = f"""
+from pathlib import Path
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.playbook import PlaybookRun
+
+run = PlaybookRun((), {{"ANSIBLE_COLLECTIONS_PATH": {str(ROOT)!r}}})
+run(Path({str(tmp_path)!r}, "gate.yml"), {{}}, Path({str(tmp_path)!r}), 300.0, lambda line: None)
+"""
+    with subprocess.Popen([sys.executable, "-c", caller], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as controller:
+        waiting = process(tmp_path)
+        controller.kill()
+    assert gone(waiting)
 
 
 def test_a_metric_is_read_in_the_definitions_folder(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_what_a_guest_says_is_not_taken_over_as_it_is(place: Place) -> None:
     assert host.variables["immutable_shell"] == "restricted"
 
 
+def test_marked_hosts_are_in_the_group_of_the_mark(place: Place) -> None:
+    [bare, marked] = hosts_of(place, [instance(0), instance(1, tags={"tainted": "{{ lookup('pipe', 'id') }}", "standby": "ann"})], CHANNELS, NEW)
+    assert not {"tainted", "protected", "standby"} & set(bare.groups) and {"tainted", "standby"} <= set(marked.groups)
+    assert [marked.variables[f"immutable_{mark}"] for mark in ("tainted", "protected", "standby")] == [True, False, True]
+    assert "lookup" not in str(marked.variables), "anybody's words are not taken for a template"
+
+
 def test_a_host_key_of_several_lines_is_not_believed(tmp_path: Path) -> None:
     write_known_hosts(tmp_path / "known_hosts", [instance(0, evidence=Evidence(NEW, "n", f"{KEY}\n* {KEY}", "restricted"))])
     assert (tmp_path / "known_hosts").read_text() == ""
