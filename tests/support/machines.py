@@ -287,7 +287,7 @@ def _open_files(pid: int) -> list[str]:
 
 def events(said: str) -> list[str]:
     """The lines that a playbook said of a swap's changes of state."""
-    return re.findall(r"\d s  (.*?) \[", said)
+    return re.findall(r"\d s  (.*?) \[healthy ", said)
 
 
 def ask(instance: dict[str, Any], path: str, body: bytes | None = None) -> tuple[int, bytes]:

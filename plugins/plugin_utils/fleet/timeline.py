@@ -48,7 +48,7 @@ class Timeline:
                 self.add("sealed", view.slot, view.id, observed.at)
             if view.serving and not (old and old.serving):
                 self.add("in service", view.slot, view.id, observed.at)
-            if old and old.healthy and not view.healthy and view.running:
+            if old and old.healthy and not view.healthy and view.live:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
