@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines check clean
+.PHONY: quickstart clean-quickstart test test-machines check soak docs-tables clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -28,6 +28,15 @@ test:
 test-machines:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates machines
+
+# Random histories of fleets, for SOAK_MINUTES (10).
+soak:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) python tests/tools/soak
+
+docs-tables:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH python tests/tools/docs-tables'
 
 clean: clean-quickstart
 	rm -rf .cache .build
