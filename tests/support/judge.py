@@ -22,7 +22,8 @@ def judge(trial: Trial, ending: Ending) -> None:
     assert_others_left_alone(trial)
     for each, machine in ours(trial).items():
         assert "found" in each or machine.instance.tags.get("swap"), f"promise 7: {each} cannot be told from what was there before"
-    if ending.what == "stopped":
+    alone = not any(fault.what.startswith(("frozen", "usurped")) for fault in trial.spent)  # or the last word may be another one's
+    if ending.what == "stopped" and alone:
         assert stored and stored[0]["status"] == "failed" and stored[0]["reason"], "promise 6: the reason is not recorded"
         if not harmed(trial):
             _restored(trial, stored[0], ending)
