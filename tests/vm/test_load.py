@@ -25,7 +25,7 @@ def under_load(service: Service, greeting: str) -> Load:
 
 @pytest.mark.parametrize(
     "fleet",
-    [pytest.param({}, id="rolling"), pytest.param({"strategy": "blue_green"}, id="blue_green"), pytest.param(CANARY, id="canary", marks=long)],
+    [pytest.param({}, id="rolling"), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long), pytest.param(CANARY, id="canary", marks=long)],
 )
 def test_no_request_is_lost(plain: Service, fleet: dict[str, object]) -> None:
     plain.define(fleet=fleet)
