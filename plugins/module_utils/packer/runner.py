@@ -21,6 +21,7 @@ from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
 from .redact import Redactor
 from .result import BuildResult, Collector
+from .sensitive import sensitive_variables
 from .variables import Handover, as_text, hand_over, is_hcl2
 
 GRACE = 120.0  # seconds for cleaning up in a cloud
@@ -192,14 +193,29 @@ class Packer:
             found = [Diagnostic("error", "\n".join(output) or f"exit code {job.returncode}", "", "", 0)]
         return Validation(job.returncode == 0, found, output, job.shown)
 
-    def inspect(self, template: str | os.PathLike[str], *, timeout: float | None = None) -> inspection.Inspection:
+    def inspect(
+        self, template: str | os.PathLike[str], *, timeout: float | None = None, environment: Mapping[str, str] | None = None
+    ) -> inspection.Inspection:
         """``packer inspect``: a template's variables and builds. Raises PackerError where the template does not parse."""
-        job = self._job("inspect", template, {}, None, (), None, None, (), None, timeout)
+        job = self._job("inspect", template, {}, None, (), None, environment, (), None, timeout)
         events = list(self._events(job))
         if job.returncode or job.stopped_for:
             said = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
             raise PackerError(f"packer inspect failed: {_stopped(job) if job.stopped_for else said}")
-        return inspection.read(events)
+        return inspection.read(events, sensitive_variables(job.template))
+
+    def tell(self, *arguments: str, environment: Mapping[str, str] | None = None, cwd: str | None = None, timeout: float | None = None) -> tuple[int, list[str]]:
+        """Any other of Packer's commands: its exit code and what it said, a line each, without protocol. Raises PackerError."""
+        job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=cwd or os.getcwd(), timeout=timeout)
+        try:
+            with self._start([self.executable, *arguments], job, Handover()) as process:
+                lines = list(process.lines(timeout))
+                returncode, job.stopped_for = process.wait(), process.stopped_for
+        except OSError as error:
+            raise PackerError(f"cannot run {self.executable}: {error}") from error
+        if job.stopped_for:
+            raise PackerError(f"packer {job.command} was stopped: {_stopped(job)}", stopped_for=job.stopped_for)
+        return returncode, lines
 
     def _job(
         self,
