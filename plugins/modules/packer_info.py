@@ -131,7 +131,7 @@ from ansible_collections.immutable.infra.plugins.module_utils.packer.task import
 
 def work(module, packer):
     installed = Installed(packer, module.params["plugin_path"], timeout_of(module))
-    there = installed.list()
+    there = installed.found()
     result = {"changed": False, "packer_version": packer.version(), "executable": packer.executable, "plugins": [asdict(plugin) for plugin in there]}
     template = module.params["template"]
     if template:

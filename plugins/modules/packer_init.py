@@ -133,14 +133,15 @@ def work(module, packer):
     installed = Installed(packer, params["plugin_path"], timeout_of(module))
     needs = installed.needs(params["template"]) if params["template"] else []
     needs += [Need(check_source(one["source"]), _constraint(one["version"]), "plugins") for one in params["plugins"]]
-    there = installed.list()
+    there = installed.found()
     missing = installed.missing(needs, there)
     if missing and not module.check_mode:
         installed.install(missing, params["template"], params["mirror"])
-        there = installed.list()
+        there = installed.found()
         still = installed.missing(missing, there)
         if still:
-            raise PackerError(f"Packer does not find {still[0].source} {still[0].constraint} after it was installed: look at plugin_path and PACKER_PLUGIN_PATH")
+            lacking = f"{still[0].source} {still[0].constraint}".strip()
+            raise PackerError(f"Packer does not find {lacking} after it was installed: look at plugin_path and PACKER_PLUGIN_PATH")
     told = [{"source": need.source, "version": need.constraint, "reason": need.reason} for need in missing]
     return {"changed": bool(missing), "installed": told, "plugins": [asdict(plugin) for plugin in there], "packer_version": packer.version()}
 

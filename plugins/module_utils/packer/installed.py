@@ -37,7 +37,7 @@ class Installed:
         self._timeout = timeout
         self.version = version_tuple(packer.version())
 
-    def list(self) -> list[Plugin]:
+    def found(self) -> list[Plugin]:
         """Every plugin that Packer finds; none where Packer is too old to tell. Raises PackerError."""
         if self.version < plugins.PLUGINS_SINCE:
             return []

@@ -38,7 +38,7 @@ def binary(plugin: Plugin, folder: str) -> str:
                 shutil.copyfileobj(source, file)
         else:
             shutil.copyfile(plugin.path, target)
-        os.chmod(target, 0o755)
+        os.chmod(target, 0o700)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise PackerError(f"the plugin cannot be taken from {plugin.path}: {error}") from error
     return target
@@ -55,7 +55,7 @@ def lay(binary_path: str, source: str, plugin_path: str) -> None:
         # The checksum is last: without it Packer does not see the plugin.
         part = f"{target}.part"
         shutil.copyfile(binary_path, part)
-        os.chmod(part, 0o755)
+        os.chmod(part, 0o755)  # noqa: S103  every user of the folder runs it
         os.replace(part, target)
         with open(f"{target}_SHA256SUM", "w", encoding="ascii") as file:
             file.write(checksum)

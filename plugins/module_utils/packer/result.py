@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .build_names import Rename, as_said
 from .events import Artifact, ArtifactCount, BuildError, Cancelled, Ended, ErrorCount, Event, Raw, Ui
 
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
@@ -87,11 +88,13 @@ class Collector:
 
     Args:
         folder: relative paths of an artifact's files start here; left as they are without one.
+        rename: gives builds the names that they are known by.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, rename: Rename = as_said) -> None:
         self.result = BuildResult()
         self._folder = folder
+        self._rename = rename
         self._open: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._builds: dict[str, Build] = {}
 
@@ -129,12 +132,13 @@ class Collector:
         else:
             self._build(event.build).status = CANCELLED if self.result.cancelled else SUCCEEDED
 
-    def _fail(self, name: str, error: str) -> None:
-        build = self._build(name)
+    def _fail(self, said: str, error: str) -> None:
+        build = self._build(said)
         build.status, build.error = FAILED, error or build.error
-        self.result.errors[name] = build.error
+        self.result.errors[build.name] = build.error
 
-    def _build(self, name: str) -> Build:
+    def _build(self, said: str) -> Build:
+        name = self._rename(said)
         return self._builds.setdefault(name, Build(name, SUCCEEDED))
 
     def _artifact(self, event: Artifact) -> None:
@@ -148,7 +152,7 @@ class Collector:
             return
         files = tuple(os.path.join(self._folder, path) if self._folder else path for path in parts.get("file", []))
         builder_id, name, string = (" ".join(parts.get(key, [])) for key in ("builder-id", "id", "string"))
-        artifact = PackerArtifact(event.target, builder_id, name, string, files)
+        artifact = PackerArtifact(self._rename(event.target), builder_id, name, string, files)
         if artifact not in self.result.artifacts:  # post-processors such as manifest hand the same artifact on
             self.result.artifacts.append(artifact)
 

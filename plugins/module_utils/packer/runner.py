@@ -16,9 +16,11 @@ from typing import Any, TextIO, final
 
 from ..supervised import Supervised
 from . import flags, inspection
+from .build_names import renaming
 from .diagnostics import Diagnostic, diagnostics
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
+from .plugins import command_for, of_complaints
 from .redact import Redactor
 from .result import BuildResult, Collector
 from .sensitive import sensitive_variables
@@ -151,7 +153,7 @@ class Packer:
         options = {"only": list(only), "except_": list(except_), "on_error": on_error, "parallel_builds": parallel_builds, "force": force}
         job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
         job.remove, job.hold = [os.path.abspath(folder) for folder in remove], hold
-        collector = Collector(job.cwd)
+        collector = Collector(job.cwd, renaming(job.template))
         started = time.monotonic()
         # Closed at once when a listener raises, so that Packer ends with it.
         with _Log(log_path) as log, contextlib.closing(self._events(job)) as events:
@@ -204,9 +206,9 @@ class Packer:
             raise PackerError(f"packer inspect failed: {_stopped(job) if job.stopped_for else said}")
         return inspection.read(events, sensitive_variables(job.template))
 
-    def tell(self, *arguments: str, environment: Mapping[str, str] | None = None, cwd: str | None = None, timeout: float | None = None) -> tuple[int, list[str]]:
+    def tell(self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None) -> tuple[int, list[str]]:
         """Any other of Packer's commands: its exit code and what it said, a line each, without protocol. Raises PackerError."""
-        job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=cwd or os.getcwd(), timeout=timeout)
+        job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
         try:
             with self._start([self.executable, *arguments], job, Handover()) as process:
                 lines = list(process.lines(timeout))
@@ -310,6 +312,9 @@ def _refuse(job: _Job, result: BuildResult) -> None:
     if result.cancelled:
         raise PackerError(f"packer build was cancelled by a signal; its last words: {result.last_words}", stopped_for="signal", **details)
     if result.failed:
+        needs = [f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}" for need in of_complaints("\n".join(result.output))]
+        if needs:
+            raise PackerError(f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them", **details)
         raise PackerError(f"{result.reason} (packer build failed)", **details)
     if not result.builds:  # this is what some versions make of a name that no build has
         raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
