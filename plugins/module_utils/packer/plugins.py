@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Packer's plugins: which hold what, which are there, and which a template needs.
 
-Up to 1.9 Packer holds HashiCorp's own plugins itself; from 1.10 on only what ``CORE`` names.
+Before 1.9 Packer holds all plugins that were once part of it, in 1.9 some of them, from 1.10 on only what ``CORE`` names.
 """
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from .versions import release, satisfies
 
 PLUGINS_SINCE = (1, 8)  # the first version with the command 'plugins'
 REQUIRED_SINCE = (1, 7)  # the first that reads required_plugins
-BUNDLED_UNTIL = (1, 10)  # the first without HashiCorp's plugins in it
 HASHICORP = "github.com/hashicorp"
 CORE = {
     "builders": {"file", "null"},
@@ -44,10 +43,13 @@ _KNOWN = {
     "hyperone", "hyperv", "inspec", "jdcloud", "linode", "lxc", "lxd", "ncloud", "oneandone", "openstack", "oracle", "outscale", "parallels", "profitbricks",
     "proxmox", "puppet", "qemu", "salt", "scaleway", "tencentcloud", "triton", "ucloud", "vagrant", "virtualbox", "vmware", "vsphere", "yandex",
 }  # fmt: skip
+_BUNDLED_IN_1_9 = {"amazon", "ansible", "azure", "docker", "googlecompute", "qemu", "vagrant", "virtualbox", "vmware", "vsphere"}
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?$")
 _BINARY = re.compile(r"packer-plugin-(?P<name>.+)_v(?P<version>[^_]+)_x(?P<api>\d+\.\d+)_(?P<system>[a-z0-9]+)_(?P<machine>[a-z0-9]+)(?:\.exe)?$")
 _REQUIRED = re.compile(r'^(?P<accessor>\S+) (?P<source>\S+) (?P<constraint>"(?:[^"\\]|\\.)*")(?: .*)?$')
-_UNKNOWN = re.compile(r"\b([a-z]+|post-processor|error-cleanup-provisioner) (\S+) is unknown by Packer")
+# The newer and the older complaint; the older one may as well be about a slip of the pen.
+_UNKNOWN = re.compile(r"\b([a-z-]+) (\S+)\s+is\s+unknown\s+by\s+Packer")
+_UNKNOWN_BEFORE = re.compile(r"\bUnknown (builder|source|provisioner|post-processor)(?: type)? \"?([\w-]+)\"?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def source_of(kind: str) -> str:
 
 def bundled(source: str, packer: tuple[int, ...]) -> bool:
     """Whether this version of Packer holds the plugin itself."""
-    return packer < BUNDLED_UNTIL and source.startswith(f"{HASHICORP}/") and source.rpartition("/")[2] in _KNOWN
+    held = _KNOWN if packer < (1, 9) else _BUNDLED_IN_1_9 if packer < (1, 10) else set()
+    return source.startswith(f"{HASHICORP}/") and source.rpartition("/")[2] in held
 
 
 def of_json(document: Mapping[str, Any]) -> list[Need]:
@@ -144,8 +147,9 @@ def _kinds(part: Any) -> Iterable[str]:
 
 def of_complaints(text: str) -> list[Need]:
     """The plugins that Packer itself misses, from what it says of a template."""
-    kinds = dict.fromkeys((kind, name.strip('"')) for kind, name in _UNKNOWN.findall(text))
-    return [Need(source_of(name), "", f"{kind} {name}") for kind, name in kinds]
+    kinds = {name.strip('"'): kind for kind, name in _UNKNOWN.findall(text)}
+    kinds.update({name: kind for kind, name in _UNKNOWN_BEFORE.findall(text) if name not in kinds and source_of(name)})
+    return [Need(source_of(name), "", f"{kind} {name}") for name, kind in kinds.items()]
 
 
 def command_for(need: Need, template: str = "") -> str:

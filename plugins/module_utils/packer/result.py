@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from .build_names import Rename, as_said
 from .events import Artifact, ArtifactCount, BuildError, Cancelled, Ended, ErrorCount, Event, Raw, Ui
 
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+# The error of a build that was stopped, as later Packers tell it; before, such a build simply finished.
+_CANCELLED = re.compile(r"context canceled|was cancell?ed", re.IGNORECASE)
 KEPT_LINES = 1000  # results have to stay small; the log has everything
 
 
@@ -127,8 +130,9 @@ class Collector:
             self.result.last_error = self.result.last_error or event.text.strip()
 
     def _ended(self, event: Ended) -> None:
-        if event.failed:
-            self._fail(event.build, event.text.partition(": ")[2].strip())
+        error = event.text.partition(": ")[2].strip()
+        if event.failed and not (self.result.cancelled and _CANCELLED.search(error)):
+            self._fail(event.build, error)
         else:
             self._build(event.build).status = CANCELLED if self.result.cancelled else SUCCEEDED
 
@@ -157,9 +161,9 @@ class Collector:
             self.result.artifacts.append(artifact)
 
 
-def collect(events: Iterable[Event], folder: str | None = None) -> BuildResult:
-    """The result of a whole run."""
-    collector = Collector(folder)
+def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = as_said) -> BuildResult:
+    """The result of a whole run; arguments as with ``Collector``."""
+    collector = Collector(folder, rename)
     for event in events:
         collector.take(event)
     return collector.result

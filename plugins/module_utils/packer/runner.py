@@ -20,7 +20,7 @@ from .build_names import renaming
 from .diagnostics import Diagnostic, diagnostics
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
-from .plugins import command_for, of_complaints
+from .plugins import PLUGINS_SINCE, command_for, of_complaints
 from .redact import Redactor
 from .result import BuildResult, Collector
 from .sensitive import sensitive_variables
@@ -313,7 +313,7 @@ def _refuse(job: _Job, result: BuildResult) -> None:
         raise PackerError(f"packer build was cancelled by a signal; its last words: {result.last_words}", stopped_for="signal", **details)
     if result.failed:
         needs = [f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}" for need in of_complaints("\n".join(result.output))]
-        if needs:
+        if needs and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
             raise PackerError(f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them", **details)
         raise PackerError(f"{result.reason} (packer build failed)", **details)
     if not result.builds:  # this is what some versions make of a name that no build has

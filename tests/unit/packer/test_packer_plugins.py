@@ -107,6 +107,8 @@ def test_hashicorps_plugins_were_bundled_until_they_were_not() -> None:
     assert plugins.bundled(QEMU, (1, 6, 6))
     assert plugins.bundled(QEMU, (1, 9, 4))
     assert not plugins.bundled(QEMU, (1, 10, 0))
+    assert plugins.bundled("github.com/hashicorp/hcloud", (1, 8, 7))
+    assert not plugins.bundled("github.com/hashicorp/hcloud", (1, 9, 4))
     assert not plugins.bundled("github.com/ann/qemu", (1, 9, 4))
 
 
