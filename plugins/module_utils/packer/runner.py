@@ -311,13 +311,14 @@ def _refuse(job: _Job, result: BuildResult) -> None:
         raise PackerError(f"packer build was stopped: {_stopped(job)}{last}", stopped_for=job.stopped_for, **details)
     if result.cancelled:
         raise PackerError(f"packer build was cancelled by a signal; its last words: {result.last_words}", stopped_for="signal", **details)
+    # What versions make of a name that no build has: success, or this error.
+    if not result.builds and (not result.failed or "No builds to run" in result.last_error):
+        raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
     if result.failed:
         needs = [f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}" for need in of_complaints("\n".join(result.output))]
         if needs and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
             raise PackerError(f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them", **details)
         raise PackerError(f"{result.reason} (packer build failed)", **details)
-    if not result.builds:  # this is what some versions make of a name that no build has
-        raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
 
 
 def _stopped(job: _Job) -> str:
