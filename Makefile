@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines check clean
+.PHONY: quickstart clean-quickstart test test-machines soak-qemu check bench clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -28,6 +28,16 @@ test:
 test-machines:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates machines
+
+# Swaps on real machines, killed at random moments: IMMUTABLE_SOAK_MINUTES (15), IMMUTABLE_SOAK_SEED.
+soak-qemu:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python tests/vm/soak.py'
+
+# The engine in the simulated cloud, against its bounds; writes docs/explanation/performance.md.
+bench:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench'
 
 clean: clean-quickstart
 	rm -rf .cache .build

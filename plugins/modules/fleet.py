@@ -52,7 +52,7 @@ options:
       - Go back to the newest image that was promoted before the channel's present one and is not revoked.
       - It is launched as it was then, with the settings of that time, where the store knows them.
       - While an old fleet is still warm, going back is a flip of the traffic.
-      - The channel goes on pointing where it points. The playbook P(immutable.infra.rollback#playbook) points it back as well.
+      - The channel goes on pointing where it points. The playbook C(immutable.infra.rollback) points it back as well.
     type: bool
     default: false
   state:

@@ -1,10 +1,20 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Two ways to run properties: the same examples each time by default, and a wide random search by ``--hypothesis-profile=search``."""
+"""Ways to run properties: the same examples each time by default, a random search by ``--hypothesis-profile=search``, a long one by ``soak``."""
 from __future__ import annotations
 
-from hypothesis import settings
+from ansible_collections.immutable.infra.tests.support import trial
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import engine
 
-settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=300)
-settings.register_profile("search", deadline=None, max_examples=2000, database=None, print_blob=True)
+engine.MAX_SHRINKING_SECONDS = 60  # a whole history is slow to shrink, and most of it is gained early
+_COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("fixed", derandomize=True, max_examples=200, **_COMMON)
+settings.register_profile("search", max_examples=2000, database=None, **_COMMON)
+settings.register_profile("soak", max_examples=250, database=None, **_COMMON)
 settings.load_profile("fixed")
+
+
+def pytest_terminal_summary(terminalreporter):
+    if trial.PLAYED[0]:
+        terminalreporter.write_line(f"{trial.PLAYED[0]} histories of fleets were played")

@@ -6,8 +6,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         broken = self.path == "/healthz" and os.environ.get("broken") == "yes"
         words = open(FILE, "rb").read() if os.path.exists(FILE) else b""
-        answers = {"/words": words, "/token": open("/run/immutable/secrets/token", "rb").read()}
+        room = os.statvfs(os.path.dirname(FILE))
+        answers = {
+            "/words": words,
+            "/token": open("/run/immutable/secrets/token", "rb").read(),
+            "/room": str(room.f_blocks * room.f_frsize).encode(),
+            "/version": b"{version}",
+        }
         self.answer(500 if broken else 200, answers.get(self.path, os.environ.get("greeting", "").encode()))
 
     def do_POST(self):
@@ -92,68 +100,92 @@ HTTPServer(("", 8080), Handler).serve_forever()
 
 
 class Service:
-    """One service with its definition in a folder of its own, and its fleet."""
+    """One service with its definition in a folder of its own, and its fleet on one target."""
 
-    def __init__(self, folder: Path, name: str, size: int, shell: str, data: bool) -> None:
+    def __init__(self, folder: Path, name: str, size: int, shell: str, data: bool, target: str = "local", store: Path = STORE) -> None:
         self.folder = folder
         self.name = name
         self.size = size
+        self.data = data
+        self.store = store
+        self.fleet = f"{name}-{target}"
+        self._target = target
         self._shell = shell
-        self._data = data
+        self._kept: dict[str, Any] = {"settings": {"greeting": "hello"}, "fleet": {}, "volume": {"size": "64M"}, "path": "/healthz", "version": "1"}
         folder.mkdir(parents=True)
         (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")
         (folder / "verify.yml").write_text(VERIFY, encoding="utf-8")
         (folder / "echo.service").write_text(UNIT.format(mounts="RequiresMountsFor=/var/lib/echo" if data else ""), encoding="utf-8")
-        (folder / "echo.py").write_text(PROGRAM.replace("{folder}", "/var/lib/echo" if data else "/tmp"), encoding="utf-8")
-        self.define(greeting="hello")
+        self.define()
 
-    def define(self, **settings: str) -> None:
-        """Write the definition with these settings: changing them is a swap without a bake."""
+    def define(self, **changes: Any) -> None:
+        """Write the definition, with these keys changed and all others as they were: ``settings`` (changing them is a swap without a bake),
+        ``fleet``, ``volume``, ``path`` (of the probe), ``version`` (another image)."""
+        self._kept.update(changes)
+        kept = self._kept
+        self.size = kept["fleet"].get("size", self.size)
         document = {
             "schema": 1,
             "service": self.name,
-            "version": "1",
+            "version": kept["version"],
             "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "provision.yml"}, "verify": "verify.yml"},
             "seal": {"shell": self._shell},
-            "health": {"http": {"port": 8080, "path": "/healthz"}, "deadline": "20s"},
-            "fleet": {"size": self.size},
-            "targets": {"local": {"provider": "qemu", "machine": {"memory": "384M"}, "settings": settings, "secrets": {"token": {"env": TOKEN}}}},
+            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": "20s"},
+            "fleet": {"size": self.size, **kept["fleet"]},
+            "targets": {
+                self._target: {
+                    "provider": "qemu",
+                    "machine": {"memory": "384M"},
+                    "settings": kept["settings"],
+                    "secrets": {"token": {"env": TOKEN}},
+                }
+            },
         }
-        if self._data:
-            document["data"] = [{"name": "words", "size": "64M", "mount": "/var/lib/echo"}]
+        if self.data:
+            document["data"] = [{"name": "words", "mount": "/var/lib/echo", **kept["volume"]}]
+        program = PROGRAM.replace("{folder}", "/var/lib/echo" if self.data else "/tmp").replace("{version}", kept["version"])
+        (self.folder / "echo.py").write_text(program, encoding="utf-8")
         (self.folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
 
-    def arguments(self, playbook: str) -> list[str]:
-        values = {"definition": self.folder / "immutable.yml", "store": STORE, "channel": "prod"}
+    def greet(self, greeting: str, **changes: Any) -> None:
+        """Something to swap for: another setting."""
+        self.define(settings={"greeting": greeting}, **changes)
+
+    def arguments(self, playbook: str, **more: object) -> list[str]:
+        values = {"definition": self.folder / "immutable.yml", "target": self._target, "store": self.store, "channel": "prod", **more}
         return ["ansible-playbook", f"immutable.infra.{playbook}", *(word for key, value in values.items() for word in ("-e", f"immutable_{key}={value}"))]
 
-    def play(self, playbook: str, check: bool = True) -> str:
-        done = subprocess.run(self.arguments(playbook), **PIPED, check=False)
+    def run(self, playbook: str, **more: object) -> subprocess.CompletedProcess[str]:
+        """Play it, however it ends."""
+        return subprocess.run(self.arguments(playbook, **more), **PIPED, check=False)
+
+    def play(self, playbook: str, check: bool = True, **more: object) -> str:
+        done = self.run(playbook, **more)
         assert not check or done.returncode == 0, done.stdout
         return done.stdout if check or done.returncode else f"{playbook} did not fail:\n{done.stdout}"
 
-    def kill_while_playing(self, playbook: str, mark: str, tree: bool) -> str:
-        """Start a playbook and kill -9 it, alone or with its whole process group, as soon as it has said ``mark``."""
+    def disturb(self, playbook: str, mark: str, act: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
+        """Start a playbook, do something once it has said ``mark``, and let it end. Returns how it ended and what it said."""
         child = subprocess.Popen(self.arguments(playbook), **PIPED, start_new_session=True)
         assert child.stdout is not None
         said = ""
         for line in child.stdout:
             said += line
             if mark in line:
-                if tree:
-                    os.killpg(child.pid, signal.SIGKILL)
-                else:
-                    child.kill()
+                act(child)
                 break
         else:
             pytest.fail(f"{playbook} ended without saying {mark!r}:\n{said}")
-        child.stdout.read()  # to the end of every process that still holds it
-        child.wait()
-        return said
+        said += child.stdout.read()  # to the end of every process that still holds it
+        return child.wait(), said
+
+    def kill_while_playing(self, playbook: str, mark: str, tree: bool) -> str:
+        """Kill -9 a playbook, alone or with its whole process group, as soon as it has said ``mark``."""
+        return self.disturb(playbook, mark, lambda child: kill(child, tree))[1]
 
     def module(self, name: str, **options: object) -> dict[str, Any]:
         """The result of one module, as JSON."""
-        arguments = {"definition": str(self.folder / "immutable.yml"), "store": str(STORE), **options}
+        arguments = {"definition": str(self.folder / "immutable.yml"), "target": self._target, "store": str(self.store), **options}
         told, file = self.folder.parent / "told.json", self.folder.parent / "module.json"
         call = {f"immutable.infra.{name}": arguments, "register": "told"}
         tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
@@ -161,29 +193,101 @@ class Service:
         file.write_text(json.dumps(play), encoding="utf-8")
         done = subprocess.run(["ansible-playbook", str(file)], **PIPED, check=False)
         assert done.returncode == 0, done.stdout
-        return json.loads(told.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+        return result
 
     def instances(self) -> list[dict[str, Any]]:
-        return self.module("fleet_info")["instances"]
+        instances: list[dict[str, Any]] = self.module("fleet_info")["instances"]
+        return instances
+
+    def write(self, words: str) -> dict[int, bytes]:
+        """Add words to the data of each slot. Returns all that each slot has."""
+        instances = self.instances()
+        assert {ask(each, "/words", words.encode())[0] for each in instances} == {201}
+        return {each["slot"]: ask(each, "/words")[1] for each in instances}
+
+    def converged(self, greeting: str, words: Mapping[int, bytes] | None = None) -> list[dict[str, Any]]:
+        """Assert all that must hold after a swap: as many instances as asked for, each in service with this greeting and its slot's words,
+        no process but theirs, each volume open in one process. Returns the instances."""
+        told = self.module("fleet_info")
+        instances: list[dict[str, Any]] = told["instances"]
+        _same("slots and whether they serve", [(each["slot"], each["serving"]) for each in instances], [(slot, True) for slot in range(self.size)])
+        _same("processes", self.machines(), sorted(each["id"] for each in instances))
+        _same("answers", {ask(each, "/healthz")[1] for each in instances}, {greeting.encode()})
+        if words is not None:
+            _same("data", {each["slot"]: ask(each, "/words")[1] for each in instances}, {slot: words[slot] for slot in range(self.size)})
+        by_slot = {each["slot"]: each["id"] for each in instances}
+        for volume in told["volumes"]:
+            if volume["slot"] in by_slot:
+                _same(f"holder of {volume['id']}", volume["attached_to"], by_slot[volume["slot"]])
+                _same(f"processes with {volume['id']}", holders(self.store / "qemu/volumes" / volume["id"]), [volume["attached_to"]])
+        return instances
 
     def machines(self) -> list[str]:
         """Names of all QEMU processes that run for this fleet, its verification and its bakes."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = process.read_bytes().decode("utf-8", "replace").split("\0")
-            except OSError:
-                continue
-            if words[0].startswith("qemu-system") and any(f"{self.name}-local" in word or str(STORE / "work") in word for word in words):
-                found += [word.removeprefix("guest=") for word in words if word.startswith("guest=")]
-        return sorted(found)
+        work = str(self.store / "work")
+        return sorted(_guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words))
 
     def newest_record(self) -> dict[str, Any]:
-        records = sorted((STORE / "fleets" / f"{self.name}-local" / "records").glob("*.json"))
-        return json.loads(records[-1].read_text(encoding="utf-8"))
+        records = sorted((self.store / "fleets" / self.fleet / "records").glob("*.json"))
+        record: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
+        return record
+
+    def balancer(self) -> int:
+        """Process id of the load balancer."""
+        return int((self.store / "traffic" / self.fleet / "haproxy.pid").read_text(encoding="ascii"))
 
     def remove(self) -> None:
-        self.module("fleet", state="absent", remove_volumes=["words"] if self._data else [])
+        self.module("fleet", state="absent", remove_volumes=["words"] if self.data else [])
+
+
+def kill(child: subprocess.Popen[str], tree: bool) -> None:
+    """kill -9 a playbook, alone or with all that it started."""
+    if tree:
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+
+
+def _same(what: str, found: object, wanted: object) -> None:
+    assert found == wanted, f"{what}: {found!r} instead of {wanted!r}"
+
+
+def holders(volume: Path) -> list[str]:
+    """Names of the machines whose process has a volume's disk open."""
+    return sorted(_guest(words) for pid, words in _machines() if any(volume in Path(file).parents for file in _open_files(pid)))
+
+
+def _machines() -> list[tuple[int, list[str]]]:
+    """Process id and arguments of every QEMU that runs."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if words[0].startswith("qemu-system") and _guest(words):
+            found.append((int(process.parent.name), words))
+    return found
+
+
+def _guest(words: list[str]) -> str:
+    return next((word.removeprefix("guest=") for word in words if word.startswith("guest=")), "")
+
+
+def _open_files(pid: int) -> list[str]:
+    found = []
+    for handle in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            found.append(os.readlink(handle))
+        except OSError:
+            continue
+    return found
+
+
+def events(said: str) -> list[str]:
+    """The lines that a playbook said of a swap's changes of state."""
+    return re.findall(r"\d s  (.*?) \[healthy ", said)
 
 
 def ask(instance: dict[str, Any], path: str, body: bytes | None = None) -> tuple[int, bytes]:

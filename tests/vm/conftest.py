@@ -13,11 +13,17 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service
 
 
-def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
+@pytest.fixture(scope="session", autouse=True)
+def _fresh() -> None:
+    """Images of an earlier run would spare this one its bakes."""
     os.environ.setdefault(TOKEN, secrets.token_hex(16))
+    if not os.environ.get("IMMUTABLE_VM_KEEP_IMAGES"):
+        shutil.rmtree(STORE / "images", ignore_errors=True)
+
+
+def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
     service = Service(folder / name, name, **kinds)
-    shutil.rmtree(STORE / "images", ignore_errors=True)
-    if (STORE / "qemu/machines").exists():
+    if (service.store / "qemu/machines").exists():
         service.remove()  # what an earlier run, cut short, left
     service.play("release")
     yield service
@@ -25,13 +31,13 @@ def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
     assert service.machines() == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two slots with data, and nobody is let in."""
     yield from _service(tmp_path_factory.mktemp("keeper"), "keeper", size=2, shell="off", data=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Three slots without data."""
-    yield from _service(tmp_path_factory.mktemp("plain"), "plain", size=3, shell="restricted", data=False)
+    """Two slots without data."""
+    yield from _service(tmp_path_factory.mktemp("plain"), "plain", size=2, shell="restricted", data=False)

@@ -3,11 +3,12 @@
 """Collect what is safe to do in one go, in bulk, with the floor and the ceiling kept in mind."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from ..definition.model import Metric
 from ..providers.base import Volume
-from .model import DRAIN, UP, InstanceView, Intent, Observed, VolumeSpec
+from .model import ABSENT, DRAIN, UP, InstanceView, Intent, Observed, VolumeSpec
 from .outcome import (
     Act,
     Action,
@@ -28,6 +29,7 @@ from .outcome import (
     Switch,
     Wait,
 )
+from .slots import mine
 
 
 class Batch:
@@ -38,6 +40,7 @@ class Batch:
         self._intent = intent
         self._now = now
         self._serving = {view.id for view in observed.instances if view.serving}
+        self._served = Counter(view.slot for view in observed.instances if view.serving)
         self._counted = observed.counted(intent.count_draining)
         self._volumes: list[tuple[int, str]] = []
         self._modify: list[Modify] = []
@@ -147,11 +150,20 @@ class Batch:
         return True
 
     def take_away(self, view: InstanceView, given_up: bool = False) -> None:
-        """Out of traffic, then removed."""
+        """Out of traffic, then removed; only stopped as long as nobody else serves the slot."""
         if view.stopping:
             self._watch_stop(view)
+        elif not self._may_go(view):
+            self.take_down(view, given_up)
         elif self.take_out(view, given_up):
             self._remove.append(view.id)
+
+    def _may_go(self, view: InstanceView) -> bool:
+        """For good: its slot is no more, it is undone by a rollback, or another one serves there."""
+        intent = self._intent
+        if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or (intent.back and mine(view, intent)):
+            return True
+        return self._served[view.slot] - view.serving > 0
 
     def _watch_stop(self, view: InstanceView) -> None:
         if view.member is not None:
@@ -177,6 +189,8 @@ class Batch:
             actions.append(Start(tuple(self._start)))
         if self._stage:
             actions.append(Register(tuple(self._stage), staged=True))
+        leaving = {*self._deregister, *self._drain, *self._stop, *self._remove}
+        self._register = [each for each in self._register if each not in leaving]
         if self._register:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
@@ -202,8 +216,8 @@ class Batch:
 
 def lowered_floor(observed: Observed, intent: Intent) -> int:
     """What is in standby is out of service on purpose: the others need not make up for it."""
-    resting = len({view.slot for view in observed.instances if view.standby and view.live and not view.serving})
-    return max(0, intent.floor - resting)
+    resting = {view.slot for view in observed.instances if view.standby and view.live} - {view.slot for view in observed.instances if view.serving}
+    return max(0, intent.floor - len(resting))
 
 
 def _merged(changes: Iterable[Modify]) -> list[Modify]:

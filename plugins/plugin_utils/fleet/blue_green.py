@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .ending import conclude
 from .batch import Batch
+from .ending import conclude
 from .holds import Hold, holds
 from .model import DOWN, DRAIN, UP, InstanceView, Intent, Observed
 from .outcome import Outcome, Remember
@@ -22,12 +22,13 @@ def plan_blue_green(observed: Observed, intent: Intent, now: float) -> Outcome:
     held = holds(slots, intent, now)
     if any(not hold.skip for hold in held.values()):  # the fleet goes as a whole or not at all
         return conclude(held, (), intent)
-    return _Flip(observed, [slot for slot in slots if slot.number not in held], surplus, intent, now).plan(held)
+    return _Flip(observed, slots, surplus, intent, now, held).plan()
 
 
 class _Flip:
-    def __init__(self, observed: Observed, slots: Sequence[Slot], surplus: Sequence[InstanceView], intent: Intent, now: float) -> None:
-        self._slots = slots
+    def __init__(self, observed: Observed, slots: Sequence[Slot], surplus: Sequence[InstanceView], intent: Intent, now: float, held: dict[int, Hold]) -> None:
+        self._slots = [slot for slot in slots if slot.number not in held]
+        self._held = held
         self._surplus = surplus
         self._intent = intent
         self._now = now
@@ -37,8 +38,9 @@ class _Flip:
             self._batch.deregister(stray)
         self._lost: list[str] = []
         self._growing = False  # a slot has not got its instance of the aim yet
+        self._hold_old([view for slot in slots if slot.number in held for view in slot.old])
 
-    def plan(self, held: dict[int, Hold]) -> Outcome:
+    def plan(self) -> Outcome:
         new = [view for view in map(self._grown, self._slots) if view]
         old = [view for slot in self._slots for view in slot.old] + list(self._surplus)
         if self._growing:
@@ -49,7 +51,7 @@ class _Flip:
             self._retire()
         else:
             self._put_in_service(new, old)
-        return self._batch.outcome() or conclude(held, self._lost, self._intent)
+        return self._batch.outcome() or conclude(self._held, self._lost, self._intent)
 
     def _grown(self, slot: Slot) -> InstanceView | None:
         """The slot's instance of the aim once it is ready to serve; until then its next step is planned."""
@@ -62,6 +64,8 @@ class _Flip:
                 self._make_room(slot)
         elif untouched(current, intent) and failure(current, slot, intent, self._now):
             pass  # it fared no better before the swap: it stays as it was
+        elif current.standby and not mine(current, intent) and current.proven:
+            pass  # people keep it out of traffic
         elif intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
             self._lost.append(f"slot {slot.number}: {current.id} was launched to go back and failed: {reason}")
         elif current.ready:
@@ -127,7 +131,7 @@ class _Flip:
             for view in slot.old:
                 failed = bool(failure(view, slot, self._intent, self._now)) or (self._intent.back and not view.healthy)
                 self._let_go(view, warm and not failed, failed)
-        if warm and any(view.live for slot in self._slots for view in slot.old):
+        if warm and any(view.live for view in (*self._surplus, *(each for slot in self._slots for each in slot.old))):
             self._batch.wait("the old fleet stays warm", until, idle=True)
 
     def _let_go(self, view: InstanceView, warm: bool, given_up: bool) -> None:

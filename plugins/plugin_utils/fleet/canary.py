@@ -28,8 +28,9 @@ def stage_outcome(slots: Sequence[Slot], intent: Intent, now: float) -> Outcome 
     if number is None or intent.back or not intent.begun:
         return None
     stage, name = intent.stages[number], _name(number)
-    there = tuple(slot.number for slot in slots if slot.current and slot.finished)
-    if len(there) < min(int(stage.instances), len(slots)):
+    there = tuple(slot.number for slot in slots if slot.current and slot.current.serving)
+    begun = [slot.number for slot in slots if slot.current and mine(slot.current, intent)]
+    if not intent.reached and (len(there) < min(int(stage.instances), len(slots)) or not set(begun) <= set(there)):
         return None
     if not intent.reached:
         return Remember(replace(intent, reached=now), f"{name} reached: {len(there)} of {len(slots)}")
@@ -50,7 +51,8 @@ def soak_failure(slots: Sequence[Slot], intent: Intent) -> BeginRollback | None:
         return None
     for slot in slots:
         view = slot.current
-        if view and mine(view, intent) and not view.serving and (view.member != UP or not view.live):
+        there = view and view.created < intent.reached  # what was launched since, to fill an empty slot, is still on its way
+        if view and there and mine(view, intent) and not view.serving and (view.member != UP or not view.live):
             number = present_stage(intent)
             stage = _name(number) if number is not None else "the last stage"
             return BeginRollback(f"{stage}: slot {slot.number}: {view.id} stopped serving ({view.problem or view.member})", view.id)

@@ -91,7 +91,7 @@ class _Run:
         self._traffic = means.provider.traffic(request.intent.fleet)
         self._observer = Observer(means.provider, self._traffic, means.prober, request.intent.fleet)
         self._hands = Hands(means.provider, self._traffic, self._payload, self._may_change)
-        self._ledger = Ledger(means.store, request.intent.fleet)
+        self._ledger = Ledger(means.store, request.intent.fleet, lambda: self._may_change(0.0))
         self._watch = Watch(means.gates)
         self._timeline = Timeline(means.report, self._now())
         self._changed = False
@@ -183,6 +183,7 @@ class _Run:
     def _act(self, outcome: Act, intent: Intent) -> Intent:
         repeated = outcome == self._last
         self._last = outcome
+        happened = self._timeline.novelties
         promises = Promises(self._observed, intent)
         for action in outcome.actions:
             promises.allow(action)
@@ -196,7 +197,7 @@ class _Run:
                 self._ledger.save(intent)
         if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress
             self._clock.wait(LOOK_EVERY)
-        else:
+        elif self._timeline.novelties > happened:
             self._moved_at = self._now()
         return intent
 
@@ -216,10 +217,11 @@ class _Run:
         if wait.metric:
             wrong = self._watch.look(wait.metric, now)
             if wrong:
-                return self._turn_back(BeginRollback(f"{wait.reason.partition(' ')[0]}: {wrong}"), intent)
+                return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
-        left = self._means.look_every if wait.until is None else max(wait.until - now, 0.0) + LOOK_AGAIN
-        left = min(left, self._means.look_every)
+        left = self._means.look_every
+        if wait.until is not None and wait.until >= now:  # one that is past ends nothing any more, and is no reason to hurry
+            left = min(left, wait.until - now + LOOK_AGAIN)
         self._means.lease.need(left + MARGIN)
         self._clock.wait(left)
         return intent
@@ -248,7 +250,9 @@ class _Run:
     def _pause(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         intent = self._begun(intent)
         if isinstance(outcome, Pause):
-            intent = self._remember(replace(intent, asks=outcome.gate), f"paused: {outcome.reason}")
+            if intent.asks != outcome.gate:
+                intent = self._remember(replace(intent, asks=outcome.gate), f"asks for approval: {outcome.gate}")
+            self._timeline.add(f"paused: {outcome.reason}", None, None, self._now())
         return self._result(intent, outcome)
 
     def _remember(self, intent: Intent, event: str) -> Intent:
@@ -268,10 +272,10 @@ class _Run:
     def _patient(self, outcome: Outcome, intent: Intent) -> Outcome:
         """What has not moved for longer than all deadlines together, a wait or an action without effect, will never end by itself."""
         patience = intent.boot_deadline + intent.health_deadline + intent.drain_timeout + intent.stop_timeout
-        stuck = (isinstance(outcome, Wait) and not outcome.idle) or (isinstance(outcome, Act) and outcome == self._last)
+        stuck = (isinstance(outcome, Wait) and not outcome.idle) or isinstance(outcome, Act)
         if not stuck or self._now() - self._moved_at <= patience:
             return outcome
-        doing = outcome.reason if isinstance(outcome, Wait) else f"without effect: {outcome}"
+        doing = outcome.reason if isinstance(outcome, Wait) else f"but to do the same again: {outcome}"
         reason = f"nothing moved for {patience:g} s ({doing})"
         if intent.stage == ROLLBACK or intent.goal == ABSENT:
             return Stopped("; ".join(filter(None, [intent.reason, reason])))

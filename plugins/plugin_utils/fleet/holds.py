@@ -44,6 +44,11 @@ def _serves(slot: Slot) -> bool:
     return any(view.serving for view in slot.old)
 
 
+def _rests(slot: Slot) -> bool:
+    """It has what the intent aims at, and people keep that out of traffic."""
+    return bool(slot.current and slot.current.standby and not slot.current.serving)
+
+
 def _marked(views: Iterable[InstanceView], intent: Intent) -> Hold | None:
     for view in views:
         for mark, reason, policy in (("protected", view.protected, intent.protected), ("in standby", view.standby, intent.standby)):
@@ -54,9 +59,9 @@ def _marked(views: Iterable[InstanceView], intent: Intent) -> Hold | None:
 
 def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -> None:
     """One zone after the other: a bad image or a zone's own trouble must not meet two at a time."""
-    if len(intent.zones) < 2:
+    if len(intent.zones) < 2 or intent.strategy == "blue_green":  # that one flips as a whole
         return
-    active = next((zone_of(slot.number, intent) for slot in _by_zone(slots, intent) if not slot.finished and slot.number not in held), None)
+    active = next((zone_of(slot.number, intent) for slot in _by_zone(slots, intent) if not (slot.finished or _rests(slot)) and slot.number not in held), None)
     for slot in slots:
         if slot.current is None and slot.number not in held and _serves(slot) and zone_of(slot.number, intent) != active:
             held[slot.number] = Hold(f"zone {active} comes first", skip=True)
@@ -77,4 +82,5 @@ def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -
     begun = sum(slot.current is not None for slot in slots)
     free = [slot for slot in sorted(slots, key=lambda slot: (*fares(slot), slot.number)) if slot.current is None and slot.number not in held]
     for slot in free[max(0, most - begun) :]:
-        held[slot.number] = Hold("its canary stage comes later", skip=True)
+        if any(view.live for view in slot.old):  # where nobody is there is nothing to spare
+            held[slot.number] = Hold("its canary stage comes later", skip=True)

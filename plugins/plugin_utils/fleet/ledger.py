@@ -6,11 +6,12 @@ A recipe says how instances of a version are launched again, without any secret.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..store.base import Store
+from ..errors import ConflictError, LeaseLostError
+from ..store.base import ABSENT, Store
 from .model import DONE, OPEN, PRESENT, Intent, Version
 from .timeline import iso
 
@@ -20,15 +21,22 @@ KEPT = (
 
 
 class Ledger:
-    """Raises StoreError."""
+    """Raises StoreError.
 
-    def __init__(self, store: Store, fleet: str) -> None:
+    ``check`` is asked right before each write, and raises where this run may change nothing any more. A run that stood still between the two
+    still overwrites nothing: the intent is written only where it is what was read or written here last; LeaseLostError where it is not.
+    """
+
+    def __init__(self, store: Store, fleet: str, check: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._fleet = fleet
+        self._check = check
+        self._tag: str | None = None  # of the intent as it was read or written last; None before
 
     def last(self) -> Intent | None:
         """The intent of the last swap, open or ended."""
         found = self._store.read(self._key("intent.json"))
+        self._tag = found[1] if found else ABSENT
         return Intent.from_dict(found[0]) if found else None
 
     def intent(self, asked: Intent, now: float) -> tuple[Intent, bool]:
@@ -42,11 +50,16 @@ class Ledger:
         return replace(asked, started=now, resumed=now, serial=serial, first=serial, origin=good(stored)), False
 
     def save(self, intent: Intent) -> None:
-        self._store.write(self._key("intent.json"), intent.as_dict())
+        self._check()
+        try:
+            self._tag = self._store.write(self._key("intent.json"), intent.as_dict(), expect=self._tag)
+        except ConflictError as error:
+            raise LeaseLostError(f"another run works on {self._fleet}, so nothing more was changed; run again to go on") from error
 
     def close(self, intent: Intent, at: float, told: Mapping[str, Any]) -> None:
         """The record first: a run that is cut between the two writes it again, under its own time."""
         stamp = iso(at).replace("-", "").replace(":", "")
+        self._check()
         self._store.write(self._key(f"records/{stamp}-{intent.serial}.json"), {"intent": intent.as_dict(), "ended": iso(at), **told})
         self.save(intent)
 
@@ -61,6 +74,7 @@ class Ledger:
 
     def keep_recipe(self, launch: str, recipe: Mapping[str, Any]) -> None:
         if recipe and self.recipe(launch) != recipe:
+            self._check()
             self._store.write(self._key(f"recipes/{launch}.json"), dict(recipe))
 
     def _key(self, name: str) -> str:

@@ -19,7 +19,7 @@ FORWARD, ROLLBACK = "forward", "rollback"  # Intent.stage
 OPEN, DONE, FAILED = "open", "done", "failed"  # Intent.status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """An instance as provider, balancer and probe see it together."""
 
@@ -222,9 +222,6 @@ class Intent:
     def token(self, slot: int, attempt: int) -> str:
         """The same token is the same instance, wherever a run was cut. A slot's second try has another one."""
         return f"{self.fleet}-{slot}-{self.aim.launch[:12]}-{self.serial}" + (f"-{attempt}" if attempt else "")
-
-    def attempts(self, slot: int) -> int:
-        return dict(self.retries).get(slot, 0)
 
 
 def _specs(data: Mapping[str, Any]) -> tuple[VolumeSpec, ...]:

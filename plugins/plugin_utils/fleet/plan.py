@@ -78,6 +78,3 @@ def _unchecked(view: InstanceView, intent: Intent, now: float) -> str:
 def _over(slots: Sequence[Slot], intent: Intent) -> bool:
     """All that is left is to take away what was replaced."""
     return all(slot.current and slot.current.serving for slot in slots) and not intent.stages
-
-
-

@@ -47,8 +47,9 @@ class Promises:
             self._admit(action.ids)
         elif isinstance(action, Switch):
             self._admit(action.on)
+            before = len(self._serving)
             self._serving |= {view.id for view in self._known(action.on) if view.passing or view.member == UP}
-            self._leave(action.off)
+            self._leave(action.off, min(before, self._floor))  # one for one takes nothing away
         elif isinstance(action, (Drain, Deregister, Stop)):
             self._leave(action.ids)
             if isinstance(action, Stop):
@@ -99,10 +100,10 @@ class Promises:
             if view.image in self._revoked and view.image == self._intent.aim.image:
                 _refuse(f"{view.id} would be put in service, but its image is revoked")
 
-    def _leave(self, ids: Iterable[str]) -> None:
-        left = self._serving.difference(ids)
-        if len(left) < len(self._serving) and len(left) < self._floor:
-            _refuse(f"{len(left)} instances would be in service, but {self._floor} must be")
+    def _leave(self, ids: Iterable[str], floor: int | None = None) -> None:
+        left, floor = self._serving.difference(ids), self._floor if floor is None else floor
+        if len(left) < len(self._serving) and len(left) < floor:
+            _refuse(f"{len(left)} instances would be in service, but {floor} must be")
         self._serving = left
 
     def _unserved(self, ids: Iterable[str], what: str) -> None:

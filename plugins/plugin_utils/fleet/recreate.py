@@ -25,6 +25,9 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
     lost: list[str] = []
     due = [slot for slot in in_turn(slots) if slot.number not in held and not slot.finished and not _as_it_was(slot, intent, now)]
     due.sort(key=_untouched)
+    for slot in due:
+        for view in slot.old[1:]:  # beside one that may serve: they only take places
+            batch.take_down(view, given_up=bool(failure(view, slot, intent, now)))
     for group in [[slot] for slot in due] if intent.aim.volumes else [due]:
         moved = _Together(group, batch, intent, now)
         moved.plan()
@@ -36,6 +39,8 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
 
 def _as_it_was(slot: Slot, intent: Intent, now: float) -> bool:
     current = slot.current
+    if current and current.standby and current.proven and not mine(current, intent):
+        return True  # people keep it out of traffic
     return bool(current and not slot.old and untouched(current, intent) and failure(current, slot, intent, now))
 
 
@@ -55,12 +60,13 @@ class _Together:
         self.lost: list[str] = []
 
     def plan(self) -> None:
-        missing = [slot for slot in self._slots if slot.missing and not self._intent.back]
+        missing = [slot for slot in self._slots if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
-        if missing or (self._intent.hot and not self._intent.back and not all(self._proved(slot) for slot in self._slots)):
-            return
-        if all([self._cleared(slot) for slot in self._slots]):  # all of them are asked
+        if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
+            return  # all of them are asked, so that all boot at the same time
+        cleared = [self._cleared(slot) for slot in self._slots]  # all of them are asked
+        if all(cleared):
             for slot in self._slots:
                 self._bring_up(slot)
 
@@ -71,7 +77,8 @@ class _Together:
             free = [volume.id for volume in slot.volumes if volume.attached_to is None and volume not in slot.unfit]
             if not self._batch.launch(slot.number, free, slot.attempt):
                 self._batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
-                return not any(view.serving for view in slot.old)  # it serves nobody: going on without proof harms nobody
+                # Those that found a place prove the image for the rest; and where it serves nobody, going on without proof harms nobody.
+                return any(each.current for each in self._slots) or not any(view.serving for view in slot.old)
             return False
         if not current.proven:
             self._batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
@@ -88,13 +95,14 @@ class _Together:
             for view in slot.old:
                 self._batch.take_away(view, self._given_up(view, slot))
             return True
-        return all([self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old])
+        down = [self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old]
+        return all(down)
 
     def _bring_up(self, slot: Slot) -> None:
-        batch, current, intent = self._batch, slot.current, self._intent
+        current, intent = slot.current, self._intent
         if current and current.serving:
             return
-        if current is None and intent.back and (intent.origin is None or intent.origin_problem):
+        if current is None and intent.back and not self._can_relaunch():
             self.lost.append(f"slot {slot.number}: {intent.origin_problem or 'nothing is known of what ran before'}")
             self._drop_failed(slot)
         elif current and intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
@@ -102,6 +110,9 @@ class _Together:
             self._drop_failed(slot)
         elif self._volumes_are_here(slot):
             self._run(slot)
+
+    def _can_relaunch(self) -> bool:
+        return self._intent.origin is not None and not self._intent.origin_problem
 
     def _volumes_are_here(self, slot: Slot) -> bool:
         """One step of the volumes' way to the current instance, or to be free for its launch."""

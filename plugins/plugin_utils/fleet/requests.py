@@ -3,7 +3,7 @@
 """What a task asks for, made into a request: the channel's image or an earlier one, and what a failed swap would go back to."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from ..images.revocation import Revocations
 from ..providers.base import Provider
 from ..store.file import FileStore
 from .launch import Resolve, absent_request, again_request, payload_of, swap_request, with_origin
-from .ledger import Ledger
-from .model import Request, Version
+from .ledger import Ledger, good
+from .model import Intent, Request, Version
+
+REMEMBERED = 20  # swaps that a rollback looks back on for how an image was launched
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,19 @@ class Asker:
         """To the newest image that was promoted before the channel's present one and may still be used, launched as it was then."""
         channels, service = Channels(self.store), self.definition.service
         image = channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
-        stored = self.ledger.last()
-        known = [each for each in (stored.target, stored.origin) if each and each.image == image.digest] if stored else []
-        for version in known:
-            recipe = self.ledger.recipe(version.launch)
+        for version in self._ran():
+            recipe = self.ledger.recipe(version.launch) if version.image == image.digest else None
             if recipe:
                 return self._fallen_back(again_request(self.definition, self.target, version, recipe, image, self.resolve))
         return self._fallen_back(self._to(image))
+
+    def _ran(self) -> Iterator[Version]:
+        """What the fleet ran when all was well with it, the newest first. A version may have run more than once, with other settings each time."""
+        last = self.ledger.last()
+        if last:
+            yield from filter(None, [good(last), last.origin])
+        for record in self.ledger.records(REMEMBERED):
+            yield from filter(None, [good(Intent.from_dict(record["intent"]))])
 
     def absent(self, remove_volumes: Sequence[str], provider: Provider) -> Request:
         """Raises FleetError for a volume that is not known."""

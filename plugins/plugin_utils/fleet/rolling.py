@@ -7,7 +7,7 @@ from .canary import stage_outcome
 from .ending import begin, conclude
 from .holds import holds
 from .model import Intent, Observed
-from .outcome import Outcome
+from .outcome import Act, Outcome, Pause, Wait
 from .slots import Slot, arrange
 from .step import Step, fares
 
@@ -24,7 +24,14 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
         else:
             step.plan()
         lost.append(step.lost)
-    return batch.outcome() or stage_outcome(slots, intent, now) or conclude(held, lost, intent)
+    outcome = batch.outcome()
+    if isinstance(outcome, Act):
+        return outcome
+    stage = stage_outcome(slots, intent, now)
+    if isinstance(stage, (Pause, Wait)) and outcome and outcome.until is not None:
+        return outcome  # what is under way is finished before time is let pass
+    # A stage that is reached goes on, whatever else waits beside it: it may wait for slots of a later stage.
+    return stage or outcome or conclude(held, lost, intent)
 
 
 def in_turn(slots: list[Slot]) -> list[Slot]:

@@ -35,9 +35,6 @@ class Slot:
         """The slot's volumes that ``view`` does not have."""
         return tuple(volume for volume in self.volumes if volume.attached_to != view.id)
 
-    def complete(self, view: InstanceView) -> bool:
-        return not self.missing and not self.away(view)
-
 
 def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot], list[InstanceView]]:
     """The slots that the intent aims at, by number, and the instances of other slots."""
@@ -48,11 +45,12 @@ def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot],
     volumes: dict[int, dict[str, Volume]] = defaultdict(dict)
     for volume in observed.volumes:
         volumes[volume.slot][volume.name] = volume
-    slots = [_slot(number, views.get(number, []), volumes.get(number, {}), intent, now) for number in range(size)]
+    lost = dict(intent.retries)
+    slots = [_slot(number, views.get(number, []), volumes.get(number, {}), lost.get(number, 0), intent, now) for number in range(size)]
     return slots, [view for view in observed.instances if not 0 <= view.slot < size]
 
 
-def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], intent: Intent, now: float) -> Slot:
+def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], lost: int, intent: Intent, now: float) -> Slot:
     specs = intent.aim.volumes
     here = tuple(volumes[spec.name] for spec in specs if spec.name in volumes)
     missing = tuple(spec.name for spec in specs if spec.name not in volumes)
@@ -62,7 +60,7 @@ def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], in
     views = sorted(views, key=_usefulness)
     current = next((view for view in views if fits(view, intent) and not _spent(view, bare, intent, now)), None)
     old = tuple(view for view in views if view is not current)
-    attempt = max([intent.attempts(number), *(view.attempt + 1 for view in views if view.swap == intent.serial)])
+    attempt = max([lost, *(view.attempt + 1 for view in views if view.swap == intent.serial)])
     return Slot(number, current, old, here, missing, unfit, attempt)
 
 
@@ -102,7 +100,8 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
         late = now > view.started + intent.boot_deadline
         return f"it did not seal itself within {intent.boot_deadline:g} s of its start" if late else ""
     if not view.healthy:
-        late = slot.complete(view) and now > view.waiting_since + intent.health_deadline
+        waits = (slot.missing and not intent.back) or slot.away(view)  # for its volumes; a deadline runs from the last of them
+        late = not waits and now > view.waiting_since + intent.health_deadline
         return f"it was not healthy within {intent.health_deadline:g} s ({view.problem})" if late else ""
     if view.member == DOWN and now > max(view.member_since, view.waiting_since) + intent.health_deadline:
         return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"

@@ -21,7 +21,7 @@ class Step:
 
     def plan(self) -> None:
         slot, batch, current = self._slot, self._batch, self._slot.current
-        if slot.missing and not self._intent.back:
+        if slot.missing and (not self._intent.back or (current is None and self._can_relaunch())):
             batch.create_volumes(slot.number, slot.missing)
             if current is None:  # it is launched at the next look, and slots that come after it must not take its place
                 batch.reserve()
@@ -43,7 +43,7 @@ class Step:
         elif current.serving:
             self.clear_old()
         elif current.standby and not mine(current, self._intent):
-            self.clear_old()
+            self._keep_old()  # people keep it out of traffic: who serves in its place stays
         else:
             self._bring_into_service(current)
 
@@ -83,7 +83,7 @@ class Step:
     def _keep_old(self) -> None:
         """Until the new one is ready the old one serves, brought back if need be; its duplicates stop."""
         keeper = self._slot.keeper
-        if keeper and keeper.ready and not keeper.standby and keeper.member not in (UP, DOWN):
+        if keeper and keeper.ready and not keeper.standby and keeper.member not in (UP, DOWN) and not self._undone(keeper):
             self._batch.register(keeper)
         for view in self._slot.old:
             if view.stopping or (view is not keeper and (view.live or view.member is not None)):
@@ -96,7 +96,7 @@ class Step:
         holders = [view for view in self._slot.old if any(volume.attached_to == view.id for volume in away)]
         for view in holders:
             # As after a restart of the balancer: it is needed in service before it may go.
-            needed = view.live and view.healthy and not self._given_up(view) and batch.below_floor()
+            needed = view.live and view.healthy and not self._given_up(view) and batch.below_floor() and not self._undone(view)
             if needed and view.member is None:
                 batch.register(view)
             elif needed and view.member == DOWN:
@@ -151,6 +151,10 @@ class Step:
         for view in self._slot.old:
             self._batch.take_away(view, given_up=self._given_up(view))
 
+    def _undone(self, view: InstanceView) -> bool:
+        """On the way back: the swap made it. It may serve on until its successor does, but is not put in service any more."""
+        return self._intent.back and mine(view, self._intent) and view.swap != self._intent.serial
+
     def _given_up(self, view: InstanceView) -> bool:
         """On the way back what the swap made is given up as soon as it is not well."""
         failed = bool(failure(view, self._slot, self._intent, self._now))
@@ -163,5 +167,3 @@ def fares(slot: Slot) -> tuple[bool, int]:
     keeper = slot.keeper
     rank = keeper.live + keeper.healthy + keeper.serving if keeper else 0
     return (not (keeper and keeper.tainted) and rank == 3, rank)
-
-

@@ -23,32 +23,44 @@ class Timeline:
         self._report = report
         self._began = began
         self._seen = Observed(began)
+        self._counts = _counted(self._seen)
+        self._known: set[tuple[str, str]] = set()  # what happened to whom
         self._waited: tuple[str, float] = ("", 0.0)
 
     def saw(self, observed: Observed) -> bool:
-        """Note what an observation shows that the one before did not. True where it shows anything."""
+        """Note what an observation shows that the one before did not. True where something happened for the first time:
+
+        one that is well and ill in turn gets nowhere.
+        """
         before = {view.id: view for view in self._seen.instances}
         first = self.lowest is None
         self._seen = observed
+        self._counts = _counted(observed)  # once for each look: a wave has as many events as instances
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
         self.peak = max(self.peak, observed.counted(True))
         self._note_downtime(observed)
-        count = len(self.entries)
+        count = self.novelties
+        present = {view.id for view in observed.instances}
+        self._known |= {("seen", each) for each in present}
         for view in observed.instances if not first else ():
             old = before.get(view.id)
             if view.proven and not (old and old.proven):
                 self.add("sealed", view.slot, view.id, observed.at)
             if view.serving and not (old and old.serving):
                 self.add("in service", view.slot, view.id, observed.at)
-            if old and old.healthy and not view.healthy and view.running:
+            if old and old.healthy and not view.healthy and view.live:
                 self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
             if old and old.running and not view.running:
                 self.add("stopped", view.slot, view.id, observed.at)
-        present = {view.id for view in observed.instances}
         for old in before.values() if not first else ():
             if old.id not in present:
                 self.add("gone", old.slot, old.id, observed.at)
-        return len(self.entries) > count or before.keys() != present
+        return self.novelties > count
+
+    @property
+    def novelties(self) -> int:
+        """How many different things happened so far."""
+        return len(self._known)
 
     def _note_downtime(self, observed: Observed) -> None:
         if observed.serving:
@@ -59,12 +71,8 @@ class Timeline:
             self._down_since = observed.at
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
-        seen = self._seen
-        counts = {
-            "healthy": sum(view.healthy for view in seen.instances),
-            "serving": seen.serving,
-            "draining": sum(view.member == DRAIN for view in seen.instances),
-        }
+        self._known.add((event.partition(":")[0], instance or ""))
+        counts = self._counts
         seconds = round(at - self._began, 1)
         self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})
         where = "" if slot is None else f"slot {slot}: "
@@ -82,6 +90,14 @@ class Timeline:
         if at - told_at >= WAIT_LINE_EVERY or (_gist(reason) != _gist(told)):
             self._waited = (reason, at)
             self._report(f"{at - self._began:7.1f} s  waiting: {reason}")
+
+
+def _counted(seen: Observed) -> dict[str, int]:
+    return {
+        "healthy": sum(view.healthy for view in seen.instances),
+        "serving": seen.serving,
+        "draining": sum(view.member == DRAIN for view in seen.instances),
+    }
 
 
 def iso(at: float) -> str:

@@ -36,12 +36,10 @@ def read_metric(metric: Metric, folder: Path, meanwhile: Meanwhile) -> Reading:
 
 
 def _run_command(metric: Metric, folder: Path, meanwhile: Meanwhile) -> Reading:
-    program, *arguments = metric.command
-    argv = [str(folder / program) if "/" in program else program, *arguments]
     with tempfile.TemporaryDirectory(prefix="immutable-metric-") as private:
         errors = Path(private) / "errors"
         kept, size = [], 0
-        with Supervised(argv, cwd=str(folder), grace=GRACE, errors=str(errors), meanwhile=meanwhile) as child:
+        with Supervised(metric.command, cwd=str(folder), grace=GRACE, errors=str(errors), meanwhile=meanwhile) as child:
             for line in child.lines(metric.timeout):
                 size += len(line)
                 kept.append(line if size <= MOST else "")

@@ -170,7 +170,8 @@ class MachineFolder:
             return
         self.update(stopping=facts.get("stopping") or time.time(), condemned=for_good or facts.get("condemned", False))
         with suppress(ProviderError):
-            qmp.execute(self.folder / "qmp.sock", [("system_powerdown", {})], PRESS_PATIENCE)
+            # QEMU paused it if a volume met a full disk: what it still has to write is written first, now that there may be room.
+            qmp.execute(self.folder / "qmp.sock", [("cont", {}), ("system_powerdown", {})], PRESS_PATIENCE)
 
     def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         return qmp.execute(self.folder / "qmp.sock", commands)

@@ -206,7 +206,7 @@ class World:
     def member(self, instance_id: str, place: Place) -> Member:
         now, machine = self.clock.now(), self.machines.get(instance_id)
         up_at = self._up_at(machine, place) if machine else NEVER
-        passing = machine is not None and up_at <= now and self.healthy(machine)
+        passing = machine is not None and up_at <= now and self.state(machine) == RUNNING
         busy = self._busy(machine, place)
         if place.draining or place.staged:
             state, since = "drain", place.since
@@ -297,13 +297,15 @@ class World:
         return number % 2 == 0, first + number * behaviour.flaps, min(last, first + (number + 1) * behaviour.flaps)
 
     def _failed_at(self, machine: Machine) -> float:
-        """Since when it is not healthy; 0 where it never was."""
+        """Since when it is not healthy, or was not before it got well; 0 where that never was."""
         if machine.instance.state in (STOPPING, STOPPED):
             return machine.down_since
         if machine.dies_at <= self.clock.now():
             return machine.dies_at
         well, since, _until = self._health(machine)
-        return machine.down_since if well else max(machine.down_since, since)
+        if well:  # its checks have not passed yet, so it is still as down as it was
+            since = since - self._behaviour(machine).flaps if since > self._healthy_at(machine) else 0.0
+        return max(machine.down_since, since)
 
     def _up_at(self, machine: Machine, place: Place) -> float:
         """When its checks pass, if it stays as well as it is; NEVER where it is not."""

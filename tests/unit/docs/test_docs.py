@@ -228,7 +228,7 @@ def test_commands_name_what_exists(place: str, words: list[str]) -> None:
 def _playbook(words: list[str]) -> None:
     name = words[1].removeprefix(PREFIX)
     assert words[1].startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), f"there is no playbook {words[1]}"
-    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8")
+    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8") + _text_of(name)
     given = {value.partition("=")[0] for flag, value in zip(words, words[1:], strict=False) if flag == "-e" and not value.startswith("@")}
     assert all(re.search(rf"\b{variable}\b", known) for variable in given), f"{sorted(given)}: not all of them are variables of the playbooks"
     needed = set(re.findall(r"immutable_needed: \[(.*)\]", _text_of(name))[0].split(", "))

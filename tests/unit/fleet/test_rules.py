@@ -3,7 +3,6 @@
 """The rules around every strategy: marks, ages, hours, alarms, deadlines, revocation, playbooks, and the way back to what ran before."""
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -180,24 +179,27 @@ def test_a_version_that_failed_is_no_origin():
     assert all_old(lab)
 
 
-def test_an_instance_that_dies_gets_one_more_chance_and_a_second_death_turns_back():
-    for deaths, end in ((1, V2), (2, V1)):
-        lab = swapped()
-        left = [deaths]
+@pytest.mark.parametrize("deaths, end", [(1, V2), (2, V1)])
+def test_an_instance_that_dies_gets_one_more_chance_and_a_second_death_turns_back(deaths, end):
+    lab = swapped()
 
-        def kill(line: str, lab: Lab = lab, left: list[int] = left) -> None:
+    class Deadly(list):
+        left = deaths
+
+        def append(self, line: str) -> None:
+            super().append(line)
             new = [machine for machine in lab.world.machines.values() if machine.instance.image == V2 and lab.world.state(machine) != "stopped"]
-            if left[0] and "slot 0: sealed" in line and new:
-                left[0] -= 1
+            if self.left and "slot 0: sealed" in line and new:
+                self.left -= 1
                 new[0].dies_at = lab.world.clock.now()
 
-        lab.lines = type("Lines", (list,), {"append": lambda self, line, kill=kill: (list.append(self, line), kill(line))})()
-        if deaths == 1:
+    lab.lines = Deadly()
+    if end == V2:
+        lab.run(back(request(V2)))
+    else:
+        with pytest.raises(FleetError, match="it is not running"):
             lab.run(back(request(V2)))
-        else:
-            with pytest.raises(FleetError, match="it is not running"):
-                lab.run(back(request(V2)))
-        assert lab.images() == {slot: [end] for slot in range(3)} and len(lab.serving()) == 3
+    assert lab.images() == {slot: [end] for slot in range(3)} and len(lab.serving()) == 3
 
 
 def test_playbooks_before_and_after_run_once_a_swap():

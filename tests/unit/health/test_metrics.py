@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import select
+import signal
 import socket
 import stat
 import sys
@@ -254,5 +255,14 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Pa
 
 
 def test_what_leaves_the_commands_group_holds_nobody_up(tmp_path: Path) -> None:
-    child = f"import os, subprocess, sys; subprocess.Popen(['sleep', '20'], start_new_session=True); print({os.getpid()})"
+    ended, pid = tmp_path / "ended", tmp_path / "pid"
+    stranger = f"import subprocess; subprocess.run(['sleep', '20']); open({str(ended)!r}, 'w')"
+    child = f"""
+import subprocess, sys
+with open({str(pid)!r}, "w") as file:
+    file.write(str(subprocess.Popen([sys.executable, "-c", {stranger!r}], start_new_session=True).pid))
+print(1)
+"""
     assert read_metric(Metric(command=(sys.executable, "-c", child), least=0.0, timeout=BOUND), tmp_path, nothing) == Reading()
+    assert not ended.exists()
+    os.killpg(int(pid.read_text()), signal.SIGKILL)

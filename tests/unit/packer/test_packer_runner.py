@@ -304,3 +304,10 @@ def test_what_must_go_on_meanwhile_can_end_a_silent_child(tmp_path: Path) -> Non
     ):
         list(child.lines())
     gone(pids[0])
+
+
+def test_nothing_more_is_done_meanwhile_once_the_caller_leaves() -> None:
+    calls: list[bool] = []
+    with Supervised(["/bin/true"], meanwhile=lambda: calls.append(True)) as child:
+        child.wait()
+    assert not calls

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers import qmp
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import QEMU, Accel
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, STOPPING, Instance, LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.qemu import QemuCompute
@@ -83,6 +84,15 @@ def test_a_stop_returns_at_once_and_lasts_until_it_is_down(compute: QemuCompute,
     compute.start(["m1"])
     [again] = compute.list(FLEET_NAME)
     assert (again.state, again.stopping_since) == (PENDING, 0.0)
+
+
+def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
+    """As QEMU pauses one whose volume met a full disk."""
+    launch("m1")
+    socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
+    assert qmp.execute(socket, [("stop", {}), ("query-status", {})])[1]["status"] == "paused"
+    compute.stop(["m1"])
+    assert qmp.execute(socket, [("query-status", {})])[0]["status"] == "running"
 
 
 def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(

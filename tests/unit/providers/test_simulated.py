@@ -142,7 +142,7 @@ def test_what_is_down_goes_at_once(cloud: Cloud, how: str) -> None:
         getattr(cloud.compute, how)(["i"])
     cloud.clock.wait(10.0)
     cloud.compute.remove(["i"])
-    assert not cloud.listed() and not cloud.world.machines and cloud.holder() is None
+    assert not cloud.world.machines and not cloud.listed() and cloud.holder() is None
 
 
 def test_a_removal_after_a_stop_does_not_begin_anew_and_power_hurries_it(cloud: Cloud) -> None:
@@ -205,6 +205,8 @@ def test_an_image_may_seal_as_another() -> None:
     cloud = Cloud(behaviours={GOOD: Behaviour(seals_as="sha256:other")})
     cloud.run()
     assert cloud.listed()["i"].evidence.digest == "sha256:other"
+    cloud.world.behaviours.clear()
+    assert cloud.listed()["i"].evidence.digest == GOOD
 
 
 def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
@@ -223,6 +225,17 @@ def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: Cloud) -> None:
     assert cloud.state() == STOPPED
     cloud.compute.start(["i"])
     assert cloud.turns(60.0) == [33.0]
+
+
+def test_a_death_shows_in_any_state(cloud: Cloud) -> None:
+    cloud.compute.launch([ask(), ask("j", slot=1)])
+    assert cloud.state() == PENDING
+    cloud.world.machines["i"].dies_at = cloud.clock.now()
+    assert cloud.state() == STOPPED
+    cloud.world.clock.pass_by(40.0)
+    cloud.compute.remove(["j"])
+    cloud.world.machines["j"].dies_at = cloud.clock.now()
+    assert list(cloud.listed()) == ["i"]
 
 
 # Time

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest, Member
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, Latencies, SimulatedProvider, World
 
 FLEET = "shop-prod"
 AT = ("192.0.2.1", 8080)
@@ -93,11 +93,30 @@ def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
     lab.provider.compute.stop(["a"])
     lab.world.machines["b"].dies_at = began
     assert lab.members() == {"a": Member("a", "down", 0, began), "b": Member("b", "down", 0, began)}
+    lab.register("c")
+    lab.clock.pass_by(10.0)
+    lab.provider.compute.power_off(["c"])
+    assert lab.members()["c"] == Member("c", "down", 0, began + 10.0)
+    lab.traffic.deregister(["c"])
     lab.provider.compute.remove(["a"])
     lab.clock.wait(60.0)
     assert lab.states()["a"] == "down"  # the instance is gone, its member is not
     lab.traffic.deregister(["a", "unknown"])
     assert list(lab.members()) == ["b"]
+
+
+def test_a_member_that_flaps_is_up_in_between(lab: Balanced) -> None:
+    lab.world.machines["a"].behaviour = Behaviour(flaps=20.0)
+    lab.provider.compute.power_off(["a"])
+    lab.provider.compute.start(["a"])
+    lab.register("a")
+    began, seen = lab.clock.now(), []
+    while lab.clock.now() < began + 80.0:
+        lab.clock.wait(100.0)
+        member = lab.members()["a"]
+        seen.append((lab.clock.now() - began, member.state, member.since - began))
+    first = [(30.0, "down", 0.0), (33.0, "down", 0.0), (35.0, "up", 35.0)]
+    assert seen == [*first, (53.0, "down", 53.0), (73.0, "down", 53.0), (75.0, "up", 75.0), (93.0, "down", 93.0)]
 
 
 def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
@@ -108,6 +127,12 @@ def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
     assert (lab.members()["a"].state, lab.members()["a"].in_flight, lab.members()["a"].passing) == ("drain", 0, True)
     lab.clock.wait(1_000.0)
     assert "a" in lab.members()  # to be staged is not to drain: nobody forgets it
+
+
+def test_a_staged_member_has_nothing_to_drain(lab: Balanced) -> None:
+    lab.register("a", staged=True)
+    lab.traffic.drain(["a"], 30.0)
+    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets else [0])
 
 
 def test_a_switch_changes_all_at_once(lab: Balanced) -> None:
@@ -181,6 +206,17 @@ def test_a_timeout_given_after_a_switch_holds(forgets: Balanced) -> None:
     began = forgets.clock.now()
     forgets.clock.wait(100.0)
     assert forgets.clock.now() == began + 20.0 and forgets.members() == {}
+
+
+def test_what_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
+    forgets.serve("a")
+    forgets.traffic.drain(["a"], 5.0)
+    forgets.traffic.switch(["a"], [])
+    forgets.clock.pass_by(100.0)
+    assert forgets.states() == {"a": "up"}
+    forgets.traffic.drain(["a"], 30.0)
+    forgets.clock.pass_by(8.0)
+    assert forgets.states() == {"a": "drain"}
 
 
 def test_a_forgetful_balancer_checks_anew_what_comes_back(forgets: Balanced) -> None:

@@ -3,6 +3,8 @@
 """The simulated cloud's volumes: one holder, its zone, and nothing taken from what may still write."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, RUNNING, STOPPED, STOPPING, VolumeRequest
@@ -122,8 +124,10 @@ def test_who_holds_what_follows_any_change_of_the_volumes(cloud: Cloud) -> None:
     cloud.run(volumes=(volume,))
     found = dict(cloud.world.volumes)
     assert cloud.world.held("i") == [volume]
+    cloud.world.volumes[volume] = replace(found[volume], attached_to="j")
+    assert (cloud.world.held("i"), cloud.world.held("j")) == ([], [volume])
     del cloud.world.volumes[volume]
-    assert cloud.world.held("i") == []
+    assert cloud.world.held("j") == []
     cloud.world.volumes = found
     assert cloud.world.held("i") == [volume]
     cloud.world.volumes.clear()

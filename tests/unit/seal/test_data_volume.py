@@ -64,17 +64,21 @@ def test_a_new_volume_gets_a_file_system_that_belongs_to_the_service(guest: Gues
     assert "Mode:  0750" in guest.run("debugfs", "-R", "stat <2>", guest.disk)
 
 
+def _loop_device(guest: Guest, file: Path) -> str:
+    try:
+        return guest.run("losetup", "--find", "--show", file).strip()
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"needs root and loop devices: {error.stderr.strip()}")
+
+
 @pytest.fixture
 def device(guest: Guest, tmp_path: Path) -> Iterator[Path]:
     """Put the guest's disk behind a real device; gives the file that it stands for."""
-    allowed = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
-    if not int(allowed.split()[1], 16) >> CAP_SYS_RESOURCE & 1:
+    allowed = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())["CapEff"]
+    if not int(allowed, 16) >> CAP_SYS_RESOURCE & 1:
         pytest.skip("the kernel grows a file system only for a caller with CAP_SYS_RESOURCE")
     file = guest.disk.rename(tmp_path / "disk.raw")
-    try:
-        device = guest.run("losetup", "--find", "--show", file).strip()
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"needs root and loop devices: {error.stderr.strip()}")
+    device = _loop_device(guest, file)
     guest.disk.symlink_to(device)
     (tmp_path / "bin/blockdev").unlink()
     yield file

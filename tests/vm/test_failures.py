@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What goes wrong around a swap on real machines: a version that never gets healthy, a balancer that dies, a disk that is full."""
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.load import Load
+from ansible_collections.immutable.infra.tests.support.machines import STORE, Service, ask
+
+pytestmark = pytest.mark.vm
+long = pytest.mark.long
+UNWELL = "GET /healthz answered 500"
+
+
+def test_a_version_that_fails_is_taken_back_with_its_data(keeper: Service) -> None:
+    keeper.greet("well", fleet={})
+    keeper.play("swap")
+    words = keeper.write("well;")
+    before = keeper.instances()
+    keeper.define(settings={"broken": "yes"})
+    assert UNWELL in keeper.play("swap", check=False)
+    after = keeper.converged("well", words)
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+    assert keeper.newest_record()["lowest_in_service"] >= keeper.size - 1
+
+
+@pytest.mark.parametrize("fleet", [pytest.param({}, id="rolling", marks=long), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long)])
+def test_without_data_never_fewer_than_all_serve(plain: Service, fleet: dict[str, object]) -> None:
+    plain.greet("well", fleet=fleet)
+    plain.play("swap")
+    before = plain.instances()
+    plain.define(settings={"broken": "yes"})
+    assert UNWELL in plain.play("swap", check=False)
+    after = plain.converged("well")
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+    assert plain.newest_record()["lowest_in_service"] == plain.size
+
+
+@long
+@pytest.mark.parametrize("hot", [False, True])
+def test_a_version_that_fails_under_recreate_is_taken_back(keeper: Service, hot: bool) -> None:
+    fleet = {"strategy": "recreate", "hot": hot}
+    keeper.greet("well", fleet=fleet)
+    keeper.play("swap")
+    words = keeper.write("well;")
+    before = keeper.instances()
+    keeper.define(settings={"broken": "yes"})
+    assert UNWELL in keeper.play("swap", check=False)
+    after = keeper.converged("well", words)
+    assert {each["image"] for each in after} == {each["image"] for each in before}
+
+
+def test_a_balancer_that_is_killed_in_the_middle_is_started_again(plain: Service) -> None:
+    plain.greet("after its end", fleet={})
+    ended, said = plain.disturb("swap", "slot 1: launched", lambda _child: os.kill(plain.balancer(), signal.SIGKILL))
+    assert ended == 0, said
+    plain.converged("after its end")
+
+
+def test_a_balancer_that_is_made_anew_in_the_middle_loses_no_request(plain: Service) -> None:
+    """Another path of the probe is another configuration of the balancer: its next process takes over from the one before."""
+    load, process = Load(), plain.balancer()
+    plain.greet("anew", fleet={}, path="/healthz?anew")
+    with load.on(plain.module("fleet_info")["endpoint"]):
+        plain.play("swap")
+    print(f"while the balancer was made anew: {load}")
+    assert plain.balancer() != process
+    assert load.sent and not load.failed, load
+    plain.converged("anew")
+
+
+@pytest.fixture
+def cramped(keeper: Service, tmp_path: Path) -> Iterator[Service]:
+    """The same service with a store of its own, on a file system of 96 MB. Its images lie elsewhere."""
+    store = tmp_path / "store"
+    store.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(store)], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
+    for name in ("images", "bases", "cache"):
+        (store / name).symlink_to(STORE / name)
+    service = Service(tmp_path / "keeper", "keeper", size=2, shell="off", data=True, target="cramped", store=store)
+    try:
+        service.play("release")
+        yield service
+        service.remove()
+        assert service.machines() == []
+    finally:
+        subprocess.run(["umount", str(store)], check=True)
+
+
+def test_a_full_disk_under_the_store(cramped: Service) -> None:
+    words = cramped.write("before the disk was full;")
+    stuffing = cramped.store / "stuffing"
+    cramped.greet("with room again")
+    ended, said = cramped.disturb("swap", "slot 0: sealed", lambda _child: fill(stuffing))
+    print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
+    assert ended != 0
+    assert os.strerror(errno.ENOSPC) in said
+    assert "Traceback" not in said
+    assert {each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]}.items() <= words.items()
+    stuffing.unlink()
+    cramped.play("swap")
+    cramped.converged("with room again", words)
+
+
+def fill(file: Path) -> None:
+    """Until nothing more goes in, not a byte."""
+    with file.open("wb", buffering=0) as stuffing:
+        for size in (1024**2, 4096, 1):
+            try:
+                while stuffing.write(bytes(size)):
+                    pass
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
