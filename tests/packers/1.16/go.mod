@@ -1,3 +1,4 @@
+// A line of Packer whose builders are plugins; used for tests on the machine that builds it, and never handed on (BUSL-1.1).
 module packers/1.16
 
 go 1.26.3

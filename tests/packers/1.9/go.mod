@@ -1,6 +1,7 @@
+// The last line of Packer that is free software (MPL-2.0), which holds some plugins itself.
 module packers/1.9
 
-go 1.26
+go 1.24
 
 tool (
 	github.com/hashicorp/packer
