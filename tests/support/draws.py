@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from .cases import NEW, OLD, SIZE, THIRD, Case, Disk, Fault, Found
 
 SIZES = st.sampled_from([1, 2, 2, 3, 3, 4, 8])
-EVENTS = ["dies", "ails", "forgotten"]
+EVENTS = ["dies", "ails", "vanishes", "forgotten"]
 ERRORS = {
     "call": ["refused", "half", "lost", "slow", "late"],
     "read": ["throttled", "slow"],

@@ -9,7 +9,7 @@ from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
 from .trial import INTENT, Ending, Trial, play
 
-HARM = {"dies", "ails", "forgotten", "usurped", "jump", "alarm"}
+HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
 def ours(trial: Trial) -> dict[str, Machine]:
