@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .ending import conclude
 from .batch import Batch
+from .ending import conclude
 from .holds import Hold, holds
 from .model import DOWN, DRAIN, UP, InstanceView, Intent, Observed
 from .outcome import Outcome, Remember

@@ -65,7 +65,7 @@ class _Together:
             self._batch.create_volumes(slot.number, slot.missing)
         if missing or (self._intent.hot and not self._intent.back and not all(self._proved(slot) for slot in self._slots)):
             return
-        if all([self._cleared(slot) for slot in self._slots]):  # all of them are asked
+        if all([self._cleared(slot) for slot in self._slots]):  # noqa: C419  all of them are asked
             for slot in self._slots:
                 self._bring_up(slot)
 
@@ -94,10 +94,10 @@ class _Together:
             for view in slot.old:
                 self._batch.take_away(view, self._given_up(view, slot))
             return True
-        return all([self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old])
+        return all([self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old])  # noqa: C419
 
     def _bring_up(self, slot: Slot) -> None:
-        batch, current, intent = self._batch, slot.current, self._intent
+        current, intent = slot.current, self._intent
         if current and current.serving:
             return
         if current is None and intent.back and not self._can_relaunch():
