@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Hypothesis strategies for cases. The ordinary stands first in each choice, so that what is left of a shrunk case is what matters."""
+
 from __future__ import annotations
 
 from hypothesis import strategies as st
@@ -33,11 +34,15 @@ def faults(*kinds: dict[str, list[str]], most: int = 4) -> st.SearchStrategy[tup
 
 JUMPS = st.lists(
     st.builds(
+<<<<<<< HEAD
         Fault,
         at=st.sampled_from(["wait", "read"]),
         number=st.integers(0, 60),
         what=st.just("jump"),
         then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0]),
+=======
+        Fault, at=st.sampled_from(["wait", "read"]), number=st.integers(0, 60), what=st.just("jump"), then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0])
+>>>>>>> promises
     ),
     min_size=1,
     max_size=3,

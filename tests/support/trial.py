@@ -13,6 +13,7 @@ What a fault can be, by what it meets:
 - anything: ``dies``, ``ails``, ``vanishes`` (one of the instances), ``forgotten`` (the balancer lost its members), ``jump`` (of the controller's clock),
   ``alarm``, ``revoked`` (the new image)
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -37,7 +38,19 @@ from .fleetlab import Free, Killed
 INTENT, LEASE = f"fleets/{FLEET}/intent.json", f"leases/{FLEET}.json"
 LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
-DISTURBING = {"stale", "dies", "ails", "vanishes", "forgotten", "frozen", "frozen done", "usurped", "jump", "killed half", "half"}  # after them a refusal is nobody's fault
+DISTURBING = {
+    "stale",
+    "dies",
+    "ails",
+    "vanishes",
+    "forgotten",
+    "frozen",
+    "frozen done",
+    "usurped",
+    "jump",
+    "killed half",
+    "half",
+}  # after them a refusal is nobody's fault
 LOCK_TIMEOUT = 150.0
 PLAYED = [0]  # how many histories so far, for the summary
 
@@ -264,7 +277,9 @@ class Trial:
             self._another_runs(fault)
 
     def _happens(self, fault: Fault) -> None:
-        machines = [machine for _each, machine in sorted(self.world.machines.items()) if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"]
+        machines = [
+            machine for _each, machine in sorted(self.world.machines.items()) if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
+        ]
         if fault.what in ("dies", "ails", "vanishes") and machines:
             machine = machines[int(fault.then) % len(machines)]
             if fault.what == "vanishes":  # as by somebody's hand: its volumes stay, and its place in the balancer

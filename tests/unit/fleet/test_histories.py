@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Histories that once broke a promise, as small as they could be made."""
+
 from __future__ import annotations
 
 import pytest
@@ -34,6 +35,13 @@ BACK = {
     ),
     "a fleet without a way back lost what it had": Case(strategy="blue_green", image="sick", known=2, relaunch=False, found=(Found(ailing=True),)),
 }
+
+
+def test_a_token_whose_instance_somebody_removed_is_given_up():
+    """The provider refuses it for ever, in each later run as well."""
+    trial = Trial(Case(known=2, found=TWO, faults=(Fault("wait", 0, "vanishes", 1.0),)))
+    ending = play(trial)
+    assert ending.what == "done" and "shop-local-0-launch-new-1-1" in trial.world.machines
 
 
 @pytest.mark.parametrize("case", THROUGH.values(), ids=THROUGH)
