@@ -34,15 +34,7 @@ def faults(*kinds: dict[str, list[str]], most: int = 4) -> st.SearchStrategy[tup
 
 JUMPS = st.lists(
     st.builds(
-<<<<<<< HEAD
-        Fault,
-        at=st.sampled_from(["wait", "read"]),
-        number=st.integers(0, 60),
-        what=st.just("jump"),
-        then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0]),
-=======
         Fault, at=st.sampled_from(["wait", "read"]), number=st.integers(0, 60), what=st.just("jump"), then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0])
->>>>>>> promises
     ),
     min_size=1,
     max_size=3,
