@@ -63,9 +63,10 @@ class _Together:
         missing = [slot for slot in self._slots if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
-        if missing or (self._intent.hot and not self._intent.back and not all(self._proved(slot) for slot in self._slots)):
-            return
-        if all([self._cleared(slot) for slot in self._slots]):  # noqa: C419  all of them are asked
+        if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
+            return  # all of them are asked, so that all boot at the same time
+        cleared = [self._cleared(slot) for slot in self._slots]  # all of them are asked
+        if all(cleared):
             for slot in self._slots:
                 self._bring_up(slot)
 
@@ -94,7 +95,8 @@ class _Together:
             for view in slot.old:
                 self._batch.take_away(view, self._given_up(view, slot))
             return True
-        return all([self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old])  # noqa: C419
+        down = [self._batch.take_down(view, self._given_up(view, slot)) for view in slot.old]
+        return all(down)
 
     def _bring_up(self, slot: Slot) -> None:
         current, intent = slot.current, self._intent
