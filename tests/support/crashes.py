@@ -75,6 +75,5 @@ def table() -> str:
 
 def within(text: str) -> str:
     """``text`` with the table between its marks made anew."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, tail = text.split(BEGIN)[0], text.split(END)[-1]
     return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
