@@ -123,7 +123,8 @@ class _Flip:
         """Until the flip the old fleet serves, brought back where the balancer lost it."""
         served = {view.slot for view in old if view.member == UP}
         for view in old:
-            if view.ready and not view.standby and view.member is None and view.slot not in served and not mine(view, self._intent):
+            out = view.member is None or (view.member == DRAIN and not self._intent.flipped)
+            if view.ready and not view.standby and out and view.slot not in served and not mine(view, self._intent):
                 self._batch.register(view)
                 served.add(view.slot)
 
