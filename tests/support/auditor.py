@@ -101,7 +101,7 @@ class Auditor:
         if rightful:
             self._floor(call, intent, known, before, told.serving() | serving)
             self._ceiling(call, intent, before, told)
-            self._succession(call, intent, before, told.serving() | serving)
+            self._succession(call, intent, before, told.serving() | serving, told.instances)
         self.ever_served |= serving
 
     def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
@@ -143,14 +143,15 @@ class Auditor:
             assert well and _sealed_right(view), f"promise 4: {call} put {each} in service, which is not proven and well"
             assert each in self.ever_served or view.image not in told.revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
 
-    def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str]) -> None:
+    def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str], known: Mapping[str, Instance]) -> None:
         world = self._world
+        slots = {each: view.slot for each, view in known.items()} | {each: machine.instance.slot for each, machine in world.machines.items()}
         gone = {each for each in before.machines if each not in world.machines or world.machines[each].leaving} - before.leaving
         for each in gone:
             instance = before.machines[each].instance
             undone = intent["stage"] == "rollback" and int(instance.tags.get("swap", -1)) >= intent["first"]
             excused = undone or intent["goal"] == "absent" or instance.slot >= aim(intent)["size"]
-            successors = {other for other in serving - {each} if (world.machines.get(other) or before.machines[other]).instance.slot == instance.slot}
+            successors = {other for other in serving - {each} if slots[other] == instance.slot}
             assert excused or successors, f"promise 5: {call} took {each} away before anybody else served its slot"
 
     def refused(self, error: ProviderError) -> None:

@@ -30,6 +30,9 @@ IMAGES = {
 
 
 class Short:
+    def _repr_pretty_(self, printer, cycle: bool) -> None:  # as Hypothesis asks for it
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         told = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if getattr(self, each.name) != each.default]
         return f"{type(self).__name__}({', '.join(told)})"

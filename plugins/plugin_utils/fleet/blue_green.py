@@ -122,8 +122,11 @@ class _Flip:
     def _hold_old(self, old: Sequence[InstanceView]) -> None:
         """Until the flip the old fleet serves, brought back where the balancer lost it."""
         served = {view.slot for view in old if view.member == UP}
+        keepers = {slot.keeper.id for slot in self._slots if slot.keeper}
         for view in old:
-            if view.ready and not view.standby and view.member is None and view.slot not in served and not mine(view, self._intent):
+            # What drains to make room stays out; the one that a slot is kept by does not.
+            out = view.member is None or (view.member == DRAIN and not self._intent.flipped and view.id in keepers)
+            if view.ready and not view.standby and out and view.slot not in served and not mine(view, self._intent):
                 self._batch.register(view)
                 served.add(view.slot)
 

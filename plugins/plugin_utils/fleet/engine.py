@@ -16,7 +16,7 @@ from .hands import Hands
 from .ledger import Ledger
 from .model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from .observe import Observer, Prober
-from .outcome import Act, BeginRollback, Done, Gate, Launch, Outcome, Pause, Remember, Remove, Start, Stopped, Wait
+from .outcome import Act, BeginRollback, Done, Gate, Launch, Outcome, Pause, Place, Remember, Remove, Start, Stopped, Wait
 from .plan import AFTER, BEFORE, plan
 from .promises import Promises
 from .result import swap_result
@@ -100,7 +100,7 @@ class _Run:
         self._last: Outcome | None = None
         self._failures = 0  # of the provider, in a row
         self._kept: Intent | None = None  # as this run saved it last
-        self._launching: tuple[int, ...] = ()  # slots whose launch failed just now
+        self._launching: tuple[Place, ...] = ()  # whose launch failed just now
 
     def run(self) -> dict[str, Any]:
         intent, _resumed = self._ledger.intent(self._request.intent, self._now())
@@ -195,7 +195,7 @@ class _Run:
             promises.allow(action)
             intent = self._noted(action, intent)
             self._changed = True
-            self._launching = tuple(place.slot for place in action.places) if isinstance(action, Launch) else ()
+            self._launching = action.places if isinstance(action, Launch) else ()
             for event in self._hands.act(action, self._observed, intent):
                 self._timeline.add(*event, self._now())
             self._launching = ()
@@ -300,10 +300,11 @@ class _Run:
 
     def _other_tokens(self, intent: Intent) -> Intent:
         """Before the last try: a token whose instance somebody removed is of no use any more, and nothing else would ever tell."""
-        slots, self._launching = self._launching, ()
-        if not slots or self._failures < TRIES - 1:
+        places, self._launching = self._launching, ()
+        if not places or self._failures < TRIES - 1:
             return intent
-        intent = intent.retried(slots)
+        retries = {**dict(intent.retries), **{place.slot: place.attempt + 1 for place in places}}
+        intent = replace(intent, retries=tuple(sorted(retries.items())))
         self._save(intent)
         return intent
 

@@ -27,6 +27,10 @@ THROUGH = {
         strategy="canary", size=3, stages=((1, 0.0, True),), found=(Found(ailing=True), Found(slot=1, image=NEW), Found(slot=1))
     ),
 }
+THROUGH["a drained host was not brought back for the flip"] = Case(
+    strategy="blue_green", surge=2, found=(Found(), Found(), Found(slot=1, member="drain"))
+)
+THROUGH["a host beside the slots was drained and brought back for ever"] = Case(strategy="blue_green", size=1, found=TWO)
 BACK = {
     "a rollback waited for volumes that nobody made": Case(image="sick", data=True, known=4, found=(Found(),), disks=(Disk(slot=2),)),
     "a revoked image was put in service on the way back": Case(known=2, faults=(Fault("wait", 0, "revoked"),)),
