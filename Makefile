@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines soak-qemu check bench clean
+.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench docs-tables packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -38,6 +38,25 @@ soak-qemu:
 bench:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench'
+
+# Random histories of fleets, for SOAK_MINUTES (10).
+soak:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) python tests/tools/soak
+
+# The tables in the docs that are made from the code.
+docs-tables:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH python tests/tools/docs-tables'
+
+# Other Packers and their plugins, from source, for the gate of the same name. What is built and whole is kept.
+packers:
+	@tests/tools/packers
+
+# What the packer tasks and an unchanged bake cost beside Packer itself, in pairs: IMMUTABLE_BENCH_PAIRS (15).
+bench-packer:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.packer'
 
 clean: clean-quickstart
 	rm -rf .cache .build

@@ -53,7 +53,7 @@ UNCOUNTED = Formula(
 CANARY = Formula(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10 % and 50 %); a soak could begin as soon as the stage serves, while what it replaced drains",
+    "as rolling, with two stages (10 % and 50 %); a soak begins as soon as the stage serves, while what it replaced drains",
 )
 WHOLE = Formula(
     "L + H + D + S",

@@ -5,6 +5,7 @@
 Who acts can know only what it was told. So the floor is judged by the last answers it got, together with what is really so: an instance that
 died since the last look is nobody's fault. What it did itself it must know, however old the answers are.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -93,17 +94,18 @@ class Auditor:
         intent = self._intent()
         serving = self.serving()
         lost = before.serving - serving
+        known = lost & told.serving()  # what it was told to be ill it may take, even if it got well since
         told.taken |= lost
         self._one_writer(before)
         self._only_good(call, before, told)
         if rightful:
-            self._floor(call, intent, lost, before, told.serving() | serving)
+            self._floor(call, intent, known, before, told.serving() | serving)
             self._ceiling(call, intent, before, told)
             self._succession(call, intent, before, told.serving() | serving)
         self.ever_served |= serving
 
     def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
-        if len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
+        if not lost or len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
             return
         size = min(intent["size"], aim(intent)["size"])
         served = {before.machines[each].instance.slot for each in before.serving}

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The exhaustive sweep: kill the controller around every single changing call of a swap, run it again, compare the end."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -74,6 +75,5 @@ def table() -> str:
 
 def within(text: str) -> str:
     """``text`` with the table between its marks made anew."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, tail = text.split(BEGIN)[0], text.split(END)[-1]
     return f"{head}{BEGIN}\n{table()}\n{END}{tail}"

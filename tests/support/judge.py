@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What must be so at the end of a history."""
+
 from __future__ import annotations
 
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine
@@ -9,7 +10,7 @@ from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
 from .trial import INTENT, Ending, Trial, play
 
-HARM = {"dies", "ails", "forgotten", "usurped", "jump", "alarm"}
+HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
 def ours(trial: Trial) -> dict[str, Machine]:
@@ -22,7 +23,8 @@ def judge(trial: Trial, ending: Ending) -> None:
     assert_others_left_alone(trial)
     for each, machine in ours(trial).items():
         assert "found" in each or machine.instance.tags.get("swap"), f"promise 7: {each} cannot be told from what was there before"
-    if ending.what == "stopped":
+    alone = not any(fault.what.startswith(("frozen", "usurped")) for fault in trial.spent)  # or the last word may be another one's
+    if ending.what == "stopped" and alone:
         assert stored and stored[0]["status"] == "failed" and stored[0]["reason"], "promise 6: the reason is not recorded"
         if not harmed(trial):
             _restored(trial, stored[0], ending)

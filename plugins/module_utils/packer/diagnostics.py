@@ -12,6 +12,7 @@ from .events import Event, Ui
 _START = re.compile(r"^(?:(Error|Warning): )", re.MULTILINE)
 _HCL_PLACE = re.compile(r"^  on (?P<file>.+?) line (?P<line>\d+)(?:, in .*)?:$", re.MULTILINE)
 _JSON_PLACE = re.compile(r"At line (?P<line>\d+), column (?P<column>\d+)")
+_ADVICE = "Original error: "  # before it later Packers guess that the template might be HCL2
 _BULLET = re.compile(r"^\s*\* (.+)$", re.MULTILINE)
 
 
@@ -51,6 +52,7 @@ def _parse(text: str, template: str) -> Iterable[Diagnostic]:
 
 
 def _legacy(text: str, template: str) -> Iterable[Diagnostic]:
+    text = text.partition(_ADVICE)[2] or text
     place = _JSON_PLACE.search(text)
     file, line = (template, int(place.group("line"))) if place else ("", 0)
     bullets = _BULLET.findall(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from .events import Event, Raw, TemplateBuilder, TemplateVariable, Ui
 
@@ -32,8 +32,8 @@ class Inspection:
     builds: list[str] = field(default_factory=list)
 
 
-def read(events: Iterable[Event]) -> Inspection:
-    """From the events of ``packer inspect``, of either kind of template."""
+def read(events: Iterable[Event], sensitive: Collection[str] = ()) -> Inspection:
+    """From the events of ``packer inspect``, of either kind of template. ``sensitive`` names variables that the template says so of."""
     inspection = Inspection()
     text = ""
     for event in events:
@@ -45,7 +45,8 @@ def read(events: Iterable[Event]) -> Inspection:
             text += event.text + "\n"
     if text.startswith("Packer Inspect: HCL2 mode"):
         _read_hcl2(text, inspection)
-    inspection.variables.sort(key=lambda variable: variable.name)
+    known = [replace(one, sensitive=True, default=None) if one.name in sensitive else one for one in inspection.variables]
+    inspection.variables = sorted(known, key=lambda variable: variable.name)
     return inspection
 
 

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .build_names import Rename, as_said
 from .events import Artifact, ArtifactCount, BuildError, Cancelled, Ended, ErrorCount, Event, Raw, Ui
 
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+# The error of a build that was stopped, as later Packers tell it; before, such a build simply finished.
+_CANCELLED = re.compile(r"context canceled|was cancell?ed", re.IGNORECASE)
 KEPT_LINES = 1000  # results have to stay small; the log has everything
 
 
@@ -87,11 +91,13 @@ class Collector:
 
     Args:
         folder: relative paths of an artifact's files start here; left as they are without one.
+        rename: gives builds the names that they are known by.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, rename: Rename = as_said) -> None:
         self.result = BuildResult()
         self._folder = folder
+        self._rename = rename
         self._open: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._builds: dict[str, Build] = {}
 
@@ -124,17 +130,19 @@ class Collector:
             self.result.last_error = self.result.last_error or event.text.strip()
 
     def _ended(self, event: Ended) -> None:
-        if event.failed:
-            self._fail(event.build, event.text.partition(": ")[2].strip())
+        error = event.text.partition(": ")[2].strip()
+        if event.failed and not (self.result.cancelled and _CANCELLED.search(error)):
+            self._fail(event.build, error)
         else:
             self._build(event.build).status = CANCELLED if self.result.cancelled else SUCCEEDED
 
-    def _fail(self, name: str, error: str) -> None:
-        build = self._build(name)
+    def _fail(self, said: str, error: str) -> None:
+        build = self._build(said)
         build.status, build.error = FAILED, error or build.error
-        self.result.errors[name] = build.error
+        self.result.errors[build.name] = build.error
 
-    def _build(self, name: str) -> Build:
+    def _build(self, said: str) -> Build:
+        name = self._rename(said)
         return self._builds.setdefault(name, Build(name, SUCCEEDED))
 
     def _artifact(self, event: Artifact) -> None:
@@ -148,14 +156,14 @@ class Collector:
             return
         files = tuple(os.path.join(self._folder, path) if self._folder else path for path in parts.get("file", []))
         builder_id, name, string = (" ".join(parts.get(key, [])) for key in ("builder-id", "id", "string"))
-        artifact = PackerArtifact(event.target, builder_id, name, string, files)
+        artifact = PackerArtifact(self._rename(event.target), builder_id, name, string, files)
         if artifact not in self.result.artifacts:  # post-processors such as manifest hand the same artifact on
             self.result.artifacts.append(artifact)
 
 
-def collect(events: Iterable[Event], folder: str | None = None) -> BuildResult:
-    """The result of a whole run."""
-    collector = Collector(folder)
+def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = as_said) -> BuildResult:
+    """The result of a whole run; arguments as with ``Collector``."""
+    collector = Collector(folder, rename)
     for event in events:
         collector.take(event)
     return collector.result

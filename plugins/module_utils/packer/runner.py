@@ -16,11 +16,14 @@ from typing import Any, TextIO, final
 
 from ..supervised import Supervised
 from . import flags, inspection
+from .build_names import renaming
 from .diagnostics import Diagnostic, diagnostics
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
+from .plugins import PLUGINS_SINCE, command_for, of_complaints
 from .redact import Redactor
 from .result import BuildResult, Collector
+from .sensitive import sensitive_variables
 from .variables import Handover, as_text, hand_over, is_hcl2
 
 GRACE = 120.0  # seconds for cleaning up in a cloud
@@ -150,7 +153,7 @@ class Packer:
         options = {"only": list(only), "except_": list(except_), "on_error": on_error, "parallel_builds": parallel_builds, "force": force}
         job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
         job.remove, job.hold = [os.path.abspath(folder) for folder in remove], hold
-        collector = Collector(job.cwd)
+        collector = Collector(job.cwd, renaming(job.template))
         started = time.monotonic()
         # Closed at once when a listener raises, so that Packer ends with it.
         with _Log(log_path) as log, contextlib.closing(self._events(job)) as events:
@@ -192,14 +195,29 @@ class Packer:
             found = [Diagnostic("error", "\n".join(output) or f"exit code {job.returncode}", "", "", 0)]
         return Validation(job.returncode == 0, found, output, job.shown)
 
-    def inspect(self, template: str | os.PathLike[str], *, timeout: float | None = None) -> inspection.Inspection:
+    def inspect(
+        self, template: str | os.PathLike[str], *, timeout: float | None = None, environment: Mapping[str, str] | None = None
+    ) -> inspection.Inspection:
         """``packer inspect``: a template's variables and builds. Raises PackerError where the template does not parse."""
-        job = self._job("inspect", template, {}, None, (), None, None, (), None, timeout)
+        job = self._job("inspect", template, {}, None, (), None, environment, (), None, timeout)
         events = list(self._events(job))
         if job.returncode or job.stopped_for:
             said = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
             raise PackerError(f"packer inspect failed: {_stopped(job) if job.stopped_for else said}")
-        return inspection.read(events)
+        return inspection.read(events, sensitive_variables(job.template))
+
+    def tell(self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None) -> tuple[int, list[str]]:
+        """Any other of Packer's commands: its exit code and what it said, a line each, without protocol. Raises PackerError."""
+        job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
+        try:
+            with self._start([self.executable, *arguments], job, Handover()) as process:
+                lines = list(process.lines(timeout))
+                returncode, job.stopped_for = process.wait(), process.stopped_for
+        except OSError as error:
+            raise PackerError(f"cannot run {self.executable}: {error}") from error
+        if job.stopped_for:
+            raise PackerError(f"packer {job.command} was stopped: {_stopped(job)}", stopped_for=job.stopped_for)
+        return returncode, lines
 
     def _job(
         self,
@@ -293,10 +311,14 @@ def _refuse(job: _Job, result: BuildResult) -> None:
         raise PackerError(f"packer build was stopped: {_stopped(job)}{last}", stopped_for=job.stopped_for, **details)
     if result.cancelled:
         raise PackerError(f"packer build was cancelled by a signal; its last words: {result.last_words}", stopped_for="signal", **details)
-    if result.failed:
-        raise PackerError(f"{result.reason} (packer build failed)", **details)
-    if not result.builds:  # this is what some versions make of a name that no build has
+    # What versions make of a name that no build has: success, or this error.
+    if not result.builds and (not result.failed or "No builds to run" in result.last_error):
         raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
+    if result.failed:
+        needs = [f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}" for need in of_complaints("\n".join(result.output))]
+        if needs and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
+            raise PackerError(f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them", **details)
+        raise PackerError(f"{result.reason} (packer build failed)", **details)
 
 
 def _stopped(job: _Job) -> str:

@@ -33,6 +33,7 @@ from .base import fetch_base
 from .guest_ansible import guest_ansible
 from .memory import clear, clear_memory, private_memory, write_private
 from .payload import make_payload, required_collections
+from .plugin import only_plugin
 from .stages import Stages
 from .template import BakeFiles, as_text, packer_template
 from .variables import BakeVariables, texts_of
@@ -154,7 +155,11 @@ def _build(
     try:
         result = packer.build(
             work / "template.json",
-            environment={"PACKER_CACHE_DIR": str(work / "cache"), "TMPDIR": str(memory)},
+            environment={
+                "PACKER_CACHE_DIR": str(work / "cache"),
+                "TMPDIR": str(memory),
+                **only_plugin(packer, order.target.build.plugin, work / "plugins"),
+            },
             timeout=order.target.build.timeout,
             redact=list(texts_of(order.variables.values)),
             on_event=stages.take,

@@ -15,6 +15,9 @@ _TASK = re.compile(r"^(TASK|PLAY|RUNNING HANDLER) \[(.*)\] \*+$")
 _FAILED = re.compile(r"^(?:fatal|failed): \[[^\]]*\][^{]*? => (\{.*\})$")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(.+)$")
 _IGNORED = "...ignoring"
+# Later Packers tell what runs in the guest in the same way as their own stages. These are what they say while it runs.
+_OUTPUT_FOLLOWS = "Provisioning with "
+_HEADLINE = re.compile(r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '|Running post-processor|Deleting|Stopping) ?")
 _LONGEST = 500  # characters of a result without a message
 
 
@@ -28,6 +31,7 @@ class Stages:
         self._clock = clock
         self._began = clock()
         self._task = ""
+        self._in_guest = False
         self.failure = ""
 
     def take(self, event: Event) -> None:
@@ -38,8 +42,11 @@ class Stages:
         if _FAILED.match(as_sent):
             self._line(as_sent, stage=False)
             return
+        if event.message.startswith(_OUTPUT_FOLLOWS):
+            self._in_guest = True
+        stage = event.level == "error" or (event.level == "say" and (not self._in_guest or bool(_HEADLINE.match(event.message))))
         for line in event.message.splitlines():
-            self._line(line.rstrip(), stage=event.level != "message")
+            self._line(line.rstrip(), stage=stage)
 
     def _line(self, line: str, stage: bool) -> None:
         task = _TASK.match(line)

@@ -16,7 +16,7 @@ VAULTED = "!vault"  # the key under which ciphertext stands among the inputs
 __all__ = ["bake_inputs", "digest_of", "tree_files", "verify_digest"]
 
 
-def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001  only its base counts
+def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any]) -> dict[str, Any]:
     """Every input of the bake as plain data (JSON types).
 
     Args:
@@ -41,6 +41,8 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         "seal": {"shell": definition.shell},
         "base": dict(base),
         "tree": tree_entries(definition),
+        # Only where it is pinned: whoever bakes decides the version otherwise.
+        **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }
 
 

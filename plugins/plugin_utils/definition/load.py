@@ -114,7 +114,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
         machine=Machine(**given(machine, memory=bytes_of, cpus=int)),
-        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of)),
+        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of, plugin=str)),
         traffic=TrafficSpec(**given(traffic, bind=str, port=int)),
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", ())),

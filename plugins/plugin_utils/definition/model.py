@@ -164,11 +164,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Build:
-    """qemu's settings for the build machine, out of the digest."""
+    """qemu's settings for the build machine, out of the digest but for ``plugin``."""
 
     memory: int = 1024**3
     cpus: int = 2
     timeout: float = 3600.0
+    plugin: str | None = None  # the one version of Packer's qemu plugin that may build the image; None: any
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Batch:
         self._intent = intent
         self._now = now
         self._serving = {view.id for view in observed.instances if view.serving}
+        self._revoked = observed.revoked
         self._served = Counter(view.slot for view in observed.instances if view.serving)
         self._counted = observed.counted(intent.count_draining)
         self._volumes: list[tuple[int, str]] = []
@@ -99,6 +100,8 @@ class Batch:
         self._unwanted += volumes
 
     def register(self, view: InstanceView) -> None:
+        if view.image in self._revoked and view.image == self._intent.image:
+            return  # as after a revocation amid the swap, where it was there before
         self._register.append(view.id)
 
     def register_staged(self, views: Iterable[InstanceView]) -> None:

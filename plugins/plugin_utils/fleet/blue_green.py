@@ -33,6 +33,7 @@ class _Flip:
         self._intent = intent
         self._now = now
         self._serving = observed.serving
+        self._in_service = {view.id for view in observed.instances if view.serving}
         self._batch = Batch(observed, intent, now)
         for stray in observed.strays:
             self._batch.deregister(stray)
@@ -45,7 +46,7 @@ class _Flip:
         old = [view for slot in self._slots for view in slot.old] + list(self._surplus)
         if self._growing:
             self._hold_old(old)
-        elif all(view.serving for view in new) and len(new) >= min(self._batch.floor, self._serving):
+        elif all(view.serving for view in new) and len(new) + self._staying(new, old) >= min(self._batch.floor, self._serving):
             if self._intent.begun and self._intent.keep_old and old and not (self._intent.back or self._intent.flipped):
                 return Remember(replace(self._intent, flipped=self._now), "traffic flipped")
             self._retire()
@@ -106,13 +107,17 @@ class _Flip:
         elif checked:
             until = max(checked[0].member_since, checked[0].waiting_since) + self._intent.health_deadline
             batch.wait(f"slot {checked[0].slot}: the load balancer checks {checked[0].id}", until)
-        elif len(new) < min(batch.floor, self._serving):
+        elif len(new) + self._staying(new, old) < min(batch.floor, self._serving):
             self._lost.append(f"traffic stays where it is: only {len(new)} of {len(self._slots)} could take it")
             return
         else:
             batch.switch([view for view in new if view.member == DRAIN], [view for view in old if view.member in (UP, DOWN)])
             return
         self._hold_old(old)
+
+    def _staying(self, new: Sequence[InstanceView], old: Sequence[InstanceView]) -> int:
+        """How many serve that the flip does not touch: those of slots that are held."""
+        return len(self._in_service - {view.id for view in (*new, *old)})
 
     def _hold_old(self, old: Sequence[InstanceView]) -> None:
         """Until the flip the old fleet serves, brought back where the balancer lost it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from .batch import Batch
 from .holds import Hold
 from .model import InstanceView, Intent, Observed
-from .outcome import Done, Outcome, Pause, Stopped
+from .outcome import BeginRollback, Done, Outcome, Pause, Stopped
 from .slots import mine
 
 
@@ -25,6 +25,9 @@ def begin(observed: Observed, intent: Intent, now: float, surplus: Iterable[Inst
 def conclude(held: Mapping[int, Hold], lost: Iterable[str], intent: Intent) -> Outcome:
     if intent.back:
         return Stopped("; ".join([intent.reason, *filter(None, lost)]))
+    short = [*filter(None, lost)]
+    if short:
+        return BeginRollback("; ".join(short))
     waiting = {number: hold for number, hold in held.items() if not hold.skip}
     if waiting:
         number, hold = min(waiting.items())

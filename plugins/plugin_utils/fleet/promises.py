@@ -97,7 +97,7 @@ class Promises:
         for view in self._known(ids):
             if not view.ready:
                 _refuse(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
-            if view.image in self._revoked and view.image == self._intent.aim.image:
+            if view.image in self._revoked and view.image in (self._intent.image, self._intent.aim.image):
                 _refuse(f"{view.id} would be put in service, but its image is revoked")
 
     def _leave(self, ids: Iterable[str], floor: int | None = None) -> None:

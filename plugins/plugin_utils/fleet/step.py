@@ -167,5 +167,3 @@ def fares(slot: Slot) -> tuple[bool, int]:
     keeper = slot.keeper
     rank = keeper.live + keeper.healthy + keeper.serving if keeper else 0
     return (not (keeper and keeper.tainted) and rank == 3, rank)
-
-

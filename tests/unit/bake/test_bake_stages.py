@@ -32,6 +32,21 @@ def test_stages_and_tasks_are_told_with_the_seconds_since_the_start() -> None:
     assert stages.failure == ""
 
 
+def test_what_runs_in_the_guest_is_told_by_its_tasks_alone_whichever_packer_says_it() -> None:
+    """From 1.14 on, and maybe before, output comes as a stage does."""
+    said = ("Provisioning with shell script: /x", "Uploading a => b", "Gracefully halting...")
+    script, upload, halt = (f"1700000000,,ui,say,==> qemu: {text}" for text in said)
+    as_stages = [line.replace("ui,message,    qemu", "ui,say,==> qemu") for line in (TASK, CHANGED)]
+    report, _stages = told(STAGE, script, *as_stages, upload, halt)
+    assert [line.partition("] ")[2] for line in report] == [
+        "Waiting for SSH to become available...",
+        "Provisioning with shell script: /x",
+        "task: Install nginx",
+        "Uploading a => b",
+        "Gracefully halting...",
+    ]
+
+
 def test_the_marker_is_not_shown() -> None:
     report, _stages = told("1700000000,,ui,message,    qemu: PLAY [Seal (MARKER)] ****")
     assert report == ["shop 1 [   1.0 s] play: Seal"]

@@ -171,3 +171,12 @@ def test_a_launch_is_told_from_another_only_with_the_key():
         launch_fingerprint(b"key", "sha256:1", {"a": 1}, {"s": "x"}, {"cpus": 2}),
     ]
     assert len({one, *others}) == 6
+
+
+def test_a_pinned_plugin_counts_and_no_other_does(folder):
+    before = inputs(folder)
+    pinned = inputs(folder, TEXT.replace("{provider: qemu}", '{provider: qemu, build: {plugin: "1.0.9"}}'))
+    other = inputs(folder, TEXT.replace("{provider: qemu}", '{provider: qemu, build: {plugin: "1.1.0", cpus: 4}}'))
+    assert "plugin" not in before
+    assert explain_lines(compare(before, pinned)) == ['plugin: absent -> "1.0.9"']
+    assert explain_lines(compare(pinned, other)) == ['plugin: "1.0.9" -> "1.1.0"']

@@ -84,7 +84,7 @@ def test_a_secret_is_in_no_event_result_or_log(template: Path, tmp_path: Path) -
 
 @needs_packer
 def test_a_timeout_lets_packer_clean_up_and_tells_its_last_words(slow: Path) -> None:
-    with pytest.raises(PackerError, match=r"timeout of 2 s was over; its last words: slow: pid") as caught:
+    with pytest.raises(PackerError, match=r"timeout of 2 s was over; its last words: (==> )?(null\.)?slow: pid") as caught:
         Packer().build(slow, timeout=2)
     assert caught.value.details["stopped_for"] == "timeout"
     assert caught.value.details["output"][-1] == "Cleanly cancelled builds after being interrupted."

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plugin of Packer that builds an image, where the definition pins its version.
+
+A template in JSON cannot say which version it wants; so Packer is shown a folder that holds no other.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...module_utils.packer.flags import version_tuple
+from ...module_utils.packer.installed import Installed
+from ...module_utils.packer.plugins import HASHICORP, PLUGINS_SINCE
+from ...module_utils.packer.runner import Packer
+from ..errors import BakeError
+from .template import BUILDER
+
+SOURCE = f"{HASHICORP}/{BUILDER}"
+
+
+def only_plugin(packer: Packer, version: str | None, folder: Path) -> Mapping[str, str]:
+    """What to add to Packer's environment, after the pinned version was linked into ``folder``; nothing where none is pinned.
+
+    Raises:
+        BakeError: it is not installed.
+        PackerError: Packer does not answer.
+    """
+    if version is None:
+        return {}
+    if version_tuple(packer.version()) < PLUGINS_SINCE:
+        raise BakeError(f"build.plugin asks for version {version} of the plugin {SOURCE}, but Packer {packer.version()} can only use what it holds itself")
+    found = next((plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (SOURCE, version)), None)
+    if found is None:
+        raise BakeError(
+            f"Packer {packer.version()} does not find version {version} of the plugin {SOURCE}, which build.plugin asks for; "
+            f"install it: packer plugins install {SOURCE} {version} (or use the module immutable.infra.packer_init)"
+        )
+    place = folder / SOURCE
+    place.mkdir(parents=True)
+    for name in (found.path, f"{found.path}_SHA256SUM"):
+        (place / Path(name).name).symlink_to(Path(name).absolute())
+    return {"PACKER_PLUGIN_PATH": str(folder)}

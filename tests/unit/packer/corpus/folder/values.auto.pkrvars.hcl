@@ -1,0 +1,2 @@
+release = "12"
+mirrors = ["one", "two"]

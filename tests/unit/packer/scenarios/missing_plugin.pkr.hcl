@@ -1,0 +1,6 @@
+source "nowhere" "x" {
+}
+
+build {
+  sources = ["source.nowhere.x"]
+}

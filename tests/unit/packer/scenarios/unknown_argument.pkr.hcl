@@ -1,0 +1,7 @@
+source "null" "x" {
+  communicatr = "none"
+}
+
+build {
+  sources = ["source.null.x"]
+}

@@ -1,0 +1,7 @@
+source "null" "x" {
+  communicator = var.nothing
+}
+
+build {
+  sources = ["source.null.y"]
+}

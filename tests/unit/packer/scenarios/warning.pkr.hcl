@@ -1,0 +1,7 @@
+source "file" "empty" {
+  target = "empty.txt"
+}
+
+build {
+  sources = ["source.file.empty"]
+}
