@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ def cramped(keeper: Service, tmp_path: Path) -> Iterator[Service]:
         pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
     for name in ("images", "bases", "cache"):
         (store / name).symlink_to(STORE / name)
-    service = Service(tmp_path / "keeper", "keeper", size=1, shell="off", data=True, target="cramped", store=store)
+    service = Service(tmp_path / "keeper", "keeper", size=2, shell="off", data=True, target="cramped", store=store)
     try:
         service.play("release")
         yield service
@@ -102,8 +103,8 @@ def test_a_full_disk_under_the_store(cramped: Service) -> None:
     cramped.greet("with room again")
     ended, said = cramped.disturb("swap", "slot 0: sealed", lambda _child: fill(stuffing))
     print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
-    assert ended != 0
-    assert os.strerror(errno.ENOSPC) in said
+    assert ended != 0, said
+    assert re.search(rf"failed: .*{re.escape(str(cramped.store))}.*: {os.strerror(errno.ENOSPC)}", said), said
     assert "Traceback" not in said
     assert {each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]}.items() <= words.items()
     stuffing.unlink()
