@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Ways to run properties: the same examples each time by default, a random search by ``--hypothesis-profile=search``, a long one by ``soak``."""
+
 from __future__ import annotations
 
 from ansible_collections.immutable.infra.tests.support import trial

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The promises, on arbitrary fleets under every strategy, with faults at every call, read, write and wait. See docs/explanation/testing.md."""
+
 from __future__ import annotations
 
 from ansible_collections.immutable.infra.tests.support.draws import ERRORS, HAPPENS, JUMPS, KILLS, RIVALS, STALE, VERDICTS, cases, faults

@@ -5,6 +5,7 @@
 Who acts can know only what it was told. So the floor is judged by the last answers it got, together with what is really so: an instance that
 died since the last look is nobody's fault. What it did itself it must know, however old the answers are.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

@@ -4,6 +4,7 @@
 
 What a case prints is Python that makes it again, and tells only what differs from the ordinary.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace

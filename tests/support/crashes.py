@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The exhaustive sweep: kill the controller around every single changing call of a swap, run it again, compare the end."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Hypothesis strategies for cases. The ordinary stands first in each choice, so that what is left of a shrunk case is what matters."""
+
 from __future__ import annotations
 
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from .cases import NEW, OLD, SIZE, THIRD, Case, Disk, Fault, Found
 
 SIZES = st.sampled_from([1, 2, 2, 3, 3, 4, 8])
-EVENTS = ["dies", "ails", "forgotten"]
+EVENTS = ["dies", "ails", "vanishes", "forgotten"]
 ERRORS = {
     "call": ["refused", "half", "lost", "slow", "late"],
     "read": ["throttled", "slow"],
@@ -17,7 +18,7 @@ ERRORS = {
 }
 KILLS = {"call": ["killed", "killed half", "killed done"], "read": ["killed"], "store": ["killed", "killed done"], "wait": ["killed"]}
 STALE = {"read": ["stale"]}
-HAPPENS = {at: EVENTS for at in ("call", "read", "wait")}
+HAPPENS = dict.fromkeys(("call", "read", "wait"), EVENTS)
 RIVALS = {"call": ["frozen", "frozen done", "usurped"], "wait": ["frozen", "usurped"], "store": ["frozen", "frozen done"]}
 MOST = {"call": 30, "read": 150, "store": 25, "wait": 20}
 THEN = st.sampled_from([0.0, 1.0, 2.0, 20.0, 45.0, 100.0, 400.0])
@@ -25,12 +26,16 @@ THEN = st.sampled_from([0.0, 1.0, 2.0, 20.0, 45.0, 100.0, 400.0])
 
 def faults(*kinds: dict[str, list[str]], most: int = 4) -> st.SearchStrategy[tuple[Fault, ...]]:
     choices = sorted({(at, what) for kind in kinds for at, whats in kind.items() for what in whats})
-    one = st.sampled_from(choices).flatmap(lambda each: st.builds(Fault, at=st.just(each[0]), number=st.integers(0, MOST[each[0]]), what=st.just(each[1]), then=THEN))
+    one = st.sampled_from(choices).flatmap(
+        lambda each: st.builds(Fault, at=st.just(each[0]), number=st.integers(0, MOST[each[0]]), what=st.just(each[1]), then=THEN)
+    )
     return st.lists(one, max_size=most, unique_by=lambda fault: (fault.at, fault.number)).map(tuple)
 
 
 JUMPS = st.lists(
-    st.builds(Fault, at=st.sampled_from(["wait", "read"]), number=st.integers(0, 60), what=st.just("jump"), then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0])),
+    st.builds(
+        Fault, at=st.sampled_from(["wait", "read"]), number=st.integers(0, 60), what=st.just("jump"), then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0])
+    ),
     min_size=1,
     max_size=3,
     unique_by=lambda fault: (fault.at, fault.number),
@@ -42,7 +47,13 @@ VERDICTS = st.lists(
 
 def founds(size: int, images: list[str], odd: bool) -> st.SearchStrategy[Found]:
     if not odd:
-        return st.builds(Found, slot=st.integers(0, size), image=st.sampled_from(images), member=st.sampled_from(["up", "up", "", "drain"]), age=st.sampled_from([10_000.0, 50.0]))
+        return st.builds(
+            Found,
+            slot=st.integers(0, size),
+            image=st.sampled_from(images),
+            member=st.sampled_from(["up", "up", "", "drain"]),
+            age=st.sampled_from([10_000.0, 50.0]),
+        )
     return st.builds(
         Found,
         slot=st.integers(0, size),

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What must be so at the end of a history."""
+
 from __future__ import annotations
 
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine
@@ -9,7 +10,7 @@ from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
 from .trial import INTENT, Ending, Trial, play
 
-HARM = {"dies", "ails", "forgotten", "usurped", "jump", "alarm"}
+HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
 def ours(trial: Trial) -> dict[str, Machine]:

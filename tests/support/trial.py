@@ -10,9 +10,10 @@ What a fault can be, by what it meets:
 - a read: ``throttled``, ``slow``, ``stale`` (the answer of the read before; never a run's first), ``killed``
 - the store: ``refused``, ``lost``, ``killed``, ``killed done``
 - a wait: ``killed``, ``frozen``, ``usurped``
-- anything: ``dies``, ``ails`` (one of the instances), ``forgotten`` (the balancer lost its members), ``jump`` (of the controller's clock),
+- anything: ``dies``, ``ails``, ``vanishes`` (one of the instances), ``forgotten`` (the balancer lost its members), ``jump`` (of the controller's clock),
   ``alarm``, ``revoked`` (the new image)
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -37,7 +38,19 @@ from .fleetlab import Free, Killed
 INTENT, LEASE = f"fleets/{FLEET}/intent.json", f"leases/{FLEET}.json"
 LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
-DISTURBING = {"stale", "dies", "ails", "forgotten", "frozen", "frozen done", "usurped", "jump", "killed half", "half"}  # after them a refusal is nobody's fault
+DISTURBING = {
+    "stale",
+    "dies",
+    "ails",
+    "vanishes",
+    "forgotten",
+    "frozen",
+    "frozen done",
+    "usurped",
+    "jump",
+    "killed half",
+    "half",
+}  # after them a refusal is nobody's fault
 LOCK_TIMEOUT = 150.0
 PLAYED = [0]  # how many histories so far, for the summary
 
@@ -264,9 +277,15 @@ class Trial:
             self._another_runs(fault)
 
     def _happens(self, fault: Fault) -> None:
-        machines = [machine for _each, machine in sorted(self.world.machines.items()) if machine.instance.fleet == FLEET]
-        if fault.what in ("dies", "ails") and machines:
+        machines = [
+            machine for _each, machine in sorted(self.world.machines.items()) if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
+        ]
+        if fault.what in ("dies", "ails", "vanishes") and machines:
             machine = machines[int(fault.then) % len(machines)]
+            if fault.what == "vanishes":  # as by somebody's hand: its volumes stay, and its place in the balancer
+                machine.leaving, machine.dies_at = True, self.world.clock.now()
+                self.world.settle()
+                return
             if fault.what == "dies":
                 machine.dies_at = self.world.clock.now()
             else:

@@ -16,7 +16,7 @@ from .hands import Hands
 from .ledger import Ledger
 from .model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from .observe import Observer, Prober
-from .outcome import Act, BeginRollback, Done, Gate, Outcome, Pause, Remember, Remove, Start, Stopped, Wait
+from .outcome import Act, BeginRollback, Done, Gate, Launch, Outcome, Pause, Remember, Remove, Start, Stopped, Wait
 from .plan import AFTER, BEFORE, plan
 from .promises import Promises
 from .result import swap_result
@@ -100,6 +100,7 @@ class _Run:
         self._last: Outcome | None = None
         self._failures = 0  # of the provider, in a row
         self._kept: Intent | None = None  # as this run saved it last
+        self._launching: tuple[int, ...] = ()  # slots whose launch failed just now
 
     def run(self) -> dict[str, Any]:
         intent, _resumed = self._ledger.intent(self._request.intent, self._now())
@@ -134,7 +135,7 @@ class _Run:
                 self._failures = 0
             except ProviderError as error:
                 self._try_again(error)
-                intent, waited = self._kept or intent, False
+                intent, waited = self._other_tokens(self._kept or intent), False
 
     def _next(self, intent: Intent, waited: bool) -> Outcome:
         """Nothing is done but after a fresh look."""
@@ -194,8 +195,10 @@ class _Run:
             promises.allow(action)
             intent = self._noted(action, intent)
             self._changed = True
+            self._launching = tuple(place.slot for place in action.places) if isinstance(action, Launch) else ()
             for event in self._hands.act(action, self._observed, intent):
                 self._timeline.add(*event, self._now())
+            self._launching = ()
             self._observer.expect(self._hands.launched)
             if isinstance(action, Start):  # after the call: one that never came about must not count
                 intent = replace(intent, restarted=tuple(sorted({*intent.restarted, *action.ids})))
@@ -294,6 +297,15 @@ class _Run:
         self._timeline.add(f"trying again: {error.message}", None, None, self._now())
         self._means.lease.need(LOOK_EVERY * 2**self._failures + MARGIN)
         self._clock.wait(LOOK_EVERY * 2**self._failures)
+
+    def _other_tokens(self, intent: Intent) -> Intent:
+        """Before the last try: a token whose instance somebody removed is of no use any more, and nothing else would ever tell."""
+        slots, self._launching = self._launching, ()
+        if not slots or self._failures < TRIES - 1:
+            return intent
+        intent = intent.retried(slots)
+        self._save(intent)
+        return intent
 
     def _may_change(self, seconds: float) -> None:
         """For a call that takes so long at most."""

@@ -33,9 +33,9 @@ def test_stages_and_tasks_are_told_with_the_seconds_since_the_start() -> None:
 
 
 def test_what_runs_in_the_guest_is_told_by_its_tasks_alone_whichever_packer_says_it() -> None:
-    """Seen with 1.16: output comes as a stage does."""
-    texts = ("Provisioning with shell script: /x", "Uploading a => b", "Gracefully halting...")
-    script, upload, halt = (f"1700000000,,ui,say,==> qemu: {text}" for text in texts)
+    """From 1.14 on, and maybe before, output comes as a stage does."""
+    said = ("Provisioning with shell script: /x", "Uploading a => b", "Gracefully halting...")
+    script, upload, halt = (f"1700000000,,ui,say,==> qemu: {text}" for text in said)
     as_stages = [line.replace("ui,message,    qemu", "ui,say,==> qemu") for line in (TASK, CHANGED)]
     report, _stages = told(STAGE, script, *as_stages, upload, halt)
     assert [line.partition("] ")[2] for line in report] == [
