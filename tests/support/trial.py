@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError, StoreError
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError, StoreError, TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
@@ -216,7 +216,8 @@ class Trial:
         except Injected:
             raise
         except ProviderError as error:
-            if not DISTURBING & {each.what for each in self.spent} and not any(found.dies for found in self.case.found):
+            moved = any(found.dies for found in self.case.found) or (self.case.forgets and isinstance(error, TrafficError))
+            if not moved and not DISTURBING & {each.what for each in self.spent}:
                 self.auditor.refused(error)
             raise
         finally:
