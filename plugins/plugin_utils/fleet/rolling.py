@@ -28,7 +28,7 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     if isinstance(outcome, Act):
         return outcome
     # A stage that is reached goes on, whatever waits beside it: it may wait for slots of a later stage.
-    return stage_outcome(slots, intent, now) or outcome or conclude(held, lost, intent)
+    return stage_outcome(slots, intent, now, sum(hold.skip for hold in held.values())) or outcome or conclude(held, lost, intent)
 
 
 def in_turn(slots: list[Slot]) -> list[Slot]:
