@@ -101,4 +101,5 @@ def gets_through(trial: Trial, runs: int = 4) -> None:
     ending = play(trial)  # what went wrong after its last look
     resting = {machine.instance.slot for machine in ours(trial).values() if "standby" in machine.instance.tags}
     for machine in ours(trial).values():
-        assert machine.instance.image == NEW or machine.instance.slot in resting or trial.case.strategy == "absent"
+        fine = machine.instance.image == NEW or machine.instance.slot in resting or trial.case.strategy == "absent"
+        assert fine, f"promise 9: {machine.instance.id} is left: {ending.what} {ending.error or ending.result.get('paused')}"

@@ -22,15 +22,15 @@ def present_stage(intent: Intent) -> int | None:
     return next((number for number in range(len(intent.stages)) if _name(number) not in intent.passed), None)
 
 
-def stage_outcome(slots: Sequence[Slot], intent: Intent, now: float) -> Outcome | None:
-    """What the present stage asks for once its slots are swapped, or None where it asks for nothing."""
+def stage_outcome(slots: Sequence[Slot], intent: Intent, now: float, left: int = 0) -> Outcome | None:
+    """What the present stage asks for once its slots are swapped, or None where it asks for nothing. ``left``: slots that stay as they are."""
     number = present_stage(intent)
     if number is None or intent.back or not intent.begun:
         return None
     stage, name = intent.stages[number], _name(number)
-    there = tuple(slot.number for slot in slots if slot.current and slot.current.serving)
+    there = tuple(slot.number for slot in slots if slot.resting or (slot.current and slot.current.serving))
     begun = [slot.number for slot in slots if slot.current and mine(slot.current, intent)]
-    if not intent.reached and (len(there) < min(int(stage.instances), len(slots)) or not set(begun) <= set(there)):
+    if not intent.reached and (len(there) < min(int(stage.instances), len(slots) - left) or not set(begun) <= set(there)):
         return None
     if not intent.reached:
         return Remember(replace(intent, reached=now), f"{name} reached: {len(there)} of {len(slots)}")

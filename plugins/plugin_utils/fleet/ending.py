@@ -30,7 +30,7 @@ def conclude(held: Mapping[int, Hold], lost: Iterable[str], intent: Intent) -> O
         return BeginRollback("; ".join(short))
     waiting = {number: hold for number, hold in held.items() if not hold.skip}
     if waiting:
-        number, hold = min(waiting.items())
+        number, hold = min(waiting.items(), key=lambda each: (each[1].later, each[0]))  # what others wait for explains more
         more = f" (and {len(waiting) - 1} more slots)" if len(waiting) > 1 else ""
         return Pause(f"slot {number}: {hold.reason}{more}")
     return Done(tuple(sorted(held)))

@@ -20,6 +20,7 @@ WAIT, IGNORE = "wait", "ignore"  # policies; the third is "replace"
 class Hold:
     reason: str
     skip: bool = False  # the slot may stay as it is for good
+    later: bool = False  # others come first
 
 
 def holds(slots: Sequence[Slot], intent: Intent, now: float) -> dict[int, Hold]:
@@ -44,11 +45,6 @@ def _serves(slot: Slot) -> bool:
     return any(view.serving for view in slot.old)
 
 
-def _rests(slot: Slot) -> bool:
-    """It has what the intent aims at, and people keep that out of traffic."""
-    return bool(slot.current and slot.current.standby and not slot.current.serving)
-
-
 def _marked(views: Iterable[InstanceView], intent: Intent) -> Hold | None:
     for view in views:
         for mark, reason, policy in (("protected", view.protected, intent.protected), ("in standby", view.standby, intent.standby)):
@@ -61,10 +57,10 @@ def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) ->
     """One zone after the other: a bad image or a zone's own trouble must not meet two at a time."""
     if len(intent.zones) < 2 or intent.strategy == "blue_green":  # that one flips as a whole
         return
-    active = next((zone_of(slot.number, intent) for slot in _by_zone(slots, intent) if not (slot.finished or _rests(slot)) and slot.number not in held), None)
+    active = next((zone_of(slot.number, intent) for slot in _by_zone(slots, intent) if not (slot.finished or slot.resting) and slot.number not in held), None)
     for slot in slots:
         if slot.current is None and slot.number not in held and _serves(slot) and zone_of(slot.number, intent) != active:
-            held[slot.number] = Hold(f"zone {active} comes first", skip=True)
+            held[slot.number] = Hold(f"zone {active} comes first", later=True)
 
 
 def _by_zone(slots: Sequence[Slot], intent: Intent) -> list[Slot]:
@@ -83,4 +79,4 @@ def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -
     free = [slot for slot in sorted(slots, key=lambda slot: (*fares(slot), slot.number)) if slot.current is None and slot.number not in held]
     for slot in free[max(0, most - begun) :]:
         if any(view.live for view in slot.old):  # where nobody is there is nothing to spare
-            held[slot.number] = Hold("its canary stage comes later", skip=True)
+            held[slot.number] = Hold("its canary stage comes later", later=True)

@@ -27,7 +27,7 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     outcome = batch.outcome()
     if isinstance(outcome, Act):
         return outcome
-    stage = stage_outcome(slots, intent, now)
+    stage = stage_outcome(slots, intent, now, sum(hold.skip for hold in held.values()))
     if isinstance(stage, (Pause, Wait)) and outcome and outcome.until is not None:
         return outcome  # what is under way is finished before time is let pass
     # A stage that is reached goes on, whatever else waits beside it: it may wait for slots of a later stage.

@@ -31,6 +31,11 @@ class Slot:
     def finished(self) -> bool:
         return bool(self.current and self.current.serving and not self.old)
 
+    @property
+    def resting(self) -> bool:
+        """It has what the intent aims at, and people keep that out of traffic."""
+        return bool(self.current and self.current.standby and not self.current.serving)
+
     def away(self, view: InstanceView) -> tuple[Volume, ...]:
         """The slot's volumes that ``view`` does not have."""
         return tuple(volume for volume in self.volumes if volume.attached_to != view.id)

@@ -31,6 +31,9 @@ THROUGH["a drained host was not brought back for the flip"] = Case(
     strategy="blue_green", surge=2, found=(Found(), Found(), Found(slot=1, member="drain"))
 )
 THROUGH["a host beside the slots was drained and brought back for ever"] = Case(strategy="blue_green", size=1, found=TWO)
+THROUGH["a stage that a host in standby kept from being reached was taken for the end"] = Case(
+    strategy="canary", size=4, stages=((3, 10.0, False),), found=(Found(image=NEW, ailing=True, mark="standby"), Found(slot=2))
+)
 BACK = {
     "a rollback waited for volumes that nobody made": Case(image="sick", data=True, known=4, found=(Found(),), disks=(Disk(slot=2),)),
     "a revoked image was put in service on the way back": Case(known=2, faults=(Fault("wait", 0, "revoked"),)),
