@@ -104,8 +104,9 @@ class FileStore:
                 time.sleep(min(_LOOK_AGAIN, max(0.0, deadline - time.monotonic())))
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": since, "purpose": purpose}
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(holder).encode(), 0)
+            with _told(path):  # these two do not say which file it was
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps(holder).encode(), 0)
             yield handle
         finally:
             os.close(handle)
