@@ -232,6 +232,8 @@ class _Run:
             left = min(left, wait.until - now + LOOK_AGAIN)
         self._means.lease.need(left + MARGIN)
         self._clock.wait(left)
+        if wait.idle:  # time passed as it should: what comes after it has all its patience before it
+            self._moved_at = self._now()
         return intent
 
     def _gate(self, gate: Gate, intent: Intent) -> Intent:

@@ -82,6 +82,15 @@ def test_after_keep_old_the_next_run_takes_the_old_fleet_away():
     assert not lab.run(blue_green(keep_old=600.0))["changed"]
 
 
+@pytest.mark.parametrize("hours", [1, 24])
+def test_a_run_may_wait_for_the_old_fleet_or_a_soak_as_long_as_it_takes(hours):
+    lab = swapped()
+    lab.run(blue_green(keep_old=hours * 3600.0))
+    assert lab.images() == {0: [V2], 1: [V2], 2: [V2]}
+    lab.run(back(request(V1, strategy="canary", stages=(Stage(1, soak=hours * 3600.0),))))
+    assert lab.images() == {0: [V1], 1: [V1], 2: [V1]}
+
+
 def test_a_second_fleet_that_fails_never_gets_a_request():
     lab = swapped()
     before = lab.serving()
