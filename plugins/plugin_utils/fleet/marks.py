@@ -12,7 +12,7 @@ from ..health.evidence import proves
 from ..hosts import names_of
 from ..providers.base import FLEET, MARKS, RUNNING, STANDBY, Instance, Member, Provider
 from .lease import Lease
-from .observe import PORT
+from .observe import address_of
 
 CALL = 30.0  # seconds that one changing call may take
 LONGEST = 256  # characters of a reason: what clouds take as a tag's value
@@ -85,7 +85,7 @@ class Marks:
             drain = tuple(each.id for _name, each in chosen if each.id in members and members[each.id].state != "drain")
         elif marking.mark == STANDBY:
             for name, each in chosen:
-                address = _address(each)
+                address = address_of(each)
                 flaw = self._flaw(each)
                 if each.id in tag and flaw:
                     left_out[name] = flaw
@@ -102,7 +102,7 @@ class Marks:
             return str(verdict)
         if instance.image in self._revoked:
             return f"its image was {self._revoked[instance.image]}"
-        return None if _address(instance) else "it has no address for the port that takes traffic"
+        return None if address_of(instance) else "it has no address for the port that takes traffic"
 
     def _act(self, marking: Marking, due: _Due) -> None:
         """In an order in which a run that is cut leaves something due for the next one."""
@@ -157,11 +157,6 @@ def _chosen(marking: Marking, instances: Sequence[Instance]) -> tuple[tuple[str,
 def _serving(instances: Sequence[Instance], members: Sequence[Member]) -> int:
     known = {each.id for each in instances if each.purpose == FLEET and each.state == RUNNING}
     return sum(member.state == "up" and member.id in known for member in members)
-
-
-def _address(instance: Instance) -> tuple[str, int] | None:
-    port = instance.tags.get(PORT, "")
-    return instance.endpoints.get(int(port)) if port.isdigit() else next(iter(instance.endpoints.values()), None)
 
 
 def _marks(instance: Instance) -> dict[str, str]:

@@ -115,7 +115,7 @@ class Observer:
             in_flight=member.in_flight if member else None,
             member_since=member.since if member else 0.0,
             volumes=tuple(sorted(volume.id for volume in volumes)),
-            address=_address(instance),
+            address=address_of(instance),
             image_name=tags.get(IMAGE_NAME, instance.image.removeprefix("sha256:")[:12]),
             zone=instance.zone,
             swap=_number(tags.get(SWAP), -1),
@@ -139,7 +139,8 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text and text.isdigit() else default
 
 
-def _address(instance: Instance) -> tuple[str, int] | None:
+def address_of(instance: Instance) -> tuple[str, int] | None:
+    """Where it takes traffic, or None where it has no address for that port."""
     port = instance.tags.get(PORT, "")
     if port.isdigit():
         return instance.endpoints.get(int(port))
