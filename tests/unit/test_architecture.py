@@ -21,11 +21,12 @@ PREFIX = "ansible_collections.immutable.infra.plugins."
 # A room may import the rooms named here, itself, and the plain files beside the rooms. "room/file" stands for that one file.
 CONTRACTS = {"providers/base", "providers/launch"}  # what every provider keeps to
 ALLOWED = {
-    "definition": set(),
-    "store": set(),
+    "aws": set(),
+    "definition": {"aws"},
+    "store": {"aws"},
     "health": {"definition", *CONTRACTS},
-    "traffic": {"definition", "health", *CONTRACTS},
-    "providers": {"definition", "store", "health", "images/model"},
+    "traffic": {"aws", "definition", "health", *CONTRACTS},
+    "providers": {"aws", "definition", "store", "health", "images/model"},
     "images": {"definition", "health", "store", *CONTRACTS},
     "bake": {"definition", "health", "store", "images", "providers/accel", *CONTRACTS},
     "fleet": {"definition", "health", "store", "images", *CONTRACTS},

@@ -190,6 +190,27 @@ class Traffic(Protocol):
         """Plain data for results: at least ``endpoint`` (URL) and ``kind``."""
 
 
+class Images(Protocol):
+    """Artifacts of images, as records name them. Raises ProviderError."""
+
+    def build(self) -> str:
+        """What bakes share or differ in, such as ``qemu-x86_64`` or ``aws-123456789012-x86_64``."""
+
+    def present(self, artifact: Mapping[str, Any]) -> bool: ...
+
+    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
+        """The artifact with a copy in each of ``places`` (regions) that is ready to be launched from. What is there already is not copied again."""
+
+    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
+        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them."""
+
+    def remove(self, artifact: Mapping[str, Any]) -> None:
+        """With its copies and what they alone use (snapshots, files). What is gone already is no error."""
+
+    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
+        """Make the artifact known under ``name`` to other tools, where the provider has a place for that."""
+
+
 class Clock(Protocol):
     def now(self) -> float: ...
 
@@ -208,6 +229,9 @@ class Provider(Protocol):
 
     @property
     def volumes(self) -> Volumes: ...
+
+    @property
+    def images(self) -> Images: ...
 
     @property
     def clock(self) -> Clock: ...

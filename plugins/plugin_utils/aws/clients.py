@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Clients of AWS's services, made when first used. What is not said here comes from the standard AWS configuration."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import ImmutableError, ProviderError
+
+ATTEMPTS = 10  # of one call, by botocore's adaptive retry: throttling slows the caller down
+CONNECT, READ = 10, 60  # seconds
+SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where calls go and as whom. Each "" stands for what the environment, the profile or the shared configuration says."""
+
+    region: str = ""
+    profile: str = ""
+    role: str = ""  # ARN of a role to assume
+    endpoint_url: str = ""
+
+    def in_region(self, region: str) -> Account:
+        return replace(self, region=region)
+
+
+class Clients:
+    """``Clients(account).ec2`` and so on. Clients may be used by several threads."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def client(self, service: str) -> Any:
+        """Raises ProviderError where boto3 is missing or nothing says the region."""
+        return _client(self.account, service)
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @property
+    def region(self) -> str:
+        return str(self.ec2.meta.region_name)
+
+    def in_region(self, region: str) -> Clients:
+        return self if region in ("", self.account.region) else Clients(self.account.in_region(region))
+
+    @functools.cached_property
+    def account_id(self) -> str:
+        with told():
+            return str(self.client("sts").get_caller_identity()["Account"])
+
+
+@functools.cache
+def _client(account: Account, service: str) -> Any:
+    boto3, botocore = _sdk()
+    with told():
+        session = _session(account)
+        settings = botocore.config.Config(
+            retries={"mode": "adaptive", "max_attempts": ATTEMPTS}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+        )
+        return session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
+
+
+@functools.cache
+def _session(account: Account) -> Any:
+    """One for all services of an account. A role's credentials renew themselves before they end."""
+    boto3, botocore = _sdk()
+    session = boto3.Session(region_name=account.region or None, profile_name=account.profile or None)
+    if not account.role:
+        return session
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+    core = botocore.session.Session(profile=account.profile or None)
+
+    def client_creator(service: str, **kwargs: Any) -> Any:
+        return session.client(service, endpoint_url=account.endpoint_url or None, **{"region_name": session.region_name, **kwargs})
+
+    fetcher = AssumeRoleCredentialFetcher(client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION})
+    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
+    return boto3.Session(botocore_session=core, region_name=session.region_name)
+
+
+def _sdk() -> tuple[Any, Any]:
+    try:
+        import boto3
+        import botocore.config
+        import botocore.session
+    except ImportError as error:
+        raise ProviderError(f"AWS needs the Python packages boto3 and botocore on the controller: {error} (pip install boto3)") from error
+    return boto3, botocore
+
+
+@contextmanager
+def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
+    """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
+
+    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``.
+    """
+    import botocore.exceptions
+
+    before = f"{doing}: " if doing else ""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name) from error
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
+        raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
+
+
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation")
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException")
+
+
+def code_of(error: Any) -> str:
+    """AWS's error code of a botocore ClientError."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _refusal(error: Any) -> str:
+    code, operation = code_of(error), error.operation_name
+    said = str(error.response.get("Error", {}).get("Message", "")).strip() or "no message"
+    text = f"AWS refused {operation}: {said} ({code})"
+    if code in DENIED:
+        return f"{text}; allow the action {operation} of its service for who runs this (see the policy in docs/reference/aws-policy.json)"
+    if code in EXPIRED:
+        return f"{text}; renew the credentials and run again, which goes on where this run ended"
+    return text
