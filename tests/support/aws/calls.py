@@ -7,7 +7,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 READING = re.compile("(Describe|Get|List|Head|Search|BatchGet|Lookup|AssumeRole|Decode)")
@@ -40,6 +40,22 @@ class Call:
         pattern = re.compile(re.escape(name) + r"(?:\.member)?\.(\d+)$")
         found = [(int(match[1]), value) for key, value in self.parameters.items() if (match := pattern.match(key))]
         return [value for _number, value in sorted(found)]
+
+    def filters(self) -> dict[str, list[str]]:
+        """EC2's filters by name."""
+        numbers = [key.split(".")[1] for key in self.parameters if re.fullmatch(r"Filter\.\d+\.Name", key)]
+        return {self.parameters[f"Filter.{number}.Name"]: self.listed(f"Filter.{number}.Value") for number in numbers}
+
+    def with_filters(self, filters: Mapping[str, list[str]]) -> Call:
+        kept = {key: value for key, value in self.parameters.items() if not key.startswith("Filter.")}
+        for number, (name, values) in enumerate(filters.items(), 1):
+            kept[f"Filter.{number}.Name"] = name
+            kept.update({f"Filter.{number}.Value.{place}": value for place, value in enumerate(values, 1)})
+        return replace(self, parameters=kept)
+
+    def form(self) -> bytes:
+        """A query call as the body of a request."""
+        return urllib.parse.urlencode({"Action": self.action, **self.parameters}).encode()
 
 
 def parse(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Call:

@@ -16,8 +16,8 @@ from .calls import Call, parse
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect", "content-length", "proxy-connection"}
 
-Proceed = Callable[[], Answer]
-Layer = Callable[[Call, Proceed], Answer]  # may answer itself, change the answer, or raise Dropped
+Proceed = Callable[[Call], Answer]
+Layer = Callable[[Call, Proceed], Answer]  # may answer itself, change a query call's parameters or the answer, or raise Dropped
 
 
 class Proxy:
@@ -62,18 +62,18 @@ class Proxy:
         call = replace(call, begun=begun)
         status = 0
         try:
-            answer = self._through(call, send, list(self.layers))()
+            answer = self._through(send, list(self.layers))(call)
             status = answer.status
             return answer
         finally:
             with self._lock:
                 self._calls.append(replace(call, seconds=time.monotonic() - begun, status=status))
 
-    def _through(self, call: Call, send: Proceed, layers: list[Layer]) -> Proceed:
+    def _through(self, send: Proceed, layers: list[Layer]) -> Proceed:
         if not layers:
             return send
-        rest = self._through(call, send, layers[1:])
-        return lambda: layers[0](call, rest)
+        rest = self._through(send, layers[1:])
+        return lambda call: layers[0](call, rest)
 
 
 class _Server(ThreadingHTTPServer):
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._chunked() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call = parse(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         try:
-            answer = self.server.proxy.answer(call, lambda: self._send(body))
+            answer = self.server.proxy.answer(call, lambda told: self._send(body if told.parameters == call.parameters else told.form()))
         except Dropped:
             self.close_connection = True
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .rules_stores import guard
 from .server import Cloud
 
 
@@ -53,10 +54,8 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
 
 def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", port: int = 8080) -> Balancer:
     elb = cloud.boto("elbv2")
-    arns = [
-        elb.create_target_group(Name=f"{name}-{number}", Protocol="HTTP", Port=port, VpcId=where.vpc, TargetType="instance")["TargetGroups"][0]["TargetGroupArn"]
-        for number in range(groups)
-    ]
+    common = {"Protocol": "HTTP", "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
+    arns = [elb.create_target_group(Name=f"{name}-{number}", **common)["TargetGroups"][0]["TargetGroupArn"] for number in range(groups)]
     made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type="application", Scheme="internal")["LoadBalancers"][0]
     forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 0 if i else 1} for i, arn in enumerate(arns)]}}
     listener = elb.create_listener(LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[forward])
@@ -65,6 +64,7 @@ def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", 
 
 def bucket(cloud: Cloud, name: str = "immutable-records") -> str:
     cloud.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.boto("s3").meta.region_name})
+    guard(cloud.boto("s3"), name)
     return name
 
 
