@@ -25,7 +25,7 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
     token = call.parameters.get("ClientToken", "")
     if not token:
         return proceed(call)
-    key = (call.region, call.action, token)
+    key = (zone(world, call) or call.region, call.action, token)
     asked = {name: value for name, value in call.parameters.items() if name != "ClientToken"}
     with world.lock:
         lock = world.token_locks.setdefault(key, threading.Lock())
@@ -40,6 +40,15 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
         if answer.ok:
             world.tokens[key] = (asked, answer)
         return answer
+
+
+def zone(world: World, call: Call) -> str:
+    """The zone that the call names, itself or by its subnet; "" where it names none. A token counts in that zone alone."""
+    subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
+    if subnet:
+        found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
+        return str(found[0]["AvailabilityZone"]) if found else ""
+    return str(call.parameters.get("Placement.AvailabilityZone") or call.parameters.get("AvailabilityZone", ""))
 
 
 def _ended(world: World, call: Call, answer: Answer) -> bool:
@@ -59,12 +68,8 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
     if not world.settings.no_capacity:
         return proceed(call)
-    subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
-    zone = call.parameters.get("Placement.AvailabilityZone", "")
-    if subnet:
-        zone = world.boto("ec2", call.region).describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailabilityZone"]
-    if zone in world.settings.no_capacity:
-        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({zone})."
+    if (asked := zone(world, call)) in world.settings.no_capacity:
+        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({asked})."
         return refusal(call, 500, "InsufficientInstanceCapacity", message)
     return proceed(call)
 

@@ -27,7 +27,7 @@ class Settings:
     drain: float = 0.0  # factor on the deregistration delay of a target group
     console_delay: float = 0.0  # from running to the first console output
     volume: float = 0.0  # creating
-    modify: float = 0.0  # of a volume: optimizing
+    modify: float = 0.0  # of a volume: optimizing, before it is completed
     snapshot: float = 0.0  # pending
     image: float = 0.0  # pending, after CreateImage, CopyImage and RegisterImage
     console: Callable[[str, Mapping[str, Any]], str] | None = None  # (instance id, its tags and "ImageId", "UserData") -> text
@@ -45,12 +45,13 @@ class World:
     boto: Boto
     settings: Settings = field(default_factory=Settings)
     lock: Any = field(default_factory=threading.RLock)
-    tokens: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # (region, action, token) -> (parameters, answer)
+    tokens: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # (zone or region, action, token) -> (parameters, answer)
     token_locks: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     since: dict[tuple[str, str], float] = field(default_factory=dict)  # (what began, id) -> when
     ending: dict[str, str] = field(default_factory=dict)  # instance -> "stopping" or "shutting-down"
     held: dict[str, tuple[str, str]] = field(default_factory=dict)  # volume -> (instance shutting down, device)
     draining: dict[tuple[str, str, str], float] = field(default_factory=dict)  # (group, target, port) -> when it ends
+    modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
     lost: set[str] = field(default_factory=set)  # instances taken by spot
 
     def set(self, **changes: Any) -> None:
@@ -67,7 +68,7 @@ class World:
 
     def clear(self) -> None:
         with self.lock:
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.lost):
+            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.lost):
                 each.clear()
             self.settings = Settings()
 
