@@ -32,7 +32,8 @@ class Rule:
 
 RULES = (
     Rule("client tokens", ("ec2:RunInstances", "ec2:CreateVolume", "ec2:CopyImage", "ec2:CreateLaunchTemplateVersion", "ec2:CreateLaunchTemplate"),
-         instances.client_tokens, "A token seen before gets the first answer again; with other parameters it is refused. It counts in the zone that a call names.", f"{DEV}/ec2-api-idempotency.html"),
+         instances.client_tokens, "A token seen before gets the first answer again; with other parameters it is refused. It counts in the zone named.",
+         f"{DEV}/ec2-api-idempotency.html"),
     Rule("launching takes time", ("ec2:RunInstances",), instances.launch,
          "A new instance is pending until it runs.", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html"),
     Rule("capacity", ("ec2:RunInstances",), instances.capacity,

@@ -54,7 +54,7 @@ def zone(world: World, call: Call) -> str:
 def _ended(world: World, call: Call, answer: Answer) -> bool:
     document = Document(answer)
     ids = [document.text("instanceId", item) for item in document.every("instancesSet/item")]
-    return all(world.instance(call.region, one).get("State", {}).get("Name", "terminated") == "terminated" for one in ids)
+    return all(each["State"]["Name"] == "terminated" for each in world.instances(call.region, ids).values())
 
 
 def launch(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -91,8 +91,8 @@ def profile(world: World, call: Call, proceed: Proceed) -> Answer:
 
 def start(world: World, call: Call, proceed: Proceed) -> Answer:
     ids = call.listed("InstanceId")
-    for one in ids:
-        if (state := world.instance(call.region, one).get("State", {}).get("Name")) in ("stopping", "shutting-down", "terminated"):
+    for one, each in world.instances(call.region, ids).items():
+        if (state := each["State"]["Name"]) in ("stopping", "shutting-down", "terminated"):
             return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be started ({state}).")
     answer = proceed(call)
     if answer.ok:
@@ -107,13 +107,13 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
     """StopInstances and TerminateInstances. The volumes of what shuts down stay its own until it is down."""
     kind = "stopping" if call.action == "StopInstances" else "shutting-down"
     ids = call.listed("InstanceId")
-    before = {one: world.instance(call.region, one) for one in ids}
+    before = world.instances(call.region, ids)
     forced = call.parameters.get("Force") == "true" or call.action == "TerminateInstances"
     answer = proceed(call)
     if not answer.ok:
         return answer
     for one in ids:
-        state = before[one].get("State", {}).get("Name", "terminated")
+        state = before[one]["State"]["Name"]
         if forced and state == "stopping" and world.settings.hung & {one, "*"}:
             world.began("forced", one)
             world.began("ending", one)

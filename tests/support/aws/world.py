@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,11 +84,17 @@ class World:
             return "pending"
         return moto
 
-    def instance(self, region: str, instance: str) -> dict[str, Any]:
-        """As moto describes it, with its state as AWS would tell it; {} where there is none."""
-        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": [instance]}])["Reservations"]
-        if not found:
+    def instances(self, region: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """By id, as moto describes them in one call, with their states as AWS would tell them. Unknown ones are left out."""
+        wanted = [one for one in ids if one.startswith("i-")]
+        if not wanted:
             return {}
-        described: dict[str, Any] = found[0]["Instances"][0]
-        described["State"]["Name"] = self.state(instance, described["State"]["Name"])
+        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": wanted}])["Reservations"]
+        described = {each["InstanceId"]: each for group in found for each in group["Instances"]}
+        for one, each in described.items():
+            each["State"]["Name"] = self.state(one, each["State"]["Name"])
         return described
+
+    def instance(self, region: str, one: str) -> dict[str, Any]:
+        """{} where there is none."""
+        return self.instances(region, [one]).get(one, {})
