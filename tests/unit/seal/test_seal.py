@@ -25,7 +25,7 @@ def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    put(tmp_path, "/etc/fstab", "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot vfat defaults 0 2\n")
+    put(tmp_path, "/etc/fstab", "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n")
     put(tmp_path, "/etc/shadow", "root:$6$salt$hash:19000:0:99999:7:::\ndaemon:*:19000::::::\nshop:!:19000::::::\n", 0o600)
     put(tmp_path, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
     put(tmp_path, "/etc/ssh/ssh_host_rsa_key", "secret")
@@ -44,10 +44,11 @@ def fields(root: Path, mount: str) -> list[str]:
     return next(row for row in rows if row[1] == mount)
 
 
-def test_the_root_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
+def test_the_image_itself_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     assert fields(system, "/")[3] == "ro,noatime"
-    assert fields(system, "/boot") == ["/dev/vda1", "/boot", "vfat", "defaults", "0", "2"]
+    assert fields(system, "/boot/efi") == ["/dev/vda1", "/boot/efi", "vfat", "ro", "0", "0"]
+    assert fields(system, "/mnt") == ["nas:/x", "/mnt", "nfs", "defaults", "0", "0"]
 
 
 def test_declared_and_needed_paths_are_tmpfs(system: Path) -> None:
@@ -68,7 +69,7 @@ def test_directories_below_a_tmpfs_come_back_at_boot(system: Path) -> None:
 def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     device, _mount, kind, options, *_rest = fields(system, "/var/lib/shop")
-    assert (device, kind) == ("/dev/disk/by-id/virtio-my-uploads", "ext4")
+    assert (device, kind) == ("/dev/disk/immutable/my-uploads", "ext4")
     assert {"nofail", "x-systemd.device-timeout=0", "x-systemd.requires=immutable-data@my\\\\x2duploads.service"} <= set(options.split(","))
 
 
