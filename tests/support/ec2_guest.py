@@ -114,6 +114,9 @@ class Ec2Guest:
                 return line
         raise AssertionError(f"{mark} was not said:\n" + "\n".join(self.said[-100:]))
 
+    def reset(self) -> None:
+        qmp.execute(self.folder / "qmp.sock", [("system_reset", {})])
+
     def attach(self, serial: str, size: int) -> None:
         """Plug a new blank disk in, as EC2 shows an EBS volume."""
         file = self.folder / f"{serial}.raw"

@@ -32,6 +32,15 @@ ExecStart=/bin/sh -c 'echo "SHOP $greeting $(wc -c < $CREDENTIALS_DIRECTORY/pass
 [Install]
 WantedBy=multi-user.target
 """
+LAST = """
+[Unit]
+After=immutable-seal.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo THE-BOOT-ENDED > /dev/console'
+[Install]
+WantedBy=multi-user.target
+"""
 # Each line is a claim; the exit status counts those that do not hold.
 CLAIMS = f"""
 wrong=0
@@ -41,6 +50,7 @@ claim 'test "$(cat /run/immutable/secrets/password)" = {SECRET}'
 claim 'findmnt -no OPTIONS / | grep -qw ro'
 claim '! touch /etc/there 2> /dev/null'
 claim 'test "$(blockdev --getro /dev/vda)" = 0'
+claim '! mount -o remount,rw / 2> /dev/null'
 claim 'test -z "$(systemctl --failed --plain --no-legend | tee /dev/stderr)"'
 claim '! systemctl is-active -q cloud-init.service cloud-init-local.service'
 claim 'test "$(hostname)" != ip-10-0-0-1'
@@ -54,8 +64,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ec2-image")
     units = folder / "files/etc/systemd/system"
     (units / "multi-user.target.wants").mkdir(parents=True)
-    (units / "shop.service").write_text(UNIT, encoding="utf-8")
-    (units / "multi-user.target.wants/shop.service").symlink_to("/etc/systemd/system/shop.service")
+    for name, text in {"shop.service": UNIT, "last.service": LAST}.items():
+        (units / name).write_text(text, encoding="utf-8")
+        (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
     return build(folder, Spec("shop", "1", DIGEST, data=(("my-uploads", "/var/lib/shop"),)), folder / "files")
 
 
@@ -99,7 +110,13 @@ def test_it_takes_its_document_seals_and_serves_when_its_volume_comes(disk: Path
         guest.attach("vol0a1b2c3d4e5f60718", 64 << 20)
         assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
 
+        guest.said.clear()
         _client(ssm).delete_parameter(Name="/shop/password")
-        guest.ssh("systemctl reboot", evidence.host_key)
+        guest.reset()
         assert "SSM has no parameter for: password (/shop/password)" in guest.until("IMMUTABLE-UNSEALED")
-        assert SECRET not in "\n".join(guest.said)
+        guest.until("THE-BOOT-ENDED")
+        server.bodies["user-data"] = b"#cloud-config"
+        guest.reset()
+        assert "user-data: this is no launch document" in guest.until("IMMUTABLE-UNSEALED")
+        guest.until("THE-BOOT-ENDED")
+        assert not [line for line in guest.said if SECRET in line or parse_evidence(line)]

@@ -112,3 +112,35 @@ def test_a_path_inside_another_is_mounted_once(system: Path) -> None:
     seal(str(system), FILES, Spec("shop", "1", "sha256:abc", writable=("/var/log/shop", "/srv/a", "/srv/a/b", "/srv/ab")))
     mounts = [line.split()[1] for line in (system / "etc/fstab").read_text().splitlines() if line.startswith("tmpfs")]
     assert mounts == sorted(["/srv/a", "/srv/ab", "/tmp", "/var/lib/systemd", "/var/log", "/var/tmp"])
+
+
+@pytest.fixture
+def cloud(system: Path) -> Path:
+    put(system, "/etc/cloud/cloud.cfg", "users: [default]\n")
+    put(system, "/etc/fstab", "PARTUUID=1-2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n")
+    put(system, "/etc/netplan/50-cloud-init.yaml", "network: {}\n")
+    put(system, "/etc/netplan/60-ours.yaml", "network: {}\n")
+    put(system, "/etc/hostname", "ip-10-0-0-1\n")
+    seal(str(system), FILES, SPEC)
+    return system
+
+
+def test_cloud_init_stays_off_and_nothing_of_the_build_machines_network_stays(cloud: Path) -> None:
+    assert (cloud / "etc/cloud/cloud-init.disabled").exists()
+    assert sorted(os.listdir(cloud / "etc/netplan")) == ["60-ours.yaml"]
+    assert (cloud / "etc/hostname").read_text() == "localhost\n"
+
+
+def test_the_network_of_a_cloud_comes_by_dhcp(cloud: Path) -> None:
+    assert "DHCP=yes" in (cloud / "etc/systemd/network/80-immutable.network").read_text()
+    assert os.path.islink(cloud / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
+    assert os.readlink(cloud / "etc/systemd/system/networking.service") == "/dev/null"
+
+
+def test_a_root_that_is_never_written_is_not_grown_or_trimmed(cloud: Path) -> None:
+    assert fields(cloud, "/") == ["PARTUUID=1-2", "/", "ext4", "ro", "0", "0"]
+
+
+def test_where_there_is_no_cloud_init_the_network_is_left_alone(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    assert not (system / "etc/systemd/network").exists()
