@@ -87,7 +87,7 @@ def _client(port: int):
     return boto3.client("ssm", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
 
 
-def test_it_takes_its_document_seals_and_serves_when_its_volume_comes(disk: Path, ssm: int, tmp_path: Path) -> None:
+def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_where_a_secret_is_missing(disk: Path, ssm: int, tmp_path: Path) -> None:
     with metadata(PROFILE) as server, Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest:
         request = LaunchRequest(
             token="t",
@@ -108,6 +108,8 @@ def test_it_takes_its_document_seals_and_serves_when_its_volume_comes(disk: Path
         assert checked.returncode == 0, checked.stdout + checked.stderr
         guest.attach("vol0ffffffffffffffff", 64 << 20)  # somebody else's
         guest.attach("vol0a1b2c3d4e5f60718", 64 << 20)
+        assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+        guest.reset()  # with its volume from the start, and a file system on it
         assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
 
         guest.said.clear()
