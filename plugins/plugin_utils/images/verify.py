@@ -126,7 +126,7 @@ class Verification:
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,
-            machine={"memory": candidate.target.machine.memory, "cpus": candidate.target.machine.cpus},
+            machine=machine_of(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"immutable:purpose": VERIFY},
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .simulated import SimulatedProvider
 
 SIMULATED = "simulated"
-KNOWN = ("qemu", SIMULATED)
+KNOWN = ("aws", "qemu", SIMULATED)
 _WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
@@ -22,6 +22,8 @@ def open_provider(target: Target, store: FileStore) -> Provider:
     """Raises ProviderError for a name that is not known."""
     if target.provider == "qemu":
         return _qemu(target, store)
+    if target.provider == "aws":
+        return _aws(target, store)
     if target.provider == SIMULATED:
         from .simulated import SimulatedProvider
         from .simulation import simulate
@@ -40,3 +42,16 @@ def _qemu(target: Target, store: FileStore) -> Provider:
         return HAProxy(store.root / "traffic" / fleet, fleet, target.traffic, target.health)
 
     return QemuProvider(store.root / "qemu", balancer)
+
+
+def _aws(target: Target, store: FileStore) -> Provider:
+    from ..aws.clients import Clients
+    from ..traffic.elbv2 import TargetGroups
+    from .ec2 import Ec2Provider
+
+    clients = Clients(target.aws)
+
+    def balancer(fleet: str) -> Traffic:
+        return TargetGroups(clients, fleet, target.traffic, target.health)
+
+    return Ec2Provider(clients, store, balancer, probes=target.probe == "direct")
