@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import SSH_PORT, host_vars, write_known_hosts
+from ..definition.launch import machine_of
 from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
