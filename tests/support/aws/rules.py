@@ -32,7 +32,8 @@ class Rule:
 
 RULES = (
     Rule("client tokens", ("ec2:RunInstances", "ec2:CreateVolume", "ec2:CopyImage", "ec2:CreateLaunchTemplateVersion", "ec2:CreateLaunchTemplate"),
-         instances.client_tokens, "A token seen before gets the first answer again; with other parameters it is refused.", f"{DEV}/ec2-api-idempotency.html"),
+         instances.client_tokens, "A token seen before gets the first answer again; with other parameters it is refused. It counts in the zone named.",
+         f"{DEV}/ec2-api-idempotency.html"),
     Rule("launching takes time", ("ec2:RunInstances",), instances.launch,
          "A new instance is pending until it runs.", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html"),
     Rule("capacity", ("ec2:RunInstances",), instances.capacity,
@@ -61,7 +62,7 @@ RULES = (
     Rule("volumes' states", ("ec2:DescribeVolumes",), volumes.describe,
          "A volume's state and attachments follow its instance's.", "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"),
     Rule("modifying volumes", ("ec2:ModifyVolume",), volumes.modify,
-         "Volumes only grow, and not again within six hours.", f"{EC2}/API_ModifyVolume.html"),
+         "Volumes only grow; a modification must be complete before the next, and there are four in 24 hours.", f"{EC2}/API_ModifyVolume.html"),
     Rule("modifications take time", ("ec2:DescribeVolumesModifications",), volumes.modifications,
          "A modification goes through modifying and optimizing.", f"{EC2}/API_DescribeVolumesModifications.html"),
     Rule("snapshots take time", ("ec2:CreateSnapshot",), volumes.snapshot,

@@ -25,7 +25,7 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
     token = call.parameters.get("ClientToken", "")
     if not token:
         return proceed(call)
-    key = (call.region, call.action, token)
+    key = (zone(world, call) or call.region, call.action, token)
     asked = {name: value for name, value in call.parameters.items() if name != "ClientToken"}
     with world.lock:
         lock = world.token_locks.setdefault(key, threading.Lock())
@@ -42,10 +42,19 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
         return answer
 
 
+def zone(world: World, call: Call) -> str:
+    """The zone that the call names, itself or by its subnet; "" where it names none. A token counts in that zone alone."""
+    subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
+    if subnet:
+        found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
+        return str(found[0]["AvailabilityZone"]) if found else ""
+    return str(call.parameters.get("Placement.AvailabilityZone") or call.parameters.get("AvailabilityZone", ""))
+
+
 def _ended(world: World, call: Call, answer: Answer) -> bool:
     document = Document(answer)
     ids = [document.text("instanceId", item) for item in document.every("instancesSet/item")]
-    return all(world.instance(call.region, one).get("State", {}).get("Name", "terminated") == "terminated" for one in ids)
+    return all(each["State"]["Name"] == "terminated" for each in world.instances(call.region, ids).values())
 
 
 def launch(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -59,12 +68,8 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
     if not world.settings.no_capacity:
         return proceed(call)
-    subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
-    zone = call.parameters.get("Placement.AvailabilityZone", "")
-    if subnet:
-        zone = world.boto("ec2", call.region).describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailabilityZone"]
-    if zone in world.settings.no_capacity:
-        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({zone})."
+    if (asked := zone(world, call)) in world.settings.no_capacity:
+        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({asked})."
         return refusal(call, 500, "InsufficientInstanceCapacity", message)
     return proceed(call)
 
@@ -86,8 +91,8 @@ def profile(world: World, call: Call, proceed: Proceed) -> Answer:
 
 def start(world: World, call: Call, proceed: Proceed) -> Answer:
     ids = call.listed("InstanceId")
-    for one in ids:
-        if (state := world.instance(call.region, one).get("State", {}).get("Name")) in ("stopping", "shutting-down", "terminated"):
+    for one, each in world.instances(call.region, ids).items():
+        if (state := each["State"]["Name"]) in ("stopping", "shutting-down", "terminated"):
             return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be started ({state}).")
     answer = proceed(call)
     if answer.ok:
@@ -102,13 +107,13 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
     """StopInstances and TerminateInstances. The volumes of what shuts down stay its own until it is down."""
     kind = "stopping" if call.action == "StopInstances" else "shutting-down"
     ids = call.listed("InstanceId")
-    before = {one: world.instance(call.region, one) for one in ids}
+    before = world.instances(call.region, ids)
     forced = call.parameters.get("Force") == "true" or call.action == "TerminateInstances"
     answer = proceed(call)
     if not answer.ok:
         return answer
     for one in ids:
-        state = before[one].get("State", {}).get("Name", "terminated")
+        state = before[one]["State"]["Name"]
         if forced and state == "stopping" and world.settings.hung & {one, "*"}:
             world.began("forced", one)
             world.began("ending", one)

@@ -3,6 +3,9 @@
 """Target groups: registration, checks and draining as a load balancer shows them."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .answers import Answer, refusal
 from .calls import Call
 from .documents import Document, Element
@@ -26,22 +29,24 @@ def _targets(call: Call) -> list[tuple[str, str]]:
     return [(told[f"Targets.member.{number}.Id"], told.get(f"Targets.member.{number}.Port", "")) for number in numbers]
 
 
-def _port(world: World, call: Call, port: str) -> str:
+def _port(world: World, call: Call) -> str:
     group = call.parameters["TargetGroupArn"]
-    return port or str(world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["Port"])
+    return str(world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["Port"])
 
 
 def register(world: World, call: Call, proceed: Proceed) -> Answer:
     group, targets = call.parameters["TargetGroupArn"], _targets(call)
+    known = world.instances(call.region, [one for one, _port_told in targets])
     for one, _port_told in targets:
-        state = world.instance(call.region, one).get("State", {}).get("Name", "") if one.startswith("i-") else "running"
-        if state != "running":
+        state = known[one]["State"]["Name"] if one in known else ""
+        if one.startswith("i-") and state != "running":
             why = f"are not in a running state and cannot be registered: '{one}'" if state else f"'{one}' do not exist"
             return refusal(call, 400, "InvalidTarget", f"The following targets {why}")
     answer = proceed(call)
     if answer.ok:
+        usual = _port(world, call)
         for one, port in targets:
-            port = _port(world, call, port)
+            port = port or usual
             if world.draining.pop((group, one, port), 0.0) or ("registered", f"{group} {one}") not in world.since:
                 world.began("registered", f"{group} {one}")
     return answer
@@ -70,12 +75,13 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
     group, document = call.parameters["TargetGroupArn"], Document(answer)
     drains = {(one, port) for (arn, one, port), ends in list(world.draining.items()) if arn == group and ends > world.settings.now()}
     used = bool(world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["LoadBalancerArns"])
-    shown = set()
-    for item in document.every(f"{LIST}/member"):
+    members, shown = document.every(f"{LIST}/member"), set()
+    known = world.instances(call.region, [document.text("Target/Id", item) for item in members])
+    for item in members:
         one, port = document.text("Target/Id", item), document.text("Target/Port", item)
         shown.add((one, port))
         if document.text("TargetHealth/State", item) == "healthy":
-            _say(document, item, _state(world, call.region, group, one, used))
+            _say(document, item, _state(world, known.get(one, {}), group, one, used))
         elif (one, port) in drains:
             _say(document, item, "draining")
     if not call.parameters.get("Targets.member.1.Id"):
@@ -84,8 +90,7 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
     return document.done()
 
 
-def _state(world: World, region: str, group: str, one: str, used: bool) -> str:
-    instance = world.instance(region, one) if one.startswith("i-") else {}
+def _state(world: World, instance: Mapping[str, Any], group: str, one: str, used: bool) -> str:
     if not used:
         return "unused"
     if world.within("registered", f"{group} {one}", world.settings.health):

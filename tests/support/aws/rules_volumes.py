@@ -12,7 +12,7 @@ from .documents import Document
 from .proxy import Proceed
 from .world import World
 
-COOLDOWN = 6 * 3600.0  # seconds between two modifications of a volume
+DAY, MODIFICATIONS = 24 * 3600.0, 4  # so many modifications of a volume in so many seconds
 
 
 def _volume(world: World, call: Call) -> dict[str, Any]:
@@ -94,12 +94,15 @@ def modify(world: World, call: Call, proceed: Proceed) -> Answer:
     volume, described = call.parameters["VolumeId"], _volume(world, call)
     if described and int(call.parameters.get("Size", described["Size"])) < described["Size"]:
         return refusal(call, 400, "InvalidParameterValue", "New size cannot be smaller than existing size")
-    if world.within("modify", volume, COOLDOWN):
-        message = "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume."
-        return refusal(call, 400, "VolumeModificationRateExceeded", message)
+    if world.within("modify", volume, world.settings.modify):
+        return refusal(call, 400, "IncorrectModificationState", f"Volume {volume} cannot be modified in modification state OPTIMIZING")
+    recent = [began for began in world.modified.get(volume, []) if world.settings.now() - began < DAY]
+    if len(recent) >= MODIFICATIONS:
+        return refusal(call, 400, "VolumeModificationRateExceeded", f"The maximum modification rate of the volume {volume} is reached.")
     answer = proceed(call)
     if answer.ok:
         world.began("modify", volume)
+        world.modified[volume] = [*recent, world.settings.now()]
         return _modifying(world, Document(answer), "volumeModification")
     return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ class Settings:
     drain: float = 0.0  # factor on the deregistration delay of a target group
     console_delay: float = 0.0  # from running to the first console output
     volume: float = 0.0  # creating
-    modify: float = 0.0  # of a volume: optimizing
+    modify: float = 0.0  # of a volume: optimizing, before it is completed
     snapshot: float = 0.0  # pending
     image: float = 0.0  # pending, after CreateImage, CopyImage and RegisterImage
     console: Callable[[str, Mapping[str, Any]], str] | None = None  # (instance id, its tags and "ImageId", "UserData") -> text
@@ -45,12 +45,13 @@ class World:
     boto: Boto
     settings: Settings = field(default_factory=Settings)
     lock: Any = field(default_factory=threading.RLock)
-    tokens: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # (region, action, token) -> (parameters, answer)
+    tokens: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # (zone or region, action, token) -> (parameters, answer)
     token_locks: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     since: dict[tuple[str, str], float] = field(default_factory=dict)  # (what began, id) -> when
     ending: dict[str, str] = field(default_factory=dict)  # instance -> "stopping" or "shutting-down"
     held: dict[str, tuple[str, str]] = field(default_factory=dict)  # volume -> (instance shutting down, device)
     draining: dict[tuple[str, str, str], float] = field(default_factory=dict)  # (group, target, port) -> when it ends
+    modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
     lost: set[str] = field(default_factory=set)  # instances taken by spot
 
     def set(self, **changes: Any) -> None:
@@ -67,7 +68,7 @@ class World:
 
     def clear(self) -> None:
         with self.lock:
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.lost):
+            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.lost):
                 each.clear()
             self.settings = Settings()
 
@@ -83,11 +84,17 @@ class World:
             return "pending"
         return moto
 
-    def instance(self, region: str, instance: str) -> dict[str, Any]:
-        """As moto describes it, with its state as AWS would tell it; {} where there is none."""
-        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": [instance]}])["Reservations"]
-        if not found:
+    def instances(self, region: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """By id, as moto describes them in one call, with their states as AWS would tell them. Unknown ones are left out."""
+        wanted = [one for one in ids if one.startswith("i-")]
+        if not wanted:
             return {}
-        described: dict[str, Any] = found[0]["Instances"][0]
-        described["State"]["Name"] = self.state(instance, described["State"]["Name"])
+        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": wanted}])["Reservations"]
+        described = {each["InstanceId"]: each for group in found for each in group["Instances"]}
+        for one, each in described.items():
+            each["State"]["Name"] = self.state(one, each["State"]["Name"])
         return described
+
+    def instance(self, region: str, one: str) -> dict[str, Any]:
+        """{} where there is none."""
+        return self.instances(region, [one]).get(one, {})

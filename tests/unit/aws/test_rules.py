@@ -74,6 +74,12 @@ def test_a_client_token_is_one_launch(stage: Stage) -> None:
         stage.run(2, ClientToken="a")
 
 
+def test_a_client_token_counts_in_one_zone(stage: Stage) -> None:
+    here, there = (stage.run(ClientToken="a", SubnetId=subnet) for subnet in stage.net.subnets)
+    assert here != there
+    assert stage.run(ClientToken="a") == here
+
+
 def test_launches_at_once_with_one_token_are_one(stage: Stage) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert len({tuple(ids) for ids in pool.map(lambda _n: stage.run(ClientToken="a"), range(8))}) == 1
@@ -83,7 +89,7 @@ def test_launches_at_once_with_one_token_are_one(stage: Stage) -> None:
 def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) -> None:
     assert stage.volume(ClientToken="a") == stage.volume(ClientToken="a")
     with refused("IdempotentParameterMismatch"):
-        stage.volume(1, ClientToken="a")
+        stage.volume(ClientToken="a", Encrypted=True)
     there = stage.cloud.boto("ec2", "eu-west-1", proxied=True)
     copy = {"SourceImageId": stage.ami, "SourceRegion": "eu-central-1", "Name": "shop-1", "ClientToken": "c"}
     assert there.copy_image(**copy)["ImageId"] == there.copy_image(**copy)["ImageId"]
@@ -202,17 +208,20 @@ def test_what_shuts_down_has_its_volumes_until_it_is_down(stage: Stage) -> None:
     stage.ec2.attach_volume(VolumeId=volume, Device="/dev/sdf", InstanceId=two)
 
 
-def test_volumes_grow_slowly_and_not_again_soon(stage: Stage) -> None:
+def test_volumes_grow_slowly_and_not_too_often(stage: Stage) -> None:
     stage.cloud.set(modify=60)
     volume = stage.volume()
     with refused("InvalidParameterValue"):
         stage.ec2.modify_volume(VolumeId=volume, Size=2)
-    assert stage.ec2.modify_volume(VolumeId=volume, Size=8, VolumeType="gp2")["VolumeModification"]["ModificationState"] == "optimizing"
-    stage.clock.at = 61
-    assert stage.ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"][0]["ModificationState"] == "completed"
+    for size in (5, 6, 7, 8):
+        assert stage.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"] == "optimizing"
+        with refused("IncorrectModificationState"):
+            stage.ec2.modify_volume(VolumeId=volume, Size=9)
+        stage.clock.at += 60
+        assert stage.ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"][0]["ModificationState"] == "completed"
     with refused("VolumeModificationRateExceeded"):
         stage.ec2.modify_volume(VolumeId=volume, Size=9)
-    stage.clock.at = 6 * 3600
+    stage.clock.at = 24 * 3600
     stage.ec2.modify_volume(VolumeId=volume, Size=9)
 
 
