@@ -107,7 +107,10 @@ def test_keys_are_listed_below_a_prefix_over_many_pages(cloud: Cloud, bucket: S3
     assert bucket.read_blob("images/a/q/packer.log") is None
 
 
-@pytest.mark.parametrize("query, told", [("", {"ServerSideEncryption": "AES256"}), ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"})])
+@pytest.mark.parametrize(
+    "query, told",
+    [("", {"ServerSideEncryption": "AES256"}), ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"})],
+)
 def test_all_that_is_kept_is_encrypted(cloud: Cloud, query: str, told: dict[str, str]) -> None:
     store = S3Store(LOCATION + query)
     store.write("a.json", 1)
