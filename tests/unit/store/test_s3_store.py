@@ -17,11 +17,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.store import local
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import find_store, folder_store, open_store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
+from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, LOCATION
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop, drop_after, expired, refuse
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
-
-BUCKET = "shop-store"
-LOCATION = f"s3://{BUCKET}/infra"
 
 
 def test_a_document_is_read_as_it_was_written(bucket: S3Store) -> None:
@@ -111,7 +109,7 @@ def test_keys_are_listed_below_a_prefix_over_many_pages(cloud: Cloud, bucket: S3
     "query, told",
     [("", {"ServerSideEncryption": "AES256"}), ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"})],
 )
-def test_all_that_is_kept_is_encrypted(cloud: Cloud, query: str, told: dict[str, str]) -> None:
+def test_all_that_is_kept_is_encrypted(cloud: Cloud, bucket: S3Store, query: str, told: dict[str, str]) -> None:
     store = S3Store(LOCATION + query)
     store.write("a.json", 1)
     store.write_blob("b", b"1")
@@ -183,14 +181,14 @@ def test_a_disk_without_a_home_has_another_private_place(bucket: S3Store, tmp_pa
         ("gs://bucket/x", r"gs is not supported \(allowed: the path of a folder, s3://bucket/prefix\)"),
     ],
 )
-def test_a_location_that_is_wrong_is_told(cloud: Cloud, location: str, told: str) -> None:
+def test_a_location_that_is_wrong_is_told(bucket: S3Store, location: str, told: str) -> None:
     for find in (open_store, find_store):
         with pytest.raises(Exception, match=told) as caught:
             find(location)
         assert hasattr(caught.value, "message")
 
 
-def test_a_location_says_region_and_endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_location_says_region_and_endpoint(cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     clients._forget()
@@ -199,15 +197,15 @@ def test_a_location_says_region_and_endpoint(cloud: Cloud, monkeypatch: pytest.M
     assert cloud.calls(action="PutObject")[-1].region == "eu-central-1"
 
 
-def test_a_bucket_that_is_public_is_refused(cloud: Cloud) -> None:
+def test_a_bucket_that_is_public_is_refused(cloud: Cloud, bucket: S3Store) -> None:
     plain = cloud.boto("s3")
     plain.delete_public_access_block(Bucket=BUCKET)
     everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
     plain.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]}))
     with pytest.raises(StoreError, match="the policy of bucket shop-store shows it to everybody"):
-        S3Store(LOCATION)
+        S3Store("s3://shop-store/public")
     cloud.fault(denied, action="GetBucketPolicyStatus")
-    S3Store(LOCATION)
+    S3Store("s3://shop-store/public").read("a.json")
 
 
 def test_the_bucket_is_looked_at_once(cloud: Cloud, bucket: S3Store) -> None:
