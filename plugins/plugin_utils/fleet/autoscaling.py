@@ -151,11 +151,12 @@ def _begin(seen: Seen, course: Course, spec: AutoScaling) -> Step:
 
 def _arrived(seen: Seen, watched: Refresh, course: Course, spec: AutoScaling) -> Step:
     wanted = seen.wanted.template or seen.group.template
-    if (seen.group.template != wanted or not seen.group.pinned) and course.pinned != wanted:
-        return Pin(wanted, "the refresh made it so everywhere")
+    elsewhere = seen.group.template != wanted or not seen.group.pinned
     left = outdated(seen, spec)
-    if left and seen.at - watched.ended < UNSEEN:
-        return Look(watched, f"{len(left)} instances to leave", True)
+    if (elsewhere or left) and seen.at - watched.ended < UNSEEN:
+        return Look(watched, "the group to show what came of the refresh", True)
+    if elsewhere and course.pinned != wanted:
+        return Pin(wanted, "the refresh made it so everywhere")
     if left:
         return Stop(f"the refresh {watched.id} was successful, and yet {', '.join(each.id for each in left)} run another version")
     return Done()

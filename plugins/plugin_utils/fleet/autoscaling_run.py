@@ -26,6 +26,7 @@ from .plan import AFTER, BEFORE
 
 LOOK_EVERY = 15.0  # seconds between two looks at a refresh
 CALL = 20.0  # seconds of the lease that a changing call wants at least
+SKEW = 60.0  # seconds by which AWS's time of day and ours may differ
 TRIES = 5  # of what Auto Scaling refuses for a reason that passes
 RETRY = 5.0  # seconds, after the first
 PASSING = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
@@ -95,13 +96,21 @@ class HandOver:
             intent, resumed = self._ledger.intent(self._asked(seen), self._now())
             if resumed:
                 self._story.add("going on with what an earlier run began", self._now())
-                self._course = replace(self._course, back=intent.reason if intent.stage == ROLLBACK else "")
+                self._resume(intent, self._look())
+            elif isinstance(step, Look):
+                intent = self._noted(intent, step)
             return self._go(intent)
         except ImmutableError as error:
             error.details = {**self._result(intent, ""), **error.details}
             raise
         finally:
             self._means.lease.release()
+
+    def _resume(self, intent: Intent, seen: Seen) -> None:
+        """A refresh of the same swap counts, even where it ended meanwhile."""
+        begun = [each for each in seen.refreshes if seen.ours(each) and each.started >= intent.started - SKEW]
+        course = replace(self._course, back=intent.reason if intent.stage == ROLLBACK else "")
+        self._course = replace(course, watched=begun[0].id, since=self._now()) if begun else course
 
     def _go(self, intent: Intent) -> dict[str, Any]:
         while True:
@@ -131,11 +140,13 @@ class HandOver:
         return seen
 
     def _look(self) -> Seen:
+        """Refreshes first: of one that is seen to have ended, the group then shows what came of it."""
         scaling, image = self._means.scaling, self._image
+        refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
         wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image-name": image.name})
-        self._seen = seen = Seen(self._now(), group, tuple(scaling.refreshes()), wanted)
+        self._seen = seen = Seen(self._now(), group, refreshes, wanted)
         self._story.saw(group)
         if self._course.origin is None and group.template != wanted.template:
             self._course = replace(self._course, origin=group.template)
@@ -276,6 +287,9 @@ class HandOver:
     def _may_change(self, seconds: float) -> None:
         self._means.guard.check()
         self._means.lease.need(seconds)
+
+    def _now(self) -> float:
+        return self._means.clock.now()
 
     def _tell(self, event: str) -> None:
         self._story.add(event, self._now())

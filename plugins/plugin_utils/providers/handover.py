@@ -96,7 +96,7 @@ class Machine:
     id: str
     image: str  # AMI
     state: str  # as in providers.base
-    address: str  # private where there is one
+    address: str  # where it is reached from here; "" where it has none
     launched: float
     zone: str
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -39,7 +39,7 @@ def open_group(target: Target) -> AutoScaling:
         raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
     from .aws.autoscaling import AwsAutoScaling
 
-    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group)
+    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
 
 
 def _qemu(target: Target, store: FileStore) -> Provider:

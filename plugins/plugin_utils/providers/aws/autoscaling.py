@@ -22,9 +22,11 @@ STATES = {"pending": PENDING, "running": RUNNING, "shutting-down": STOPPING, "st
 class AwsAutoScaling:
     """See ``providers.handover.AutoScaling``."""
 
-    def __init__(self, account: Account, group: str) -> None:
+    def __init__(self, account: Account, group: str, address: str = "private") -> None:
+        """``address``: private or public, by which of its addresses an instance is reached."""
         self._clients = Clients(account)
         self._name = group
+        self._address = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last seen
         self._ids: dict[str, str] = {}  # of launch templates, by name
         self._versions: dict[str, Template] = {}  # made or found, by their content
@@ -95,13 +97,15 @@ class AwsAutoScaling:
     def refreshes(self) -> list[Refresh]:
         with told(doing=f"group {self._name}"):
             found = self._scaling.describe_instance_refreshes(AutoScalingGroupName=self._name, MaxRecords=NEWEST)
+        if not self._ids and any(_named_by_refresh(each).get("LaunchTemplateName") for each in found["InstanceRefreshes"]):
+            self.group()
         return [_refresh(each, self._ids) for each in found["InstanceRefreshes"]]
 
     def machines(self) -> list[Machine]:
         filters = [{"Name": "tag:aws:autoscaling:groupName", "Values": [self._name]}, {"Name": "instance-state-name", "Values": list(STATES)}]
         with told(doing=f"group {self._name}"):
             pages = list(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
-        return [_machine(each) for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
+        return [_machine(each, self._address) for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
 
     def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> Wanted:
         """A version that launches the image already is wanted as it is; else one that was made of this very content, if there is one."""
@@ -182,8 +186,7 @@ def _member(data: Mapping[str, Any]) -> Member:
 
 def _refresh(data: Mapping[str, Any], ids: Mapping[Any, str]) -> Refresh:
     """``ids``: of launch templates that a refresh may name by their names."""
-    desired = data.get("DesiredConfiguration") or {}
-    named = desired.get("LaunchTemplate") or (desired.get("MixedInstancesPolicy") or {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
+    named = _named_by_refresh(data)
     begun, ended = data.get("StartTime"), data.get("EndTime")
     return Refresh(
         id=data["InstanceRefreshId"],
@@ -197,12 +200,18 @@ def _refresh(data: Mapping[str, Any], ids: Mapping[Any, str]) -> Refresh:
     )
 
 
-def _machine(data: Mapping[str, Any]) -> Machine:
+def _named_by_refresh(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    desired = data.get("DesiredConfiguration") or {}
+    mixed = (desired.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    return desired.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification") or {}
+
+
+def _machine(data: Mapping[str, Any], address: str) -> Machine:
     return Machine(
         id=data["InstanceId"],
         image=data.get("ImageId", ""),
         state=STATES[data["State"]["Name"]],
-        address=data.get("PrivateIpAddress") or data.get("PublicIpAddress") or "",
+        address=data.get(address) or "",
         launched=data["LaunchTime"].timestamp(),
         zone=data.get("Placement", {}).get("AvailabilityZone", ""),
         tags={each["Key"]: each["Value"] for each in data.get("Tags", ())},
