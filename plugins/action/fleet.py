@@ -30,8 +30,8 @@ from ..plugin_utils.images.revocation import Revocations
 from ..plugin_utils.playbooks import playbook_run
 from ..plugin_utils.providers.base import Provider
 from ..plugin_utils.providers.registry import SIMULATED, open_group, open_provider
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 # What asks for something that Auto Scaling does not do, and why.
@@ -51,7 +51,7 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         if target.provider == SIMULATED:
             return rehearse(definition, target, context.report)
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         if target.fleet.engine == AUTOSCALING:
             return _hand_over(options, definition, target, store, context)
         provider = open_provider(target, store)
@@ -69,7 +69,7 @@ class ActionModule(RoomAction):
         return result
 
 
-def _hand_over(options: dict[str, Any], definition: Definition, target: Target, store: FileStore, context: Context) -> dict[str, Any]:
+def _hand_over(options: dict[str, Any], definition: Definition, target: Target, store: Store, context: Context) -> dict[str, Any]:
     if options["state"] == "absent":
         raise FleetError(f"state=absent: target {target.name} belongs to Auto Scaling, so its group is not ours to remove (remove it where it was made)")
     for name, why in NOT_HANDED_OVER.items():
@@ -85,7 +85,7 @@ def _hand_over(options: dict[str, Any], definition: Definition, target: Target, 
     return {**result, "diff": group_diff(run.before, image)} if context.diff else result
 
 
-def _image(options: dict[str, Any], definition: Definition, store: FileStore) -> Image:
+def _image(options: dict[str, Any], definition: Definition, store: Store) -> Image:
     channels, service, channel = Channels(store), definition.service, options["channel"]
     if options["rollback"]:
         return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
@@ -101,7 +101,7 @@ def _request(options: dict[str, Any], asker: Asker, provider: Provider) -> Reque
     return replace(request, intent=replace(request.intent, windows=())) if options["ignore_windows"] else request
 
 
-def _means(request: Request, definition: Definition, target: Target, store: FileStore, provider: Provider, context: Context) -> Means:
+def _means(request: Request, definition: Definition, target: Target, store: Store, provider: Provider, context: Context) -> Means:
     revocations, build = Revocations(store), request.recipe.get("build")
     fleet = request.intent.fleet
     lease = Lease(store, fleet, f"swap of {fleet}", provider.clock)

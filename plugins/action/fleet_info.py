@@ -17,8 +17,8 @@ from ..plugin_utils.health.prober import prober_for
 from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.images.channels import Channels
 from ..plugin_utils.providers.registry import open_group, open_provider
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
@@ -27,7 +27,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         fleet = definition.fleet_name(target.name)
         if target.fleet.engine == AUTOSCALING:
             return _of_group(options, definition, target, store, fleet)
@@ -59,7 +59,7 @@ class ActionModule(RoomAction):
         }
 
 
-def _of_group(options: dict[str, Any], definition: Definition, target: Target, store: FileStore, fleet: str) -> dict[str, Any]:
+def _of_group(options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str) -> dict[str, Any]:
     info, instances = group_info(definition, target, store, open_group(target), options["channel"])
     intent = Ledger(store, fleet).last()
     return {

@@ -22,7 +22,7 @@ from ..health.evidence import proves
 from ..health.probe import probe_all
 from ..progress import Report
 from ..providers.base import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
-from ..store.file import make_ssh_key
+from ..store.keys import make_ssh_key
 from .model import Image
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots
