@@ -10,6 +10,7 @@ from ..errors import ProviderError
 from ..store.base import Store
 from ..store.registry import folder_store
 from .base import Provider, Traffic
+from .handover import AutoScaling
 
 if TYPE_CHECKING:
     from .simulated import SimulatedProvider
@@ -33,6 +34,15 @@ def open_provider(target: Target, store: Store) -> Provider:
         simulate(simulated.world, target.simulation)
         return simulated
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
+
+
+def open_group(target: Target) -> AutoScaling:
+    """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
+    if target.provider != "aws" or target.fleet.autoscaling is None:
+        raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
+    from .aws.autoscaling import AwsAutoScaling
+
+    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
 
 
 def _qemu(target: Target, store: Store) -> Provider:
