@@ -101,7 +101,7 @@ def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) ->
     template = seeds.template(stage.cloud, stage.ami, stage.net)
     versions = [
         stage.ec2.create_launch_template_version(LaunchTemplateId=template, ClientToken="v", LaunchTemplateData={"ImageId": stage.ami})["LaunchTemplateVersion"]
-        for _ in range(2)
+        for _time in range(2)
     ]
     assert [each["VersionNumber"] for each in versions] == [2, 2]
 
