@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""pytest fixtures: a conftest says ``from ...tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401``."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .server import Cloud
+from .server import cloud as serve
+
+
+@pytest.fixture(scope="session")
+def cloud_server() -> Iterator[Cloud]:
+    """One for the whole run of pytest; another run has its own, on ports of its own."""
+    with serve() as made:
+        yield made
+
+
+@pytest.fixture
+def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Empty, and what the environment of this process names."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in cloud_server.environment().items():
+        monkeypatch.setenv(name, value)
+    cloud_server.reset()
+    return cloud_server

@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Instances: tokens, launching, stopping, what AWS refuses, and the console."""
+from __future__ import annotations
+
+import base64
+import json
+import threading
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import MARK
+
+from .answers import Answer, refusal
+from .calls import Call
+from .documents import Document
+from .proxy import Proceed
+from .world import World
+
+ITEMS = "reservationSet/item/instancesSet/item"
+CODES = {"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
+OURS = ("instance-state-name", "client-token")  # filters that the proxy answers, as moto cannot
+USER_DATA = 16 * 1024  # bytes, before base64
+
+
+def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
+    token = call.parameters.get("ClientToken", "")
+    if not token:
+        return proceed(call)
+    key = (zone(world, call) or call.region, call.action, token)
+    asked = {name: value for name, value in call.parameters.items() if name != "ClientToken"}
+    with world.lock:
+        lock = world.token_locks.setdefault(key, threading.Lock())
+    with lock:
+        if key in world.tokens:
+            before, answer = world.tokens[key]
+            if before != asked:
+                return refusal(call, 400, "IdempotentParameterMismatch", f"The client token {token} was used with other parameters.")
+            gone = call.action == "RunInstances" and _ended(world, call, answer)
+            return refusal(call, 400, "IdempotentInstanceTerminated", "The instance of this client token was terminated.") if gone else answer
+        answer = proceed(call)
+        if answer.ok:
+            world.tokens[key] = (asked, answer)
+        return answer
+
+
+def zone(world: World, call: Call) -> str:
+    """The zone that the call names, itself or by its subnet; "" where it names none. A token counts in that zone alone."""
+    subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
+    if subnet:
+        found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
+        return str(found[0]["AvailabilityZone"]) if found else ""
+    return str(call.parameters.get("Placement.AvailabilityZone") or call.parameters.get("AvailabilityZone", ""))
+
+
+def _ended(world: World, call: Call, answer: Answer) -> bool:
+    document = Document(answer)
+    ids = [document.text("instanceId", item) for item in document.every("instancesSet/item")]
+    return all(each["State"]["Name"] == "terminated" for each in world.instances(call.region, ids).values())
+
+
+def launch(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if answer.ok:
+        document = Document(answer)
+        world.began("launch", *(document.text("instanceId", item) for item in document.every("instancesSet/item")))
+    return answer
+
+
+def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
+    if not world.settings.no_capacity:
+        return proceed(call)
+    if (asked := zone(world, call)) in world.settings.no_capacity:
+        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({asked})."
+        return refusal(call, 500, "InsufficientInstanceCapacity", message)
+    return proceed(call)
+
+
+def user_data(world: World, call: Call, proceed: Proceed) -> Answer:
+    if len(base64.b64decode(call.parameters.get("UserData", ""))) > USER_DATA:
+        return refusal(call, 400, "InvalidParameterValue", f"User data is limited to {USER_DATA} bytes")
+    return proceed(call)
+
+
+def profile(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if not answer.ok and "NoSuchEntity" in answer.text:
+        name = call.parameters.get("IamInstanceProfile.Name") or call.parameters.get("IamInstanceProfile.Arn", "")
+        message = f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        return refusal(call, 400, "InvalidParameterValue", message)
+    return answer
+
+
+def start(world: World, call: Call, proceed: Proceed) -> Answer:
+    ids = call.listed("InstanceId")
+    for one, each in world.instances(call.region, ids).items():
+        if (state := each["State"]["Name"]) in ("stopping", "shutting-down", "terminated"):
+            return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be started ({state}).")
+    answer = proceed(call)
+    if answer.ok:
+        world.began("launch", *ids)
+        for one in ids:
+            world.ending.pop(one, None)
+            world.since.pop(("forced", one), None)
+    return answer
+
+
+def end(world: World, call: Call, proceed: Proceed) -> Answer:
+    """StopInstances and TerminateInstances. The volumes of what shuts down stay its own until it is down."""
+    kind = "stopping" if call.action == "StopInstances" else "shutting-down"
+    ids = call.listed("InstanceId")
+    before = world.instances(call.region, ids)
+    forced = call.parameters.get("Force") == "true" or call.action == "TerminateInstances"
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    for one in ids:
+        state = before[one]["State"]["Name"]
+        if forced and state == "stopping" and world.settings.hung & {one, "*"}:
+            world.began("forced", one)
+            world.began("ending", one)
+        if state in ("pending", "running") or (kind == "shutting-down" and state in ("stopping", "stopped")):
+            world.ending[one] = kind
+            world.began("ending", one)
+            if kind == "shutting-down":
+                world.began("forced", one)
+                kept = {each["Ebs"]["VolumeId"]: (one, each["DeviceName"]) for each in before[one].get("BlockDeviceMappings", [])}
+                world.held.update(kept)
+    return answer
+
+
+def states(world: World, call: Call, proceed: Proceed) -> Answer:
+    """DescribeInstances: states on their way, what is not visible yet, and two filters that moto does not answer so."""
+    filters = call.filters()
+    ours = {name: values for name, values in filters.items() if name in OURS}
+    if ours:
+        call = call.with_filters({name: values for name, values in filters.items() if name not in OURS})
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    document = Document(answer)
+    hidden = []
+    for item in document.every(ITEMS):
+        one = document.text("instanceId", item)
+        name = world.state(one, document.text("instanceState/name", item))
+        document.put("instanceState/name", name, item)
+        document.put("instanceState/code", CODES[name], item)
+        if one in world.lost:
+            document.put("stateReason/code", "Server.SpotInstanceTermination", item)
+            document.put("stateReason/message", "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity", item)
+        told = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
+        if any(told[key] not in values for key, values in ours.items()):
+            hidden.append(one)
+        elif world.within("launch", one, world.settings.visible):
+            if one in call.listed("InstanceId"):
+                return refusal(call, 400, "InvalidInstanceID.NotFound", f"The instance ID '{one}' does not exist")
+            hidden.append(one)
+    for parent, item in list(document.parents(ITEMS)):
+        if document.text("instanceId", item) in hidden:
+            parent.remove(item)
+    for parent, item in list(document.parents("reservationSet/item")):
+        if not document.every("instancesSet/item", item):
+            parent.remove(item)
+    return document.done()
+
+
+def console(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    one = call.parameters["InstanceId"]
+    document = Document(answer)
+    document.put("output", base64.b64encode(_printed(world, call.region, one).encode()).decode(), document.root)
+    return document.done()
+
+
+def _printed(world: World, region: str, one: str) -> str:
+    instance, settings = world.instance(region, one), world.settings
+    if instance["State"]["Name"] == "pending" or world.within("launch", one, settings.launch + settings.console_delay):
+        return ""
+    if settings.dead & {instance["ImageId"], "*"}:
+        return "[    0.000000] Linux version 6.1.0\n[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    if settings.console:
+        said = world.boto("ec2", region).describe_instance_attribute(InstanceId=one, Attribute="userData").get("UserData", {}).get("Value", "")
+        return settings.console(one, {**tags, "ImageId": instance["ImageId"], "UserData": base64.b64decode(said).decode("utf-8", "replace")})
+    evidence = {
+        "digest": tags.get("immutable:image", ""), "nonce": tags.get("immutable:nonce", ""), "host_key": settings.host_key, "shell": settings.shell,
+    }  # fmt: skip
+    return f"[    0.000000] Linux version 6.1.0\n{MARK}{json.dumps(evidence)}\n"

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Parameters, buckets and tags."""
+from __future__ import annotations
+
+import threading
+
+from .answers import Answer, refusal
+from .calls import Call
+from .proxy import Proceed
+from .world import World
+
+STANDARD = 4 * 1024  # bytes of a standard parameter
+
+
+def parameter_size(world: World, call: Call, proceed: Proceed) -> Answer:
+    tier, size = call.parameters.get("Tier", "Standard"), len(call.parameters.get("Value", "").encode())
+    if tier == "Standard" and size > STANDARD:
+        message = f"Standard tier parameters support a maximum parameter value of {STANDARD} characters; the advanced tier holds more."
+        return refusal(call, 400, "ValidationException", message)
+    return proceed(call)
+
+
+def private_bucket(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if answer.ok:
+        guard(world.boto("s3", call.region), call.parameters["Bucket"])
+    return answer
+
+
+def guard(s3: object, bucket: str) -> None:
+    """What each new bucket has at AWS from its first moment."""
+    blocked = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)  # type: ignore[attr-defined]
+    encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypted)  # type: ignore[attr-defined]
+
+
+def one_writer(world: World, call: Call, proceed: Proceed) -> Answer:
+    """moto looks and then writes; two at once could both find the condition met."""
+    with world.lock:
+        lock = world.token_locks.setdefault(("s3", call.parameters["Bucket"], call.parameters["Key"]), threading.Lock())
+    with lock:
+        return proceed(call)
+
+
+def reserved_tags(world: World, call: Call, proceed: Proceed) -> Answer:
+    for name, value in call.parameters.items():
+        if name.endswith(".Key") and "Tag" in name and str(value).lower().startswith("aws:"):
+            return refusal(call, 400, "InvalidParameterValue", f"Tag keys starting with 'aws:' are reserved for internal use ({value})")
+    return proceed(call)

@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Volumes, snapshots and images: attaching, modifying, copying."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .answers import Answer, refusal
+from .calls import Call
+from .documents import Document
+from .proxy import Proceed
+from .world import World
+
+DAY, MODIFICATIONS = 24 * 3600.0, 4  # so many modifications of a volume in so many seconds
+
+
+def _volume(world: World, call: Call) -> dict[str, Any]:
+    found = world.boto("ec2", call.region).describe_volumes(Filters=[{"Name": "volume-id", "Values": [call.parameters["VolumeId"]]}])["Volumes"]
+    return dict(found[0]) if found else {}
+
+
+def _holds(world: World, volume: str) -> str:
+    """The instance that still has the volume because it is not down yet, or ""."""
+    instance, _device = world.held.get(volume, ("", ""))
+    return instance if instance and world.state(instance, "terminated") == "shutting-down" else ""
+
+
+def attach(world: World, call: Call, proceed: Proceed) -> Answer:
+    volume, wanted = call.parameters["VolumeId"], call.parameters["InstanceId"]
+    described, instance = _volume(world, call), world.instance(call.region, wanted)
+    if not described or not instance:
+        return proceed(call)
+    if attached := [each["InstanceId"] for each in described["Attachments"]] or list(filter(None, [_holds(world, volume)])):
+        return refusal(call, 400, "VolumeInUse", f"{volume} is already attached to an instance ({attached[0]})")
+    if described["AvailabilityZone"] != instance["Placement"]["AvailabilityZone"]:
+        return refusal(call, 400, "InvalidVolume.ZoneMismatch", f"The volume '{volume}' is not in the same availability zone as instance '{wanted}'")
+    if world.within("volume", volume, world.settings.volume):
+        return refusal(call, 400, "IncorrectState", f"The volume '{volume}' is not 'available' (it is 'creating').")
+    state = instance["State"]["Name"]
+    if state not in ("running", "stopped"):
+        return refusal(call, 400, "IncorrectState", f"Instance '{wanted}' is not 'running' (it is '{state}').")
+    if call.parameters.get("Device") in [each["DeviceName"] for each in instance["BlockDeviceMappings"]]:
+        device = call.parameters["Device"]
+        return refusal(call, 400, "InvalidParameterValue", f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use")
+    return proceed(call)
+
+
+def detach(world: World, call: Call, proceed: Proceed) -> Answer:
+    described = _volume(world, call)
+    if described and not described["Attachments"]:
+        return refusal(call, 400, "IncorrectState", f"Volume '{call.parameters['VolumeId']}' is in the 'available' state.")
+    if described and "InstanceId" not in call.parameters:  # AWS knows it; moto fails without it
+        call = replace(call, parameters={**call.parameters, "InstanceId": described["Attachments"][0]["InstanceId"]})
+    return proceed(call)
+
+
+def delete(world: World, call: Call, proceed: Proceed) -> Answer:
+    if holder := _holds(world, call.parameters["VolumeId"]):
+        return refusal(call, 400, "VolumeInUse", f"Volume {call.parameters['VolumeId']} is currently attached to {holder}")
+    return proceed(call)
+
+
+def create(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if answer.ok:
+        document = Document(answer)
+        world.began("volume", document.text("volumeId"))
+        if world.settings.volume:
+            document.put("status", "creating", document.root)
+        return document.done()
+    return answer
+
+
+def describe(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    document = Document(answer)
+    for parent, item in list(document.parents("volumeSet/item")):
+        volume = document.text("volumeId", item)
+        if world.within("volume", volume, world.settings.visible) and volume not in call.listed("VolumeId"):
+            parent.remove(item)
+        elif world.within("volume", volume, world.settings.volume):
+            document.put("status", "creating", item)
+        elif holder := _holds(world, volume):
+            document.put("status", "in-use", item)
+            for name, value in (("volumeId", volume), ("instanceId", holder), ("device", world.held[volume][1]), ("status", "attached")):
+                document.put(f"attachmentSet/item/{name}", value, item)
+    return document.done()
+
+
+def modify(world: World, call: Call, proceed: Proceed) -> Answer:
+    volume, described = call.parameters["VolumeId"], _volume(world, call)
+    if described and int(call.parameters.get("Size", described["Size"])) < described["Size"]:
+        return refusal(call, 400, "InvalidParameterValue", "New size cannot be smaller than existing size")
+    if world.within("modify", volume, world.settings.modify):
+        return refusal(call, 400, "IncorrectModificationState", f"Volume {volume} cannot be modified in modification state OPTIMIZING")
+    recent = [began for began in world.modified.get(volume, []) if world.settings.now() - began < DAY]
+    if len(recent) >= MODIFICATIONS:
+        return refusal(call, 400, "VolumeModificationRateExceeded", f"The maximum modification rate of the volume {volume} is reached.")
+    answer = proceed(call)
+    if answer.ok:
+        world.began("modify", volume)
+        world.modified[volume] = [*recent, world.settings.now()]
+        return _modifying(world, Document(answer), "volumeModification")
+    return answer
+
+
+def modifications(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    return _modifying(world, Document(answer), "volumeModificationSet/item") if answer.ok else answer
+
+
+def _modifying(world: World, document: Document, path: str) -> Answer:
+    for item in document.every(path):
+        if world.within("modify", document.text("volumeId", item), world.settings.modify):
+            document.put("modificationState", "optimizing", item)
+            document.put("progress", "50", item)
+            for each in document.every("endTime", item):
+                item.remove(each)
+    return document.done()
+
+
+def snapshot(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if answer.ok:
+        document = Document(answer)
+        world.began("snapshot", document.text("snapshotId"))
+        if world.settings.snapshot:
+            document.put("status", "pending", document.root)
+        return document.done()
+    return answer
+
+
+def snapshots(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    document = Document(answer)
+    for item in document.every("snapshotSet/item"):
+        if world.within("snapshot", document.text("snapshotId", item), world.settings.snapshot):
+            document.put("status", "pending", item)
+            document.put("progress", "50%", item)
+    return document.done()
+
+
+def image(world: World, call: Call, proceed: Proceed) -> Answer:
+    """CreateImage, CopyImage, RegisterImage: names are taken once, copies get the tags asked for, and they take their time."""
+    ec2 = world.boto("ec2", call.region)
+    name = call.parameters.get("Name", "")
+    if call.action != "CopyImage" and ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])["Images"]:
+        return refusal(call, 400, "InvalidAMIName.Duplicate", f"AMI name {name} is already in use by another AMI")
+    answer = proceed(call)
+    if not answer.ok:
+        return answer
+    made = Document(answer).text("imageId")
+    world.began("image", made)
+    if call.action == "CopyImage":
+        described = ec2.describe_images(ImageIds=[made])["Images"][0]
+        behind = [disk["Ebs"]["SnapshotId"] for disk in described["BlockDeviceMappings"] if disk.get("Ebs", {}).get("SnapshotId")]
+        for kind, resources in (("image", [made]), ("snapshot", behind)):
+            if tags := _tags(call, kind):
+                ec2.create_tags(Resources=resources, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    return answer
+
+
+def _tags(call: Call, kind: str) -> dict[str, str]:
+    told, number = call.parameters, 1
+    found: dict[str, str] = {}
+    while f"TagSpecification.{number}.ResourceType" in told:
+        at = f"TagSpecification.{number}"
+        if told[f"{at}.ResourceType"] == kind:
+            keys = [name for name in told if name.startswith(f"{at}.Tag.") and name.endswith(".Key")]
+            found.update({told[key]: told.get(key[:-3] + "Value", "") for key in keys})
+        number += 1
+    return found
+
+
+def images(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    if not answer.ok or not world.settings.image:
+        return answer
+    document = Document(answer)
+    for item in document.every("imagesSet/item"):
+        if world.within("image", document.text("imageId", item), world.settings.image):
+            document.put("imageState", "pending", item)
+    return document.done()
+
+
+def template_version(world: World, call: Call, proceed: Proceed) -> Answer:
+    """What a new version does not say it takes from its source version."""
+    if not (source := call.parameters.get("SourceVersion")):
+        return proceed(call)
+    which = {name: call.parameters[name] for name in ("LaunchTemplateId", "LaunchTemplateName") if name in call.parameters}
+    found = world.boto("ec2", call.region).describe_launch_template_versions(Versions=[source], **which)["LaunchTemplateVersions"]
+    before = _flat("LaunchTemplateData", found[0]["LaunchTemplateData"]) if found else {}
+    said = {name.split(".")[1] for name in call.parameters if name.startswith("LaunchTemplateData.")}
+    kept = {name: value for name, value in before.items() if name.split(".")[1] not in said}
+    return proceed(replace(call, parameters={**kept, **call.parameters}))
+
+
+SINGULAR = {"SecurityGroupIds": "SecurityGroupId", "TagSpecifications": "TagSpecification", "BlockDeviceMappings": "BlockDeviceMapping",
+            "NetworkInterfaces": "NetworkInterface", "SecurityGroups": "SecurityGroup", "Tags": "Tag", "Groups": "SecurityGroupId"}  # fmt: skip
+
+
+def _flat(name: str, value: Any) -> dict[str, str]:
+    """Nested data as the parameters of a query call."""
+    if isinstance(value, dict):
+        pairs = [_flat(f"{name}.{SINGULAR.get(key, key) if isinstance(below, list) else key}", below) for key, below in value.items()]
+    elif isinstance(value, list):
+        pairs = [_flat(f"{name}.{number}", below) for number, below in enumerate(value, 1)]
+    else:
+        return {name: str(value).lower() if isinstance(value, bool) else str(value)}
+    return {key: text for pair in pairs for key, text in pair.items()}

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What stands in an account before we come: a network, images, a load balancer, a bucket. Made past the proxy, so not in its log."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .rules_stores import guard
+from .server import Cloud
+
+
+@dataclass(frozen=True)
+class Network:
+    vpc: str
+    subnets: tuple[str, ...]
+    zones: tuple[str, ...]  # of the subnets, in their order
+    group: str  # security group
+
+
+@dataclass(frozen=True)
+class Balancer:
+    arn: str
+    listener: str  # ARN; it forwards to the first target group
+    groups: tuple[str, ...]  # ARNs of target groups
+    dns: str
+
+
+def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
+    ec2 = cloud.boto("ec2", *filter(None, [region]))
+    names = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:zones]
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"] for number, zone in enumerate(names)
+    ]
+    group = ec2.create_security_group(GroupName="shop", Description="tests", VpcId=vpc)["GroupId"]
+    return Network(vpc, tuple(subnets), tuple(names), group)
+
+
+def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: str = "") -> str:
+    """The id of a new AMI of one volume with a snapshot of its own."""
+    ec2 = cloud.boto("ec2", *filter(None, [region]))
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    volume = ec2.create_volume(AvailabilityZone=zone, Size=8)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    ec2.delete_volume(VolumeId=volume)
+    disk = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 8, "VolumeType": "gp3", "DeleteOnTermination": True}}
+    made = ec2.register_image(
+        Name=name, RootDeviceName="/dev/xvda", Architecture="x86_64", VirtualizationType="hvm", EnaSupport=True, BlockDeviceMappings=[disk]
+    )["ImageId"]
+    if tags:
+        ec2.create_tags(Resources=[made, snapshot], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    return str(made)
+
+
+def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", port: int = 8080) -> Balancer:
+    elb = cloud.boto("elbv2")
+    common = {"Protocol": "HTTP", "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
+    arns = [elb.create_target_group(Name=f"{name}-{number}", **common)["TargetGroups"][0]["TargetGroupArn"] for number in range(groups)]
+    made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type="application", Scheme="internal")["LoadBalancers"][0]
+    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 0 if i else 1} for i, arn in enumerate(arns)]}}
+    listener = elb.create_listener(LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[forward])
+    return Balancer(made["LoadBalancerArn"], listener["Listeners"][0]["ListenerArn"], tuple(arns), made["DNSName"])
+
+
+def bucket(cloud: Cloud, name: str = "immutable-records") -> str:
+    cloud.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.boto("s3").meta.region_name})
+    guard(cloud.boto("s3"), name)
+    return name
+
+
+def template(cloud: Cloud, ami: str, where: Network, name: str = "shop") -> str:
+    """The id of a launch template with one version."""
+    data = {"ImageId": ami, "InstanceType": "t3.micro", "SecurityGroupIds": [where.group]}
+    return str(cloud.boto("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"]["LaunchTemplateId"])

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""moto as an HTTP server in a process of its own, and the cloud that tests see: moto behind our proxy."""
+from __future__ import annotations
+
+import base64
+import functools
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.aws import clients
+from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Account
+
+from .faults import Effect, Fault, Faults, after, before, kill
+from .proxy import Proxy
+from .rules import layers
+from .world import World
+
+REGION = "eu-central-1"
+KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"  # as long as real ones: some tools look at that
+SERVE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()  # ends when the test ends, however it ends
+"""
+
+
+@dataclass(frozen=True)
+class Moto:
+    port: int
+    pid: int
+
+
+class Cloud:
+    """moto and the proxy. Tests and playbooks talk to ``endpoint_url``; ``behind`` is moto itself, for seeding and for looking."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.proxy = Proxy(port)
+        self.world = World(self.boto)
+        self.faults = Faults()
+        self.proxy.layers = [self.faults, *layers(self.world)]
+
+    @property
+    def endpoint_url(self) -> str:
+        return self.proxy.url
+
+    @property
+    def behind(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """For this process or a child: the standard AWS variables, and no file or metadata service of this machine."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def account(self, region: str = REGION) -> Account:
+        return Account(region=region, endpoint_url=self.endpoint_url)
+
+    def boto(self, service: str, region: str = REGION, proxied: bool = False) -> Any:
+        """A plain boto3 client, past the proxy (no log, no rules) unless told otherwise. It tries each call once."""
+        return _plain(service, region, self.endpoint_url if proxied else self.behind)
+
+    def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Any]:
+        return self.proxy.calls(service, action, changing)
+
+    def count(self, changing: bool | None = None, service: str = "", action: str = "") -> int:
+        return self.proxy.count(changing, service, action)
+
+    def set(self, **changes: Any) -> None:
+        """Change settings, by their names in ``world.Settings``: ``cloud.set(launch=26, health=10)``."""
+        self.world.set(**changes)
+
+    def fault(self, effect: Effect, action: str = "", service: str = "", nth: int = 1, times: int = 1, changing: bool | None = None) -> Fault:
+        """From now on the ``nth`` call that matches meets the effect (see faults.py), and so do ``times`` in all; 0: all after it."""
+        return self.faults.add(Fault(effect, action, service, nth, times, changing))
+
+    def at_change(self, nth: int, callback: Callable[[], object], late: bool = False) -> Fault:
+        """Call back just before the nth changing call from now, or just after its effect."""
+        return self.fault(after(callback) if late else before(callback), nth=nth, changing=True)
+
+    def kill_at_change(self, nth: int, pid: int, late: bool = False) -> Fault:
+        """The caller is killed when AWS has heard nothing of its nth change, or when AWS made it and the caller does not know."""
+        return self.fault(kill(pid, late), nth=nth, changing=True)
+
+    def lose(self, instance: str, region: str = REGION) -> None:
+        """AWS takes a spot instance back."""
+        self.world.lost.add(instance)
+        self.boto("ec2", region).terminate_instances(InstanceIds=[instance])
+
+    def user_data(self, instance: str, region: str = REGION) -> str:
+        said = self.boto("ec2", region).describe_instance_attribute(InstanceId=instance, Attribute="userData").get("UserData", {}).get("Value", "")
+        return base64.b64decode(said).decode()
+
+    def reset(self) -> None:
+        """An empty account, no faults, no log, and clients that remember no throttling."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", "/moto-api/reset")
+        connection.getresponse().read()
+        connection.close()
+        self.proxy.forget()
+        self.faults.clear()
+        self.world.clear()
+        clients._client.cache_clear()
+        clients._session.cache_clear()
+
+    def close(self) -> None:
+        self.proxy.close()
+
+
+@functools.cache
+def _plain(service: str, region: str, url: str) -> Any:
+    import boto3
+    import botocore.config
+
+    settings = botocore.config.Config(retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=50)
+    return boto3.client(service, region_name=region, endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, config=settings)
+
+
+@contextmanager
+def moto() -> Iterator[Moto]:
+    """A fresh server on loopback. The process ends with its standard input, so also when the test is killed."""
+    quiet = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_ENABLE_AMI_VALIDATION": "true", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=quiet, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.strip():
+                raise RuntimeError("moto did not start: is moto[server] installed?")
+            yield Moto(int(line), process.pid)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def cloud() -> Iterator[Cloud]:
+    with moto() as server:
+        made = Cloud(server.port)
+        try:
+            yield made
+        finally:
+            made.close()
