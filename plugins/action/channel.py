@@ -13,14 +13,15 @@ from ..plugin_utils.errors import ImageError
 from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.channels import Channels
 from ..plugin_utils.images.revocation import Revocations, would_revoke
-from ..plugin_utils.store.file import FileStore, user_name
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.file import user_name
+from ..plugin_utils.store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         needed = {"promoted": ("channel",), "revoked": ("image", "note"), "unrevoked": ("image",)}[options["state"]]
         missing = [name for name in needed if not options[name]]
         if missing:
@@ -30,7 +31,7 @@ class ActionModule(RoomAction):
         return _revoke(options, definition, store, context)
 
 
-def _promote(options: dict[str, Any], definition: Definition, store: FileStore, context: Context) -> dict[str, Any]:
+def _promote(options: dict[str, Any], definition: Definition, store: Store, context: Context) -> dict[str, Any]:
     catalogue, named = Catalogue(store), options["image"]
     image = catalogue.find(named, definition.service) if named else current_image(definition, definition.target(options["target"]), store)
     channels = Channels(store)
@@ -46,7 +47,7 @@ def _promote(options: dict[str, Any], definition: Definition, store: FileStore, 
     return result
 
 
-def _revoke(options: dict[str, Any], definition: Definition, store: FileStore, context: Context) -> dict[str, Any]:
+def _revoke(options: dict[str, Any], definition: Definition, store: Store, context: Context) -> dict[str, Any]:
     image = Catalogue(store).find(options["image"], definition.service)
     revoke = options["state"] == "revoked"
     before, after = image.revoked, image.revoked

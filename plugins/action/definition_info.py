@@ -12,14 +12,14 @@ from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.summary import summary_of, target_summary
 from ..plugin_utils.errors import ImmutableError
 from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.store.registry import find_store
+from ..plugin_utils.store.registry import find_store, store_location
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = find_store(context.folder / options["store"]) if options["store"] else None
+        store = find_store(store_location(context.folder, options["store"])) if options["store"] else None
         base = resolve_base(target.base, store, definition.folder) if store else None
         inputs = bake_inputs(definition, target, base) if base else None
         missing = None

@@ -24,8 +24,8 @@ from ..plugin_utils.images.revocation import Revocations
 from ..plugin_utils.playbooks import playbook_run
 from ..plugin_utils.providers.base import Provider
 from ..plugin_utils.providers.registry import SIMULATED, open_provider
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 
@@ -37,7 +37,7 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         if target.provider == SIMULATED:
             return rehearse(definition, target, context.report)
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
         request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template)), provider)
         means = _means(request, definition, target, store, provider, context)
@@ -62,7 +62,7 @@ def _request(options: dict[str, Any], asker: Asker, provider: Provider) -> Reque
     return replace(request, intent=replace(request.intent, windows=())) if options["ignore_windows"] else request
 
 
-def _means(request: Request, definition: Definition, target: Target, store: FileStore, provider: Provider, context: Context) -> Means:
+def _means(request: Request, definition: Definition, target: Target, store: Store, provider: Provider, context: Context) -> Means:
     revocations, build = Revocations(store), request.recipe.get("build")
     fleet = request.intent.fleet
     lease = Lease(store, fleet, f"swap of {fleet}", provider.clock)

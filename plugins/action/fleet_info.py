@@ -14,7 +14,7 @@ from ..plugin_utils.health.prober import prober_for
 from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.images.channels import Channels
 from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
@@ -23,7 +23,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
         fleet = definition.fleet_name(target.name)
         traffic = provider.traffic(fleet)

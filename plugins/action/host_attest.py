@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ..plugin_utils.action import argument_spec
 from ..plugin_utils.errors import ImageError, ImmutableError
 from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 
 NAME = "immutable.infra.host_attest"
 
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             names = " and ".join(missing)
             raise ImmutableError(f"{NAME} needs {names}: give the option, or list {host} by the inventory immutable.infra.fleet, which tells it")
         build = options["build"] or (None if options["image"] else self._variable("immutable_build", task_vars))
-        store = open_store(Path(self._loader.get_basedir()) / location)
+        store = open_store(store_location(Path(self._loader.get_basedir()), location))
         key = f"images/{image.removeprefix('sha256:')}/{build}" if build and image.startswith("sha256:") else Catalogue(store).find(image).key
         manifest = store.read_blob(f"{key}/manifest.json.gz")
         if manifest is None:

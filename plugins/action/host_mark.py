@@ -10,7 +10,7 @@ from ..plugin_utils.fleet.lease import Lease, SystemClock
 from ..plugin_utils.fleet.marks import Marks, marking_of
 from ..plugin_utils.images.revocation import Revocations
 from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 
@@ -20,7 +20,7 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         fleet, mark, present = definition.fleet_name(target.name), options["mark"], options["state"] == "present"
         marking = marking_of(fleet, options["hosts"], mark, present, options["reason"], target.fleet.drain_timeout)
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         purpose = f"marking hosts {mark}" if present else f"taking the mark {mark} from hosts"
         lease = Lease(store, fleet, purpose, SystemClock())
         marks = Marks(open_provider(target, store), lease, context.guard.check, Revocations(store).reasons())

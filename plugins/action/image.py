@@ -14,8 +14,8 @@ from ..plugin_utils.bake.variables import bake_variables
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.errors import ImmutableError
 from ..plugin_utils.images.model import Image
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 OF_TEMPLATES = ("service", "version", "vars", "var_files", "secrets", "inputs")
@@ -26,7 +26,7 @@ class ActionModule(RoomAction):
     one_of = (("definition", "template"),)
 
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         bake = _by_template if options["template"] else _by_definition
         decision, images = bake(options, store, context)
         told = {name: image.as_dict() if image else None for name, image in images.items()}
@@ -43,7 +43,7 @@ class ActionModule(RoomAction):
         return result
 
 
-def _by_definition(options: dict[str, Any], store: FileStore, context: Context) -> tuple[Decision, dict[str, Image | None]]:
+def _by_definition(options: dict[str, Any], store: Store, context: Context) -> tuple[Decision, dict[str, Image | None]]:
     """The decision for all targets, and the image of each."""
     stray = [name for name in OF_TEMPLATES if options[name]]
     if stray:
@@ -61,7 +61,7 @@ def _by_definition(options: dict[str, Any], store: FileStore, context: Context) 
     return decision, {target: by_target[target] for target in options["target"]}
 
 
-def _by_template(options: dict[str, Any], store: FileStore, context: Context) -> tuple[Decision, dict[str, Image | None]]:
+def _by_template(options: dict[str, Any], store: Store, context: Context) -> tuple[Decision, dict[str, Image | None]]:
     missing = [name for name in ("service", "version") if not options[name]]
     if missing:
         raise ImmutableError(f"{', '.join(missing)}: required with 'template', to record what it builds")

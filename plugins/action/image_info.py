@@ -7,22 +7,23 @@ from typing import Any
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.images.catalogue import Catalogue, lineage
 from ..plugin_utils.images.model import Image
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 
 FILES = {"manifest": "manifest.json.gz", "sbom": "sbom.cdx.json", "log": "packer.log"}
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         catalogue = Catalogue(store)
         known = catalogue.list(options["service"])
         images = [catalogue.find(options["image"], options["service"])] if options["image"] else known
-        return {"changed": False, "images": [{**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image)} for image in images]}
+        kept = set(store.list("images/"))
+        return {"changed": False, "images": [{**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, kept)} for image in images]}
 
 
-def _files(store: FileStore, image: Image) -> dict[str, str]:
-    """Those that its bake kept, by their paths."""
-    paths = {name: store.path(f"{image.key}/{file}") for name, file in FILES.items()}
-    return {name: str(path) for name, path in paths.items() if path.exists()}
+def _files(store: Store, image: Image, kept: set[str]) -> dict[str, str]:
+    """Those that its bake kept, by where they are."""
+    keys = {name: f"{image.key}/{file}" for name, file in FILES.items()}
+    return {name: store.place(key) for name, key in keys.items() if key in kept}

@@ -13,7 +13,7 @@ from ..plugin_utils.images.prune import Rule
 from ..plugin_utils.images.pruner import Pruner
 from ..plugin_utils.providers.registry import open_provider
 from ..plugin_utils.store.file import user_name
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 
@@ -22,7 +22,7 @@ class ActionModule(RoomAction):
         if options["keep"] < 1:
             raise ImageError(f"keep: {options['keep']} leaves nothing to swap to (allowed: 1 or more)")
         definition = load_definition(context.folder / options["definition"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         pruner = Pruner(
             service=definition.service,
             provider=open_provider(definition.target(options["target"]), store),

@@ -15,7 +15,7 @@ from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.verify import Candidate, Verification
 from ..plugin_utils.playbooks import playbook_run
 from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 
@@ -23,7 +23,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         catalogue = Catalogue(store)
         image = catalogue.find(options["image"], definition.service) if options["image"] else current_image(definition, target, store)
         if "path" not in image.artifact:

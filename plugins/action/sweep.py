@@ -10,7 +10,7 @@ from ..plugin_utils.fleet.lease import Lease
 from ..plugin_utils.fleet.orphans import VOLUME
 from ..plugin_utils.fleet.sweep import Broom
 from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
 
 
@@ -18,7 +18,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(context.folder / options["store"])
+        store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
         broom = Broom(provider, store, context.guard, lambda fleet: Lease(store, fleet, f"sweep of {fleet}", provider.clock), context.report)
         found = broom.look(seconds_of(options["older_than"]))

@@ -77,8 +77,8 @@ from ..plugin_utils.definition.model import Definition
 from ..plugin_utils.errors import ImmutableError
 from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.file import FileStore
-from ..plugin_utils.store.registry import open_store
+from ..plugin_utils.store.base import Store
+from ..plugin_utils.store.registry import open_store, store_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
 
@@ -108,7 +108,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, folder: Path) -> list[dict[str, Any]]:
         try:
-            store = open_store(folder / Path(self.get_option("store")).expanduser())
+            store = open_store(store_location(folder, self.get_option("store")))
             definitions = [load_definition(folder / Path(each).expanduser()) for each in self.get_option("definitions")]
             known = {name for each in definitions for name in each.targets}
             wanted = set(self.get_option("targets")) or known
@@ -132,6 +132,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
-def _hosts(definition: Definition, target: str, store: FileStore, channel: str) -> list[dict[str, Any]]:
+def _hosts(definition: Definition, target: str, store: Store, channel: str) -> list[dict[str, Any]]:
     instances = open_provider(definition.targets[target], store).compute.list(definition.fleet_name(target))
     return [host.as_dict() for host in list_hosts(definition, target, store, instances, channel)]

@@ -14,7 +14,7 @@ from .definition.model import Definition
 from .health.evidence import proves
 from .images.channels import Channels
 from .providers.base import FLEET, MARKS, STOPPED, Instance
-from .store.file import FileStore
+from .store.base import Store
 
 SEALED, OUTDATED = "sealed", "outdated"
 
@@ -44,16 +44,16 @@ class Place:
         return self.definition.fleet_name(self.target)
 
 
-def list_hosts(definition: Definition, target: str, store: FileStore, instances: Sequence[Instance], channel: str = "", due: str = "") -> list[Host]:
+def list_hosts(definition: Definition, target: str, store: Store, instances: Sequence[Instance], channel: str = "", due: str = "") -> list[Host]:
     """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed.
 
-    Writes the host keys that they told into the store. The image that they should run is ``due``, a digest, or else the one that ``channel``
+    Writes the host keys that they told to a file of this machine. The image that they should run is ``due``, a digest, or else the one that ``channel``
     points at. Raises StoreError, OSError.
     """
     if not instances:
         return []
     fleet = definition.fleet_name(target)
-    known_hosts = store.path(f"known_hosts/{fleet}")
+    known_hosts = store.local(f"known_hosts/{fleet}")
     write_known_hosts(known_hosts, instances)
     # A target with a key of the user's own has none in the store.
     private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]

@@ -18,7 +18,7 @@ from ..definition.model import Base
 from ..errors import BakeError
 from ..files import write_atomically
 from ..progress import Report, silent
-from ..store.file import FileStore
+from ..store.base import Store
 
 ARCHITECTURE = "x86_64"
 _CHUNK = 1024**2
@@ -26,7 +26,7 @@ _TOLD_EVERY = 2.0  # seconds between two lines of a download
 _SCHEMES = ("file", "http", "https")
 
 
-def resolve_base(base: Base, store: FileStore, folder: Path) -> dict[str, Any] | None:
+def resolve_base(base: Base, store: Store, folder: Path) -> dict[str, Any] | None:
     """The base as it enters the digest, or None where it is not built yet. Never uses the network.
 
     Returns ``{"kind", "source", "sha256" (hex), "architecture", "python"}``. Raises BakeError for a qcow2 that is missing or
@@ -39,17 +39,17 @@ def resolve_base(base: Base, store: FileStore, folder: Path) -> dict[str, Any] |
     return {"kind": base.kind, "source": base.source, "sha256": sha256, "architecture": ARCHITECTURE, "python": base.python}
 
 
-def base_path(base: Base, store: FileStore, folder: Path) -> Path:
+def base_path(base: Base, store: Store, folder: Path) -> Path:
     """Where the base's disk is, or will be once it was fetched."""
     if base.kind == "debian":
         built = _built(base, store) or {"path": "disk.qcow2"}
-        return store.path(f"bases/debian-{base.source}") / str(built["path"])
+        return store.local(f"bases/debian-{base.source}") / str(built["path"])
     if base.kind == "url":
-        return store.path(f"bases/url-{_expected(base)}/disk.qcow2")
+        return store.local(f"bases/url-{_expected(base)}/disk.qcow2")
     return folder / base.source
 
 
-def fetch_base(base: Base, store: FileStore, folder: Path, report: Report = silent) -> Path:
+def fetch_base(base: Base, store: Store, folder: Path, report: Report = silent) -> Path:
     """Return the disk's path, downloading it first where it comes from a URL and is not there yet. Raises BakeError."""
     path = base_path(base, store, folder)
     if base.kind == "url" and not path.exists():
@@ -61,7 +61,7 @@ def fetch_base(base: Base, store: FileStore, folder: Path, report: Report = sile
     return path
 
 
-def _built(base: Base, store: FileStore) -> dict[str, Any] | None:
+def _built(base: Base, store: Store) -> dict[str, Any] | None:
     found = store.read(f"bases/debian-{base.source}/base.json")
     return dict(found[0]) if found else None
 
@@ -70,7 +70,7 @@ def _expected(base: Base) -> str:
     return (base.checksum or "").removeprefix("sha256:").lower()
 
 
-def _of_disk(base: Base, store: FileStore, folder: Path) -> str:
+def _of_disk(base: Base, store: Store, folder: Path) -> str:
     path = folder / base.source
     try:
         status = path.stat()

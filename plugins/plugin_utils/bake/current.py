@@ -8,11 +8,11 @@ from ..definition.model import Definition, Target
 from ..errors import ImageError
 from ..images.catalogue import Catalogue
 from ..images.model import Image
-from ..store.file import FileStore
+from ..store.base import Store
 from .base import resolve_base
 
 
-def current_image(definition: Definition, target: Target, store: FileStore) -> Image:
+def current_image(definition: Definition, target: Target, store: Store) -> Image:
     """Raises ImageError where it was not baked yet."""
     base = resolve_base(target.base, store, definition.folder)
     if base is None:

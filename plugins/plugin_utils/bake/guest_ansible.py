@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..errors import BakeError
 from ..progress import Report, silent
-from ..store.file import FileStore
+from ..store.base import Store
 
 # The newest ansible-core that each Python can run, exactly, so that the same definition bakes with the same tool.
 CORES = {
@@ -37,7 +37,7 @@ _GLIBC = ("2_17", "2_28", "2_34")
 RECIPE = 1  # raise it when what is made of the wheels changes
 
 
-def guest_ansible(store: FileStore, python: str, architecture: str, core: str | None = None, report: Report = silent) -> Path:
+def guest_ansible(store: Store, python: str, architecture: str, core: str | None = None, report: Report = silent) -> Path:
     """A folder to put on the guest's ``sys.path``, made once and kept in the store.
 
     Args:
@@ -49,7 +49,7 @@ def guest_ansible(store: FileStore, python: str, architecture: str, core: str | 
     wanted = [f"ansible-core{core or default_core(python)}", *REQUIRED]
     compiler = _interpreter(python)
     key = hashlib.sha256(json.dumps([RECIPE, python, architecture, wanted, compiler is not None]).encode()).hexdigest()[:16]
-    folder = store.path(f"cache/ansible/{key}")
+    folder = store.local(f"cache/ansible/{key}")
     if folder.is_dir():
         return folder
     report(f"fetching {wanted[0]} for Python {python} on {architecture}")

@@ -25,7 +25,7 @@ from ..definition.digest import tree_files
 from ..definition.model import Definition
 from ..errors import BakeError
 from ..progress import Report
-from ..store.file import FileStore
+from ..store.base import Store
 
 COLLECTION = Path(__file__).resolve().parents[3]
 # Of this collection the guest needs what the seal needs.
@@ -149,13 +149,13 @@ def _facts(definition: Definition, digest: str) -> dict[str, str]:
     return {"immutable_service": definition.service, "immutable_version": definition.version, "immutable_digest": digest}
 
 
-def required_collections(definition: Definition, store: FileStore, report: Report) -> Path | None:
+def required_collections(definition: Definition, store: Store, report: Report) -> Path | None:
     """Install what ``provision.requirements`` names into a folder kept by the file's content. Raises BakeError."""
     if definition.provision.requirements is None:
         return None
     requirements = definition.folder / definition.provision.requirements
     key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-    folder = store.path(f"cache/requirements/{key}")
+    folder = store.local(f"cache/requirements/{key}")
     with store.lock(f"requirements-{key}", "install requirements", wait=600.0):
         if not folder.exists():
             report(f"installing {definition.provision.requirements}")

@@ -10,7 +10,7 @@ import secrets as random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -28,7 +28,8 @@ from ..images.inspect import Inspection, inspect_image
 from ..images.model import Image
 from ..progress import Report
 from ..providers.launch import launch_document
-from ..store.file import FileStore, make_ssh_key
+from ..store.file import FileStore
+from ..store.keys import make_ssh_key
 from .base import fetch_base
 from .guest_ansible import guest_ansible
 from .memory import clear, clear_memory, private_memory, write_private
@@ -62,7 +63,7 @@ class Order:
         return f"{self.definition.service} {self.definition.version}"
 
 
-def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: Report, lock: int) -> Image:
+def bake(order: Order, store: FileStore, packer: Packer, guard: Guard, report: Report, lock: Sequence[int]) -> Image:
     """Bake and return the image. Called under the digest's ``lock``, which is kept until Packer has ended even when this run is killed.
 
     Raises BakeError with Packer's last error first; the whole log stays in the store, and nothing else does.
@@ -148,7 +149,7 @@ def _prepare(order: Order, store: FileStore, work: Path, memory: Path, marker: s
 
 
 def _build(
-    order: Order, packer: Packer, files: BakeFiles, memory: Path, lock: int, work: Path, log: Path, marker: str, report: Report
+    order: Order, packer: Packer, files: BakeFiles, memory: Path, lock: Sequence[int], work: Path, log: Path, marker: str, report: Report
 ) -> str:
     """Run Packer and return its version."""
     stages = Stages(order.label, report, hide=marker)
@@ -166,7 +167,7 @@ def _build(
             log_path=log,
             # When this run is killed, no secret outlives Packer, and no other bake begins before Packer has cleaned up.
             remove=[memory],
-            hold=[lock],
+            hold=lock,
         )
     except PackerError as error:
         console = files.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if files.console.exists() else []

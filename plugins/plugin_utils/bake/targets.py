@@ -18,12 +18,14 @@ from ..images.catalogue import Catalogue
 from ..images.model import Image
 from ..progress import Report
 from ..providers.accel import choose
-from ..store.file import FileStore
+from ..store.base import Store
+from ..store.registry import folder_store
 from .base import fetch_base, resolve_base
 from .decide import Decision, decide
 from .run import BUILD, Order, bake, lock_name
 from .variables import BakeVariables
 
+NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
 WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same image
 
 
@@ -43,12 +45,14 @@ class TargetBake:
 
 
 def plan_bakes(
-    definition: Definition, targets: Sequence[str], store: FileStore, *, force: bool, timeout: float | None = None
+    definition: Definition, targets: Sequence[str], store: Store, *, force: bool, timeout: float | None = None
 ) -> list[TargetBake]:
     """What each target needs. Changes nothing."""
     found: dict[str, TargetBake] = {}
     for name in dict.fromkeys(targets):
         target = definition.target(name)
+        if target.provider == "qemu":
+            folder_store(store, NEEDS_FOLDER)
         if timeout is not None:
             target = replace(target, build=replace(target.build, timeout=timeout))
         base = resolve_base(target.base, store, definition.folder)
@@ -65,7 +69,7 @@ def plan_bakes(
     return list(found.values())
 
 
-def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: FileStore, force: bool) -> tuple[Decision, Image | None]:
+def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: Store, force: bool) -> tuple[Decision, Image | None]:
     images = Catalogue(store).list(definition.service)
     present = next((image for image in images if image.digest == digest and image.build == BUILD), None)
     whole = present is not None and Path(present.artifact["path"]).exists()
@@ -88,7 +92,7 @@ def _label(each: TargetBake) -> str:
     return ", ".join(each.targets)
 
 
-def bake_targets(bakes: Sequence[TargetBake], store: FileStore, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
+def bake_targets(bakes: Sequence[TargetBake], store: Store, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
     """Bake all that is due, side by side, and fill in each ``image``.
 
     Raises BakeError where a base is not built yet, or the first failure once all have ended.
@@ -113,7 +117,7 @@ def _labelled(report: Report, label: str) -> Report:
     return lambda line: report(f"{label}: {line}")
 
 
-def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
+def _bake(each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
     with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
@@ -121,7 +125,7 @@ def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVar
             return image
         report(f"{each.definition.service} {each.definition.version}: a bake is due: {decision.why}")
         base = fetch_base(each.target.base, store, each.definition.folder, report)
-        accel = choose(store.path("qemu"), base)
+        accel = choose(store.local("qemu"), base)
         report(f"{each.definition.service} {each.definition.version}: {accel.reason}")
         order = Order(
             definition=each.definition,
@@ -132,4 +136,4 @@ def _bake(each: TargetBake, store: FileStore, packer: Packer, variables: BakeVar
             accelerator=accel.name,
             variables=variables,
         )
-        return bake(order, store, packer, guard, report, lock)
+        return bake(order, folder_store(store, NEEDS_FOLDER), packer, guard, report, lock)

@@ -23,7 +23,7 @@ from ..guard import Guard
 from ..images.catalogue import Catalogue
 from ..images.model import Image
 from ..progress import Report
-from ..store.file import FileStore
+from ..store.base import Store
 from .base import file_sha256
 from .decide import Decision, decide
 from .stages import Stages
@@ -96,7 +96,7 @@ def _entry(path: Path) -> dict[str, Any]:
 class TemplateBake:
     """Raises BakeError with Packer's own last error first."""
 
-    def __init__(self, order: TemplateOrder, store: FileStore, packer: Packer, guard: Guard, report: Report) -> None:
+    def __init__(self, order: TemplateOrder, store: Store, packer: Packer, guard: Guard, report: Report) -> None:
         self._order = order
         self._store = store
         self._packer = packer
@@ -122,7 +122,7 @@ class TemplateBake:
             if present and not force and not _gone(present):
                 return present
             began = time.monotonic()
-            log = self._store.path(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
+            log = self._store.local(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             result = self._build(timeout, log, lock, replacing=present is not None)
             self._guard.check()
@@ -138,13 +138,12 @@ class TemplateBake:
                 provenance={"packer": result.packer_version, "template": str(order.template)},
                 seconds=round(time.monotonic() - began, 1),
             )
-            folder = self._store.path(image.key)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.replace(log, folder / LOG)
+            self._store.write_blob(f"{image.key}/{LOG}", log.read_bytes())
+            log.unlink()
             Catalogue(self._store).add(image)
             return image
 
-    def _build(self, timeout: float | None, log: Path, lock: int, replacing: bool) -> BuildResult:
+    def _build(self, timeout: float | None, log: Path, lock: Sequence[int], replacing: bool) -> BuildResult:
         order = self._order
         stages = Stages(f"{order.service} {order.version}", self._report)
         try:
@@ -157,7 +156,7 @@ class TemplateBake:
                 timeout=timeout,
                 on_event=stages.take,
                 log_path=log,
-                hold=[lock],
+                hold=lock,
             )
         except PackerError as error:
             message = f"{stages.failure or error.message} (build of {order.service} {order.version}"

@@ -21,7 +21,7 @@ from ..hosts import Host, list_hosts
 from ..images.playbook import PlaybookRun
 from ..progress import Report
 from ..providers.base import Instance, Provider
-from ..store.file import FileStore
+from ..store.base import Store
 from .lease import Lease
 from .model import Intent
 from .outcome import Gate
@@ -33,7 +33,7 @@ VARIABLE = "immutable_swap"
 class PlaybookGates:
     """The gates of one fleet. ``lease`` need not be held yet; while it is held, it is kept."""
 
-    def __init__(self, definition: Definition, target: str, store: FileStore, provider: Provider, run: PlaybookRun, lease: Lease, report: Report) -> None:
+    def __init__(self, definition: Definition, target: str, store: Store, provider: Provider, run: PlaybookRun, lease: Lease, report: Report) -> None:
         self._definition = definition
         self._target = definition.target(target)
         self._store = store

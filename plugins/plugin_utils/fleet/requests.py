@@ -14,7 +14,7 @@ from ..images.channels import Channels
 from ..images.model import Image
 from ..images.revocation import Revocations
 from ..providers.base import Provider
-from ..store.file import FileStore
+from ..store.base import Store
 from .launch import Resolve, absent_request, again_request, payload_of, swap_request, with_origin
 from .ledger import Ledger, good
 from .model import Intent, Request, Version
@@ -28,7 +28,7 @@ class Asker:
 
     definition: Definition
     target: Target
-    store: FileStore
+    store: Store
     resolve: Resolve
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import SSH_PORT, host_vars, write_known_hosts
+from ..definition.launch import secret_refs
 from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
@@ -22,7 +23,7 @@ from ..health.evidence import proves
 from ..health.probe import probe_all
 from ..progress import Report
 from ..providers.base import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
-from ..store.file import make_ssh_key
+from ..store.keys import make_ssh_key
 from .model import Image
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots
@@ -126,6 +127,7 @@ class Verification:
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,
+            secret_refs=secret_refs(candidate.target.secrets),
             machine={"memory": candidate.target.machine.memory, "cpus": candidate.target.machine.cpus},
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"immutable:purpose": VERIFY},

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..definition.model import Target
 from ..errors import ProviderError
-from ..store.file import FileStore
+from ..store.base import Store
+from ..store.registry import folder_store
 from .base import Provider, Traffic
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ KNOWN = ("qemu", SIMULATED)
 _WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
-def open_provider(target: Target, store: FileStore) -> Provider:
-    """Raises ProviderError for a name that is not known."""
+def open_provider(target: Target, store: Store) -> Provider:
+    """Raises ProviderError for a name that is not known, StoreError for a store that does not serve that provider."""
     if target.provider == "qemu":
         return _qemu(target, store)
     if target.provider == SIMULATED:
@@ -32,11 +33,13 @@ def open_provider(target: Target, store: FileStore) -> Provider:
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
 
 
-def _qemu(target: Target, store: FileStore) -> Provider:
+def _qemu(target: Target, store: Store) -> Provider:
     from ..traffic.haproxy import HAProxy
     from .qemu import QemuProvider
 
-    def balancer(fleet: str) -> Traffic:
-        return HAProxy(store.root / "traffic" / fleet, fleet, target.traffic, target.health)
+    root = folder_store(store, "the provider qemu keeps its machines and disks in the store").root
 
-    return QemuProvider(store.root / "qemu", balancer)
+    def balancer(fleet: str) -> Traffic:
+        return HAProxy(root / "traffic" / fleet, fleet, target.traffic, target.health)
+
+    return QemuProvider(root / "qemu", balancer)

@@ -8,10 +8,8 @@ import getpass
 import hashlib
 import json
 import os
-import re
 import secrets
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +19,9 @@ from typing import Any
 
 from ..errors import ConflictError, LockedError, StoreError
 from ..files import STORE_MARKER, write_atomically
-from .base import ABSENT
+from .base import ABSENT, as_bytes, checked
+from .keys import make_ssh_key
 
-_KEY = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _LOOK_AGAIN = 0.2  # seconds between two tries for a lock
 
 
@@ -40,9 +38,13 @@ class FileStore:
 
     def path(self, key: str) -> Path:
         """Where ``key`` is, or would be."""
-        if not _KEY.fullmatch(key) or any(part in (".", "..") for part in key.split("/")):
-            raise StoreError(f"{key!r} is no key of a store (letters, digits and . _ - between slashes)")
-        return self.root / key
+        return self.root / checked(key)
+
+    def local(self, key: str) -> Path:
+        return self.path(key)
+
+    def place(self, key: str) -> str:
+        return str(self.path(key))
 
     def read(self, key: str) -> tuple[Any, str] | None:
         data = self.read_blob(key)
@@ -54,7 +56,7 @@ class FileStore:
             raise StoreError(f"{self.path(key)} is not JSON: {error}") from error
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
-        data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+        data = as_bytes(document)
         if expect is None:
             self.write_blob(key, data)
             return _tag(data)
@@ -90,8 +92,8 @@ class FileStore:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[int]:
-        """The kernel lets go of it when the holder ends, however it ends, and all it gave the descriptor to (which is what it yields)."""
+    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[tuple[int]]:
+        """The kernel lets go of it when the holder ends, however it ends, and all that it gave the descriptor to."""
         path = self.path(f"locks/{name}.lock")
         with _told(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ class FileStore:
             with _told(path):  # these two do not say which file it was
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)
-            yield handle
+            yield (handle,)
         finally:
             os.close(handle)
 
@@ -135,16 +137,6 @@ class FileStore:
                 private.unlink(missing_ok=True)  # of a run that was cut before the public half was there
                 make_ssh_key(private, name)
             return private, public.read_text(encoding="ascii").strip()
-
-
-def make_ssh_key(private: Path, comment: str) -> None:
-    """Make an Ed25519 pair at ``private`` and beside it with ``.pub``. Raises StoreError."""
-    try:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(private)], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise StoreError("ssh-keygen is not installed (Debian: apt install openssh-client)") from None
-    except subprocess.CalledProcessError as error:
-        raise StoreError(f"ssh-keygen failed: {error.stderr.strip()}") from error
 
 
 @contextmanager

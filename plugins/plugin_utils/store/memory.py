@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import copy
+import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConflictError, LockedError
-from .base import ABSENT
+from .base import ABSENT, checked
+from .keys import make_ssh_key
 
 
 class MemoryStore:
@@ -45,12 +50,32 @@ class MemoryStore:
         self._documents.pop(key, None)
         self._blobs.pop(key, None)
 
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="immutable-memory-")  # gone with this store
+
+    def place(self, key: str) -> str:
+        return f"{self.location}:{key}"
+
+    def local(self, key: str) -> Path:
+        return Path(self._folder.name) / checked(key)
+
+    def secret_key(self) -> bytes:
+        return self._blobs.setdefault("keys/secret", secrets.token_bytes(32))
+
+    def ssh_key(self, name: str) -> tuple[Path, str]:
+        private = self.local(f"keys/{name}")
+        if not private.exists():
+            private.parent.mkdir(mode=0o700, exist_ok=True)
+            make_ssh_key(private, name)
+        return private, private.with_name(f"{name}.pub").read_text(encoding="ascii").strip()
+
     @contextmanager
-    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[None]:  # noqa: ARG002  nobody else could let go
+    def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[tuple[()]]:  # noqa: ARG002  nobody else could let go
         if name in self._locks:
             raise LockedError(f"{name} is locked: {self._locks[name]}")
         self._locks[name] = purpose
         try:
-            yield
+            yield ()
         finally:
             del self._locks[name]

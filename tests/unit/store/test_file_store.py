@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError, LockedError, StoreError
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import folder_store, open_store, store_location
 
 
 @pytest.fixture
@@ -113,7 +114,20 @@ def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(store: FileStore,
     assert {path.name for path in store.root.iterdir() if path.is_file()} == {".immutable-store", "a.json"}
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/prefix", "https://example.org/store", Path("/play/book") / "s3://bucket/prefix"])
+@pytest.mark.parametrize(
+    "option, told", [("store", "/play/store"), ("/var/store", "/var/store"), ("s3://bucket/a?region=eu-west-1", "s3://bucket/a?region=eu-west-1")]
+)
+def test_only_a_path_starts_at_the_folder_of_who_named_it(option: str, told: str) -> None:
+    assert store_location(Path("/play"), option) == told
+
+
+def test_what_needs_a_folder_says_so(store: FileStore) -> None:
+    assert folder_store(store, "it keeps disks in the store") is store
+    with pytest.raises(StoreError, match=r"^it keeps disks in the store, so it needs a store in a folder \(this one is memory\)$"):
+        folder_store(MemoryStore(), "it keeps disks in the store")
+
+
+@pytest.mark.parametrize("location", ["gs://bucket/prefix", "https://example.org/store"])
 def test_a_location_of_another_kind_is_refused(location: str | Path) -> None:
     with pytest.raises(StoreError, match="folder"):
         open_store(location)
