@@ -20,7 +20,6 @@ from ..files import write_atomically
 from .accel import Accel, choose, qemu_version
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
 from .evidence import parse_evidence
-from .launch import launch_document
 from .launch import launch_document, members
 from .qemu_images import QemuImages
 from .qemu_machine import LOOPBACK, MachineFolder
