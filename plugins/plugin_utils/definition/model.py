@@ -233,6 +233,11 @@ class Target:
     network: Network = field(default_factory=Network)
     evidence: str = "console"  # aws: console | none
 
+    @property
+    def build_account(self) -> Account:
+        """Where on AWS the image is baked, and as whom."""
+        return self.aws.in_region(self.build.region) if self.build.region else self.aws
+
 
 @dataclass(frozen=True)
 class Definition:

@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Images of virtual machines on this machine: a disk each, in the store's folder."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProviderError
+
+class QemuImages:
+    """See ``providers.base.Images``."""
+
+    def build(self, architecture: str) -> str:
+        return f"qemu-{architecture}"
+
+    def present(self, artifact: Mapping[str, Any]) -> bool:
+        return "path" in artifact and Path(artifact["path"]).exists()
+
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+        if places:
+            raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
+        return artifact
+
+    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
+        raise NotImplementedError
+
+    def remove(self, artifact: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
+        return {}
