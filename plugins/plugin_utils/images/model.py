@@ -60,6 +60,8 @@ class Image:
 def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
     """The AMI of an image on AWS by region: the one that was baked, and its copies. Nothing for other artifacts.
 
-    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies" (AMI by region)}``.
+    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies"}``, the copies
+    by region: ``{"ami", "snapshots"}``.
     """
-    return {str(artifact["region"]): str(artifact["ami"]), **artifact.get("copies", {})} if "ami" in artifact else {}
+    copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
+    return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}

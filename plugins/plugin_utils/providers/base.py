@@ -95,7 +95,8 @@ class LaunchRequest:
     ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # in clear, where the provider hands them over itself
+    secret_refs: Mapping[str, str] = field(default_factory=dict)  # name -> parameter in SSM, which the host fetches itself
     machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
     volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Ec2Images:
                     ssm.put_parameter(Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True)
         return changed
 
-    def _copied(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> str:
+    def _copied(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
         """A copy is known by its name, which no other AMI of the account has: so one that a killed run began is found, and waited for."""
         ec2, name = self._clients.in_region(region).ec2, str(artifact["name"])
         with told(doing=f"copying {artifact['ami']} to {region}"):
@@ -80,7 +80,7 @@ class Ec2Images:
             image = look(ec2, ami) or {"ImageId": ami}
             _tag(ec2, image, tags)
             harden(ec2, image)
-        return str(ami)
+        return {"ami": str(ami), "snapshots": snapshots_of(image)}
 
     def _begin(self, ec2: Any, artifact: Mapping[str, Any], key: str, tags: Mapping[str, str], failed: int) -> str:
         told_tags = as_tags(tags)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ProviderError
 
+
 class QemuImages:
     """See ``providers.base.Images``."""
 
@@ -18,7 +19,7 @@ class QemuImages:
     def present(self, artifact: Mapping[str, Any]) -> bool:
         return "path" in artifact and Path(artifact["path"]).exists()
 
-    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002  a file has none
         if places:
             raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
         return artifact
@@ -29,5 +30,5 @@ class QemuImages:
     def remove(self, artifact: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
-    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:  # noqa: ARG002  nobody else reads our disks
         return {}
