@@ -77,7 +77,7 @@ def judge(rows: list[Row]) -> int:
             print(f"\n{size} instances: times fewer calls than the best of the others: {ratios}")
             if size >= 100 and most * FEWER > best:
                 missed.append(f"{size} instances: not every way of ours makes {FEWER:.0f} times fewer calls")
-        missed += [f"{name}, {size} instances: a second run made {again.changing} changing calls" for size, name, _took, again in mine if again and again.changing]
+        missed += [f"{row[1]}, {size} instances: a second run made {row[3].changing} changing calls" for row in mine if row[3] and row[3].changing]
     for line in missed:
         print(f"goal missed: {line}")
     return 1 if missed else 0

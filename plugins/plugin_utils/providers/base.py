@@ -160,10 +160,15 @@ class Member:
     in_flight: int | None  # None where the balancer cannot tell
     since: float  # when it came into this state
     passing: bool = False  # its checks pass, whether or not it gets requests
+    leaving: bool = False  # the balancer was told to let go of it and forgets it by itself: nothing is left to be said
 
 
 class Traffic(Protocol):
     """A load balancer of one fleet. Raises TrafficError."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may have members there too. If so it loses by itself those whose machine is gone."""
 
     def ensure(self) -> bool:
         """Start or create what is missing. True where something was."""

@@ -117,7 +117,8 @@ class Wanted:
 class AutoScaling(Protocol):
     """One group. Reads are one or two calls each. Raises ProviderError with AWS's own code in its details."""
 
-    region: str
+    @property
+    def region(self) -> str: ...
 
     def group(self) -> Group:
         """Raises FleetError where there is no such group, or none that can be refreshed to an image."""

@@ -3,19 +3,16 @@
 """Groups and launch templates over HTTP against moto; instance refreshes, which moto lacks, on answers as AWS documents them."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Account
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.aws.autoscaling import AwsAutoScaling
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber
 
-moto_server = pytest.importorskip("moto.server")
-REGION = "eu-west-1"
-OLD, NEW = "ami-0000000000000000a", "ami-0000000000000000b"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 TAGS = {"immutable.infra/image": "sha256:1"}
 REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
@@ -25,36 +22,17 @@ MIXED = {
 }
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Account:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing-testing-testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return Account(REGION, endpoint_url=endpoint)
-
-
 class World:
     """A launch template and a group of its own, at moto."""
 
-    number = 0
-
-    def __init__(self, account: Account) -> None:
-        World.number += 1
-        self.scaling = AwsAutoScaling(account, f"shop-{World.number}")
+    def __init__(self, cloud: Cloud) -> None:
+        self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
+        self.scaling = AwsAutoScaling(cloud.account(), "shop")
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
         self.template = self.ec2.create_launch_template(
-            LaunchTemplateName=f"shop-{World.number}",
+            LaunchTemplateName="shop",
             LaunchTemplateData={
-                "ImageId": OLD,
+                "ImageId": self.old,
                 "InstanceType": "t3.micro",
                 "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "a"}]}],
             },
@@ -63,7 +41,7 @@ class World:
     def group(self, version: str = "1", count: int = 2, **given) -> World:
         launch = given or {"LaunchTemplate": {"LaunchTemplateId": self.template, "Version": version}}
         self.groups.create_auto_scaling_group(
-            AutoScalingGroupName=f"shop-{World.number}",
+            AutoScalingGroupName="shop",
             MinSize=0,
             MaxSize=10,
             DesiredCapacity=count,
@@ -78,20 +56,20 @@ class World:
         return self.group(MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]})
 
     def told(self) -> dict:
-        return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=[f"shop-{World.number}"])["AutoScalingGroups"][0]
+        return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
 
     def add_version(self, image: str) -> None:
         self.ec2.create_launch_template_version(LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image})
 
 
 @pytest.fixture
-def world(account: Account) -> World:
-    return World(account)
+def world(cloud: Cloud) -> World:
+    return World(cloud)
 
 
 def test_a_group_is_read_with_its_instances(world: World) -> None:
     group = world.group().scaling.group()
-    assert (group.template, group.named, group.image, group.size, group.warmup) == (h.Template(world.template, "1"), "1", OLD, 2, 90)
+    assert (group.template, group.named, group.image, group.size, group.warmup) == (h.Template(world.template, "1"), "1", world.old, 2, 90)
     assert group.pinned and group.reversible
     assert [(each.state, each.healthy, each.serving, each.template) for each in group.members] == [("InService", True, True, group.template)] * 2
     machines = world.scaling.machines()
@@ -99,53 +77,53 @@ def test_a_group_is_read_with_its_instances(world: World) -> None:
     assert all(each.address.count(".") == 3 and each.state == "running" and each.launched > 0 for each in machines)
 
 
-@pytest.mark.parametrize(("alias", "number", "image"), [("$Latest", "2", NEW), ("$Default", "1", OLD)])
+@pytest.mark.parametrize(("alias", "number", "image"), [("$Latest", "2", "new"), ("$Default", "1", "old")])
 def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, image: str, world: World) -> None:
-    world.add_version(NEW)
+    world.add_version(world.new)
     group = world.group(alias).scaling.group()
-    assert (group.named, group.template.version, group.image, group.pinned) == (alias, number, image, False)
+    assert (group.named, group.template.version, group.image, group.pinned) == (alias, number, getattr(world, image), False)
 
 
-def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, account: Account) -> None:
+def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
-        AwsAutoScaling(account, "none").group()
-    world.groups.create_launch_configuration(LaunchConfigurationName=f"old-{World.number}", ImageId=OLD, InstanceType="t3.micro")
+        AwsAutoScaling(cloud.account(), "none").group()
+    world.groups.create_launch_configuration(LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro")
     with pytest.raises(FleetError, match="has no launch template, so it cannot be refreshed"):
-        world.group(LaunchConfigurationName=f"old-{World.number}").scaling.group()
+        world.group(LaunchConfigurationName="before").scaling.group()
 
 
-def test_a_version_is_made_once_and_found_again(world: World, account: Account) -> None:
+def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> None:
     scaling = world.group().scaling
-    wanted = scaling.wanted(scaling.group(), NEW, "shop-2.0-1", TAGS)
+    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
     assert wanted.template is None
     made = scaling.make(wanted)
     assert made == h.Template(world.template, "2")
     told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])["LaunchTemplateVersions"][0]
-    assert told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ") and told["LaunchTemplateData"]["ImageId"] == NEW
+    assert told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ") and told["LaunchTemplateData"]["ImageId"] == world.new
     assert told["LaunchTemplateData"]["TagSpecifications"] == [
         {"ResourceType": "instance", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
         {"ResourceType": "volume", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}]},
     ]
-    other = AwsAutoScaling(account, scaling.group().name)
-    assert other.wanted(other.group(), NEW, "shop-2.0-1", TAGS).template == made
-    assert other.wanted(other.group(), NEW, "shop-2.0-1", {"other": "tag"}).template is None
+    other = AwsAutoScaling(cloud.account(), scaling.group().name)
+    assert other.wanted(other.group(), world.new, "shop-2.0-1", TAGS).template == made
+    assert other.wanted(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
 
 
 def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> None:
     scaling = world.group().scaling
-    assert scaling.wanted(scaling.group(), OLD, "shop-1.0-1", TAGS).template == h.Template(world.template, "1")
+    assert scaling.wanted(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.Template(world.template, "1")
 
 
 def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
     scaling = world.group().scaling
-    wanted = scaling.wanted(scaling.group(), NEW, "shop-2.0-1", TAGS)
+    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
     answer = {"LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}}
     asked = {
         "LaunchTemplateId": world.template,
         "SourceVersion": "1",
         "VersionDescription": f"immutable.infra shop-2.0-1 {wanted.content}",
         "LaunchTemplateData": {
-            "ImageId": NEW,
+            "ImageId": world.new,
             "TagSpecifications": [
                 {"ResourceType": "instance", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
                 {"ResourceType": "volume", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}]},
@@ -169,7 +147,7 @@ def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
 
 
 def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) -> None:
-    world.add_version(NEW)
+    world.add_version(world.new)
     scaling = world.mixed().scaling
     assert scaling.group().template.version == "1"
     before = world.told()["MixedInstancesPolicy"]
@@ -191,7 +169,7 @@ def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) ->
     scaling.group()
     wants = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110, "AutoRollback": True}
     asked = {
-        "AutoScalingGroupName": f"shop-{World.number}",
+        "AutoScalingGroupName": "shop",
         "Strategy": "Rolling",
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": world.template, "Version": "2"}},
         "Preferences": wants,
@@ -214,14 +192,14 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
         },
         "InstancesDistribution": world.told()["MixedInstancesPolicy"]["InstancesDistribution"],
     }
-    asked = {"AutoScalingGroupName": f"shop-{World.number}", "Strategy": "Rolling", "DesiredConfiguration": {"MixedInstancesPolicy": policy}, "Preferences": {}}
+    asked = {"AutoScalingGroupName": "shop", "Strategy": "Rolling", "DesiredConfiguration": {"MixedInstancesPolicy": policy}, "Preferences": {}}
     with Stubber(world.groups) as stub:
         stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
         scaling.start(h.Template(world.template, "2"), {})
 
 
 def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
-    name = f"shop-{World.number}"
+    name = "shop"
     answer = {"InstanceRefreshes": [{"InstanceRefreshId": REFRESH, "AutoScalingGroupName": name, **each} for each in refreshes]}
     world.scaling.group()
     with Stubber(world.groups) as stub:
@@ -260,14 +238,14 @@ def test_a_rollback_tells_its_reason(world: World) -> None:
 
 
 def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) -> None:
-    by_name = {"Status": "Pending", "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": f"shop-{World.number}", "Version": "$Latest"}}}
+    by_name = {"Status": "Pending", "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": "shop", "Version": "$Latest"}}}
     named = {"LaunchTemplateId": world.template, "Version": "2"}
     mixed = {"Status": "Failed", "DesiredConfiguration": {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": named}}}}
     assert [each.template for each in listed(world.group(), by_name, mixed)] == [h.Template(world.template, "$Latest"), h.Template(world.template, "2")]
 
 
 def test_a_refresh_is_told_to_end(world: World) -> None:
-    name = {"AutoScalingGroupName": f"shop-{World.number}"}
+    name = {"AutoScalingGroupName": "shop"}
     with Stubber(world.groups) as stub:
         stub.add_response("cancel_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
         stub.add_response("rollback_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
