@@ -19,7 +19,7 @@ ROOMS = PLUGINS / "plugin_utils"
 PREFIX = "ansible_collections.immutable.infra.plugins."
 
 # A room may import the rooms named here, itself, and the plain files beside the rooms. "room/file" stands for that one file.
-CONTRACTS = {"providers/base", "providers/launch"}  # what every provider keeps to
+CONTRACTS = {"providers/base", "providers/handover", "providers/launch"}  # what every provider keeps to
 ALLOWED = {
     "aws": set(),
     "definition": {"aws"},
@@ -37,7 +37,7 @@ ALLOWED = {
 REGISTRIES = {"providers/registry", "traffic/registry", "store/registry"}
 DOORS = {"socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio"}
 FILES = {"os", "shutil", "io", "time"}
-PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}}
+PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}, "fleet/autoscaling": DOORS | FILES | {"pathlib"}}
 
 
 def sources(folder: Path) -> list[Path]:

@@ -3,12 +3,14 @@
 """Read a definition and check all of it before anything is done with it."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..aws.clients import Account
 from ..errors import DefinitionError
 from ..units import bytes_of, seconds_of
+from .ami import ami_source
 from .checks import check_meaning
 from .document import Document, read_document, shown
 from .fleet import files_of, fleet_of, given, merged
@@ -21,6 +23,7 @@ from .model import (
     Health,
     HttpProbe,
     Machine,
+    Network,
     Provision,
     SecretRef,
     Simulation,
@@ -30,6 +33,8 @@ from .model import (
 )
 
 FILE = "immutable.yml"
+_BUILD_TEXTS = ("region", "type", "subnet", "kms_key", "ssh_username")
+BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # where it is not the usual one: the consoles of EC2 lag behind
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
 
 
@@ -104,22 +109,34 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
 
 
 def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base) -> Target:
-    machine, build, traffic = target.get("machine", {}), target.get("build", {}), target.get("traffic", {})
+    machine, build, traffic, network = (target.get(key, {}) for key in ("machine", "build", "traffic", "network"))
     return Target(
         name=name,
         provider=target["provider"],
         fleet=fleet_of(merged(data, name)),
-        health=_health({**data["health"], **target.get("health", {})}),
+        health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
-        machine=Machine(**given(machine, memory=bytes_of, cpus=int)),
-        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of, plugin=str)),
-        traffic=TrafficSpec(**given(traffic, bind=str, port=int)),
+        machine=Machine(**given(machine, memory=bytes_of, cpus=int, type=str, instance_profile=str, launch_template=_template, root_size=bytes_of)),
+        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of, plugin=str, encrypt=bool, options=dict, **_texts(_BUILD_TEXTS))),
+        traffic=TrafficSpec(**given(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
         authorized_key=target.get("authorized_key"),
-        zones=tuple(target.get("zones", ())),
+        zones=tuple(target.get("zones", network.get("subnets", ()))),
         simulation=_simulation(target.get("simulation", {})),
+        aws=Account(**given(target, **_texts(("region", "profile", "role", "endpoint_url")))),
+        network=Network(**given(network, subnets=dict, security_groups=tuple, address=str)),
+        evidence=target.get("evidence", "console"),
+        probe=target.get("probe", "direct"),
     )
+
+
+def _template(data: Mapping[str, Any]) -> tuple[str, int]:
+    return data["id"], data["version"]
+
+
+def _texts(names: Iterable[str]) -> dict[str, type[str]]:
+    return dict.fromkeys(names, str)
 
 
 def _simulation(data: Mapping[str, Any]) -> Simulation:
@@ -129,8 +146,9 @@ def _simulation(data: Mapping[str, Any]) -> Simulation:
 
 
 def _base(data: Mapping[str, Any]) -> Base:
-    kind = next(kind for kind in ("debian", "qcow2", "url") if kind in data)
-    return Base(kind=kind, source=data[kind], checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(data[kind]))
+    kind = next(kind for kind in ("debian", "qcow2", "url", "ami") if kind in data)
+    source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
+    return Base(kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source))
 
 
 def _health(data: Mapping[str, Any]) -> Health:

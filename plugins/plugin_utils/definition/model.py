@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..aws.clients import Account
 from ..errors import DefinitionError
 
 
@@ -29,10 +30,10 @@ class Vaulted:
 
 @dataclass(frozen=True)
 class Base:
-    """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}`` or ``{url: ..., checksum: sha256:..., python: "3.11"}``."""
+    """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}``, ``{url: ..., checksum: sha256:..., python: "3.11"}`` or ``{ami: ..., python: "3.11"}``."""
 
-    kind: str  # debian | qcow2 | url
-    source: str  # suite, path relative to the definition's folder (or absolute), URL
+    kind: str  # debian | qcow2 | url | ami
+    source: str  # suite, path relative to the definition's folder (or absolute), URL; for ami as ``ami_reference`` reads it
     checksum: str | None = None  # sha256:<hex>; always given for url
     python: str | None = None  # the guest's Python, "3.11"; known for debian suites
 
@@ -118,8 +119,29 @@ class Window:
 
 
 @dataclass(frozen=True)
+class AutoScaling:
+    """How EC2 Auto Scaling refreshes a group. Percentages are of the group's desired capacity."""
+
+    group: str
+    min_healthy: int = 100
+    max_healthy: int = 110
+    warmup: float | None = None  # None: the group's own
+    checkpoints: tuple[int, ...] = ()
+    checkpoint_delay: float = 3600.0
+    bake_time: float = 0.0
+    alarms: tuple[str, ...] = ()
+    auto_rollback: bool = True
+    skip_matching: bool = True
+    protected: str = "wait"  # wait | ignore | refresh
+    standby: str = "wait"  # wait | ignore | terminate
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
 class FleetSpec:
     size: int = 1
+    engine: str = "swap"  # swap | autoscaling
+    autoscaling: AutoScaling | None = None  # only with that engine
     strategy: str = "rolling"  # rolling | blue_green | canary | recreate
     surge: int | str = 1  # a count from 1, or "25%"
     unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
@@ -142,7 +164,8 @@ class FleetSpec:
 
 @dataclass(frozen=True)
 class SecretRef:
-    """Where a secret is found at launch: ``env`` (an environment variable of the controller) or ``variable`` (an Ansible variable, vaulted or not)."""
+    """Where a secret is found at launch: ``env`` (an environment variable of the controller), ``variable`` (an Ansible variable, vaulted or not)
+    or ``ssm`` (an SSM parameter that the instance itself reads)."""
 
     kind: str
     name: str
@@ -152,24 +175,46 @@ class SecretRef:
 class TrafficSpec:
     bind: str = "127.0.0.1"
     port: int | None = None  # None: a free one is picked once and kept
+    target_groups: tuple[str, ...] = ()  # aws: one ARN, or two where a whole fleet is flipped
+    rule: str = ""  # aws: ARN of the listener, or of its rule, that forwards to two groups
 
 
 @dataclass(frozen=True)
 class Machine:
-    """qemu's launch settings, out of the digest."""
+    """Launch settings, out of the digest."""
 
-    memory: int = 512 * 1024**2
+    memory: int = 512 * 1024**2  # qemu, as cpus
     cpus: int = 1
+    type: str = ""  # aws, as all that follow; "" for the launch template's, or t3.micro
+    instance_profile: str = ""
+    launch_template: tuple[str, int] | None = None  # id and number of its version
+    root_size: int = 0  # bytes; 0 for the image's
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where instances on AWS are, out of the digest."""
+
+    subnets: Mapping[str, str] = field(default_factory=dict)  # by zone
+    security_groups: tuple[str, ...] = ()
+    address: str = "private"  # private | public: by which of its addresses an instance is reached from here
 
 
 @dataclass(frozen=True)
 class Build:
-    """qemu's settings for the build machine, out of the digest but for ``plugin``."""
+    """Settings for the build machine, out of the digest but for ``plugin``."""
 
     memory: int = 1024**3
     cpus: int = 2
     timeout: float = 3600.0
     plugin: str | None = None  # the one version of Packer's qemu plugin that may build the image; None: any
+    region: str = ""  # aws, as all that follow; "" for the target's
+    type: str = "t3.small"
+    subnet: str = ""
+    encrypt: bool = True
+    kms_key: str = ""
+    ssh_username: str = "admin"
+    options: Mapping[str, Any] = field(default_factory=dict)  # of Packer's amazon-ebs
 
 
 @dataclass(frozen=True)
@@ -205,6 +250,10 @@ class Target:
     authorized_key: str | None = None  # public key; None: a pair of the store's own is made
     zones: tuple[str, ...] = ()  # slots are spread over them in turn
     simulation: Simulation = field(default_factory=Simulation)
+    aws: Account = field(default_factory=Account)
+    network: Network = field(default_factory=Network)
+    evidence: str = "console"  # aws: console | none
+    probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
 
 
 @dataclass(frozen=True)

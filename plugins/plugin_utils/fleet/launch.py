@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..connection import SSH_PORT
-from ..definition.launch import launch_fingerprint
+from ..definition.launch import PARAMETER, launch_fingerprint, machine_of, secret_refs
 from ..definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
@@ -29,9 +29,11 @@ class Secrets:
     template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
-        """Raises FleetError naming every secret that is not there, never a value."""
+        """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
         found, missing = {}, []
         for name, reference in references.items():
+            if reference.kind == PARAMETER:
+                continue
             if reference.kind == "env" and reference.name in os.environ:
                 found[name] = os.environ[reference.name]
             elif reference.kind == "variable" and reference.name in self.variables:
@@ -56,7 +58,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
-        "machine": {"memory": target.machine.memory, "cpus": target.machine.cpus},
+        "machine": machine_of(target),
         "tags": {
             PORT: str(target.health.port),
             TAG: health_tag(target.health),
@@ -72,12 +74,14 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
 
 def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
     """Raises FleetError where a secret is missing."""
+    references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
     return Payload(
         artifact=image.artifact,
         ports=tuple(recipe["ports"]),
         authorized_keys=tuple(recipe["authorized_keys"]),
         settings=recipe["settings"],
-        secrets=resolve({name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}),
+        secrets=resolve(references),
+        secret_refs=secret_refs(references),
         machine=recipe["machine"],
         tags=recipe["tags"],
     )
@@ -88,6 +92,8 @@ def swap_request(definition: Definition, target: Target, image: Image, key: byte
     recipe = recipe_of(definition, target, image, authorized_keys)
     payload = payload_of(recipe, image, resolve)
     handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
+    if payload.secret_refs:
+        handed_over["secret_refs"] = dict(payload.secret_refs)
     if definition.data:  # so that a volume that shall grow or change its type is a reason to swap
         handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
     version = Version(

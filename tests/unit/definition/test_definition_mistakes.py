@@ -30,14 +30,14 @@ PLACE = "an absolute path such as /var/lib/shop, of letters, digits and . _ - @ 
 NAME = "lower-case letters, digits and -, beginning with a letter, 31 at most"
 FILE = "the path of a file inside the definition's folder"
 KEYS = "schema, service, version, image, data, writable, seal, health, fleet, targets"
-BASE = "a mapping with exactly one of debian, qcow2 and url"
+BASE = "a mapping with exactly one of debian, qcow2, url and ami"
 SIZE = "a whole number with M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", of letters, digits and . _ + -, 63 at most'
 STRATEGIES = "rolling, blue_green, canary, recreate"
 FLEET = (
-    "size, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, standby, windows, alarm, "
-    "before_swap, after_swap, playbook_timeout"
+    "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, "
+    "standby, windows, alarm, before_swap, after_swap, playbook_timeout"
 )
 VOLUME_NAME = "lower-case letters, digits and -, beginning with a letter, 19 at most"
 VARIABLES = "image.provision.vars"
@@ -102,7 +102,7 @@ VALUES = [
         "name: twenty-letters-is-one-too-many",
         f'9: data[0].name: "twenty-letters-is-one-too-many" is not the name of a volume (allowed: {VOLUME_NAME})',
     ),
-    ("qemu", "aws", '14: targets.local.provider: "aws" is not a provider that is known here (allowed: qemu, simulated)'),
+    ("qemu", "gcp", '14: targets.local.provider: "gcp" is not a provider that is known here (allowed: aws, qemu, simulated)'),
     ("local:", "Local:", f'14: targets.Local: "Local" is not the name of a target (allowed: {NAME})'),
     (
         "\n  local: {provider: qemu}",
@@ -112,7 +112,7 @@ VALUES = [
     (
         "qemu",
         "qemu, secrets: {a: {}}",
-        "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable)",
+        "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable, or ssm on aws)",
     ),
     ("qemu", "qemu, settings: {a: [1]}", "14: targets.local.settings.a: a list is not the value of a setting (allowed: text, a number, true or false)"),
     (
