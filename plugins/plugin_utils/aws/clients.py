@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -87,6 +88,15 @@ def _session(account: Account) -> Any:
     fetcher = AssumeRoleCredentialFetcher(client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION})
     core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
     return boto3.Session(botocore_session=core, region_name=session.region_name)
+
+
+def _forget() -> None:
+    """A forked worker must not talk over the connections of its parent, nor wait for locks that threads of the parent held."""
+    _client.cache_clear()
+    _session.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _sdk() -> tuple[Any, Any]:

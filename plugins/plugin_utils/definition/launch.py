@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an instance is launched with besides its image, and the fingerprint that tells whether that is what is declared now. Pure."""
+"""What of a definition is handed over at a launch, and the fingerprint that tells whether it is what is declared now. Pure."""
 from __future__ import annotations
 
 import hashlib
@@ -9,7 +9,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .model import Target
+from .model import SecretRef, Target
+
+PARAMETER = "ssm"  # the kind of secret that the host fetches by itself
+
+
+def secret_refs(references: Mapping[str, SecretRef]) -> dict[str, str]:
+    """The parameter in SSM of each secret that the host fetches by itself."""
+    return {name: reference.name for name, reference in references.items() if reference.kind == PARAMETER}
 
 
 def launch_fingerprint(key: bytes, image_digest: str, settings: Mapping[str, Any], secrets: Mapping[str, str], machine: Mapping[str, Any]) -> str:

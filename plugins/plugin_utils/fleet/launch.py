@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..connection import SSH_PORT
-from ..definition.launch import launch_fingerprint, machine_of
+from ..definition.launch import PARAMETER, launch_fingerprint, machine_of
 from ..definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
@@ -20,8 +20,7 @@ from .observe import IMAGE_NAME, PORT
 
 # References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
 Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
-SSM = "ssm"
-KINDS = {"env": "environment variable", "variable": "Ansible variable", SSM: "parameter of SSM"}
+KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,12 @@ class Secrets:
     pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None  # the provider's: parameters of SSM with their versions
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
-        """Raises FleetError naming every secret that is not there, never a value."""
+        """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
         found, missing = {}, []
-        parameters = [reference.name for reference in references.values() if reference.kind == SSM]
+        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
         pinned = self.pinned(parameters) if parameters and self.pinned else {}
         for name, reference in references.items():
-            if reference.kind == SSM and reference.name in pinned:
+            if reference.kind == PARAMETER and reference.name in pinned:
                 found[name] = pinned[reference.name]
             elif reference.kind == "env" and reference.name in os.environ:
                 found[name] = os.environ[reference.name]
@@ -87,8 +86,8 @@ def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Pay
         ports=tuple(recipe["ports"]),
         authorized_keys=tuple(recipe["authorized_keys"]),
         settings=recipe["settings"],
-        secrets={name: text for name, text in found.items() if references[name].kind != SSM},
-        secret_refs={name: text for name, text in found.items() if references[name].kind == SSM},
+        secrets={name: text for name, text in found.items() if references[name].kind != PARAMETER},
+        secret_refs={name: text for name, text in found.items() if references[name].kind == PARAMETER},
         machine=recipe["machine"],
         tags=recipe["tags"],
     )

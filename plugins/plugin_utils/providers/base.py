@@ -199,22 +199,32 @@ class Traffic(Protocol):
 class Images(Protocol):
     """Artifacts of images, as records name them. Raises ProviderError."""
 
-    def build(self) -> str:
+    def build(self, architecture: str) -> str:
         """What bakes share or differ in, such as ``qemu-x86_64`` or ``aws-123456789012-x86_64``."""
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
 
-    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
-        """The artifact with a copy in each of ``places`` (regions) that is ready to be launched from. What is there already is not copied again."""
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+        """The artifact with a copy in each of ``places`` that is ready to be launched from. What is there already is not copied again.
 
-    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
-        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them."""
+        Args:
+            places: regions, each with the key that encrypts the copy there, "" for the account's own.
+        """
+
+    def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
+        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
+
+        ``shared``: other accounts that may use it count too, where the provider has accounts.
+        """
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """With its copies and what they alone use (snapshots, files). What is gone already is no error."""
 
-    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
-        """Make the artifact known under ``name`` to other tools, where the provider has a place for that."""
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
+        """Make the artifact known under ``name`` to other tools, where the provider has a place for that.
+
+        Returns what was changed, or would be where ``check``: by its place in words what stood there before, "" for nothing.
+        """
 
 
 class Clock(Protocol):

@@ -21,6 +21,7 @@ from .accel import Accel, choose, qemu_version
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
 from .evidence import parse_evidence
 from .launch import launch_document, members
+from .qemu_images import QemuImages
 from .qemu_machine import LOOPBACK, MachineFolder
 from .qemu_volumes import QemuVolumes
 
@@ -165,6 +166,7 @@ class QemuProvider:
         self._chosen: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._accel)
+        self.images = QemuImages(directory / "machines")
         self.clock = QemuClock()
 
     def traffic(self, fleet: str) -> Traffic:

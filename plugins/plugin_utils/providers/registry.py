@@ -9,7 +9,8 @@ from ..definition.model import Target
 from ..errors import ProviderError
 from ..store.base import Store
 from ..store.registry import folder_store
-from .base import Provider, Traffic
+from .base import Images, Provider, Traffic
+from .handover import AutoScaling
 
 if TYPE_CHECKING:
     from .simulated import SimulatedProvider
@@ -35,6 +36,26 @@ def open_provider(target: Target, store: Store) -> Provider:
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
 
 
+def open_images(target: Target) -> Images:
+    """What is known of the images of a target's provider, without opening the provider itself. Raises ProviderError."""
+    if target.provider == "aws":
+        from .ec2_images import Ec2Images
+
+        return Ec2Images(target.build_account, target.build.encrypt)
+    from .qemu_images import QemuImages
+
+    return QemuImages()
+
+
+def open_group(target: Target) -> AutoScaling:
+    """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
+    if target.provider != "aws" or target.fleet.autoscaling is None:
+        raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
+    from .aws.autoscaling import AwsAutoScaling
+
+    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
+
+
 def _qemu(target: Target, store: Store) -> Provider:
     from ..traffic.haproxy import HAProxy
     from .qemu import QemuProvider
@@ -57,4 +78,4 @@ def _aws(target: Target, store: Store) -> Provider:
     def balancer(fleet: str) -> Traffic:
         return TargetGroups(clients, fleet, target.traffic, target.health)
 
-    return Ec2Provider(clients, store, balancer, probes=target.probe == "direct")
+    return Ec2Provider(clients, store, balancer, open_images(target), probes=target.probe == "direct")
