@@ -211,8 +211,11 @@ class Images(Protocol):
             places: regions, each with the key that encrypts the copy there, "" for the account's own.
         """
 
-    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
-        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them."""
+    def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
+        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
+
+        ``shared``: other accounts that may use it count too, where the provider has accounts.
+        """
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """With its copies and what they alone use (snapshots, files). What is gone already is no error."""

@@ -13,7 +13,7 @@ from ..errors import ProviderError
 from ..store.base import Store
 from .base import LaunchRequest, Volume, VolumeRequest
 from .ec2_launch import GIB, Site, gib
-from .ec2_tags import FLEET_TAG, STORE_TAG, VOLUME_TAG, read, written
+from .ec2_tags import FLEET_TAG, STORE_TAG, VOLUME_TAG, written
 from .ec2_view import VOLUME_STATES, volume_of
 
 DEFAULT_KIND = "gp3"

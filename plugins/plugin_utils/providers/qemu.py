@@ -166,7 +166,7 @@ class QemuProvider:
         self._chosen: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._accel)
-        self.images = QemuImages()
+        self.images = QemuImages(directory / "machines")
         self.clock = QemuClock()
 
     def traffic(self, fleet: str) -> Traffic:

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProviderError
+from .qemu_image_users import image_users, remove_image
 
 
 class QemuImages:
     """See ``providers.base.Images``."""
+
+    def __init__(self, machines: Path | None = None) -> None:
+        """``machines``: the folder of those that may run an image; needed for ``users``."""
+        self._machines = machines
 
     def build(self, architecture: str) -> str:
         return f"qemu-{architecture}"
@@ -24,11 +29,13 @@ class QemuImages:
             raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
         return artifact
 
-    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
-        raise NotImplementedError
+    def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:  # noqa: ARG002  there are no accounts here
+        if self._machines is None:
+            raise ProviderError("which machines run an image is known to its provider alone")
+        return image_users(self._machines, artifacts)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        remove_image(artifact)
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:  # noqa: ARG002  nobody else reads our disks
         return {}
