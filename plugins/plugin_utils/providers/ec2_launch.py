@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ProviderError
+from ..images.model import amis_of
 from .base import LaunchRequest
 from .ec2_tags import MOST, written
 from .launch import user_data
@@ -96,11 +97,10 @@ def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] |
 
 def ami_of(artifact: Mapping[str, Any], region: str) -> str:
     """The image's AMI in a region. Raises ProviderError where it has none there."""
-    amis = {artifact.get("region"): artifact.get("ami"), **artifact.get("copies", {})}
-    if not amis.get(region):
-        known = ", ".join(sorted(place for place in amis if place and amis[place]))
-        raise ProviderError(f"the image has no AMI in {region} (it has: {known or 'none'}); bake it for this region")
-    return str(amis[region])
+    amis = amis_of(artifact)
+    if region not in amis:
+        raise ProviderError(f"the image has no AMI in {region} (it has: {', '.join(sorted(amis)) or 'none'}); verify it again, which copies it there")
+    return amis[region]
 
 
 def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
