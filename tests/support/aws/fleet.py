@@ -59,14 +59,15 @@ class Shop:
         }
         (folder / "provision.yml").write_text("- hosts: all\n  tasks: []\n", encoding="utf-8")
 
-    def image(self, version: str) -> Image:
+    def image(self, version: str, promote: bool = True) -> Image:
         """A new AMI with its record, promoted to prod."""
         ami = seeds.image(self.cloud, f"{SERVICE}-{version}")
         digest = "sha256:" + hashlib.sha256(version.encode()).hexdigest()
         artifact = {"ami": ami, "region": REGION, "account": "123456789012", "name": f"{SERVICE}-{version}", "snapshots": [], "root_device": "/dev/xvda"}
         image = Image(digest, BUILD, SERVICE, version, "2026-01-01T00:00:00+00:00", artifact, {}, {}, verified={"at": "2026-01-01T00:00:00+00:00"})
         Catalogue(self.store).add(image)
-        Channels(self.store).promote(SERVICE, "prod", image, "tests")
+        if promote:
+            Channels(self.store).promote(SERVICE, "prod", image, "tests")
         return image
 
     def definition(self) -> Definition:
