@@ -55,7 +55,7 @@ class ActionModule(RoomAction):
         if target.fleet.engine == AUTOSCALING:
             return _hand_over(options, definition, target, store, context)
         provider = open_provider(target, store)
-        request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template)), provider)
+        request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template, getattr(provider, "pinned", None))), provider)
         means = _means(request, definition, target, store, provider, context)
         observer = Observer(provider, provider.traffic(request.intent.fleet), means.prober, request.intent.fleet)
         if context.check_mode:

@@ -8,6 +8,7 @@ from typing import Any
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.bake.current import current_image
 from ..plugin_utils.definition.digest import verify_digest
+from ..plugin_utils.definition.launch import PARAMETER
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.errors import ImageError
 from ..plugin_utils.fleet.launch import Secrets
@@ -46,7 +47,7 @@ class ActionModule(RoomAction):
                 definition=definition,
                 target=target,
                 settings=target.settings,
-                secrets=Secrets(context.task_vars, context.template)(target.secrets),
+                secrets=Secrets(context.task_vars, context.template)({name: each for name, each in target.secrets.items() if each.kind != PARAMETER}),
                 authorized_keys=() if definition.shell == "off" else (target.authorized_key or store.ssh_key(fleet)[1],),
             )
             provider = open_provider(target, store)

@@ -38,7 +38,7 @@ options:
     elements: str
     default: []
   store:
-    description: The store's folder. A relative path starts at the source's folder.
+    description: The store, a folder or C(s3://bucket/prefix). A relative path starts at the source's folder.
     type: str
     required: true
   channel:

@@ -36,6 +36,8 @@ MASKED = (
     "e2scrub_reap.service",
     "fstrim.timer",
     "getty@.service",
+    "grub-common.service",
+    "grub-initrd-fallback.service",
     "logrotate.timer",
     "man-db.timer",
     "serial-getty@.service",
@@ -57,6 +59,12 @@ RESIDUE_FILES = (
     "var/lib/dhcp/*.leases",
     "var/cache/apt/*.bin",
     "etc/*-",
+    # What cloud-init made for the build machine and its network card alone.
+    "etc/netplan/50-cloud-init.yaml",
+    "etc/network/interfaces.d/50-cloud-init*",
+    "etc/systemd/network/*cloud-init*",
+    "etc/udev/rules.d/70-persistent-net.rules",
+    "etc/ssh/sshd_config.d/50-cloud-init.conf",
 )
 RESIDUE_TREES = (
     "root/.ansible",
@@ -71,6 +79,21 @@ RESIDUE_TREES = (
     "var/tmp/*",
     "var/lib/cloud/*",
 )
+# In the place of cloud-init, which writes to the root at each boot: its own switch turns it off, and the network is the cloud's DHCP.
+CLOUD_FILES = {
+    "/etc/cloud/cloud-init.disabled": "",
+    "/etc/hostname": "localhost\n",  # stands for none: the DHCP server's counts
+    "/etc/systemd/network/80-immutable.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n",
+}
+CLOUD_ENABLED = {
+    "systemd-networkd.service": "multi-user.target",
+    "systemd-networkd.socket": "sockets.target",
+    "systemd-networkd-wait-online.service": "network-online.target",  # only where a service asks for that target
+}
+CLOUD_MASKED = ("ifup@.service", "networking.service")  # one DHCP client is enough
+# Mounts of the image itself, beside the root, and what must not be done to a file system that is never written.
+IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
+NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
 
 
 @dataclass(frozen=True)
@@ -141,6 +164,8 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
         changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
     for unit in MASKED:
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
+    if os.path.isdir(changes.full("/etc/cloud")):
+        _replace_cloud_init(changes)
     tmpfs = _tmpfs_paths(spec)
     _write_skeleton(changes, tmpfs)
     _write_fstab(changes, tmpfs, spec)
@@ -159,6 +184,15 @@ def _install_tree(changes: Changes, folder: str) -> None:
                 text = file.read()
             mode = 0o755 if os.access(source, os.X_OK) else 0o644
             changes.write("/" + os.path.relpath(source, folder), text, mode)
+
+
+def _replace_cloud_init(changes: Changes) -> None:
+    for path, text in CLOUD_FILES.items():
+        changes.write(path, text)
+    for unit, target in CLOUD_ENABLED.items():
+        changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
+    for unit in CLOUD_MASKED:
+        changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
 
 
 def _tmpfs_paths(spec: Spec) -> list[str]:
@@ -200,7 +234,7 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     full = changes.full("/etc/fstab")
     if os.path.exists(full):
         with open(full, encoding="utf-8", errors="surrogateescape") as file:
-            kept = [_read_only_root(line) for line in file.read().splitlines() if len(line.split()) < 2 or line.split()[1] not in ours]
+            kept = [_read_only(line) for line in file.read().splitlines() if len(line.split()) < 2 or line.split()[1] not in ours]
     lines = list(kept)
     for path in tmpfs:
         os.makedirs(changes.full(path), exist_ok=True)
@@ -210,7 +244,7 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
         os.makedirs(changes.full(mount), exist_ok=True)
         # Without a time limit: the volume comes when it leaves the host before this one.
         options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires=immutable-data@{_unit_name(name)}.service"
-        lines.append(f"/dev/disk/by-id/virtio-{name} {_quoted(mount)} ext4 {options} 0 0")
+        lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
 
 
@@ -223,11 +257,11 @@ def _quoted(path: str) -> str:
     return path.replace(" ", "\\040")
 
 
-def _read_only_root(line: str) -> str:
+def _read_only(line: str) -> str:
     fields = line.split()
-    if line.lstrip().startswith("#") or len(fields) < 4 or fields[1] != "/":
+    if line.lstrip().startswith("#") or len(fields) < 4 or fields[1] not in IMAGE_MOUNTS:
         return line
-    options = [option for option in fields[3].split(",") if option not in ("rw", "ro", "defaults", "errors=remount-ro")]
+    options = [option for option in fields[3].split(",") if option not in NOT_READ_ONLY]
     return " ".join([*fields[:3], ",".join(["ro", *options]), "0", "0"])
 
 

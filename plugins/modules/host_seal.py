@@ -11,6 +11,7 @@ author: immutable.infra contributors (@immutable-infra)
 description:
   - The last step of a bake. It lays out everything a host needs to live on a read-only root, takes away what must not stay in an image,
     and writes what the host will say of itself when it seals itself after each launch.
+  - Where the base has cloud-init, that is switched off, since it writes to the root at each boot, and the network comes by DHCP.
   - The role P(immutable.infra.seal#role) calls it inside the build machine. It is not meant for running hosts.
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -61,7 +62,7 @@ options:
     default: []
     suboptions:
       name:
-        description: Name of the volume, which is the serial number of its disk.
+        description: Name of the volume. The host finds it as C(/dev/disk/immutable/NAME).
         type: str
         required: true
       mount:

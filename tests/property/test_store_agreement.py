@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
+from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, make_bucket
+from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud_server  # noqa: F401
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from hypothesis import given, settings
 
 JSON = st.recursive(
@@ -41,12 +48,32 @@ def apply(store: Any, steps: list[tuple[str, str, Any]]) -> list[str]:
     return told
 
 
+def agree(store: Any, memory: MemoryStore, steps: list[tuple[str, str, Any]]) -> None:
+    assert apply(store, steps) == apply(memory, steps)
+    for prefix in ("channels/", "channels/shop/p", "images/"):
+        assert store.list(prefix) == memory.list(prefix)
+        assert [store.read(key)[0] for key in store.list(prefix)] == [memory.read(key)[0] for key in memory.list(prefix)]  # type: ignore[index]
+
+
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_the_folder_and_the_memory_are_the_same_store(steps: list[tuple[str, str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        files, memory = FileStore(Path(folder)), MemoryStore()
-        assert apply(files, steps) == apply(memory, steps)
-        for prefix in ("channels/", "channels/shop/p", "images/"):
-            assert files.list(prefix) == memory.list(prefix)
-            assert [files.read(key)[0] for key in files.list(prefix)] == [memory.read(key)[0] for key in memory.list(prefix)]  # type: ignore[index]
+        agree(FileStore(Path(folder)), MemoryStore(), steps)
+
+
+@pytest.fixture(scope="module")
+def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:  # noqa: F811
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud_server.environment().items():
+            patch.setenv(name, value)
+        cloud_server.reset()
+        make_bucket(cloud_server)
+        numbers = count()
+        yield lambda: S3Store(f"s3://{BUCKET}/{next(numbers)}")
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=STEPS)
+def test_the_bucket_and_the_memory_are_the_same_store(new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]) -> None:
+    agree(new_bucket(), MemoryStore(), steps)

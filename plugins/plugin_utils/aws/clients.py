@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,9 +36,9 @@ class Clients:
     def __init__(self, account: Account) -> None:
         self.account = account
 
-    def client(self, service: str) -> Any:
-        """Raises ProviderError where boto3 is missing or nothing says the region."""
-        return _client(self.account, service)
+    def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+        """``attempts``: of one call, where AWS's refusal is better answered by another call. Raises ProviderError where boto3 is missing or nothing says the region."""
+        return _client(self.account, service, attempts)
 
     @property
     def ec2(self) -> Any:
@@ -57,12 +58,12 @@ class Clients:
 
 
 @functools.cache
-def _client(account: Account, service: str) -> Any:
+def _client(account: Account, service: str, attempts: int) -> Any:
     boto3, botocore = _sdk()
     with told():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "max_attempts": ATTEMPTS}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+            retries={"mode": "adaptive", "max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
         )
         return session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
 
@@ -84,6 +85,15 @@ def _session(account: Account) -> Any:
     fetcher = AssumeRoleCredentialFetcher(client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION})
     core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
     return boto3.Session(botocore_session=core, region_name=session.region_name)
+
+
+def _forget() -> None:
+    """A forked worker must not talk over the connections of its parent, nor wait for locks that threads of the parent held."""
+    _client.cache_clear()
+    _session.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _sdk() -> tuple[Any, Any]:

@@ -253,6 +253,7 @@ class Target:
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
     evidence: str = "console"  # aws: console | none
+    probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ class Hands:
                 authorized_keys=payload.authorized_keys,
                 settings=payload.settings,
                 secrets=payload.secrets,
+                secret_refs=payload.secret_refs,
                 machine=payload.machine,
                 volumes=place.volumes,
                 tags={

@@ -241,6 +241,7 @@ class Payload:
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret_refs: Mapping[str, str] = field(default_factory=dict)  # name -> parameter of SSM, which the host fetches itself
     machine: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 

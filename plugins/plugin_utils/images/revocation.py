@@ -11,7 +11,8 @@ from ..errors import ConflictError, ImageError
 from ..store.base import ABSENT, Store
 from .model import Image
 
-_PREFIX = "revoked/"
+PREFIX = "revoked/"
+RETIRED = "retired"  # in a document: the image is being removed (see ``retirement``)
 
 
 class Revocations:
@@ -24,7 +25,7 @@ class Revocations:
     def all(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Who revoked which image (digest and build), when and why: ``at``, ``by``, ``reason``."""
         known = {}
-        for key in self._store.list(_PREFIX):
+        for key in self._store.list(PREFIX):
             found = (self._known[key], "") if key in self._known else self._store.read(key)
             if found:  # it may be taken back between the list and here
                 known[key] = found[0]
@@ -37,7 +38,7 @@ class Revocations:
 
     def of(self, image: Image) -> dict[str, Any] | None:
         """As in ``all``, read anew; None where it may be used."""
-        found = self._store.read(_key(image))
+        found = self._store.read(document_key(image))
         return _told(found[0]) if found else None
 
     def require_usable(self, image: Image) -> None:
@@ -49,26 +50,31 @@ class Revocations:
     def revoke(self, image: Image, by: str, reason: str) -> bool:
         """Returns whether that changed anything: what is revoked stays as it was revoked first."""
         try:
-            told = {"image": image.digest, "build": image.build, "service": image.service, "name": image.name, **would_revoke(by, reason)}
-            self._store.write(_key(image), told, expect=ABSENT)
+            self._store.write(document_key(image), document_of(image, would_revoke(by, reason)), expect=ABSENT)
         except ConflictError:
             return False
         return True
 
     def restore(self, image: Image) -> bool:
-        """Take it back. Returns whether that changed anything."""
-        revoked = self.of(image) is not None
-        if revoked:
-            self._store.delete(_key(image))
-        return revoked
+        """Take it back. Returns whether that changed anything. Raises ImageError for an image that is being removed."""
+        found = self._store.read(document_key(image))
+        if found and RETIRED in found[0]:
+            raise ImageError(f"{image.name} is being removed, so it cannot be used again; run immutable.infra.image_prune to its end, and bake it again")
+        if found:
+            self._store.delete(document_key(image))
+        return found is not None
 
 
 def would_revoke(by: str, reason: str) -> dict[str, Any]:
     return {"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), "by": by, "reason": reason}
 
 
-def _key(image: Image) -> str:
-    return f"{_PREFIX}{image.hex}/{image.build}.json"
+def document_of(image: Image, told: Mapping[str, Any]) -> dict[str, Any]:
+    return {"image": image.digest, "build": image.build, "service": image.service, "name": image.name, **told}
+
+
+def document_key(image: Image) -> str:
+    return f"{PREFIX}{image.hex}/{image.build}.json"
 
 
 def _told(document: Mapping[str, Any]) -> dict[str, Any]:

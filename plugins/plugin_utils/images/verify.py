@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import SSH_PORT, host_vars, write_known_hosts
+from ..definition.launch import machine_of, secret_refs
 from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
@@ -126,7 +127,8 @@ class Verification:
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,
-            machine={"memory": candidate.target.machine.memory, "cpus": candidate.target.machine.cpus},
+            secret_refs=secret_refs(candidate.target.secrets),
+            machine=machine_of(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"immutable:purpose": VERIFY},
         )

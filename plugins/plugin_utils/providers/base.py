@@ -95,7 +95,8 @@ class LaunchRequest:
     ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # in clear, where the provider hands them over itself
+    secret_refs: Mapping[str, str] = field(default_factory=dict)  # name -> parameter in SSM, which the host fetches itself
     machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
     volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -159,10 +160,15 @@ class Member:
     in_flight: int | None  # None where the balancer cannot tell
     since: float  # when it came into this state
     passing: bool = False  # its checks pass, whether or not it gets requests
+    leaving: bool = False  # the balancer was told to let go of it and forgets it by itself: nothing is left to be said
 
 
 class Traffic(Protocol):
     """A load balancer of one fleet. Raises TrafficError."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may have members there too. If so it loses by itself those whose machine is gone."""
 
     def ensure(self) -> bool:
         """Start or create what is missing. True where something was."""
@@ -193,7 +199,7 @@ class Traffic(Protocol):
 class Images(Protocol):
     """Artifacts of images, as records name them. Raises ProviderError."""
 
-    def build(self) -> str:
+    def build(self, architecture: str) -> str:
         """What bakes share or differ in, such as ``qemu-x86_64`` or ``aws-123456789012-x86_64``."""
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
@@ -201,8 +207,11 @@ class Images(Protocol):
     def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
         """The artifact with a copy in each of ``places`` (regions) that is ready to be launched from. What is there already is not copied again."""
 
-    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
-        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them."""
+    def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
+        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
+
+        ``shared``: other accounts that may use it count too, where the provider has accounts.
+        """
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """With its copies and what they alone use (snapshots, files). What is gone already is no error."""

@@ -8,7 +8,6 @@ look takes it away. There are no zones.
 """
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -21,7 +20,8 @@ from ..files import write_atomically
 from .accel import Accel, choose, qemu_version
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
 from .evidence import parse_evidence
-from .launch import launch_document
+from .launch import launch_document, members
+from .qemu_images import QemuImages
 from .qemu_machine import LOOPBACK, MachineFolder
 from .qemu_volumes import QemuVolumes
 
@@ -117,7 +117,7 @@ class QemuCompute:
             raise ProviderError(f"the image's disk is gone: {disk} (bake it again)")
         shutil.rmtree(machine.folder, ignore_errors=True)
         machine.folder.mkdir(mode=0o700, parents=True)
-        write_atomically(machine.folder / "launch.tar", launch_document(_members(request)))
+        write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
         machine.save(
             {
                 "fleet": request.fleet,
@@ -166,6 +166,7 @@ class QemuProvider:
         self._chosen: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._accel)
+        self.images = QemuImages(directory / "machines")
         self.clock = QemuClock()
 
     def traffic(self, fleet: str) -> Traffic:
@@ -217,24 +218,3 @@ def _instance(machine: MachineFolder) -> Instance | None:
         started=facts["started"] or facts["created"],
         stopping_since=stopping_since,
     )
-
-
-def _members(request: LaunchRequest) -> dict[str, bytes]:
-    members = {
-        "nonce": request.nonce.encode() + b"\n",
-        "purpose": request.purpose.encode() + b"\n",
-        "settings.json": json.dumps(dict(request.settings), sort_keys=True).encode(),
-        "settings.env": "".join(f"{name}={_env(value)}\n" for name, value in sorted(request.settings.items())).encode(),
-    }
-    if request.authorized_keys:
-        members["authorized_keys"] = "".join(f"{key.strip()}\n" for key in request.authorized_keys).encode()
-    for name, value in request.secrets.items():
-        members[f"secrets/{name}"] = value.encode()
-    return members
-
-
-def _env(value: Any) -> str:
-    """A value as systemd's EnvironmentFile reads it."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
-    return f'"{escaped}"'

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .simulated import SimulatedProvider
 
 SIMULATED = "simulated"
-KNOWN = ("qemu", SIMULATED)
+KNOWN = ("aws", "qemu", SIMULATED)
 _WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
@@ -24,6 +24,8 @@ def open_provider(target: Target, store: Store) -> Provider:
     """Raises ProviderError for a name that is not known, StoreError for a store that does not serve that provider."""
     if target.provider == "qemu":
         return _qemu(target, store)
+    if target.provider == "aws":
+        return _aws(target, store)
     if target.provider == SIMULATED:
         from .simulated import SimulatedProvider
         from .simulation import simulate
@@ -53,3 +55,16 @@ def _qemu(target: Target, store: Store) -> Provider:
         return HAProxy(root / "traffic" / fleet, fleet, target.traffic, target.health)
 
     return QemuProvider(root / "qemu", balancer)
+
+
+def _aws(target: Target, store: Store) -> Provider:
+    from ..aws.clients import Clients
+    from ..traffic.elbv2 import TargetGroups
+    from .ec2 import Ec2Provider
+
+    clients = Clients(target.aws)
+
+    def balancer(fleet: str) -> Traffic:
+        return TargetGroups(clients, fleet, target.traffic, target.health)
+
+    return Ec2Provider(clients, store, balancer, probes=target.probe == "direct")

@@ -204,6 +204,8 @@ class SimulatedVolumes:
 class SimulatedTraffic:
     """One fleet's balancer."""
 
+    shared = False
+
     def __init__(self, world: World, fleet: str) -> None:
         self._world = world
         self._fleet = fleet

@@ -6,6 +6,7 @@ Keys are relative paths of letters, digits, ``.``, ``_``, ``-`` and ``/`` (``cha
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -56,6 +57,11 @@ class Store(Protocol):
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
         """Private key's path and public key's line of a pair made once under ``name``. Raises StoreError without ssh-keygen."""
+
+
+def as_bytes(document: Any) -> bytes:
+    """How a document is written."""
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
 def checked(key: str) -> str:

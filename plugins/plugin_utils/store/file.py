@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import ConflictError, LockedError, StoreError
 from ..files import STORE_MARKER, write_atomically
-from .base import ABSENT, checked
+from .base import ABSENT, as_bytes, checked
 from .keys import make_ssh_key
 
 _LOOK_AGAIN = 0.2  # seconds between two tries for a lock
@@ -56,7 +56,7 @@ class FileStore:
             raise StoreError(f"{self.path(key)} is not JSON: {error}") from error
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
-        data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+        data = as_bytes(document)
         if expect is None:
             self.write_blob(key, data)
             return _tag(data)

@@ -19,12 +19,15 @@ def store_location(folder: Path, option: str) -> str:
 
 
 def open_store(location: str | Path) -> Store:
-    """The store in a folder, which is made where it is missing. Raises StoreError for what is no folder's path."""
-    return FileStore(_folder(location))
+    """The store in a bucket, or in a folder, which is made where it is missing. Raises StoreError for what is neither."""
+    return _in_bucket(location) or FileStore(_folder(location))
 
 
 def find_store(location: str | Path) -> Store | None:
-    """The store in a folder, or None where there is no such folder. Raises StoreError for what is no folder's path."""
+    """The same, but None where there is no such folder."""
+    bucket = _in_bucket(location)
+    if bucket:
+        return bucket
     folder = _folder(location)
     return FileStore(folder) if folder.exists() else None
 
@@ -36,8 +39,16 @@ def folder_store(store: Store, why: str) -> FileStore:
     raise StoreError(f"{why}, so it needs a store in a folder (this one is {store.location})")
 
 
+def _in_bucket(location: str | Path) -> Store | None:
+    if not str(location).startswith("s3://"):
+        return None
+    from .s3 import S3Store
+
+    return S3Store(str(location))
+
+
 def _folder(location: str | Path) -> Path:
     scheme = _SCHEME.match(str(location))
     if scheme:
-        raise StoreError(f"{location} is not a store that is known here: {scheme[1]} is not supported (allowed: the path of a folder)")
+        raise StoreError(f"{location} is not a store that is known here: {scheme[1]} is not supported (allowed: the path of a folder, s3://bucket/prefix)")
     return Path(location).expanduser().absolute()

@@ -112,6 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
 
+    def handle_expect_100(self) -> bool:
+        """botocore waits a second for this line before each body that it puts."""
+        told = super().handle_expect_100()
+        self.wfile.flush()
+        return told
+
     def _send(self, body: bytes) -> Answer:
         """The request to moto, which closes its connections after each answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.behind, timeout=60)

@@ -3,8 +3,6 @@
 """Parameters, buckets and tags."""
 from __future__ import annotations
 
-import threading
-
 from .answers import Answer, refusal
 from .calls import Call
 from .proxy import Proceed
@@ -34,14 +32,6 @@ def guard(s3: object, bucket: str) -> None:
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)  # type: ignore[attr-defined]
     encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypted)  # type: ignore[attr-defined]
-
-
-def one_writer(world: World, call: Call, proceed: Proceed) -> Answer:
-    """moto looks and then writes; two at once could both find the condition met."""
-    with world.lock:
-        lock = world.token_locks.setdefault(("s3", call.parameters["Bucket"], call.parameters["Key"]), threading.Lock())
-    with lock:
-        return proceed(call)
 
 
 def reserved_tags(world: World, call: Call, proceed: Proceed) -> Answer:

@@ -108,8 +108,17 @@ def modify(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def modifications(world: World, call: Call, proceed: Proceed) -> Answer:
+    """Of each volume its latest; moto tells them all."""
     answer = proceed(call)
-    return _modifying(world, Document(answer), "volumeModificationSet/item") if answer.ok else answer
+    if not answer.ok:
+        return answer
+    document = Document(answer)
+    items = list(document.parents("volumeModificationSet/item"))
+    latest = {document.text("volumeId", item): item for _parent, item in items}
+    for parent, item in items:
+        if latest[document.text("volumeId", item)] is not item:
+            parent.remove(item)
+    return _modifying(world, document, "volumeModificationSet/item")
 
 
 def _modifying(world: World, document: Document, path: str) -> Answer:
@@ -157,9 +166,9 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
     made = Document(answer).text("imageId")
     world.began("image", made)
     if call.action == "CopyImage":
+        world.encrypted.update([made] if call.parameters.get("Encrypted") == "true" else [])
         described = ec2.describe_images(ImageIds=[made])["Images"][0]
-        behind = [disk["Ebs"]["SnapshotId"] for disk in described["BlockDeviceMappings"] if disk.get("Ebs", {}).get("SnapshotId")]
-        for kind, resources in (("image", [made]), ("snapshot", behind)):
+        for kind, resources in (("image", [made]), ("snapshot", list(_snapshots(described)))):
             if tags := _tags(call, kind):
                 ec2.create_tags(Resources=resources, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     return answer
@@ -178,14 +187,35 @@ def _tags(call: Call, kind: str) -> dict[str, str]:
 
 
 def images(world: World, call: Call, proceed: Proceed) -> Answer:
+    """DescribeImages. moto says a root device's type is "standard", which at AWS is a type of volume, and forgets that a copy is encrypted."""
     answer = proceed(call)
-    if not answer.ok or not world.settings.image:
+    if not answer.ok:
         return answer
     document = Document(answer)
     for item in document.every("imagesSet/item"):
-        if world.within("image", document.text("imageId", item), world.settings.image):
+        one = document.text("imageId", item)
+        document.put("rootDeviceType", "ebs", item)
+        if world.within("image", one, world.settings.image):
             document.put("imageState", "pending", item)
+        for disk in document.every("blockDeviceMapping/item/ebs", item):
+            document.put("encrypted", "true" if one in world.encrypted else document.text("encrypted", disk) or "false", disk)
     return document.done()
+
+
+def deregister(world: World, call: Call, proceed: Proceed) -> Answer:
+    """With its snapshots, where asked for and no other image has them."""
+    ec2 = world.boto("ec2", call.region)
+    images = {each["ImageId"]: _snapshots(each) for each in ec2.describe_images(Owners=["self"])["Images"]}
+    answer = proceed(call)
+    if answer.ok and call.parameters.get("DeleteAssociatedSnapshots") == "true":
+        own = images.pop(call.parameters["ImageId"], set())
+        for one in own - set().union(*images.values()):
+            ec2.delete_snapshot(SnapshotId=one)
+    return answer
+
+
+def _snapshots(image: dict[str, Any]) -> set[str]:
+    return {disk["Ebs"]["SnapshotId"] for disk in image["BlockDeviceMappings"] if disk.get("Ebs", {}).get("SnapshotId")}
 
 
 def template_version(world: World, call: Call, proceed: Proceed) -> Answer:

@@ -37,18 +37,14 @@ def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
 
 
 def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: str = "") -> str:
-    """The id of a new AMI of one volume with a snapshot of its own."""
+    """The id of a new AMI. moto makes its disk and a snapshot for it, which get the tags too."""
     ec2 = cloud.boto("ec2", *filter(None, [region]))
-    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
-    volume = ec2.create_volume(AvailabilityZone=zone, Size=8)["VolumeId"]
-    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
-    ec2.delete_volume(VolumeId=volume)
-    disk = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 8, "VolumeType": "gp3", "DeleteOnTermination": True}}
-    made = ec2.register_image(
-        Name=name, RootDeviceName="/dev/xvda", Architecture="x86_64", VirtualizationType="hvm", EnaSupport=True, BlockDeviceMappings=[disk]
-    )["ImageId"]
+    machine = {"Architecture": "x86_64", "VirtualizationType": "hvm", "EnaSupport": True}
+    made = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", **machine)["ImageId"]
     if tags:
-        ec2.create_tags(Resources=[made, snapshot], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+        disks = ec2.describe_images(ImageIds=[made])["Images"][0]["BlockDeviceMappings"]
+        both = [made, *(disk["Ebs"]["SnapshotId"] for disk in disks)]
+        ec2.create_tags(Resources=both, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     return str(made)
 
 

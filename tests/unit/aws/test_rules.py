@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+
+DOCS = Path(__file__).resolve().parents[3] / "docs/explanation/aws-testing.md"
 
 
 class Clock:
@@ -60,6 +63,8 @@ def refused(code: str) -> Any:
 def test_every_rule_says_what_aws_does_and_where_that_is_written() -> None:
     assert all(rule.fact and rule.page.startswith("https://docs.aws.amazon.com/") for rule in RULES)
     assert len({rule.name for rule in RULES}) == len(RULES)
+    docs = DOCS.read_text()
+    assert [rule.name for rule in RULES if f"| {rule.name} |" not in docs or rule.page not in docs] == []
 
 
 def test_a_client_token_is_one_launch(stage: Stage) -> None:
@@ -96,7 +101,7 @@ def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) ->
     template = seeds.template(stage.cloud, stage.ami, stage.net)
     versions = [
         stage.ec2.create_launch_template_version(LaunchTemplateId=template, ClientToken="v", LaunchTemplateData={"ImageId": stage.ami})["LaunchTemplateVersion"]
-        for _ in range(2)
+        for _time in range(2)
     ]
     assert [each["VersionNumber"] for each in versions] == [2, 2]
 
@@ -213,12 +218,18 @@ def test_volumes_grow_slowly_and_not_too_often(stage: Stage) -> None:
     volume = stage.volume()
     with refused("InvalidParameterValue"):
         stage.ec2.modify_volume(VolumeId=volume, Size=2)
+
+    def state() -> str:
+        (latest,) = stage.ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"]
+        return str(latest["ModificationState"])
+
     for size in (5, 6, 7, 8):
         assert stage.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"] == "optimizing"
         with refused("IncorrectModificationState"):
             stage.ec2.modify_volume(VolumeId=volume, Size=9)
+        assert state() == "optimizing"
         stage.clock.at += 60
-        assert stage.ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"][0]["ModificationState"] == "completed"
+        assert state() == "completed"
     with refused("VolumeModificationRateExceeded"):
         stage.ec2.modify_volume(VolumeId=volume, Size=9)
     stage.clock.at = 24 * 3600
@@ -231,7 +242,7 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     tags = [{"Key": "mine", "Value": "1"}]
     there = stage.cloud.boto("ec2", "eu-west-1", proxied=True)
     kinds = [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]
-    copy = there.copy_image(SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", TagSpecifications=kinds)["ImageId"]
+    copy = there.copy_image(SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", Encrypted=True, TagSpecifications=kinds)["ImageId"]
 
     def states() -> tuple[str, str, str]:
         told = stage.ec2.describe_snapshots(SnapshotIds=[snapshot["SnapshotId"]])["Snapshots"][0]
@@ -241,10 +252,24 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     stage.clock.at = 30
     assert states() == ("pending", "completed", "available")
     image = there.describe_images(ImageIds=[copy])["Images"][0]
-    assert image["Tags"] == tags
+    assert (image["Tags"], image["RootDeviceType"], image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]) == (tags, "ebs", True)
+    assert stage.ec2.describe_images(ImageIds=[stage.ami])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is False
     assert there.describe_snapshots(SnapshotIds=[image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]])["Snapshots"][0]["Tags"] == tags
     with refused("InvalidAMIName.Duplicate"):
         stage.ec2.register_image(Name="shop-1", RootDeviceName="/dev/xvda")
+
+
+def test_an_image_takes_its_snapshots_along_where_asked_to(stage: Stage) -> None:
+    other = seeds.image(stage.cloud, "shop-2")
+
+    def snapshots() -> int:
+        return len(stage.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"])
+
+    assert snapshots() == 2
+    stage.ec2.deregister_image(ImageId=stage.ami)
+    assert snapshots() == 2
+    stage.ec2.deregister_image(ImageId=other, DeleteAssociatedSnapshots=True)
+    assert snapshots() == 1
 
 
 def test_a_template_version_takes_from_its_source_what_it_does_not_say(stage: Stage) -> None:
@@ -341,6 +366,7 @@ def test_parameters_and_buckets_keep_to_their_bounds(cloud: Cloud) -> None:
 def test_of_conditional_writers_at_once_one_succeeds(cloud: Cloud) -> None:
     from botocore.exceptions import ClientError
 
+    """moto does that by itself: no rule is needed."""
     s3, bucket = cloud.boto("s3", proxied=True), seeds.bucket(cloud)
 
     def write(number: int) -> bool:

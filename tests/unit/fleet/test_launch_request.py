@@ -62,6 +62,13 @@ def test_a_recipe_that_was_kept_launches_the_same_again(monkeypatch):
     assert payload_of(json.loads(json.dumps(asked.recipe)), IMAGE, Secrets()) == asked.payload
 
 
+def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_another_launch():
+    one, other = (request(target(secrets={"db": SecretRef("ssm", f"/shop/db:{version}")}), resolve=Secrets()) for version in (1, 2))
+    assert (one.payload.secrets, one.payload.secret_refs) == ({}, {"db": "/shop/db:1"})
+    assert payload_of(json.loads(json.dumps(one.recipe)), IMAGE, Secrets()) == one.payload
+    assert one.intent.launch != other.intent.launch
+
+
 def test_every_missing_secret_is_named():
     spec = target(secrets={"db": SecretRef("env", "NOT_SET_ANYWHERE"), "mail": SecretRef("variable", "nor_this")})
     with pytest.raises(FleetError) as caught:

@@ -19,15 +19,19 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulate
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket  # noqa: F401
+from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
 
 ROOT = Path(processes.__file__).parents[5]  # where this collection was imported from
 KEY = "leases/shop-prod.json"
 
 
-@pytest.fixture(params=[MemoryStore, None], ids=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    make: Callable[[], Store] | None = request.param
-    return make() if make else FileStore(tmp_path)
+    if request.param == "s3":
+        bucket: Store = request.getfixturevalue("bucket")
+        return bucket
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
 
 
 @pytest.fixture

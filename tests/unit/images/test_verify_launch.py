@@ -15,6 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model i
     Health,
     HttpProbe,
     Provision,
+    SecretRef,
     Target,
     TcpProbe,
 )
@@ -47,7 +48,8 @@ class Recorder:
 
 def verification(provider):
     base = Base("debian", "bookworm")
-    target = Target("local", "simulated", FleetSpec(), Health(http=HttpProbe(8080), tcp=TcpProbe(5432)), base)
+    health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
+    target = Target("local", "simulated", FleetSpec(), health, base, secrets={"db": SecretRef("ssm", "/shop/db")})
     definition = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), "verify.yml", (), (), "restricted", {"local": target}, base)
     image = Image("sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {})
     candidate = Candidate(image, definition, target, {}, {}, ("ssh-ed25519 PRODUCTION",))
@@ -59,6 +61,7 @@ def test_both_instances_can_be_reached_at_every_probed_port_and_only_one_lets_th
     with pytest.raises(ProviderError, match="enough"):
         verification(provider).run(60.0)
     assert [request.ports for request in provider.requests] == [(22, 8080, 5432)] * 2
+    assert [request.secret_refs for request in provider.requests] == [{"db": "/shop/db"}] * 2
     assert [request.purpose for request in provider.requests] == [VERIFY, FLEET]
     assert [request.authorized_keys == ("ssh-ed25519 PRODUCTION",) for request in provider.requests] == [False, True]
 

@@ -31,7 +31,7 @@ class Guest:
         blockdev = folder / "bin/blockdev"  # the real one asks devices only
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')
         blockdev.chmod(0o755)
-        self._script.write_text(SCRIPT.read_text().replace("/dev/disk/by-id/virtio-", f"{folder}/").replace("/etc/fstab", str(folder / "fstab")))
+        self._script.write_text(SCRIPT.read_text().replace("/dev/disk/immutable/", f"{folder}/").replace("/etc/fstab", str(folder / "fstab")))
 
     def run(self, *argv: object) -> str:
         return subprocess.run([str(each) for each in argv], check=True, capture_output=True, text=True, env={"PATH": self._path}).stdout

@@ -25,7 +25,7 @@ def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    put(tmp_path, "/etc/fstab", "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot vfat defaults 0 2\n")
+    put(tmp_path, "/etc/fstab", "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n")
     put(tmp_path, "/etc/shadow", "root:$6$salt$hash:19000:0:99999:7:::\ndaemon:*:19000::::::\nshop:!:19000::::::\n", 0o600)
     put(tmp_path, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
     put(tmp_path, "/etc/ssh/ssh_host_rsa_key", "secret")
@@ -44,10 +44,11 @@ def fields(root: Path, mount: str) -> list[str]:
     return next(row for row in rows if row[1] == mount)
 
 
-def test_the_root_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
+def test_the_image_itself_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     assert fields(system, "/")[3] == "ro,noatime"
-    assert fields(system, "/boot") == ["/dev/vda1", "/boot", "vfat", "defaults", "0", "2"]
+    assert fields(system, "/boot/efi") == ["/dev/vda1", "/boot/efi", "vfat", "ro", "0", "0"]
+    assert fields(system, "/mnt") == ["nas:/x", "/mnt", "nfs", "defaults", "0", "0"]
 
 
 def test_declared_and_needed_paths_are_tmpfs(system: Path) -> None:
@@ -68,7 +69,7 @@ def test_directories_below_a_tmpfs_come_back_at_boot(system: Path) -> None:
 def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     device, _mount, kind, options, *_rest = fields(system, "/var/lib/shop")
-    assert (device, kind) == ("/dev/disk/by-id/virtio-my-uploads", "ext4")
+    assert (device, kind) == ("/dev/disk/immutable/my-uploads", "ext4")
     assert {"nofail", "x-systemd.device-timeout=0", "x-systemd.requires=immutable-data@my\\\\x2duploads.service"} <= set(options.split(","))
 
 
@@ -111,3 +112,35 @@ def test_a_path_inside_another_is_mounted_once(system: Path) -> None:
     seal(str(system), FILES, Spec("shop", "1", "sha256:abc", writable=("/var/log/shop", "/srv/a", "/srv/a/b", "/srv/ab")))
     mounts = [line.split()[1] for line in (system / "etc/fstab").read_text().splitlines() if line.startswith("tmpfs")]
     assert mounts == sorted(["/srv/a", "/srv/ab", "/tmp", "/var/lib/systemd", "/var/log", "/var/tmp"])
+
+
+@pytest.fixture
+def cloud(system: Path) -> Path:
+    put(system, "/etc/cloud/cloud.cfg", "users: [default]\n")
+    put(system, "/etc/fstab", "PARTUUID=1-2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n")
+    put(system, "/etc/netplan/50-cloud-init.yaml", "network: {}\n")
+    put(system, "/etc/netplan/60-ours.yaml", "network: {}\n")
+    put(system, "/etc/hostname", "ip-10-0-0-1\n")
+    seal(str(system), FILES, SPEC)
+    return system
+
+
+def test_cloud_init_stays_off_and_nothing_of_the_build_machines_network_stays(cloud: Path) -> None:
+    assert (cloud / "etc/cloud/cloud-init.disabled").exists()
+    assert sorted(os.listdir(cloud / "etc/netplan")) == ["60-ours.yaml"]
+    assert (cloud / "etc/hostname").read_text() == "localhost\n"
+
+
+def test_the_network_of_a_cloud_comes_by_dhcp(cloud: Path) -> None:
+    assert "DHCP=yes" in (cloud / "etc/systemd/network/80-immutable.network").read_text()
+    assert os.path.islink(cloud / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
+    assert os.readlink(cloud / "etc/systemd/system/networking.service") == "/dev/null"
+
+
+def test_a_root_that_is_never_written_is_not_grown_or_trimmed(cloud: Path) -> None:
+    assert fields(cloud, "/") == ["PARTUUID=1-2", "/", "ext4", "ro", "0", "0"]
+
+
+def test_where_there_is_no_cloud_init_the_network_is_left_alone(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    assert not (system / "etc/systemd/network").exists()

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A sealed image that boots as an instance of EC2 does: document by the metadata service, secrets from SSM, a root that could be written, EBS by NVMe."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import choose
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import user_data
+from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, Ec2Guest, build
+from ansible_collections.immutable.infra.tests.support.machines import STORE
+from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
+from moto.server import ThreadedMotoServer
+
+pytestmark = pytest.mark.vm
+
+DIGEST = "sha256:" + "e" * 64
+SECRET, REGION = "a-long-fake-password", "eu-central-1"
+UNIT = """
+[Unit]
+RequiresMountsFor=/var/lib/shop
+[Service]
+EnvironmentFile=/run/immutable/settings.env
+LoadCredential=password:/run/immutable/secrets/password
+ExecStart=/bin/sh -c 'echo "SHOP $greeting $(wc -c < $CREDENTIALS_DIRECTORY/password) $(findmnt -no SOURCE /var/lib/shop)" > /dev/console; exec sleep infinity'
+[Install]
+WantedBy=multi-user.target
+"""
+LAST = """
+[Unit]
+After=immutable-seal.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo THE-BOOT-ENDED > /dev/console'
+[Install]
+WantedBy=multi-user.target
+"""
+# Each line is a claim; the exit status counts those that do not hold.
+CLAIMS = f"""
+wrong=0
+claim() {{ eval "$1" || {{ echo "not so: $1"; wrong=$((wrong + 1)); }}; }}
+claim 'test "$(stat -c %a:%u /run/immutable/secrets/password)" = 400:0'
+claim 'test "$(cat /run/immutable/secrets/password)" = {SECRET}'
+claim 'findmnt -no OPTIONS / | grep -qw ro'
+claim '! touch /etc/there 2> /dev/null'
+claim 'test "$(blockdev --getro /dev/vda)" = 0'
+claim '! mount -o remount,rw / 2> /dev/null'
+claim 'test -z "$(systemctl --failed --plain --no-legend | tee /dev/stderr)"'
+claim '! systemctl is-active -q cloud-init.service cloud-init-local.service'
+claim 'test "$(hostname)" != ip-10-0-0-1'
+claim '! ls -A /run/immutable | grep -q given'
+exit $wrong
+"""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ec2-image")
+    units = folder / "files/etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    for name, text in {"shop.service": UNIT, "last.service": LAST}.items():
+        (units / name).write_text(text, encoding="utf-8")
+        (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
+    return build(folder, Spec("shop", "1", DIGEST, data=(("my-uploads", "/var/lib/shop"),)), folder / "files")
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a parameter store that has the secret."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE0")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example-key-of-the-controller")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    port = server.get_host_and_port()[1]
+    _client(port).put_parameter(Name="/shop/password", Value=SECRET, Type="SecureString")
+    yield port
+    server.stop()
+
+
+def _client(port: int):
+    return boto3.client("ssm", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
+
+
+def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_where_a_secret_is_missing(disk: Path, ssm: int, tmp_path: Path) -> None:
+    with metadata(PROFILE) as server, Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest:
+        request = LaunchRequest(
+            token="t",
+            fleet="shop-aws",
+            slot=0,
+            image=DIGEST,
+            artifact={},
+            launch="l",
+            nonce="n-of-this-launch",
+            authorized_keys=(guest.make_key(),),
+            settings={"greeting": "hello"},
+            secret_refs={"password": "/shop/password"},
+        )
+        server.bodies["user-data"] = user_data(request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}")
+        evidence = parse_evidence(guest.until("IMMUTABLE-SEALED"))
+        assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
+        checked = guest.ssh(CLAIMS, evidence.host_key)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        guest.attach("vol0ffffffffffffffff", 64 << 20)  # somebody else's
+        guest.attach("vol0a1b2c3d4e5f60718", 64 << 20)
+        assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+        guest.reset()  # with its volume from the start, and a file system on it
+        assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+
+        guest.said.clear()
+        _client(ssm).delete_parameter(Name="/shop/password")
+        guest.reset()
+        assert "SSM has no parameter for: password (/shop/password)" in guest.until("IMMUTABLE-UNSEALED")
+        guest.until("THE-BOOT-ENDED")
+        server.bodies["user-data"] = b"#cloud-config"
+        guest.reset()
+        assert "user-data: this is no launch document" in guest.until("IMMUTABLE-UNSEALED")
+        guest.until("THE-BOOT-ENDED")
+        assert not [line for line in guest.said if SECRET in line or parse_evidence(line)]
