@@ -234,9 +234,12 @@ class HandOver:
             return intent
         self._may_change(0.0)
         self._tell(f"gate: {name}")
-        found = self._places(self._seen) if self._seen else []
+        found = hosts(self._places(self._seen) if self._seen else [], self._fleet, self._target.health.ports)
+        # Before a swap a gate is about no host yet, after it about all that run the image.
+        stage = {each.id for each in found if name == AFTER and each.image == intent.image}
+        found = [replace(each, launch=intent.launch) if each.id in stage else each for each in found]
         try:
-            self._means.gates.play(Gate(name, playbook=playbook), intent, hosts(found, self._fleet, self._target.health.ports))
+            self._means.gates.play(Gate(name, playbook=playbook, slots=tuple(each.slot for each in found if each.id in stage)), intent, found)
         except GateError as error:  # nothing of the group is to blame: the next run tries it again
             raise FleetError(f"{name}: {error.message}", **error.details) from error
         self._tell(f"passed: {name}")

@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.errors import Flee
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.autoscaling import Course, Look, Seen, ami_of, decide, preferences, what_runs
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import How
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
 from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
 
@@ -26,6 +27,7 @@ class Gates(OpenGates):
 
     def play(self, gate, intent, instances) -> None:
         self.played.append(gate.name)
+        self.stage = [each.id for each in instances if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image]
         if gate.name in self.fails:
             self.fails.remove(gate.name)
             raise GateError("it says no")
@@ -175,6 +177,7 @@ def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> N
 def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
     scaling, gates = Scaling().add(2), Gates(fails=("before_swap", "after_swap"))
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
+    Catalogue(lab.store).add(IMAGE)
     with pytest.raises(FleetError, match="before_swap: it says no"):
         lab.run()
     assert scaling.calls == []
@@ -183,6 +186,7 @@ def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
     assert versions(scaling) == {"2"}
     lab.run()
     assert gates.played == ["before_swap", "before_swap", "after_swap", "after_swap"] and len(scaling.found) == 1
+    assert gates.stage == ["i-0", "i-1"]
 
 
 def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:

@@ -50,14 +50,14 @@ class AwsAutoScaling:
         named = self._named(group)
         self._ids = {named.get("LaunchTemplateName", ""): named["LaunchTemplateId"]}
         template = self._resolved(named)
-        grace = int(group.get("HealthCheckGracePeriod") or 0)
+        warmup = int(group.get("DefaultInstanceWarmup", -1))
         return Group(
             name=self._name,
             template=template,
             named=str(named.get("Version") or "$Default"),
             image=str(self._data_of(template).get("ImageId", "")),
             size=int(group["DesiredCapacity"]),
-            warmup=int(group.get("DefaultInstanceWarmup", grace)),
+            warmup=warmup if warmup >= 0 else int(group.get("HealthCheckGracePeriod") or 0),
             members=tuple(_member(each) for each in group.get("Instances", ())),
         )
 
