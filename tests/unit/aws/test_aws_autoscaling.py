@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.aws.autoscaling import AwsAutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_autoscaling import AwsAutoScaling
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber

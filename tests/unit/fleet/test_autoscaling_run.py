@@ -110,6 +110,13 @@ def test_what_says_no_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -
     assert versions(lab.scaling) == {"1"} and lab.scaling.named == "1"
 
 
+def test_a_refresh_that_does_not_show_yet_that_it_was_told_to_end_is_not_told_again(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS, script_back=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)).add(2)
+    with pytest.raises(FleetError, match="deadline"):
+        Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
+    assert scaling.calls == ["make", "start 2", "roll back"]
+
+
 def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS).add(2)
     lab = Lab(scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {})

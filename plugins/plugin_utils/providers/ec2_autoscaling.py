@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...aws.clients import Account, Clients, told
-from ...errors import FleetError, ProviderError
-from ..base import PENDING, RUNNING, STOPPED, STOPPING
-from ..handover import Group, Machine, Member, Refresh, Template, Wanted
+from ..aws.clients import Account, Clients, told
+from ..errors import FleetError, ProviderError
+from .base import PENDING, RUNNING, STOPPED, STOPPING
+from .handover import Group, Machine, Member, Refresh, Template, Wanted
 
 NEWEST = 10  # refreshes that a look asks for: only the newest can be active
 MADE_BY = "immutable.infra"
