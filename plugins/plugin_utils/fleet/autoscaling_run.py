@@ -30,7 +30,7 @@ SKEW = 60.0  # seconds by which AWS's time of day and ours may differ
 TRIES = 5  # of what Auto Scaling refuses for a reason that passes
 RETRY = 5.0  # seconds, after the first
 PASSING = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
-TAG = "immutable.infra/"  # before the names of what instances and their volumes are tagged with
+TAG = "immutable:"  # before the names of what instances and their volumes are tagged with
 STRATEGY = "autoscaling"
 
 
@@ -145,7 +145,7 @@ class HandOver:
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image-name": image.name})
+        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
         self._seen = seen = Seen(self._now(), group, refreshes, wanted)
         self._story.saw(group)
         if self._course.origin is None and group.template != wanted.template:
