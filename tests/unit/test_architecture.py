@@ -28,7 +28,7 @@ ALLOWED = {
     "traffic": {"aws", "definition", "health", *CONTRACTS},
     "providers": {"aws", "definition", "store", "health", "images/model"},
     "images": {"definition", "health", "store", *CONTRACTS},
-    "bake": {"definition", "health", "store", "images", "providers/accel", *CONTRACTS},
+    "bake": {"aws", "definition", "health", "store", "images", "providers/accel", *CONTRACTS},
     "fleet": {"definition", "health", "store", "images", *CONTRACTS},
     "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider
     "fleet/rehearse": {"providers/simulated", "providers/simulation"},  # and so is a rehearsal

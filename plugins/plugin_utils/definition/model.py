@@ -255,6 +255,11 @@ class Target:
     evidence: str = "console"  # aws: console | none
     probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
 
+    @property
+    def build_account(self) -> Account:
+        """Where on AWS the image is baked, and as whom."""
+        return self.aws.in_region(self.build.region) if self.build.region else self.aws
+
 
 @dataclass(frozen=True)
 class Definition:

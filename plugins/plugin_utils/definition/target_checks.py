@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 from .document import Document, Path, targets_of, value_at
+from .ebs_options import refused
 from .fleet import AUTOSCALING, merged
 
 # Of volumes; a provider that is not named takes any word.
@@ -78,6 +79,9 @@ def _check_aws(document: Document, target: str) -> None:
     place: Path = ("targets", target)
     if value_at(document.data, (*place, "network")) is None:
         document.problem(place, "the provider aws needs to know where instances are (allowed: network with subnets)")
+    options = value_at(document.data, (*place, "build", "options"))
+    for name, why in refused(options) if isinstance(options, dict) else ():
+        document.problem((*place, "build", "options", name), f"cannot be passed on to Packer: {why} (allowed: leave it out)")
     subnets, zones = value_at(document.data, (*place, "network", "subnets")), value_at(document.data, (*place, "zones"))
     for number, zone in enumerate(zones if isinstance(zones, list) else []):
         if isinstance(subnets, dict) and zone not in subnets:

@@ -204,8 +204,12 @@ class Images(Protocol):
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
 
-    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
-        """The artifact with a copy in each of ``places`` (regions) that is ready to be launched from. What is there already is not copied again."""
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+        """The artifact with a copy in each of ``places`` that is ready to be launched from. What is there already is not copied again.
+
+        Args:
+            places: regions, each with the key that encrypts the copy there, "" for the account's own.
+        """
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
         """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
@@ -216,8 +220,11 @@ class Images(Protocol):
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """With its copies and what they alone use (snapshots, files). What is gone already is no error."""
 
-    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
-        """Make the artifact known under ``name`` to other tools, where the provider has a place for that."""
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
+        """Make the artifact known under ``name`` to other tools, where the provider has a place for that.
+
+        Returns what was changed, or would be where ``check``: by its place in words what stood there before, "" for nothing.
+        """
 
 
 class Clock(Protocol):

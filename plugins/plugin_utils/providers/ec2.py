@@ -6,8 +6,6 @@ The store's identity is on everything that is made, so that two stores in one ac
 """
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +13,8 @@ from typing import Any
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
 from ..store.base import Store
-from .base import Instance, Traffic
+from ..store.keys import identity
+from .base import Images, Instance, Traffic
 from .ec2_compute import Ec2Compute
 from .ec2_evidence import Consoles
 from .ec2_launch import Site
@@ -37,7 +36,7 @@ class Ec2Clock:
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], probes: bool = True) -> None:
+    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True) -> None:
         """``probes``: False where the target group's own checks say whether an instance is well."""
         self._clients = clients
         self._balancer = balancer
@@ -46,6 +45,7 @@ class Ec2Provider:
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, site, store)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
+        self.images = images
         self.clock = Ec2Clock()
 
     @property
@@ -88,8 +88,3 @@ class Ec2Provider:
     def _watched(self, fleet: str) -> Watched:
         self.traffic(fleet)
         return self._traffic[fleet]
-
-
-def identity(store: Store) -> str:
-    """Stays the same wherever the store is mounted or moved to, and tells nothing of its key."""
-    return hmac.new(store.secret_key(), b"identity", hashlib.sha256).hexdigest()[:16]

@@ -14,7 +14,8 @@ from .qemu_image_users import image_users, remove_image
 class QemuImages:
     """See ``providers.base.Images``."""
 
-    def __init__(self, machines: Path) -> None:
+    def __init__(self, machines: Path | None = None) -> None:
+        """``machines``: the folder of those that may run an image; needed for ``users``."""
         self._machines = machines
 
     def build(self, architecture: str) -> str:
@@ -23,16 +24,18 @@ class QemuImages:
     def present(self, artifact: Mapping[str, Any]) -> bool:
         return "path" in artifact and Path(artifact["path"]).exists()
 
-    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002  a file has none
         if places:
-            raise ProviderError(f"{name}: a disk of this machine cannot be copied to {', '.join(places)}")
+            raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
         return artifact
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:  # noqa: ARG002  there are no accounts here
+        if self._machines is None:
+            raise ProviderError("which machines run an image is known to its provider alone")
         return image_users(self._machines, artifacts)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         remove_image(artifact)
 
-    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
-        """There is no such place here."""
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:  # noqa: ARG002  nobody else reads our disks
+        return {}

@@ -9,7 +9,7 @@ from ..definition.model import Target
 from ..errors import ProviderError
 from ..store.base import Store
 from ..store.registry import folder_store
-from .base import Provider, Traffic
+from .base import Images, Provider, Traffic
 from .handover import AutoScaling
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ def open_provider(target: Target, store: Store) -> Provider:
         simulate(simulated.world, target.simulation)
         return simulated
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
+
+
+def open_images(target: Target) -> Images:
+    """What is known of the images of a target's provider, without opening the provider itself. Raises ProviderError."""
+    if target.provider == "aws":
+        from .ec2_images import Ec2Images
+
+        return Ec2Images(target.build_account, target.build.encrypt)
+    from .qemu_images import QemuImages
+
+    return QemuImages()
 
 
 def open_group(target: Target) -> AutoScaling:
@@ -67,4 +78,4 @@ def _aws(target: Target, store: Store) -> Provider:
     def balancer(fleet: str) -> Traffic:
         return TargetGroups(clients, fleet, target.traffic, target.health)
 
-    return Ec2Provider(clients, store, balancer, probes=target.probe == "direct")
+    return Ec2Provider(clients, store, balancer, open_images(target), probes=target.probe == "direct")
