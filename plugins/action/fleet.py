@@ -14,6 +14,7 @@ from ..plugin_utils.fleet.launch import Secrets
 from ..plugin_utils.fleet.lease import Lease
 from ..plugin_utils.fleet.model import Request
 from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.pace import pace_for
 from ..plugin_utils.fleet.playbook_gates import PlaybookGates
 from ..plugin_utils.fleet.predict import foresee
 from ..plugin_utils.fleet.rehearse import rehearse
@@ -75,4 +76,5 @@ def _means(request: Request, definition: Definition, target: Target, store: File
         gates=PlaybookGates(definition, target.name, store, provider, playbook_run(), lease, context.report),
         report=context.report,
         revoked=lambda: revocations.reasons(build),
+        pace=pace_for(provider),
     )
