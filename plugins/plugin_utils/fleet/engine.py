@@ -235,7 +235,7 @@ class _Run:
             if wrong:
                 return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
-        left = self._means.pace(max(0.0, now - self._news_at))
+        left = self._timeline.steps.next_look(self._means.pace, now, max(0.0, now - self._news_at))
         if wait.until is not None and wait.until >= now:  # one that is past ends nothing any more, and is no reason to hurry
             left = min(left, wait.until - now + LOOK_AGAIN)
         self._means.lease.need(left + MARGIN)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 NEVER = float("inf")
 
 
-def seldom(_idle: float) -> float:
+def seldom(_idle: float, _due: float = 0.0) -> float:
     """The pace of looks: the clock knows of every event and stops there, so looks between them would see nothing new."""
     return 60.0
 
