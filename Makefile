@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench docs-tables packers bench-packer clean
+.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench bench-aws docs-tables packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -57,6 +57,11 @@ packers:
 bench-packer:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.packer'
+
+# The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
+bench-aws:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH:. exec python -m bench.aws'
 
 clean: clean-quickstart
 	rm -rf .cache .build

@@ -20,7 +20,7 @@ class ActionModule(RoomAction):
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
         store = find_store(store_location(context.folder, options["store"])) if options["store"] else None
-        base = resolve_base(target.base, store, definition.folder) if store else None
+        base = resolve_base(target.base, store, definition.folder, target.build_account) if store else None
         inputs = bake_inputs(definition, target, base) if base else None
         missing = None
         if not options["store"]:

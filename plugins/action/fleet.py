@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
+from ..plugin_utils.definition.fleet import AUTOSCALING
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.model import Definition, Target
 from ..plugin_utils.errors import FleetError
+from ..plugin_utils.fleet.autoscaling_result import group_diff
+from ..plugin_utils.fleet.autoscaling_run import HandOver
+from ..plugin_utils.fleet.autoscaling_run import Means as GroupMeans
 from ..plugin_utils.fleet.engine import Engine, How, Means
 from ..plugin_utils.fleet.launch import Secrets
-from ..plugin_utils.fleet.lease import Lease
+from ..plugin_utils.fleet.lease import Lease, SystemClock
 from ..plugin_utils.fleet.model import Request
 from ..plugin_utils.fleet.observe import Observer
 from ..plugin_utils.fleet.playbook_gates import PlaybookGates
@@ -20,13 +24,23 @@ from ..plugin_utils.fleet.rehearse import rehearse
 from ..plugin_utils.fleet.requests import Asker
 from ..plugin_utils.fleet.result import instance_dicts, slots_text, wanted_text
 from ..plugin_utils.health.prober import prober_for
+from ..plugin_utils.images.channels import Channels
+from ..plugin_utils.images.model import Image
 from ..plugin_utils.images.revocation import Revocations
 from ..plugin_utils.playbooks import playbook_run
 from ..plugin_utils.providers.base import Provider
-from ..plugin_utils.providers.registry import SIMULATED, open_provider
+from ..plugin_utils.providers.registry import SIMULATED, open_group, open_provider
 from ..plugin_utils.store.base import Store
 from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
+
+# What asks for something that Auto Scaling does not do, and why.
+NOT_HANDED_OVER = {
+    "remove_volumes": "instances of a group own no data volumes",
+    "approve": "Auto Scaling has no gate that a person passes",
+    "ignore_windows": "a target whose engine is autoscaling has no windows",
+    "latencies": "what Auto Scaling does cannot be predicted",
+}
 
 
 class ActionModule(RoomAction):
@@ -38,6 +52,8 @@ class ActionModule(RoomAction):
         if target.provider == SIMULATED:
             return rehearse(definition, target, context.report)
         store = open_store(store_location(context.folder, options["store"]))
+        if target.fleet.engine == AUTOSCALING:
+            return _hand_over(options, definition, target, store, context)
         provider = open_provider(target, store)
         request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template)), provider)
         means = _means(request, definition, target, store, provider, context)
@@ -51,6 +67,29 @@ class ActionModule(RoomAction):
         if context.diff:
             result["diff"] = {"before": slots_text(before), "after": wanted_text(request.intent)}
         return result
+
+
+def _hand_over(options: dict[str, Any], definition: Definition, target: Target, store: Store, context: Context) -> dict[str, Any]:
+    if options["state"] == "absent":
+        raise FleetError(f"state=absent: target {target.name} belongs to Auto Scaling, so its group is not ours to remove (remove it where it was made)")
+    for name, why in NOT_HANDED_OVER.items():
+        if options[name]:
+            raise FleetError(f"{name} is of no use on target {target.name}: {why} (allowed: leave it out)")
+    image = _image(options, definition, store)
+    lease = Lease(store, definition.fleet_name(target.name), f"refresh of {definition.fleet_name(target.name)}", SystemClock())
+    gates = PlaybookGates(definition, target.name, store, None, playbook_run(), lease, context.report)
+    revocations = Revocations(store)
+    means = GroupMeans(open_group(target), store, SystemClock(), context.guard, lease, gates, context.report, lambda: revocations.reasons(image.build))
+    run = HandOver(means, definition, target, image, How(seconds_of(options["lock_timeout"]), options["wait"]))
+    result = run.foresee() if context.check_mode else run.run()
+    return {**result, "diff": group_diff(run.before, image)} if context.diff else result
+
+
+def _image(options: dict[str, Any], definition: Definition, store: Store) -> Image:
+    channels, service, channel = Channels(store), definition.service, options["channel"]
+    if options["rollback"]:
+        return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+    return channels.require_promoted(service, channel, options["image"])
 
 
 def _request(options: dict[str, Any], asker: Asker, provider: Provider) -> Request:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
+from ..plugin_utils.definition.fleet import AUTOSCALING
 from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.definition.model import Definition, Target
+from ..plugin_utils.fleet.autoscaling_result import group_info
 from ..plugin_utils.fleet.ledger import Ledger
 from ..plugin_utils.fleet.observe import Observer
 from ..plugin_utils.fleet.orphans import Seen, orphans
@@ -13,7 +16,8 @@ from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
 from ..plugin_utils.health.prober import prober_for
 from ..plugin_utils.hosts import list_hosts
 from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.providers.registry import open_provider
+from ..plugin_utils.providers.registry import open_group, open_provider
+from ..plugin_utils.store.base import Store
 from ..plugin_utils.store.registry import open_store, store_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
@@ -24,8 +28,10 @@ class ActionModule(RoomAction):
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
         store = open_store(store_location(context.folder, options["store"]))
-        provider = open_provider(target, store)
         fleet = definition.fleet_name(target.name)
+        if target.fleet.engine == AUTOSCALING:
+            return _of_group(options, definition, target, store, fleet)
+        provider = open_provider(target, store)
         traffic = provider.traffic(fleet)
         observer = Observer(provider, traffic, prober_for(provider, target.health), fleet)
         observed, snapshot = observer.observe(), observer.snapshot
@@ -51,3 +57,17 @@ class ActionModule(RoomAction):
             "swap": {key: getattr(intent, key) for key in SWAP} if intent else None,
             **provider.describe(),
         }
+
+
+def _of_group(options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str) -> dict[str, Any]:
+    info, instances = group_info(definition, target, store, open_group(target), options["channel"])
+    intent = Ledger(store, fleet).last()
+    return {
+        "changed": False,
+        "fleet": fleet,
+        "service": definition.service,
+        "target": target.name,
+        "hosts": [host.as_dict() for host in list_hosts(definition, target.name, store, instances, options["channel"])],
+        "swap": {key: getattr(intent, key) for key in SWAP} if intent else None,
+        **info,
+    }

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.definition.load import load_definition
+from ..plugin_utils.fleet.autoscaling_result import refuse_group
 from ..plugin_utils.fleet.lease import Lease, SystemClock
 from ..plugin_utils.fleet.marks import Marks, marking_of
 from ..plugin_utils.images.revocation import Revocations
@@ -18,6 +19,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
+        refuse_group(target, "host_mark")
         fleet, mark, present = definition.fleet_name(target.name), options["mark"], options["state"] == "present"
         marking = marking_of(fleet, options["hosts"], mark, present, options["reason"], target.fleet.drain_timeout)
         store = open_store(store_location(context.folder, options["store"]))

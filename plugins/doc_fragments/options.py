@@ -31,8 +31,11 @@ options:
 options:
   store:
     description:
-      - Folder in which images, channels, intents and records are kept, and on this machine's provider the machines and volumes too.
-      - A relative path starts at the playbook's folder. It is created where it is missing, for the calling user alone.
+      - Where images, channels, intents and records are kept. A folder, or since 0.2.0 C(s3://bucket/prefix).
+      - A folder may be relative to the playbook's folder. It is created where it is missing, for the calling user alone. With the provider C(qemu)
+        the machines and volumes are in it too.
+      - A bucket must be there. Credentials and region come from the standard AWS configuration; C(?region=), C(&profile=), C(&role=),
+        C(&endpoint_url=) and C(&kms_key=) behind the prefix say otherwise. Needs boto3 on the controller.
     type: path
     required: true
 """

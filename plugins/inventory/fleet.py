@@ -38,7 +38,7 @@ options:
     elements: str
     default: []
   store:
-    description: The store's folder. A relative path starts at the source's folder.
+    description: The store, a folder or C(s3://bucket/prefix). A relative path starts at the source's folder.
     type: str
     required: true
   channel:
@@ -72,11 +72,13 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+from ..plugin_utils.definition.fleet import AUTOSCALING
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.definition.model import Definition
 from ..plugin_utils.errors import ImmutableError
+from ..plugin_utils.fleet.autoscaling_result import group_hosts
 from ..plugin_utils.hosts import list_hosts
-from ..plugin_utils.providers.registry import open_provider
+from ..plugin_utils.providers.registry import open_group, open_provider
 from ..plugin_utils.store.base import Store
 from ..plugin_utils.store.registry import open_store, store_location
 
@@ -133,5 +135,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 
 def _hosts(definition: Definition, target: str, store: Store, channel: str) -> list[dict[str, Any]]:
-    instances = open_provider(definition.targets[target], store).compute.list(definition.fleet_name(target))
+    chosen = definition.targets[target]
+    if chosen.fleet.engine == AUTOSCALING:
+        instances = group_hosts(definition, chosen, store, open_group(chosen))
+    else:
+        instances = open_provider(chosen, store).compute.list(definition.fleet_name(target))
     return [host.as_dict() for host in list_hosts(definition, target, store, instances, channel)]

@@ -12,7 +12,7 @@ description:
   - Loads a service's definition and checks all of it. When anything is wrong the task fails with every mistake at once, each with its line.
   - Returns the definition with defaults filled in, and the digest, which is the identity of the image that it stands for now.
   - With O(compare_with) it names each input of the digest that differs from an image's.
-  - Never uses the network and makes no store. In a store that is there it keeps only the checksum of a base that is a file of your own.
+  - Uses the network only for a store in S3, and makes no store. In a store that is there it keeps only the checksum of a base that is a file of your own.
 requirements:
   - jsonschema
 extends_documentation_fragment:
@@ -24,7 +24,8 @@ extends_documentation_fragment:
 options:
   store:
     description:
-      - Folder in which images and bases are kept. Needed for the digest, since the base is one of its inputs, and for O(compare_with).
+      - Where images and bases are kept, a folder or C(s3://bucket/prefix). Needed for the digest, since the base is one of its inputs, and for
+        O(compare_with).
       - A relative path starts at the playbook's folder.
       - Without it, or while the folder is not there, the definition is checked and the digest is left out.
     type: path

@@ -21,6 +21,9 @@ description:
   - Changed settings or secrets of the target are a swap too, without a bake, and so are data volumes that grow or change their type.
   - One run at a time changes a fleet. It holds a lease in the store, which outlasts a controller that dies by a minute and a few seconds at most,
     unless the next run can see that the process is gone.
+  - On a target whose C(fleet.engine) is C(autoscaling) the task hands the swap over to EC2 Auto Scaling. It makes a version of the group's launch
+    template with the image, begins an instance refresh to that number, watches it, and turns it back where a gate says no. A refresh to the
+    same version is watched, one to another is cancelled first. O(state=absent), O(approve), O(ignore_windows) and O(latencies) are refused there.
   - On a target of the provider V(simulated) the task rehearses the whole rollout in memory, from a fleet of the version before to one of the
     definition's, with the latencies and chances of failure in the target's C(simulation). No image, channel or store is needed or changed.
 extends_documentation_fragment:
@@ -71,6 +74,7 @@ options:
     description:
       - Whether to wait where nothing is left but to let time pass, such as a canary that soaks or an old fleet that is kept warm.
       - With V(false) the run ends there and tells it in RV(paused). A later run goes on.
+      - On a target whose engine is C(autoscaling), with V(false) the run ends as soon as the refresh is under way. A later run judges it.
     type: bool
     default: true
   approve:
@@ -208,7 +212,7 @@ instances:
       description: Name of the instance with its provider.
       type: str
     slot:
-      description: Its place in the fleet, from 0.
+      description: Its place in the fleet, from 0. Auto Scaling has no places; there it is counted by age.
       type: int
     image:
       description: Digest of the image that it was launched from.
@@ -223,7 +227,7 @@ instances:
       description: V(pending) until it sealed itself, then V(running), or V(stopped).
       type: str
     sealed:
-      description: Whether it proved on its console that it runs, sealed, what was launched.
+      description: Whether it proved on its console that it runs, sealed, what was launched. Auto Scaling does not know.
       type: bool
     healthy:
       description: Whether the last probe passed.
@@ -268,6 +272,9 @@ instances:
     created:
       description: When it was launched, in UTC.
       type: str
+    left_alone:
+      description: Whether a refresh passes it over, by the policy for protected or standby instances. Only when the engine is C(autoscaling).
+      type: bool
 volumes:
   description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
   returned: when the fleet could be observed
@@ -313,6 +320,21 @@ simulated:
   description: What a rehearsal came to, with C(duration) in seconds, C(calls) (changing ones), and C(stops), the reason why it would stop, if it would.
   returned: with the provider V(simulated)
   type: dict
+group:
+  description: Name of the Auto Scaling group.
+  returned: when the engine is C(autoscaling)
+  type: str
+launch:
+  description: Launch template and number of its version that the group launches.
+  returned: when the engine is C(autoscaling)
+  type: str
+  sample: lt-0123456789abcdef0:7
+refresh:
+  description:
+    - The instance refresh, with C(id), C(status) and C(reason) in Auto Scaling's own words, C(percent), C(instances_left), C(launch) (the launch
+      template and version it goes to), C(started) and C(ended).
+  returned: when the engine is C(autoscaling) and there was one
+  type: dict
 reason:
   description: Why the swap was stopped.
   returned: when it was stopped
@@ -322,6 +344,7 @@ plan:
     - The prediction, with C(steps) (each with C(at) in seconds, C(action), C(slot), C(instance)), C(duration) and C(downtime) in seconds, C(peak),
       C(surge), C(lowest_in_service), C(stops) (why it would stop, if it would), C(pauses) (why it would pause, if it would) and
       C(latencies) (those it was made with, in seconds).
+    - When the engine is C(autoscaling), C(steps) without times, and C(preferences), with which the group would be refreshed.
   returned: in check mode
   type: dict
 """

@@ -96,6 +96,18 @@ qemu:
   description: Version of QEMU.
   returned: with the provider V(qemu)
   type: str
+group:
+  description: Name of the Auto Scaling group.
+  returned: when the engine is C(autoscaling)
+  type: str
+launch:
+  description: Launch template and number of its version that the group launches.
+  returned: when the engine is C(autoscaling)
+  type: str
+refresh:
+  description: Its newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch), C(started) and C(ended).
+  returned: when the engine is C(autoscaling) and there was one
+  type: dict
 serving:
   description: How many instances are sealed, healthy and in service.
   returned: success
@@ -170,6 +182,9 @@ instances:
     created:
       description: When it was launched, in UTC.
       type: str
+    left_alone:
+      description: Whether a refresh passes it over, by the policy for protected or standby instances. Only when the engine is C(autoscaling).
+      type: bool
 hosts:
   description:
     - The instances as hosts of an inventory, by slot, as the inventory P(immutable.infra.fleet#inventory) lists them. Stopped ones are left out.

@@ -36,7 +36,7 @@ options:
     type: str
   store:
     description:
-      - Folder of the store. A relative path starts at the playbook's folder.
+      - The store, a folder or C(s3://bucket/prefix). A relative path starts at the playbook's folder.
       - The default is the host's variable C(immutable_store).
     type: path
   fail_on_drift:

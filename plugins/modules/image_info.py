@@ -95,6 +95,6 @@ images:
       description: Which tools baked it, where and how long it took.
       type: dict
     files:
-      description: Paths of its C(manifest), C(sbom) and Packer's C(log) in the store, as far as its bake kept them.
+      description: Paths, or C(s3://) URLs, of its C(manifest), C(sbom) and Packer's C(log) in the store, as far as its bake kept them.
       type: dict
 """

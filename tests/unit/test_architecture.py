@@ -19,7 +19,7 @@ ROOMS = PLUGINS / "plugin_utils"
 PREFIX = "ansible_collections.immutable.infra.plugins."
 
 # A room may import the rooms named here, itself, and the plain files beside the rooms. "room/file" stands for that one file.
-CONTRACTS = {"providers/base", "providers/launch"}  # what every provider keeps to
+CONTRACTS = {"providers/base", "providers/handover", "providers/launch"}  # what every provider keeps to
 ALLOWED = {
     "aws": set(),
     "definition": {"aws"},
@@ -28,7 +28,7 @@ ALLOWED = {
     "traffic": {"aws", "definition", "health", *CONTRACTS},
     "providers": {"aws", "definition", "store", "health", "images/model"},
     "images": {"definition", "health", "store", *CONTRACTS},
-    "bake": {"definition", "health", "store", "images", "providers/accel", *CONTRACTS},
+    "bake": {"aws", "definition", "health", "store", "images", "providers/accel", *CONTRACTS},
     "fleet": {"definition", "health", "store", "images", *CONTRACTS},
     "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider
     "fleet/rehearse": {"providers/simulated", "providers/simulation"},  # and so is a rehearsal
@@ -37,7 +37,7 @@ ALLOWED = {
 REGISTRIES = {"providers/registry", "traffic/registry", "store/registry"}
 DOORS = {"socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio"}
 FILES = {"os", "shutil", "io", "time"}
-PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}}
+PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}, "fleet/autoscaling": DOORS | FILES | {"pathlib"}}
 
 
 def sources(folder: Path) -> list[Path]:

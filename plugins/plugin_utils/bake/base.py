@@ -14,11 +14,13 @@ from typing import Any
 from ansible.module_utils.urls import ConnectionError as ConnectionFailed
 from ansible.module_utils.urls import open_url
 
+from ..aws.clients import Account
 from ..definition.model import Base
 from ..errors import BakeError
 from ..files import write_atomically
 from ..progress import Report, silent
 from ..store.base import Store
+from .ami import resolve_ami
 
 ARCHITECTURE = "x86_64"
 _CHUNK = 1024**2
@@ -26,12 +28,17 @@ _TOLD_EVERY = 2.0  # seconds between two lines of a download
 _SCHEMES = ("file", "http", "https")
 
 
-def resolve_base(base: Base, store: Store, folder: Path) -> dict[str, Any] | None:
-    """The base as it enters the digest, or None where it is not built yet. Never uses the network.
+def resolve_base(base: Base, store: Store, folder: Path, account: Account | None = None) -> dict[str, Any] | None:
+    """The base as it enters the digest, or None where it is not built yet. Uses the network for an AMI only.
 
-    Returns ``{"kind", "source", "sha256" (hex), "architecture", "python"}``. Raises BakeError for a qcow2 that is missing or
-    not what its checksum says.
+    Returns ``{"kind", "source", "sha256" (hex), "architecture", "python"}``, or what ``resolve_ami`` does. Raises BakeError for a
+    qcow2 that is missing or not what its checksum says.
+
+    Args:
+        account: where on AWS it is baked; see ``Target.build_account``.
     """
+    if base.kind == "ami":
+        return resolve_ami(base, account or Account())
     if base.kind == "debian":
         built = _built(base, store)
         return None if built is None else {key: built[key] for key in ("kind", "source", "sha256", "architecture", "python")}

@@ -14,7 +14,7 @@ from .base import resolve_base
 
 def current_image(definition: Definition, target: Target, store: Store) -> Image:
     """Raises ImageError where it was not baked yet."""
-    base = resolve_base(target.base, store, definition.folder)
+    base = resolve_base(target.base, store, definition.folder, target.build_account)
     if base is None:
         raise ImageError(f"{definition.service} {definition.version} is not baked yet, and neither is its base; bake it first")
     digest = digest_of(bake_inputs(definition, target, base))

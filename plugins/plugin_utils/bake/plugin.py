@@ -14,12 +14,9 @@ from ...module_utils.packer.installed import Installed
 from ...module_utils.packer.plugins import HASHICORP, PLUGINS_SINCE
 from ...module_utils.packer.runner import Packer
 from ..errors import BakeError
-from .template import BUILDER
-
-SOURCE = f"{HASHICORP}/{BUILDER}"
 
 
-def only_plugin(packer: Packer, version: str | None, folder: Path) -> Mapping[str, str]:
+def only_plugin(packer: Packer, name: str, version: str | None, folder: Path) -> Mapping[str, str]:
     """What to add to Packer's environment, after the pinned version was linked into ``folder``; nothing where none is pinned.
 
     Raises:
@@ -28,15 +25,16 @@ def only_plugin(packer: Packer, version: str | None, folder: Path) -> Mapping[st
     """
     if version is None:
         return {}
+    source = f"{HASHICORP}/{name}"
     if version_tuple(packer.version()) < PLUGINS_SINCE:
-        raise BakeError(f"build.plugin asks for version {version} of the plugin {SOURCE}, but Packer {packer.version()} can only use what it holds itself")
-    found = next((plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (SOURCE, version)), None)
+        raise BakeError(f"build.plugin asks for version {version} of the plugin {source}, but Packer {packer.version()} can only use what it holds itself")
+    found = next((plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (source, version)), None)
     if found is None:
         raise BakeError(
-            f"Packer {packer.version()} does not find version {version} of the plugin {SOURCE}, which build.plugin asks for; "
-            f"install it: packer plugins install {SOURCE} {version} (or use the module immutable.infra.packer_init)"
+            f"Packer {packer.version()} does not find version {version} of the plugin {source}, which build.plugin asks for; "
+            f"install it: packer plugins install {source} {version} (or use the module immutable.infra.packer_init)"
         )
-    place = folder / SOURCE
+    place = folder / source
     place.mkdir(parents=True)
     for name in (found.path, f"{found.path}_SHA256SUM"):
         (place / Path(name).name).symlink_to(Path(name).absolute())

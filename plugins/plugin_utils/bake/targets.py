@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from ...module_utils.packer.errors import PackerError
+from ...module_utils.packer.flags import version_tuple
 from ...module_utils.packer.runner import Packer
 from ..definition.digest import bake_inputs, digest_of
 from ..definition.model import Definition, Target
@@ -18,11 +19,16 @@ from ..images.catalogue import Catalogue
 from ..images.model import Image
 from ..progress import Report
 from ..providers.accel import choose
+from ..providers.registry import open_images
 from ..store.base import Store
+from ..store.keys import identity
 from ..store.registry import folder_store
 from .base import fetch_base, resolve_base
 from .decide import Decision, decide
-from .run import BUILD, Order, bake, lock_name
+from .ebs import EbsMaker
+from .maker import Maker, Order
+from .qemu import QemuMaker
+from .run import bake, lock_name
 from .variables import BakeVariables
 
 NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
@@ -39,6 +45,7 @@ class TargetBake:
     base: dict[str, Any]
     inputs: dict[str, Any]
     digest: str
+    build: str
     decision: Decision
     image: Image | None
     force: bool
@@ -48,32 +55,35 @@ def plan_bakes(
     definition: Definition, targets: Sequence[str], store: Store, *, force: bool, timeout: float | None = None
 ) -> list[TargetBake]:
     """What each target needs. Changes nothing."""
-    found: dict[str, TargetBake] = {}
+    found: dict[tuple[str, str], TargetBake] = {}
     for name in dict.fromkeys(targets):
         target = definition.target(name)
         if target.provider == "qemu":
             folder_store(store, NEEDS_FOLDER)
         if timeout is not None:
             target = replace(target, build=replace(target.build, timeout=timeout))
-        base = resolve_base(target.base, store, definition.folder)
+        base = resolve_base(target.base, store, definition.folder, target.build_account)
         inputs = bake_inputs(definition, target, base) if base else {}
         digest = digest_of(inputs) if base else ""
-        key = digest or target.base.source
+        build = open_images(target).build(base["architecture"]) if base else ""
+        key = (digest or target.base.source, build)
         if key in found:
             found[key].targets.append(name)
             continue
         decision, image = Decision(True, f"the base {target.base.source} is not built yet"), None
         if base:
-            decision, image = _decide(definition, digest, inputs, store, force)
-        found[key] = TargetBake(definition, target, [name], base or {}, inputs, digest, decision, image, force)
+            decision, image = _decide(definition, target, digest, build, inputs, store, force)
+        found[key] = TargetBake(definition, target, [name], base or {}, inputs, digest, build, decision, image, force)
     return list(found.values())
 
 
-def _decide(definition: Definition, digest: str, inputs: dict[str, Any], store: Store, force: bool) -> tuple[Decision, Image | None]:
+def _decide(
+    definition: Definition, target: Target, digest: str, build: str, inputs: Mapping[str, Any], store: Store, force: bool
+) -> tuple[Decision, Image | None]:
     images = Catalogue(store).list(definition.service)
-    present = next((image for image in images if image.digest == digest and image.build == BUILD), None)
-    whole = present is not None and Path(present.artifact["path"]).exists()
-    decision = decide(digest, BUILD, inputs, images, whole=whole, force=force)
+    present = next((image for image in images if image.digest == digest and image.build == build), None)
+    whole = present is not None and open_images(target).present(present.artifact)
+    decision = decide(digest, build, inputs, images, whole=whole, force=force)
     return decision, None if decision.due else present
 
 
@@ -120,20 +130,24 @@ def _labelled(report: Report, label: str) -> Report:
 def _bake(each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
     with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
         # Whoever held the lock before may have baked it.
-        decision, image = _decide(each.definition, each.digest, each.inputs, store, each.force)
+        decision, image = _decide(each.definition, each.target, each.digest, each.build, each.inputs, store, each.force)
         if image is not None:
             return image
-        report(f"{each.definition.service} {each.definition.version}: a bake is due: {decision.why}")
-        base = fetch_base(each.target.base, store, each.definition.folder, report)
-        accel = choose(store.local("qemu"), base)
-        report(f"{each.definition.service} {each.definition.version}: {accel.reason}")
-        order = Order(
-            definition=each.definition,
-            target=each.target,
-            digest=each.digest,
-            inputs=each.inputs,
-            base=each.base,
-            accelerator=accel.name,
-            variables=variables,
-        )
-        return bake(order, folder_store(store, NEEDS_FOLDER), packer, guard, report, lock)
+        order = Order(each.definition, each.target, each.digest, each.build, each.inputs, each.base, variables)
+        report(f"{order.label}: a bake is due: {decision.why}")
+        maker = _on_aws(order, store, packer) if each.base["kind"] == "ami" else _on_this_machine(order, store, report)
+        return bake(order, maker, store, packer, guard, report, lock)
+
+
+def _on_aws(order: Order, store: Store, packer: Packer) -> Maker:
+    try:
+        return EbsMaker(order, identity(store), version_tuple(packer.version()))
+    except PackerError as error:
+        raise BakeError(error.message) from error
+
+
+def _on_this_machine(order: Order, store: Store, report: Report) -> Maker:
+    base = fetch_base(order.target.base, store, order.definition.folder, report)
+    accel = choose(store.local("qemu"), base)
+    report(f"{order.label}: {accel.reason}")
+    return QemuMaker(order, folder_store(store, NEEDS_FOLDER), base, accel.name, report)

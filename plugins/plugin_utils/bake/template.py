@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The Packer template of a definition's bake: a pure function of what goes into it.
 
-JSON, since Packer runs it from 1.6 to the newest. Whatever Packer uploads goes to the guest's memory: bytes that were ever on
-the disk stay in its free blocks.
+JSON, since Packer runs it from 1.6 to the newest. What its builder says differs from provider to provider; how the guest is provisioned
+does not. Whatever Packer uploads goes to the guest's memory: bytes that were ever on the disk stay in its free blocks.
 """
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,94 +15,52 @@ from pathlib import Path
 from typing import Any
 
 SSH_TIMEOUT = "10m"
-BUILDER = "qemu"
+ROOT = "root"
+# By whoever logs in and is not root. The script may lie where nothing can be executed.
+_AS_ROOT = "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
 
 
 @dataclass(frozen=True)
-class BakeFiles:
-    """Everything on this machine that Packer reads or writes."""
+class Guest:
+    """What is done in the build machine."""
 
-    base: Path
-    output: Path  # folder that Packer makes; the disk is in it as disk.qcow2
-    launch: Path  # what the build machine's launch unit takes over
-    private_key: Path
     payload: Path
     secrets: Path | None
-    console: Path
+    folder: str  # the payload's place in the guest
+    python: str  # the guest's Python as the definition or its base says, such as ``3.11``
+    user: str = ROOT  # who logs in; anybody but root may use sudo without a password
+    last: tuple[str, ...] = ()  # lines of shell, as root, once nothing is left to be done
 
 
-def packer_template(
-    files: BakeFiles, *, base_sha256: str, accelerator: str, memory: int, cpus: int, folder: str, python: str
-) -> dict[str, Any]:
-    """The template as plain data.
-
-    Args:
-        accelerator: ``kvm`` or ``tcg``.
-        memory: bytes.
-        folder: the payload's place in the guest.
-        python: the guest's Python as the definition or its base says, such as ``3.11``.
-    """
-    arguments = [["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"], ["-serial", f"file:{files.console}"]]
-    # What is given here replaces Packer's own: its forwarding would listen on every address, and nobody looks at its VNC.
-    arguments += [["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], ["-vnc", "none"]]
-    if accelerator == "kvm":
-        arguments.append(["-cpu", "host"])
-    builder = {
-        "type": BUILDER,
-        "iso_url": str(files.base),
-        "iso_checksum": f"sha256:{base_sha256}",
-        "disk_image": True,
-        "format": "qcow2",
-        "skip_resize_disk": True,
-        # The copy of a compact disk stays compact enough; what was freed is given back while the guest runs.
-        "skip_compaction": True,
-        "disk_discard": "unmap",
-        "disk_cache": "unsafe",
-        "disk_interface": "virtio",
-        "net_device": "virtio-net",
-        "accelerator": accelerator,
-        "memory": memory // 1024**2,
-        "cpus": cpus,
-        "headless": True,
-        "disable_vnc": True,
-        "boot_wait": "1s",
-        "ssh_username": "root",
-        "ssh_private_key_file": str(files.private_key),
-        "ssh_timeout": SSH_TIMEOUT,
-        # QEMU's user network answers before the guest does, and each such answer counts as an attempt.
-        "ssh_handshake_attempts": 100000,
-        "shutdown_command": "systemctl poweroff",
-        "output_directory": str(files.output),
-        "vm_name": "disk.qcow2",
-        "qemuargs": arguments,
-    }
-    return {"builders": [builder], "provisioners": list(_provisioners(files, folder, python))}
+def packer_template(builder: Mapping[str, Any], guest: Guest) -> dict[str, Any]:
+    """The template as plain data."""
+    return {"builders": [dict(builder)], "provisioners": _provisioners(guest)}
 
 
-def _provisioners(files: BakeFiles, folder: str, python: str) -> list[Mapping[str, Any]]:
-    steps: list[Mapping[str, Any]] = [
-        _shell(
-            f"test \"$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')\" = {python} || "
-            f"{{ echo \"the guest's Python is $(python3 -V 2>&1), not {python}: say so in image.base.python\" >&2; exit 1; }}",
-            # Tasks that become another user need the way to their temporary files, but not a list of what is here.
-            f"mkdir -m 0711 {folder}",
-            f"mkdir -m 1777 {folder}/temp",
-        ),
-        {"type": "file", "source": str(files.payload), "destination": f"{folder}/payload.tar.gz"},
-    ]
-    if files.secrets:
-        steps.append({"type": "file", "source": str(files.secrets), "destination": f"{folder}/secrets.json"})
-    secrets = f" -e @{folder}/secrets.json" if files.secrets else ""
-    steps.append(
-        _shell(
-            f"cd {folder}",
-            "tar -xzf payload.tar.gz && rm payload.tar.gz",
-            *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
-            f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
-        )
+def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
+    folder, python = guest.folder, guest.python
+    arrived = f"{folder}/in"
+    first = _shell(
+        guest,
+        f"test \"$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')\" = {python} || "
+        f"{{ echo \"the guest's Python is $(python3 -V 2>&1), not {python}: say so in image.base.python\" >&2; exit 1; }}",
+        # Tasks that become another user need the way to their temporary files, but not a list of what is here.
+        f"mkdir -m 0711 {folder}",
+        f"mkdir -m 1777 {folder}/temp",
+        f"mkdir -m 0700 {arrived}",
+        *([f'chown "$SUDO_UID" {arrived}'] if guest.user != ROOT else []),
     )
-    steps.append(_shell(f"rm -rf {folder}", "sync", "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'"))
-    return steps
+    uploads = [(guest.payload, "payload.tar.gz"), *([(guest.secrets, "secrets.json")] if guest.secrets else [])]
+    secrets = f" -e @{arrived}/secrets.json" if guest.secrets else ""
+    run = _shell(
+        guest,
+        f"cd {folder}",
+        f"tar -xzf {arrived}/payload.tar.gz && rm {arrived}/payload.tar.gz",
+        *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
+        f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
+    )
+    clean = _shell(guest, f"rm -rf {folder}", *guest.last, "sync", "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'")
+    return [first, *({"type": "file", "source": str(source), "destination": f"{arrived}/{name}"} for source, name in uploads), run, clean]
 
 
 def _environment(folder: str) -> dict[str, str]:
@@ -130,13 +87,9 @@ def _environment(folder: str) -> dict[str, str]:
     }
 
 
-def _shell(*lines: str) -> dict[str, Any]:
-    return {"type": "shell", "remote_folder": "/dev/shm", "inline_shebang": "/bin/sh -e", "inline": list(lines)}  # noqa: S108  the guest's memory
-
-
-def _escaped(path: Path) -> str:
-    """QEMU separates options by commas; a comma in a value is doubled."""
-    return re.sub(",", ",,", str(path))
+def _shell(guest: Guest, *lines: str) -> dict[str, Any]:
+    step = {"type": "shell", "remote_folder": "/dev/shm", "inline_shebang": "/bin/sh -e", "inline": list(lines)}  # noqa: S108  the guest's memory
+    return step if guest.user == ROOT else {**step, "execute_command": _AS_ROOT}
 
 
 def as_text(template: Mapping[str, Any]) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 
 from ..units import seconds_of
 from .document import Path, targets_of, value_at
-from .model import FleetSpec, Metric, Stage, Window
+from .model import AutoScaling, FleetSpec, Metric, Stage, Window
 
 STRATEGIES = ("rolling", "blue_green", "canary", "recreate")
+SWAP, AUTOSCALING = "swap", "autoscaling"  # engines
+# What a fleet whose instances Auto Scaling replaces can say; everything else is said by its own keys, or by the group.
+HANDED = ("engine", "autoscaling", "alarm", "before_swap", "after_swap", "playbook_timeout")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Keys that some strategy would ignore, and the strategies that go by them.
 GOES_WITH = {"keep_old": ("blue_green",), "hot": ("recreate",), "canary": ("canary",), "unavailable": ("rolling", "blue_green", "canary")}
@@ -22,7 +25,7 @@ def goes_with(key: str, strategy: str, *, data: bool) -> bool:
 
 
 def merged(document: Mapping[str, Any], target: str) -> dict[str, Any]:
-    """The fleet of a target as it is written: the service's own keys, below the target's. Keys of another strategy are left out.
+    """The fleet of a target as it is written: the service's own keys, below the target's. Keys of another engine or strategy are left out.
 
     A wrong form is passed over, key by key.
     """
@@ -30,6 +33,9 @@ def merged(document: Mapping[str, Any], target: str) -> dict[str, Any]:
     for place in (("fleet",), ("targets", target, "fleet")):
         part = value_at(document, place)
         found.update(part if isinstance(part, Mapping) else {})
+    if found.get("engine", SWAP) == AUTOSCALING:
+        return {key: value for key, value in found.items() if key in HANDED}
+    found.pop("autoscaling", None)
     strategy = found.get("strategy", "rolling")
     if strategy not in STRATEGIES:
         return found
@@ -69,8 +75,8 @@ def files_of(document: Any) -> Iterator[tuple[Path, str]]:
 def fleet_of(data: Mapping[str, Any]) -> FleetSpec:
     """From the keys of a checked fleet."""
     times = dict.fromkeys(("stop_timeout", "keep_old", "deadline", "max_age", "playbook_timeout"), seconds_of)
-    words = dict.fromkeys(("strategy", "protected", "standby", "before_swap", "after_swap"), str)
-    values = given(data, size=int, surge=_as_is, unavailable=_as_is, count_draining=bool, hot=bool, alarm=_metric, **words, **times)
+    words = dict.fromkeys(("engine", "strategy", "protected", "standby", "before_swap", "after_swap"), str)
+    values = given(data, size=int, surge=_as_is, unavailable=_as_is, count_draining=bool, hot=bool, alarm=_metric, autoscaling=_autoscaling, **words, **times)
     if "timeout" in data.get("drain", {}):
         values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
     values["canary"] = tuple(Stage(**_stage(each)) for each in data.get("canary", ()))
@@ -81,6 +87,13 @@ def fleet_of(data: Mapping[str, Any]) -> FleetSpec:
 def given(data: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
     """What the definition gives, converted; the rest is left to the model's defaults."""
     return {key: kind(data[key]) for key, kind in kinds.items() if key in data}
+
+
+def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
+    times = dict.fromkeys(("warmup", "checkpoint_delay", "bake_time", "deadline"), seconds_of)
+    lists = dict.fromkeys(("checkpoints", "alarms"), tuple)
+    kinds = {"min_healthy": int, "max_healthy": int, "auto_rollback": bool, "skip_matching": bool, "protected": str, "standby": str}
+    return AutoScaling(**given(data, group=str, **times, **lists, **kinds))
 
 
 def _stage(data: Mapping[str, Any]) -> dict[str, Any]:

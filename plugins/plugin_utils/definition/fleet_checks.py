@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ImmutableError
 from ..units import count_of
+from .autoscaling_checks import check_engine, check_handover
 from .document import Document, suggestion, targets_of, value_at
 from .document import Path as Keys
 from .fleet import GOES_WITH, STRATEGIES, fleets_of, goes_with, merged, metrics_of
@@ -20,6 +21,7 @@ MOVES = "a volume can't be in two places, so its slot is out of service while it
 def check_fleets(document: Document) -> None:
     """Add a problem for every fleet that cannot be swapped as it says."""
     for place in fleets_of(document.data):
+        check_engine(document, place)
         _check_keys(document, place)
         for metric in metrics_of(document.data, place):
             _check_bounds(document, metric)
@@ -28,6 +30,7 @@ def check_fleets(document: Document) -> None:
             _check_window(document, (*place, "windows", number))
     for name in targets_of(document.data):
         fleet = merged(document.data, name)
+        check_handover(document, name, fleet)
         strategy = fleet.get("strategy", "rolling")
         _check_strategy(document, name, fleet, strategy)
         if strategy != "recreate" or value_at(document.data, ("data",)):

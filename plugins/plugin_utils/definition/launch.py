@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .model import SecretRef
+from .model import SecretRef, Target
 
 PARAMETER = "ssm"  # the kind of secret that the host fetches by itself
 
@@ -23,3 +23,20 @@ def launch_fingerprint(key: bytes, image_digest: str, settings: Mapping[str, Any
     """HMAC-SHA256 in hexadecimal. Keyed, so that nobody can try out secrets against it."""
     document = {"image": image_digest, "settings": dict(settings), "secrets": dict(secrets), "machine": dict(machine)}
     return hmac.new(key, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), hashlib.sha256).hexdigest()
+
+
+def machine_of(target: Target) -> dict[str, Any]:
+    """The target's own launch settings, as its provider reads them: plain data. A change of any of them is a reason to swap."""
+    machine, network = target.machine, target.network
+    if target.provider != "aws":
+        return {"memory": machine.memory, "cpus": machine.cpus}
+    return {
+        "type": machine.type,
+        "instance_profile": machine.instance_profile,
+        "launch_template": list(machine.launch_template) if machine.launch_template else None,
+        "root_size": machine.root_size,
+        "subnets": dict(network.subnets),
+        "security_groups": list(network.security_groups),
+        "address": network.address,
+        "evidence": target.evidence,
+    }

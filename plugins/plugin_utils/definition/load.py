@@ -34,6 +34,7 @@ from .model import (
 
 FILE = "immutable.yml"
 _BUILD_TEXTS = ("region", "type", "subnet", "kms_key", "ssh_username")
+BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # where it is not the usual one: the consoles of EC2 lag behind
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
 
 
@@ -113,7 +114,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         name=name,
         provider=target["provider"],
         fleet=fleet_of(merged(data, name)),
-        health=_health({**data["health"], **target.get("health", {})}),
+        health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
@@ -126,6 +127,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         aws=Account(**given(target, **_texts(("region", "profile", "role", "endpoint_url")))),
         network=Network(**given(network, subnets=dict, security_groups=tuple, address=str)),
         evidence=target.get("evidence", "console"),
+        probe=target.get("probe", "direct"),
     )
 
 

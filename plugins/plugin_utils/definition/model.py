@@ -119,8 +119,29 @@ class Window:
 
 
 @dataclass(frozen=True)
+class AutoScaling:
+    """How EC2 Auto Scaling refreshes a group. Percentages are of the group's desired capacity."""
+
+    group: str
+    min_healthy: int = 100
+    max_healthy: int = 110
+    warmup: float | None = None  # None: the group's own
+    checkpoints: tuple[int, ...] = ()
+    checkpoint_delay: float = 3600.0
+    bake_time: float = 0.0
+    alarms: tuple[str, ...] = ()
+    auto_rollback: bool = True
+    skip_matching: bool = True
+    protected: str = "wait"  # wait | ignore | refresh
+    standby: str = "wait"  # wait | ignore | terminate
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
 class FleetSpec:
     size: int = 1
+    engine: str = "swap"  # swap | autoscaling
+    autoscaling: AutoScaling | None = None  # only with that engine
     strategy: str = "rolling"  # rolling | blue_green | canary | recreate
     surge: int | str = 1  # a count from 1, or "25%"
     unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
@@ -232,6 +253,12 @@ class Target:
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
     evidence: str = "console"  # aws: console | none
+    probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
+
+    @property
+    def build_account(self) -> Account:
+        """Where on AWS the image is baked, and as whom."""
+        return self.aws.in_region(self.build.region) if self.build.region else self.aws
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from __future__ import annotations
 import json
 
 from .document import Document, Path, targets_of, value_at
-from .fleet import merged
+from .ebs_options import refused
+from .fleet import AUTOSCALING, merged
 
 # Of volumes; a provider that is not named takes any word.
 TYPES = {"qemu": ("qcow2", "raw"), "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard")}
 ZONELESS = ("qemu",)
 # What only these providers heed. What stands nowhere here is heeded by all.
 ONLY: dict[Path, str] = {
-    **{(key,): "aws" for key in ("region", "profile", "role", "endpoint_url", "network", "evidence")},
+    **{(key,): "aws" for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe")},
     **{("machine", key): "aws" for key in ("type", "instance_profile", "launch_template", "root_size")},
     **{("machine", key): "qemu" for key in ("memory", "cpus")},
     **{("build", key): "aws" for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")},
@@ -78,10 +79,15 @@ def _check_aws(document: Document, target: str) -> None:
     place: Path = ("targets", target)
     if value_at(document.data, (*place, "network")) is None:
         document.problem(place, "the provider aws needs to know where instances are (allowed: network with subnets)")
+    options = value_at(document.data, (*place, "build", "options"))
+    for name, why in refused(options) if isinstance(options, dict) else ():
+        document.problem((*place, "build", "options", name), f"cannot be passed on to Packer: {why} (allowed: leave it out)")
     subnets, zones = value_at(document.data, (*place, "network", "subnets")), value_at(document.data, (*place, "zones"))
     for number, zone in enumerate(zones if isinstance(zones, list) else []):
         if isinstance(subnets, dict) and zone not in subnets:
             document.problem((*place, "zones", number), f"{json.dumps(zone)} has no subnet (allowed: {', '.join(map(str, subnets))})")
+    if merged(document.data, target).get("engine") == AUTOSCALING:  # the group has target groups of its own
+        return
     groups, rule = value_at(document.data, (*place, "traffic", "target_groups")), value_at(document.data, (*place, "traffic", "rule"))
     count = len(groups) if isinstance(groups, list) else 0
     if not count:

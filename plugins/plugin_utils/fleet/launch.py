@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..connection import SSH_PORT
-from ..definition.launch import PARAMETER, launch_fingerprint, secret_refs
+from ..definition.launch import PARAMETER, launch_fingerprint, machine_of, secret_refs
 from ..definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
@@ -58,7 +58,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
-        "machine": {"memory": target.machine.memory, "cpus": target.machine.cpus},
+        "machine": machine_of(target),
         "tags": {
             PORT: str(target.health.port),
             TAG: health_tag(target.health),

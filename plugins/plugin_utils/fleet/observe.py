@@ -59,7 +59,9 @@ class Observer:
         volumes = tuple(self._provider.volumes.list(self._fleet))
         members = tuple(self._traffic.members())
         verdicts = {each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances}
-        places = {member.id: member for member in members}
+        live = {each.id for each in instances if each.state in (PENDING, RUNNING)}
+        # Who is down has no request left with it, so one that the balancer forgets by itself is out of traffic.
+        places = {member.id: member for member in members if member.id in live or not member.leaving}
         probes = self._probe([each for each in instances if verdicts[each.id] is True], places, fresh)
         held: dict[str, list[Volume]] = defaultdict(list)
         for volume in volumes:
@@ -71,7 +73,8 @@ class Observer:
         )
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         known = {each.id for each in instances}
-        return Observed(now, views, volumes, tuple(sorted(member.id for member in members if member.id not in known)))
+        strays = () if self._traffic.shared else sorted(member.id for member in members if member.id not in known and not member.leaving)
+        return Observed(now, views, volumes, tuple(strays))
 
     def _instances(self) -> tuple[Instance, ...]:
         listed = [each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET]

@@ -31,9 +31,14 @@ VARIABLE = "immutable_swap"
 
 
 class PlaybookGates:
-    """The gates of one fleet. ``lease`` need not be held yet; while it is held, it is kept."""
+    """The gates of one fleet. ``lease`` need not be held yet; while it is held, it is kept.
 
-    def __init__(self, definition: Definition, target: str, store: Store, provider: Provider, run: PlaybookRun, lease: Lease, report: Report) -> None:
+    ``provider``: None where the traffic is not ours.
+    """
+
+    def __init__(
+        self, definition: Definition, target: str, store: Store, provider: Provider | None, run: PlaybookRun, lease: Lease, report: Report
+    ) -> None:
         self._definition = definition
         self._target = definition.target(target)
         self._store = store
@@ -75,7 +80,7 @@ class PlaybookGates:
             "from_image": origin.image if origin else "",
             "from_image_name": origin.image_name if origin else "",
             "size": intent.size,
-            "endpoint": self._provider.traffic(intent.fleet).describe().get("endpoint") or "",
+            "endpoint": (self._provider.traffic(intent.fleet).describe().get("endpoint") or "") if self._provider else "",
         }
 
 

@@ -21,7 +21,7 @@ class Image:
     service: str
     version: str
     created: str  # ISO 8601, UTC
-    artifact: Mapping[str, Any]  # what the provider needs: {"path": ...} for qemu, {"ami": ..., "region": ...} for aws
+    artifact: Mapping[str, Any]  # what the provider needs: {"path": ...} for qemu; for aws see amis_of
     base: Mapping[str, Any]  # the resolved base, as in the digest
     inputs: Mapping[str, Any]  # every input of the digest, for explain
     provenance: Mapping[str, Any] = field(default_factory=dict)  # tools found, host, seconds, git commit where there is one
@@ -55,3 +55,13 @@ class Image:
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["channels"] = tuple(known.get("channels") or ())
         return cls(**known)
+
+
+def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
+    """The AMI of an image on AWS by region: the one that was baked, and its copies. Nothing for other artifacts.
+
+    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies"}``, the copies
+    by region: ``{"ami", "snapshots"}``.
+    """
+    copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
+    return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}

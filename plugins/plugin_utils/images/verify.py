@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import SSH_PORT, host_vars, write_known_hosts
-from ..definition.launch import secret_refs
+from ..definition.launch import machine_of, secret_refs
 from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
@@ -128,7 +128,7 @@ class Verification:
             settings=candidate.settings,
             secrets=candidate.secrets,
             secret_refs=secret_refs(candidate.target.secrets),
-            machine={"memory": candidate.target.machine.memory, "cpus": candidate.target.machine.cpus},
+            machine=machine_of(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"immutable:purpose": VERIFY},
         )

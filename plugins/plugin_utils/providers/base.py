@@ -160,10 +160,15 @@ class Member:
     in_flight: int | None  # None where the balancer cannot tell
     since: float  # when it came into this state
     passing: bool = False  # its checks pass, whether or not it gets requests
+    leaving: bool = False  # the balancer was told to let go of it and forgets it by itself: nothing is left to be said
 
 
 class Traffic(Protocol):
     """A load balancer of one fleet. Raises TrafficError."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may have members there too. If so it loses by itself those whose machine is gone."""
 
     def ensure(self) -> bool:
         """Start or create what is missing. True where something was."""
@@ -199,8 +204,12 @@ class Images(Protocol):
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
 
-    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
-        """The artifact with a copy in each of ``places`` (regions) that is ready to be launched from. What is there already is not copied again."""
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+        """The artifact with a copy in each of ``places`` that is ready to be launched from. What is there already is not copied again.
+
+        Args:
+            places: regions, each with the key that encrypts the copy there, "" for the account's own.
+        """
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
         """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
@@ -211,8 +220,11 @@ class Images(Protocol):
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """With its copies and what they alone use (snapshots, files). What is gone already is no error."""
 
-    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
-        """Make the artifact known under ``name`` to other tools, where the provider has a place for that."""
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
+        """Make the artifact known under ``name`` to other tools, where the provider has a place for that.
+
+        Returns what was changed, or would be where ``check``: by its place in words what stood there before, "" for nothing.
+        """
 
 
 class Clock(Protocol):

@@ -23,9 +23,9 @@ class QemuImages:
     def present(self, artifact: Mapping[str, Any]) -> bool:
         return "path" in artifact and Path(artifact["path"]).exists()
 
-    def copy(self, artifact: Mapping[str, Any], places: Sequence[str], name: str, tags: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002
+    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002  a file has none
         if places:
-            raise ProviderError(f"{name}: a disk of this machine cannot be copied to {', '.join(places)}")
+            raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
         return artifact
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:  # noqa: ARG002  there are no accounts here
@@ -34,5 +34,5 @@ class QemuImages:
     def remove(self, artifact: Mapping[str, Any]) -> None:
         remove_image(artifact)
 
-    def publish(self, name: str, artifact: Mapping[str, Any]) -> None:
-        """There is no such place here."""
+    def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:  # noqa: ARG002  nobody else reads our disks
+        return {}

@@ -9,13 +9,14 @@ from ..definition.model import Target
 from ..errors import ProviderError
 from ..store.base import Store
 from ..store.registry import folder_store
-from .base import Provider, Traffic
+from .base import Images, Provider, Traffic
+from .handover import AutoScaling
 
 if TYPE_CHECKING:
     from .simulated import SimulatedProvider
 
 SIMULATED = "simulated"
-KNOWN = ("qemu", SIMULATED)
+KNOWN = ("aws", "qemu", SIMULATED)
 _WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
 
 
@@ -23,6 +24,8 @@ def open_provider(target: Target, store: Store) -> Provider:
     """Raises ProviderError for a name that is not known, StoreError for a store that does not serve that provider."""
     if target.provider == "qemu":
         return _qemu(target, store)
+    if target.provider == "aws":
+        return _aws(target, store)
     if target.provider == SIMULATED:
         from .simulated import SimulatedProvider
         from .simulation import simulate
@@ -31,6 +34,26 @@ def open_provider(target: Target, store: Store) -> Provider:
         simulate(simulated.world, target.simulation)
         return simulated
     raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
+
+
+def open_images(target: Target) -> Images:
+    """What is known of the images of a target's provider, without opening the provider itself. Raises ProviderError."""
+    if target.provider == "aws":
+        from .ec2_images import Ec2Images
+
+        return Ec2Images(target.build_account, target.build.encrypt)
+    from .qemu_images import QemuImages
+
+    return QemuImages()
+
+
+def open_group(target: Target) -> AutoScaling:
+    """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
+    if target.provider != "aws" or target.fleet.autoscaling is None:
+        raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
+    from .aws.autoscaling import AwsAutoScaling
+
+    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
 
 
 def _qemu(target: Target, store: Store) -> Provider:
@@ -43,3 +66,16 @@ def _qemu(target: Target, store: Store) -> Provider:
         return HAProxy(root / "traffic" / fleet, fleet, target.traffic, target.health)
 
     return QemuProvider(root / "qemu", balancer)
+
+
+def _aws(target: Target, store: Store) -> Provider:
+    from ..aws.clients import Clients
+    from ..traffic.elbv2 import TargetGroups
+    from .ec2 import Ec2Provider
+
+    clients = Clients(target.aws)
+
+    def balancer(fleet: str) -> Traffic:
+        return TargetGroups(clients, fleet, target.traffic, target.health)
+
+    return Ec2Provider(clients, store, balancer, open_images(target), probes=target.probe == "direct")

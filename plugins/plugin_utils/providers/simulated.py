@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ProviderError, TrafficError
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Clock, Instance, LaunchRequest, Member, Volume, VolumeRequest
 from .clock import LOOK_EVERY, NEVER, SkewedClock, VirtualClock
+from .qemu_images import QemuImages
 from .seeded import seeded
 from .world import EVERY, Behaviour, Latencies, Machine, Place, World, needed_volumes
 
@@ -204,6 +205,8 @@ class SimulatedVolumes:
 class SimulatedTraffic:
     """One fleet's balancer."""
 
+    shared = False
+
     def __init__(self, world: World, fleet: str) -> None:
         self._world = world
         self._fleet = fleet
@@ -304,6 +307,7 @@ class SimulatedProvider:
         self.world = world or World()
         self.compute = SimulatedCompute(self.world)
         self.volumes = SimulatedVolumes(self.world)
+        self.images = QemuImages()  # what it pretends to boot was baked for there
         self.clock: Clock = clock or self.world.clock
 
     def traffic(self, fleet: str) -> SimulatedTraffic:

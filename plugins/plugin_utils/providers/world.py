@@ -214,7 +214,8 @@ class World:
             state, since, busy = "up", max(up_at, place.since), True
         else:
             state, since = "down", max(place.since, self._failed_at(machine) if machine else 0.0)
-        return Member(instance_id, state, int(busy) if self.tells_in_flight else None, since, passing)
+        leaving = self.forgets and place.draining
+        return Member(instance_id, state, int(busy) if self.tells_in_flight else None, since, passing, leaving)
 
     # What time does.
 

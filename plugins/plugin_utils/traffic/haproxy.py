@@ -35,6 +35,7 @@ class HAProxy:
     """See ``providers.base.Traffic``. ``directory`` is its own and goes with it."""
 
     kind = "haproxy"
+    shared = False
 
     def __init__(self, directory: Path, fleet: str, spec: TrafficSpec, probe: Health) -> None:
         self._folder = directory.absolute()

@@ -3,8 +3,8 @@
 """XML answers, read and changed."""
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from xml.etree import ElementTree
 
 from .answers import Answer
 

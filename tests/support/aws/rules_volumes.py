@@ -166,6 +166,7 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
     made = Document(answer).text("imageId")
     world.began("image", made)
     if call.action == "CopyImage":
+        world.encrypted.update([made] if call.parameters.get("Encrypted") == "true" else [])
         described = ec2.describe_images(ImageIds=[made])["Images"][0]
         for kind, resources in (("image", [made]), ("snapshot", list(_snapshots(described)))):
             if tags := _tags(call, kind):
@@ -186,13 +187,18 @@ def _tags(call: Call, kind: str) -> dict[str, str]:
 
 
 def images(world: World, call: Call, proceed: Proceed) -> Answer:
+    """DescribeImages. moto says a root device's type is "standard", which at AWS is a type of volume, and forgets that a copy is encrypted."""
     answer = proceed(call)
-    if not answer.ok or not world.settings.image:
+    if not answer.ok:
         return answer
     document = Document(answer)
     for item in document.every("imagesSet/item"):
-        if world.within("image", document.text("imageId", item), world.settings.image):
+        one = document.text("imageId", item)
+        document.put("rootDeviceType", "ebs", item)
+        if world.within("image", one, world.settings.image):
             document.put("imageState", "pending", item)
+        for disk in document.every("blockDeviceMapping/item/ebs", item):
+            document.put("encrypted", "true" if one in world.encrypted else document.text("encrypted", disk) or "false", disk)
     return document.done()
 
 

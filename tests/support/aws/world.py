@@ -52,6 +52,7 @@ class World:
     held: dict[str, tuple[str, str]] = field(default_factory=dict)  # volume -> (instance shutting down, device)
     draining: dict[tuple[str, str, str], float] = field(default_factory=dict)  # (group, target, port) -> when it ends
     modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
+    encrypted: set[str] = field(default_factory=set)  # copies of images made so
     lost: set[str] = field(default_factory=set)  # instances taken by spot
 
     def set(self, **changes: Any) -> None:
@@ -68,7 +69,7 @@ class World:
 
     def clear(self) -> None:
         with self.lock:
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.lost):
+            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.encrypted, self.lost):
                 each.clear()
             self.settings = Settings()
 

@@ -1,4 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """moto behind the proxy, for tests of the AWS rooms."""
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
+from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server
+
+__all__ = ["cloud", "cloud_server"]

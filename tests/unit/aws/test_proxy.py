@@ -82,7 +82,7 @@ def test_a_fault_meets_the_calls_it_names_and_no_others(cloud: Cloud) -> None:
     fault = cloud.fault(faults.denied, "DescribeVolumes", nth=2, times=2)
     ec2.describe_instances()
     ec2.describe_volumes()
-    for _ in range(2):
+    for _time in range(2):
         with refused("UnauthorizedOperation"):
             ec2.describe_volumes()
     ec2.describe_volumes()
@@ -116,7 +116,7 @@ def test_something_happens_between_two_calls(cloud: Cloud) -> None:
     ec2 = cloud.boto("ec2", proxied=True)
     (one,) = (each["InstanceId"] for each in ec2.run_instances(ImageId=ami, MinCount=1, MaxCount=1, SubnetId=net.subnets[0])["Instances"])
     cloud.fault(faults.before(lambda: cloud.lose(one)), "DescribeInstances", nth=2)
-    states = [ec2.describe_instances()["Reservations"][0]["Instances"][0]["State"]["Name"] for _ in range(2)]
+    states = [ec2.describe_instances()["Reservations"][0]["Instances"][0]["State"]["Name"] for _time in range(2)]
     assert states == ["running", "terminated"]
 
 

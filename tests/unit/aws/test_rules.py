@@ -101,7 +101,7 @@ def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) ->
     template = seeds.template(stage.cloud, stage.ami, stage.net)
     versions = [
         stage.ec2.create_launch_template_version(LaunchTemplateId=template, ClientToken="v", LaunchTemplateData={"ImageId": stage.ami})["LaunchTemplateVersion"]
-        for _ in range(2)
+        for _time in range(2)
     ]
     assert [each["VersionNumber"] for each in versions] == [2, 2]
 
@@ -242,7 +242,7 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     tags = [{"Key": "mine", "Value": "1"}]
     there = stage.cloud.boto("ec2", "eu-west-1", proxied=True)
     kinds = [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]
-    copy = there.copy_image(SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", TagSpecifications=kinds)["ImageId"]
+    copy = there.copy_image(SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", Encrypted=True, TagSpecifications=kinds)["ImageId"]
 
     def states() -> tuple[str, str, str]:
         told = stage.ec2.describe_snapshots(SnapshotIds=[snapshot["SnapshotId"]])["Snapshots"][0]
@@ -252,7 +252,8 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     stage.clock.at = 30
     assert states() == ("pending", "completed", "available")
     image = there.describe_images(ImageIds=[copy])["Images"][0]
-    assert image["Tags"] == tags
+    assert (image["Tags"], image["RootDeviceType"], image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]) == (tags, "ebs", True)
+    assert stage.ec2.describe_images(ImageIds=[stage.ami])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is False
     assert there.describe_snapshots(SnapshotIds=[image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]])["Snapshots"][0]["Tags"] == tags
     with refused("InvalidAMIName.Duplicate"):
         stage.ec2.register_image(Name="shop-1", RootDeviceName="/dev/xvda")

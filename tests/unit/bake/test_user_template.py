@@ -14,7 +14,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.bake.user_template
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
+from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket  # noqa: F401
+from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
 
 SECRET = "correct-horse-battery"
 TEMPLATE = {
@@ -37,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "template"
 
 
-def made(folder: Path, store: FileStore, **order: Any) -> TemplateBake:
+def made(folder: Path, store: Store, **order: Any) -> TemplateBake:
     whole = TemplateOrder("router", "7", folder / "disk.json", **{"vars": {"motto": "hello"}, "secrets": {"token": SECRET}, **order})
     return TemplateBake(whole, store, Packer(), Alive(), silent)  # type: ignore[arg-type]
 
@@ -82,6 +86,16 @@ def test_a_failure_comes_with_packers_words_and_its_log(folder: Path, store: Fil
         made(folder, store, vars={}, secrets={}).run(None)
     assert Path(failure.value.details["log"]).exists()
     assert Catalogue(store).list("router") == []
+
+
+@needs_packer
+def test_a_bucket_keeps_record_and_log(folder: Path, bucket: S3Store) -> None:  # noqa: F811
+    image = made(folder, bucket).run(None)
+    log = bucket.read_blob(f"{image.key}/packer.log")
+    assert log is not None and b"disk" in log and SECRET.encode() not in log
+    assert made(folder, bucket).decide(False) == (made(folder, bucket).decide(False)[0], Catalogue(bucket).list("router")[0])
+    assert not made(folder, bucket).decide(False)[0].due
+    assert bucket.list("logs/") == [] and list(bucket.local("logs").iterdir()) == []
 
 
 def test_named_inputs_count_and_names_of_places_do_not(folder: Path, store: FileStore, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", of letters, digits and . _ + -, 63 at most'
 STRATEGIES = "rolling, blue_green, canary, recreate"
 FLEET = (
-    "size, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, standby, windows, alarm, "
-    "before_swap, after_swap, playbook_timeout"
+    "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, "
+    "standby, windows, alarm, before_swap, after_swap, playbook_timeout"
 )
 VOLUME_NAME = "lower-case letters, digits and -, beginning with a letter, 19 at most"
 VARIABLES = "image.provision.vars"

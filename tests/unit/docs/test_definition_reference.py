@@ -35,10 +35,18 @@ AWS = {
         }
     },
 }
+GROUP = {
+    "image": {"base": {"ami": "ami-01234567", "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
+    "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop"}},
+    "targets": {"local": {"provider": "aws", "network": {"subnets": {"eu-west-1a": "subnet-01234567"}}}},
+}
 # What some keys need around them.
 AROUND = {
+    "fleet.autoscaling.checkpoint_delay": {**GROUP, "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [100]}}},
+    "fleet.autoscaling": GROUP,
     "targets.local.network": AWS,
     "targets.local.evidence": AWS,
+    "targets.local.probe": AWS,
     **{f"targets.local.build.{key}": AWS for key in ("type", "encrypt", "ssh_username")},
     "fleet.canary": {"fleet": {"strategy": "canary", "canary": [{"instances": 1}]}},
     "fleet.windows": {"fleet": {"windows": [{"from": "22:00", "to": "05:00"}]}},

@@ -187,7 +187,7 @@ def test_a_cached_inventory_does_not_ask_again(listed: Callable[..., tuple[dict[
     [
         ({"targets": ["prod"]}, "no definition has prod (known: local)"),
         ({"definitions": ["nowhere"]}, "nowhere"),
-        ({"store": "s3://bucket"}, "is not a store"),
+        ({"store": "gs://bucket"}, "is not a store"),
     ],
 )
 def test_what_is_wrong_is_told(listed: Callable[..., tuple[dict[str, Any], str]], changes: dict[str, Any], message: str) -> None:

@@ -28,5 +28,5 @@ def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None
 
 
 def test_an_unknown_provider_is_told_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match="known: qemu, simulated"):
+    with pytest.raises(ProviderError, match="known: aws, qemu, simulated"):
         open_provider(target("clouds"), FileStore(tmp_path))

@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import 
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import find_store, folder_store, open_store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, LOCATION
-from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop, drop_after, expired, refuse
+from ansible_collections.immutable.infra.tests.support.aws.faults import before, denied, drop, drop_after, expired, refuse
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 
@@ -142,15 +142,12 @@ def test_keys_are_made_once_and_fetched_to_an_empty_disk(cloud: Cloud, bucket: S
     assert other.ssh_key("shop-prod")[0].read_bytes() == private.read_bytes()
 
 
-def test_two_that_make_a_key_at_once_have_the_same(cloud: Cloud, bucket: S3Store) -> None:
-    both = threading.Barrier(2)
-
-    def make(_who: int) -> tuple[bytes, str]:
-        both.wait()
-        return bucket.secret_key(), bucket.ssh_key("shop-prod")[1]
-
-    with ThreadPoolExecutor(2) as pool:
-        assert len(set(pool.map(make, range(2)))) == 1
+def test_who_makes_a_key_second_has_the_one_of_the_first(cloud: Cloud, bucket: S3Store) -> None:
+    other, made = S3Store(LOCATION), []
+    cloud.fault(before(lambda: made.append(other.secret_key())), action="PutObject")
+    assert [bucket.secret_key()] == made == [other.secret_key()]
+    cloud.fault(before(lambda: made.append(other.ssh_key("shop-prod")[1])), action="PutObject")
+    assert bucket.ssh_key("shop-prod")[1] == made[1] == other.ssh_key("shop-prod")[1]
 
 
 def test_a_disk_without_a_home_has_another_private_place(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""``make bench-aws``: replace N instances with a new image, the same work for all, in one run, on moto as the cloud.
+
+IMMUTABLE_BENCH_SIZES ("10 100") says for how many instances; IMMUTABLE_BENCH_ONLY picks contenders by a part of their names.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.aws.server import Cloud, cloud
+
+from . import ours, peers
+from .run import Case, Lab, Took
+
+SIZES = [int(size) for size in os.environ.get("IMMUTABLE_BENCH_SIZES", "10 100").split()]
+ONLY = os.environ.get("IMMUTABLE_BENCH_ONLY", "")
+ONE_BY_ONE = 20  # instances at most where the other collection goes one by one: ten seconds each
+FEWER = 3.0  # the goal: so many times fewer calls than the best of the others, with a hundred instances
+Row = tuple[int, str, Took, "Took | None"]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-aws-") as name, cloud() as sky:
+        lab = Lab(Path(name), peers.install(Path(os.environ.get("IMMUTABLE_BENCH_PEERS", ".cache/bench-peers")).resolve()))
+        rows = [row for size in SIZES for case in contenders(lab, size) if ONLY in case.name for row in [measure(lab, sky, case, size)]]
+        late = ours.slow(lab, sky) if not ONLY else None
+    print(table(rows))
+    if late:
+        print(f"\n{late}")
+    return judge(rows)
+
+
+def contenders(lab: Lab, size: int) -> list[Case]:
+    found = [peers.amazon(lab, 5), *([peers.amazon(lab, 1)] if size <= ONE_BY_ONE else [])]
+    if peers.has_terraform():
+        found.append(peers.terraform(lab))
+    else:
+        print("left out: Terraform and its provider for AWS are not at hand (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)", file=sys.stderr)
+    return [*found, *ours.cases(lab)]
+
+
+def measure(lab: Lab, sky: Cloud, case: Case, size: int) -> Row:
+    lab.fresh(sky)
+    layers = list(sky.proxy.layers)
+    try:
+        step = case.prepare(sky, size)
+        took = step.run(sky)
+        again = step.run(sky) if case.again else None
+    finally:
+        sky.proxy.layers[:] = layers
+    print(f"{size:>4} {case.name}: {took.calls} calls, {took.wall:.1f} s; {dict(took.by_action.most_common(12))}", file=sys.stderr, flush=True)
+    return size, case.name, took, again
+
+
+def table(rows: list[Row]) -> str:
+    head = f"| {'instances':>9} | {'who':<50} | {'wall':>8} | {'cpu':>7} | {'calls':>6} | {'changing':>8} | {'again: calls':>12} | {'changing':>8} |"
+    lines = [head, "|" + "|".join("-" * (len(part)) for part in head.split("|")[1:-1]) + "|"]
+    for size, name, took, again in rows:
+        second = (f"{again.calls:>12} | {again.changing:>8}") if again else f"{'':>12} | {'':>8}"
+        lines.append(f"| {size:>9} | {name:<50} | {took.wall:>6.1f} s | {took.cpu:>5.1f} s | {took.calls:>6} | {took.changing:>8} | {second} |")
+    return "\n".join(lines)
+
+
+def judge(rows: list[Row]) -> int:
+    """0 where all goals are met; each that is not is told."""
+    missed = []
+    for size in sorted({row[0] for row in rows}):
+        mine = [row for row in rows if row[0] == size and ours.NAME in row[1]]
+        others = [row for row in rows if row[0] == size and ours.NAME not in row[1]]
+        if mine and others:
+            best, most = min(row[2].calls for row in others), max(row[2].calls for row in mine)
+            ratios = ", ".join(f"{row[1].removeprefix(ours.NAME)[1:]} {best / row[2].calls:.1f}" for row in mine)
+            print(f"\n{size} instances: times fewer calls than the best of the others: {ratios}")
+            if size >= 100 and most * FEWER > best:
+                missed.append(f"{size} instances: not every way of ours makes {FEWER:.0f} times fewer calls")
+        missed += [f"{row[1]}, {size} instances: a second run made {row[3].changing} changing calls" for row in mine if row[3] and row[3].changing]
+    for line in missed:
+        print(f"goal missed: {line}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

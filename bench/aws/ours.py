@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""This collection at the same work, with a load balancer in addition."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+
+from tests.support.aws import seeds
+from tests.support.aws.server import REGION, Cloud
+
+from .peers import running
+from .run import Case, Lab, Step, command
+
+NAME = "immutable.infra"
+SERVICE, TARGET, CHANNEL = "shop", "prod", "prod"
+LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: a tenth of what EC2 and a balancer take
+SLOW = 10, 5  # instances, surge
+
+
+def cases(lab: Lab) -> list[Case]:
+    return [
+        ours(lab, "rolling, surge 5", {"strategy": "rolling", "surge": 5}),
+        ours(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1}),
+        ours(lab, "blue_green", {"strategy": "blue_green"}),
+        ours(lab, "rolling, surge 5, seals proven by console", {"strategy": "rolling", "surge": 5}, evidence="console"),
+    ]
+
+
+def ours(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none") -> Case:
+    folder = lab.folder / re.sub(r"[^a-z0-9]+", "-", name)
+
+    def prepare(cloud: Cloud, size: int) -> Step:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        groups = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1)
+        traffic = {"target_groups": list(groups.groups), **({"rule": groups.listener} if len(groups.groups) == 2 else {})}
+        write(folder, definition(lab, {**fleet, "size": size, "drain": {"timeout": "1s"}}, traffic, evidence))
+        environment = {**os.environ, **cloud.environment()}
+        promote(folder, lab.images[0], "1")
+        swap(folder, environment, lab.images[0], size).run(cloud)
+        promote(folder, lab.images[1], "2")
+        return swap(folder, environment, lab.images[1], size)
+
+    return Case(f"{NAME} {name}", prepare, again=True)
+
+
+def definition(lab: Lab, fleet: dict[str, Any], traffic: dict[str, Any], evidence: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "service": SERVICE,
+        "version": "1",
+        "image": {"base": {"ami": lab.images[0], "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
+        "health": {"http": {"port": 8080}},
+        "fleet": fleet,
+        "targets": {
+            TARGET: {
+                "provider": "aws",
+                "region": REGION,
+                "network": {"subnets": dict(zip(lab.network.zones, lab.network.subnets, strict=True)), "security_groups": [lab.network.group]},
+                "traffic": traffic,
+                "evidence": evidence,
+                "probe": "balancer",
+            }
+        },
+    }
+
+
+def write(folder: Path, document: dict[str, Any]) -> None:
+    (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
+    (folder / "immutable.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    task = {"immutable.infra.fleet": {"definition": ".", "target": TARGET, "store": "store", "channel": CHANNEL}}
+    (folder / "swap.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+
+
+def promote(folder: Path, ami: str, version: str) -> None:
+    """As a bake, a verification and a promotion would have left it in the store."""
+    store, now = open_store(folder / "store"), datetime.now(timezone.utc).isoformat()
+    image = Image(
+        digest=f"sha256:{version.zfill(64)}",
+        build="aws-123456789012-x86_64",
+        service=SERVICE,
+        version=version,
+        created=now,
+        artifact={"ami": ami, "region": REGION, "copies": {}},
+        base={},
+        inputs={},
+        verified={"at": now},
+    )
+    Catalogue(store).add(image)
+    Channels(store).promote(SERVICE, CHANNEL, image, "bench")
+
+
+def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step:
+    return command(["ansible-playbook", "-i", "localhost,", "swap.yml"], folder, environment, running(ami, size))
+
+
+def slow(lab: Lab, sky: Cloud) -> str:
+    """With launches, checks and drains that take their time: how near to the bound a rolling swap comes, in a line of text."""
+    size, surge = SLOW
+    lab.fresh(sky)
+    sky.set(launch=LAUNCH, health=HEALTH, drain=DRAIN)
+    case = ours(lab, "slow", {"strategy": "rolling", "surge": surge})
+    took = case.prepare(sky, size).run(sky)
+    waves = -(-size // surge)
+    bound = waves * (LAUNCH + HEALTH + DRAIN)  # draining instances hold their places
+    start = lab_start(lab, sky, case, size)
+    return (
+        f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, {size} instances by {surge}: bound {bound:.1f} s, "
+        f"took {took.wall - start:.1f} s besides the start of ansible-playbook ({start:.1f} s): {(took.wall - start) / bound - 1:+.0%}; {took.calls} calls"
+    )
+
+
+def lab_start(lab: Lab, sky: Cloud, case: Case, size: int) -> float:
+    """Seconds of a run that has nothing to do."""
+    folder = lab.folder / re.sub(r"[^a-z0-9]+", "-", case.name.removeprefix(NAME + " "))
+    return swap(folder, {**os.environ, **sky.environment()}, lab.images[1], size).run(sky).wall

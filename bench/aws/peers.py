@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The others at the same work: N instances of one image are replaced by N of another."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.aws.answers import Answer
+from tests.support.aws.calls import Call
+from tests.support.aws.proxy import Proceed
+from tests.support.aws.server import KEY, REGION, SECRET, Cloud
+
+from .run import Case, Lab, Step, command
+
+AMAZON = "ansible==12.*"  # the community package whose amazon.aws still replaces instances itself
+GROUP, TEMPLATE = "shop", "shop"
+TERRAFORM = os.environ.get("IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins")  # a mirror in a folder: no network is asked
+MAIN = """
+terraform {
+  required_providers {
+    aws = { source = "hashicorp/aws" }
+  }
+}
+variable "ami" {}
+variable "size" {}
+variable "subnets" { type = list(string) }
+variable "endpoint" {}
+provider "aws" {
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+  endpoints {
+    ec2 = var.endpoint
+    sts = var.endpoint
+  }
+}
+resource "aws_instance" "shop" {
+  count         = var.size
+  ami           = var.ami
+  subnet_id     = var.subnets[count.index % length(var.subnets)]
+  instance_type = "t3.micro"
+  lifecycle { create_before_destroy = true }
+}
+"""
+
+
+def no_metrics(call: Call, proceed: Proceed) -> Answer:
+    """amazon.aws makes one call that moto lacks; it has no say in the work."""
+    if call.action != "DisableMetricsCollection":
+        return proceed(call)
+    space = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+    text = f"<{call.action}Response xmlns='{space}'><ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{call.action}Response>"
+    return Answer(200, text.encode(), {"Content-Type": "text/xml"})
+
+
+def amazon(lab: Lab, batch: int) -> Case:
+    """amazon.aws, by a group of Auto Scaling."""
+    folder = lab.folder / f"amazon-{batch}"
+    play = folder / "replace.yml"
+
+    def prepare(cloud: Cloud, size: int) -> Step:
+        cloud.proxy.layers.append(no_metrics)
+        old, new, where = lab.images[0], lab.images[1], lab.network
+        ec2, groups = cloud.boto("ec2"), cloud.boto("autoscaling")
+        ec2.create_launch_template(LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": old, "InstanceType": "t3.micro"})
+        spread = ",".join(where.subnets)
+        template = {"LaunchTemplateName": TEMPLATE, "Version": "1"}
+        groups.create_auto_scaling_group(
+            AutoScalingGroupName=GROUP, LaunchTemplate=template, MinSize=size, MaxSize=size, DesiredCapacity=size, VPCZoneIdentifier=spread
+        )
+        ec2.create_launch_template_version(LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": new, "InstanceType": "t3.micro"})
+        task = {
+            "name": GROUP,
+            "launch_template": {"launch_template_name": TEMPLATE, "version": "2"},
+            **dict.fromkeys(("min_size", "max_size", "desired_capacity"), size),
+            "vpc_zone_identifier": list(where.subnets),
+            "replace_all_instances": True,
+            "lt_check": False,  # with it the module says changed and replaces nothing
+            "replace_batch_size": batch,
+            "wait_timeout": 3600,
+        }
+        folder.mkdir(exist_ok=True)
+        account = {"endpoint_url": cloud.endpoint_url, "region": REGION, "access_key": KEY, "secret_key": SECRET}
+        tasks = [{"amazon.aws.autoscaling_group": {**account, **task}}]
+        local = {"connection": "local", "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}
+        play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **local, "tasks": tasks}]), encoding="utf-8")
+        return command([str(lab.peers / "bin/ansible-playbook"), "-i", "localhost,", str(play)], folder, lab.plain(cloud), running(new, size))
+
+    return Case(f"amazon.aws 10, replace_all_instances, batch {batch}", prepare)
+
+
+def terraform(lab: Lab) -> Case:
+    """Terraform, by create_before_destroy."""
+    folder = lab.folder / "terraform"
+
+    def prepare(cloud: Cloud, size: int) -> Step:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "main.tf").write_text(MAIN, encoding="utf-8")
+        environment = lab.plain(cloud)
+        command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment, _always).run(cloud)
+        _apply(cloud, size, 0, environment).run(cloud)
+        return _apply(cloud, size, 1, environment)
+
+    def _apply(cloud: Cloud, size: int, image: int, environment: dict[str, str]) -> Step:
+        values = {"ami": lab.images[image], "size": size, "subnets": list(lab.network.subnets), "endpoint": cloud.endpoint_url}
+        (folder / "terraform.tfvars.json").write_text(json.dumps(values), encoding="utf-8")
+        argv = ["terraform", "apply", "-input=false", "-auto-approve", "-no-color"]
+        return command(argv, folder, environment, running(lab.images[image], size))
+
+    return Case("Terraform, create_before_destroy", prepare)
+
+
+def has_terraform() -> bool:
+    return shutil.which("terraform") is not None and any(Path(TERRAFORM).glob("*/hashicorp/aws"))
+
+
+def running(ami: str, size: int) -> Callable[[Cloud], bool]:
+    """Whether as many instances of the image run, and no others."""
+
+    def look(cloud: Cloud) -> bool:
+        pages = cloud.boto("ec2").get_paginator("describe_instances").paginate()
+        found = [each for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
+        return [each["ImageId"] for each in found if each["State"]["Name"] == "running"] == [ami] * size
+
+    return look
+
+
+def _always(cloud: Cloud) -> bool:  # noqa: ARG001  its end says enough
+    return True
+
+
+def install(folder: Path) -> Path:
+    """A virtual environment with amazon.aws, made once."""
+    if not (folder / "done").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        command([str(folder / "bin/pip"), "install", "--quiet", AMAZON, "boto3"], folder, dict(os.environ), _always).run(None)
+        (folder / "done").touch()
+    return folder
+
+
+__all__ = ["amazon", "has_terraform", "install", "running", "terraform"]

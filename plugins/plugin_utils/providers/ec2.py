@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A target on AWS: instances of EC2, volumes of EBS, target groups of Elastic Load Balancing.
+
+The store's identity is on everything that is made, so that two stores in one account never take each other's for left over.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..aws.clients import Clients, told
+from ..errors import ProviderError
+from ..store.file import FileStore
+from ..store.keys import identity
+from .base import Images, Instance, Traffic
+from .ec2_compute import Ec2Compute
+from .ec2_evidence import Consoles
+from .ec2_launch import Site
+from .ec2_volumes import Ec2Volumes
+from .ec2_watched import Watched
+
+POLL = 3.0  # seconds at most between two looks
+PARAMETERS_AT_ONCE = 10  # of SSM, in one call
+
+
+class Ec2Clock:
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(max(0.0, min(seconds, POLL)))
+
+
+class Ec2Provider:
+    name = "aws"
+
+    def __init__(self, clients: Clients, store: FileStore, balancer: Callable[[str], Traffic], images: Images, probes: bool = True) -> None:
+        """``probes``: False where the target group's own checks say whether an instance is well."""
+        self._clients = clients
+        self._balancer = balancer
+        self._probes = probes
+        self._traffic: dict[str, Watched] = {}
+        site = Site(clients.region, identity(store), clients.account.endpoint_url)
+        self.volumes = Ec2Volumes(clients, site, store)
+        self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
+        self.images = images
+        self.clock = Ec2Clock()
+
+    @property
+    def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
+        """See ``health.prober``: None where instances are asked directly."""
+        return None if self._probes else self._by_balancer
+
+    def traffic(self, fleet: str) -> Traffic:
+        if fleet not in self._traffic:
+            self._traffic[fleet] = Watched(self._balancer(fleet))
+        return self._traffic[fleet]
+
+    def describe(self) -> dict[str, Any]:
+        return {"provider": self.name, "region": self._clients.region, "warnings": list(self.compute.warnings)}
+
+    def secret_versions(self, parameters: Sequence[str]) -> Mapping[str, str]:
+        """The version of each parameter of SSM, by name; no value is decrypted. Raises ProviderError naming those that are not there."""
+        found: dict[str, str] = {}
+        missing: list[str] = []
+        for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
+            names = list(parameters[start : start + PARAMETERS_AT_ONCE])
+            with told(doing="looking at secrets"):
+                answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
+            found.update({each["Name"]: str(each["Version"]) for each in answer["Parameters"]})
+            missing += answer["InvalidParameters"]
+        if missing:
+            raise ProviderError(f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}")
+        return found
+
+    def _by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
+        """What no target group knows yet is well enough to be registered; there its checks say the rest."""
+        return {each.id: self._watched(each.fleet).verdict(each.id) for each in instances}
+
+    def _watched(self, fleet: str) -> Watched:
+        self.traffic(fleet)
+        return self._traffic[fleet]

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What hosts on EC2 said on their consoles when they sealed themselves.
+
+A console is a call per instance, so it is read only until it has told, and not more often than PAUSES say. What was read is kept in the store,
+one document for each fleet: a cache, whose loss costs that the consoles are read again.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from ..aws.clients import Clients, told
+from ..errors import ProviderError
+from ..store.base import Store
+from .base import Evidence
+from .ec2_view import boot_of, reads_console
+from .evidence import parse_evidence
+
+PAUSES = (0.0, 2.0, 4.0, 8.0, 15.0)  # seconds before an instance's first, second, ... reading; the last one again and again
+MOST_AT_ONCE = 8
+OLD_KIND = ("UnsupportedOperation", "InvalidParameterCombination")  # AWS's codes where only the console of some time ago is to be had
+
+
+class Consoles:
+    def __init__(self, clients: Clients, store: Store) -> None:
+        self._clients = clients
+        self._store = store
+        self._known: dict[str, dict[str, Evidence]] = {}  # by fleet, then by boot
+        self._read: dict[str, tuple[int, float]] = {}  # by boot: how often, and when the last time (monotonic)
+
+    def evidence(self, fleet: str, described: Sequence[Mapping[str, Any]]) -> Mapping[str, Evidence]:
+        """By boot, of all instances that told it so far. Reads the consoles that are due."""
+        asked = {boot_of(each): each for each in described if reads_console(each)}
+        known = self._remembered(fleet) if asked else {}
+        due = [boot for boot in asked if boot not in known and self._due(boot)]
+        if due:
+            with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(due))) as pool:
+                found = dict(zip(due, pool.map(lambda boot: self._told(asked[boot]), due), strict=True))
+            new = {boot: each for boot, each in found.items() if each}
+            if new:
+                known.update(new)
+                self._remember(fleet, {boot: known[boot] for boot in known if boot in asked})
+        return known
+
+    def text(self, instance_id: str) -> str:
+        """The console's newest lines, or what EC2 has of it. Raises ProviderError."""
+        return str(self._output(instance_id).get("Output", ""))
+
+    def _told(self, described: Mapping[str, Any]) -> Evidence | None:
+        """A console that was written before this boot tells of an earlier one."""
+        count, _at = self._read.get(boot_of(described), (0, 0.0))
+        self._read[boot_of(described)] = (count + 1, time.monotonic())
+        try:
+            said = self._output(described["InstanceId"])
+        except ProviderError as error:
+            if error.details.get("code") == "InvalidInstanceID.NotFound":  # it ended just now
+                return None
+            raise
+        if "Timestamp" in said and int(said["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
+            return None
+        return parse_evidence(said.get("Output", ""))
+
+    def _output(self, instance_id: str) -> Mapping[str, Any]:
+        try:
+            with told(doing=f"reading the console of {instance_id}"):
+                return dict(self._clients.ec2.get_console_output(InstanceId=instance_id, Latest=True))
+        except ProviderError as error:
+            if error.details.get("code") not in OLD_KIND:
+                raise
+        with told(doing=f"reading the console of {instance_id}"):
+            return dict(self._clients.ec2.get_console_output(InstanceId=instance_id))
+
+    def _due(self, boot: str) -> bool:
+        count, at = self._read.get(boot, (0, 0.0))
+        return count == 0 or time.monotonic() - at >= PAUSES[min(count, len(PAUSES) - 1)]
+
+    def _remembered(self, fleet: str) -> dict[str, Evidence]:
+        if fleet not in self._known:
+            present = self._store.read(_key(fleet))
+            self._known[fleet] = {boot: Evidence(**said) for boot, said in present[0].items()} if present else {}
+        return self._known[fleet]
+
+    def _remember(self, fleet: str, known: Mapping[str, Evidence]) -> None:
+        """What is gone is left out."""
+        self._store.write(_key(fleet), {boot: asdict(said) for boot, said in known.items()})
+
+
+def _key(fleet: str) -> str:
+    return f"evidence/{fleet}.json"

@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Data volumes of EBS, one for each slot and name. What they are is in their tags."""
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..aws.clients import Clients, told
+from ..errors import ProviderError
+from ..store.base import Store
+from .base import LaunchRequest, Volume, VolumeRequest
+from .ec2_launch import GIB, Site, gib
+from .ec2_tags import FLEET_TAG, STORE_TAG, VOLUME_TAG, read, written
+from .ec2_view import VOLUME_STATES, volume_of
+
+DEFAULT_KIND = "gp3"
+DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
+QUIET = 60.0  # seconds for which "this fleet has none" is believed, unless this process made or attached one
+REPLAYED = 60.0  # seconds: a volume that a creation calls older than this is of an earlier call with the same token
+LOOK_AGAIN = 2.0
+GROWS = ("modifying",)  # states of a modification in which the volume is not yet what it shall be
+PATIENCE = 540.0  # seconds for a modification
+ATTACHING = {"Delay": 2, "MaxAttempts": 60}  # of a waiter
+SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
+
+
+class Ec2Volumes:
+    def __init__(self, clients: Clients, site: Site, store: Store) -> None:
+        self._clients = clients
+        self._site = site
+        self._store = store
+        self._none_at: dict[str, float] = {}  # by fleet: when it was seen to have no volume (monotonic)
+
+    def list(self, fleet: str) -> list[Volume]:
+        """Fleets without data need not pay a call at each look: none seen is none for QUIET seconds."""
+        if time.monotonic() - self._none_at.get(fleet, -QUIET) < QUIET:
+            return []
+        found = self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})
+        if not found:
+            self._none_at[fleet] = time.monotonic()
+        return found
+
+    def fleets(self) -> Sequence[str]:
+        return sorted({volume.fleet for volume in self._list()})
+
+    def ids_by_slot(self, requests: Sequence[LaunchRequest]) -> dict[int, dict[str, str]]:
+        """By slot, the ids of the volumes by name that a new instance there will have."""
+        if not any(request.volumes or request.tags.get(SLOTS) for request in requests):
+            return {}
+        found: dict[int, dict[str, str]] = {}
+        for volume in self.list(requests[0].fleet):
+            found.setdefault(volume.slot, {})[volume.name] = volume.id
+        return found
+
+    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
+        if not requests:
+            return []
+        fleet = requests[0].fleet
+        self._none_at.pop(fleet, None)
+        present = {(each.slot, each.name): each for each in self.list(fleet)}
+        missing = [each for each in requests if (each.slot, each.name) not in present]
+        count = self._removals(fleet)
+        made = {(each.slot, each.name): self._create(each, count) for each in missing}
+        if missing:
+            self._none_at.pop(fleet, None)
+            made = self._not_spent(missing, made)
+            with told(doing=f"waiting for new volumes of {fleet}"):
+                self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=ATTACHING)
+        return [{**present, **made}[each.slot, each.name] for each in requests]
+
+    def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
+        """Returns when they are there."""
+        volumes = self._described(volume_ids)
+        elsewhere = [f"{key} is attached to {each.attached_to}" for key, each in volumes.items() if each.attached_to not in (None, instance_id)]
+        if elsewhere:
+            raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
+        due = [each for each in volume_ids if volumes[each].attached_to is None]
+        if due:
+            taken = self._devices(instance_id)
+            free = iter([each for each in DEVICES if each not in taken])
+            for volume_id in due:
+                device = next(free, None)
+                if device is None:
+                    raise ProviderError(f"{instance_id} has no device left for {volume_id} (allowed: {len(DEVICES)} volumes)")
+                with told(doing=f"attaching {volume_id} to {instance_id}"):
+                    self._clients.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+        if volume_ids:
+            with told(doing=f"attaching volumes to {instance_id}"):
+                self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=ATTACHING)
+
+    def detach(self, volume_ids: Sequence[str]) -> None:
+        """Returns when they are free."""
+        held = {key: each.attached_to for key, each in self._described(volume_ids).items() if each.attached_to}
+        if not held:
+            return
+        states = self._states(set(held.values()))
+        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "") not in ("", "stopped", "terminated")]
+        if busy:
+            raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
+        for volume_id, holder in held.items():
+            with told(doing=f"detaching {volume_id} from {holder}"):
+                self._clients.ec2.detach_volume(VolumeId=volume_id, InstanceId=holder)
+        with told(doing="detaching volumes"):
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=ATTACHING)
+
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+        """Returns when each has its new size and type. EBS goes on to optimize them, for hours perhaps, while they can be used."""
+        volumes = self._described(volume_ids)
+        wanted = {}
+        for key, volume in volumes.items():
+            if size < volume.size:
+                raise ProviderError(f"{key} has {volume.size // GIB} GiB and cannot shrink to {gib(size)} GiB")
+            change: dict[str, Any] = {}
+            if gib(size) > volume.size // GIB:
+                change["Size"] = gib(size)
+            if kind and kind != volume.kind:
+                change["VolumeType"] = kind
+            if change:
+                wanted[key] = change
+        for key, change in wanted.items():
+            self._modify(key, change)
+        self._settle(list(volume_ids))
+
+    def remove(self, volume_ids: Sequence[str]) -> None:
+        volumes = self._described(volume_ids, missing=True)
+        for fleet in {volume.fleet for volume in volumes.values()}:
+            # Before the call: a token that made a volume is of no use once that is gone.
+            self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
+        for volume_id in volumes:
+            try:
+                with told(doing=f"removing {volume_id}"):
+                    self._clients.ec2.delete_volume(VolumeId=volume_id)
+            except ProviderError as error:
+                if error.details.get("code") != "InvalidVolume.NotFound":
+                    raise
+
+    def _list(self, *filters: dict[str, Any]) -> list[Volume]:
+        asked = [{"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]}, {"Name": "tag-key", "Values": [VOLUME_TAG]}, *filters]
+        return [each for each in map(volume_of, self._describe(Filters=[*asked, {"Name": "status", "Values": list(VOLUME_STATES)}])) if each]
+
+    def _describe(self, **asked: Any) -> list[dict[str, Any]]:
+        with told(doing="looking at volumes"):
+            return [volume for page in self._clients.ec2.get_paginator("describe_volumes").paginate(**asked) for volume in page["Volumes"]]
+
+    def _described(self, volume_ids: Sequence[str], missing: bool = False) -> dict[str, Volume]:
+        """By id. Raises ProviderError for one that is not there, unless that is allowed."""
+        if not volume_ids:
+            return {}
+        found = {each.id: each for each in map(volume_of, self._describe(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])) if each}
+        gone = [each for each in volume_ids if each not in found]
+        if gone and not missing:
+            raise ProviderError(f"there is no data volume {', '.join(gone)}")
+        return found
+
+    def _create(self, request: VolumeRequest, count: int) -> Volume:
+        if not request.zone:
+            raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
+        tags = {"fleet": request.fleet, "store": self._site.store, "slot": str(request.slot), "volume": request.name}
+        named = {"Key": "Name", "Value": f"{request.fleet}-{request.slot}-{request.name}"}
+        kind = request.kind or DEFAULT_KIND
+        parts = (self._site.store, request.fleet, str(request.slot), request.name, str(gib(request.size)), kind, request.zone, str(count))
+        with told(doing=f"creating volume {request.name} of slot {request.slot}"):
+            made = self._clients.ec2.create_volume(
+                AvailabilityZone=request.zone,
+                Size=gib(request.size),
+                VolumeType=kind,
+                Encrypted=True,
+                ClientToken=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
+                TagSpecifications=[{"ResourceType": "volume", "Tags": [named, *written(tags)]}],
+            )
+        volume = volume_of({**made, "Tags": written(tags), "Attachments": []})
+        if volume is None:
+            raise AssertionError(made)
+        created = made.get("CreateTime")
+        if created is not None and time.time() - created.timestamp() > REPLAYED:
+            return Volume(**{**volume.__dict__, "attached_at": -1.0})
+        return volume
+
+    def _not_spent(self, requests: Sequence[VolumeRequest], made: dict[tuple[int, str], Volume]) -> dict[tuple[int, str], Volume]:
+        """A token whose volume somebody removed past us is answered with what is gone: once more, with others."""
+        old = [each.id for each in made.values() if each.attached_at < 0]
+        present = self._described(old, missing=True)
+        if all(each in present for each in old):
+            return made
+        fleet = requests[0].fleet
+        self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
+        count = self._removals(fleet)
+        return {(each.slot, each.name): made[each.slot, each.name] if made[each.slot, each.name].id in present else self._create(each, count) for each in requests}
+
+    def _removals(self, fleet: str) -> int:
+        present = self._store.read(_key(fleet))
+        return int(present[0]["removals"]) if present else 0
+
+    def _devices(self, instance_id: str) -> set[str]:
+        with told(doing=f"looking at {instance_id}"):
+            reservations = self._clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        return {disk["DeviceName"] for each in reservations for instance in each["Instances"] for disk in instance.get("BlockDeviceMappings", ())}
+
+    def _states(self, ids: set[str]) -> Mapping[str, str]:
+        with told(doing="looking at instances"):
+            pages = self._clients.ec2.get_paginator("describe_instances").paginate(Filters=[{"Name": "instance-id", "Values": sorted(ids)}])
+            return {each["InstanceId"]: each["State"]["Name"] for page in pages for one in page["Reservations"] for each in one["Instances"]}
+
+    def _modify(self, volume_id: str, change: Mapping[str, Any]) -> None:
+        try:
+            with told(doing=f"modifying {volume_id}"):
+                self._clients.ec2.modify_volume(VolumeId=volume_id, **change)
+        except ProviderError as error:
+            if error.details.get("code") not in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
+                raise
+            if self._modifications([volume_id]).get(volume_id) in GROWS:  # by an earlier run that was cut
+                return
+            why = "EBS modifies a volume only after the last modification is complete, and not many times a day; run again later"
+            raise ProviderError(f"{error.message} ({why})", **error.details) from error
+
+    def _settle(self, volume_ids: Sequence[str]) -> None:
+        """There is no waiter of boto3 for it."""
+        deadline = time.monotonic() + PATIENCE
+        while left := [each for each, state in self._modifications(volume_ids).items() if state in GROWS]:
+            if time.monotonic() > deadline:
+                raise ProviderError(f"still being modified after {PATIENCE:g} s: {', '.join(left)} (run again: it goes on)")
+            time.sleep(LOOK_AGAIN)
+
+    def _modifications(self, volume_ids: Sequence[str]) -> dict[str, str]:
+        with told(doing="looking at modifications of volumes"):
+            pages = self._clients.ec2.get_paginator("describe_volumes_modifications").paginate(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])
+            found = {each["VolumeId"]: each for page in pages for each in page["VolumesModifications"]}
+        failed = [f"{key}: {each.get('StatusMessage', 'no reason told')}" for key, each in found.items() if each["ModificationState"] == "failed"]
+        if failed:
+            raise ProviderError(f"modifying failed: {', '.join(failed)}")
+        return {key: each["ModificationState"] for key, each in found.items()}
+
+
+def _key(fleet: str) -> str:
+    return f"volumes/{fleet}.json"

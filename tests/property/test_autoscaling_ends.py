@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whatever Auto Scaling answers and wherever runs are killed: a run ends, there are never two refreshes, never an alias, and the group launches what runs.
+
+That there is one refresh at most, that none goes to an alias, and that a run ends at all, is asserted by ``support.scaling`` at each call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
+from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Killed, Lab, Scaling
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOING = [h.PENDING, h.IN_PROGRESS, h.BAKING, h.ROLLING_BACK, h.CANCELLING, "Pondering"]
+HISTORIES = st.tuples(st.lists(st.sampled_from(GOING), max_size=8), st.sampled_from(h.ENDED)).map(lambda drawn: (*drawn[0], drawn[1]))
+BACK = st.sampled_from([h.ROLLED_BACK, h.ROLLBACK_FAILED, h.CANCELLED, h.FAILED]).map(lambda end: (h.ROLLING_BACK, end))
+REFUSALS = st.lists(st.sampled_from(["", "", "", h.RUNS_ALREADY, h.RUNS_NO_MORE, h.NO_WAY_BACK, "ResourceContention", "AccessDenied"]), max_size=6)
+RUNS = 8
+
+
+@given(
+    named=st.sampled_from(["1", "$Latest", "$Default"]),
+    script=HISTORIES,
+    back=BACK,
+    before=st.none() | st.tuples(st.sampled_from(["1", "2", "3"]), HISTORIES),
+    refusals=REFUSALS,
+    kills=st.lists(st.integers(1, 6), max_size=3),
+    deadline=st.sampled_from([None, 20.0, 100.0]),
+    hidden=st.integers(0, 3),
+    size=st.integers(0, 5),
+)
+def test_every_history_ends(named, script, back, before, refusals, kills, deadline, hidden, size) -> None:
+    images = {"1": OLD, "2": NEW, "3": "ami-third"} if before else {"1": OLD}
+    named = named if not before or named == "1" else "3"
+    scaling = Scaling(named=named, images=images, script=script, script_back=back, refusals=list(refusals), hidden=hidden).add(size, named if before else "1")
+    if before:
+        scaling.begun(*before)
+    lab = Lab(scaling, Path("/"), spec=AutoScaling("shop", deadline=deadline))
+    for run in range(RUNS):
+        scaling.looks, scaling.killed_at = 0, len(scaling.calls) + kills[run] if run < len(kills) else -1
+        try:
+            lab.run()
+        except Killed:
+            continue
+        except (FleetError, ProviderError) as error:
+            if isinstance(error, ProviderError) or "of somebody else" in error.message:
+                continue
+        assert not any(each.active for each in scaling.found)
+        assert scaling.named.isdecimal()
+        assert not scaling.members or scaling.named in {each.template.version for each in scaling.members}
+    count = len(scaling.calls)
+    assert count <= 8 * RUNS
+
+
+@given(script=HISTORIES.filter(lambda history: history[-1] == h.SUCCESSFUL), size=st.integers(1, 5))
+def test_success_is_told_once_and_then_all_is_quiet(script, size) -> None:
+    scaling = Scaling(script=script).add(size)
+    lab = Lab(scaling, Path("/"))
+    assert lab.run()["changed"]
+    count = len(scaling.calls)
+    assert not lab.run()["changed"] and len(scaling.calls) == count

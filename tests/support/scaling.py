@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A group whose refreshes go through the statuses that a test gives, as AWS documents what each of them means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling, Definition, FleetSpec, Health, Provision, Target, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base as DefinitionBase
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.autoscaling_run import HandOver, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import How
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.predict import Free
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import RUNNING
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+
+ID = "lt-1"
+OLD, NEW = "ami-old", "ami-new"
+WELL = (h.PENDING, h.IN_PROGRESS, h.IN_PROGRESS, h.BAKING, h.SUCCESSFUL)
+LOOKS = 400  # after so many, a run is taken for one that never ends
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing catches it."""
+
+
+@dataclass
+class Scaling:
+    """``script``: statuses of the next refresh, one a look; the last one stays. ``refusals``: codes of the next changing calls, "" for none."""
+
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    named: str = "1"
+    images: dict[str, str] = field(default_factory=lambda: {"1": OLD})  # by version
+    members: list[h.Member] = field(default_factory=list)
+    found: list[h.Refresh] = field(default_factory=list)
+    scripts: dict[str, list[str]] = field(default_factory=dict)
+    script: tuple[str, ...] = WELL
+    script_back: tuple[str, ...] = (h.ROLLING_BACK, h.ROLLED_BACK)
+    hidden: int = 0  # looks for which a new refresh is not listed
+    refusals: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    killed_at: int = -1  # the changing call that the run is killed after
+    looks: int = 0
+    region: str = "eu-west-1"
+    origins: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        return self.named if self.named.isdecimal() else max(self.images, key=int)
+
+    def add(self, count: int, version: str = "1", **kept) -> Scaling:
+        self.members += [h.Member(f"i-{len(self.members) + n}", kept.pop("state", "InService"), True, h.Template(ID, version), **kept) for n in range(count)]
+        return self
+
+    def group(self) -> h.Group:
+        return h.Group("shop", h.Template(ID, self.version), self.named, self.images[self.version], len(self.members), 60, tuple(self.members))
+
+    def machines(self) -> list[h.Machine]:
+        return [h.Machine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a") for each in self.members]
+
+    def refreshes(self) -> list[h.Refresh]:
+        self.looks += 1
+        assert self.looks < LOOKS, f"this never ends: {self.calls}, {self.found[0]}"
+        if self.found and self.hidden:
+            self.hidden -= 1
+            return self.found[1:]
+        self.found = [self._next(each) if each.active else each for each in self.found]
+        assert sum(each.active for each in self.found) <= 1
+        return list(self.found)
+
+    def _next(self, refresh: h.Refresh) -> h.Refresh:
+        script = self.scripts[refresh.id]
+        status = script.pop(0) if len(script) > 1 else script[0]
+        ended = self.clock.now() if status in h.ENDED else 0.0
+        self._effect(status, refresh)
+        return replace(refresh, status=status, ended=ended)
+
+    def _effect(self, status: str, refresh: h.Refresh) -> None:
+        if status == h.SUCCESSFUL:
+            self.named = refresh.template.version
+            self._run(refresh.template.version, len(self.members))
+        elif status == h.ROLLED_BACK:
+            self.named = self.origins[refresh.id]
+            self._run(self.origins[refresh.id], len(self.members))
+        elif status in h.ENDED:  # midway
+            self._run(refresh.template.version, len(self.members) // 2)
+
+    def _run(self, version: str, count: int) -> None:
+        free = [each for each in self.members if each.state == "InService" and not each.protected][:count]
+        self.members = [replace(each, template=h.Template(ID, version)) if each in free else each for each in self.members]
+
+    def wanted(self, group: h.Group, image: str, name: str, tags) -> h.Wanted:
+        made = [version for version, its in self.images.items() if its == image]
+        template = group.template if group.image == image else h.Template(ID, made[-1]) if made else None
+        return h.Wanted(image, "content", tags, name, group.template, template)
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        code = self.refusals.pop(0) if self.refusals else ""
+        if code:
+            raise ProviderError(f"refused: {code}", code=code)
+
+    def _may_die(self) -> None:
+        if self.killed_at == len(self.calls):
+            raise Killed
+
+    def make(self, wanted: h.Wanted) -> h.Template:
+        self._called("make")
+        assert self.named.isdecimal(), "an alias would move to the new version"
+        self.images[str(len(self.images) + 1)] = wanted.image
+        self._may_die()
+        return h.Template(ID, str(len(self.images)))
+
+    def pin(self, template: h.Template) -> None:
+        self._called(f"pin {template.version}")
+        assert template.version.isdecimal()
+        self.named = template.version
+        self._may_die()
+
+    def start(self, template: h.Template, preferences) -> str:
+        self._called(f"start {template.version}")
+        assert template.version.isdecimal() and self.named.isdecimal()
+        if any(each.active for each in self.found):
+            raise ProviderError("there is one", code=h.RUNS_ALREADY)
+        refresh = self.begun(template.version, self.script)
+        self._may_die()
+        return refresh
+
+    def begun(self, version: str, script) -> str:
+        """A refresh that is under way, of whomever."""
+        refresh = h.Refresh(f"r-{len(self.found)}", h.PENDING, template=h.Template(ID, version), started=self.clock.now())
+        self.found.insert(0, refresh)
+        self.scripts[refresh.id], self.origins[refresh.id] = list(script), self.named
+        return refresh.id
+
+    def cancel(self) -> None:
+        self._end("cancel", (h.CANCELLING, h.CANCELLED))
+
+    def roll_back(self) -> None:
+        self._end("roll back", self.script_back)
+
+    def _end(self, call: str, script) -> None:
+        self._called(call)
+        active = [each for each in self.found if each.active]
+        if not active:
+            raise ProviderError("there is none", code=h.RUNS_NO_MORE)
+        self.scripts[active[0].id] = list(script)
+        self._may_die()
+
+
+IMAGE = Image("sha256:" + "1" * 64, "aws-1-x86_64", "shop", "2.0", "2026-01-01T00:00:00Z", {"ami": NEW, "region": "eu-west-1"}, {}, {})
+
+
+class Lab:
+    """One group, one store; each run is a new controller."""
+
+    def __init__(self, scaling: Scaling, tmp_path, spec: AutoScaling | None = None, gates=None, revoked=dict, **fleet) -> None:
+        self.scaling = scaling
+        self.store = MemoryStore()
+        self.lines: list[str] = []
+        self._gates, self._revoked = gates or OpenGates(), revoked
+        base = DefinitionBase("ami", "ami-1")
+        own = FleetSpec(engine="autoscaling", autoscaling=spec or AutoScaling("shop"), **fleet)
+        target = Target("prod", "aws", own, Health(tcp=TcpProbe(80)), base)
+        path = tmp_path / "immutable.yml"
+        self.definition = Definition(path, "shop", "2.0", Provision("site.yml"), None, (), (), "restricted", {"prod": target}, base)
+
+    def controller(self, how: How | None = None, image: Image = IMAGE) -> HandOver:
+        free = Free()
+        means = Means(self.scaling, self.store, self.scaling.clock, free, free, self._gates, self.lines.append or silent, self._revoked)
+        return HandOver(means, self.definition, self.definition.targets["prod"], image, how)
+
+    def run(self, how: How | None = None) -> dict:
+        return self.controller(how).run()
