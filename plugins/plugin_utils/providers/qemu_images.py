@@ -12,9 +12,9 @@ from .qemu_image_users import image_users, remove_image
 
 
 class QemuImages:
-    """See ``providers.base.Images``."""
+    """See ``providers.base.Images``. ``machines``: the folder of those that may run from them."""
 
-    def __init__(self, machines: Path) -> None:
+    def __init__(self, machines: Path | None = None) -> None:
         self._machines = machines
 
     def build(self, architecture: str) -> str:
@@ -29,7 +29,7 @@ class QemuImages:
         return artifact
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:  # noqa: ARG002  there are no accounts here
-        return image_users(self._machines, artifacts)
+        return image_users(self._machines, artifacts) if self._machines else [()] * len(artifacts)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         remove_image(artifact)
