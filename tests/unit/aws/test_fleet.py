@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, Shop, tags_of
+from ansible_collections.immutable.infra.tests.support.aws.fleet import Shop
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 
