@@ -20,9 +20,8 @@ from .ec2_evidence import Consoles
 from .ec2_launch import Site
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
+from .pace import cloud_pace
 
-LEAST, MOST = 1.0, 15.0  # seconds between two looks
-SHARE = 0.1  # of the time that something took already, by which a look may come too late
 PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
@@ -48,15 +47,12 @@ class Ec2Provider:
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
         self.clock = Ec2Clock()
+        self.pace = cloud_pace
 
     @property
     def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
         """See ``health.prober``: None where instances are asked directly."""
         return None if self._probes else self._by_balancer
-
-    def pace(self, age: float, due: float) -> float:
-        """See ``fleet.pace``: every look costs three calls."""
-        return max(due, LEAST, min(age * SHARE, MOST))
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:
