@@ -36,14 +36,14 @@ class Ec2Clock:
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True) -> None:
-        """``probes``: False where the target group's own checks say whether an instance is well."""
+    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, snapshots: bool = False) -> None:
+        """``probes``: False where the target group's own checks say whether an instance is well. ``snapshots``: of what is detached."""
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
         self._traffic: dict[str, Watched] = {}
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
-        self.volumes = Ec2Volumes(clients, site, store)
+        self.volumes = Ec2Volumes(clients, site, store, snapshots)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
         self.clock = Ec2Clock()
