@@ -202,3 +202,12 @@ def test_a_mark_says_nothing_of_an_image_that_was_baked_anew(shop: Shop) -> None
     Catalogue(shop.store).add(replace(shop.images[0], created="2026-02-28T00:00:00+00:00"))
     assert shop.prune() == ["2", "3", "4"]
     assert Catalogue(shop.store).list()[0].revoked is None
+
+
+def test_two_runs_at_once_take_nothing_that_was_baked_in_between(shop: Shop) -> None:
+    def other() -> None:
+        assert shop.prune() == ["1", "2"]  # the first run is at the third
+        Catalogue(shop.store).add(replace(shop.images[1], created="2026-02-28T00:00:00+00:00"))
+
+    shop.prune(Steps(8, other))
+    assert shop.left() == ["2", "4"]
