@@ -88,8 +88,10 @@ class Ec2Leftovers:
             if not used:
                 yield from self._tagged(clients, IMAGE, image["ImageId"], image, image["CreationDate"], "no record names it")
         snapshots = list(_pages(ec2, "describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=self._filters))
-        held = _held_snapshots(ec2, [each["SnapshotId"] for each in snapshots]) if snapshots else set()
-        for each in snapshots:
+        held = {snapshot for image in images for snapshot in snapshots_of(image)}
+        loose = [each for each in snapshots if each["SnapshotId"] not in held]
+        held = _held_snapshots(ec2) if loose else held
+        for each in loose:
             if each["SnapshotId"] not in held:
                 yield from self._tagged(clients, SNAPSHOT, each["SnapshotId"], each, each["StartTime"], "its AMI is gone")
 
@@ -147,13 +149,10 @@ def _terminate(ec2: Any, instances: Sequence[Leftover]) -> list[Leftover]:
     return list(instances)
 
 
-def _held_snapshots(ec2: Any, ids: Sequence[str]) -> set[str]:
-    """Those that an AMI of ours is made of."""
-    held: set[str] = set()
-    for chosen in _parts("block-device-mapping.snapshot-id", ids):
-        for image in _pages(ec2, "describe_images", "Images", Owners=["self"], Filters=[chosen], IncludeDeprecated=True, IncludeDisabled=True):
-            held |= set(snapshots_of(image))
-    return held
+def _held_snapshots(ec2: Any) -> set[str]:
+    """Those that an AMI of ours is made of, whatever its tags are now."""
+    images = _pages(ec2, "describe_images", "Images", Owners=["self"], IncludeDeprecated=True, IncludeDisabled=True)
+    return {snapshot for image in images for snapshot in snapshots_of(image)}
 
 
 def _parts(name: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
