@@ -19,8 +19,8 @@ def image(number: int, verified: bool = True, revoked: bool = False, build: str 
     created = datetime.fromtimestamp(NOW - DAY * (number if days is None else days), timezone.utc).isoformat(timespec="seconds")
     said = {"at": "2026-02-01T00:00:00+00:00", "by": "ann", "reason": "slow"} if revoked else None
     return Image(
-        digest=f"sha256:{number:064x}", build=build, service="shop", version=f"1.0.{number}", created=created, artifact={"path": f"/{number}"}, base={}, inputs={},
-        verified={"at": created} if verified else None, revoked=said,
+        digest=f"sha256:{number:064x}", build=build, service="shop", version=f"1.0.{number}", created=created, artifact={"path": f"/{number}"},
+        base={}, inputs={}, verified={"at": created} if verified else None, revoked=said,
     )  # fmt: skip
 
 
