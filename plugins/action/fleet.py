@@ -18,6 +18,7 @@ from ..plugin_utils.fleet.launch import Secrets
 from ..plugin_utils.fleet.lease import Lease, SystemClock
 from ..plugin_utils.fleet.model import Request
 from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.pace import pace_for
 from ..plugin_utils.fleet.playbook_gates import PlaybookGates
 from ..plugin_utils.fleet.predict import foresee
 from ..plugin_utils.fleet.rehearse import rehearse
@@ -55,7 +56,7 @@ class ActionModule(RoomAction):
         if target.fleet.engine == AUTOSCALING:
             return _hand_over(options, definition, target, store, context)
         provider = open_provider(target, store)
-        request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template)), provider)
+        request = _request(options, Asker(definition, target, store, Secrets(context.task_vars, context.template, getattr(provider, "pinned", None))), provider)
         means = _means(request, definition, target, store, provider, context)
         observer = Observer(provider, provider.traffic(request.intent.fleet), means.prober, request.intent.fleet)
         if context.check_mode:
@@ -114,4 +115,5 @@ def _means(request: Request, definition: Definition, target: Target, store: Stor
         gates=PlaybookGates(definition, target.name, store, provider, playbook_run(), lease, context.report),
         report=context.report,
         revoked=lambda: revocations.reasons(build),
+        pace=pace_for(provider),
     )

@@ -36,9 +36,12 @@ class Clients:
     def __init__(self, account: Account) -> None:
         self.account = account
 
-    def client(self, service: str) -> Any:
-        """Raises ProviderError where boto3 is missing or nothing says the region."""
-        return _client(self.account, service)
+    def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+        """Raises ProviderError where boto3 is missing or nothing says the region.
+
+        ``attempts``: of one call; fewer where AWS's refusal is better answered by another call.
+        """
+        return _client(self.account, service, attempts)
 
     @property
     def ec2(self) -> Any:
@@ -58,12 +61,12 @@ class Clients:
 
 
 @functools.cache
-def _client(account: Account, service: str) -> Any:
+def _client(account: Account, service: str, attempts: int) -> Any:
     boto3, botocore = _sdk()
     with told():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "max_attempts": ATTEMPTS}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+            retries={"mode": "adaptive", "max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
         )
         return session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
 

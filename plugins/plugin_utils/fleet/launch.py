@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..connection import SSH_PORT
-from ..definition.launch import PARAMETER, launch_fingerprint, machine_of, secret_refs
+from ..definition.launch import PARAMETER, launch_fingerprint, machine_of
 from ..definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from ..errors import FleetError
 from ..health.prober import TAG, health_tag
@@ -18,7 +18,9 @@ from ..units import count_of
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 from .observe import IMAGE_NAME, PORT
 
-Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]  # references in, secrets in clear out; raises FleetError
+# References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
+Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
+KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,22 @@ class Secrets:
 
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible's, by name
     template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
+    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None  # the provider's: parameters of SSM with their versions
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
         """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
         found, missing = {}, []
+        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
+        pinned = self.pinned(parameters) if parameters and self.pinned else {}
         for name, reference in references.items():
-            if reference.kind == PARAMETER:
-                continue
-            if reference.kind == "env" and reference.name in os.environ:
+            if reference.kind == PARAMETER and reference.name in pinned:
+                found[name] = pinned[reference.name]
+            elif reference.kind == "env" and reference.name in os.environ:
                 found[name] = os.environ[reference.name]
             elif reference.kind == "variable" and reference.name in self.variables:
                 found[name] = str(self.template(self.variables[reference.name]))
             else:
-                kind = "environment variable" if reference.kind == "env" else "Ansible variable"
+                kind = KINDS[reference.kind]
                 missing.append(f"{name} (there is no {kind} {reference.name})")
         if missing:
             raise FleetError(f"secrets are missing: {', '.join(missing)}")
@@ -75,13 +80,14 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
 def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
     """Raises FleetError where a secret is missing."""
     references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
+    found = resolve(references)
     return Payload(
         artifact=image.artifact,
         ports=tuple(recipe["ports"]),
         authorized_keys=tuple(recipe["authorized_keys"]),
         settings=recipe["settings"],
-        secrets=resolve(references),
-        secret_refs=secret_refs(references),
+        secrets={name: text for name, text in found.items() if references[name].kind != PARAMETER},
+        secret_refs={name: text for name, text in found.items() if references[name].kind == PARAMETER},
         machine=recipe["machine"],
         tags=recipe["tags"],
     )
@@ -92,7 +98,7 @@ def swap_request(definition: Definition, target: Target, image: Image, key: byte
     recipe = recipe_of(definition, target, image, authorized_keys)
     payload = payload_of(recipe, image, resolve)
     handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
-    if payload.secret_refs:
+    if payload.secret_refs:  # with their versions: a secret that changed is a reason to swap
         handed_over["secret_refs"] = dict(payload.secret_refs)
     if definition.data:  # so that a volume that shall grow or change its type is a reason to swap
         handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}

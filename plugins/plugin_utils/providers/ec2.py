@@ -12,7 +12,7 @@ from typing import Any
 
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
-from ..store.file import FileStore
+from ..store.base import Store
 from ..store.keys import identity
 from .base import Images, Instance, Traffic
 from .ec2_compute import Ec2Compute
@@ -37,7 +37,9 @@ class Ec2Clock:
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: FileStore, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, bakes: Sequence[Clients] = ()) -> None:
+    def __init__(
+        self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, bakes: Sequence[Clients] = ()
+    ) -> None:
         """``probes``: False where the target group's own checks say whether an instance is well. ``bakes``: other regions that images are made in."""
         self._clients = clients
         self._balancer = balancer
@@ -63,16 +65,22 @@ class Ec2Provider:
     def describe(self) -> dict[str, Any]:
         return {"provider": self.name, "region": self._clients.region, "warnings": list(self.compute.warnings)}
 
-    def secret_versions(self, parameters: Sequence[str]) -> Mapping[str, str]:
-        """The version of each parameter of SSM, by name; no value is decrypted. Raises ProviderError naming those that are not there."""
+    def pinned(self, parameters: Sequence[str]) -> Mapping[str, str]:
+        """Each parameter of SSM, by how it was asked for, with its version of now: what an instance fetches does not change behind its launch.
+
+        No value is decrypted. Raises ProviderError naming all that are not there.
+        """
         found: dict[str, str] = {}
         missing: list[str] = []
-        for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
-            names = list(parameters[start : start + PARAMETERS_AT_ONCE])
+        wanted = sorted(set(parameters))
+        for start in range(0, len(wanted), PARAMETERS_AT_ONCE):
+            names = wanted[start : start + PARAMETERS_AT_ONCE]
             with told(doing="looking at secrets"):
                 answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
-            found.update({each["Name"]: str(each["Version"]) for each in answer["Parameters"]})
-            missing += answer["InvalidParameters"]
+            for each in answer["Parameters"]:
+                for name in filter(None, (each["Name"], each.get("ARN"))):
+                    found.update(dict.fromkeys((name, name + (each.get("Selector") or "")), f"{name}:{each['Version']}"))
+            missing += answer.get("InvalidParameters", [])
         if missing:
             raise ProviderError(f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}")
         return found

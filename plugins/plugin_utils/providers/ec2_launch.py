@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ProviderError
+from ..images.model import amis_of
 from .base import LaunchRequest
 from .ec2_tags import MOST, written
 from .launch import user_data
@@ -96,12 +97,10 @@ def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] |
 
 def ami_of(artifact: Mapping[str, Any], region: str) -> str:
     """The image's AMI in a region. Raises ProviderError where it has none there."""
-    copies: Mapping[str, Mapping[str, Any]] = artifact.get("copies") or {}
-    amis = {place: copy.get("ami") for place, copy in copies.items()} | {artifact.get("region"): artifact.get("ami")}
-    if not amis.get(region):
-        known = ", ".join(sorted(place for place in amis if place and amis[place]))
-        raise ProviderError(f"the image has no AMI in {region} (it has: {known or 'none'}); bake it for this region")
-    return str(amis[region])
+    amis = amis_of(artifact)
+    if region not in amis:
+        raise ProviderError(f"the image has no AMI in {region} (it has: {', '.join(sorted(amis)) or 'none'}); verify it again, which copies it there")
+    return amis[region]
 
 
 def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
@@ -114,8 +113,9 @@ def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
 def _likeness(request: LaunchRequest, volumes: Mapping[str, str]) -> str:
     """The same text for requests that one call can launch."""
     tags = {name: value for name, value in request.tags.items() if name != ATTEMPT}
-    told = [request.zone, request.fleet, request.image, request.artifact, request.launch, request.purpose, request.ports, request.authorized_keys]
-    return json.dumps([*told, dict(request.settings), dict(request.secret_refs), sorted(request.secrets), request.machine, tags, dict(volumes)], sort_keys=True, default=dict)
+    plain = [request.zone, request.fleet, request.image, request.launch, request.purpose, request.ports, request.authorized_keys, sorted(request.secrets)]
+    mappings = [request.artifact, request.settings, request.secret_refs, request.machine, tags, volumes]
+    return json.dumps([*plain, *mappings], sort_keys=True, default=dict)
 
 
 def _tags(group: Group, request: LaunchRequest, site: Site, ami: str) -> list[dict[str, Any]]:

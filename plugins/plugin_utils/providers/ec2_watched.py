@@ -14,6 +14,11 @@ class Watched:
         self._traffic = traffic
         self._seen: dict[str, Member] = {}
 
+    @property
+    def shared(self) -> bool:
+        """Whether others register there too."""
+        return self._traffic.shared
+
     def verdict(self, instance_id: str) -> bool | str:
         """Whether an instance is well, by what was told of the members last."""
         member = self._seen.get(instance_id)

@@ -29,7 +29,9 @@ class QemuImages:
         return artifact
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:  # noqa: ARG002  there are no accounts here
-        return image_users(self._machines, artifacts) if self._machines else [()] * len(artifacts)
+        if self._machines is None:
+            raise ProviderError("which machines run an image is known to its provider alone")
+        return image_users(self._machines, artifacts)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         remove_image(artifact)

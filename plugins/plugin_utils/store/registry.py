@@ -10,7 +10,7 @@ from ..errors import StoreError
 from .base import Store
 from .file import FileStore
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 def store_location(folder: Path, option: str) -> str:
@@ -48,7 +48,6 @@ def _in_bucket(location: str | Path) -> Store | None:
 
 
 def _folder(location: str | Path) -> Path:
-    scheme = _SCHEME.match(str(location))
-    if scheme:
-        raise StoreError(f"{location} is not a store that is known here: {scheme[1]} is not supported (allowed: the path of a folder, s3://bucket/prefix)")
+    if _SCHEME.match(str(location)):
+        raise StoreError(f"{location} is not a store that is known here (allowed: the path of a folder, s3://bucket/prefix)")
     return Path(location).expanduser().absolute()

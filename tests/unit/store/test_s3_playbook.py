@@ -64,5 +64,9 @@ def test_what_needs_a_folder_is_told(bucket: S3Store, tmp_path: Path) -> None:
         options = {"definition": "immutable.yml", "target": "local"}
         result = play(tmp_path, name, options, "--check")
         assert result["failed"] and result["msg"].startswith(("a bake for the provider qemu", "the provider qemu")) and result["msg"].endswith(told), result
+    variables = ["-e", f"immutable_store={LOCATION}", "-e", f"immutable_definition={tmp_path / 'immutable.yml'}"]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT)}
+    done = subprocess.run(["ansible-playbook", "immutable.infra.bake", *variables], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"a bake for the provider qemu keeps its disks and bases in the store, {told}" in done.stdout + done.stderr
     info = play(tmp_path, "definition_info", {"definition": "immutable.yml"})
     assert info["digest"] is None and info["digest_missing"].endswith(f"is not built yet in {LOCATION}")
