@@ -37,7 +37,10 @@ class Clients:
         self.account = account
 
     def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
-        """``attempts``: of one call, where AWS's refusal is better answered by another call. Raises ProviderError where boto3 is missing or nothing says the region."""
+        """Raises ProviderError where boto3 is missing or nothing says the region.
+
+        ``attempts``: of one call; fewer where AWS's refusal is better answered by another call.
+        """
         return _client(self.account, service, attempts)
 
     @property

@@ -86,12 +86,12 @@ class Ec2Compute:
     def _described(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(Filters=[{"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}, _of_store(self._site), _alive()])
 
-    def _describe(self, **asked: Any) -> list[dict[str, Any]]:
+    def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at instances"):
             pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked)
             return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
 
-    def _launch(self, group: Group) -> list[Instance]:
+    def _launch(self, group: Group) -> Sequence[Instance]:
         zones = group.zones()
         for zone, another in zip(zones, [*zones[1:], ""], strict=True):
             try:
@@ -103,7 +103,7 @@ class Ec2Compute:
                 self.warnings.append(f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}")
         raise AssertionError(zones)
 
-    def _launch_in(self, group: Group, zone: str) -> list[Instance]:
+    def _launch_in(self, group: Group, zone: str) -> Sequence[Instance]:
         asked = parameters_of(group, zone, self._site, self._root(group.first))
         with told(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
             answer = self._clients.client("ec2", attempts=2).run_instances(**asked)["Instances"]
@@ -112,7 +112,7 @@ class Ec2Compute:
         tags = next(each["Tags"] for each in asked["TagSpecifications"] if each["ResourceType"] == "instance")
         return [each for each in (instance_of({**one, "Tags": tags}, {}, self._since) for one in answer) if each]
 
-    def _really(self, answer: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _really(self, answer: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
         """A spent token is answered as it was then. Raises ProviderError where what it launched is no more."""
         ids = [each["InstanceId"] for each in answer]
         now = [each for each in self._describe(Filters=[{"Name": "instance-id", "Values": ids}]) if each["State"]["Name"] in ALIVE[:3]]
@@ -122,9 +122,11 @@ class Ec2Compute:
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        """The mapping of the image's root device, asked for only where it shall be larger."""
+        """The image's root device, asked for only where it shall be larger and the image's record does not tell."""
         if not request.machine.get("root_size"):
             return None
+        if request.artifact.get("root_device"):
+            return {"DeviceName": request.artifact["root_device"]}
         with told(doing="looking at the image"):
             image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][0]
         return {"DeviceName": image["RootDeviceName"]}

@@ -113,8 +113,9 @@ def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
 def _likeness(request: LaunchRequest, volumes: Mapping[str, str]) -> str:
     """The same text for requests that one call can launch."""
     tags = {name: value for name, value in request.tags.items() if name != ATTEMPT}
-    told = [request.zone, request.fleet, request.image, request.artifact, request.launch, request.purpose, request.ports, request.authorized_keys]
-    return json.dumps([*told, dict(request.settings), dict(request.secret_refs), sorted(request.secrets), request.machine, tags, dict(volumes)], sort_keys=True, default=dict)
+    plain = [request.zone, request.fleet, request.image, request.launch, request.purpose, request.ports, request.authorized_keys, sorted(request.secrets)]
+    mappings = [request.artifact, request.settings, request.secret_refs, request.machine, tags, volumes]
+    return json.dumps([*plain, *mappings], sort_keys=True, default=dict)
 
 
 def _tags(group: Group, request: LaunchRequest, site: Site, ami: str) -> list[dict[str, Any]]:

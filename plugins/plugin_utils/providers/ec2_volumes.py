@@ -38,7 +38,7 @@ class Ec2Volumes:
         """Fleets without data need not pay a call at each look: none seen is none for QUIET seconds."""
         if time.monotonic() - self._none_at.get(fleet, -QUIET) < QUIET:
             return []
-        found = self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})
+        found = list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}))
         if not found:
             self._none_at[fleet] = time.monotonic()
         return found
@@ -62,13 +62,8 @@ class Ec2Volumes:
         self._none_at.pop(fleet, None)
         present = {(each.slot, each.name): each for each in self.list(fleet)}
         missing = [each for each in requests if (each.slot, each.name) not in present]
-        count = self._removals(fleet)
-        made = {(each.slot, each.name): self._create(each, count) for each in missing}
-        if missing:
-            self._none_at.pop(fleet, None)
-            made = self._not_spent(missing, made)
-            with told(doing=f"waiting for new volumes of {fleet}"):
-                self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=ATTACHING)
+        made = self._made(missing, self._removals(fleet)) if missing else {}
+        self._none_at.pop(fleet, None)
         return [{**present, **made}[each.slot, each.name] for each in requests]
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
@@ -97,7 +92,8 @@ class Ec2Volumes:
         if not held:
             return
         states = self._states(set(held.values()))
-        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "") not in ("", "stopped", "terminated")]
+        free = ("stopped", "terminated", "gone")
+        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "gone") not in free]
         if busy:
             raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
         for volume_id, holder in held.items():
@@ -137,11 +133,11 @@ class Ec2Volumes:
                 if error.details.get("code") != "InvalidVolume.NotFound":
                     raise
 
-    def _list(self, *filters: dict[str, Any]) -> list[Volume]:
+    def _list(self, *filters: dict[str, Any]) -> Sequence[Volume]:
         asked = [{"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]}, {"Name": "tag-key", "Values": [VOLUME_TAG]}, *filters]
         return [each for each in map(volume_of, self._describe(Filters=[*asked, {"Name": "status", "Values": list(VOLUME_STATES)}])) if each]
 
-    def _describe(self, **asked: Any) -> list[dict[str, Any]]:
+    def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at volumes"):
             return [volume for page in self._clients.ec2.get_paginator("describe_volumes").paginate(**asked) for volume in page["Volumes"]]
 
@@ -155,7 +151,8 @@ class Ec2Volumes:
             raise ProviderError(f"there is no data volume {', '.join(gone)}")
         return found
 
-    def _create(self, request: VolumeRequest, count: int) -> Volume:
+    def _create(self, request: VolumeRequest, count: int) -> tuple[Volume, bool]:
+        """The volume, and whether an earlier call made it."""
         if not request.zone:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
         tags = {"fleet": request.fleet, "store": self._site.store, "slot": str(request.slot), "volume": request.name}
@@ -174,21 +171,21 @@ class Ec2Volumes:
         volume = volume_of({**made, "Tags": written(tags), "Attachments": []})
         if volume is None:
             raise AssertionError(made)
-        created = made.get("CreateTime")
-        if created is not None and time.time() - created.timestamp() > REPLAYED:
-            return Volume(**{**volume.__dict__, "attached_at": -1.0})
-        return volume
+        return volume, time.time() - made["CreateTime"].timestamp() > REPLAYED
 
-    def _not_spent(self, requests: Sequence[VolumeRequest], made: dict[tuple[int, str], Volume]) -> dict[tuple[int, str], Volume]:
-        """A token whose volume somebody removed past us is answered with what is gone: once more, with others."""
-        old = [each.id for each in made.values() if each.attached_at < 0]
-        present = self._described(old, missing=True)
-        if all(each in present for each in old):
-            return made
-        fleet = requests[0].fleet
-        self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
-        count = self._removals(fleet)
-        return {(each.slot, each.name): made[each.slot, each.name] if made[each.slot, each.name].id in present else self._create(each, count) for each in requests}
+    def _made(self, requests: Sequence[VolumeRequest], count: int) -> dict[tuple[int, str], Volume]:
+        """A token whose volume somebody removed past us is answered with what is gone: once more then, with another one."""
+        told_of = {(each.slot, each.name): self._create(each, count) for each in requests}
+        old = [volume.id for volume, replayed in told_of.values() if replayed]
+        gone = set(old) - set(self._described(old, missing=True))
+        if gone:
+            self._store.write(_key(requests[0].fleet), {"removals": count + 1})
+            again = [each for each in requests if told_of[each.slot, each.name][0].id in gone]
+            told_of.update({(each.slot, each.name): self._create(each, count + 1) for each in again})
+        made = {key: volume for key, (volume, _replayed) in told_of.items()}
+        with told(doing=f"waiting for new volumes of {requests[0].fleet}"):
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=ATTACHING)
+        return made
 
     def _removals(self, fleet: str) -> int:
         present = self._store.read(_key(fleet))

@@ -51,7 +51,7 @@ def open_group(target: Target) -> AutoScaling:
     """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
     if target.provider != "aws" or target.fleet.autoscaling is None:
         raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
-    from .aws.autoscaling import AwsAutoScaling
+    from .ec2_autoscaling import AwsAutoScaling
 
     return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
 

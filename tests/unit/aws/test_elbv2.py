@@ -37,7 +37,8 @@ class Stage:
 
     def traffic(self, rule: str = "") -> TargetGroups:
         """As a new process has it."""
-        return TargetGroups(Clients(self.cloud.account()), FLEET, TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule), HTTP, lambda: self.at)
+        spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule)
+        return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, lambda: self.at)
 
     def run(self, count: int) -> dict[str, tuple[str, int]]:
         ami = seeds.image(self.cloud, f"shop-{self.cloud.count()}-{self.at}")
@@ -77,9 +78,9 @@ def test_a_member_is_checked_then_serves_then_drains_then_is_forgotten(stage: St
     assert traffic.members() == [] and traffic.ensure() is False
     traffic.register(new)
     began = stage.at
-    assert {each for each in traffic.members()} == {Member(each, "down", None, began) for each in new}
+    assert set(traffic.members()) == {Member(each, "down", None, began) for each in new}
     stage.at += 10
-    assert {each for each in traffic.members()} == {Member(each, "up", None, stage.at, True) for each in new}
+    assert set(traffic.members()) == {Member(each, "up", None, stage.at, True) for each in new}
     stage.at += 5
     traffic.drain([one], 20)
     told = stage.at
