@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import socket
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .machines import STORE
 
 USER = "admin"
 BOOT = 300.0  # seconds
+SUDO = ("etc/pam.d/sudo", "etc/sudoers", "usr/bin/sudo", "usr/libexec/sudo")
 # What a cloud's own image has: a user who may use sudo, and the key under its pair's name.
 SETUP = """set -e
 useradd -m -s /bin/bash {user}
@@ -29,6 +31,8 @@ echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/{user}
 install -d -m 0700 -o {user} /home/{user}/.ssh
 echo '{key} {name}' > /home/{user}/.ssh/authorized_keys
 chown {user} /home/{user}/.ssh/authorized_keys
+echo 'AuthorizedKeysFile /run/immutable/authorized_keys .ssh/authorized_keys' > /etc/ssh/sshd_config.d/00-cloud.conf
+systemctl reload ssh
 """
 
 
@@ -76,10 +80,14 @@ class BuildMachine:
 
     def _install_sudo(self) -> None:
         """Our own base has none, and the machine needs no network for it."""
-        tree = self._folder / "sudo.tar"
+        tree, small = self._folder / "tree.tar", self._folder / "sudo.tar"
         _run("mmdebstrap", "--quiet", "--variant=extract", "--include=sudo", "bookworm", tree)
-        with tree.open("rb") as files:
-            self._root("tar -x -C / --keep-old-files ./etc/pam.d/sudo ./etc/sudoers ./etc/sudoers.d ./usr/bin/sudo ./usr/libexec/sudo", stdin=files)
+        with tarfile.open(tree) as whole, tarfile.open(small, "w") as part:
+            for entry in whole:
+                if entry.name.removeprefix("./").startswith(SUDO):
+                    part.addfile(entry, whole.extractfile(entry) if entry.isreg() else None)
+        with small.open("rb") as files:
+            self._root("tar -x -C /", stdin=files)
 
     def _until_up(self) -> None:
         deadline = time.monotonic() + BOOT

@@ -52,7 +52,7 @@ def test_packer_accepts_it(builder: Callable[..., dict[str, Any]], tmp_path: Pat
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     keys = {"ssh_keypair_name": "k", "ssh_private_key_file": str(tmp_path / "key")}
     told = builder(endpoint=LOCAL, subnet="subnet-1", kms_key="alias/images", options={"ssh_interface": "public_ip"})
-    guest = Guest(tmp_path / "payload", tmp_path / "secrets", "/dev/shm/x", "3.11", "admin", ("true",))
+    guest = Guest(tmp_path / "payload", tmp_path / "secrets", "/dev/shm/x", "3.11", tmp_path / "gathered.tar.gz", "admin", ("true",))
     (tmp_path / "template.json").write_text(as_text(packer_template({**told, **keys}, guest)))
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE0", "AWS_SECRET_ACCESS_KEY": "example", "CHECKPOINT_DISABLE": "1"}
     done = subprocess.run(["packer", "validate", "template.json"], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
@@ -101,7 +101,7 @@ def test_no_option_of_ours_can_be_passed_on(builder: Callable[..., dict[str, Any
 
 
 def test_whoever_logs_in_gets_no_further_than_sudo(tmp_path: Path) -> None:
-    steps = packer_template({}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11", "admin", ("forget the key",)))["provisioners"]
+    steps = packer_template({}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11", user="admin", last=("forget the key",)))["provisioners"]
     assert {step["execute_command"] for step in steps if step["type"] == "shell"} == {"sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"}
     assert steps[-1]["inline"][:2] == ["rm -rf /dev/shm/x", "forget the key"]
     assert "execute_command" not in json.dumps(packer_template({}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11")))
