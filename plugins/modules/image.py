@@ -14,7 +14,7 @@ description:
     Everything that is sent there lives in the guest's memory, and the finished disk is searched for what must not stay in it.
   - A manifest of every file and a CycloneDX SBOM are taken from the image and kept in the store.
   - For targets on AWS the image is an AMI, baked by Packer's amazon-ebs in the region that the definition says. It is not looked at from outside, so nothing is
-    searched for in its disk, and it has neither manifest nor SBOM.
+    searched for in its disk, and it has no manifest. Its SBOM is made of what the build machine gathers.
   - Shows a line for each stage of Packer and each task in the guest as it happens. The whole log is kept in the store.
 extends_documentation_fragment:
   - immutable.infra.options.store
