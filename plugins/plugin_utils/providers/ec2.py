@@ -22,7 +22,8 @@ from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
 
-POLL = 3.0  # seconds at most between two looks
+LEAST, MOST = 1.0, 15.0  # seconds between two looks
+SHARE = 0.1  # of the time that something took already, by which a look may come too late
 PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
@@ -31,7 +32,7 @@ class Ec2Clock:
         return time.time()
 
     def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, POLL)))
+        time.sleep(max(0.0, seconds))
 
 
 class Ec2Provider:
@@ -56,6 +57,10 @@ class Ec2Provider:
     def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
         """See ``health.prober``: None where instances are asked directly."""
         return None if self._probes else self._by_balancer
+
+    def pace(self, age: float, due: float) -> float:
+        """See ``fleet.pace``: every look costs three calls."""
+        return max(due, LEAST, min(age * SHARE, MOST))
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:
