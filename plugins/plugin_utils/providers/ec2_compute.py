@@ -122,9 +122,11 @@ class Ec2Compute:
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        """The mapping of the image's root device, asked for only where it shall be larger."""
+        """The image's root device, asked for only where it shall be larger and the image's record does not tell."""
         if not request.machine.get("root_size"):
             return None
+        if request.artifact.get("root_device"):
+            return {"DeviceName": request.artifact["root_device"]}
         with told(doing="looking at the image"):
             image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][0]
         return {"DeviceName": image["RootDeviceName"]}
