@@ -18,6 +18,7 @@ from .base import Images, Instance, Traffic
 from .ec2_compute import Ec2Compute
 from .ec2_evidence import Consoles
 from .ec2_launch import Site
+from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
 from .pace import cloud_pace
@@ -36,8 +37,22 @@ class Ec2Clock:
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, snapshots: bool = False) -> None:
-        """``probes``: False where the target group's own checks say whether an instance is well. ``snapshots``: of what is detached."""
+    def __init__(
+        self,
+        clients: Clients,
+        store: Store,
+        balancer: Callable[[str], Traffic],
+        images: Images,
+        probes: bool = True,
+        snapshots: bool = False,
+        bakes: Sequence[Clients] = (),
+    ) -> None:
+        """
+        Args:
+            probes: False where the target group's own checks say whether an instance is well.
+            snapshots: whether they are made of volumes that are detached.
+            bakes: other regions that images are made in.
+        """
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
@@ -46,6 +61,7 @@ class Ec2Provider:
         self.volumes = Ec2Volumes(clients, site, store, snapshots)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
+        self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
         self.pace = cloud_pace
 

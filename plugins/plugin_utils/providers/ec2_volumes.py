@@ -20,7 +20,6 @@ from .ec2_view import VOLUME_STATES, volume_of
 
 DEFAULT_KIND = "gp3"
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
-QUIET = 60.0  # seconds for which "this fleet has none" is believed, unless this process made one
 UNSEEN = 60.0  # seconds for which a creation that no list shows yet is believed
 REPLAYED = 60.0  # seconds: a volume that a creation calls older than this is of an earlier call with the same token
 LOOK_AGAIN = 2.0
@@ -37,20 +36,14 @@ class Ec2Volumes:
         self._site = site
         self._store = store
         self._snapshots = snapshots
-        self._none_at: dict[str, float] = {}  # by fleet: when it was seen to have no volume (monotonic)
         self._fresh: dict[str, tuple[Volume, float]] = {}  # by id: made by this process, in no list yet, and when it was made (monotonic)
 
     def list(self, fleet: str) -> list[Volume]:
-        """Fleets without data need not pay a call at each look: none seen is none for QUIET seconds."""
-        if time.monotonic() - self._none_at.get(fleet, -QUIET) < QUIET:
-            return []
+        """Always asked anew: another run may have made some, and whoever needs to know less often asks less often."""
         found, now = list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})), time.monotonic()
         seen = {each.id for each in found}
         self._fresh = {key: fresh for key, fresh in self._fresh.items() if key not in seen and now - fresh[1] < UNSEEN}
-        found += [volume for volume, _at in self._fresh.values() if volume.fleet == fleet]
-        if not found:
-            self._none_at[fleet] = now
-        return found
+        return [*found, *(volume for volume, _at in self._fresh.values() if volume.fleet == fleet)]
 
     def fleets(self) -> Sequence[str]:
         return sorted({volume.fleet for volume in self._list()})
@@ -68,12 +61,10 @@ class Ec2Volumes:
         if not requests:
             return []
         fleet = requests[0].fleet
-        self._none_at.pop(fleet, None)
         present = {(each.slot, each.name): each for each in self.list(fleet)}
         homes = {slot: each.zone for (slot, _name), each in present.items()}  # a slot's volumes are all in one zone
         missing = [replace(each, zone=homes.get(each.slot, each.zone)) for each in requests if (each.slot, each.name) not in present]
         made = self._made(missing, self._removals(fleet)) if missing else {}
-        self._none_at.pop(fleet, None)
         return [{**present, **made}[each.slot, each.name] for each in requests]
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:

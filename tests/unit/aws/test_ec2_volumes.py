@@ -125,14 +125,6 @@ def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None
         volumes.modify([one.id], 4 * GIB, "")
 
 
-def test_a_fleet_without_data_does_not_pay_for_looking(shop: Shop) -> None:
-    volumes = shop.provider().volumes
-    assert [volumes.list(FLEET) for _look in range(5)] == [[]] * 5
-    assert shop.cloud.count(action="DescribeVolumes") == 1
-    volumes.create([wanted(shop)])
-    assert len(volumes.list(FLEET)) == 1
-
-
 def verification(shop: Shop, provider: Ec2Provider) -> Verification:
     image = shop.image("1.0.0")
     definition = shop.definition()

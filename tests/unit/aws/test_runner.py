@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.answers import Answer, Dropped
 from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION, bucket
 from ansible_collections.immutable.infra.tests.support.aws.calls import Call
+from ansible_collections.immutable.infra.tests.support.aws.faults import after
 from ansible_collections.immutable.infra.tests.support.aws.jobs import Ended, Workflow
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, SECRET, Cloud
@@ -38,7 +40,7 @@ LARGEST = 700_000  # bytes of a result that AWX keeps
 SIZE = 2
 
 
-def definition(ami: str, version: str, where: seeds.Network, balancer: seeds.Balancer, shell: str = "restricted") -> dict[str, Any]:
+def definition(ami: str, version: str, where: seeds.Network, balancer: seeds.Balancer, **fleet: Any) -> dict[str, Any]:
     target = {
         "provider": "aws",
         "region": REGION,
@@ -55,9 +57,8 @@ def definition(ami: str, version: str, where: seeds.Network, balancer: seeds.Bal
         "version": version,
         "image": {"base": {"ami": ami, "python": "3.11"}, "provision": {"playbook": "site.yml"}},
         "data": [{"name": "uploads", "size": "1G", "mount": "/var/lib/shop"}],
-        "seal": {"shell": shell},
         "health": {"http": {"port": 8080}},
-        "fleet": {"size": SIZE, "drain": {"timeout": "1s"}},
+        "fleet": {"size": SIZE, "drain": {"timeout": "1s"}, **fleet},
         "targets": {"prod": target},
     }
 
@@ -78,11 +79,11 @@ class Shop:
             (self.project / f"{name}.yml").write_text(json.dumps([{"import_playbook": f"immutable.infra.{name}"}]), encoding="utf-8")
         self.write("1.0")
         variables = {"immutable_definition": "immutable.yml", "immutable_target": "prod", "immutable_store": LOCATION, "immutable_channel": "prod"}
-        credentials = {**cloud.environment(), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "PATH": os.environ["PATH"]}
+        credentials = {**cloud.environment(), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "PATH": os.environ["PATH"], "ANSIBLE_TIMEOUT": "1"}
         self.awx = Workflow(folder, self.project, variables, credentials)
 
-    def write(self, version: str, **changes: str) -> None:
-        text = yaml.safe_dump(definition(self._base, version, self._where, self._balancer, **changes))
+    def write(self, version: str, **fleet: Any) -> None:
+        text = yaml.safe_dump(definition(self._base, version, self._where, self._balancer, **fleet))
         (self.project / "immutable.yml").write_text(text, encoding="utf-8")
 
     def baked(self, verified: bool = True) -> str:
@@ -113,6 +114,15 @@ class Shop:
         Catalogue(self.store).add(image)
         return ami
 
+    def instances(self) -> list[str]:
+        found = self.cloud.boto("ec2").describe_instances()["Reservations"]
+        return [each["InstanceId"] for group in found for each in group["Instances"]]
+
+    def volumes(self) -> list[str]:
+        """Data volumes, which outlive every job."""
+        found = self.cloud.boto("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}])["Volumes"]
+        return sorted(each["VolumeId"] for each in found)
+
     def running(self) -> list[str]:
         """AMIs of the instances that run."""
         found = self.cloud.boto("ec2").describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}])["Reservations"]
@@ -132,11 +142,69 @@ def well(job: Ended) -> Ended:
     return job
 
 
+class Cancel:
+    """Somebody cancels the job while AWS still has a call of it, of which it then hears nothing."""
+
+    def __init__(self) -> None:
+        self.asked, self.over = threading.Event(), threading.Event()
+
+    def __call__(self, call: Call, proceed: Proceed) -> Answer:
+        self.asked.set()
+        self.over.wait(60)
+        raise Dropped
+
+
+def sliced(shop: Shop, playbook: str, **survey: Any) -> list[Ended]:
+    """Two slices of one job, at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda _slice: well(shop.awx.run(playbook, **survey)), range(2)))
+
+
 def test_a_release_job_by_job(shop: Shop) -> None:
     awx, first = shop.awx, shop.baked()
+    slices = sliced(shop, "release", immutable_lock_timeout="2m")
+    assert sorted(each.artifacts["immutable_swap"]["changed"] for each in slices) == [False, True]
+    assert shop.running() == [first] * SIZE
+    told = well(awx.run("status")).artifacts["immutable_status"]
+    assert (told["serving"], told["swap"]["status"]) == (SIZE, "done")
+
+    shop.write("2.0", strategy="canary", canary=[{"instances": 1, "approval": True}])
+    second, volumes = shop.baked(), shop.volumes()
     assert not well(awx.run("bake")).artifacts["immutable_bake"]["changed"]
     assert well(awx.run("verify")).artifacts["immutable_verify"]["verified"]
     assert well(awx.run("promote")).artifacts["immutable_promote"]["changed"]
-    assert well(awx.run("swap")).artifacts["immutable_swap"]["changed"]
-    assert shop.running() == [first] * SIZE
-    assert not well(awx.run("release")).artifacts["immutable_swap"]["changed"]
+    told = well(awx.run("swap", immutable_wait=False)).artifacts["immutable_swap"]
+    assert told["paused"] and told["approval"] and sorted(shop.running()) == sorted([first, second])
+    cancel = Cancel()
+    shop.cloud.fault(cancel, action="AttachVolume")
+    cancelled = awx.run("swap", cancelled=cancel.asked.is_set, immutable_approve=True)
+    cancel.over.set()
+    assert (cancelled.status, cancelled.artifacts) == ("canceled", {})
+    assert well(awx.run("status")).artifacts["immutable_status"]["swap"]["status"] == "open"
+    told = well(awx.run("swap")).artifacts["immutable_swap"]
+    assert (told["changed"], told["paused"]) == (True, None)
+    assert shop.running() == [second] * SIZE and shop.volumes() == volumes
+
+    told = well(awx.run("rollback")).artifacts["immutable_rollback"]
+    assert told["changed"] and told["paused"]
+    assert well(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
+    assert shop.running() == [first] * SIZE and shop.volumes() == volumes
+    told = well(awx.run("sweep", immutable_sweep_state="removed", immutable_sweep_older_than="0s")).artifacts["immutable_sweep"]
+    assert (told["orphans"], told["removed"]) == ([], [])
+
+
+def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
+    """A host of moto has a console and no more: a verification ends with it, and nobody opens when the host is to be attested."""
+    awx = shop.awx
+    shop.baked(verified=False)
+    shop.cloud.fault(after(lambda: [shop.cloud.lose(each) for each in shop.instances()]), action="RunInstances")
+    failed = awx.run("verify")
+    assert (failed.status, failed.artifacts, shop.running()) == ("failed", {}, [])
+    assert "a test instance ended before it sealed itself" in failed.output and PASSWORD not in failed.written
+
+    shop.baked()
+    well(awx.run("release"))
+    closed = awx.run("attest")
+    assert (closed.status, closed.artifacts) == ("failed", {})
+    assert "PRIVATE KEY" not in closed.written
+    assert sorted(each["event_data"]["host"] for each in closed.events if each["event"] == "runner_on_unreachable") == ["shop-prod-0", "shop-prod-1"]
