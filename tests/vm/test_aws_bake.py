@@ -19,7 +19,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue i
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import amis_of
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.build_machine import USER, BuildMachine
 from ansible_collections.immutable.infra.tests.support.machines import STORE
