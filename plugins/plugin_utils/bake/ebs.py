@@ -16,6 +16,8 @@ from ..aws.clients import SESSION, Clients, told
 from ..definition.ebs_options import TAGS
 from ..errors import BakeError
 from ..images.copies import image_tags
+from ..images.gathered import Gathered
+from ..images.sbom import make_sbom
 from .maker import Order, Place
 from .template import SSH_TIMEOUT
 
@@ -34,6 +36,7 @@ class EbsMaker:
     """
 
     plugin = "amazon"
+    gathers = True
 
     def __init__(self, order: Order, store: str, packer: tuple[int, ...]) -> None:
         self._order = order
@@ -61,8 +64,9 @@ class EbsMaker:
             with told(BakeError, f"bake of {order.label}"):
                 ec2.delete_key_pair(KeyName=self._key)
 
-    def inspect(self, _place: Place, _result: BuildResult) -> Mapping[str, bytes]:
-        return {}
+    def inspect(self, place: Place, _result: BuildResult) -> Mapping[str, bytes]:
+        order = self._order
+        return {"sbom.cdx.json": make_sbom(Gathered(place.gathered), order.digest, order.definition.service, order.definition.version)}
 
     def keep(self, _place: Place, result: BuildResult) -> Mapping[str, Any]:
         region, ami = self._made(result)

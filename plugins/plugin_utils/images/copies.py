@@ -39,7 +39,9 @@ def copied(image: Image, target: Target, places: Mapping[str, str], store: str, 
     if not places:
         return image
     tags = image_tags(image.digest, image.service, image.version, store)
-    made = replace(image, artifact=open_images(target).copy(image.artifact, places, tags))
+    copies = open_images(target).copy(image.artifact, places, tags)["copies"]
+    known = catalogue.get(image.digest, image.build) or image  # another target's run may have noted something while it was copied
+    made = replace(known, artifact={**known.artifact, "copies": {**known.artifact.get("copies", {}), **copies}})
     catalogue.add(made)
     return made
 

@@ -28,6 +28,7 @@ from .model import Image
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots
 GONE = 300.0  # seconds that a removed instance may take to be gone
+LOOK_EVERY = 5.0  # seconds at most
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
 
@@ -88,7 +89,7 @@ class Verification:
         while left := [instance.id for instance in self._instances()]:
             if clock.now() >= deadline:
                 raise VerifyError(f"test instances do not go away: {', '.join(left)} (the next verification removes them first)")
-            clock.wait(deadline - clock.now())
+            clock.wait(min(LOOK_EVERY, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
         if volumes:
             self._guard.check()
@@ -170,7 +171,7 @@ class Verification:
                 raise self._failure(f"a test instance ended before it {what}")
             if now >= deadline:
                 raise self._failure(f"no test instance {what} in time")
-            self._provider.clock.wait(deadline - now)
+            self._provider.clock.wait(min(LOOK_EVERY, deadline - now))
 
     def _failure(self, what: str) -> VerifyError:
         image = self._candidate.image.name

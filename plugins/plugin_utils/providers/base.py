@@ -67,6 +67,7 @@ class Volume:
     attached_to: str | None = None  # instance id
     attached_at: float = 0.0
     kind: str = ""  # the provider's own word for its type ("gp3", "qcow2"); "" where it has only one
+    zone: str = ""  # where the provider has zones
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from .base import Images, Instance, Traffic
 from .ec2_compute import Ec2Compute
 from .ec2_evidence import Consoles
 from .ec2_launch import Site
+from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
 
-POLL = 3.0  # seconds at most between two looks
+LEAST, MOST = 1.0, 15.0  # seconds between two looks
+SHARE = 0.1  # of the time that something took already, by which a look may come too late
 PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
@@ -30,14 +32,16 @@ class Ec2Clock:
         return time.time()
 
     def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, POLL)))
+        time.sleep(max(0.0, seconds))
 
 
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True) -> None:
-        """``probes``: False where the target group's own checks say whether an instance is well."""
+    def __init__(
+        self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, bakes: Sequence[Clients] = ()
+    ) -> None:
+        """``probes``: False where the target group's own checks say whether an instance is well. ``bakes``: other regions that images are made in."""
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
@@ -46,12 +50,17 @@ class Ec2Provider:
         self.volumes = Ec2Volumes(clients, site, store)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
+        self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
 
     @property
     def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
         """See ``health.prober``: None where instances are asked directly."""
         return None if self._probes else self._by_balancer
+
+    def pace(self, age: float, due: float) -> float:
+        """See ``fleet.pace``: every look costs three calls."""
+        return max(due, LEAST, min(age * SHARE, MOST))
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:

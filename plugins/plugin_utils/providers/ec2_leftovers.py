@@ -43,30 +43,30 @@ class Ec2Leftovers:
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> list[Leftover]:
         found = []
         for region, clients in self._places.items():
-            known = {amis_of(each)[region] for each in owned if region in amis_of(each)}
+            known = {amis_of(each)[region] for each in owned if region in amis_of(each)} | {str(each["name"]) for each in owned if "name" in each}
             with told(doing=f"looking in {region} for what bakes left"):
                 found += [each for each in self._of(clients, known) if each.age is None or each.age >= older_than]
         return sorted(found, key=lambda each: (ORDER.index(each.kind), each.place, each.id))
 
     def remove(self, found: Sequence[Leftover], check: Callable[[], None]) -> list[Leftover]:
         gone = []
-        for each in sorted(found, key=lambda each: ORDER.index(each.kind)):
-            if each.kind != INSTANCE:
+        for region, clients in self._places.items():
+            here = sorted((each for each in found if each.place == region), key=lambda each: ORDER.index(each.kind))
+            instances = [each for each in here if each.kind == INSTANCE]
+            if instances:
                 check()
-                gone += [each] if _remove(self._places[each.place], each) else []
-                continue
-            if each in gone:
-                continue
-            check()
-            gone += _terminate(self._places[each.place].ec2, [other for other in found if (other.kind, other.place) == (INSTANCE, each.place)])
+                gone += _terminate(clients.ec2, instances)
+            for each in here[len(instances) :]:
+                check()
+                gone += [each] if _remove(clients, each) else []
         return gone
 
     def _of(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         ec2 = clients.ec2
-        for instance in _pages(ec2, "describe_instances", "Reservations", Filters=[*self._filters, {"Name": "instance-state-name", "Values": LIVING}]):
-            for one in instance["Instances"]:
-                if one["State"]["Name"] != "shutting-down":
-                    yield from self._tagged(clients, INSTANCE, one["InstanceId"], one, one["LaunchTime"], "a bake ended without it")
+        staying = [state for state in LIVING if state != "shutting-down"]
+        for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[*self._filters, {"Name": "instance-state-name", "Values": staying}]):
+            for each in reservation["Instances"]:
+                yield from self._tagged(clients, INSTANCE, each["InstanceId"], each, each["LaunchTime"], "a bake ended without it")
         free = [*self._filters, {"Name": "status", "Values": ["available"]}]
         for volume in _pages(ec2, "describe_volumes", "Volumes", Filters=free):
             yield from self._tagged(clients, VOLUME, volume["VolumeId"], volume, volume["CreateTime"], "a bake ended without it")
@@ -76,17 +76,22 @@ class Ec2Leftovers:
         yield from self._temporary(clients)
 
     def _images(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
-        """What no record names. What something refers to stays, whoever made it known, and so do the snapshots of whatever AMI there is."""
+        """What no record names. An AMI with the name of one on record is a copy of it that is put on record once all are made.
+
+        What something refers to stays, whoever made it known, and so do the snapshots of whatever AMI there is.
+        """
         ec2, region = clients.ec2, clients.region
         images = list(_pages(ec2, "describe_images", "Images", Owners=["self"], Filters=self._filters))
-        strays = [image for image in images if image["ImageId"] not in known]
+        strays = [image for image in images if not known & {image["ImageId"], image["Name"]}]
         users = image_users(clients, [{"ami": image["ImageId"], "region": region} for image in strays]) if strays else []
         for image, used in zip(strays, users, strict=True):
             if not used:
                 yield from self._tagged(clients, IMAGE, image["ImageId"], image, image["CreationDate"], "no record names it")
         snapshots = list(_pages(ec2, "describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=self._filters))
-        held = _held_snapshots(ec2, [each["SnapshotId"] for each in snapshots]) if snapshots else set()
-        for each in snapshots:
+        held = {snapshot for image in images for snapshot in snapshots_of(image)}
+        loose = [each for each in snapshots if each["SnapshotId"] not in held]
+        held = _held_snapshots(ec2) if loose else held
+        for each in loose:
             if each["SnapshotId"] not in held:
                 yield from self._tagged(clients, SNAPSHOT, each["SnapshotId"], each, each["StartTime"], "its AMI is gone")
 
@@ -144,13 +149,10 @@ def _terminate(ec2: Any, instances: Sequence[Leftover]) -> list[Leftover]:
     return list(instances)
 
 
-def _held_snapshots(ec2: Any, ids: Sequence[str]) -> set[str]:
-    """Those that an AMI of ours is made of."""
-    held: set[str] = set()
-    for chosen in _parts("block-device-mapping.snapshot-id", ids):
-        for image in _pages(ec2, "describe_images", "Images", Owners=["self"], Filters=[chosen], IncludeDeprecated=True, IncludeDisabled=True):
-            held |= set(snapshots_of(image))
-    return held
+def _held_snapshots(ec2: Any) -> set[str]:
+    """Those that an AMI of ours is made of, whatever its tags are now."""
+    images = _pages(ec2, "describe_images", "Images", Owners=["self"], IncludeDeprecated=True, IncludeDisabled=True)
+    return {snapshot for image in images for snapshot in snapshots_of(image)}
 
 
 def _parts(name: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,11 @@
 """Data volumes of EBS, one for each slot and name. What they are is in their tags."""
 from __future__ import annotations
 
+import builtins
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..aws.clients import Clients, told
@@ -22,7 +24,8 @@ REPLAYED = 60.0  # seconds: a volume that a creation calls older than this is of
 LOOK_AGAIN = 2.0
 GROWS = ("modifying",)  # states of a modification in which the volume is not yet what it shall be
 PATIENCE = 540.0  # seconds for a modification
-ATTACHING = {"Delay": 2, "MaxAttempts": 60}  # of a waiter
+SOON = {"Delay": 1, "MaxAttempts": 20}  # of a waiter; what takes longer is tried again
+AT_ONCE = 200  # values that EC2 takes of a filter
 SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
 
 
@@ -39,13 +42,13 @@ class Ec2Volumes:
     def fleets(self) -> Sequence[str]:
         return sorted({volume.fleet for volume in self._list()})
 
-    def ids_by_slot(self, requests: Sequence[LaunchRequest]) -> dict[int, dict[str, str]]:
-        """By slot, the ids of the volumes by name that a new instance there will have."""
+    def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
+        """By slot, the volumes that a new instance there will have."""
         if not any(request.volumes or request.tags.get(SLOTS) for request in requests):
             return {}
-        found: dict[int, dict[str, str]] = {}
-        for volume in self.list(requests[0].fleet):
-            found.setdefault(volume.slot, {})[volume.name] = volume.id
+        found: dict[int, builtins.list[Volume]] = {}
+        for volume in sorted(self.list(requests[0].fleet), key=lambda each: each.name):
+            found.setdefault(volume.slot, []).append(volume)
         return found
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
@@ -53,7 +56,8 @@ class Ec2Volumes:
             return []
         fleet = requests[0].fleet
         present = {(each.slot, each.name): each for each in self.list(fleet)}
-        missing = [each for each in requests if (each.slot, each.name) not in present]
+        homes = {slot: each.zone for (slot, _name), each in present.items()}  # a slot's volumes are all in one zone
+        missing = [replace(each, zone=homes.get(each.slot, each.zone)) for each in requests if (each.slot, each.name) not in present]
         made = self._made(missing, self._removals(fleet)) if missing else {}
         return [{**present, **made}[each.slot, each.name] for each in requests]
 
@@ -75,7 +79,7 @@ class Ec2Volumes:
                     self._clients.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
         if volume_ids:
             with told(doing=f"attaching volumes to {instance_id}"):
-                self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=ATTACHING)
+                self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=SOON)
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when they are free."""
@@ -91,7 +95,7 @@ class Ec2Volumes:
             with told(doing=f"detaching {volume_id} from {holder}"):
                 self._clients.ec2.detach_volume(VolumeId=volume_id, InstanceId=holder)
         with told(doing="detaching volumes"):
-            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=ATTACHING)
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=SOON)
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
         """Returns when each has its new size and type. EBS goes on to optimize them, for hours perhaps, while they can be used."""
@@ -136,7 +140,9 @@ class Ec2Volumes:
         """By id. Raises ProviderError for one that is not there, unless that is allowed."""
         if not volume_ids:
             return {}
-        found = {each.id: each for each in map(volume_of, self._describe(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])) if each}
+        parts = [list(volume_ids[start : start + AT_ONCE]) for start in range(0, len(volume_ids), AT_ONCE)]
+        described = [one for part in parts for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])]
+        found = {each.id: each for each in map(volume_of, described) if each}
         gone = [each for each in volume_ids if each not in found]
         if gone and not missing:
             raise ProviderError(f"there is no data volume {', '.join(gone)}")
@@ -175,7 +181,7 @@ class Ec2Volumes:
             told_of.update({(each.slot, each.name): self._create(each, count + 1) for each in again})
         made = {key: volume for key, (volume, _replayed) in told_of.items()}
         with told(doing=f"waiting for new volumes of {requests[0].fleet}"):
-            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=ATTACHING)
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=SOON)
         return made
 
     def _removals(self, fleet: str) -> int:

@@ -93,7 +93,7 @@ class Shop:
             lease=Lease(self.store, FLEET, "tests", provider.clock),
             gates=OpenGates(),
             report=lambda _line: None,
-            look_every=0.05,
+            pace=lambda _age, _due: 0.05,
         )
         return Engine(means).run(request, How())
 

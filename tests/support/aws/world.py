@@ -70,7 +70,8 @@ class World:
 
     def clear(self) -> None:
         with self.lock:
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.encrypted, self.architectures, self.lost):
+            made = (self.modified, self.encrypted, self.architectures)
+            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, *made, self.lost):
                 each.clear()
             self.settings = Settings()
 

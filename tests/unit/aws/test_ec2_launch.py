@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, RUNNING, STOPPED, STOPPING, Evidence, LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, RUNNING, STOPPED, STOPPING, Evidence, LaunchRequest, Volume
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_launch import Group, Site, gib, groups_of, parameters_of
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_tags import LIMIT, LONGEST, keys_of, read, written
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_view import boot_of, instance_of, volume_of
@@ -141,9 +141,13 @@ def test_launch_settings() -> None:
 
 
 def test_data_keeps_a_slot_in_its_zone() -> None:
-    assert Group((REQUEST,), {}).zones() == ["a", "b"]
-    assert Group((REQUEST,), {"data": "vol-1"}).zones() == ["a"]
-    both = groups_of(slots(0, 2), {0: {"data": "vol-0"}, 2: {"data": "vol-2"}})
+    def volume(slot: int, zone: str) -> Volume:
+        return Volume(f"vol-{slot}", "shop-prod", slot, "data", 1024**3, zone=zone)
+
+    assert Group((REQUEST,)).zones() == ["a", "b"]
+    assert Group((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
+    assert Group((REQUEST,), (volume(0, "b"),)).zones() == ["b"], "though the slot would be in another zone by now"
+    both = groups_of(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
     assert [len(each.requests) for each in both] == [1, 1], "each is told the ids of its own"
 
 

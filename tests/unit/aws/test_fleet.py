@@ -3,6 +3,7 @@
 """Whole swaps of a fleet on EC2, by the real engine, provider and balancer over HTTP."""
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import tarfile
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.hosts import list_hosts
-from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after
+from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 
@@ -73,14 +74,14 @@ def test_all_that_is_made_bears_the_fleets_and_the_stores_name(shop: Shop) -> No
     for each in [*shop.instances(), *disks]:
         assert tags_of(each)["immutable:fleet"] == FLEET and len(tags_of(each)["immutable:store"]) == 16
     assert all(each["Encrypted"] for each in disks if "immutable:volume" in tags_of(each))
-    archive = tarfile.open(fileobj=io.BytesIO(gzip.decompress(_user_data(shop, one["InstanceId"]))))
-    assert "nonce" in archive.getnames() and not [name for name in archive.getnames() if name.startswith("secrets")]
+    names = handed_over(shop, one["InstanceId"])
+    assert "nonce" in names and not [name for name in names if name.startswith("secrets")]
 
 
-def _user_data(shop: Shop, instance: str) -> bytes:
-    import base64
-
-    return base64.b64decode(shop.cloud.boto("ec2").describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"]["Value"])
+def handed_over(shop: Shop, instance: str) -> dict[str, bytes]:
+    said = shop.cloud.boto("ec2").describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"]["Value"]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(base64.b64decode(said)))) as archive:
+        return {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
 
 
 def test_another_store_never_sees_the_fleet(shop: Shop, tmp_path: Path) -> None:
@@ -121,6 +122,15 @@ def test_volumes_grow_in_the_next_swap_and_go_with_the_fleet_only_where_it_is_sa
     assert shop.provider().volumes.list(FLEET) == []
     shop.run()
     assert [each.id in {one.id for one in volumes} for each in shop.provider().volumes.list(FLEET)] == [False], "a spent token makes none"
+
+
+def test_data_stays_where_it_is_when_zones_are_named_in_another_order(shop: Shop) -> None:
+    shop.image("1.0.0")
+    data(shop, size=1).run()
+    shop.target["zones"] = list(reversed(shop.network.zones))
+    shop.document["data"].append({"name": "more", "size": "1G", "mount": "/srv/more"})
+    assert [each["serving"] for each in shop.run()["instances"]] == [True]
+    assert {each.zone for each in shop.provider().volumes.list(FLEET)} == {shop.network.zones[0]}
 
 
 def test_a_launch_whose_answer_is_lost_is_made_once(shop: Shop) -> None:
@@ -214,9 +224,7 @@ def test_a_changed_secret_is_a_swap_and_its_value_stays_in_ssm(shop: Shop) -> No
     assert not shop.run()["changed"]
     ssm.put_parameter(Name="/shop/key", Value="long-and-secret-2", Type="SecureString", Overwrite=True)
     assert shop.run()["changed"]
-    archive = tarfile.open(fileobj=io.BytesIO(gzip.decompress(_user_data(shop, shop.instances()[0]["InstanceId"]))))
-    said = archive.extractfile("secrets.json")
-    assert said and b'{"ssm": "/shop/key:2"}' in said.read()
+    assert b'{"ssm": "/shop/key:2"}' in handed_over(shop, shop.instances()[0]["InstanceId"])["secrets.json"]
     assert not any(each.parameters.get("WithDecryption") for each in shop.cloud.calls("ssm"))
     ssm.delete_parameter(Name="/shop/key")
     with pytest.raises(ProviderError, match="there is no parameter /shop/key in SSM"):

@@ -27,7 +27,7 @@ def files(folder: Path) -> BakeFiles:
 def template(folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root") -> dict[str, Any]:
     builder = qemu_builder(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
     secret = folder / "secrets.json" if secrets else None
-    return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user))
+    return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
