@@ -3,6 +3,7 @@
 """The collection's playbooks as a workflow of AWX: real ansible-runner, a store in S3, EC2 as moto serves it, and an empty disk for every job."""
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
@@ -112,6 +113,7 @@ class Shop:
             verified={"at": now, "verify": verify_digest(read, target)} if verified else None,
         )
         Catalogue(self.store).add(image)
+        self.store.write_blob(f"{image.key}/manifest.json.gz", gzip.compress(b'{"version": 1, "files": {}}'))
         return ami
 
     def instances(self) -> list[str]:
@@ -189,7 +191,7 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     assert told["changed"] and told["paused"]
     assert well(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
     assert shop.running() == [first] * SIZE and shop.volumes() == volumes
-    told = well(awx.run("sweep", immutable_sweep_state="removed", immutable_sweep_older_than="0s")).artifacts["immutable_sweep"]
+    told = well(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts["immutable_sweep"]
     assert (told["orphans"], told["removed"]) == ([], [])
 
 
