@@ -279,5 +279,5 @@ def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> N
 def test_a_permission_that_is_missing_is_named(world: World) -> None:
     with Stubber(world.groups) as stub:
         stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
-        with pytest.raises(ProviderError, match="allow the action StartInstanceRefresh"):
+        with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):
             world.scaling.start(h.Template(world.template, "1"), {})

@@ -249,5 +249,5 @@ def test_what_is_gone_spoils_nothing_for_the_others(shop: Shop) -> None:
 def test_a_missing_right_is_named(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.cloud.fault(denied, "RunInstances", times=0)
-    with pytest.raises(ProviderError, match="allow the action RunInstances"):
+    with pytest.raises(ProviderError, match="allow the action ec2:RunInstances"):
         shop.run()

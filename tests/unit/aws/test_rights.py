@@ -69,3 +69,8 @@ def test_the_policy_is_one_that_iam_takes() -> None:
     sids = [each["Sid"] for each in policy["Statement"]]
     assert len(set(sids)) == len(sids) and all(sid.isalnum() for sid in sids)
     assert len("".join(json.dumps(policy, separators=(",", ":")).split())) < 6144, "IAM's bound for a managed policy"
+
+
+def test_each_statement_is_explained() -> None:
+    told = POLICY.with_suffix(".md").read_text(encoding="utf-8")
+    assert not [each["Sid"] for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"] if f"`{each['Sid']}`" not in told]
