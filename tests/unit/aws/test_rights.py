@@ -14,7 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied
-from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, actions_of, judge
+from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, RECORD, actions_of, judge
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 DENIED = [
@@ -35,13 +35,14 @@ def test_a_denied_call_names_the_action_to_allow(cloud: Cloud, service: str, ope
         getattr(Clients(cloud.account()).client(service), operation)(**asked)
 
 
-def test_a_call_that_the_policy_does_not_allow_is_noticed(cloud: Cloud) -> None:
-    Clients(cloud.account()).ec2.describe_vpcs()
+def test_a_call_that_the_policy_does_not_allow_is_noticed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RECORD, raising=False)
+    Clients(cloud.account()).ec2.describe_hosts()
     calls = cloud.calls()
     cloud.proxy.forget()  # or the fixture would notice it too
-    assert actions_of(calls) == {"ec2:DescribeVpcs"}
-    with pytest.raises(AssertionError, match="does not allow ec2:DescribeVpcs"):
-        judge([*calls, *(each for each in calls)])
+    assert actions_of(calls) == {"ec2:DescribeHosts"}
+    with pytest.raises(AssertionError, match="does not allow ec2:DescribeHosts"):
+        judge(calls)
 
 
 def test_what_a_test_asks_for_itself_is_not_the_collections(cloud: Cloud) -> None:
@@ -55,7 +56,8 @@ def test_the_policy_allows_what_packer_does(cloud: Cloud, tmp_path: Path, how: d
     """Once to an image, once until the machine is tried by SSH and taken down again. The fixture judges."""
     where, tags = seeds.network(cloud), {"immutable:store": "0123456789abcdef"}
     endpoint = {"custom_endpoint_ec2": cloud.endpoint_url, "skip_region_validation": True, "skip_metadata_api_check": True}
-    machine = {"region": REGION, "source_ami": seeds.image(cloud, "debian"), "instance_type": "t3.micro", "subnet_id": where.subnets[0], "ssh_username": "admin"}
+    base = {"region": REGION, "source_ami": seeds.image(cloud, "debian"), "ssh_username": "admin"}
+    machine = {**base, "instance_type": "t3.micro", "subnet_id": where.subnets[0]}
     kinds = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")
     builder = {"type": "amazon-ebs", "ami_name": "shop-1", "encrypt_boot": True, **machine, **endpoint, **dict.fromkeys(kinds, tags), **how}
     (tmp_path / "shop.json").write_text(json.dumps({"builders": [builder]}), encoding="utf-8")
