@@ -254,6 +254,7 @@ class Target:
     network: Network = field(default_factory=Network)
     evidence: str = "console"  # aws: console | none
     probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
+    snapshots: bool = False  # aws: of data volumes, each time they leave a stopped host
 
     @property
     def build_account(self) -> Account:

@@ -105,7 +105,7 @@ class Verification:
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in wanted])
         self._launched = {each.id: self._provider.clock.now() + UNSEEN for each in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
-        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i)})
+        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i) is True})
         checks = ["sealed itself and proved its image"]
         self._attach()
         self._wait("passed its probes", wanted, deadline, self._healthy)

@@ -21,9 +21,8 @@ from .ec2_launch import Site
 from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
+from .pace import cloud_pace
 
-LEAST, MOST = 1.0, 15.0  # seconds between two looks
-SHARE = 0.1  # of the time that something took already, by which a look may come too late
 PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
@@ -39,28 +38,37 @@ class Ec2Provider:
     name = "aws"
 
     def __init__(
-        self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True, bakes: Sequence[Clients] = ()
+        self,
+        clients: Clients,
+        store: Store,
+        balancer: Callable[[str], Traffic],
+        images: Images,
+        probes: bool = True,
+        snapshots: bool = False,
+        bakes: Sequence[Clients] = (),
     ) -> None:
-        """``probes``: False where the target group's own checks say whether an instance is well. ``bakes``: other regions that images are made in."""
+        """
+        Args:
+            probes: False where the target group's own checks say whether an instance is well.
+            snapshots: whether they are made of volumes that are detached.
+            bakes: other regions that images are made in.
+        """
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
         self._traffic: dict[str, Watched] = {}
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
-        self.volumes = Ec2Volumes(clients, site, store)
+        self.volumes = Ec2Volumes(clients, site, store, snapshots)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
+        self.pace = cloud_pace
 
     @property
     def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
         """See ``health.prober``: None where instances are asked directly."""
         return None if self._probes else self._by_balancer
-
-    def pace(self, age: float, due: float) -> float:
-        """See ``fleet.pace``: every look costs three calls."""
-        return max(due, LEAST, min(age * SHARE, MOST))
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:

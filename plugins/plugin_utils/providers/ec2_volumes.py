@@ -20,6 +20,7 @@ from .ec2_view import VOLUME_STATES, volume_of
 
 DEFAULT_KIND = "gp3"
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
+UNSEEN = 60.0  # seconds for which a creation that no list shows yet is believed
 REPLAYED = 60.0  # seconds: a volume that a creation calls older than this is of an earlier call with the same token
 LOOK_AGAIN = 2.0
 GROWS = ("modifying",)  # states of a modification in which the volume is not yet what it shall be
@@ -30,14 +31,19 @@ SLOTS = "volumes"  # the request's tag that names the volumes its service waits 
 
 
 class Ec2Volumes:
-    def __init__(self, clients: Clients, site: Site, store: Store) -> None:
+    def __init__(self, clients: Clients, site: Site, store: Store, snapshots: bool = False) -> None:
         self._clients = clients
         self._site = site
         self._store = store
+        self._snapshots = snapshots
+        self._fresh: dict[str, tuple[Volume, float]] = {}  # by id: made by this process, in no list yet, and when it was made (monotonic)
 
     def list(self, fleet: str) -> list[Volume]:
         """Always asked anew: another run may have made some, and whoever needs to know less often asks less often."""
-        return list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}))
+        found, now = list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})), time.monotonic()
+        seen = {each.id for each in found}
+        self._fresh = {key: fresh for key, fresh in self._fresh.items() if key not in seen and now - fresh[1] < UNSEEN}
+        return [*found, *(volume for volume, _at in self._fresh.values() if volume.fleet == fleet)]
 
     def fleets(self) -> Sequence[str]:
         return sorted({volume.fleet for volume in self._list()})
@@ -83,7 +89,8 @@ class Ec2Volumes:
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when they are free."""
-        held = {key: each.attached_to for key, each in self._described(volume_ids).items() if each.attached_to}
+        volumes = self._described(volume_ids)
+        held = {key: each.attached_to for key, each in volumes.items() if each.attached_to}
         if not held:
             return
         states = self._states(set(held.values()))
@@ -92,6 +99,8 @@ class Ec2Volumes:
         if busy:
             raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
         for volume_id, holder in held.items():
+            if self._snapshots:
+                self._keep(volumes[volume_id])
             with told(doing=f"detaching {volume_id} from {holder}"):
                 self._clients.ec2.detach_volume(VolumeId=volume_id, InstanceId=holder)
         with told(doing="detaching volumes"):
@@ -121,6 +130,7 @@ class Ec2Volumes:
             # Before the call: a token that made a volume is of no use once that is gone.
             self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
         for volume_id in volumes:
+            self._fresh.pop(volume_id, None)
             try:
                 with told(doing=f"removing {volume_id}"):
                     self._clients.ec2.delete_volume(VolumeId=volume_id)
@@ -180,9 +190,17 @@ class Ec2Volumes:
             again = [each for each in requests if told_of[each.slot, each.name][0].id in gone]
             told_of.update({(each.slot, each.name): self._create(each, count + 1) for each in again})
         made = {key: volume for key, (volume, _replayed) in told_of.items()}
+        self._fresh.update({volume.id: (volume, time.monotonic()) for volume in made.values()})
         with told(doing=f"waiting for new volumes of {requests[0].fleet}"):
             self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=SOON)
         return made
+
+    def _keep(self, volume: Volume) -> None:
+        """Its content is of this moment, at which nobody writes; nothing has to wait until it is copied. A run cut right here makes one more."""
+        tags = {"fleet": volume.fleet, "store": self._site.store, "slot": str(volume.slot), "volume": volume.name}
+        name = {"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}
+        with told(doing=f"making a snapshot of {volume.id}"):
+            self._clients.ec2.create_snapshot(VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": [name, *written(tags)]}])
 
     def _removals(self, fleet: str) -> int:
         present = self._store.read(_key(fleet))

@@ -78,4 +78,5 @@ def _aws(target: Target, store: Store) -> Provider:
     def balancer(fleet: str) -> Traffic:
         return TargetGroups(clients, fleet, target.traffic, target.health)
 
-    return Ec2Provider(clients, store, balancer, open_images(target), probes=target.probe == "direct", bakes=[Clients(target.build_account)])
+    bakes = [Clients(target.build_account)]
+    return Ec2Provider(clients, store, balancer, open_images(target), target.probe == "direct", target.snapshots, bakes)
