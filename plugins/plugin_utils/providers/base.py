@@ -115,7 +115,8 @@ class Compute(Protocol):
         """Begin an orderly shut-down and return. Each is STOPPING until it is down, then STOPPED. What is down already stays so."""
 
     def power_off(self, ids: Sequence[str]) -> None:
-        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more."""
+        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more, or it is still STOPPING,
+        and its volumes cannot be detached."""
 
     def start(self, ids: Sequence[str]) -> None:
         """Boot stopped instances again, with the volumes attached to them now."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.hosts import list_hosts
-from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after
+from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after, refuse
 from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
@@ -158,6 +158,14 @@ def test_data_is_not_left_behind_where_its_zone_has_no_room(shop: Shop) -> None:
     with pytest.raises(ImmutableError, match="InsufficientInstanceCapacity"):
         data(shop, size=1).run()
     assert shop.instances() == []
+
+
+def test_where_the_newest_console_is_not_to_be_had_the_older_one_is_read(shop: Shop) -> None:
+    shop.image("1.0.0")
+    shop.document["fleet"]["size"] = 1
+    shop.cloud.fault(refuse(400, "UnsupportedOperation", "This instance type does not support retrieving the latest console logs."), "GetConsoleOutput")
+    assert [each["sealed"] for each in shop.run()["instances"]] == [True]
+    assert [each.parameters.get("Latest") for each in shop.cloud.calls("ec2", "GetConsoleOutput")] == ["true", None]
 
 
 def test_an_image_that_never_boots_is_taken_back(shop: Shop) -> None:
