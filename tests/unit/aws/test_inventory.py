@@ -15,11 +15,9 @@ import pytest
 import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
-from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION, bucket
+from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
 from ansible_collections.immutable.infra.tests.support.aws.fleet import Shop
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
-
-__all__ = ["bucket"]
 
 COLLECTIONS = Path(loading.__file__).parents[6]
 

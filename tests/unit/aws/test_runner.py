@@ -25,14 +25,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.answers import Answer, Dropped
-from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION, bucket
+from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
 from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.faults import after
 from ansible_collections.immutable.infra.tests.support.aws.jobs import Ended, Workflow
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, SECRET, Cloud
-
-__all__ = ["bucket"]
 
 COLLECTIONS = Path(loading.__file__).parents[6]
 PLAYBOOKS = sorted(path.stem for path in (Path(loading.__file__).parents[3] / "playbooks").glob("*.yml"))
