@@ -197,11 +197,13 @@ def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
     """A host of moto has a console and no more: a verification ends with it, and nobody opens when the host is to be attested."""
     awx = shop.awx
     shop.baked(verified=False)
-    shop.cloud.fault(after(lambda: [shop.cloud.lose(each) for each in shop.instances()]), action="RunInstances")
+    shop.cloud.set(dead=frozenset({"*"}))  # its console tells of no seal
+    shop.cloud.fault(after(lambda: [shop.cloud.lose(each) for each in shop.instances()]), action="GetConsoleOutput")
     failed = awx.run("verify")
     assert (failed.status, failed.artifacts, shop.running()) == ("failed", {}, [])
     assert "a test instance ended before it sealed itself" in failed.output and PASSWORD not in failed.written
 
+    shop.cloud.set(dead=frozenset())
     shop.baked()
     well(awx.run("release"))
     closed = awx.run("attest")
