@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from .rights import judge
-from .server import Cloud
+from .server import Cloud, forget_clients
 from .server import cloud as serve
 
 
@@ -28,4 +28,5 @@ def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clou
         monkeypatch.setenv(name, value)
     cloud_server.reset()
     yield cloud_server
+    forget_clients()
     judge(cloud_server.calls())
