@@ -39,12 +39,13 @@ def one_after_the_other(lab: SwapLab, late: bool) -> int:
 def sweep(lab: SwapLab, boundaries: list[tuple[int, bool]]) -> Swept:
     """One swap after the other, to the one image and back to the other, each killed at one boundary and run again."""
     swept, images = Swept(), [NEW, OLD]
-    lab.forget()
     lab.run(NEW)
+    lab.forget()
+    lab.run(OLD)  # the first one has the deregistration delay to set
     swept.calls = lab.cloud.count(changing=True)
-    lab.rest(NEW)
+    lab.rest(OLD)
     for nth, late in boundaries or [(nth, late) for nth in range(1, swept.calls + 1) for late in (False, True)]:
-        image = images[(swept.kills + 1) % 2]
+        image = images[swept.kills % 2]
         lab.forget()
         assert killed(lab, image, nth, late), f"there is no change number {nth}"
         swept.kills += 1

@@ -111,7 +111,7 @@ class SwapLab:
         intent = Intent(
             FLEET, image=image, image_name=image[7:], launch=f"launch-{image[7:]}", size=self.size, zones=self.net.zones,
             unavailable=1 if data else 0, volumes=(VolumeSpec("uploads", 1024**3, "/data"),) if data else (),
-            drain_timeout=2.0, stop_timeout=10.0, boot_deadline=20.0, health_deadline=20.0,
+            drain_timeout=2.0, stop_timeout=30.0, boot_deadline=60.0, health_deadline=60.0,
         )  # fmt: skip
         other = OLD if image == NEW else NEW
         return Request("shop", "prod", replace(intent, **changes), self.payload(image), self.payload(other))

@@ -44,8 +44,11 @@ class Watch:
         self.broken: list[str] = []
         self._cloud, self._groups, self._rule, self._intent = cloud, groups, rule, intent
         self._lock = threading.RLock()
+        self._told: set[str] = set()  # lost instances of which the controller could have heard
 
     def __call__(self, call: Call, proceed: Proceed) -> Answer:
+        if call.action == "DescribeInstances":
+            self._told = set(self._cloud.world.lost)
         if not call.changing or call.service not in ("ec2", "elasticloadbalancing"):
             return proceed(call)
         with self._lock:
@@ -92,8 +95,8 @@ class Watch:
     def _judge(self, call: Call, before: Seen, after: Seen) -> None:
         intent = self._intent()
         size, aim = intent["size"], intent["image"] if intent["stage"] == "forward" else ""
-        lost = before.serving - after.serving
-        if lost and intent["strategy"] != "recreate" and len(after.serving) < size - intent["unavailable"]:
+        lost, unheard = before.serving - after.serving, self._cloud.world.lost - self._told  # what died since its last look is nobody's fault
+        if lost and intent["strategy"] != "recreate" and len(after.serving) + len(unheard) < size - intent["unavailable"]:
             self._say(f"floor: {call.action} took {sorted(lost)} and left {len(after.serving)} of {size} in service")
         if len(after.live()) > len(before.live()) and len(after.live()) > size + intent["surge"]:
             self._say(f"ceiling: after {call.action} {len(after.live())} run of {size + intent['surge']}")
@@ -105,7 +108,7 @@ class Watch:
         gone = {each.id for each in before.hosts.values() if each.state != "shutting-down"} - {each.id for each in after.hosts.values() if each.state != "shutting-down"}
         for one in gone:
             host = before.hosts[one]
-            if aim and host.swap < intent["first"] and not any(before.hosts[each].slot == host.slot for each in before.serving - {one}):
+            if aim and not unheard and host.swap < intent["first"] and not any(before.hosts[each].slot == host.slot for each in before.serving - {one}):
                 self._say(f"the new one first: {call.action} took {one} of slot {host.slot} before anybody else served there")
 
     def _say(self, what: str) -> None:
