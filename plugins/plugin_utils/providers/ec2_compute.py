@@ -18,6 +18,7 @@ from .ec2_volumes import Ec2Volumes
 
 FULL = ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity", "Unsupported")  # in this zone; another may do
 GONE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")  # of one of those named, which spoils the call for all
+SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
 AT_ONCE = 500  # ids in one changing call
@@ -97,6 +98,8 @@ class Ec2Compute:
             try:
                 return self._launch_in(group, zone)
             except ProviderError as error:
+                if error.details.get("code") == SPENT:
+                    error.details["spent"] = True
                 if error.details.get("code") not in FULL or not another:
                     raise
                 slots = ", ".join(str(each.slot) for each in group.requests)
@@ -118,7 +121,7 @@ class Ec2Compute:
         now = [each for each in self._describe(Filters=[{"Name": "instance-id", "Values": ids}]) if each["State"]["Name"] in ALIVE[:3]]
         gone = sorted(set(ids) - {each["InstanceId"] for each in now})
         if gone:
-            raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code="IdempotentInstanceTerminated")
+            raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code=SPENT)
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:

@@ -86,6 +86,8 @@ class TargetGroups:
         unknown = [name for name in on if name not in ports]
         if unknown:
             raise TrafficError(f"{', '.join(unknown)} cannot be put in service: no target group of {self._fleet} knows it (register it first)")
+        # First the place where nobody is served: a run that ends in between stages it again, while one that it kept there would never be seen.
+        self._deregister(each for each in staged if each.id in on)
         there = {each.id for each in serving}
         self._register(active, [(name, ports[name]) for name in on if name not in there])
         if {each.id for each in serving if each.state == HEALTHY} >= set(on):

@@ -120,7 +120,7 @@ class Watch:
         seen, ec2 = self.see(), self._cloud.boto("ec2", REGION)
         assert not self.broken, self.broken
         assert sorted((host.slot, host.ami, host.state) for host in seen.hosts.values()) == [(str(slot), ami, "running") for slot in range(size)]
-        assert seen.serving == set(seen.hosts) == {one for _group, one in seen.registered} and len(seen.registered) == size
+        assert seen.serving == set(seen.hosts) and sorted(one for _group, one in seen.registered) == sorted(seen.hosts), seen
         disks = {disk for host in seen.hosts.values() for disk in host.disks}
         assert {each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]} == disks, "a volume is left over"
         assert len(seen.holders) == (size if data else 0) and all(seen.holders.values())
