@@ -21,6 +21,7 @@ GONE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectI
 SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
+DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 AT_ONCE = 500  # ids in one changing call
 
 
@@ -148,7 +149,7 @@ class Ec2Compute:
                     self._call(operation, left, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
-        with told():
+        with told(doing=f"{DOING[operation]} {', '.join(ids)}"):
             getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
 
     def _since(self, instance_id: str) -> float:
