@@ -86,10 +86,9 @@ class TargetGroups:
         unknown = [name for name in on if name not in ports]
         if unknown:
             raise TrafficError(f"{', '.join(unknown)} cannot be put in service: no target group of {self._fleet} knows it (register it first)")
-        # First the place where nobody is served: a run that ends in between stages it again, while one that it kept there would never be seen.
-        self._deregister(each for each in staged if each.id in on)
         there = {each.id for each in serving}
         self._register(active, [(name, ports[name]) for name in on if name not in there])
+        self._deregister(each for each in staged if each.id in on)  # should a run end just before, the next flip does it
         if {each.id for each in serving if each.state == HEALTHY} >= set(on):
             self._deregister(each for each in serving if each.id in off)
 
