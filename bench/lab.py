@@ -14,7 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, Latencies, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World, seldom
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulation import simulate
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 
@@ -76,7 +76,7 @@ class Lab:
     def _engine(self) -> Engine:
         clock = self.provider.clock
         lease = Lease(self.store, FLEET, "a bench", clock, monotonic=clock.now)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, look_every=LOOK_EVERY))
+        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=seldom))
 
 
 def request(image: str, size: int, data: bool = False, **changes: Any) -> Request:

@@ -12,6 +12,7 @@ from ..plugin_utils.definition.model import Definition
 from ..plugin_utils.errors import ImageError
 from ..plugin_utils.images.catalogue import Catalogue
 from ..plugin_utils.images.channels import Channels
+from ..plugin_utils.images.copies import published
 from ..plugin_utils.images.revocation import Revocations, would_revoke
 from ..plugin_utils.store.base import Store
 from ..plugin_utils.store.file import user_name
@@ -40,10 +41,15 @@ def _promote(options: dict[str, Any], definition: Definition, store: Store, cont
         changed, after = channels.would_promote(definition.service, options["channel"], image, user_name(), options["note"])
     else:
         changed, after = channels.promote(definition.service, options["channel"], image, user_name(), options["note"])
+    # After the channel, which says what is true: a run that was killed in between is mended by the next one.
+    told_of = published(image, definition, options["target"], options["channel"], check=context.check_mode)
     told = catalogue.get(image.digest, image.build) or image  # with the channels that point at it now
-    result: dict[str, Any] = {"changed": changed, "channel": after, "image": told.as_dict()}
+    result: dict[str, Any] = {"changed": changed or bool(told_of), "channel": after, "image": told.as_dict(), "published": sorted(told_of)}
     if context.diff:
-        result["diff"] = {"before": f"{before['name'] if before else 'nothing'}\n", "after": f"{after['name']}\n"}
+        result["diff"] = {
+            "before": f"{before['name'] if before else 'nothing'}\n" + "".join(f"{place}: {was or 'nothing'}\n" for place, was in told_of.items()),
+            "after": f"{after['name']}\n" + "".join(f"{place}: its AMI\n" for place in told_of),
+        }
     return result
 
 

@@ -18,6 +18,7 @@ from ..plugin_utils.fleet.launch import Secrets
 from ..plugin_utils.fleet.lease import Lease, SystemClock
 from ..plugin_utils.fleet.model import Request
 from ..plugin_utils.fleet.observe import Observer
+from ..plugin_utils.fleet.pace import pace_for
 from ..plugin_utils.fleet.playbook_gates import PlaybookGates
 from ..plugin_utils.fleet.predict import foresee
 from ..plugin_utils.fleet.rehearse import rehearse
@@ -114,4 +115,5 @@ def _means(request: Request, definition: Definition, target: Target, store: Stor
         gates=PlaybookGates(definition, target.name, store, provider, playbook_run(), lease, context.report),
         report=context.report,
         revoked=lambda: revocations.reasons(build),
+        pace=pace_for(provider),
     )

@@ -51,6 +51,8 @@ class ActionModule(ActionBase):
         store = open_store(store_location(Path(self._loader.get_basedir()), location))
         key = f"images/{image.removeprefix('sha256:')}/{build}" if build and image.startswith("sha256:") else Catalogue(store).find(image).key
         manifest = store.read_blob(f"{key}/manifest.json.gz")
+        if manifest is None and "/aws-" in key:
+            raise ImageError(f"{host} runs an AMI, whose disk nobody can read from outside: it has no manifest to compare the host with")
         if manifest is None:
             raise ImageError(f"the store {store.location} has no manifest of image {image}, which {host} runs; bake it again")
         return manifest

@@ -11,7 +11,7 @@ from ..plugin_utils.errors import ImageError
 from ..plugin_utils.fleet.references import swapped_images
 from ..plugin_utils.images.prune import Rule
 from ..plugin_utils.images.pruner import Pruner
-from ..plugin_utils.providers.registry import open_provider
+from ..plugin_utils.providers.registry import SIMULATED, open_provider
 from ..plugin_utils.store.file import user_name
 from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
@@ -22,10 +22,13 @@ class ActionModule(RoomAction):
         if options["keep"] < 1:
             raise ImageError(f"keep: {options['keep']} leaves nothing to swap to (allowed: 1 or more)")
         definition = load_definition(context.folder / options["definition"])
+        target = definition.target(options["target"])
+        if target.provider == SIMULATED:
+            raise ImageError(f"target {target.name} is simulated and holds no images; name a target that is not")
         store = open_store(store_location(context.folder, options["store"]))
         pruner = Pruner(
             service=definition.service,
-            provider=open_provider(definition.target(options["target"]), store),
+            provider=open_provider(target, store),
             store=store,
             swaps=lambda: swapped_images(store),
             lock=lambda image: store.lock(lock_name(image.digest), f"remove {image.name}"),

@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.fleet.lease import Lease
-from ..plugin_utils.fleet.orphans import VOLUME
+from ..plugin_utils.fleet.orphans import VOLUME, Orphan
 from ..plugin_utils.fleet.sweep import Broom
+from ..plugin_utils.images.leftovers import BakeBroom
+from ..plugin_utils.providers.base import Leftover
 from ..plugin_utils.providers.registry import open_provider
 from ..plugin_utils.store.registry import open_store, store_location
 from ..plugin_utils.units import seconds_of
@@ -21,16 +24,28 @@ class ActionModule(RoomAction):
         store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
         broom = Broom(provider, store, context.guard, lambda fleet: Lease(store, fleet, f"sweep of {fleet}", provider.clock), context.report)
-        found = broom.look(seconds_of(options["older_than"]))
-        wanted = [each for each in found if each.kind != VOLUME or each.id in options["volumes"]] if options["state"] == "absent" else []
-        removed = wanted if context.check_mode else broom.sweep(found, options["volumes"]) if options["state"] == "absent" else []
+        older_than = seconds_of(options["older_than"])
+        found = broom.look(older_than)
+        leftovers = getattr(provider, "leftovers", None)  # not every provider bakes elsewhere
+        bakes = BakeBroom(leftovers, store, context.guard, context.report) if leftovers else None
+        left = bakes.look(older_than) if bakes else []
+        removed: list[Orphan | Leftover] = []
+        if options["state"] == "absent" and context.check_mode:
+            removed = [*(each for each in found if each.kind != VOLUME or each.id in options["volumes"]), *left]
+        elif options["state"] == "absent":
+            removed = [*broom.sweep(found, options["volumes"]), *(bakes.sweep(left) if bakes and left else [])]
         result: dict[str, Any] = {
             "changed": bool(removed),
-            "orphans": [each.as_dict() for each in found],
-            "removed": [each.as_dict() for each in removed],
+            "orphans": [_told(each) for each in (*found, *left)],
+            "removed": [_told(each) for each in removed],
         }
         if context.diff:
-            lines = {each.id: f"{each.kind} {each.id}: {each.why}\n" for each in found}
-            gone = {each.id for each in removed}
+            lines = {(each.kind, each.id): f"{each.kind} {each.id}: {each.why}\n" for each in (*found, *left)}
+            gone = {(each.kind, each.id) for each in removed}
             result["diff"] = {"before": "".join(lines.values()), "after": "".join(line for key, line in lines.items() if key not in gone)}
         return result
+
+
+def _told(each: Orphan | Leftover) -> dict[str, Any]:
+    """One shape for both: what belongs to no fleet has none, what no bake left says nothing of one."""
+    return {"fleet": "", "slot": None, "place": "", "bake": "", **asdict(each)}

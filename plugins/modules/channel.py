@@ -12,6 +12,9 @@ description:
   - A channel is a named pointer to a verified image, such as V(prod). Fleets are swapped to what their channel points at.
   - An image that did not pass M(immutable.infra.image_verify) cannot be promoted.
   - Every promotion is kept in the channel's history. Promoting an earlier image again points the channel back at it.
+  - The promotion of an AMI is told to other tools by the SSM parameter C(/immutable/<service>/<channel>/ami), in each region that has the AMI. It is of the
+    data type C(aws:ec2:image), so that launch templates can name it as C(resolve:ssm:/immutable/shop/prod/ami) and Terraform can read it. Where it says
+    something else, a run mends it, although the channel itself does not change.
   - A revoked image cannot be promoted or swapped in any more, from whatever channel. Hosts that run it go on until they are swapped.
 extends_documentation_fragment:
   - immutable.infra.options.definition
@@ -77,6 +80,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+published:
+  description: The parameters that were changed, or would be in check mode, each with its region.
+  returned: with O(state=promoted)
+  type: list
+  elements: str
+  sample: [/immutable/shop/prod/ami in eu-central-1]
 channel:
   description:
     - The channel with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by), C(note) and C(history),

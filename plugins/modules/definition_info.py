@@ -11,6 +11,7 @@ author: immutable.infra contributors (@immutable-infra)
 description:
   - Loads a service's definition and checks all of it. When anything is wrong the task fails with every mistake at once, each with its line.
   - Returns the definition with defaults filled in, and the digest, which is the identity of the image that it stands for now.
+  - A base on AWS is looked up there, with the credentials of the target; all else is read on this machine.
   - With O(compare_with) it names each input of the digest that differs from an image's.
   - Uses the network only for a store in S3, and makes no store. In a store that is there it keeps only the checksum of a base that is a file of your own.
 requirements:

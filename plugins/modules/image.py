@@ -13,6 +13,8 @@ description:
   - With a definition the playbook runs inside the build machine against itself. The guest needs Python and nothing else, and nothing of Ansible stays.
     Everything that is sent there lives in the guest's memory, and the finished disk is searched for what must not stay in it.
   - A manifest of every file and a CycloneDX SBOM are taken from the image and kept in the store.
+  - For targets on AWS the image is an AMI, baked by Packer's amazon-ebs in the region that the definition says. It is not looked at from outside, so nothing is
+    searched for in its disk, and it has no manifest. Its SBOM is made of what the build machine gathers.
   - Shows a line for each stage of Packer and each task in the guest as it happens. The whole log is kept in the store.
 extends_documentation_fragment:
   - immutable.infra.options.store
@@ -40,7 +42,7 @@ options:
       - A Packer template of your own, HCL2 or JSON, a file or a folder. It is used unchanged.
       - Its digest covers O(service), O(version), every file of its folder, O(vars), the contents of O(var_files) and O(inputs), and the
         names of O(secrets). What builds leave in the folder is no input (recorded artifacts, C(packer_cache), C(output-*)).
-      - It is due again when a file that the build made is gone.
+      - It is due again when a file that the build made is gone. The ids of AMIs are recorded by region; whether they are still there is not asked.
     type: path
   target:
     description:

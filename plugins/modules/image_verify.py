@@ -13,6 +13,9 @@ description:
     pass its health probe. The other lets a one-time key in, for the definition's verify playbook.
   - The playbook runs as a child C(ansible-playbook) with the user's configuration and vault ids. Its output is shown as it comes.
   - The test instances always go. What a killed run left is removed by the next verification of the same service and target.
+  - An AMI that passed is copied to the region of every target of the definition that shares it, encrypted with that target's C(build.kms_key). A target in
+    another region than the AMI gets its copy before, since it is booted there. Copies that a killed run began are found again, and missing ones are made
+    by the next run, without another test.
   - An image that passed is not tested again until the verify playbook, the health probes or the data volumes of the definition change.
 extends_documentation_fragment:
   - immutable.infra.options.definition
@@ -23,7 +26,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Says whether a verification is due. Nothing is booted.
+    details: Says whether a verification is due, and to which regions the image would be copied. Nothing is booted.
   diff_mode:
     support: none
   idempotent:
@@ -68,6 +71,11 @@ why:
   description: Why it was due, or why not.
   returned: success
   type: str
+copied:
+  description: Regions that the image was copied to, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 checks:
   description: What the candidate passed.
   returned: when it was tested

@@ -12,6 +12,9 @@ description:
   - Looks at all that a target's provider holds for this store, and finds orphans. These are instances of fleets that were removed, of slots that a fleet
     no longer has, left over beside the one that serves their slot, or left by a verification; registrations whose instance is gone; and data volumes
     of fleets, slots or names that are no more.
+  - On AWS it also finds what killed bakes left in the target's region and in the one where it bakes. These are build machines, key pairs, volumes, AMIs that no
+    record names and snapshots without an AMI, all told by their tags; and security groups and key pairs under the names that Packer gives to temporary ones,
+    once they are a day old and nothing uses them. What belongs to a bake that is still running is left alone, and so is an AMI that something refers to.
   - A fleet whose swap is under way has no orphans, since the next run of M(immutable.infra.fleet) goes on with what is there.
   - Data volumes are removed only where O(volumes) names them.
 extends_documentation_fragment:
@@ -31,7 +34,7 @@ options:
   state:
     description:
       - V(reported) only tells what there is.
-      - V(absent) removes instances and registrations, and those volumes that O(volumes) names.
+      - V(absent) removes instances, registrations and what bakes left, and those data volumes that O(volumes) names.
     type: str
     choices: [reported, absent]
     default: reported
@@ -74,17 +77,25 @@ orphans:
   elements: dict
   contains:
     kind:
-      description: V(instance), V(volume) or V(registration).
+      description:
+        - V(instance), V(volume) (of data) or V(registration).
+        - Of bakes V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or V(snapshot).
       type: str
     id:
       description: Its id with the provider.
       type: str
     fleet:
-      description: The fleet that it was made for.
+      description: The fleet that it was made for. Empty for what a bake left.
       type: str
     slot:
       description: Its slot, if it has one.
       type: int
+    place:
+      description: The region of what a bake left.
+      type: str
+    bake:
+      description: The bake that left it, where its tags tell.
+      type: str
     why:
       description: Why nothing owns it.
       type: str

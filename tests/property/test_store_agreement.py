@@ -16,7 +16,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import 
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, make_bucket
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud_server  # noqa: F401
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from hypothesis import given, settings
 

@@ -10,7 +10,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, Behaviour, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, World, seldom
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 
 FLEET = "shop-local"
@@ -74,7 +74,7 @@ class Lab:
         clock = self.provider.clock
         # One controller follows the other here, so a holder that is found is dead.
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, self.gates, self.lines.append, lambda: self.revoked, LOOK_EVERY))
+        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, self.gates, self.lines.append, lambda: self.revoked, seldom))
 
     def images(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}

@@ -28,7 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Request
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedProvider, World, seldom
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 
 from .auditor import Answers, Auditor
@@ -164,7 +164,7 @@ class Trial:
         steady = self.world.clock.now
         who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
         provider = SimulatedProvider(self.world, who)
-        means = Means(provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, LOOK_EVERY)  # type: ignore[arg-type]
+        means = Means(provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, seldom)  # type: ignore[arg-type]
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
         try:

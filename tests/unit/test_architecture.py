@@ -27,7 +27,7 @@ ALLOWED = {
     "health": {"definition", *CONTRACTS},
     "traffic": {"aws", "definition", "health", *CONTRACTS},
     "providers": {"aws", "definition", "store", "health", "images/model"},
-    "images": {"definition", "health", "store", *CONTRACTS},
+    "images": {"aws", "definition", "health", "store", *CONTRACTS},
     "bake": {"aws", "definition", "health", "store", "images", "providers/accel", *CONTRACTS},
     "fleet": {"definition", "health", "store", "images", *CONTRACTS},
     "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ImmutableError, ProviderError
+from .actions import action_of
 
 ATTEMPTS = 10  # of one call, by botocore's adaptive retry: throttling slows the caller down
 CONNECT, READ = 10, 60  # seconds
+SERVICE = "ImmutableService"  # in an answer's metadata
 SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
 
 
@@ -37,7 +39,10 @@ class Clients:
         self.account = account
 
     def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
-        """``attempts``: of one call, where AWS's refusal is better answered by another call. Raises ProviderError where boto3 is missing or nothing says the region."""
+        """Raises ProviderError where boto3 is missing or nothing says the region.
+
+        ``attempts``: of one call; fewer where AWS's refusal is better answered by another call.
+        """
         return _client(self.account, service, attempts)
 
     @property
@@ -65,7 +70,14 @@ def _client(account: Account, service: str, attempts: int) -> Any:
         settings = botocore.config.Config(
             retries={"mode": "adaptive", "max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
         )
-        return session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
+        client = session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
+        client.meta.events.register("after-call", _name_service)
+        return client
+
+
+def _name_service(parsed: dict[str, Any], model: Any, **_rest: Any) -> None:
+    """An answer that becomes an error knows its operation, but not of which service. ``SERVICE`` in its metadata tells."""
+    parsed.setdefault("ResponseMetadata", {})[SERVICE] = model.service_model.signing_name
 
 
 @functools.cache
@@ -138,7 +150,9 @@ def _refusal(error: Any) -> str:
     said = str(error.response.get("Error", {}).get("Message", "")).strip() or "no message"
     text = f"AWS refused {operation}: {said} ({code})"
     if code in DENIED:
-        return f"{text}; allow the action {operation} of its service for who runs this (see the policy in docs/reference/aws-policy.json)"
+        service = error.response.get("ResponseMetadata", {}).get(SERVICE, "")
+        action = action_of(service, operation) if service else operation
+        return f"{text}; allow the action {action} for who runs this (see the policy in docs/reference/aws-policy.json)"
     if code in EXPIRED:
         return f"{text}; renew the credentials and run again, which goes on where this run ended"
     return text

@@ -8,6 +8,7 @@ from ..definition.model import Definition, Target
 from ..errors import ImageError
 from ..images.catalogue import Catalogue
 from ..images.model import Image
+from ..providers.registry import open_images
 from ..store.base import Store
 from .base import resolve_base
 
@@ -18,7 +19,7 @@ def current_image(definition: Definition, target: Target, store: Store) -> Image
     if base is None:
         raise ImageError(f"{definition.service} {definition.version} is not baked yet, and neither is its base; bake it first")
     digest = digest_of(bake_inputs(definition, target, base))
-    baked = [image for image in Catalogue(store).list(definition.service) if image.digest == digest]
-    if not baked:
+    image = Catalogue(store).get(digest, open_images(target).build(base["architecture"]))
+    if image is None:
         raise ImageError(f"{definition.service} {definition.version} as it is now ({digest[:19]}) is not baked yet; bake it first (immutable.infra.image)")
-    return baked[0]
+    return image

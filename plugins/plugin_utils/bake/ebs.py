@@ -15,6 +15,9 @@ from ..aws.amis import harden, look, snapshots_of
 from ..aws.clients import SESSION, Clients, told
 from ..definition.ebs_options import TAGS
 from ..errors import BakeError
+from ..images.copies import image_tags
+from ..images.gathered import Gathered
+from ..images.sbom import make_sbom
 from .maker import Order, Place
 from .template import SSH_TIMEOUT
 
@@ -33,6 +36,7 @@ class EbsMaker:
     """
 
     plugin = "amazon"
+    gathers = True
 
     def __init__(self, order: Order, store: str, packer: tuple[int, ...]) -> None:
         self._order = order
@@ -40,7 +44,7 @@ class EbsMaker:
         self._clients = Clients(order.target.build_account)
         # One for an image and store: what a killed bake left is replaced by the next one.
         self._key = f"immutable-{store}-bake-{order.hex[:12]}"
-        self._tags = image_tags(order, store)
+        self._tags = image_tags(order.digest, order.definition.service, order.definition.version, store)
         self.user = order.target.build.ssh_username
         self.facts: Mapping[str, Any] = {"region": order.base["region"], "instance_type": order.target.build.type}
 
@@ -60,8 +64,9 @@ class EbsMaker:
             with told(BakeError, f"bake of {order.label}"):
                 ec2.delete_key_pair(KeyName=self._key)
 
-    def inspect(self, _place: Place, _result: BuildResult) -> Mapping[str, bytes]:
-        return {}
+    def inspect(self, place: Place, _result: BuildResult) -> Mapping[str, bytes]:
+        order = self._order
+        return {"sbom.cdx.json": make_sbom(Gathered(place.gathered), order.digest, order.definition.service, order.definition.version)}
 
     def keep(self, _place: Place, result: BuildResult) -> Mapping[str, Any]:
         region, ami = self._made(result)
@@ -92,17 +97,6 @@ def amis_in(artifact_id: str) -> dict[str, str]:
     """By region, of an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; nothing for the id of another builder."""
     pairs = [pair.partition(":") for pair in artifact_id.split(",")]
     return {region: ami for region, _colon, ami in pairs} if all(re.fullmatch(r"ami-[0-9a-f]+", ami) for _region, _colon, ami in pairs) else {}
-
-
-def image_tags(order: Order, store: str) -> dict[str, str]:
-    """For the AMI and all that is made on the way to it. The last two tell whose build machine one is that was left over."""
-    return {
-        "immutable:digest": order.digest,
-        "immutable:service": order.definition.service,
-        "immutable:version": order.definition.version,
-        "immutable:store": store,
-        "immutable:bake": f"bake-{order.hex[:12]}",
-    }
 
 
 def ebs_builder(order: Order, clients: Clients, tags: Mapping[str, str], packer: tuple[int, ...]) -> dict[str, Any]:

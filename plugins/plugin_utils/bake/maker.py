@@ -50,6 +50,11 @@ class Place:
         return self.memory / "key"
 
     @property
+    def gathered(self) -> Path:
+        """What was brought from the guest for an SBOM."""
+        return self.work / "gathered.tar.gz"
+
+    @property
     def console(self) -> Path:
         return self.work / "console.log"
 
@@ -59,6 +64,7 @@ class Maker(Protocol):
 
     plugin: str  # of Packer
     user: str  # who logs in to the build machine
+    gathers: bool  # whether the guest is asked for what an SBOM is made of, since its disk cannot be read from here
     facts: Mapping[str, Any]  # for the image's provenance
 
     def building(self, place: Place) -> AbstractContextManager[tuple[Mapping[str, Any], tuple[str, ...]]]:

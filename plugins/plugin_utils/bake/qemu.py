@@ -35,6 +35,7 @@ class QemuMaker:
 
     plugin = BUILDER
     user = ROOT
+    gathers = False
 
     def __init__(self, order: Order, store: FileStore, base: Path, accelerator: str, report: Report) -> None:
         self._order = order

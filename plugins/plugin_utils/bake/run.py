@@ -55,7 +55,7 @@ def bake(order: Order, maker: Maker, store: Store, packer: Packer, guard: Guard,
     with _fresh(work), private_memory(work.name, work) as memory:
         place = Place(work, memory, log, f"immutable-payload-{random.token_hex(8)}")
         make_ssh_key(place.private_key, "")
-        guest = _guest(order, maker.user, store, place, report)
+        guest = _guest(order, maker, store, place, report)
         with maker.building(place) as (builder, last):
             write_atomically(work / "template.json", as_text(packer_template(builder, replace(guest, last=last))).encode())
             result = _build(order, maker, packer, place, lock, report)
@@ -93,7 +93,7 @@ def _fresh(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _guest(order: Order, user: str, store: Store, place: Place, report: Report) -> Guest:
+def _guest(order: Order, maker: Maker, store: Store, place: Place, report: Report) -> Guest:
     """What is sent into the build machine, as files."""
     definition, python = order.definition, str(order.base["python"])
     architecture = str(order.base["architecture"])
@@ -104,7 +104,7 @@ def _guest(order: Order, user: str, store: Store, place: Place, report: Report) 
     secrets = place.memory / "secrets.json" if order.variables.secret else None
     if secrets:
         write_private(secrets, json.dumps(dict(order.variables.secret)).encode())
-    return Guest(place.work / "payload.tar.gz", secrets, payload.folder, python, user)
+    return Guest(place.work / "payload.tar.gz", secrets, payload.folder, python, place.gathered if maker.gathers else None, maker.user)
 
 
 def _build(order: Order, maker: Maker, packer: Packer, place: Place, lock: Sequence[int], report: Report) -> BuildResult:

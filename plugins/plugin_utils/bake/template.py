@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..images.gathered import gathering
+
 SSH_TIMEOUT = "10m"
 ROOT = "root"
 # By whoever logs in and is not root. The script may lie where nothing can be executed.
@@ -28,6 +30,7 @@ class Guest:
     secrets: Path | None
     folder: str  # the payload's place in the guest
     python: str  # the guest's Python as the definition or its base says, such as ``3.11``
+    gathered: Path | None = None  # where on this machine to bring what an SBOM is made of; None where the disk is read instead
     user: str = ROOT  # who logs in; anybody but root may use sudo without a password
     last: tuple[str, ...] = ()  # lines of shell, as root, once nothing is left to be done
 
@@ -60,7 +63,15 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
     clean = _shell(guest, f"rm -rf {folder}", *guest.last, "sync", "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'")
-    return [first, *({"type": "file", "source": str(source), "destination": f"{arrived}/{name}"} for source, name in uploads), run, clean]
+    sent = [{"type": "file", "source": str(source), "destination": f"{arrived}/{name}"} for source, name in uploads]
+    return [first, *sent, run, *_brought(guest, f"{arrived}/gathered.tar.gz"), clean]
+
+
+def _brought(guest: Guest, archive: str) -> list[Mapping[str, Any]]:
+    if guest.gathered is None:
+        return []
+    gather = _shell(guest, gathering(archive), f"chmod 0644 {archive}")
+    return [gather, {"type": "file", "direction": "download", "source": archive, "destination": str(guest.gathered)}]
 
 
 def _environment(folder: str) -> dict[str, str]:

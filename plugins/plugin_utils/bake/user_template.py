@@ -26,6 +26,7 @@ from ..progress import Report
 from ..store.base import Store
 from .base import file_sha256
 from .decide import Decision, decide
+from .ebs import amis_in
 from .stages import Stages
 
 BUILD = "packer"
@@ -168,7 +169,8 @@ class TemplateBake:
 def _recorded(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     paths = [folder / file for file in artifact["files"]]
     files = [{"path": str(path), "size": path.stat().st_size, "sha256": file_sha256(path)} for path in paths if path.is_file()]
-    return {**artifact, "files": files}
+    amis = amis_in(artifact["id"])
+    return {**artifact, "files": files, **({"amis": amis} if amis else {})}
 
 
 def _files(image: Image) -> list[Mapping[str, Any]]:

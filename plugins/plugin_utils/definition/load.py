@@ -128,6 +128,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         network=Network(**given(network, subnets=dict, security_groups=tuple, address=str)),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
+        snapshots=target.get("snapshots", False),
     )
 
 

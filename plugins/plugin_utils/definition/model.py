@@ -207,7 +207,7 @@ class Build:
     memory: int = 1024**3
     cpus: int = 2
     timeout: float = 3600.0
-    plugin: str | None = None  # the one version of Packer's qemu plugin that may build the image; None: any
+    plugin: str | None = None  # the one version of Packer's qemu or amazon plugin that may build the image; None: any
     region: str = ""  # aws, as all that follow; "" for the target's
     type: str = "t3.small"
     subnet: str = ""
@@ -254,6 +254,7 @@ class Target:
     network: Network = field(default_factory=Network)
     evidence: str = "console"  # aws: console | none
     probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
+    snapshots: bool = False  # aws: of data volumes, each time they leave a stopped host
 
     @property
     def build_account(self) -> Account:

@@ -14,7 +14,7 @@ TYPES = {"qemu": ("qcow2", "raw"), "aws": ("gp3", "gp2", "io1", "io2", "st1", "s
 ZONELESS = ("qemu",)
 # What only these providers heed. What stands nowhere here is heeded by all.
 ONLY: dict[Path, str] = {
-    **{(key,): "aws" for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe")},
+    **{(key,): "aws" for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")},
     **{("machine", key): "aws" for key in ("type", "instance_profile", "launch_template", "root_size")},
     **{("machine", key): "qemu" for key in ("memory", "cpus")},
     **{("build", key): "aws" for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")},

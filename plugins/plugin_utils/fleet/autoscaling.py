@@ -10,6 +10,7 @@ from typing import Any
 
 from ..definition.model import AutoScaling
 from ..errors import ImageError
+from ..images.model import amis_of
 from ..providers.handover import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
 
 UNSEEN = 120.0  # seconds that a refresh may take to be listed, and a group to show what a refresh made of it
@@ -207,10 +208,7 @@ def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
 
 def ami_of(artifact: Mapping[str, Any], region: str, name: str) -> str:
     """The image's AMI in a region. Raises ImageError where it has none there."""
-    if artifact.get("region") == region and artifact.get("ami"):
-        return str(artifact["ami"])
-    copies: Mapping[str, Mapping[str, Any]] = artifact.get("copies") or {}
-    if region in copies:
-        return str(copies[region]["ami"])
-    known = ", ".join(sorted({*copies, *filter(None, [str(artifact.get("region") or "")])})) or "none"
-    raise ImageError(f"{name} has no AMI in {region} (it has one in: {known}); copy it there, or bake it for this target")
+    amis = amis_of(artifact)
+    if region not in amis:
+        raise ImageError(f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); copy it there, or bake it for this target")
+    return amis[region]

@@ -12,7 +12,7 @@ from ..definition.model import AutoScaling, Definition, Target
 from ..errors import FleetError
 from ..images.catalogue import Catalogue
 from ..images.channels import Channels
-from ..images.model import Image
+from ..images.model import Image, amis_of
 from ..progress import Report
 from ..providers.base import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Instance
 from ..providers.handover import AutoScaling as Scaling
@@ -45,11 +45,9 @@ def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image
 
 
 def images_by_ami(store: Store, service: str) -> dict[str, Image]:
-    found = {}
+    found: dict[str, Image] = {}
     for image in reversed(Catalogue(store).list(service)):
-        copies = image.artifact.get("copies") or {}
-        for ami in filter(None, [image.artifact.get("ami"), *(each.get("ami") for each in copies.values())]):
-            found[str(ami)] = image
+        found.update(dict.fromkeys(amis_of(image.artifact).values(), image))
     return found
 
 

@@ -30,7 +30,7 @@ SKEW = 60.0  # seconds by which AWS's time of day and ours may differ
 TRIES = 5  # of what Auto Scaling refuses for a reason that passes
 RETRY = 5.0  # seconds, after the first
 PASSING = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
-TAG = "immutable.infra/"  # before the names of what instances and their volumes are tagged with
+TAG = "immutable:"  # before the names of what instances and their volumes are tagged with
 STRATEGY = "autoscaling"
 
 
@@ -145,7 +145,7 @@ class HandOver:
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image-name": image.name})
+        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
         self._seen = seen = Seen(self._now(), group, refreshes, wanted)
         self._story.saw(group)
         if self._course.origin is None and group.template != wanted.template:
@@ -234,9 +234,12 @@ class HandOver:
             return intent
         self._may_change(0.0)
         self._tell(f"gate: {name}")
-        found = self._places(self._seen) if self._seen else []
+        found = hosts(self._places(self._seen) if self._seen else [], self._fleet, self._target.health.ports)
+        # Before a swap a gate is about no host yet, after it about all that run the image.
+        stage = {each.id for each in found if name == AFTER and each.image == intent.image}
+        found = [replace(each, launch=intent.launch) if each.id in stage else each for each in found]
         try:
-            self._means.gates.play(Gate(name, playbook=playbook), intent, hosts(found, self._fleet, self._target.health.ports))
+            self._means.gates.play(Gate(name, playbook=playbook, slots=tuple(each.slot for each in found if each.id in stage)), intent, found)
         except GateError as error:  # nothing of the group is to blame: the next run tries it again
             raise FleetError(f"{name}: {error.message}", **error.details) from error
         self._tell(f"passed: {name}")

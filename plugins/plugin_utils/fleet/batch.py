@@ -160,6 +160,7 @@ class Batch:
             self.take_down(view, given_up)
         elif self.take_out(view, given_up):
             self._remove.append(view.id)
+            self._counted -= view.counts(self._intent.count_draining)  # who comes in its place need not wait for another look
 
     def _may_go(self, view: InstanceView) -> bool:
         """For good: its slot is no more, it is undone by a rollback, or another one serves there."""
@@ -182,9 +183,10 @@ class Batch:
         if self._volumes:
             actions.append(CreateVolumes(tuple(self._volumes)))
         actions += _merged(self._modify)
-        # Who leaves traffic goes before who comes: what is given up must not take a place any longer than it has to.
+        # Who leaves goes before who comes: what is given up or done with must not take a place any longer than it has to.
         if self._detach:
             actions.append(Detach(tuple(self._detach)))
+        actions += _of_kinds((Deregister, self._deregister), (Remove, self._remove))
         if self._launches:
             actions.append(Launch(tuple(self._launches)))
         actions += self._attach
@@ -197,8 +199,7 @@ class Batch:
         if self._register:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
-        kinds = ((Deregister, self._deregister), (Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off), (Remove, self._remove))
-        actions += [kind(tuple(dict.fromkeys(ids))) for kind, ids in kinds if ids]
+        actions += _of_kinds((Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off))
         if self._unwanted:
             actions.append(RemoveVolumes(tuple(self._unwanted)))
         if actions:
@@ -221,6 +222,11 @@ def lowered_floor(observed: Observed, intent: Intent) -> int:
     """What is in standby is out of service on purpose: the others need not make up for it."""
     resting = {view.slot for view in observed.instances if view.standby and view.live} - {view.slot for view in observed.instances if view.serving}
     return max(0, intent.floor - len(resting))
+
+
+def _of_kinds(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], list[str]]) -> list[Action]:
+    """One action for all that the same is done with."""
+    return [kind(tuple(dict.fromkeys(ids))) for kind, ids in kinds if ids]
 
 
 def _merged(changes: Iterable[Modify]) -> list[Modify]:

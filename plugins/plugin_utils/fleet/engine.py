@@ -17,12 +17,13 @@ from .ledger import Ledger
 from .model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from .observe import Observer, Prober
 from .outcome import Act, BeginRollback, Done, Gate, Launch, Outcome, Pause, Place, Remember, Remove, Start, Stopped, Wait
+from .pace import Pace, every_second
 from .plan import AFTER, BEFORE, plan
 from .promises import Promises
 from .result import swap_result
 from .timeline import Timeline
 
-LOOK_EVERY = 1.0  # seconds at most between two looks while waiting, at a clock that does not know of all events
+HAMMER = 1.0  # seconds before what failed or took no effect is tried again, at least
 LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is looked at
 LAST_WORDS = 15  # lines of a failed instance's console that are kept
 TRIES = 4  # of what the provider refuses, in a row; each time twice as long after the one before
@@ -56,7 +57,7 @@ class Means:
     gates: Gates
     report: Report
     revoked: Callable[[], Mapping[str, str]] = dict  # digest -> why
-    look_every: float = LOOK_EVERY
+    pace: Pace = every_second
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class _Run:
         self._timeline = Timeline(means.report, self._now())
         self._changed = False
         self._observed = Observed(self._now())
-        self._moved_at = self._now()
+        self._moved_at = self._now()  # patience counts from here
+        self._news_at = self._now()  # so does the pace of looks
         self._last: Outcome | None = None
         self._failures = 0  # of the provider, in a row
         self._kept: Intent | None = None  # as this run saved it last
@@ -109,6 +111,7 @@ class _Run:
             return self._result(intent, outcome)
         lease = self._means.lease
         lease.acquire(self._how.lock_timeout)
+        self._observer.anew()
         try:
             intent, resumed = self._ledger.intent(self._request.intent, self._now())
             return self._swap(intent, resumed)
@@ -121,7 +124,7 @@ class _Run:
     def _swap(self, intent: Intent, resumed: bool) -> dict[str, Any]:
         if resumed:
             self._timeline.add("going on with what an earlier run began", None, None, self._now())
-        self._moved_at = self._now()
+        self._moved()
         waited = False
         while True:
             try:
@@ -138,17 +141,22 @@ class _Run:
                 intent, waited = self._other_tokens(self._kept or intent, bool(error.details.get("spent"))), False
 
     def _next(self, intent: Intent, waited: bool) -> Outcome:
-        """Nothing is done but after a fresh look."""
+        """Nothing is done but after a fresh look: where probes were spared while waiting, they are made up for."""
         outcome = self._patient(self._look(intent, fresh=not waited), intent)
-        return self._patient(self._look(intent), intent) if waited and not isinstance(outcome, Wait) else outcome
+        if isinstance(outcome, Wait) or not self._observer.spared:
+            return outcome
+        return self._patient(self._judge(self._observer.surely(), intent), intent)
 
     def _look(self, intent: Intent, fresh: bool = True) -> Outcome:
-        seen = self._observer.observe(fresh)
+        data = bool(intent.volumes or (intent.origin and intent.origin.volumes))
+        return self._judge(self._observer.observe(fresh, data), intent)
+
+    def _judge(self, seen: Observed, intent: Intent) -> Outcome:
         forward = intent.begun and intent.stage != ROLLBACK
         alarm = self._watch.look(intent.alarm, self._now()) if intent.alarm and forward else ""
         self._observed = replace(seen, alarms=(alarm,) if alarm else (), revoked=self._means.revoked())
         if self._timeline.saw(self._observed):
-            self._moved_at = self._now()
+            self._moved()
         return plan(self._observed, intent, self._now())
 
     def _ends_here(self, outcome: Outcome) -> bool:
@@ -204,9 +212,9 @@ class _Run:
                 intent = replace(intent, restarted=tuple(sorted({*intent.restarted, *action.ids})))
                 self._save(intent)
         if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress
-            self._clock.wait(LOOK_EVERY)
+            self._clock.wait(HAMMER)
         elif self._timeline.novelties > happened:
-            self._moved_at = self._now()
+            self._moved()
         return intent
 
     def _noted(self, action: object, intent: Intent) -> Intent:
@@ -227,7 +235,7 @@ class _Run:
             if wrong:
                 return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
-        left = self._means.look_every
+        left = self._timeline.steps.next_look(self._means.pace, now, max(0.0, now - self._news_at))
         if wait.until is not None and wait.until >= now:  # one that is past ends nothing any more, and is no reason to hurry
             left = min(left, wait.until - now + LOOK_AGAIN)
         self._means.lease.need(left + MARGIN)
@@ -248,7 +256,7 @@ class _Run:
             if gate.name in (BEFORE, AFTER):  # nothing of the fleet is to blame: the next run tries it again
                 raise FleetError(f"{gate.name}: {error.message}", **error.details) from error
             return self._turn_back(BeginRollback(f"{gate.name}: {error.message}"), intent)
-        self._moved_at = self._now()
+        self._moved()
         return self._remember(replace(intent, passed=(*intent.passed, gate.name)), f"passed: {gate.name}")
 
     def _approve(self, pause: Pause, intent: Intent) -> Intent:
@@ -268,14 +276,14 @@ class _Run:
     def _remember(self, intent: Intent, event: str) -> Intent:
         self._save(intent)
         self._changed = True
-        self._moved_at = self._now()
+        self._moved()
         self._timeline.add(event, None, None, self._now())
         return intent
 
     def _turn_back(self, turn: BeginRollback, intent: Intent) -> Intent:
         intent = intent.turn_back(turn.reason, turn.culprit, self._last_words(turn.culprit))
         self._save(intent)
-        self._moved_at = self._now()
+        self._moved()
         self._timeline.add(f"rolling back: {turn.reason}", None, turn.culprit or None, self._now())
         return intent
 
@@ -297,8 +305,8 @@ class _Run:
         if self._failures >= TRIES or error.details.get("lasting"):  # as of a right that is missing, or that ran out
             raise error
         self._timeline.add(f"trying again: {error.message}", None, None, self._now())
-        self._means.lease.need(LOOK_EVERY * 2**self._failures + MARGIN)
-        self._clock.wait(LOOK_EVERY * 2**self._failures)
+        self._means.lease.need(HAMMER * 2**self._failures + MARGIN)
+        self._clock.wait(HAMMER * 2**self._failures)
 
     def _other_tokens(self, intent: Intent, spent: bool) -> Intent:
         """A token whose instance somebody removed is of no use any more. Where the provider cannot tell so, it is before the last try."""
@@ -361,6 +369,9 @@ class _Run:
     def _traffic_told(self, intent: Intent) -> dict[str, Any]:
         traffic = self._traffic.describe()
         return {"endpoint": None if intent.goal == ABSENT else traffic.get("endpoint"), "traffic": traffic}
+
+    def _moved(self) -> None:
+        self._moved_at = self._news_at = self._now()
 
     def _now(self) -> float:
         return self._clock.now()

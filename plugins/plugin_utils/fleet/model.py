@@ -72,6 +72,10 @@ class InstanceView:
     def serving(self) -> bool:
         return self.ready and self.member == UP
 
+    def counts(self, draining: bool) -> bool:
+        """Whether it takes a place under the ceiling: it was not told to stop, and, unless ``draining``, does not drain."""
+        return self.live and (draining or self.member != DRAIN)
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -88,7 +92,7 @@ class Observed:
 
     def counted(self, draining: bool) -> int:
         """What the ceiling counts: what was not told to stop; those that drain only with ``draining``."""
-        return sum(view.live and (draining or view.member != DRAIN) for view in self.instances)
+        return sum(view.counts(draining) for view in self.instances)
 
 
 @dataclass(frozen=True)

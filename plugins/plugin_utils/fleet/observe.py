@@ -42,6 +42,9 @@ class Observer:
         self._passed_at: dict[str, float] = {}
         self._unseen: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
+        self.spared = False  # whether the last look left probes out
+        self._volumes: tuple[Volume, ...] | None = None  # as last read
+        self._read: tuple[tuple[Instance, ...], tuple[Volume, ...], tuple[Member, ...]] = ((), (), ())
 
     def expect(self, launched: Iterable[Instance]) -> None:
         """A list may lag behind a launch; a slot must not look empty for that."""
@@ -53,11 +56,25 @@ class Observer:
         for each in ids:
             self._unseen.pop(each, None)
 
-    def observe(self, fresh: bool = True) -> Observed:
-        """``fresh=False`` spares instances a probe that passed just before, for looks while waiting."""
+    def observe(self, fresh: bool = True, data: bool = True) -> Observed:
+        """``fresh=False`` spares instances a probe that passed just before, for looks while waiting. With ``data=False`` volumes
+        are not asked for again where there were none: nobody but the swap that holds the lease makes any."""
         instances = self._instances()
-        volumes = tuple(self._provider.volumes.list(self._fleet))
-        members = tuple(self._traffic.members())
+        if data or self._volumes is None or self._volumes:
+            self._volumes = tuple(self._provider.volumes.list(self._fleet))
+        self._read = (instances, self._volumes, tuple(self._traffic.members()))
+        return self._seen(fresh)
+
+    def surely(self) -> Observed:
+        """What was read just now, with a probe of all that were spared one."""
+        return self._seen(fresh=True)
+
+    def anew(self) -> None:
+        """Another run may have been at work since the last look."""
+        self._volumes = None
+
+    def _seen(self, fresh: bool) -> Observed:
+        instances, volumes, members = self._read
         verdicts = {each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances}
         live = {each.id for each in instances if each.state in (PENDING, RUNNING)}
         # Who is down has no request left with it, so one that the balancer forgets by itself is out of traffic.
@@ -87,6 +104,7 @@ class Observer:
     def _probe(self, instances: Sequence[Instance], places: Mapping[str, Member], fresh: bool) -> dict[str, bool | str]:
         now = self._provider.clock.now()
         known = {each.id for each in instances if not fresh and now - self._passed_at.get(each.id, 0.0) < SPARED}
+        self.spared = bool(known)
         found = dict(self._prober([each for each in instances if each.id not in known]))
         # One lost answer of a busy host that the balancer calls up is no verdict yet.
         again = [each for each in instances if found.get(each.id, True) is not True and each.id in places and places[each.id].state == UP]

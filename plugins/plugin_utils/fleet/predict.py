@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import FleetError
 from ..progress import silent
-from ..providers.simulated import LOOK_EVERY, Latencies, SimulatedProvider, seeded
+from ..providers.simulated import Latencies, SimulatedProvider, seeded, seldom
 from ..store.base import Store
 from ..store.memory import MemoryStore
 from .engine import Engine, How, Means
@@ -66,7 +66,7 @@ def predict(
     if left is not None:
         memory.write(key, left[0])
     free = Free()
-    means = Means(provider, memory, provider.probe, free, free, OpenGates(), silent, lambda: revoked or {}, LOOK_EVERY)
+    means = Means(provider, memory, provider.probe, free, free, OpenGates(), silent, lambda: revoked or {}, seldom)
     stops = None
     try:
         result = Engine(means).run(request, How())

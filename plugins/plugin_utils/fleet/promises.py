@@ -63,6 +63,7 @@ class Promises:
             self._unserved(action.ids, "removed")
             for view in self._known(action.ids):
                 self._succession(view)
+                self._counted -= view.counts(self._intent.count_draining)
 
     def _known(self, ids: Iterable[str]) -> list[InstanceView]:
         return [self._views[each] for each in ids if each in self._views]

@@ -13,7 +13,7 @@ from ..definition.model import Definition, Target
 from ..errors import ImmutableError
 from ..images.model import Image
 from ..progress import Report, silent
-from ..providers.simulated import LOOK_EVERY, SimulatedProvider
+from ..providers.simulated import SimulatedProvider, seldom
 from ..providers.simulation import simulate
 from ..store.memory import MemoryStore
 from .engine import Engine, How, Means
@@ -33,7 +33,7 @@ def rehearse(definition: Definition, target: Target, report: Report) -> dict[str
     provider, store, free = SimulatedProvider(), MemoryStore(), Free()
 
     def run(request: Request, to: Report) -> dict[str, Any]:
-        return Engine(Means(provider, store, provider.probe, free, free, OpenGates(), to, dict, LOOK_EVERY)).run(request, How())
+        return Engine(Means(provider, store, provider.probe, free, free, OpenGates(), to, dict, seldom)).run(request, How())
 
     simulate(provider.world, replace(target.simulation, fail_boot=0.0, fail_health=0.0, fail_call=0.0))
     before = _request(definition, target, BEFORE)

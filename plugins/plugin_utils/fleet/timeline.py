@@ -8,6 +8,7 @@ from typing import Any
 
 from ..progress import Report
 from .model import DRAIN, Observed
+from .pace import Steps
 
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
 
@@ -20,6 +21,7 @@ class Timeline:
         self.downtime = 0.0  # seconds with nobody in service, between two times when somebody was
         self._down_since: float | None = None
         self._served = False
+        self.steps = Steps()
         self._report = report
         self._began = began
         self._seen = Observed(began)
@@ -72,6 +74,8 @@ class Timeline:
 
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
         self._known.add((event.partition(":")[0], instance or ""))
+        if instance:
+            self.steps.note(event, instance, at)
         counts = self._counts
         seconds = round(at - self._began, 1)
         self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})

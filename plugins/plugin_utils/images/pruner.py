@@ -68,6 +68,7 @@ class Pruner:
         image = verdict.image
         if again.stays:
             if self.provider.images.present(image.artifact):  # or half of it went with an earlier run
+                self.guard.check()
                 Retirements(self.store).end(image.digest, image.build)
             return replace(again, image=image)
         try:
@@ -87,6 +88,7 @@ class Pruner:
         for key in [*(key for key in self.store.list(f"{image.key}/") if key != record), record]:
             self.guard.check()
             self.store.delete(key)
+        self.guard.check()
         marks.end(image.digest, image.build)
         self.report(f"{image.name} removed")
 

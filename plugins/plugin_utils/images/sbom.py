@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.parser import BytesHeaderParser
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ImageError
-from .filesystem import FILE, FileSystem
+from .filesystem import FILE, Entry
 
 try:
     from cyclonedx.model import Property
@@ -31,7 +31,16 @@ _OS_RELEASE = "/usr/lib/os-release"
 _NAMESPACE = uuid.UUID("b1f4b7c6-6f0f-5c5e-9a43-0d6a3a0a5f2e")  # of serial numbers made from digests
 
 
-def make_sbom(files: FileSystem, digest: str, name: str, version: str) -> bytes:
+class Files(Protocol):
+    """A file system, or what was taken from one."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]: ...
+
+    def read(self, paths: Iterable[str], /) -> dict[str, bytes]: ...
+
+
+def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
     """CycloneDX 1.6 as JSON text, about the image ``name`` ``version``. Two of the same image differ in their time stamp alone.
 
     Raises ImageError where cyclonedx-python-lib is missing.
@@ -93,7 +102,7 @@ def _distribution(path: str, metadata: bytes) -> Any:
     )
 
 
-def _licences(files: FileSystem, packages: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+def _licences(files: Files, packages: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
     """The licences that a package's machine-readable copyright file names; where the files were left out there are none."""
     paths = {f"/usr/share/doc/{fields['Package']}/copyright": fields["Package"] for fields in packages}
     found = {}

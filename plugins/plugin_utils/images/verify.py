@@ -20,7 +20,7 @@ from ..definition.model import Definition, Target
 from ..errors import VerifyError
 from ..guard import Guard
 from ..health.evidence import proves
-from ..health.probe import probe_all
+from ..health.prober import prober_for
 from ..progress import Report
 from ..providers.base import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
 from ..store.keys import make_ssh_key
@@ -28,6 +28,8 @@ from .model import Image
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots
 GONE = 300.0  # seconds that a removed instance may take to be gone
+LOOK_EVERY = 5.0  # seconds at most
+UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
 
 
@@ -57,6 +59,7 @@ class Verification:
         self._playbook = playbook
         self._guard = guard
         self._report = report
+        self._launched: dict[str, float] = {}  # until when no list needs to show it
 
     def run(self, timeout: float) -> dict[str, Any]:
         """Return the checks that passed: ``{"checks": [...], "seconds": float}``."""
@@ -86,7 +89,7 @@ class Verification:
         while left := [instance.id for instance in self._instances()]:
             if clock.now() >= deadline:
                 raise VerifyError(f"test instances do not go away: {', '.join(left)} (the next verification removes them first)")
-            clock.wait(deadline - clock.now())
+            clock.wait(min(LOOK_EVERY, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
         if volumes:
             self._guard.check()
@@ -100,9 +103,11 @@ class Verification:
         keys = {ASSERTED: (public,), PRODUCTION: self._candidate.authorized_keys}
         self._guard.check()
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in wanted])
+        self._launched = {each.id: self._provider.clock.now() + UNSEEN for each in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
-        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i)})
+        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i) is True})
         checks = ["sealed itself and proved its image"]
+        self._attach()
         self._wait("passed its probes", wanted, deadline, self._healthy)
         checks.append("passed its health probe")
         if ASSERTED in wanted:
@@ -110,10 +115,21 @@ class Verification:
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
 
+    def _attach(self) -> None:
+        """The scratch volumes that did not come with the launch: not every provider attaches to what does not run yet."""
+        if not self._candidate.definition.data:
+            return
+        holders = {instance.slot: instance.id for instance in self._instances()}
+        for volume in self._provider.volumes.list(self._candidate.fleet):
+            if volume.attached_to is None:
+                self._guard.check()
+                self._provider.volumes.attach([volume.id], holders[volume.slot])
+
     def _request(self, slot: int, keys: Sequence[str]) -> LaunchRequest:
         candidate = self._candidate
         nonce = random.token_hex(8)
-        volumes = [VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount) for v in candidate.definition.data]
+        zone = next(iter(candidate.target.zones), "")
+        volumes = [VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount, v.type, zone) for v in candidate.definition.data]
         return LaunchRequest(
             token=f"{candidate.fleet}-{slot}-{nonce}",
             fleet=candidate.fleet,
@@ -131,13 +147,14 @@ class Verification:
             machine=machine_of(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"immutable:purpose": VERIFY},
+            zone=zone,
         )
 
     def _instances(self) -> list[Instance]:
         return self._provider.compute.list(self._candidate.fleet)
 
     def _healthy(self, instances: Sequence[Instance]) -> set[int]:
-        seen = probe_all({i.id: i.endpoints for i in instances}, self._candidate.target.health)
+        seen = prober_for(self._provider, self._candidate.target.health)(instances)
         return {i.slot for i in instances if seen[i.id] is True}
 
     def _wait(self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]) -> None:
@@ -147,13 +164,14 @@ class Verification:
             if passed(instances) >= set(slots):
                 self._report(f"{self._candidate.image.name} {what}")
                 return
-            ended = [instance for instance in instances if instance.state == STOPPED]
-            now = self._provider.clock.now()
-            if ended or len(instances) < len(slots):
+            now, present = self._provider.clock.now(), {instance.id for instance in instances}
+            self._launched.update(dict.fromkeys(present & set(self._launched), 0.0))
+            lost = [each for each, until in self._launched.items() if each not in present and now > until]
+            if lost or any(instance.state == STOPPED for instance in instances):
                 raise self._failure(f"a test instance ended before it {what}")
             if now >= deadline:
                 raise self._failure(f"no test instance {what} in time")
-            self._provider.clock.wait(deadline - now)
+            self._provider.clock.wait(min(LOOK_EVERY, deadline - now))
 
     def _failure(self, what: str) -> VerifyError:
         image = self._candidate.image.name

@@ -8,7 +8,7 @@ Reading calls are bulk calls: one per kind and fleet, never one per instance.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -67,6 +67,7 @@ class Volume:
     attached_to: str | None = None  # instance id
     attached_at: float = 0.0
     kind: str = ""  # the provider's own word for its type ("gp3", "qcow2"); "" where it has only one
+    zone: str = ""  # where the provider has zones
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class Compute(Protocol):
         """Begin an orderly shut-down and return. Each is STOPPING until it is down, then STOPPED. What is down already stays so."""
 
     def power_off(self, ids: Sequence[str]) -> None:
-        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more."""
+        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more, or it is still STOPPING,
+        and its volumes cannot be detached."""
 
     def start(self, ids: Sequence[str]) -> None:
         """Boot stopped instances again, with the volumes attached to them now."""
@@ -225,6 +227,33 @@ class Images(Protocol):
 
         Returns what was changed, or would be where ``check``: by its place in words what stood there before, "" for nothing.
         """
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that a bake left at the provider."""
+
+    kind: str  # "build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"
+    id: str
+    place: str  # the region
+    bake: str  # the name of the lock that a bake of this image holds; "" where it does not say whose it is
+    why: str
+    age: float | None = None  # seconds, where the provider tells
+
+
+class Leftovers(Protocol):
+    """What killed bakes left. Providers that bake elsewhere than on this machine have it as ``leftovers``. Raises ProviderError."""
+
+    def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> Sequence[Leftover]:
+        """Also of bakes that are under way: whoever asks knows which those are.
+
+        Args:
+            older_than: seconds; what is younger is passed over.
+            owned: artifacts of all records of the store.
+        """
+
+    def remove(self, found: Sequence[Leftover], check: Callable[[], None]) -> Sequence[Leftover]:
+        """Returns those that went; what is in use by something else stays. ``check`` is called before each changing call."""
 
 
 class Clock(Protocol):

@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 NEVER = float("inf")
-LOOK_EVERY = 60.0  # seconds: the clock knows of every event and stops there, so looks between them would see nothing new
+
+
+def seldom(_idle: float, _due: float = 0.0) -> float:
+    """The pace of looks: the clock knows of every event and stops there, so looks between them would see nothing new."""
+    return 60.0
 
 
 class VirtualClock:

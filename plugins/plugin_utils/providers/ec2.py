@@ -18,10 +18,11 @@ from .base import Images, Instance, Traffic
 from .ec2_compute import Ec2Compute
 from .ec2_evidence import Consoles
 from .ec2_launch import Site
+from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
+from .pace import cloud_pace
 
-POLL = 3.0  # seconds at most between two looks
 PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
@@ -30,23 +31,39 @@ class Ec2Clock:
         return time.time()
 
     def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, POLL)))
+        time.sleep(max(0.0, seconds))
 
 
 class Ec2Provider:
     name = "aws"
 
-    def __init__(self, clients: Clients, store: Store, balancer: Callable[[str], Traffic], images: Images, probes: bool = True) -> None:
-        """``probes``: False where the target group's own checks say whether an instance is well."""
+    def __init__(
+        self,
+        clients: Clients,
+        store: Store,
+        balancer: Callable[[str], Traffic],
+        images: Images,
+        probes: bool = True,
+        snapshots: bool = False,
+        bakes: Sequence[Clients] = (),
+    ) -> None:
+        """
+        Args:
+            probes: False where the target group's own checks say whether an instance is well.
+            snapshots: whether they are made of volumes that are detached.
+            bakes: other regions that images are made in.
+        """
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
         self._traffic: dict[str, Watched] = {}
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
-        self.volumes = Ec2Volumes(clients, site, store)
+        self.volumes = Ec2Volumes(clients, site, store, snapshots)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
         self.images = images
+        self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
+        self.pace = cloud_pace
 
     @property
     def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:

@@ -22,7 +22,7 @@ SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
-AT_ONCE = 500  # ids in one changing call
+AT_ONCE = 200  # ids in one call: values that EC2 takes of a filter
 
 
 class Ec2Compute:
@@ -40,22 +40,25 @@ class Ec2Compute:
     def list(self, fleet: str) -> list[Instance]:
         described = [each for each in self._described(fleet) if each["State"]["Name"] in ALIVE]
         known = self._consoles.evidence(fleet, described)
+        ending = {each["InstanceId"] for each in described if each["State"]["Name"] in ("stopping", "shutting-down")}
+        self._stopping = {key: since for key, since in self._stopping.items() if key in ending}
         return [each for each in (instance_of(one, known, self._since) for one in described) if each]
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
-        slots = self._volumes.ids_by_slot(requests)
+        slots = self._volumes.by_slot(requests)
         launched: list[Instance] = []
         for group in groups_of(requests, slots):
             launched += self._launch(group)
         return launched
 
     def stop(self, ids: Sequence[str]) -> None:
-        self._order("stop_instances", ids, ("pending", "running"))
+        """What is pending cannot be stopped yet: it is left for a later call."""
+        self._order("stop_instances", ids, ("running",))
 
     def power_off(self, ids: Sequence[str]) -> None:
         """Returns as soon as EC2 has the order: it can take minutes. Until it is STOPPED its volumes cannot be detached, so nothing is in danger."""
         due = [each for each in ids if time.monotonic() - self._forced.get(each, -FORCE_AGAIN) >= FORCE_AGAIN]
-        self._order("stop_instances", due, ("pending", "running", "stopping"), Force=True)
+        self._order("stop_instances", due, ("running", "stopping"), Force=True)
         self._forced.update(dict.fromkeys(due, time.monotonic()))
 
     def start(self, ids: Sequence[str]) -> None:
@@ -68,7 +71,7 @@ class Ec2Compute:
         self._order("terminate_instances", ids, ALIVE)
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        known = [each["InstanceId"] for each in self._describe(Filters=[{"Name": "instance-id", "Values": list(ids)}])] if ids else []
+        known = [each["InstanceId"] for each in self._named(ids)]
         away = [key for name, text in tags.items() if text is None for key in keys_of(name)]
         new = written({name: text for name, text in tags.items() if text is not None})
         with told(doing="tagging instances"):
@@ -88,12 +91,16 @@ class Ec2Compute:
     def _described(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(Filters=[{"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}, _of_store(self._site), _alive()])
 
-    def _describe(self, **asked: Any) -> list[dict[str, Any]]:
+    def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at instances"):
             pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked)
             return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
 
-    def _launch(self, group: Group) -> list[Instance]:
+    def _named(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """Those that there are: a filter, unlike a list of ids, does not fail for the others."""
+        return [each for part in _parts(ids) for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])]
+
+    def _launch(self, group: Group) -> Sequence[Instance]:
         zones = group.zones()
         for zone, another in zip(zones, [*zones[1:], ""], strict=True):
             try:
@@ -104,10 +111,14 @@ class Ec2Compute:
                 if error.details.get("code") not in FULL or not another:
                     raise
                 slots = ", ".join(str(each.slot) for each in group.requests)
-                self.warnings.append(f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}")
+                self._warn(f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}")
         raise AssertionError(zones)
 
-    def _launch_in(self, group: Group, zone: str) -> list[Instance]:
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+    def _launch_in(self, group: Group, zone: str) -> Sequence[Instance]:
         asked = parameters_of(group, zone, self._site, self._root(group.first))
         with told(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
             answer = self._clients.client("ec2", attempts=2).run_instances(**asked)["Instances"]
@@ -116,19 +127,21 @@ class Ec2Compute:
         tags = next(each["Tags"] for each in asked["TagSpecifications"] if each["ResourceType"] == "instance")
         return [each for each in (instance_of({**one, "Tags": tags}, {}, self._since) for one in answer) if each]
 
-    def _really(self, answer: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _really(self, answer: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
         """A spent token is answered as it was then. Raises ProviderError where what it launched is no more."""
         ids = [each["InstanceId"] for each in answer]
-        now = [each for each in self._describe(Filters=[{"Name": "instance-id", "Values": ids}]) if each["State"]["Name"] in ALIVE[:3]]
+        now = [each for each in self._named(ids) if each["State"]["Name"] in ALIVE]
         gone = sorted(set(ids) - {each["InstanceId"] for each in now})
         if gone:
             raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code=SPENT)
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        """The mapping of the image's root device, asked for only where it shall be larger."""
+        """The image's root device, asked for only where it shall be larger and the image's record does not tell."""
         if not request.machine.get("root_size"):
             return None
+        if request.artifact.get("root_device"):
+            return {"DeviceName": request.artifact["root_device"]}
         with told(doing="looking at the image"):
             image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][0]
         return {"DeviceName": image["RootDeviceName"]}
@@ -141,8 +154,7 @@ class Ec2Compute:
             except ProviderError as error:
                 if error.details.get("code") not in GONE:
                     raise
-                known = self._describe(Filters=[{"Name": "instance-id", "Values": part}])
-                left = [each["InstanceId"] for each in known if each["State"]["Name"] in fitting]
+                left = [each["InstanceId"] for each in self._named(part) if each["State"]["Name"] in fitting]
                 if set(left) == set(part):
                     raise
                 if left:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What hosts on EC2 said on their consoles when they sealed themselves.
 
-A console is a call per instance, so it is read only until it has told, and not more often than PAUSES say. What was read is kept in the store,
+A console is a call per instance, so it is read only until it has told, and the longer that takes the seldomer. What was read is kept in the store,
 one document for each fleet: a cache, whose loss costs that the consoles are read again.
 """
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ..store.base import Store
 from .base import Evidence
 from .ec2_view import boot_of, reads_console
 from .evidence import parse_evidence
+from .pace import cloud_pace
 
-PAUSES = (0.0, 2.0, 4.0, 8.0, 15.0)  # seconds before an instance's first, second, ... reading; the last one again and again
+SHORTEST = 1.0  # seconds between two readings
 MOST_AT_ONCE = 8
 OLD_KIND = ("UnsupportedOperation", "InvalidParameterCombination")  # AWS's codes where only the console of some time ago is to be had
 
@@ -30,7 +31,7 @@ class Consoles:
         self._clients = clients
         self._store = store
         self._known: dict[str, dict[str, Evidence]] = {}  # by fleet, then by boot
-        self._read: dict[str, tuple[int, float]] = {}  # by boot: how often, and when the last time (monotonic)
+        self._read: dict[str, tuple[float, float]] = {}  # by boot: when for the first time, and when for the last (monotonic)
 
     def evidence(self, fleet: str, described: Sequence[Mapping[str, Any]]) -> Mapping[str, Evidence]:
         """By boot, of all instances that told it so far. Reads the consoles that are due."""
@@ -52,8 +53,8 @@ class Consoles:
 
     def _told(self, described: Mapping[str, Any]) -> Evidence | None:
         """A console that was written before this boot tells of an earlier one."""
-        count, _at = self._read.get(boot_of(described), (0, 0.0))
-        self._read[boot_of(described)] = (count + 1, time.monotonic())
+        now = time.monotonic()
+        self._read[boot_of(described)] = (self._read.get(boot_of(described), (now, now))[0], now)
         try:
             said = self._output(described["InstanceId"])
         except ProviderError as error:
@@ -75,8 +76,10 @@ class Consoles:
             return dict(self._clients.ec2.get_console_output(InstanceId=instance_id))
 
     def _due(self, boot: str) -> bool:
-        count, at = self._read.get(boot, (0, 0.0))
-        return count == 0 or time.monotonic() - at >= PAUSES[min(count, len(PAUSES) - 1)]
+        if boot not in self._read:
+            return True
+        first, last = self._read[boot]
+        return time.monotonic() - last >= max(SHORTEST, cloud_pace(last - first))
 
     def _remembered(self, fleet: str) -> dict[str, Evidence]:
         if fleet not in self._known:

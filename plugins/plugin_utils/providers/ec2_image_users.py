@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..aws.amis import snapshots_of
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
+from ..images.model import amis_of
 
-RETIRED = "immutable:retired"  # tag of snapshots whose AMI is being removed; its value is the AMI's id
 LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]  # of instances
 ALIAS = "resolve:ssm:"
 NAMES = 10  # parameters that one call of SSM may ask for
@@ -23,16 +24,11 @@ FILTER = 200  # values that one filter of EC2 may have
 Users = Iterator[tuple[str, str]]  # an AMI, and what refers to it in words
 
 
-def amis(artifact: Mapping[str, Any]) -> dict[str, str]:
-    """An artifact's AMI by region: its own, and its copies."""
-    return {str(artifact["region"]): str(artifact["ami"]), **artifact.get("copies", {})}
-
-
 def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> list[list[str]]:
     """For each artifact all that refers to an AMI of it, in words. ``shared``: other accounts that may launch it count too."""
     wanted: dict[str, dict[str, int]] = defaultdict(dict)
     for number, artifact in enumerate(artifacts):
-        for region, ami in amis(artifact).items():
+        for region, ami in amis_of(artifact).items():
             wanted[region][ami] = number
     found: list[list[str]] = [[] for _artifact in artifacts]
     for region, numbers in wanted.items():
@@ -43,18 +39,14 @@ def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared
 
 
 def remove_image(clients: Clients, artifact: Mapping[str, Any]) -> None:
-    """Deregister its AMIs and delete their snapshots. The snapshots are tagged first, so that a run that follows a killed one finds them."""
-    for region, ami in amis(artifact).items():
+    """Deregister its AMIs, then delete their snapshots. The artifact names those, so a run that follows a killed one finds them too."""
+    for region, ami in amis_of(artifact).items():
         ec2 = clients.in_region(region).ec2
-        with told(doing=f"removing {ami} in {region}"):
-            snapshots = [disk for image in described(ec2, [ami]) for disk in snapshots_of(image)]
-            if snapshots:
-                ec2.create_tags(Resources=snapshots, Tags=[{"Key": RETIRED, "Value": ami}])
+        told_of = artifact if region == artifact["region"] else artifact["copies"][region]
+        with told(doing=f"looking at {ami} in {region}"):
+            snapshots = dict.fromkeys([*told_of.get("snapshots", ()), *(disk for image in described(ec2, [ami]) for disk in snapshots_of(image))])
         went(ec2.deregister_image, ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"), ImageId=ami)
-        with told(doing=f"removing the snapshots of {ami} in {region}"):
-            pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=[{"Name": f"tag:{RETIRED}", "Values": [ami]}])
-            left = [each["SnapshotId"] for page in pages for each in page["Snapshots"]]
-        for snapshot in left:
+        for snapshot in snapshots:
             delete_snapshot(ec2, snapshot)
 
 
@@ -71,10 +63,6 @@ def described(ec2: Any, ids: Sequence[str]) -> list[Mapping[str, Any]]:
         for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=chosen, IncludeDeprecated=True, IncludeDisabled=True):
             found += page["Images"]
     return found
-
-
-def snapshots_of(image: Mapping[str, Any]) -> list[str]:
-    return [disk["Ebs"]["SnapshotId"] for disk in image.get("BlockDeviceMappings", ()) if disk.get("Ebs", {}).get("SnapshotId")]
 
 
 def went(remove: Callable[..., Any], ignored: Sequence[str], **which: Any) -> bool:

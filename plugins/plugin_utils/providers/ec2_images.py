@@ -11,6 +11,7 @@ from typing import Any
 from ..aws.amis import as_tags, harden, look, snapshots_of
 from ..aws.clients import Account, Clients, code_of, told
 from ..images.model import amis_of
+from .ec2_image_users import image_users, remove_image
 
 AT_ONCE = 8  # regions
 DELAY, TRIES = 15, 240  # seconds between two looks at a copy, and their number: a large image takes long to another continent
@@ -48,11 +49,11 @@ class Ec2Images:
             running = {region: pool.submit(self._copied, artifact, region, key, tags) for region, key in wanted.items()}
         return {**artifact, "copies": {**artifact.get("copies", {}), **{region: future.result() for region, future in running.items()}}}
 
-    def users(self, artifacts: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[str]]:
-        raise NotImplementedError
+    def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
+        return image_users(self._clients, artifacts, shared)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        remove_image(self._clients, artifact)
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
         """``name``: ``<service>/<channel>``. In each region that has the AMI, the parameter ``/immutable/<service>/<channel>/ami``."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ProviderError
-from .base import LaunchRequest
+from ..images.model import amis_of
+from .base import LaunchRequest, Volume
 from .ec2_tags import MOST, written
 from .launch import user_data
 
@@ -34,10 +35,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Group:
-    """Requests of one call, by slot. ``volumes``: ids of the data volumes of their slot by name, where they have some."""
+    """Requests of one call, by slot. ``volumes``: the data volumes of their slot, where it has some."""
 
     requests: tuple[LaunchRequest, ...]
-    volumes: Mapping[str, str]
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def first(self) -> LaunchRequest:
@@ -51,16 +52,16 @@ class Group:
     def zones(self) -> list[str]:
         """Where it may be launched, the zone asked for first."""
         subnets = list(self.first.machine["subnets"])
-        wanted = self.first.zone or subnets[0]
+        wanted = _zone(self.first, self.volumes) or subnets[0]
         return [wanted, *(each for each in subnets if each != wanted)] if self.movable else [wanted]
 
 
-def groups_of(requests: Sequence[LaunchRequest], volumes: Mapping[int, Mapping[str, str]]) -> list[Group]:
-    """``volumes``: ids of data volumes by name, by slot."""
+def groups_of(requests: Sequence[LaunchRequest], volumes: Mapping[int, Sequence[Volume]]) -> list[Group]:
+    """``volumes``: data volumes by slot."""
     alike: dict[str, list[LaunchRequest]] = {}
     for request in sorted(requests, key=lambda each: each.slot):
-        alike.setdefault(_likeness(request, volumes.get(request.slot, {})), []).append(request)
-    return [Group(tuple(each), volumes.get(each[0].slot, {})) for each in alike.values()]
+        alike.setdefault(_likeness(request, volumes.get(request.slot, ())), []).append(request)
+    return [Group(tuple(each), tuple(volumes.get(each[0].slot, ()))) for each in alike.values()]
 
 
 def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] |
         "MaxCount": len(group.requests),
         "ClientToken": _digest("token", tokens, zone),
         "SubnetId": subnet_of(machine, zone),
-        "UserData": user_data(request, group.volumes, site.region, site.endpoint_url),
+        "UserData": user_data(request, {each.name: each.id for each in group.volumes}, site.region, site.endpoint_url),
         "InstanceInitiatedShutdownBehavior": "stop",  # what shuts itself down is seen, not gone
         "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "disabled"},
         "TagSpecifications": _tags(group, request, site, ami),
@@ -96,12 +97,10 @@ def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] |
 
 def ami_of(artifact: Mapping[str, Any], region: str) -> str:
     """The image's AMI in a region. Raises ProviderError where it has none there."""
-    copies: Mapping[str, Mapping[str, Any]] = artifact.get("copies") or {}
-    amis = {place: copy.get("ami") for place, copy in copies.items()} | {artifact.get("region"): artifact.get("ami")}
-    if not amis.get(region):
-        known = ", ".join(sorted(place for place in amis if place and amis[place]))
-        raise ProviderError(f"the image has no AMI in {region} (it has: {known or 'none'}); bake it for this region")
-    return str(amis[region])
+    amis = amis_of(artifact)
+    if region not in amis:
+        raise ProviderError(f"the image has no AMI in {region} (it has: {', '.join(sorted(amis)) or 'none'}); verify it again, which copies it there")
+    return amis[region]
 
 
 def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
@@ -111,11 +110,18 @@ def subnet_of(machine: Mapping[str, Any], zone: str) -> str:
     return subnets[zone]
 
 
-def _likeness(request: LaunchRequest, volumes: Mapping[str, str]) -> str:
+def _zone(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
+    """Where its data is, else where it shall be: which zone a slot is in may have changed since."""
+    return next((each.zone for each in volumes if each.zone), request.zone)
+
+
+def _likeness(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
     """The same text for requests that one call can launch."""
     tags = {name: value for name, value in request.tags.items() if name != ATTEMPT}
-    told = [request.zone, request.fleet, request.image, request.artifact, request.launch, request.purpose, request.ports, request.authorized_keys]
-    return json.dumps([*told, dict(request.settings), dict(request.secret_refs), sorted(request.secrets), request.machine, tags, dict(volumes)], sort_keys=True, default=dict)
+    plain = [_zone(request, volumes), request.fleet, request.image, request.launch, request.purpose, request.ports, request.authorized_keys]
+    mappings = [request.artifact, request.settings, request.secret_refs, request.machine, tags]
+    names = [sorted(request.secrets), [each.id for each in volumes]]
+    return json.dumps([*plain, *mappings, *names], sort_keys=True, default=dict)
 
 
 def _tags(group: Group, request: LaunchRequest, site: Site, ami: str) -> list[dict[str, Any]]:

@@ -3,9 +3,11 @@
 """Data volumes of EBS, one for each slot and name. What they are is in their tags."""
 from __future__ import annotations
 
+import builtins
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..aws.clients import Clients, told
@@ -18,57 +20,51 @@ from .ec2_view import VOLUME_STATES, volume_of
 
 DEFAULT_KIND = "gp3"
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
-QUIET = 60.0  # seconds for which "this fleet has none" is believed, unless this process made or attached one
+UNSEEN = 60.0  # seconds for which a creation that no list shows yet is believed
 REPLAYED = 60.0  # seconds: a volume that a creation calls older than this is of an earlier call with the same token
 LOOK_AGAIN = 2.0
 GROWS = ("modifying",)  # states of a modification in which the volume is not yet what it shall be
 PATIENCE = 540.0  # seconds for a modification
-ATTACHING = {"Delay": 2, "MaxAttempts": 60}  # of a waiter
+SOON = {"Delay": 1, "MaxAttempts": 20}  # of a waiter; what takes longer is tried again
+AT_ONCE = 200  # values that EC2 takes of a filter
 SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
 
 
 class Ec2Volumes:
-    def __init__(self, clients: Clients, site: Site, store: Store) -> None:
+    def __init__(self, clients: Clients, site: Site, store: Store, snapshots: bool = False) -> None:
         self._clients = clients
         self._site = site
         self._store = store
-        self._none_at: dict[str, float] = {}  # by fleet: when it was seen to have no volume (monotonic)
+        self._snapshots = snapshots
+        self._fresh: dict[str, tuple[Volume, float]] = {}  # by id: made by this process, in no list yet, and when it was made (monotonic)
 
     def list(self, fleet: str) -> list[Volume]:
-        """Fleets without data need not pay a call at each look: none seen is none for QUIET seconds."""
-        if time.monotonic() - self._none_at.get(fleet, -QUIET) < QUIET:
-            return []
-        found = self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})
-        if not found:
-            self._none_at[fleet] = time.monotonic()
-        return found
+        """Always asked anew: another run may have made some, and whoever needs to know less often asks less often."""
+        found, now = list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})), time.monotonic()
+        seen = {each.id for each in found}
+        self._fresh = {key: fresh for key, fresh in self._fresh.items() if key not in seen and now - fresh[1] < UNSEEN}
+        return [*found, *(volume for volume, _at in self._fresh.values() if volume.fleet == fleet)]
 
     def fleets(self) -> Sequence[str]:
         return sorted({volume.fleet for volume in self._list()})
 
-    def ids_by_slot(self, requests: Sequence[LaunchRequest]) -> dict[int, dict[str, str]]:
-        """By slot, the ids of the volumes by name that a new instance there will have."""
+    def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
+        """By slot, the volumes that a new instance there will have."""
         if not any(request.volumes or request.tags.get(SLOTS) for request in requests):
             return {}
-        found: dict[int, dict[str, str]] = {}
-        for volume in self.list(requests[0].fleet):
-            found.setdefault(volume.slot, {})[volume.name] = volume.id
+        found: dict[int, builtins.list[Volume]] = {}
+        for volume in sorted(self.list(requests[0].fleet), key=lambda each: each.name):
+            found.setdefault(volume.slot, []).append(volume)
         return found
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         if not requests:
             return []
         fleet = requests[0].fleet
-        self._none_at.pop(fleet, None)
         present = {(each.slot, each.name): each for each in self.list(fleet)}
-        missing = [each for each in requests if (each.slot, each.name) not in present]
-        count = self._removals(fleet)
-        made = {(each.slot, each.name): self._create(each, count) for each in missing}
-        if missing:
-            self._none_at.pop(fleet, None)
-            made = self._not_spent(missing, made)
-            with told(doing=f"waiting for new volumes of {fleet}"):
-                self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=ATTACHING)
+        homes = {slot: each.zone for (slot, _name), each in present.items()}  # a slot's volumes are all in one zone
+        missing = [replace(each, zone=homes.get(each.slot, each.zone)) for each in requests if (each.slot, each.name) not in present]
+        made = self._made(missing, self._removals(fleet)) if missing else {}
         return [{**present, **made}[each.slot, each.name] for each in requests]
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
@@ -89,22 +85,26 @@ class Ec2Volumes:
                     self._clients.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
         if volume_ids:
             with told(doing=f"attaching volumes to {instance_id}"):
-                self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=ATTACHING)
+                self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=SOON)
 
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Returns when they are free."""
-        held = {key: each.attached_to for key, each in self._described(volume_ids).items() if each.attached_to}
+        volumes = self._described(volume_ids)
+        held = {key: each.attached_to for key, each in volumes.items() if each.attached_to}
         if not held:
             return
         states = self._states(set(held.values()))
-        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "") not in ("", "stopped", "terminated")]
+        free = ("stopped", "terminated", "gone")
+        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "gone") not in free]
         if busy:
             raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
         for volume_id, holder in held.items():
+            if self._snapshots:
+                self._keep(volumes[volume_id])
             with told(doing=f"detaching {volume_id} from {holder}"):
                 self._clients.ec2.detach_volume(VolumeId=volume_id, InstanceId=holder)
         with told(doing="detaching volumes"):
-            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=ATTACHING)
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=SOON)
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
         """Returns when each has its new size and type. EBS goes on to optimize them, for hours perhaps, while they can be used."""
@@ -130,6 +130,7 @@ class Ec2Volumes:
             # Before the call: a token that made a volume is of no use once that is gone.
             self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
         for volume_id in volumes:
+            self._fresh.pop(volume_id, None)
             try:
                 with told(doing=f"removing {volume_id}"):
                     self._clients.ec2.delete_volume(VolumeId=volume_id)
@@ -137,11 +138,11 @@ class Ec2Volumes:
                 if error.details.get("code") != "InvalidVolume.NotFound":
                     raise
 
-    def _list(self, *filters: dict[str, Any]) -> list[Volume]:
+    def _list(self, *filters: dict[str, Any]) -> Sequence[Volume]:
         asked = [{"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]}, {"Name": "tag-key", "Values": [VOLUME_TAG]}, *filters]
         return [each for each in map(volume_of, self._describe(Filters=[*asked, {"Name": "status", "Values": list(VOLUME_STATES)}])) if each]
 
-    def _describe(self, **asked: Any) -> list[dict[str, Any]]:
+    def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at volumes"):
             return [volume for page in self._clients.ec2.get_paginator("describe_volumes").paginate(**asked) for volume in page["Volumes"]]
 
@@ -149,13 +150,16 @@ class Ec2Volumes:
         """By id. Raises ProviderError for one that is not there, unless that is allowed."""
         if not volume_ids:
             return {}
-        found = {each.id: each for each in map(volume_of, self._describe(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])) if each}
+        parts = [list(volume_ids[start : start + AT_ONCE]) for start in range(0, len(volume_ids), AT_ONCE)]
+        described = [one for part in parts for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])]
+        found = {each.id: each for each in map(volume_of, described) if each}
         gone = [each for each in volume_ids if each not in found]
         if gone and not missing:
             raise ProviderError(f"there is no data volume {', '.join(gone)}")
         return found
 
-    def _create(self, request: VolumeRequest, count: int) -> Volume:
+    def _create(self, request: VolumeRequest, count: int) -> tuple[Volume, bool]:
+        """The volume, and whether an earlier call made it."""
         if not request.zone:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
         tags = {"fleet": request.fleet, "store": self._site.store, "slot": str(request.slot), "volume": request.name}
@@ -174,21 +178,29 @@ class Ec2Volumes:
         volume = volume_of({**made, "Tags": written(tags), "Attachments": []})
         if volume is None:
             raise AssertionError(made)
-        created = made.get("CreateTime")
-        if created is not None and time.time() - created.timestamp() > REPLAYED:
-            return Volume(**{**volume.__dict__, "attached_at": -1.0})
-        return volume
+        return volume, time.time() - made["CreateTime"].timestamp() > REPLAYED
 
-    def _not_spent(self, requests: Sequence[VolumeRequest], made: dict[tuple[int, str], Volume]) -> dict[tuple[int, str], Volume]:
-        """A token whose volume somebody removed past us is answered with what is gone: once more, with others."""
-        old = [each.id for each in made.values() if each.attached_at < 0]
-        present = self._described(old, missing=True)
-        if all(each in present for each in old):
-            return made
-        fleet = requests[0].fleet
-        self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
-        count = self._removals(fleet)
-        return {(each.slot, each.name): made[each.slot, each.name] if made[each.slot, each.name].id in present else self._create(each, count) for each in requests}
+    def _made(self, requests: Sequence[VolumeRequest], count: int) -> dict[tuple[int, str], Volume]:
+        """A token whose volume somebody removed past us is answered with what is gone: once more then, with another one."""
+        told_of = {(each.slot, each.name): self._create(each, count) for each in requests}
+        old = [volume.id for volume, replayed in told_of.values() if replayed]
+        gone = set(old) - set(self._described(old, missing=True))
+        if gone:
+            self._store.write(_key(requests[0].fleet), {"removals": count + 1})
+            again = [each for each in requests if told_of[each.slot, each.name][0].id in gone]
+            told_of.update({(each.slot, each.name): self._create(each, count + 1) for each in again})
+        made = {key: volume for key, (volume, _replayed) in told_of.items()}
+        self._fresh.update({volume.id: (volume, time.monotonic()) for volume in made.values()})
+        with told(doing=f"waiting for new volumes of {requests[0].fleet}"):
+            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=SOON)
+        return made
+
+    def _keep(self, volume: Volume) -> None:
+        """Its content is of this moment, at which nobody writes; nothing has to wait until it is copied. A run cut right here makes one more."""
+        tags = {"fleet": volume.fleet, "store": self._site.store, "slot": str(volume.slot), "volume": volume.name}
+        name = {"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}
+        with told(doing=f"making a snapshot of {volume.id}"):
+            self._clients.ec2.create_snapshot(VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": [name, *written(tags)]}])
 
     def _removals(self, fleet: str) -> int:
         present = self._store.read(_key(fleet))

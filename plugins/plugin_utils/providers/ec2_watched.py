@@ -16,6 +16,7 @@ class Watched:
 
     @property
     def shared(self) -> bool:
+        """Whether others register there too."""
         return self._traffic.shared
 
     def verdict(self, instance_id: str) -> bool | str:

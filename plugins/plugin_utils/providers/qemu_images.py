@@ -12,10 +12,9 @@ from .qemu_image_users import image_users, remove_image
 
 
 class QemuImages:
-    """See ``providers.base.Images``."""
+    """See ``providers.base.Images``. ``machines``: the folder of those that may run from them."""
 
     def __init__(self, machines: Path | None = None) -> None:
-        """``machines``: the folder of those that may run an image; needed for ``users``."""
         self._machines = machines
 
     def build(self, architecture: str) -> str:

@@ -51,7 +51,7 @@ def open_group(target: Target) -> AutoScaling:
     """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
     if target.provider != "aws" or target.fleet.autoscaling is None:
         raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
-    from .aws.autoscaling import AwsAutoScaling
+    from .ec2_autoscaling import AwsAutoScaling
 
     return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
 
@@ -78,4 +78,5 @@ def _aws(target: Target, store: Store) -> Provider:
     def balancer(fleet: str) -> Traffic:
         return TargetGroups(clients, fleet, target.traffic, target.health)
 
-    return Ec2Provider(clients, store, balancer, open_images(target), probes=target.probe == "direct")
+    bakes = [Clients(target.build_account)]
+    return Ec2Provider(clients, store, balancer, open_images(target), target.probe == "direct", target.snapshots, bakes)

@@ -13,13 +13,13 @@ from typing import Any
 
 from ..errors import ProviderError, TrafficError
 from .base import PENDING, RUNNING, STOPPED, STOPPING, Clock, Instance, LaunchRequest, Member, Volume, VolumeRequest
-from .clock import LOOK_EVERY, NEVER, SkewedClock, VirtualClock
+from .clock import NEVER, SkewedClock, VirtualClock, seldom
 from .qemu_images import QemuImages
 from .seeded import seeded
 from .world import EVERY, Behaviour, Latencies, Machine, Place, World, needed_volumes
 
 __all__ = [  # all that tests and predictions need, by one door
-    "LOOK_EVERY",
+    "seldom",
     "NEVER",
     "Behaviour",
     "Latencies",

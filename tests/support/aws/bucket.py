@@ -1,6 +1,5 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A store in a bucket, with an empty disk on this side: ``from ...tests.support.aws.bucket import bucket  # noqa: F401``, beside the fixture ``cloud``."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -26,6 +26,7 @@ class Call:
     parameters: Mapping[str, Any]  # query services: flat ("InstanceId.1"); JSON services: the document; s3: Bucket, Key, query and conditions
     region: str = ""
     access_key: str = ""
+    agent: str = ""  # who called, by its own word
     protocol: str = "query"  # query | json | s3 | cbor | other
     begun: float = 0.0  # monotonic seconds
     seconds: float = field(default=0.0, compare=False)
@@ -65,7 +66,7 @@ def parse(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
     scope = SCOPE.search(headers.get("authorization", "") or "Credential=" + query.get("X-Amz-Credential", ""))
     region, service, key = (scope["region"], scope["service"], scope["key"]) if scope else ("", "s3", "")
     action, parameters, protocol = _action(service, method, split.path, query, headers, body)
-    return Call(service, action, parameters, region, key, protocol)
+    return Call(service, action, parameters, region, key, headers.get("user-agent", ""), protocol)
 
 
 def _action(service: str, method: str, path: str, query: dict[str, str], headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any], str]:

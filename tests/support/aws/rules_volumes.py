@@ -165,6 +165,7 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
         return answer
     made = Document(answer).text("imageId")
     world.began("image", made)
+    world.architectures[made] = call.parameters.get("Architecture", "x86_64")
     if call.action == "CopyImage":
         world.encrypted.update([made] if call.parameters.get("Encrypted") == "true" else [])
         described = ec2.describe_images(ImageIds=[made])["Images"][0]
@@ -187,7 +188,8 @@ def _tags(call: Call, kind: str) -> dict[str, str]:
 
 
 def images(world: World, call: Call, proceed: Proceed) -> Answer:
-    """DescribeImages. moto says a root device's type is "standard", which at AWS is a type of volume, and forgets that a copy is encrypted."""
+    """DescribeImages. moto says a root device's type is "standard", which at AWS is a type of volume, and forgets
+    that a copy is encrypted, and what an image was registered with."""
     answer = proceed(call)
     if not answer.ok:
         return answer
@@ -195,6 +197,7 @@ def images(world: World, call: Call, proceed: Proceed) -> Answer:
     for item in document.every("imagesSet/item"):
         one = document.text("imageId", item)
         document.put("rootDeviceType", "ebs", item)
+        document.put("architecture", document.text("architecture", item) or world.architectures.get(one, "x86_64"), item)
         if world.within("image", one, world.settings.image):
             document.put("imageState", "pending", item)
         for disk in document.every("blockDeviceMapping/item/ebs", item):

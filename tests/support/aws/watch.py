@@ -36,6 +36,9 @@ class Seen:
     def live(self) -> set[str]:
         return {each.id for each in self.hosts.values() if each.state in LIVE}
 
+    def staying(self) -> set[str]:
+        return {each.id for each in self.hosts.values() if each.state != "shutting-down"}
+
 
 class Watch:
     """A layer of the proxy. ``broken``: each promise that a call broke, in words."""
@@ -64,7 +67,8 @@ class Watch:
         ec2, elb, world = self._cloud.boto("ec2"), self._cloud.boto("elbv2"), self._cloud.world
         described = [each for page in ec2.describe_instances()["Reservations"] for each in page["Instances"]]
         hosts = {host.id: host for host in (self._host(each) for each in described) if host.state != "terminated"}
-        registered = {(group, each["Target"]["Id"]) for group in self._groups for each in elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]}
+        targets = {group: elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"] for group in self._groups}
+        registered = {(group, each["Target"]["Id"]) for group, found in targets.items() for each in found}
         active = self._active()
         serving = {one for group, one in registered if group in active and one in hosts and self._well(world, hosts[one], group)}
         volumes = [each for each in ec2.describe_volumes()["Volumes"] if any(tag["Key"] == "immutable:volume" for tag in each.get("Tags", ()))]
@@ -105,8 +109,7 @@ class Watch:
                 self._say(f"data: {call.action} removed the volume {volume}")
             elif holder and after.holders[volume] != holder and before.hosts.get(holder) and before.hosts[holder].state != "stopped":
                 self._say(f"one writer: {call.action} took {volume} from {holder}, which is {before.hosts[holder].state}")
-        gone = {each.id for each in before.hosts.values() if each.state != "shutting-down"} - {each.id for each in after.hosts.values() if each.state != "shutting-down"}
-        for one in gone:
+        for one in before.staying() - after.staying():
             host = before.hosts[one]
             if aim and not unheard and host.swap < intent["first"] and not any(before.hosts[each].slot == host.slot for each in before.serving - {one}):
                 self._say(f"the new one first: {call.action} took {one} of slot {host.slot} before anybody else served there")

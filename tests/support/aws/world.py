@@ -53,6 +53,7 @@ class World:
     draining: dict[tuple[str, str, str], float] = field(default_factory=dict)  # (group, target, port) -> when it ends
     modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
     encrypted: set[str] = field(default_factory=set)  # copies of images made so
+    architectures: dict[str, str] = field(default_factory=dict)  # of images registered with one
     lost: set[str] = field(default_factory=set)  # instances taken by spot
 
     def set(self, **changes: Any) -> None:
@@ -69,7 +70,8 @@ class World:
 
     def clear(self) -> None:
         with self.lock:
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, self.modified, self.encrypted, self.lost):
+            made = (self.modified, self.encrypted, self.architectures)
+            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, *made, self.lost):
                 each.clear()
             self.settings = Settings()
 

@@ -8,13 +8,13 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.aws.autoscaling import AwsAutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_autoscaling import AwsAutoScaling
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-TAGS = {"immutable.infra/image": "sha256:1"}
+TAGS = {"immutable:image": "sha256:1"}
 REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
 MIXED = {
     "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3a.small", "WeightedCapacity": "2"}],
@@ -101,8 +101,8 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
     told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])["LaunchTemplateVersions"][0]
     assert told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ") and told["LaunchTemplateData"]["ImageId"] == world.new
     assert told["LaunchTemplateData"]["TagSpecifications"] == [
-        {"ResourceType": "instance", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
-        {"ResourceType": "volume", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}]},
+        {"ResourceType": "instance", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
+        {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
     ]
     other = AwsAutoScaling(cloud.account(), scaling.group().name)
     assert other.wanted(other.group(), world.new, "shop-2.0-1", TAGS).template == made
@@ -125,8 +125,8 @@ def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: 
         "LaunchTemplateData": {
             "ImageId": world.new,
             "TagSpecifications": [
-                {"ResourceType": "instance", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
-                {"ResourceType": "volume", "Tags": [{"Key": "immutable.infra/image", "Value": "sha256:1"}]},
+                {"ResourceType": "instance", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
+                {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
             ],
         },
         "ClientToken": f"immutable-{wanted.content}-1",

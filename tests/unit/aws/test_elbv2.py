@@ -37,7 +37,8 @@ class Stage:
 
     def traffic(self, rule: str = "") -> TargetGroups:
         """As a new process has it."""
-        return TargetGroups(Clients(self.cloud.account()), FLEET, TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule), HTTP, lambda: self.at)
+        spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule)
+        return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, lambda: self.at)
 
     def run(self, count: int) -> dict[str, tuple[str, int]]:
         ami = seeds.image(self.cloud, f"shop-{self.cloud.count()}-{self.at}")
@@ -77,9 +78,9 @@ def test_a_member_is_checked_then_serves_then_drains_then_is_forgotten(stage: St
     assert traffic.members() == [] and traffic.ensure() is False
     traffic.register(new)
     began = stage.at
-    assert {each for each in traffic.members()} == {Member(each, "down", None, began) for each in new}
+    assert set(traffic.members()) == {Member(each, "down", None, began) for each in new}
     stage.at += 10
-    assert {each for each in traffic.members()} == {Member(each, "up", None, stage.at, True) for each in new}
+    assert set(traffic.members()) == {Member(each, "up", None, stage.at, True) for each in new}
     stage.at += 5
     traffic.drain([one], 20)
     told = stage.at
@@ -115,11 +116,11 @@ def test_a_drain_longer_than_elb_allows_is_refused(stage: Stage) -> None:
 def test_repeated_calls_change_nothing_more(stage: Stage) -> None:
     traffic, new = stage.traffic(), stage.run(2)
     (one, two) = new
-    for _ in range(2):
+    for _each in range(2):
         traffic.register(new)
-    for _ in range(2):
+    for _each in range(2):
         traffic.drain([one, "i-0123456789abcdef0"], 30)
-    for _ in range(2):
+    for _each in range(2):
         traffic.deregister([one, two])
     assert stage.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets", "DeregisterTargets"]
     assert [each.leaving for each in traffic.members()] == [True, True]
@@ -216,7 +217,7 @@ def test_a_flip_is_one_call_and_so_is_the_way_back(pair: Stage) -> None:
     assert (pair.registered(0), pair.registered(1)) == (set(old), set(new))
     assert states(traffic) == {**dict.fromkeys(old, ("up", True)), **dict.fromkeys(new, ("drain", True))}
     before = len(pair.changes())
-    for _ in range(2):
+    for _each in range(2):
         traffic.switch(list(new), list(old))
     assert pair.changes()[before:] == ["ModifyListener"] and pair.weights() == [0, 1]
     assert states(traffic) == {**dict.fromkeys(old, ("drain", True)), **dict.fromkeys(new, ("up", True))}
@@ -277,7 +278,7 @@ def test_who_serves_and_is_to_stay_is_not_flipped_away(pair: Stage) -> None:
 
 def test_the_endpoint_is_asked_for_once_and_no_reason_to_fail(stage: Stage) -> None:
     traffic = stage.traffic()
-    assert [traffic.describe() for _ in range(2)][1] == {
+    assert [traffic.describe() for _each in range(2)][1] == {
         "kind": "elbv2",
         "endpoint": f"http://{stage.balancer.dns}",
         "target_groups": list(stage.balancer.groups),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils.packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils.packer.events import parse_line
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake import memory, run, targets
+from ansible_collections.immutable.infra.plugins.plugin_utils.bake import memory, qemu, run, targets
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.variables import BakeVariables
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base, Definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import AbandonedError, BakeError
@@ -52,7 +52,7 @@ class PretendPacker:
         output = Path(builder["output_directory"])
         output.mkdir()
         (output / builder["vm_name"]).write_bytes(b"a sealed disk")
-        return SimpleNamespace(packer_version="1.6.6")
+        return SimpleNamespace(packer_version="1.6.6", artifacts=[])
 
 
 class Alive:
@@ -79,7 +79,7 @@ def needles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]
         asked.update(wanted)
         return Inspection(Manifest(digest, {}, {}), b"{}", (), (), ("3.11",))
 
-    monkeypatch.setattr(run, "inspect_image", inspect)
+    monkeypatch.setattr(qemu, "inspect_image", inspect)
     return asked
 
 
@@ -136,7 +136,7 @@ def test_a_failure_keeps_the_log_and_nothing_else(define: Callable[..., Definiti
 def test_an_image_with_residue_is_not_kept(
     define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "inspect_image", lambda *a: Inspection(Manifest("", {}, {}), b"", ("variable token: byte 5, in /etc/shop",), (), ()))
+    monkeypatch.setattr(qemu, "inspect_image", lambda *a: Inspection(Manifest("", {}, {}), b"", ("variable token: byte 5, in /etc/shop",), (), ()))
     with pytest.raises(BakeError, match="must not stay there: variable token: byte 5, in /etc/shop"):
         bake(define(), debian, PretendPacker())
     assert Catalogue(debian).list("shop") == []

@@ -10,30 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.template import BakeFiles, as_text, packer_template
+from ansible_collections.immutable.infra.plugins.plugin_utils.bake.qemu import BakeFiles, qemu_builder
+from ansible_collections.immutable.infra.plugins.plugin_utils.bake.template import Guest, as_text, packer_template
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def files(folder: Path, secrets: bool = True) -> BakeFiles:
+def files(folder: Path) -> BakeFiles:
     for name in ("base.qcow2", "launch.tar", "payload.tar.gz", "secrets.json"):
         (folder / name).write_text("x")
     if shutil.which("ssh-keygen") and not (folder / "key").exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-    return BakeFiles(
-        base=folder / "base.qcow2",
-        output=folder / "out",
-        launch=folder / "launch.tar",
-        private_key=folder / "key",
-        payload=folder / "payload.tar.gz",
-        secrets=folder / "secrets.json" if secrets else None,
-        console=folder / "console.log",
-    )
+    return BakeFiles(folder / "base.qcow2", folder / "out", folder / "launch.tar", folder / "key", folder / "console.log")
 
 
-def template(folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON) -> dict[str, Any]:
-    place = str(folder / "guest")
-    return packer_template(files(folder, secrets), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2, folder=place, python=python)
+def template(folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root") -> dict[str, Any]:
+    builder = qemu_builder(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
+    secret = folder / "secrets.json" if secrets else None
+    return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")

@@ -17,8 +17,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.progress import si
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
-from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket  # noqa: F401
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
 
 SECRET = "correct-horse-battery"
 TEMPLATE = {

@@ -84,6 +84,7 @@ def test_a_base_is_named_in_three_ways(folder: Path, ami: str, reference: AmiRef
         ("provider: aws", "provider: aws\n    fleet: {strategy: blue_green}", "blue_green on aws flips a rule from one target group to another"),
         (f'["{GROUP}"]', f'["{GROUP}", "{GROUP}2"]', "go together"),
         (f"    traffic: {{target_groups: [\"{GROUP}\"]}}\n", "", "the provider aws needs a target group"),
+        ("ssh_interface: session_manager", "encrypt_boot: false", "build.options.encrypt_boot: cannot be passed on to Packer: build.encrypt says it"),
         ("type: gp3", "type: qcow2", "is no type of volume on target prod"),
         ("version: 3}", "version: $Latest}", "is not the number of a version"),
     ],

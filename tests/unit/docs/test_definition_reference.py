@@ -47,6 +47,7 @@ AROUND = {
     "targets.local.network": AWS,
     "targets.local.evidence": AWS,
     "targets.local.probe": AWS,
+    "targets.local.snapshots": AWS,
     **{f"targets.local.build.{key}": AWS for key in ("type", "encrypt", "ssh_username")},
     "fleet.canary": {"fleet": {"strategy": "canary", "canary": [{"instances": 1}]}},
     "fleet.windows": {"fleet": {"windows": [{"from": "22:00", "to": "05:00"}]}},

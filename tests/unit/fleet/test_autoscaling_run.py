@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.errors import Flee
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.autoscaling import Course, Look, Seen, ami_of, decide, preferences, what_runs
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import How
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
 from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
 
@@ -26,6 +27,7 @@ class Gates(OpenGates):
 
     def play(self, gate, intent, instances) -> None:
         self.played.append(gate.name)
+        self.stage = [each.id for each in instances if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image]
         if gate.name in self.fails:
             self.fails.remove(gate.name)
             raise GateError("it says no")
@@ -108,6 +110,13 @@ def test_what_says_no_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -
     assert versions(lab.scaling) == {"1"} and lab.scaling.named == "1"
 
 
+def test_a_refresh_that_does_not_show_yet_that_it_was_told_to_end_is_not_told_again(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS, script_back=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)).add(2)
+    with pytest.raises(FleetError, match="deadline"):
+        Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
+    assert scaling.calls == ["make", "start 2", "roll back"]
+
+
 def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS).add(2)
     lab = Lab(scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {})
@@ -175,6 +184,7 @@ def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> N
 def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
     scaling, gates = Scaling().add(2), Gates(fails=("before_swap", "after_swap"))
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
+    Catalogue(lab.store).add(IMAGE)
     with pytest.raises(FleetError, match="before_swap: it says no"):
         lab.run()
     assert scaling.calls == []
@@ -183,6 +193,7 @@ def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
     assert versions(scaling) == {"2"}
     lab.run()
     assert gates.played == ["before_swap", "before_swap", "after_swap", "after_swap"] and len(scaling.found) == 1
+    assert gates.stage == ["i-0", "i-1"]
 
 
 def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulate
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket  # noqa: F401
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server  # noqa: F401
 
 ROOT = Path(processes.__file__).parents[5]  # where this collection was imported from
 KEY = "leases/shop-prod.json"

@@ -28,7 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue i
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.revocation import Revocations
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import LOOK_EVERY, Behaviour, SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, seldom
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 
 BASE = Base("debian", "bookworm")
@@ -57,7 +57,7 @@ class House:
     def means(self) -> Means:
         free = Free()
         revoked = Revocations(self.store).reasons
-        return Means(self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, LOOK_EVERY)
+        return Means(self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, seldom)
 
     def run(self, request, **how: object) -> dict:
         return Engine(self.means()).run(request, How(**how))

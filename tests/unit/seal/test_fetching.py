@@ -9,6 +9,7 @@ import importlib.util
 import json
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def load(name: str) -> ModuleType:
 
 
 def run(script: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([str(SCRIPTS / script), *map(str, arguments)], input=given, capture_output=True, check=False)
+    return subprocess.run([sys.executable, "-IS", str(SCRIPTS / script), *map(str, arguments)], input=given, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("refusals", [0, 2])

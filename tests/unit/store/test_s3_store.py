@@ -213,7 +213,7 @@ def test_the_bucket_is_looked_at_once(cloud: Cloud, bucket: S3Store) -> None:
 
 def test_what_aws_refuses_is_told_with_what_was_done(cloud: Cloud, bucket: S3Store) -> None:
     cloud.fault(denied, action="GetObject")
-    with pytest.raises(StoreError, match="s3://shop-store/infra/a.json cannot be read: AWS refused GetObject: .*allow the action GetObject"):
+    with pytest.raises(StoreError, match="s3://shop-store/infra/a.json cannot be read: AWS refused GetObject: .*allow the action s3:GetObject"):
         bucket.read("a.json")
     cloud.fault(expired, action="PutObject")
     with pytest.raises(StoreError, match="s3://shop-store/infra/a.json cannot be written: .*renew the credentials"):

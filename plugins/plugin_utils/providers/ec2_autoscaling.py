@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...aws.clients import Account, Clients, told
-from ...errors import FleetError, ProviderError
-from ..base import PENDING, RUNNING, STOPPED, STOPPING
-from ..handover import Group, Machine, Member, Refresh, Template, Wanted
+from ..aws.clients import Account, Clients, told
+from ..errors import FleetError, ProviderError
+from .base import PENDING, RUNNING, STOPPED, STOPPING
+from .handover import Group, Machine, Member, Refresh, Template, Wanted
 
 NEWEST = 10  # refreshes that a look asks for: only the newest can be active
 MADE_BY = "immutable.infra"
@@ -50,14 +50,14 @@ class AwsAutoScaling:
         named = self._named(group)
         self._ids = {named.get("LaunchTemplateName", ""): named["LaunchTemplateId"]}
         template = self._resolved(named)
-        grace = int(group.get("HealthCheckGracePeriod") or 0)
+        warmup = int(group.get("DefaultInstanceWarmup", -1))
         return Group(
             name=self._name,
             template=template,
             named=str(named.get("Version") or "$Default"),
             image=str(self._data_of(template).get("ImageId", "")),
             size=int(group["DesiredCapacity"]),
-            warmup=int(group.get("DefaultInstanceWarmup", grace)),
+            warmup=warmup if warmup >= 0 else int(group.get("HealthCheckGracePeriod") or 0),
             members=tuple(_member(each) for each in group.get("Instances", ())),
         )
 
