@@ -124,7 +124,7 @@ def _sdk() -> tuple[Any, Any]:
 def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
     """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
 
-    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``.
+    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
     """
     import botocore.exceptions
 
@@ -132,7 +132,8 @@ def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> I
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name) from error
+        lasting = {"lasting": True} if code_of(error) in (*DENIED, *EXPIRED) else {}
+        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
 
