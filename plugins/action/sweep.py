@@ -23,6 +23,7 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
+
         def lease(fleet: str) -> Lease:
             return Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
 
