@@ -3,5 +3,6 @@
 """For all tests that want it: a cloud, which is moto behind the proxy, and a bucket in it."""
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
 from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
 
-__all__ = ["bucket", "cloud", "cloud_server"]
+__all__ = ["bucket", "clock", "cloud", "cloud_server"]

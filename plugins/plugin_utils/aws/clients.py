@@ -13,8 +13,10 @@ from typing import Any
 from ..errors import ImmutableError, ProviderError
 from .actions import action_of
 
-ATTEMPTS = 10  # of one call, by botocore's adaptive retry: throttling slows the caller down
-CONNECT, READ = 10, 60  # seconds
+ATTEMPTS = 4  # of one call, by botocore's adaptive retry: throttling slows the caller down
+CONNECT, READ = 5, 25  # seconds
+PAUSES = 15  # seconds between the attempts, in all
+LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # a lease must last as long when a changing call begins
 SERVICE = "ImmutableService"  # in an answer's metadata
 SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
 
@@ -68,7 +70,7 @@ def _client(account: Account, service: str, attempts: int) -> Any:
     with told():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+            retries={"mode": "adaptive", "total_max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
         )
         client = session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
         client.meta.events.register("after-call", _name_service)
@@ -122,7 +124,7 @@ def _sdk() -> tuple[Any, Any]:
 def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
     """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
 
-    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``.
+    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
     """
     import botocore.exceptions
 
@@ -130,7 +132,8 @@ def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> I
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name) from error
+        lasting = {"lasting": True} if code_of(error) in (*DENIED, *EXPIRED) else {}
+        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
 

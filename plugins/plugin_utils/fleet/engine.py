@@ -138,7 +138,7 @@ class _Run:
                 self._failures = 0
             except ProviderError as error:
                 self._try_again(error)
-                intent, waited = self._other_tokens(self._kept or intent), False
+                intent, waited = self._other_tokens(self._kept or intent, bool(error.details.get("spent"))), False
 
     def _next(self, intent: Intent, waited: bool) -> Outcome:
         """Nothing is done but after a fresh look: where probes were spared while waiting, they are made up for."""
@@ -302,16 +302,16 @@ class _Run:
     def _try_again(self, error: ProviderError) -> None:
         """A call that failed may have had its effect all the same: the next look tells."""
         self._failures += 1
-        if self._failures >= TRIES:
+        if self._failures >= TRIES or error.details.get("lasting"):  # as of a right that is missing, or that ran out
             raise error
         self._timeline.add(f"trying again: {error.message}", None, None, self._now())
         self._means.lease.need(HAMMER * 2**self._failures + MARGIN)
         self._clock.wait(HAMMER * 2**self._failures)
 
-    def _other_tokens(self, intent: Intent) -> Intent:
-        """Before the last try: a token whose instance somebody removed is of no use any more, and nothing else would ever tell."""
+    def _other_tokens(self, intent: Intent, spent: bool) -> Intent:
+        """A token whose instance somebody removed is of no use any more. Where the provider cannot tell so, it is before the last try."""
         places, self._launching = self._launching, ()
-        if not places or self._failures < TRIES - 1:
+        if not places or not (spent or self._failures >= TRIES - 1):
             return intent
         retries = {**dict(intent.retries), **{place.slot: place.attempt + 1 for place in places}}
         intent = replace(intent, retries=tuple(sorted(retries.items())))

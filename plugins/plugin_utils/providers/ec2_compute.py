@@ -18,8 +18,10 @@ from .ec2_volumes import Ec2Volumes
 
 FULL = ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity", "Unsupported")  # in this zone; another may do
 GONE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")  # of one of those named, which spoils the call for all
+SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
+DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 AT_ONCE = 200  # ids in one call: values that EC2 takes of a filter
 
 
@@ -104,6 +106,8 @@ class Ec2Compute:
             try:
                 return self._launch_in(group, zone)
             except ProviderError as error:
+                if error.details.get("code") == SPENT:
+                    error.details["spent"] = True
                 if error.details.get("code") not in FULL or not another:
                     raise
                 slots = ", ".join(str(each.slot) for each in group.requests)
@@ -129,7 +133,7 @@ class Ec2Compute:
         now = [each for each in self._named(ids) if each["State"]["Name"] in ALIVE]
         gone = sorted(set(ids) - {each["InstanceId"] for each in now})
         if gone:
-            raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code="IdempotentInstanceTerminated")
+            raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code=SPENT)
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
@@ -157,7 +161,7 @@ class Ec2Compute:
                     self._call(operation, left, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
-        with told():
+        with told(doing=f"{DOING[operation]} {', '.join(ids)}"):
             getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
 
     def _since(self, instance_id: str) -> float:

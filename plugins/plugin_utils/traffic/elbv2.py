@@ -88,6 +88,7 @@ class TargetGroups:
             raise TrafficError(f"{', '.join(unknown)} cannot be put in service: no target group of {self._fleet} knows it (register it first)")
         there = {each.id for each in serving}
         self._register(active, [(name, ports[name]) for name in on if name not in there])
+        self._deregister(each for each in staged if each.id in on)  # should a run end just before, the next flip does it
         if {each.id for each in serving if each.state == HEALTHY} >= set(on):
             self._deregister(each for each in serving if each.id in off)
 

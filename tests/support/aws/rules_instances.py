@@ -108,6 +108,9 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
     kind = "stopping" if call.action == "StopInstances" else "shutting-down"
     ids = call.listed("InstanceId")
     before = world.instances(call.region, ids)
+    for one, each in before.items():
+        if kind == "stopping" and (state := each["State"]["Name"]) in ("shutting-down", "terminated"):
+            return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be stopped ({state}).")
     forced = call.parameters.get("Force") == "true" or call.action == "TerminateInstances"
     answer = proceed(call)
     if not answer.ok:

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A fleet on AWS as a user has it: a definition, a store in a folder, images promoted in it, and ``ansible-playbook``."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+
+from . import seeds
+from .server import REGION, Cloud
+from .watch import Watch
+
+SIZE = 2
+
+
+class Playbook:
+    """``swap`` runs it once. The promises are watched as in ``swaplab``."""
+
+    def __init__(self, cloud: Cloud, folder: Path, fleet: dict[str, Any]) -> None:
+        self.cloud, self.folder = cloud, folder
+        self.net = seeds.network(cloud)
+        two = fleet.get("strategy") == "blue_green"
+        self.balancer = seeds.balancer(cloud, self.net, 2 if two else 1)
+        self.rule = self.balancer.listener if two else ""
+        self.store = open_store(folder / "store")
+        self.amis = [seeds.image(cloud, f"shop-{number}") for number in (1, 2)]
+        traffic = {"target_groups": list(self.balancer.groups), **({"rule": self.rule} if two else {})}
+        subnets = dict(zip(self.net.zones, self.net.subnets, strict=True))
+        definition = {
+            "schema": 1, "service": "shop", "version": "1",
+            "image": {"base": {"ami": self.amis[0], "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
+            "health": {"http": {"port": 8080}},
+            "fleet": {"size": SIZE, "drain": {"timeout": "1s"}, **fleet},
+            "targets": {"prod": {
+                "provider": "aws", "region": REGION, "network": {"subnets": subnets, "security_groups": [self.net.group]},
+                "traffic": traffic, "probe": "balancer",
+            }},
+        }  # fmt: skip
+        task = {"immutable.infra.fleet": {"definition": ".", "target": "prod", "store": "store", "channel": "prod"}}
+        (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
+        (folder / "immutable.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+        (folder / "swap.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+        self.watch = Watch(cloud, self.balancer.groups, self.rule, self.intent)
+        cloud.proxy.layers.insert(1, self.watch)
+
+    def intent(self) -> dict[str, Any]:
+        found = self.store.read("fleets/shop-prod/intent.json")
+        return dict(found[0]) if found else {}
+
+    def promote(self, number: int) -> None:
+        """As a bake, a verification and a promotion leave it."""
+        now, digest = datetime.now(timezone.utc).isoformat(), f"sha256:{str(number).zfill(64)}"
+        artifact = {"ami": self.amis[number], "region": REGION, "copies": {}}
+        image = Image(digest, "aws-123456789012-x86_64", "shop", str(number), now, artifact, base={}, inputs={}, verified={"at": now})
+        Catalogue(self.store).add(image)
+        Channels(self.store).promote("shop", "prod", image, "tests")
+
+    def start(self) -> subprocess.Popen[str]:
+        """In a process group of its own."""
+        argv = ["ansible-playbook", "-i", "localhost,", "swap.yml"]
+        environment = {**os.environ, **self.cloud.environment()}
+        return subprocess.Popen(argv, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    def swap(self) -> str:
+        """Returns what it said. Raises AssertionError where it fails."""
+        process = self.start()
+        said, _none = process.communicate()
+        assert process.returncode == 0, said
+        return said
+
+    def killed(self, nth: int, late: bool) -> bool:
+        """A run whose whole process tree gets SIGKILL at its nth change. False where it made fewer."""
+        process = self.start()
+        fault = self.cloud.kill_at_change(nth, -process.pid, late)
+        process.communicate()
+        self.cloud.faults.clear()
+        return bool(fault.met)

@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whole swaps on EC2 in this process, by a clock of their own: the real engine, provider and boto3, with the promises watched at each call."""
+from __future__ import annotations
+
+import time
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Health, HttpProbe, Stage, TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_images import Ec2Images
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils.traffic.elbv2 import TargetGroups
+
+from ..fleetlab import Free, Killed
+from . import seeds
+from .answers import Answer
+from .calls import READING, Call
+from .documents import Document
+from .faults import Faults
+from .proxy import Proceed
+from .server import REGION, Cloud
+from .watch import Watch
+
+FLEET = "shop-prod"
+OLD, NEW = "sha256:old", "sha256:new"
+SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; enough that each state is seen
+LONGEST = 2_000.0  # virtual seconds of a run
+HTTP = Health(http=HttpProbe(8080, "/healthz"))
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "rolling": {"surge": 2},
+    "rolling, data": {"surge": 2, "data": True},
+    "blue_green": {"strategy": "blue_green", "surge": 2},
+    "recreate": {"strategy": "recreate"},
+    "canary": {"strategy": "canary", "surge": 1, "stages": (Stage(instances=1, soak=2.0),)},
+}
+
+
+class Clock:
+    """Real time, and all that was waited for without waiting."""
+
+    def __init__(self) -> None:
+        self.skipped = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.skipped
+
+    def wait(self, seconds: float) -> None:
+        self.skipped += max(0.0, seconds)
+
+
+class Times:
+    """A layer of the proxy: what the cloud tells of times, by the clock of the test."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._world = cloud.world
+
+    def __call__(self, call: Call, proceed: Proceed) -> Answer:
+        answer = proceed(call)
+        if call.action not in ("RunInstances", "DescribeInstances", "GetConsoleOutput") or not answer.ok:
+            return answer
+        document = Document(answer)
+        if call.action == "GetConsoleOutput":
+            document.put("timestamp", _iso(self._world.settings.now()), document.root)
+        for path in ("instancesSet/item", "reservationSet/item/instancesSet/item"):
+            for item in document.every(path):
+                began = self._world.since.get(("launch", document.text("instanceId", item)))
+                if began is not None:
+                    document.put("launchTime", _iso(began), item)
+                ended = self._world.since.get(("ending", document.text("instanceId", item)))
+                if ended is not None and document.text("instanceState/name", item) not in ("pending", "running"):
+                    said = datetime.fromtimestamp(ended, timezone.utc).strftime("%Y-%m-%d %H:%M:%S GMT")
+                    document.put("reason", f"User initiated ({said})", item)
+        return document.done()
+
+
+class SwapLab:
+    """One account, one fleet, and any number of controllers one after the other."""
+
+    def __init__(self, cloud: Cloud, clock: Clock, size: int = 2, strategy: str = "rolling", **changes: Any) -> None:
+        self.cloud, self.clock, self.size, self.store = cloud, clock, size, MemoryStore()
+        self.changes = {**STRATEGIES[strategy], **changes}
+        self.net = seeds.network(cloud)
+        self.amis = {image: seeds.image(cloud, f"shop-{image[7:]}") for image in (OLD, NEW)}
+        self.balancer = seeds.balancer(cloud, self.net, 2 if strategy == "blue_green" else 1)
+        self.rule = self.balancer.listener if strategy == "blue_green" else ""
+        self.lines: list[str] = []
+        cloud.set(now=clock.now, **SPEEDS)
+        self.watch = Watch(cloud, self.balancer.groups, self.rule, self.intent)
+        rules = [each for each in cloud.proxy.layers if not isinstance(each, (Faults, Watch, Times))]
+        cloud.proxy.layers = [cloud.faults, self.watch, Times(cloud), *rules]
+
+    def intent(self) -> dict[str, Any]:
+        found = self.store.read(f"fleets/{FLEET}/intent.json")
+        return dict(found[0]) if found else {}
+
+    def request(self, image: str = NEW, **more: Any) -> Request:
+        changes = {**self.changes, **more}
+        data = changes.pop("data", False)
+        intent = Intent(
+            FLEET, image=image, image_name=image[7:], launch=f"launch-{image[7:]}", size=self.size, zones=self.net.zones,
+            unavailable=1 if data else 0, volumes=(VolumeSpec("uploads", 1024**3, "/data"),) if data else (),
+            drain_timeout=2.0, stop_timeout=30.0, boot_deadline=60.0, health_deadline=60.0,
+        )  # fmt: skip
+        other = OLD if image == NEW else NEW
+        return Request("shop", "prod", replace(intent, **changes), self.payload(image), self.payload(other))
+
+    def payload(self, image: str) -> Payload:
+        machine = {"subnets": dict(zip(self.net.zones, self.net.subnets, strict=True)), "security_groups": [self.net.group], "evidence": "console"}
+        return Payload({"ami": self.amis[image], "region": REGION, "copies": {}}, (8080,), machine=machine, tags={"port": "8080"})
+
+    def provider(self) -> Ec2Provider:
+        clients = Clients(self.cloud.account())
+        spec = TrafficSpec(target_groups=self.balancer.groups, rule=self.rule)
+        images = Ec2Images(self.cloud.account(), False)
+        made = Ec2Provider(clients, self.store, lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now), images, probes=False)
+        made.clock = self.clock  # type: ignore[assignment]
+        return made
+
+    def run(self, image: str = NEW, **more: Any) -> dict[str, Any]:
+        """One run of a new controller, as a new process begins it. Raises what the engine raises."""
+        began = self.clock.skipped
+        provider = self.provider()
+
+        def report(line: Any) -> None:
+            self.lines.append(str(line))
+            assert self.clock.skipped - began < LONGEST, f"this run does not end: {self.lines[-5:]}"
+
+        lease = Lease(self.store, FLEET, "a swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: False)
+        means = Means(provider, self.store, provider.probe or (lambda _instances: {}), Free(), lease, OpenGates(), report)
+        return Engine(means).run(self.request(image, **more), How())
+
+    def old(self) -> SwapLab:
+        """The fleet on the old image, with nothing of that in the log."""
+        self.run(OLD, strategy="rolling")
+        self.forget()
+        return self
+
+    def forget(self) -> None:
+        self.cloud.proxy.forget()
+        self.cloud.faults.clear()
+        self.lines.clear()
+
+    def finish(self, image: str = NEW) -> None:
+        """A run reaches the image, nothing of another is left, no promise was broken, and one more run changes nothing."""
+        self.cloud.faults.clear()
+        self.run(image)
+        self.rest(image)
+
+    def rest(self, image: str = NEW) -> None:
+        self.watch.settled(self.clock, self.amis[image], self.size, bool(self.changes.get("data")))
+        self.cloud.proxy.forget()
+        result = self.run(image)
+        changed = [f"{call.service}:{call.action}" for call in self.cloud.calls(changing=True)]
+        assert not result["changed"] and not changed, f"a run after success changes: {changed}"
+        assert not self.watch.broken, self.watch.broken
+
+
+@contextmanager
+def quick(clock: Clock) -> Iterator[None]:
+    """What botocore and the provider wait for passes at the clock of the test. In this process only."""
+    import botocore.endpoint
+    import botocore.httpsession
+    import botocore.retries.bucket
+    import botocore.waiter
+    from ansible_collections.immutable.infra.plugins.plugin_utils.providers import ec2_compute, ec2_evidence, ec2_volumes
+
+    ours = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_volumes):
+            patch.setattr(module, "time", ours)
+        patch.setattr(botocore.retries.bucket.TokenBucket, "acquire", lambda *_args, **_more: True)
+        yield
+
+
+@pytest.fixture
+def clock(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The time of the test; the proxy has its layers back when it ends."""
+    monkeypatch.setattr(cloud.proxy, "layers", list(cloud.proxy.layers))
+    made = Clock()
+    with quick(made):
+        yield made
+
+
+class Killer:
+    """Ends the controller at its nth changing call, before AWS hears of it or after AWS did it: as if the process were gone."""
+
+    def __init__(self, cloud: Cloud, nth: int, late: bool) -> None:
+        self._url, self.left, self._late = cloud.endpoint_url, nth, late
+
+    @contextmanager
+    def armed(self) -> Iterator[Killer]:
+        import botocore.httpsession
+
+        send = botocore.httpsession.URLLib3Session.send
+
+        def sent(session: Any, request: Any) -> Any:
+            if not self._meets(request):
+                return send(session, request)
+            if self._late:
+                send(session, request)
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(botocore.httpsession.URLLib3Session, "send", sent)
+            yield self
+
+    def _meets(self, request: Any) -> bool:
+        body = request.body if isinstance(request.body, str) else (request.body or b"").decode("utf-8", "replace")
+        action = body.partition("Action=")[2].partition("&")[0]
+        if not request.url.startswith(self._url) or not action or READING.match(action):
+            return False
+        self.left -= 1
+        return self.left == 0
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
