@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # GATE="ruff mypy" runs only those of the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench bench-aws docs-tables packers bench-packer clean
+.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench bench-aws docs-tables aws-policy packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -48,6 +48,11 @@ soak:
 docs-tables:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH python tests/tools/docs-tables'
+
+# The rights that are needed on AWS, from the calls that the tests there make.
+aws-policy:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) python tests/tools/aws-policy
 
 # Other Packers and their plugins, from source, for the gate of the same name. What is built and whole is kept.
 packers:

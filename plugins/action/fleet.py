@@ -77,10 +77,11 @@ def _hand_over(options: dict[str, Any], definition: Definition, target: Target, 
         if options[name]:
             raise FleetError(f"{name} is of no use on target {target.name}: {why} (allowed: leave it out)")
     image = _image(options, definition, store)
-    lease = Lease(store, definition.fleet_name(target.name), f"refresh of {definition.fleet_name(target.name)}", SystemClock())
+    group = open_group(target)
+    lease = Lease(store, definition.fleet_name(target.name), f"refresh of {definition.fleet_name(target.name)}", SystemClock(), longest_call=group.longest_call)
     gates = PlaybookGates(definition, target.name, store, None, playbook_run(), lease, context.report)
     revocations = Revocations(store)
-    means = GroupMeans(open_group(target), store, SystemClock(), context.guard, lease, gates, context.report, lambda: revocations.reasons(image.build))
+    means = GroupMeans(group, store, SystemClock(), context.guard, lease, gates, context.report, lambda: revocations.reasons(image.build))
     run = HandOver(means, definition, target, image, How(seconds_of(options["lock_timeout"]), options["wait"]))
     result = run.foresee() if context.check_mode else run.run()
     return {**result, "diff": group_diff(run.before, image)} if context.diff else result
@@ -105,7 +106,7 @@ def _request(options: dict[str, Any], asker: Asker, provider: Provider) -> Reque
 def _means(request: Request, definition: Definition, target: Target, store: Store, provider: Provider, context: Context) -> Means:
     revocations, build = Revocations(store), request.recipe.get("build")
     fleet = request.intent.fleet
-    lease = Lease(store, fleet, f"swap of {fleet}", provider.clock)
+    lease = Lease(store, fleet, f"swap of {fleet}", provider.clock, longest_call=provider.longest_call)
     return Means(
         provider=provider,
         store=store,

@@ -24,8 +24,9 @@ class ActionModule(RoomAction):
         marking = marking_of(fleet, options["hosts"], mark, present, options["reason"], target.fleet.drain_timeout)
         store = open_store(store_location(context.folder, options["store"]))
         purpose = f"marking hosts {mark}" if present else f"taking the mark {mark} from hosts"
-        lease = Lease(store, fleet, purpose, SystemClock())
-        marks = Marks(open_provider(target, store), lease, context.guard.check, Revocations(store).reasons())
+        provider = open_provider(target, store)
+        lease = Lease(store, fleet, purpose, SystemClock(), longest_call=provider.longest_call)
+        marks = Marks(provider, lease, context.guard.check, Revocations(store).reasons())
         result = marks.apply(marking, seconds_of(options["lock_timeout"]), context.check_mode)
         if not context.diff:
             del result["diff"]

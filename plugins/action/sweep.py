@@ -23,7 +23,11 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         store = open_store(store_location(context.folder, options["store"]))
         provider = open_provider(target, store)
-        broom = Broom(provider, store, context.guard, lambda fleet: Lease(store, fleet, f"sweep of {fleet}", provider.clock), context.report)
+
+        def lease(fleet: str) -> Lease:
+            return Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
+
+        broom = Broom(provider, store, context.guard, lease, context.report)
         older_than = seconds_of(options["older_than"])
         found = broom.look(older_than)
         leftovers = getattr(provider, "leftovers", None)  # not every provider bakes elsewhere

@@ -55,7 +55,9 @@ def target(region: str, port: int) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, port: int) -> Path:
+def write(parent: Path, port: int) -> Path:
+    folder = parent / "service"  # apart: all that lies there is an input of the bake
+    folder.mkdir()
     definition = {
         "schema": 1,
         "service": "shop",
@@ -69,9 +71,9 @@ def write(folder: Path, port: int) -> Path:
         "targets": {"staging": target(REGION, port), "prod": target(OTHER, port)},
     }
     (folder / "site.yml").write_text(PLAYBOOK, encoding="utf-8")
-    (folder / "password").write_text("of-the-vault", encoding="utf-8")
+    (parent / "password").write_text("of-the-vault", encoding="utf-8")
     (folder / "secret.yml").write_text(f"token: {SECRET}\n", encoding="utf-8")
-    subprocess.run(["ansible-vault", "encrypt", "--vault-password-file", str(folder / "password"), str(folder / "secret.yml")], check=True)
+    subprocess.run(["ansible-vault", "encrypt", "--vault-password-file", str(parent / "password"), str(folder / "secret.yml")], check=True)
     (folder / "immutable.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
     return folder / "immutable.yml"
 
@@ -85,7 +87,7 @@ class Controller:
 
     def run(self, module: str, **options: Any) -> dict[str, Any]:
         told, play = self._folder / "told.json", self._folder / "play.yml"
-        call = {f"immutable.infra.{module}": {"definition": str(self._folder / "immutable.yml"), "store": self._store, **options}, "register": "told"}
+        call = {f"immutable.infra.{module}": {"definition": str(self._folder / "service"), "store": self._store, **options}, "register": "told"}
         tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
         play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]), encoding="utf-8")
         empty = {**os.environ, "XDG_CACHE_HOME": str(self._folder / f"cache-{module}")}
@@ -116,7 +118,8 @@ def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path)
     assert tags["immutable:digest"] == image["digest"]
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     assert not [each for page in ec2.describe_instances()["Reservations"] for each in page["Instances"] if each["State"]["Name"] != "terminated"]
-    assert [call.parameters["ImdsSupport.Value"] for call in cloud.calls("ec2", "ModifyImageAttribute")] == ["v2.0"]
+    hardened = [call.parameters.get("ImdsSupport.Value") for call in cloud.calls("ec2", "ModifyImageAttribute")]
+    assert [value for value in hardened if value] == ["v2.0"]
     records = open_store(store)
     kept = f"images/{image['digest'][7:]}/{image['build']}"
     log = records.read_blob(f"{kept}/packer.log") or b""

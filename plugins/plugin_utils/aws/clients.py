@@ -13,8 +13,10 @@ from typing import Any
 from ..errors import ImmutableError, ProviderError
 from .actions import action_of
 
-ATTEMPTS = 10  # of one call, by botocore's adaptive retry: throttling slows the caller down
-CONNECT, READ = 10, 60  # seconds
+ATTEMPTS = 4  # of one call, by botocore's adaptive retry: throttling slows the caller down
+CONNECT, READ = 5, 25  # seconds
+PAUSES = 15  # seconds between the attempts, in all
+LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # a lease must last as long when a changing call begins
 SERVICE = "ImmutableService"  # in an answer's metadata
 SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
 
@@ -68,7 +70,7 @@ def _client(account: Account, service: str, attempts: int) -> Any:
     with told():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+            retries={"mode": "adaptive", "total_max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
         )
         client = session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
         client.meta.events.register("after-call", _name_service)

@@ -28,7 +28,12 @@ class Lease(lease.Lease):
         ttl: float = TTL,
         monotonic: Callable[[], float] = steady,
         alive: Callable[[Mapping[str, Any]], bool | None] = process_alive,
+        longest_call: float = 0.0,
     ) -> None:
-        """See ``store.lease.Lease``."""
+        """See ``store.lease.Lease``. ``longest_call``: seconds that one of the provider's changing calls may take, its retries included."""
         super().__init__(store, f"leases/{fleet}.json", fleet, purpose, clock, ttl, monotonic, alive)
         self.fleet = fleet
+        self._longest_call = longest_call
+
+    def need(self, seconds: float) -> None:
+        super().need(max(seconds, self._longest_call))

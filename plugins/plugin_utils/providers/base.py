@@ -270,6 +270,10 @@ class Provider(Protocol):
     def name(self) -> str: ...
 
     @property
+    def longest_call(self) -> float:
+        """Seconds that a changing call may take where the provider knows: its time-outs and retries. 0 where they are as short as the engine assumes."""
+
+    @property
     def compute(self) -> Compute: ...
 
     @property

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..aws.clients import Clients, told
+from ..aws.clients import LONGEST_CALL, Clients, told
 from ..errors import ProviderError
 from ..store.base import Store
 from ..store.keys import identity
@@ -36,6 +36,7 @@ class Ec2Clock:
 
 class Ec2Provider:
     name = "aws"
+    longest_call = LONGEST_CALL
 
     def __init__(
         self,

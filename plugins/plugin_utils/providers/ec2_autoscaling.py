@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..aws.clients import Account, Clients, told
+from ..aws.clients import LONGEST_CALL, Account, Clients, told
 from ..errors import FleetError, ProviderError
 from .base import PENDING, RUNNING, STOPPED, STOPPING
 from .handover import Group, Machine, Member, Refresh, Template, Wanted
@@ -21,6 +21,8 @@ STATES = {"pending": PENDING, "running": RUNNING, "shutting-down": STOPPING, "st
 
 class AwsAutoScaling:
     """See ``providers.handover.AutoScaling``."""
+
+    longest_call = LONGEST_CALL
 
     def __init__(self, account: Account, group: str, address: str = "private") -> None:
         """``address``: private or public, by which of its addresses an instance is reached."""

@@ -118,6 +118,10 @@ class AutoScaling(Protocol):
     """One group. Reads are one or two calls each. Raises ProviderError with AWS's own code in its details."""
 
     @property
+    def longest_call(self) -> float:
+        """As of ``providers.base.Provider``."""
+
+    @property
     def region(self) -> str: ...
 
     def group(self) -> Group:

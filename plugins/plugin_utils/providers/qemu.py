@@ -159,6 +159,7 @@ class QemuProvider:
     """One target on this machine."""
 
     name = "qemu"
+    longest_call = 0.0
 
     def __init__(self, directory: Path, balancer: Callable[[str], Traffic]) -> None:
         self._directory = directory

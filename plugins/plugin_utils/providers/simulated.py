@@ -302,6 +302,7 @@ class SimulatedProvider:
     """``clock``: as the controller that asks sees the time, where that is not the world's."""
 
     name = "simulated"
+    longest_call = 0.0
 
     def __init__(self, world: World | None = None, clock: Clock | None = None) -> None:
         self.world = world or World()

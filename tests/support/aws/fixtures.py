@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .server import Cloud
+from .rights import judge
+from .server import Cloud, forget_clients
 from .server import cloud as serve
 
 
@@ -19,11 +20,13 @@ def cloud_server() -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """Empty, and what the environment of this process names."""
+def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Empty, and what the environment of this process names. No test makes the collection ask for more than the documented policy allows."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in cloud_server.environment().items():
         monkeypatch.setenv(name, value)
     cloud_server.reset()
-    return cloud_server
+    yield cloud_server
+    forget_clients()
+    judge(cloud_server.calls())

@@ -118,11 +118,16 @@ class Cloud:
         self.proxy.forget()
         self.faults.clear()
         self.world.clear()
-        clients._client.cache_clear()
-        clients._session.cache_clear()
+        forget_clients()
 
     def close(self) -> None:
         self.proxy.close()
+
+
+def forget_clients() -> None:
+    """Those of this process: they know the environment that they were made in."""
+    clients._client.cache_clear()
+    clients._session.cache_clear()
 
 
 @functools.cache

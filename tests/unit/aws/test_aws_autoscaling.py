@@ -29,7 +29,8 @@ class World:
         self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
         self.scaling = AwsAutoScaling(cloud.account(), "shop")
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
-        self.template = self.ec2.create_launch_template(
+        self.seed_ec2, self.seed_groups = cloud.boto("ec2"), cloud.boto("autoscaling")  # what a user made before, past the collection's own clients
+        self.template = self.seed_ec2.create_launch_template(
             LaunchTemplateName="shop",
             LaunchTemplateData={
                 "ImageId": self.old,
@@ -40,7 +41,7 @@ class World:
 
     def group(self, version: str = "1", count: int = 2, **given) -> World:
         launch = given or {"LaunchTemplate": {"LaunchTemplateId": self.template, "Version": version}}
-        self.groups.create_auto_scaling_group(
+        self.seed_groups.create_auto_scaling_group(
             AutoScalingGroupName="shop",
             MinSize=0,
             MaxSize=10,
@@ -59,7 +60,7 @@ class World:
         return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
 
     def add_version(self, image: str) -> None:
-        self.ec2.create_launch_template_version(LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image})
+        self.seed_ec2.create_launch_template_version(LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image})
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, 
 def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
         AwsAutoScaling(cloud.account(), "none").group()
-    world.groups.create_launch_configuration(LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro")
+    world.seed_groups.create_launch_configuration(LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro")
     with pytest.raises(FleetError, match="has no launch template, so it cannot be refreshed"):
         world.group(LaunchConfigurationName="before").scaling.group()
 
@@ -279,5 +280,5 @@ def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> N
 def test_a_permission_that_is_missing_is_named(world: World) -> None:
     with Stubber(world.groups) as stub:
         stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
-        with pytest.raises(ProviderError, match="allow the action StartInstanceRefresh"):
+        with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):
             world.scaling.start(h.Template(world.template, "1"), {})

@@ -254,6 +254,17 @@ def test_what_is_gone_spoils_nothing_for_the_others(shop: Shop) -> None:
     assert compute.list(FLEET) == []
 
 
+def test_what_was_stopped_is_started_again(shop: Shop) -> None:
+    """As on the way back of a swap whose old instances were stopped for their data."""
+    shop.image("1.0.0")
+    shop.run()
+    compute, ids = shop.provider().compute, [each["InstanceId"] for each in shop.instances()]
+    compute.stop(ids)
+    assert {each["State"]["Name"] for each in shop.instances()} == {"stopped"}
+    compute.start(ids)
+    assert {each["State"]["Name"] for each in shop.instances()} == {"running"}
+
+
 def test_a_missing_right_is_named(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.cloud.fault(denied, "RunInstances", times=0)

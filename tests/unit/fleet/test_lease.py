@@ -287,3 +287,12 @@ def test_the_lease_of_a_killed_controller_is_taken_at_once(tmp_path: Path, child
     process.kill()
     process.wait()
     Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
+
+
+def test_a_call_that_may_take_longer_asks_for_a_longer_lease() -> None:
+    clock = VirtualClock()
+    lease = Lease(MemoryStore(), "shop-prod", "tests", clock, monotonic=clock.now, longest_call=3 * TTL)
+    lease.acquire()
+    assert lease.left() <= TTL
+    lease.need(1.0)
+    assert lease.left() > 3 * TTL

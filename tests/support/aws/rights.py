@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which rights the collection's calls need, and whether the documented policy gives them."""
+from __future__ import annotations
+
+import fnmatch
+import functools
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.aws.actions import action_of
+
+from .calls import Call
+
+POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
+RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws-policy
+OURS, PACKER = "immutable.infra", "aws-sdk-go"  # by the words of their User-Agent
+FREE = ("sts:GetCallerIdentity",)  # everybody may
+
+
+def actions_of(calls: Iterable[Call]) -> set[str]:
+    """What IAM asks for, of the calls that the collection made, and Packer for it. What tests ask for themselves is left out."""
+    return {action_of(each.service, each.action) for each in calls if OURS in each.agent or PACKER in each.agent}
+
+
+@functools.cache
+def allowed() -> tuple[str, ...]:
+    """The policy's actions. An asterisk stands for anything."""
+    statements = json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
+    return (*FREE, *(action for each in statements for action in each["Action"]))
+
+
+def judge(calls: Iterable[Call]) -> None:
+    """Raises AssertionError for an action that the policy does not allow, unless they are only to be recorded."""
+    made = actions_of(calls)
+    if path := os.environ.get(RECORD):
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(f"{action}\n" for action in sorted(made))
+        return
+    missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
+    assert not missing, f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws-policy makes it anew"
