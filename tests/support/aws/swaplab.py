@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -45,6 +45,11 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "recreate": {"strategy": "recreate"},
     "canary": {"strategy": "canary", "surge": 1, "stages": (Stage(instances=1, soak=2.0),)},
 }
+
+
+def sampled(every: Iterable[tuple[Any, ...]], *sample: tuple[Any, ...]) -> list[Any]:
+    """Parameters of tests: those of the sample for every run, the rest marked as long."""
+    return [pytest.param(*each, marks=[] if each in sample else [pytest.mark.long]) for each in every]
 
 
 class Clock:
