@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
 from moto.server import ThreadedMotoServer
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 DIGEST = "sha256:" + "e" * 64
 SECRET, REGION = "a-long-fake-password", "eu-central-1"
