@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.base import resolve_base
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.run import BUILD
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 
+BUILD = "qemu-x86_64"
 PAIRS = int(os.environ.get("IMMUTABLE_BENCH_PAIRS", "15"))
 ADDED, UNCHANGED = 0.5, 1.0  # seconds: the goals
 NULL = {"builders": [{"type": "null", "communicator": "none"}]}

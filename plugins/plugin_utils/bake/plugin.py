@@ -36,6 +36,6 @@ def only_plugin(packer: Packer, name: str, version: str | None, folder: Path) ->
         )
     place = folder / source
     place.mkdir(parents=True)
-    for name in (found.path, f"{found.path}_SHA256SUM"):
-        (place / Path(name).name).symlink_to(Path(name).absolute())
+    for file in (Path(found.path), Path(f"{found.path}_SHA256SUM")):
+        (place / file.name).symlink_to(file.absolute())
     return {"PACKER_PLUGIN_PATH": str(folder)}

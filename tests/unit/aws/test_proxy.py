@@ -25,7 +25,7 @@ def test_calls_of_every_protocol_pass_and_are_logged_by_name(cloud: Cloud) -> No
     clients.client("autoscaling").describe_auto_scaling_groups()
     clients.client("ssm").put_parameter(Name="/a", Value="1", Type="String")
     s3 = clients.client("s3")
-    s3.create_bucket(Bucket="records", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    cloud.boto("s3", proxied=True).create_bucket(Bucket="records", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3.put_object(Bucket="records", Key="a/b", Body=b"x" * 100_000, IfNoneMatch="*")
     assert s3.head_object(Bucket="records", Key="a/b")["ContentLength"] == 100_000
     assert s3.get_object(Bucket="records", Key="a/b")["Body"].read() == b"x" * 100_000

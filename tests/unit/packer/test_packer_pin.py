@@ -11,14 +11,15 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils.packer.flags import version_tuple
 from ansible_collections.immutable.infra.plugins.module_utils.packer.installed import Installed
 from ansible_collections.immutable.infra.plugins.module_utils.packer.runner import Packer
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.plugin import SOURCE, only_plugin
+from ansible_collections.immutable.infra.plugins.plugin_utils.bake.plugin import only_plugin
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import BakeError
 
+NAME, SOURCE = "qemu", "github.com/hashicorp/qemu"
 pytestmark = pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
 
 
 def test_without_a_pin_nothing_changes(tmp_path: Path) -> None:
-    assert only_plugin(Packer(), None, tmp_path) == {}
+    assert only_plugin(Packer(), NAME, None, tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -28,7 +29,7 @@ def test_the_pinned_version_alone_is_found(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PACKER_PLUGIN_PATH", os.environ["PACKER_MIRROR"])
     packer = Packer()
     there = [plugin.version for plugin in Installed(packer).found() if plugin.source == SOURCE]
-    environment = only_plugin(packer, there[0], tmp_path)
+    environment = only_plugin(packer, NAME, there[0], tmp_path)
     found = Installed(packer, environment["PACKER_PLUGIN_PATH"]).found()
     assert [(plugin.source, plugin.version) for plugin in found] == [(SOURCE, there[0])]
 
@@ -37,4 +38,4 @@ def test_a_version_that_is_not_there_is_told(tmp_path: Path) -> None:
     packer = Packer()
     older = version_tuple(packer.version()) < (1, 8)
     with pytest.raises(BakeError, match="can only use what it holds itself" if older else f"packer plugins install {SOURCE} 99.0.0"):
-        only_plugin(packer, "99.0.0", tmp_path)
+        only_plugin(packer, NAME, "99.0.0", tmp_path)
