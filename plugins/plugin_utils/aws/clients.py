@@ -114,6 +114,7 @@ def _sdk() -> tuple[Any, Any]:
     try:
         import boto3
         import botocore.config
+        import botocore.exceptions
         import botocore.session
     except ImportError as error:
         raise ProviderError(f"AWS needs the Python packages boto3 and botocore on the controller: {error} (pip install boto3)") from error
@@ -126,8 +127,7 @@ def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> I
 
     The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
     """
-    import botocore.exceptions
-
+    botocore = _sdk()[1]
     before = f"{doing}: " if doing else ""
     try:
         yield

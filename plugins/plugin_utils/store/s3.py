@@ -161,9 +161,9 @@ def _new_pair(name: str) -> dict[str, str]:
 @functools.cache
 def _usable(at: S3Location) -> None:
     """Once a process: the bucket is there, may be listed, and no policy shows it to everybody."""
+    s3 = Clients(at.account).client("s3")
     import botocore.exceptions
 
-    s3 = Clients(at.account).client("s3")
     with told(StoreError, f"the store s3://{at.bucket}/{at.prefix} cannot be used"):
         try:
             s3.list_objects_v2(Bucket=at.bucket, Prefix=at.prefix, MaxKeys=1)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients, told
+from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Account, Clients, told
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied
 from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, RECORD, actions_of, judge
@@ -76,3 +78,12 @@ def test_the_policy_is_one_that_iam_takes() -> None:
 def test_each_statement_is_explained() -> None:
     told = POLICY.with_suffix(".md").read_text(encoding="utf-8")
     assert not [each["Sid"] for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"] if f"`{each['Sid']}`" not in told]
+
+
+def test_a_controller_without_boto3_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boto3", "botocore.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ProviderError, match="pip install boto3"):
+        open_store("s3://nobody-has-this/bucket")
+    with pytest.raises(ProviderError, match="pip install boto3"):
+        _ = Clients(Account(region=REGION)).account_id
