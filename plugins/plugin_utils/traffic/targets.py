@@ -94,8 +94,14 @@ def flipped(actions: Iterable[Mapping[str, Any]], groups: tuple[str, str]) -> li
             places = [{"TargetGroupArn": arn, "Weight": known[partner.get(arn, arn)]} for arn in known]
             # AWS takes the short form for one group only.
             action = {**{name: value for name, value in action.items() if name != "TargetGroupArn"}, "ForwardConfig": {**config, "TargetGroups": places}}
-        changed.append(dict(action))
+        changed.append(_secretive(action))
     return changed
+
+
+def _secretive(action: Mapping[str, Any]) -> dict[str, Any]:
+    """AWS never shows the client's secret of an action that authenticates by OIDC, and takes the action without it only where told to keep it."""
+    config = action.get("AuthenticateOidcConfig")
+    return {**action, "AuthenticateOidcConfig": {**config, "UseExistingClientSecret": True}} if config else dict(action)
 
 
 def told_to_leave(targets: Iterable[Target], leaving: Iterable[Target]) -> tuple[Target, ...]:

@@ -16,6 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base imp
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, Latencies, SimulatedProvider, World
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.traffic.elbv2 import DELAY, TargetGroups
+from ansible_collections.immutable.infra.plugins.plugin_utils.traffic.targets import flipped
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after, refuse
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
@@ -416,3 +417,12 @@ def test_calls_that_fail_are_tried_again_and_counted_once(flips: Lab, action: st
     result = flips.run(V2, size=2, strategy="blue_green", surge=2, drain_timeout=20.0)
     assert met.met and result["lowest_in_service"] == 2 and flips.stage.weights() == [1, 0]
     assert {each["image"] for each in result["instances"]} == {V2} and flips.stage.registered(1) == set()
+
+
+def test_a_flip_keeps_an_authentication_whose_secret_aws_does_not_show() -> None:
+    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": "old", "Weight": 1}, {"TargetGroupArn": "new", "Weight": 0}]}}
+    by_oidc = {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop"}}
+    by_cognito = {"Type": "authenticate-cognito", "Order": 1, "AuthenticateCognitoConfig": {"UserPoolClientId": "shop"}}
+    first, second, _third = flipped([by_oidc, by_cognito, forward], ("old", "new"))
+    assert first == {**by_oidc, "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop", "UseExistingClientSecret": True}}
+    assert second == by_cognito
