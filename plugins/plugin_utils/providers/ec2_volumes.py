@@ -27,6 +27,7 @@ GROWS = ("modifying",)  # states of a modification in which the volume is not ye
 PATIENCE = 540.0  # seconds for a modification
 SOON = {"Delay": 1, "MaxAttempts": 20}  # of a waiter; what takes longer is tried again
 AT_ONCE = 200  # values that EC2 takes of a filter
+IOPS, IO1_IOPS = 3000, 50  # of io1 and io2, as of gp3 by itself; and what io1 takes for each GiB at most
 SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
 
 
@@ -117,7 +118,7 @@ class Ec2Volumes:
             if gib(size) > volume.size // GIB:
                 change["Size"] = gib(size)
             if kind and kind != volume.kind:
-                change["VolumeType"] = kind
+                change.update(VolumeType=kind, **_provisioned(kind, max(gib(size), volume.size // GIB)))
             if change:
                 wanted[key] = change
         for key, change in wanted.items():
@@ -171,6 +172,7 @@ class Ec2Volumes:
                 AvailabilityZone=request.zone,
                 Size=gib(request.size),
                 VolumeType=kind,
+                **_provisioned(kind, gib(request.size)),
                 Encrypted=True,
                 ClientToken=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
                 TagSpecifications=[{"ResourceType": "volume", "Tags": [named, *written(tags)]}],
@@ -244,6 +246,11 @@ class Ec2Volumes:
         if failed:
             raise ProviderError(f"modifying failed: {', '.join(failed)}")
         return {key: each["ModificationState"] for key, each in found.items()}
+
+
+def _provisioned(kind: str, size: int) -> dict[str, Any]:
+    """The types that EBS makes only with a number of operations per second said. ``size``: GiB."""
+    return {"io1": {"Iops": min(IOPS, IO1_IOPS * size)}, "io2": {"Iops": IOPS}}.get(kind, {})
 
 
 def _key(fleet: str) -> str:

@@ -152,3 +152,23 @@ def test_a_slot_has_its_volumes_in_one_zone(shop: Shop) -> None:
     volumes.create([wanted(shop)])
     (second,) = volumes.create([replace(wanted(shop, name="more"), zone=shop.network.zones[1])])
     assert second.zone == shop.network.zones[0]
+
+
+@pytest.mark.parametrize(("kind", "made", "grown"), [("gp3", None, None), ("io1", 200, 3000), ("io2", 3000, 3000)])
+def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(shop: Shop, kind: str, made: int | None, grown: int | None) -> None:
+    volumes, asked = shop.provider().volumes, []
+
+    def note(params: dict[str, Any], model: Any, **_rest: Any) -> None:
+        asked.append((model.name, params["body"].get("Iops")))
+
+    events = volumes._clients.ec2.meta.events
+    for call in ("CreateVolume", "ModifyVolume"):
+        events.register(f"before-call.ec2.{call}", note)
+    try:
+        volumes.create([replace(wanted(shop, size=4 * GIB), kind=kind)])
+        (other,) = volumes.create([replace(wanted(shop, 1), kind="gp2")])
+        volumes.modify([other.id], 100 * GIB, kind)
+    finally:
+        for call in ("CreateVolume", "ModifyVolume"):
+            events.unregister(f"before-call.ec2.{call}", note)
+    assert asked == [("CreateVolume", made), ("CreateVolume", None), ("ModifyVolume", grown)]
