@@ -22,6 +22,7 @@ from .launch import user_data
 ATTEMPT = "attempt"  # the one tag that may differ within a group
 DEFAULT_TYPE = "t3.micro"
 GIB = 1024**3
+TOGETHER = 100  # instances that one call launches at most: AWS advises so, and tags have room for their slots
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def groups_of(requests: Sequence[LaunchRequest], volumes: Mapping[int, Sequence[
     alike: dict[str, list[LaunchRequest]] = {}
     for request in sorted(requests, key=lambda each: each.slot):
         alike.setdefault(_likeness(request, volumes.get(request.slot, ())), []).append(request)
-    return [Group(tuple(each), tuple(volumes.get(each[0].slot, ()))) for each in alike.values()]
+    parts = (each[start : start + TOGETHER] for each in alike.values() for start in range(0, len(each), TOGETHER))
+    return [Group(tuple(each), tuple(volumes.get(each[0].slot, ()))) for each in parts]
 
 
 def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -178,3 +178,13 @@ def test_texts_longer_than_a_tag_take_several() -> None:
 
 def test_sizes_are_rounded_up() -> None:
     assert [gib(size) for size in (1, 1024**3, 1024**3 + 1)] == [1, 1, 2]
+
+
+def test_many_slots_are_several_calls_and_each_instance_still_finds_its_own() -> None:
+    groups = groups_of(slots(*range(9000, 9700)), {})
+    assert [len(each.requests) for each in groups] == [100] * 7
+    for group in groups:
+        parameters = parameters_of(group, "a", SITE)
+        found = [instance_of(described(parameters, index), {}, never) for index in range(100)]
+        assert [each.slot for each in found if each] == [each.slot for each in group.requests]
+    assert len({parameters_of(each, "a", SITE)["ClientToken"] for each in groups}) == 7
