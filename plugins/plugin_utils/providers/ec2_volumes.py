@@ -110,7 +110,7 @@ class Ec2Volumes:
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
         """Returns when each has its new size and type. EBS goes on to optimize them, for hours perhaps, while they can be used."""
         volumes = self._described(volume_ids)
-        wanted = {}
+        wanted: dict[str, dict[str, Any]] = {}
         for key, volume in volumes.items():
             if size < volume.size:
                 raise ProviderError(f"{key} has {volume.size // GIB} GiB and cannot shrink to {gib(size)} GiB")
@@ -123,7 +123,7 @@ class Ec2Volumes:
                 wanted[key] = change
         for key, change in wanted.items():
             self._modify(key, change)
-        self._settle(list(volume_ids))
+        self._settle(wanted)
 
     def remove(self, volume_ids: Sequence[str]) -> None:
         volumes = self._described(volume_ids, missing=True)
@@ -225,27 +225,38 @@ class Ec2Volumes:
         except ProviderError as error:
             if error.details.get("code") not in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
                 raise
-            if self._modifications([volume_id]).get(volume_id) in GROWS:  # by an earlier run that was cut
+            last = self._modifications([volume_id]).get(volume_id, {})
+            if _is(last, change) and last["ModificationState"] in GROWS:  # by an earlier run that was cut
                 return
             why = "EBS modifies a volume only after the last modification is complete, and not many times a day; run again later"
             raise ProviderError(f"{error.message} ({why})", **error.details) from error
 
-    def _settle(self, volume_ids: Sequence[str]) -> None:
-        """There is no waiter of boto3 for it."""
+    def _settle(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+        """There is no waiter of boto3 for it. For a while AWS may tell of no modification yet, or of an earlier one."""
         deadline = time.monotonic() + PATIENCE
-        while left := [each for each, state in self._modifications(volume_ids).items() if state in GROWS]:
-            if time.monotonic() > deadline:
+        left = dict(wanted)
+        while left:
+            last = self._modifications(list(left))
+            ours = {each: last[each] for each, change in left.items() if each in last and _is(last[each], change)}
+            failed = [f"{key}: {each.get('StatusMessage', 'no reason told')}" for key, each in ours.items() if each["ModificationState"] == "failed"]
+            if failed:
+                raise ProviderError(f"modifying failed: {', '.join(failed)}")
+            left = {each: change for each, change in left.items() if each not in ours or ours[each]["ModificationState"] in GROWS}
+            if left and time.monotonic() > deadline:
                 raise ProviderError(f"still being modified after {PATIENCE:g} s: {', '.join(left)} (run again: it goes on)")
-            time.sleep(LOOK_AGAIN)
+            if left:
+                time.sleep(LOOK_AGAIN)
 
-    def _modifications(self, volume_ids: Sequence[str]) -> dict[str, str]:
+    def _modifications(self, volume_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """The last one of each volume that had any."""
         with told(doing="looking at modifications of volumes"):
             pages = self._clients.ec2.get_paginator("describe_volumes_modifications").paginate(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])
-            found = {each["VolumeId"]: each for page in pages for each in page["VolumesModifications"]}
-        failed = [f"{key}: {each.get('StatusMessage', 'no reason told')}" for key, each in found.items() if each["ModificationState"] == "failed"]
-        if failed:
-            raise ProviderError(f"modifying failed: {', '.join(failed)}")
-        return {key: each["ModificationState"] for key, each in found.items()}
+            return {each["VolumeId"]: each for page in pages for each in page["VolumesModifications"]}
+
+
+def _is(modification: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    """Whether it is the one that was asked for."""
+    return all(modification.get(f"Target{name}") == change[name] for name in ("Size", "VolumeType") if name in change)
 
 
 def _provisioned(kind: str, size: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError, VerifyError
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.verify import Candidate, Verification
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers import ec2_volumes
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
 from ansible_collections.immutable.infra.tests.support.aws.faults import drop_after, refuse
@@ -172,3 +173,21 @@ def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(shop: 
         for call in ("CreateVolume", "ModifyVolume"):
             events.unregister(f"before-call.ec2.{call}", note)
     assert asked == [("CreateVolume", made), ("CreateVolume", None), ("ModifyVolume", grown)]
+
+
+def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_failed_is_no_matter(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = shop.provider().volumes
+    (one,) = volumes.create([wanted(shop)])
+    before = [{"VolumeId": one.id, "TargetSize": 9, "TargetVolumeType": "gp3", "ModificationState": "failed"}]
+    asked = {"TargetSize": 2, "TargetVolumeType": "gp3"}
+    answers = [[], before, *([{"VolumeId": one.id, "ModificationState": state, **asked}] for state in ("modifying", "optimizing"))]
+    pages = SimpleNamespace(paginate=lambda **_asked: [{"VolumesModifications": answers.pop(0)}])
+    real = volumes._clients.ec2.get_paginator
+    monkeypatch.setattr(volumes._clients.ec2, "get_paginator", lambda name: pages if name == "describe_volumes_modifications" else real(name))
+    monkeypatch.setattr(ec2_volumes, "LOOK_AGAIN", 0.0)
+    volumes.modify([one.id], 2 * GIB, "")
+    assert answers == []
+    volumes.modify([one.id], 2 * GIB, "")
+    answers.append([{"VolumeId": one.id, "TargetSize": 3, "TargetVolumeType": "gp3", "ModificationState": "failed", "StatusMessage": "out of luck"}])
+    with pytest.raises(ProviderError, match="modifying failed: .*out of luck"):
+        volumes.modify([one.id], 3 * GIB, "")
