@@ -27,6 +27,8 @@ _MISSING = ("NoSuchKey", "404")
 # Another write was there before, at the same time, or there is nothing any more to be replaced.
 _CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_MISSING)
 
+_TRIES = 4  # to be the first who makes a key
+
 
 class S3Store:
     """See ``store.base.Store``. A document's tag is the ETag of its object."""
@@ -109,10 +111,12 @@ class S3Store:
     def _once(self, key: str, make: Any) -> dict[str, str]:
         """The document, made by the first one who needs it."""
         found = self.read(key)
-        if found is None:
+        for _attempt in range(_TRIES):
+            if found is not None:
+                break
             try:
                 self.write(key, make(), expect=ABSENT)
-            except ConflictError:
+            except ConflictError:  # where it is still on its way (409) there may be nothing to read yet
                 pass
             found = self.read(key)
         if found is None or not isinstance(found[0], dict):

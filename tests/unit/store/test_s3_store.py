@@ -150,6 +150,11 @@ def test_who_makes_a_key_second_has_the_one_of_the_first(cloud: Cloud, bucket: S
     assert bucket.ssh_key("shop-prod")[1] == made[1] == other.ssh_key("shop-prod")[1]
 
 
+def test_a_key_is_made_although_another_write_of_it_came_to_nothing(cloud: Cloud, bucket: S3Store) -> None:
+    cloud.fault(refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject", times=2)
+    assert bucket.secret_key() == S3Store(LOCATION).secret_key()
+
+
 def test_a_disk_without_a_home_has_another_private_place(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder can be here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
