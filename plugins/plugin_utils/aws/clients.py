@@ -140,6 +140,7 @@ def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> I
 
 DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation")
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException")
+OTHERS_OWN = "AuthFailure"  # also EC2's word for what belongs to another account, such as an AMI that is not shared
 
 
 def code_of(error: Any) -> str:
@@ -155,6 +156,6 @@ def _refusal(error: Any) -> str:
         service = error.response.get("ResponseMetadata", {}).get(SERVICE, "")
         action = action_of(service, operation) if service else operation
         return f"{text}; allow the action {action} for who runs this (see the policy in docs/reference/aws-policy.json)"
-    if code in EXPIRED:
+    if code in EXPIRED and not (code == OTHERS_OWN and "credentials" not in said):
         return f"{text}; renew the credentials and run again, which goes on where this run ended"
     return text

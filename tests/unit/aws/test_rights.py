@@ -15,7 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
-from ansible_collections.immutable.infra.tests.support.aws.faults import denied
+from ansible_collections.immutable.infra.tests.support.aws.faults import denied, refuse
 from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, RECORD, actions_of, judge
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
@@ -87,3 +87,13 @@ def test_a_controller_without_boto3_is_told_what_to_install(monkeypatch: pytest.
         open_store("s3://nobody-has-this/bucket")
     with pytest.raises(ProviderError, match="pip install boto3"):
         _ = Clients(Account(region=REGION)).account_id
+
+
+@pytest.mark.parametrize(
+    ("said", "renew"), [("Not authorized for images: [ami-1]", False), ("AWS was not able to validate the provided access credentials", True)]
+)
+def test_what_belongs_to_others_is_not_a_matter_of_credentials_that_ended(cloud: Cloud, said: str, renew: bool) -> None:
+    cloud.fault(refuse(401, "AuthFailure", said), action="DescribeVolumes")
+    with pytest.raises(ProviderError) as refused, told():
+        Clients(cloud.account()).ec2.describe_volumes()
+    assert ("renew the credentials" in refused.value.message) is renew and said in refused.value.message
