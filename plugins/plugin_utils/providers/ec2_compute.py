@@ -13,7 +13,7 @@ from .base import Instance, LaunchRequest
 from .ec2_evidence import Consoles
 from .ec2_launch import Group, Site, ami_of, groups_of, parameters_of
 from .ec2_tags import FLEET_TAG, STORE_TAG, keys_of, read, written
-from .ec2_view import ALIVE, instance_of
+from .ec2_view import ALIVE, PAGES, instance_of
 from .ec2_volumes import Ec2Volumes
 
 FULL = ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity", "Unsupported")  # in this zone; another may do
@@ -93,7 +93,7 @@ class Ec2Compute:
 
     def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at instances"):
-            pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked)
+            pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked, PaginationConfig=PAGES)
             return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
 
     def _named(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:

@@ -16,7 +16,7 @@ from ..store.base import Store
 from .base import LaunchRequest, Volume, VolumeRequest
 from .ec2_launch import GIB, Site, gib
 from .ec2_tags import FLEET_TAG, STORE_TAG, VOLUME_TAG, written
-from .ec2_view import VOLUME_STATES, volume_of
+from .ec2_view import PAGES, VOLUME_STATES, volume_of
 
 DEFAULT_KIND = "gp3"
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
@@ -145,7 +145,8 @@ class Ec2Volumes:
 
     def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
         with told(doing="looking at volumes"):
-            return [volume for page in self._clients.ec2.get_paginator("describe_volumes").paginate(**asked) for volume in page["Volumes"]]
+            pages = self._clients.ec2.get_paginator("describe_volumes").paginate(**asked, PaginationConfig=PAGES)
+            return [volume for page in pages for volume in page["Volumes"]]
 
     def _described(self, volume_ids: Sequence[str], missing: bool = False) -> dict[str, Volume]:
         """By id. Raises ProviderError for one that is not there, unless that is allowed."""

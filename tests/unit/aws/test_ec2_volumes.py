@@ -191,3 +191,11 @@ def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_f
     answers.append([{"VolumeId": one.id, "TargetSize": 3, "TargetVolumeType": "gp3", "ModificationState": "failed", "StatusMessage": "out of luck"}])
     with pytest.raises(ProviderError, match="modifying failed: .*out of luck"):
         volumes.modify([one.id], 3 * GIB, "")
+
+
+def test_looks_are_asked_for_in_pages(shop: Shop) -> None:
+    provider = shop.provider()
+    provider.volumes.list(FLEET)
+    provider.compute.list(FLEET)
+    for action in ("DescribeVolumes", "DescribeInstances"):
+        assert {each.parameters.get("MaxResults") for each in shop.cloud.calls(action=action)} == {"1000"}
