@@ -3,7 +3,7 @@
 """What hosts on EC2 said on their consoles when they sealed themselves.
 
 A console is a call per instance, so it is read only until it has told, and the longer that takes the seldomer. What was read is kept in the store,
-one document for each fleet: a cache, whose loss costs that the consoles are read again.
+one document for each fleet. Where that is lost the consoles are read again, and those of long ago may no longer tell: EC2 keeps their newest 64 KB.
 """
 from __future__ import annotations
 
