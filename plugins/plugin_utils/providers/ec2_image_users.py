@@ -7,6 +7,7 @@ groups, instances in whatever state, and with which accounts an AMI is shared.
 """
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from ..images.model import amis_of
 
 LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]  # of instances
 ALIAS = "resolve:ssm:"
+AWS_OWN = re.compile(r"(arn:[^/]+:parameter)?/aws/")  # names of parameters that only AWS can make, so none holds an image of ours
 NAMES = 10  # parameters that one call of SSM may ask for
 FILTER = 200  # values that one filter of EC2 may have
 
@@ -104,6 +106,8 @@ def _templates(clients: Clients, ids: Sequence[str]) -> Users:
                 named = version["LaunchTemplateData"].get("ImageId", "")
                 words = f"version {version['VersionNumber']} of the launch template {template['LaunchTemplateName']} launches it"
                 if named.startswith(ALIAS):
+                    if AWS_OWN.match(named.removeprefix(ALIAS)):
+                        continue
                     aliased[named.removeprefix(ALIAS)].append(words)
                 elif named in ids:
                     yield named, words
@@ -114,8 +118,14 @@ def _aliased(clients: Clients, words: Mapping[str, Sequence[str]]) -> Users:
     names = sorted(words)
     for start in range(0, len(names), NAMES):
         for found in clients.client("ssm").get_parameters(Names=names[start : start + NAMES])["Parameters"]:
-            for each in words[found["Name"] + found.get("Selector", "")]:
+            for each in (word for name in _spellings(found) for word in words.get(name, ())):
                 yield found["Value"], f"{each} by the parameter {found['Name']}"
+
+
+def _spellings(parameter: Mapping[str, Any]) -> list[str]:
+    """By which a template may name it: its name, or its ARN where another account shares it."""
+    names = dict.fromkeys(parameter[key] for key in ("Name", "ARN") if parameter.get(key))
+    return [name + parameter.get("Selector", "") for name in names]
 
 
 def _auto_scaling(clients: Clients) -> Users:

@@ -11,6 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.errors import Prov
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_image_users import image_users, remove_image
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from botocore.stub import Stubber
 
 OTHER = "us-east-1"
 
@@ -66,6 +67,21 @@ def test_all_versions_of_templates_count_also_by_a_parameter(cloud: Cloud, clien
         [f"version 3 of the launch template shop launches it by the parameter /shop/ami ({second['ami']} in {REGION})"],
         [],
     ]
+
+
+def test_a_parameter_counts_also_by_its_arn_and_those_of_aws_are_not_asked_for(cloud: Cloud, clients: Clients) -> None:
+    """Who prunes needs no right to parameters that cannot hold an image of ours."""
+    first = artifact(cloud)
+    arn = f"arn:aws:ssm:{REGION}:210987654321:parameter/shop/ami"
+    template = seeds.template(cloud, "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023", seeds.network(cloud))
+    for ami in (f"resolve:ssm:{arn}:3", f"resolve:ssm:arn:aws:ssm:{REGION}::parameter/aws/service/debian/12"):
+        cloud.boto("ec2").create_launch_template_version(LaunchTemplateId=template, LaunchTemplateData={"ImageId": ami})
+    told = {"Name": "/shop/ami", "ARN": arn, "Selector": ":3", "Value": first["ami"], "Version": 3}
+    with Stubber(clients.client("ssm")) as stub:  # moto knows no parameter of another account
+        stub.add_response("get_parameters", {"Parameters": [told]}, {"Names": [f"{arn}:3"]})
+        assert image_users(clients, [first]) == [
+            [f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"]
+        ]
 
 
 def test_launch_configurations_count(cloud: Cloud, clients: Clients) -> None:
