@@ -3,7 +3,7 @@
 """What refers to AMIs, and their removal, in all regions of an artifact.
 
 Everything is looked up in bulk, region by region: launch templates with all their versions, launch configurations, the overrides of Auto Scaling
-groups, instances in whatever state, and with which accounts an AMI is shared.
+groups, instances in whatever state, parameters that tell a promoted AMI to other tools, and with which accounts an AMI is shared.
 """
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..images.model import amis_of
 LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]  # of instances
 ALIAS = "resolve:ssm:"
 AWS_OWN = re.compile(r"(arn:[^/]+:parameter)?/aws/")  # names of parameters that only AWS can make, so none holds an image of ours
+PUBLISHED = "/immutable/"  # below it are the parameters of promotions
 NAMES = 10  # parameters that one call of SSM may ask for
 FILTER = 200  # values that one filter of EC2 may have
 
@@ -84,6 +85,7 @@ def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
         yield from _instances(clients.ec2, ids)
         yield from _templates(clients, ids)
         yield from _auto_scaling(clients)
+        yield from _published(clients)
         if shared:
             yield from _accounts(clients.ec2, ids)
 
@@ -139,6 +141,13 @@ def _auto_scaling(clients: Clients) -> Users:
             template = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
             for override in (each for each in template.get("Overrides", ()) if each.get("ImageId")):
                 yield override["ImageId"], f"the Auto Scaling group {group['AutoScalingGroupName']} launches it"
+
+
+def _published(clients: Clients) -> Users:
+    """By a promotion: an image that was baked anew has another AMI on record until it is promoted again."""
+    for page in clients.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=PUBLISHED, Recursive=True):
+        for parameter in page["Parameters"]:
+            yield parameter["Value"], f"the parameter {parameter['Name']} names it"
 
 
 def _accounts(ec2: Any, ids: Sequence[str]) -> Users:
