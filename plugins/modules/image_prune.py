@@ -14,7 +14,8 @@ description:
     its SBOM and its record go in either case.
   - An image stays, whatever its age, that a channel points at, that a rollback would go back to, that the last swap of any fleet of the store is to or
     from, or that any instance runs. On AWS it also stays while an instance in any state but terminated, any version of a launch template, a launch
-    configuration or an Auto Scaling group of the account refers to it, in any of its regions, and while another account may launch it.
+    configuration, the parameter of a promotion or an Auto Scaling group of the account refers to it, in any of its regions, and while another account may
+    launch it.
   - An image that is to go is first marked as revoked, so that no channel and no swap takes it up, and then all is looked at once more. A run that was
     killed is gone on with by the next one.
   - An image that was removed is baked again when its definition asks for it.

@@ -70,6 +70,9 @@ class AwsAutoScaling:
             others = [each.get("InstanceType", "?") for each in launch.get("Overrides", ()) if each.get("LaunchTemplateSpecification")]
             if others:
                 raise FleetError(f"group {self._name}: the override of {', '.join(others)} has a launch template of its own, whose image would stay as it is")
+            others = [each.get("InstanceType", "?") for each in launch.get("Overrides", ()) if each.get("ImageId")]
+            if others:
+                raise FleetError(f"group {self._name}: the override of {', '.join(others)} names an image of its own, which would stay as it is")
             return dict(launch["LaunchTemplateSpecification"])
         if not group.get("LaunchTemplate"):
             raise FleetError(f"group {self._name} has no launch template, so it cannot be refreshed to an image (make one of its launch configuration)")

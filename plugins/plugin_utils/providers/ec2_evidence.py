@@ -8,14 +8,14 @@ one document for each fleet. Where that is lost the consoles are read again, and
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 from ..aws.clients import Clients, told
-from ..errors import ProviderError
-from ..store.base import Store
+from ..errors import ConflictError, ProviderError
+from ..store.base import ABSENT, Store
 from .base import Evidence
 from .ec2_view import boot_of, reads_console
 from .evidence import parse_evidence
@@ -23,6 +23,8 @@ from .pace import cloud_pace
 
 SHORTEST = 1.0  # seconds between two readings
 MOST_AT_ONCE = 8
+KEPT = 86400.0  # seconds
+TRIES = 5  # of a write that another run came before
 OLD_KIND = ("UnsupportedOperation", "InvalidParameterCombination")  # AWS's codes where only the console of some time ago is to be had
 
 
@@ -44,7 +46,7 @@ class Consoles:
             new = {boot: each for boot, each in found.items() if each}
             if new:
                 known.update(new)
-                self._remember(fleet, {boot: known[boot] for boot in known if boot in asked})
+                self._remember(fleet, new, asked)
         return known
 
     def text(self, instance_id: str) -> str:
@@ -84,12 +86,25 @@ class Consoles:
     def _remembered(self, fleet: str) -> dict[str, Evidence]:
         if fleet not in self._known:
             present = self._store.read(_key(fleet))
-            self._known[fleet] = {boot: Evidence(**said) for boot, said in present[0].items()} if present else {}
+            self._known[fleet] = {boot: Evidence(**said["said"]) for boot, said in present[0].items()} if present else {}
         return self._known[fleet]
 
-    def _remember(self, fleet: str, known: Mapping[str, Evidence]) -> None:
-        """What is gone is left out."""
-        self._store.write(_key(fleet), {boot: asdict(said) for boot, said in known.items()})
+    def _remember(self, fleet: str, new: Mapping[str, Evidence], present: Collection[str]) -> None:
+        """Add to what this and other runs know. A console holds only its newest lines, so what was read once may be read never again.
+
+        ``present``: the boots of this look. One that is not among them may only be late, so it is forgotten no sooner than ``KEPT`` later.
+        """
+        now = time.time()
+        for _attempt in range(TRIES):
+            found = self._store.read(_key(fleet))
+            kept = {boot: said for boot, said in (found[0] if found else {}).items() if boot in present or now - said["at"] < KEPT}
+            added = {boot: {"at": now, "said": asdict(said)} for boot, said in new.items()}
+            try:
+                self._store.write(_key(fleet), {**kept, **added}, expect=found[1] if found else ABSENT)
+                return
+            except ConflictError:
+                continue  # another run read consoles too
+        raise ConflictError(f"the evidence of {fleet} is being changed by others all the time; run again")
 
 
 def _key(fleet: str) -> str:

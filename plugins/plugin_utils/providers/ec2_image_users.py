@@ -3,10 +3,11 @@
 """What refers to AMIs, and their removal, in all regions of an artifact.
 
 Everything is looked up in bulk, region by region: launch templates with all their versions, launch configurations, the overrides of Auto Scaling
-groups, instances in whatever state, and with which accounts an AMI is shared.
+groups, instances in whatever state, parameters that tell a promoted AMI to other tools, and with which accounts an AMI is shared.
 """
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from ..images.model import amis_of
 
 LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]  # of instances
 ALIAS = "resolve:ssm:"
+AWS_OWN = re.compile(r"(arn:[^/]+:parameter)?/aws/")  # names of parameters that only AWS can make, so none holds an image of ours
+PUBLISHED = "/immutable/"  # below it are the parameters of promotions
 NAMES = 10  # parameters that one call of SSM may ask for
 FILTER = 200  # values that one filter of EC2 may have
 
@@ -82,6 +85,7 @@ def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
         yield from _instances(clients.ec2, ids)
         yield from _templates(clients, ids)
         yield from _auto_scaling(clients)
+        yield from _published(clients)
         if shared:
             yield from _accounts(clients.ec2, ids)
 
@@ -104,6 +108,8 @@ def _templates(clients: Clients, ids: Sequence[str]) -> Users:
                 named = version["LaunchTemplateData"].get("ImageId", "")
                 words = f"version {version['VersionNumber']} of the launch template {template['LaunchTemplateName']} launches it"
                 if named.startswith(ALIAS):
+                    if AWS_OWN.match(named.removeprefix(ALIAS)):
+                        continue
                     aliased[named.removeprefix(ALIAS)].append(words)
                 elif named in ids:
                     yield named, words
@@ -114,8 +120,14 @@ def _aliased(clients: Clients, words: Mapping[str, Sequence[str]]) -> Users:
     names = sorted(words)
     for start in range(0, len(names), NAMES):
         for found in clients.client("ssm").get_parameters(Names=names[start : start + NAMES])["Parameters"]:
-            for each in words[found["Name"] + found.get("Selector", "")]:
+            for each in (word for name in _spellings(found) for word in words.get(name, ())):
                 yield found["Value"], f"{each} by the parameter {found['Name']}"
+
+
+def _spellings(parameter: Mapping[str, Any]) -> list[str]:
+    """By which a template may name it: its name, or its ARN where another account shares it."""
+    names = dict.fromkeys(parameter[key] for key in ("Name", "ARN") if parameter.get(key))
+    return [name + parameter.get("Selector", "") for name in names]
 
 
 def _auto_scaling(clients: Clients) -> Users:
@@ -129,6 +141,13 @@ def _auto_scaling(clients: Clients) -> Users:
             template = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
             for override in (each for each in template.get("Overrides", ()) if each.get("ImageId")):
                 yield override["ImageId"], f"the Auto Scaling group {group['AutoScalingGroupName']} launches it"
+
+
+def _published(clients: Clients) -> Users:
+    """By a promotion: an image that was baked anew has another AMI on record until it is promoted again."""
+    for page in clients.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=PUBLISHED, Recursive=True):
+        for parameter in page["Parameters"]:
+            yield parameter["Value"], f"the parameter {parameter['Name']} names it"
 
 
 def _accounts(ec2: Any, ids: Sequence[str]) -> Users:

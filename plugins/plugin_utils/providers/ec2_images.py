@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..aws.amis import as_tags, harden, look, snapshots_of
 from ..aws.clients import Account, Clients, code_of, told
+from ..errors import ProviderError
 from ..images.model import amis_of
 from .ec2_image_users import image_users, remove_image
 
 AT_ONCE = 8  # regions
 DELAY, TRIES = 15, 240  # seconds between two looks at a copy, and their number: a large image takes long to another continent
+TAKEN, LOOK_AGAIN = 30.0, 1.0  # seconds for SSM to take a new value, and between two looks at it
 PARAMETER = "/immutable/{}/ami"
 
 
@@ -25,12 +28,14 @@ class Ec2Images:
         account: in the region that images are baked in.
         encrypt: whether snapshots of copies are encrypted.
         delay: seconds between two looks at a copy.
+        taken: seconds that SSM may need to take a parameter's new value.
     """
 
-    def __init__(self, account: Account, encrypt: bool = True, delay: float = DELAY) -> None:
+    def __init__(self, account: Account, encrypt: bool = True, delay: float = DELAY, taken: float = TAKEN) -> None:
         self._clients = Clients(account)
         self._encrypt = encrypt
         self._delay = delay
+        self._taken = taken
 
     def build(self, architecture: str) -> str:
         return f"aws-{self._clients.account_id}-{architecture}"
@@ -67,7 +72,19 @@ class Ec2Images:
                 changed[f"{parameter} in {region}"] = before
                 if not check:
                     ssm.put_parameter(Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True)
+                    self._await(ssm, parameter, ami, region)
         return changed
+
+    def _await(self, ssm: Any, parameter: str, ami: str, region: str) -> None:
+        """SSM answers before it has looked at the AMI, and drops a value that it finds wrong without a word."""
+        end = time.monotonic() + self._taken
+        while _parameter(ssm, parameter) != ami:
+            if time.monotonic() >= end:
+                raise ProviderError(
+                    f"{parameter} in {region} does not show {ami}: SSM did not take it within {self._taken:g} s "
+                    "(it looks itself whether the AMI is there; who runs this needs ec2:DescribeImages for that). Run again to publish it"
+                )
+            time.sleep(LOOK_AGAIN)
 
     def _copied(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
         """A copy is known by its name, which no other AMI of the account has: so one that a killed run began is found, and waited for."""

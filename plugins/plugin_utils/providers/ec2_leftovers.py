@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What killed bakes left on AWS.
 
-A bake tags all that it makes with its store and its lock's name. Packer's temporary security groups, and key pairs of templates, have no tags: those are
+A bake tags all that it makes with its store and its lock's name. Not every Packer tags its temporary security groups and key pairs of templates: those are
 told by the name that Packer gives them, in which the time stands, and only where nothing uses them and they are a day old.
 """
 from __future__ import annotations

@@ -17,6 +17,7 @@ from .calls import Call
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
 RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws-policy
 OURS, PACKER = "immutable.infra", "aws-sdk-go"  # by the words of their User-Agent
+TAGS = "TagSpecification.1.ResourceType"
 FREE = ("sts:GetCallerIdentity",)  # everybody may
 
 
@@ -32,8 +33,16 @@ def allowed() -> tuple[str, ...]:
     return (*FREE, *(action for each in statements for action in each["Action"]))
 
 
+@functools.cache
+def tagging() -> frozenset[str]:
+    """Calls of EC2 in which the policy lets tags be set on what they make."""
+    conditions = [each.get("Condition", {}).get("StringEquals", {}) for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]]
+    return frozenset(action for each in conditions for action in each.get("ec2:CreateAction", ()))
+
+
 def judge(calls: Iterable[Call]) -> None:
     """Raises AssertionError for an action that the policy does not allow, unless they are only to be recorded."""
+    calls = list(calls)
     made = actions_of(calls)
     if path := os.environ.get(RECORD):
         with open(path, "a", encoding="utf-8") as file:
@@ -41,3 +50,5 @@ def judge(calls: Iterable[Call]) -> None:
         return
     missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
     assert not missing, f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws-policy makes it anew"
+    tagged = {each.action for each in calls if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters}
+    assert tagged <= tagging(), f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: see tests/tools/aws-policy"

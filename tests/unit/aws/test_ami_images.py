@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.ami import resolve_ami
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base, Build, Definition, FleetSpec, Health, Provision, Target, TcpProbe
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import BakeError, ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import BakeError, ImageError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.images import copies
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image, amis_of
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_images import Ec2Images
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 OTHER, THIRD = "eu-west-1", "us-east-1"
@@ -115,6 +116,15 @@ def test_a_promotion_is_told_in_each_region_and_only_where_it_is_news(cloud: Clo
     assert images.publish("shop/prod", made) == {}
     cloud.boto("ssm", OTHER).put_parameter(Name=name, Value="ami-0000000000000000f", Type="String", Overwrite=True)
     assert images.publish("shop/prod", made) == {f"{name} in {OTHER}": "ami-0000000000000000f"}
+
+
+def test_a_parameter_that_ssm_drops_after_its_answer_is_told(cloud: Cloud) -> None:
+    """AWS looks at the AMI only after it has answered."""
+    images, made = Ec2Images(cloud.account(), taken=0), artifact(cloud)
+    cloud.fault(lambda _call, _proceed: Answer(200, b'{"Version": 1, "Tier": "Standard"}'), action="PutParameter")
+    with pytest.raises(ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"):
+        images.publish("shop/prod", made)
+    assert images.publish("shop/prod", made)  # still news
 
 
 def definition(folder: Path, cloud: Cloud, source: str, regions: Mapping[str, str]) -> Definition:

@@ -165,6 +165,16 @@ def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None
         world.mixed(Overrides=own).scaling.group()
 
 
+def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
+    group = {**world.group().told(), "MixedInstancesPolicy": {"LaunchTemplate": {
+        "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
+        "Overrides": [{"InstanceType": "t4g.small", "ImageId": world.old}, *MIXED["Overrides"]],
+    }}}  # fmt: skip
+    with Stubber(world.groups) as stub, pytest.raises(FleetError, match=r"the override of t4g.small names an image of its own"):
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [group]})
+        world.scaling.group()
+
+
 def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) -> None:
     scaling = world.group().scaling
     scaling.group()

@@ -11,6 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.errors import Prov
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_image_users import image_users, remove_image
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from botocore.stub import Stubber
 
 OTHER = "us-east-1"
 
@@ -68,6 +69,32 @@ def test_all_versions_of_templates_count_also_by_a_parameter(cloud: Cloud, clien
     ]
 
 
+def test_a_parameter_counts_also_by_its_arn_and_those_of_aws_are_not_asked_for(cloud: Cloud, clients: Clients) -> None:
+    """Who prunes needs no right to parameters that cannot hold an image of ours."""
+    first = artifact(cloud)
+    arn = f"arn:aws:ssm:{REGION}:210987654321:parameter/shop/ami"
+    template = seeds.template(cloud, "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023", seeds.network(cloud))
+    for ami in (f"resolve:ssm:{arn}:3", f"resolve:ssm:arn:aws:ssm:{REGION}::parameter/aws/service/debian/12"):
+        cloud.boto("ec2").create_launch_template_version(LaunchTemplateId=template, LaunchTemplateData={"ImageId": ami})
+    told = {"Name": "/shop/ami", "ARN": arn, "Selector": ":3", "Value": first["ami"], "Version": 3}
+    with Stubber(clients.client("ssm")) as stub:  # moto knows no parameter of another account
+        stub.add_response("get_parameters", {"Parameters": [told]}, {"Names": [f"{arn}:3"]})
+        stub.add_response("get_parameters_by_path", {"Parameters": []})
+        assert image_users(clients, [first]) == [
+            [f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"]
+        ]
+
+
+def test_what_a_promotion_published_counts_in_each_region(cloud: Cloud, clients: Clients) -> None:
+    """A bake by force leaves the published AMI without a record until the new one is promoted."""
+    first = artifact(cloud, copied=True)
+    copy = first["copies"][OTHER]["ami"]
+    for number in range(11):  # more than a page
+        cloud.boto("ssm", OTHER).put_parameter(Name=f"/immutable/other/{number}/ami", Value="ami-0123456789abcdef0", Type="String")
+    cloud.boto("ssm", OTHER).put_parameter(Name="/immutable/shop/prod/ami", Value=copy, Type="String")
+    assert image_users(clients, [first]) == [[f"the parameter /immutable/shop/prod/ami names it ({copy} in {OTHER})"]]
+
+
 def test_launch_configurations_count(cloud: Cloud, clients: Clients) -> None:
     first, second = artifact(cloud), artifact(cloud, "shop-2")
     cloud.boto("autoscaling").create_launch_configuration(LaunchConfigurationName="old", ImageId=first["ami"], InstanceType="t3.micro")
@@ -85,7 +112,7 @@ def test_the_look_costs_the_same_for_many_images(cloud: Cloud, clients: Clients)
     many = [artifact(cloud, f"shop-{number}") for number in range(30)]
     cloud.proxy.forget()
     image_users(clients, many, shared=False)
-    assert cloud.count() == 4 and cloud.count(changing=True) == 0
+    assert cloud.count() == 5 and cloud.count(changing=True) == 0
 
 
 def test_it_goes_from_all_regions_with_its_snapshots(cloud: Cloud, clients: Clients) -> None:

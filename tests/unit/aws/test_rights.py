@@ -15,8 +15,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, refuse
-from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, RECORD, actions_of, judge
+from ansible_collections.immutable.infra.tests.support.aws.rights import POLICY, RECORD, TAGS, actions_of, judge
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 DENIED = [
@@ -66,6 +67,23 @@ def test_the_policy_allows_what_packer_does(cloud: Cloud, tmp_path: Path, how: d
     done = subprocess.run(["packer", "build", "shop.json"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == (0 if how["communicator"] == "none" else 1), done.stdout
     assert "ec2:RunInstances" in actions_of(cloud.calls())
+
+
+def test_the_policy_lets_later_packers_tag_what_they_make() -> None:
+    """Since 1.0.2 the plugin sends run_tags with these two calls; Debian's Packer tags afterwards, or not at all."""
+    made = {"CreateSecurityGroup": "security-group", "CreateImage": "image"}
+    judge(Call("ec2", action, {TAGS: kind}, agent="aws-sdk-go-v2/1.36.3") for action, kind in made.items())
+    with pytest.raises(AssertionError, match="lets no tags be set in CreateLaunchTemplateVersion"):
+        judge([Call("ec2", "CreateLaunchTemplateVersion", {TAGS: "launch-template"}, agent="immutable.infra")])
+
+
+def test_setting_a_groups_template_needs_no_tag_of_the_store() -> None:
+    """Auto Scaling asks whether who does it may launch from that template, and a user's own template knows no store."""
+    launching = [each for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"] if "ec2:RunInstances" in each["Action"]]
+    free = [each for each in launching if "aws:RequestTag/immutable:store" not in each.get("Condition", {}).get("StringEquals", {})]
+    kinds = {resource.rpartition(":")[2].partition("/")[0] for each in free for resource in each["Resource"]}
+    assert {"instance", "volume"} <= kinds
+    assert all("Condition" in each for each in free if "arn:aws:ec2:*:ACCOUNT:instance/*" in each["Resource"]), "nothing else may be launched without it"
 
 
 def test_the_policy_is_one_that_iam_takes() -> None:
