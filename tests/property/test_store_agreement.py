@@ -62,7 +62,7 @@ def test_the_folder_and_the_memory_are_the_same_store(steps: list[tuple[str, str
 
 
 @pytest.fixture(scope="module")
-def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:  # noqa: F811
+def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in cloud_server.environment().items():
             patch.setenv(name, value)

@@ -98,7 +98,8 @@ class Controller:
         return found
 
 
-def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.usefixtures("keeper")  # its bake built the base
+def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path) -> None:
     source = seeds.image(cloud, "debian-12-20260101")
     store = f"s3://{seeds.bucket(cloud)}/shop"
     with BuildMachine(tmp_path, cloud, STORE / "bases/debian-bookworm/disk.qcow2") as machine:

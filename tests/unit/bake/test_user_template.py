@@ -87,7 +87,7 @@ def test_a_failure_comes_with_packers_words_and_its_log(folder: Path, store: Fil
 
 
 @needs_packer
-def test_a_bucket_keeps_record_and_log(folder: Path, bucket: S3Store) -> None:  # noqa: F811
+def test_a_bucket_keeps_record_and_log(folder: Path, bucket: S3Store) -> None:
     image = made(folder, bucket).run(None)
     log = bucket.read_blob(f"{image.key}/packer.log")
     assert log is not None and b"disk" in log and SECRET.encode() not in log
