@@ -146,7 +146,7 @@ class Verification:
             secret_refs=secret_refs(candidate.target.secrets),
             machine=machine_of(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
-            tags={"immutable:purpose": VERIFY},
+            tags={"used_for": VERIFY},
             zone=zone,
         )
 
