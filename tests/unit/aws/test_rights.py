@@ -104,7 +104,7 @@ def test_a_controller_without_boto3_is_told_what_to_install(monkeypatch: pytest.
     with pytest.raises(ProviderError, match="pip install boto3"):
         open_store("s3://nobody-has-this/bucket")
     with pytest.raises(ProviderError, match="pip install boto3"):
-        _ = Clients(Account(region=REGION)).account_id
+        _each = Clients(Account(region=REGION)).account_id
 
 
 @pytest.mark.parametrize(
