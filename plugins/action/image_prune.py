@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.run import lock_name
 from ..plugin_utils.definition.load import load_definition
 from ..plugin_utils.errors import ImageError
 from ..plugin_utils.fleet.references import swapped_images
+from ..plugin_utils.images.model import bake_name
 from ..plugin_utils.images.prune import Rule
 from ..plugin_utils.images.pruner import Pruner
 from ..plugin_utils.providers.registry import SIMULATED, open_provider
@@ -31,7 +31,7 @@ class ActionModule(RoomAction):
             provider=open_provider(target, store),
             store=store,
             swaps=lambda: swapped_images(store),
-            lock=lambda image: store.lock(lock_name(image.digest), f"remove {image.name}"),
+            lock=lambda image: store.lock(bake_name(image.digest), f"remove {image.name}"),
             guard=context.guard,
             report=context.report,
             shared=options["shared"],

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...module_utils.packer.result import BuildResult
-from ..aws.amis import harden, look, snapshots_of
+from ..aws.amis import as_tags, harden, look, snapshots_of
 from ..aws.clients import SESSION, Clients, told
 from ..definition.ebs_options import TAGS
 from ..errors import BakeError
@@ -55,8 +55,7 @@ class EbsMaker:
         public = place.private_key.with_suffix(".pub").read_bytes()
         with told(BakeError, f"bake of {order.label}"):
             ec2.delete_key_pair(KeyName=self._key)
-            tags = [{"Key": name, "Value": value} for name, value in self._tags.items()]
-            ec2.import_key_pair(KeyName=self._key, PublicKeyMaterial=public, TagSpecifications=[{"ResourceType": "key-pair", "Tags": tags}])
+            ec2.import_key_pair(KeyName=self._key, PublicKeyMaterial=public, TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}])
         try:
             keys = {"ssh_keypair_name": self._key, "ssh_private_key_file": str(place.private_key)}
             yield {**ebs_builder(order, self._clients, self._tags, self._packer), **keys}, (_forget(self._key, self.user),)

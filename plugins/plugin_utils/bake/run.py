@@ -23,7 +23,7 @@ from ..errors import BakeError, LockedError
 from ..files import write_atomically
 from ..guard import Guard
 from ..images.catalogue import RECORD, Catalogue
-from ..images.model import Image
+from ..images.model import Image, bake_name
 from ..progress import Report
 from ..store.base import Store
 from ..store.keys import make_ssh_key
@@ -48,7 +48,7 @@ def bake(order: Order, maker: Maker, store: Store, packer: Packer, guard: Guard,
     """
     began = time.monotonic()
     clear_leftovers(store)
-    work = store.local(f"work/{lock_name(order.digest)}")
+    work = store.local(f"work/{bake_name(order.digest)}")
     log = store.local(f"logs/bake-{order.hex[:12]}.log")
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -64,11 +64,6 @@ def bake(order: Order, maker: Maker, store: Store, packer: Packer, guard: Guard,
         facts = {"packer": result.packer_version, "seconds": round(time.monotonic() - began, 1), **maker.facts}
         guard.check()
         return _keep(order, store, lambda: maker.keep(place, result), {**files, LOG: log.read_bytes()}, facts)
-
-
-def lock_name(digest: str) -> str:
-    """Of the bake of one image, and of its folders."""
-    return f"bake-{digest.removeprefix('sha256:')[:12]}"
 
 
 def clear_leftovers(store: Store) -> None:

@@ -16,7 +16,7 @@ from ..definition.model import Definition, Target
 from ..errors import BakeError
 from ..guard import Guard
 from ..images.catalogue import Catalogue
-from ..images.model import Image
+from ..images.model import Image, bake_name
 from ..progress import Report
 from ..providers.accel import choose
 from ..providers.registry import open_images
@@ -28,7 +28,7 @@ from .decide import Decision, decide
 from .ebs import EbsMaker
 from .maker import Maker, Order
 from .qemu import QemuMaker
-from .run import bake, lock_name
+from .run import bake
 from .variables import BakeVariables
 
 NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
@@ -128,7 +128,7 @@ def _labelled(report: Report, label: str) -> Report:
 
 
 def _bake(each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
-    with store.lock(lock_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
+    with store.lock(bake_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.target, each.digest, each.build, each.inputs, store, each.force)
         if image is not None:

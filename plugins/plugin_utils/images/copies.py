@@ -11,7 +11,7 @@ from ..definition.model import Definition, Target
 from ..errors import ImageError
 from ..providers.registry import open_images
 from .catalogue import Catalogue
-from .model import Image, amis_of
+from .model import Image, amis_of, bake_name
 
 
 def region_of(target: Target) -> str:
@@ -68,5 +68,5 @@ def image_tags(digest: str, service: str, version: str, store: str) -> dict[str,
         "immutable:service": service,
         "immutable:version": version,
         "immutable:store": store,
-        "immutable:bake": f"bake-{digest.removeprefix('sha256:')[:12]}",
+        "immutable:bake": bake_name(digest),
     }

@@ -65,3 +65,8 @@ def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
     """
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
+
+
+def bake_name(digest: str) -> str:
+    """Of the bake of one image: its lock, its folders, and the tag of what it makes at a provider."""
+    return f"bake-{digest.removeprefix('sha256:')[:12]}"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..aws.batches import PARAMETERS, batches
 from ..aws.clients import LONGEST_CALL, Clients, told
 from ..errors import ProviderError
 from ..store.base import Store
@@ -22,8 +23,6 @@ from .ec2_leftovers import Ec2Leftovers
 from .ec2_volumes import Ec2Volumes
 from .ec2_watched import Watched
 from .pace import cloud_pace
-
-PARAMETERS_AT_ONCE = 10  # of SSM, in one call
 
 
 class Ec2Clock:
@@ -87,8 +86,7 @@ class Ec2Provider:
         found: dict[str, str] = {}
         missing: list[str] = []
         wanted = sorted(set(parameters))
-        for start in range(0, len(wanted), PARAMETERS_AT_ONCE):
-            names = wanted[start : start + PARAMETERS_AT_ONCE]
+        for names in batches(wanted, PARAMETERS):
             with told(doing="looking at secrets"):
                 answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
             for each in answer["Parameters"]:

@@ -11,12 +11,11 @@ from typing import Any
 
 from ..aws.clients import LONGEST_CALL, Account, Clients, told
 from ..errors import FleetError, ProviderError
-from .base import PENDING, RUNNING, STOPPED, STOPPING
+from .ec2_view import STATES
 from .handover import Group, Machine, Member, Refresh, Template, Wanted
 
 NEWEST = 10  # refreshes that a look asks for: only the newest can be active
 MADE_BY = "immutable.infra"
-STATES = {"pending": PENDING, "running": RUNNING, "shutting-down": STOPPING, "stopping": STOPPING, "stopped": STOPPED}
 
 
 class AwsAutoScaling:

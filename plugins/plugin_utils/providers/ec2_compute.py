@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..aws.batches import FILTER, batches
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
 from .base import Instance, LaunchRequest
@@ -22,7 +23,6 @@ SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
-AT_ONCE = 200  # ids in one call: values that EC2 takes of a filter
 
 
 class Ec2Compute:
@@ -63,7 +63,7 @@ class Ec2Compute:
 
     def start(self, ids: Sequence[str]) -> None:
         with told(doing="starting instances again"):
-            for part in _parts(ids):
+            for part in batches(ids, FILTER):
                 self._clients.ec2.start_instances(InstanceIds=part)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ class Ec2Compute:
         away = [key for name, text in tags.items() if text is None for key in keys_of(name)]
         new = written({name: text for name, text in tags.items() if text is not None})
         with told(doing="tagging instances"):
-            for part in _parts(known):
+            for part in batches(known, FILTER):
                 if away:
                     self._clients.ec2.delete_tags(Resources=part, Tags=away)
                 if new:
@@ -98,7 +98,7 @@ class Ec2Compute:
 
     def _named(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
         """Those that there are: a filter, unlike a list of ids, does not fail for the others."""
-        return [each for part in _parts(ids) for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])]
+        return [each for part in batches(ids, FILTER) for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])]
 
     def _launch(self, group: Group) -> Sequence[Instance]:
         zones = group.zones()
@@ -148,7 +148,7 @@ class Ec2Compute:
 
     def _order(self, operation: str, ids: Sequence[str], fitting: Sequence[str], **more: Any) -> None:
         """One call for all. Where one of them spoils it, it is asked which it still makes sense for, and called once more."""
-        for part in _parts(ids):
+        for part in batches(ids, FILTER):
             try:
                 self._call(operation, part, more)
             except ProviderError as error:
@@ -166,10 +166,6 @@ class Ec2Compute:
 
     def _since(self, instance_id: str) -> float:
         return self._stopping.setdefault(instance_id, time.time())
-
-
-def _parts(ids: Sequence[str]) -> list[list[str]]:
-    return [list(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE)]
 
 
 def _of_store(site: Site) -> dict[str, Any]:

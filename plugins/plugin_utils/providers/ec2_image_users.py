@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..aws.amis import snapshots_of
+from ..aws.batches import FILTER, PARAMETERS, batches
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
 from ..images.model import amis_of
+from .ec2_view import ALIVE
 
-LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]  # of instances
 ALIAS = "resolve:ssm:"
 AWS_OWN = re.compile(r"(arn:[^/]+:parameter)?/aws/")  # names of parameters that only AWS can make, so none holds an image of ours
 PUBLISHED = "/immutable/"  # below it are the parameters of promotions
-NAMES = 10  # parameters that one call of SSM may ask for
-FILTER = 200  # values that one filter of EC2 may have
 
 Users = Iterator[tuple[str, str]]  # an AMI, and what refers to it in words
 
@@ -61,8 +60,8 @@ def delete_snapshot(ec2: Any, snapshot: str) -> bool:
 def described(ec2: Any, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     """Those of our own AMIs that are there, with the disabled ones."""
     found = []
-    for start in range(0, len(ids), FILTER):
-        chosen = [{"Name": "image-id", "Values": list(ids[start : start + FILTER])}]
+    for part in batches(ids, FILTER):
+        chosen = [{"Name": "image-id", "Values": part}]
         for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=chosen, IncludeDeprecated=True, IncludeDisabled=True):
             found += page["Images"]
     return found
@@ -91,8 +90,8 @@ def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
 
 
 def _instances(ec2: Any, ids: Sequence[str]) -> Users:
-    for start in range(0, len(ids), FILTER):
-        chosen = [{"Name": "image-id", "Values": list(ids[start : start + FILTER])}, {"Name": "instance-state-name", "Values": LIVING}]
+    for part in batches(ids, FILTER):
+        chosen = [{"Name": "image-id", "Values": part}, {"Name": "instance-state-name", "Values": list(ALIVE)}]
         for page in ec2.get_paginator("describe_instances").paginate(Filters=chosen):
             for instance in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
                 yield instance["ImageId"], f"instance {instance['InstanceId']} runs it"
@@ -117,9 +116,8 @@ def _templates(clients: Clients, ids: Sequence[str]) -> Users:
 
 
 def _aliased(clients: Clients, words: Mapping[str, Sequence[str]]) -> Users:
-    names = sorted(words)
-    for start in range(0, len(names), NAMES):
-        for found in clients.client("ssm").get_parameters(Names=names[start : start + NAMES])["Parameters"]:
+    for names in batches(sorted(words), PARAMETERS):
+        for found in clients.client("ssm").get_parameters(Names=names)["Parameters"]:
             for each in (word for name in _spellings(found) for word in words.get(name, ())):
                 yield found["Value"], f"{each} by the parameter {found['Name']}"
 

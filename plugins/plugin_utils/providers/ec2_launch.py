@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..aws.batches import batches
 from ..errors import ProviderError
 from ..images.model import amis_of
 from .base import LaunchRequest, Volume
@@ -62,7 +63,7 @@ def groups_of(requests: Sequence[LaunchRequest], volumes: Mapping[int, Sequence[
     alike: dict[str, list[LaunchRequest]] = {}
     for request in sorted(requests, key=lambda each: each.slot):
         alike.setdefault(_likeness(request, volumes.get(request.slot, ())), []).append(request)
-    parts = (each[start : start + TOGETHER] for each in alike.values() for start in range(0, len(each), TOGETHER))
+    parts = (part for each in alike.values() for part in batches(each, TOGETHER))
     return [Group(tuple(each), tuple(volumes.get(each[0].slot, ()))) for each in parts]
 
 

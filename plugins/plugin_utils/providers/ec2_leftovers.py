@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from ..aws.amis import snapshots_of
+from ..aws.batches import FILTER, batches
 from ..aws.clients import Clients, told
 from ..images.model import amis_of
 from .base import Leftover
-from .ec2_image_users import FILTER, LIVING, delete_snapshot, image_users, remove_image, went
+from .ec2_image_users import delete_snapshot, image_users, remove_image, went
+from .ec2_view import ALIVE
 
 BAKE, STORE = "immutable:bake", "immutable:store"  # tags
 INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT = "build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"
@@ -63,7 +65,7 @@ class Ec2Leftovers:
 
     def _of(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         ec2 = clients.ec2
-        staying = [state for state in LIVING if state != "shutting-down"]
+        staying = [state for state in ALIVE if state != "shutting-down"]
         for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[*self._filters, {"Name": "instance-state-name", "Values": staying}]):
             for each in reservation["Instances"]:
                 yield from self._tagged(clients, INSTANCE, each["InstanceId"], each, each["LaunchTime"], "a bake ended without it")
@@ -111,7 +113,7 @@ class Ec2Leftovers:
             for interface in _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=[chosen]):
                 busy |= {group["GroupId"] for group in interface["Groups"]}
         for chosen in _parts("key-name", keys):
-            for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[chosen, {"Name": "instance-state-name", "Values": LIVING}]):
+            for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[chosen, {"Name": "instance-state-name", "Values": list(ALIVE)}]):
                 busy |= {instance["KeyName"] for instance in reservation["Instances"]}
         why = "a Packer that is gone made it, and nothing uses it"
         for which in groups.keys() - busy:
@@ -157,8 +159,8 @@ def _held_snapshots(ec2: Any) -> set[str]:
 
 def _parts(name: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Filters of as many values as AWS takes."""
-    for start in range(0, len(values), FILTER):
-        yield {"Name": name, "Values": list(values[start : start + FILTER])}
+    for part in batches(values, FILTER):
+        yield {"Name": name, "Values": part}
 
 
 def _pages(ec2: Any, call: str, member: str, **asked: Any) -> Iterator[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from .ec2_launch import ATTEMPT, GIB
 from .ec2_tags import read
 
 STATES = {"pending": PENDING, "running": RUNNING, "stopping": STOPPING, "shutting-down": STOPPING, "stopped": STOPPED}  # what is terminated is no more
-ALIVE = ("pending", "running", "stopping", "shutting-down", "stopped")
+ALIVE = tuple(STATES)
 PAGES = {"PageSize": 1000}  # the most that EC2 takes; asked for no size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
 OURS = ("fleet", "store", "image", "ami", "launch", "purpose", "nonce", "slots", "ports", "evidence", "address")  # told by fields of Instance

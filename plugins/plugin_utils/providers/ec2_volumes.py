@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..aws.batches import FILTER, batches
 from ..aws.clients import Clients, told
 from ..errors import ProviderError
 from ..store.base import Store
@@ -26,7 +27,6 @@ LOOK_AGAIN = 2.0
 GROWS = ("modifying",)  # states of a modification in which the volume is not yet what it shall be
 PATIENCE = 540.0  # seconds for a modification
 SOON = {"Delay": 1, "MaxAttempts": 20}  # of a waiter; what takes longer is tried again
-AT_ONCE = 200  # values that EC2 takes of a filter
 IOPS, IO1_IOPS = 3000, 50  # of io1 and io2, as of gp3 by itself; and what io1 takes for each GiB at most
 SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
 
@@ -152,8 +152,7 @@ class Ec2Volumes:
         """By id. Raises ProviderError for one that is not there, unless that is allowed."""
         if not volume_ids:
             return {}
-        parts = [list(volume_ids[start : start + AT_ONCE]) for start in range(0, len(volume_ids), AT_ONCE)]
-        described = [one for part in parts for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])]
+        described = [one for part in batches(volume_ids, FILTER) for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])]
         found = {each.id: each for each in map(volume_of, described) if each}
         gone = [each for each in volume_ids if each not in found]
         if gone and not missing:
@@ -164,8 +163,7 @@ class Ec2Volumes:
         """The volume, and whether an earlier call made it."""
         if not request.zone:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
-        tags = {"fleet": request.fleet, "store": self._site.store, "slot": str(request.slot), "volume": request.name}
-        named = {"Key": "Name", "Value": f"{request.fleet}-{request.slot}-{request.name}"}
+        tags = self._tags(request)
         kind = request.kind or DEFAULT_KIND
         parts = (self._site.store, request.fleet, str(request.slot), request.name, str(gib(request.size)), kind, request.zone, str(count))
         with told(doing=f"creating volume {request.name} of slot {request.slot}"):
@@ -176,9 +174,9 @@ class Ec2Volumes:
                 **_provisioned(kind, gib(request.size)),
                 Encrypted=True,
                 ClientToken=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
-                TagSpecifications=[{"ResourceType": "volume", "Tags": [named, *written(tags)]}],
+                TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
             )
-        volume = volume_of({**made, "Tags": written(tags), "Attachments": []})
+        volume = volume_of({**made, "Tags": tags, "Attachments": []})
         if volume is None:
             raise AssertionError(made)
         return volume, time.time() - made["CreateTime"].timestamp() > REPLAYED
@@ -200,10 +198,13 @@ class Ec2Volumes:
 
     def _keep(self, volume: Volume) -> None:
         """Its content is of this moment, at which nobody writes; nothing has to wait until it is copied. A run cut right here makes one more."""
-        tags = {"fleet": volume.fleet, "store": self._site.store, "slot": str(volume.slot), "volume": volume.name}
-        name = {"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}
         with told(doing=f"making a snapshot of {volume.id}"):
-            self._clients.ec2.create_snapshot(VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": [name, *written(tags)]}])
+            self._clients.ec2.create_snapshot(VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": self._tags(volume)}])
+
+    def _tags(self, volume: Volume | VolumeRequest) -> Sequence[dict[str, str]]:
+        """Of a volume and of its snapshots."""
+        tags = {"fleet": volume.fleet, "store": self._site.store, "slot": str(volume.slot), "volume": volume.name}
+        return [{"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}, *written(tags)]
 
     def _removals(self, fleet: str) -> int:
         present = self._store.read(_key(fleet))

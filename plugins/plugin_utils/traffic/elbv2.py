@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..aws.batches import batches
 from ..aws.clients import Clients, told
 from ..definition.model import Health, TrafficSpec
 from ..errors import ProviderError, TrafficError
@@ -196,7 +197,7 @@ class TargetGroups:
     # What is changed.
 
     def _register(self, group: str, targets: Sequence[tuple[str, int]]) -> None:
-        for part in _parts(targets):
+        for part in batches(targets, BULK):
             self._change("register_targets", group, part)
         new = {(group, name, port): Target(group, name, port, INITIAL) for name, port in targets}
         self._seen = (*(each for each in self._known() if (each.group, each.id, each.port) not in new), *new.values())
@@ -204,7 +205,7 @@ class TargetGroups:
     def _deregister(self, targets: Iterable[Target]) -> None:
         leaving = list(targets)
         for group in dict.fromkeys(each.group for each in leaving):
-            for part in _parts([(each.id, each.port) for each in leaving if each.group == group]):
+            for part in batches([(each.id, each.port) for each in leaving if each.group == group], BULK):
                 self._change("deregister_targets", group, part)
         self._seen = told_to_leave(self._known(), leaving)
 
@@ -249,7 +250,3 @@ def _name(arn: str) -> str:
 def _listener(rule: str) -> str:
     """The ARN of the listener that a rule belongs to, or of the listener itself."""
     return rule.replace(_RULE, ":listener/").rpartition("/")[0] if _RULE in rule else rule
-
-
-def _parts(targets: Sequence[tuple[str, int]]) -> Iterable[Sequence[tuple[str, int]]]:
-    return (targets[start : start + BULK] for start in range(0, len(targets), BULK))

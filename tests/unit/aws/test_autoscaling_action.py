@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
@@ -20,8 +19,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import 
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refreshes
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.tasks import COLLECTIONS, run_task
 
-COLLECTIONS = Path(loading.__file__).parents[6]
 OLD, NEW = "shop-1.0-111111111111", "shop-2.0-222222222222"
 
 
@@ -67,20 +66,8 @@ def place(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
     return tmp_path
 
 
-def play(place: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
-    task = {f"immutable.infra.{module}": {"definition": str(place), "store": str(place / "store"), "target": "prod", **options}, "register": "told"}
-    kept = {"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(place / "told.json")}, "check_mode": False, "diff": False}
-    book = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**task, "ignore_errors": True}, kept]}]
-    (place / "play.yml").write_text(json.dumps(book), encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    argv = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-    done = subprocess.run([*argv, str(place / "play.yml"), *flags], env=environment, capture_output=True, text=True, check=False)
-    assert (place / "told.json").exists(), done.stdout + done.stderr
-    return json.loads((place / "told.json").read_text(encoding="utf-8"))
-
-
 def test_a_group_that_runs_the_image_is_left_alone(place: Path, cloud: Cloud) -> None:
-    told = play(place, "fleet", "--diff")
+    told = run_task(place, "fleet", "--diff")
     assert not told.get("failed"), told["msg"]
     assert (told["changed"], told["image_name"], told["group"], told["size"]) == (False, OLD, "shop", 2)
     assert [(each["image_name"], each["outdated"], each["serving"]) for each in told["instances"]] == [(OLD, False, True)] * 2
@@ -92,10 +79,10 @@ def test_a_group_that_runs_the_image_is_left_alone(place: Path, cloud: Cloud) ->
 
 
 def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(place: Path, cloud: Cloud, refreshes: Refreshes) -> None:
-    told = play(place, "fleet", channel="next", wait=False)
+    told = run_task(place, "fleet", channel="next", wait=False)
     assert told["paused"] == "the refresh r-0 goes on" and told["refresh"]["status"] == "InProgress"
     for _run in range(5):  # a look or two each
-        told = play(place, "fleet", channel="next", wait=False) if told.get("paused") else told
+        told = run_task(place, "fleet", channel="next", wait=False) if told.get("paused") else told
     assert not told.get("failed"), told["msg"]
     assert (told["paused"], told["refresh"]["status"], told["launch"].rpartition(":")[2]) == (None, "Successful", "2")
     assert [(each["image_name"], each["outdated"]) for each in told["instances"]] == [(NEW, False)] * 2
@@ -104,27 +91,27 @@ def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(place: Path, 
     assert [call.action for call in cloud.calls(changing=True)] == ["CreateLaunchTemplateVersion", "StartInstanceRefresh"]
     made = cloud.boto("ec2").describe_launch_template_versions(LaunchTemplateName="shop", Versions=["2"])["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     assert made["InstanceType"] == "t3.micro" and made["SecurityGroupIds"]
-    assert not play(place, "fleet", channel="next")["changed"]
+    assert not run_task(place, "fleet", channel="next")["changed"]
     assert cloud.count(changing=True) == 2
     assert len(list((place / "store/fleets/shop-prod/records").iterdir())) == 1
 
 
 def test_a_refresh_that_fails_fails_the_task(place: Path, refreshes: Refreshes) -> None:
     refreshes.script = ("Failed",)
-    told = play(place, "fleet", channel="next", wait=False)
+    told = run_task(place, "fleet", channel="next", wait=False)
     assert told["failed"] and "the refresh r-0 ended as Failed" in told["msg"] and told["refresh"]["status"] == "Failed"
     assert [each["image_name"] for each in told["instances"]] == [OLD] * 2
 
 
 def test_check_mode_tells_what_another_image_would_need(place: Path) -> None:
-    told = play(place, "fleet", "--check", "--diff", channel="next")
+    told = run_task(place, "fleet", "--check", "--diff", channel="next")
     assert told["changed"] and [each["action"].split(" ")[0] for each in told["plan"]["steps"]] == ["make", "refresh"]
     assert told["plan"]["preferences"]["MinHealthyPercentage"] == 100
     assert told["diff"]["after"].splitlines() == [f"instance 0: {NEW}", f"instance 1: {NEW}"]
 
 
 def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> None:
-    told = play(place, "fleet_info")
+    told = run_task(place, "fleet_info")
     assert (told["serving"], told["group"], told["refresh"]) == (2, "shop", None)
     assert [each["name"] for each in told["hosts"]] == ["shop-prod-0", "shop-prod-1"]
     (place / "immutable_fleet.yml").write_text(
@@ -148,10 +135,10 @@ def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> 
     ],
 )
 def test_what_auto_scaling_does_not_do_is_refused(options: dict[str, Any], told: str, place: Path) -> None:
-    result = play(place, "fleet", **options)
+    result = run_task(place, "fleet", **options)
     assert result["failed"] and told in result["msg"]
 
 
 def test_hosts_of_a_group_cannot_be_marked(place: Path) -> None:
-    result = play(place, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
+    result = run_task(place, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
     assert result["failed"] and "whose engine is autoscaling: its instances belong to its group" in result["msg"]

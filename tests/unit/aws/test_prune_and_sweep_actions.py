@@ -3,24 +3,19 @@
 """The tasks themselves, by ansible-playbook, on a target on AWS."""
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
 
-COLLECTIONS = Path(loading.__file__).parents[6]
 BUILDS = "us-east-1"  # where it bakes
 
 
@@ -49,15 +44,7 @@ def place(tmp_path: Path, cloud: Cloud) -> Path:
 
 
 def play(place: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
-    task = {f"immutable.infra.{module}": {"definition": str(place), "store": str(place / "store"), "target": "prod", **options}, "register": "told"}
-    kept = {"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(place / "told.json")}, "check_mode": False, "diff": False}
-    book = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**task, "ignore_errors": True}, kept]}]
-    (place / "play.yml").write_text(json.dumps(book), encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    argv = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-    done = subprocess.run([*argv, str(place / "play.yml"), *flags], env=environment, capture_output=True, text=True, check=False)
-    assert (place / "told.json").exists(), done.stdout + done.stderr
-    told: dict[str, Any] = json.loads((place / "told.json").read_text(encoding="utf-8"))
+    told = run_task(place, module, *flags, **options)
     assert not told.get("failed"), told["msg"]
     return told
 
