@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from .._core.errors import ConflictError, LeaseLostError
+from .._core.units import iso
 from .._store.base import ABSENT, Store
 from .model import DONE, OPEN, PRESENT, Intent, Version
-from .swap.timeline import iso
 
 KEPT = (
     "begun", "origin", "started", "stage", "reason", "culprit", "last_words", "serial", "first", "retries", "restarted", "passed", "reached", "flipped", "asks",

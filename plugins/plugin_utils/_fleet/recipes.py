@@ -12,11 +12,11 @@ from .._core.errors import FleetError
 from .._core.units import count_of
 from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
-from .._health.prober import TAG, health_tag
+from .._health.prober import health_tag
 from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
+from .._providers import tags
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
-from .swap.observe import IMAGE_NAME, PORT
 
 # References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
 Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
@@ -65,14 +65,14 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
         "machine": machine_of(target),
         "tags": {
-            PORT: str(target.health.port),
-            TAG: health_tag(target.health),
-            IMAGE_NAME: image.name,
-            "service": definition.service,
-            "target": target.name,
-            "version": image.version,
-            "build": image.build,
-            "shell": definition.shell,
+            tags.PORT: str(target.health.port),
+            tags.HEALTH: health_tag(target.health),
+            tags.IMAGE_NAME: image.name,
+            tags.SERVICE: definition.service,
+            tags.TARGET: target.name,
+            tags.VERSION: image.version,
+            tags.BUILD: image.build,
+            tags.SHELL: definition.shell,
         },
     }
 

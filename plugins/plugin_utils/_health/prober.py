@@ -9,9 +9,8 @@ from dataclasses import asdict
 
 from .._definition.model import Health, HttpProbe, TcpProbe
 from .._providers.contract import Instance, Provider
+from .._providers.tags import HEALTH
 from .probe import probe_all
-
-TAG = "health"
 
 
 class Prober:
@@ -43,7 +42,7 @@ def health_tag(health: Health) -> str:
 def health_of(instance: Instance, default: Health) -> Health:
     """The health in the instance's tag; ``default`` where there is none that can be read."""
     try:
-        told = json.loads(instance.tags[TAG])
+        told = json.loads(instance.tags[HEALTH])
         http, tcp = told.pop("http"), told.pop("tcp")
         return Health(http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None, tcp=TcpProbe(**tcp) if tcp else None, **told)
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -12,7 +12,8 @@ from typing import Any
 from .._definition.model import Definition
 from .._health.evidence import proves
 from .._images.channels import Channels
-from .._providers.contract import FLEET, MARKS, STOPPED, Instance
+from .._providers import tags
+from .._providers.contract import FLEET, STOPPED, Instance
 from .._store.base import Store
 from .ssh import host_vars, write_known_hosts
 
@@ -92,7 +93,7 @@ def _groups(place: Place, instance: Instance, channels: Sequence[Mapping[str, An
         groups.append(SEALED)
     if due is not None and instance.image != due:
         groups.append(OUTDATED)
-    return (*groups, *(mark for mark in MARKS if mark in instance.tags))
+    return (*groups, *(mark for mark in tags.MARKS if mark in instance.tags))
 
 
 def _variables(place: Place, instance: Instance) -> dict[str, Any]:
@@ -106,18 +107,18 @@ def _variables(place: Place, instance: Instance) -> dict[str, Any]:
         "immutable_state": instance.state,
         "immutable_sealed": proves(instance) is True,
         # As it was launched: a guest's own words could hold a template.
-        "immutable_shell": instance.tags.get("shell", ""),
+        "immutable_shell": instance.tags.get(tags.SHELL, ""),
         "immutable_image": instance.image,
         "immutable_image_name": _image_name(instance),
-        "immutable_version": instance.tags.get("version", ""),
-        "immutable_build": instance.tags.get("build", ""),
+        "immutable_version": instance.tags.get(tags.VERSION, ""),
+        "immutable_build": instance.tags.get(tags.BUILD, ""),
         "immutable_launch": instance.launch,
         "immutable_endpoints": {str(port): list(address) for port, address in instance.endpoints.items()},
         "immutable_store": place.store,
         # Not the reason: it is a text of anybody's and could hold a template.
-        **{f"immutable_{mark}": mark in instance.tags for mark in MARKS},
+        **{f"immutable_{mark}": mark in instance.tags for mark in tags.MARKS},
     }
 
 
 def _image_name(instance: Instance) -> str:
-    return instance.tags.get("image_name") or instance.image.removeprefix("sha256:")[:12]
+    return instance.tags.get(tags.IMAGE_NAME) or instance.image.removeprefix("sha256:")[:12]

@@ -17,11 +17,6 @@ VERIFY = "verify"
 
 PENDING, RUNNING, STOPPING, STOPPED = "pending", "running", "stopping", "stopped"
 
-# Tags that people or other modules put on an instance; each one's value is the reason.
-TAINTED = "tainted"  # unsealed or drifted: due for replacement, before the others
-PROTECTED = "protected"  # a swap asks the fleet's policy before it touches it
-STANDBY = "standby"  # out of traffic on purpose; likewise
-MARKS = (TAINTED, PROTECTED, STANDBY)
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,9 @@ def open_images(target: Target) -> Images:
         from .ec2.images import Ec2Images
 
         return Ec2Images(target.build_account, target.build.encrypt)
-    from .qemu.images import QemuImages
+    from .disk_images import DiskImages
 
-    return QemuImages()
+    return DiskImages()
 
 
 def open_group(target: Target) -> AutoScaling:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.prune impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.pruner import Pruner
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.images import QemuImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
@@ -59,7 +61,7 @@ class Shop:
         self.store = FileStore(folder / "store")
         self.provider = SimulatedProvider()
         self.machines = folder / "machines"
-        self.provider.images = QemuImages(self.machines)
+        self.provider.images = DiskImages(partial(image_users, self.machines))
         self.images = [self._bake(number) for number in range(1, 5)]
 
     def _bake(self, number: int) -> Image:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import Report
+from ..._core.units import iso
 from ..._definition.fleet import AUTOSCALING
 from ..._definition.model import AutoScaling, Definition, Target
 from ..._image_model import Image, amis_of
@@ -18,7 +19,6 @@ from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, I
 from ..._providers.group import AutoScaling as Scaling
 from ..._providers.group import Group, Machine, Member, Refresh
 from ..._store.base import Store
-from ..swap.timeline import iso
 from .decide import Seen, left_alone
 
 LINE_EVERY = 60.0  # seconds between two lines about a refresh that says nothing new

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..._core.errors import FleetError
 from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Traffic, VolumeRequest
+from ..._providers.tags import ATTEMPT, SWAP, VOLUMES
 from ..actions import (
     Action,
     Attach,
@@ -28,7 +29,6 @@ from ..actions import (
 )
 from ..model import Intent, Observed, Payload
 from ..planning.holds import zone_of
-from .observe import ATTEMPT, SWAP, VOLUMES
 
 Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
 _T = TypeVar("_T")

@@ -8,27 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import (
-    FLEET,
-    PENDING,
-    PROTECTED,
-    RUNNING,
-    STANDBY,
-    TAINTED,
-    Instance,
-    Member,
-    Provider,
-    Traffic,
-    Volume,
-)
+from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Provider, Traffic, Volume
+from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import UP, InstanceView, Observed
 
 Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
-PORT = "port"  # the tag that names the guest port which takes traffic
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
-IMAGE_NAME = "image_name"  # the tag for people
-SWAP, ATTEMPT = "swap", "attempt"  # tags: serial of the swap that launched it, and its slot's losses in that swap before it
-VOLUMES = "volumes"  # the tag that names the volumes which its service waits for
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 
 

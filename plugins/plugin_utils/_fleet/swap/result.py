@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._core.units import iso
 from ..._providers.contract import STOPPED, Volume
 from ..actions import Done, Outcome, Pause, Wait
 from ..model import PRESENT, InstanceView, Intent, Observed, Request
-from .timeline import iso
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 """What happened in a swap, as data and as lines: one entry per change of state."""
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from ..._core.progress import Report
+from ..._core.units import iso
 from ..model import DRAIN, Observed
 from .pace import Steps
 
@@ -102,11 +102,6 @@ def _counted(seen: Observed) -> dict[str, int]:
         "serving": seen.serving,
         "draining": sum(view.member == DRAIN for view in seen.instances),
     }
-
-
-def iso(at: float) -> str:
-    """ISO 8601, UTC."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _gist(reason: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from ..._core.errors import FleetError
 from ..._health.evidence import proves
 from ..._hosts.inventory import names_of
-from ..._providers.contract import FLEET, MARKS, RUNNING, STANDBY, Instance, Member, Provider
+from ..._providers.contract import FLEET, RUNNING, Instance, Member, Provider
+from ..._providers.tags import MARKS, STANDBY
 from ..lease import Lease
 from ..swap.observe import address_of
 

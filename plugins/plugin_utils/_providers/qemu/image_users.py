@@ -27,11 +27,3 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
             raise ProviderError(f"{document} is not the document of a machine, so it is not known which image it runs: {error}") from error
         users.setdefault(disk, []).append(f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk")
     return [users.get(str(artifact["path"]), []) for artifact in artifacts]
-
-
-def remove_image(artifact: Mapping[str, Any]) -> None:
-    """Raises ProviderError where the disk cannot be removed."""
-    try:
-        Path(artifact["path"]).unlink(missing_ok=True)
-    except OSError as error:
-        raise ProviderError(f"the image's disk cannot be removed: {artifact['path']}: {error.strerror}") from error

@@ -24,7 +24,7 @@ from ..contract import (
     Volume,
     VolumeRequest,
 )
-from ..qemu.images import QemuImages
+from ..disk_images import DiskImages
 from .clock import NEVER, SkewedClock, VirtualClock, seldom
 from .snapshot import seeded
 from .world import EVERY, Behaviour, Latencies, Machine, Place, World, needed_volumes
@@ -319,7 +319,7 @@ class SimulatedProvider:
         self.world = world or World()
         self.compute = SimulatedCompute(self.world)
         self.volumes = SimulatedVolumes(self.world)
-        self.images = QemuImages()  # what it pretends to boot was baked for there
+        self.images = DiskImages()  # it pretends to boot what was baked for QEMU
         self.clock: Clock = clock or self.world.clock
 
     def traffic(self, fleet: str) -> SimulatedTraffic:

@@ -19,13 +19,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.marks import Marks, marking_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import inventory as imported
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
-    PROTECTED,
-    STANDBY,
-    TAINTED,
-    LaunchRequest,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, STANDBY, TAINTED
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 ROOT = Path(imported.__file__).parents[6]

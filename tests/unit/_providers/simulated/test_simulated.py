@@ -7,11 +7,9 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
-    PROTECTED,
     RUNNING,
     STOPPED,
     STOPPING,
-    TAINTED,
     VolumeRequest,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
@@ -20,6 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     SimulatedProvider,
     VirtualClock,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, TAINTED
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, Cloud, ask
 
 
