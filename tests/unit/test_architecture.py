@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The map in docs/explanation/architecture.md holds: who imports whom, what stays pure, what is documented where."""
+
 from __future__ import annotations
 
 import ast
@@ -31,7 +32,9 @@ MAY_IMPORT_CONCRETE = {"_providers/registry": set(CONCRETE), "_fleet/prediction"
 def rooms() -> dict[str, set[str]]:
     """The table of the map: each room with the rooms it may import, in the order of the rows."""
     section = MAP.read_text(encoding="utf-8").partition("## Rooms")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")
+    ]
     return {row[0].strip("`"): set(re.findall(r"`([^`]+)`", row[2])) for row in rows}
 
 
@@ -47,7 +50,12 @@ def node_of(path: Path) -> str:
 def imported(path: Path) -> Iterator[str]:
     """Absolute dotted names of all that a file imports, wherever in the file, but for type checkers only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)}
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
     package = (PREFIX + ".".join(path.relative_to(PLUGINS).parts[:-1])).split(".")
     for node in ast.walk(tree):
         if id(node) in for_types:
@@ -66,7 +74,11 @@ def links_between_files() -> dict[str, set[str]]:
     known = {node_of(path) for path in sources(ROOMS)}
     graph = {}
     for path in sources(ROOMS):
-        names = {name.removeprefix(f"{PREFIX}plugin_utils.").replace(".", "/") for name in imported(path) if name.startswith(f"{PREFIX}plugin_utils.")}
+        names = {
+            name.removeprefix(f"{PREFIX}plugin_utils.").replace(".", "/")
+            for name in imported(path)
+            if name.startswith(f"{PREFIX}plugin_utils.")
+        }
         graph[node_of(path)] = names & known
     return graph
 
@@ -109,7 +121,9 @@ def test_the_map_promises_no_import_that_nobody_needs() -> None:
 
 def test_every_room_of_the_map_exists() -> None:
     files = {node_of(path) for path in sources(ROOMS)}
-    folders = {str(parent.relative_to(ROOMS)) for path in sources(ROOMS) for parent in path.parents if ROOMS in parent.parents}
+    folders = {
+        str(parent.relative_to(ROOMS)) for path in sources(ROOMS) for parent in path.parents if ROOMS in parent.parents
+    }
     assert set(rooms()) <= files | folders
 
 
@@ -130,7 +144,9 @@ def test_the_unit_tests_mirror_the_rooms() -> None:
     folders = {path.parent.relative_to(ROOMS) for path in sources(ROOMS)}
     packages = {path.parent.relative_to(PLUGINS / "module_utils") for path in sources(PLUGINS / "module_utils")}
     beside = {"action", "bench", "docs", "fake_aws", "golden", "inventory", "module_utils", "playbooks", "roles"}
-    tests = {path.parent.relative_to(ROOT / "tests/unit") for path in (ROOT / "tests/unit").rglob("test_*.py")} - {Path()}
+    tests = {path.parent.relative_to(ROOT / "tests/unit") for path in (ROOT / "tests/unit").rglob("test_*.py")} - {
+        Path()
+    }
     lost = {str(path) for path in tests if path not in folders | packages and path.parts[0] not in beside}
     assert not lost
 
@@ -167,7 +183,9 @@ def test_module_utils_is_standard_library_only() -> None:
     own = ("ansible.module_utils", "ansible_collections.immutable.infra.plugins.module_utils")
     for path in sources(PLUGINS / "module_utils"):
         for name in imported(path):
-            assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(own), f"{path.relative_to(ROOT)} imports {name}"
+            assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(own), (
+                f"{path.relative_to(ROOT)} imports {name}"
+            )
 
 
 def test_actions_are_thin_callers_of_rooms() -> None:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Probe each instance by the health that it was launched with: a swap may change how health is asked for."""
+
 from __future__ import annotations
 
 import json
@@ -44,6 +45,10 @@ def health_of(instance: Instance, default: Health) -> Health:
     try:
         told = json.loads(instance.tags[HEALTH])
         http, tcp = told.pop("http"), told.pop("tcp")
-        return Health(http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None, tcp=TcpProbe(**tcp) if tcp else None, **told)
+        return Health(
+            http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,
+            tcp=TcpProbe(**tcp) if tcp else None,
+            **told,
+        )
     except (KeyError, ValueError, TypeError, AttributeError):
         return default

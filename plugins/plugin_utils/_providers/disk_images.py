@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Images of virtual machines on this machine: one disk each, in the store's folder. The simulated provider uses them as well."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find a provider by the name that a target gives. What a provider needs is imported only when it is the one."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Names of the tags that instances carry, the same for every provider. They are persisted: a name never changes."""
+
 from __future__ import annotations
 
 # Set at launch.

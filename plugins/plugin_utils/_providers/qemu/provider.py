@@ -6,6 +6,7 @@ Everything lies below one folder: ``machines/<fleet>/<id>/`` and ``volumes/<flee
 so any later run finds what an earlier one made. A machine that is told to go keeps its folder until its process has ended; the next
 look takes it away. There are no zones.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated cloud's instances: what they do in time, and what is refused."""
+
 from __future__ import annotations
 
 import pytest
@@ -29,7 +30,13 @@ def cloud() -> Cloud:
 
 def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: Cloud) -> None:
     (made,) = cloud.compute.launch([ask(zone="a")])
-    assert (made.state, made.evidence, made.zone, made.created, made.started) == (PENDING, None, "a", cloud.began, cloud.began)
+    assert (made.state, made.evidence, made.zone, made.created, made.started) == (
+        PENDING,
+        None,
+        "a",
+        cloud.began,
+        cloud.began,
+    )
     cloud.clock.wait(60.0)
     assert cloud.clock.now() == cloud.began + 30.0
     sealed = cloud.listed()["i"]
@@ -222,7 +229,9 @@ def test_an_image_may_seal_as_another() -> None:
 
 
 def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
-    cloud.world.fate = lambda request: (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    cloud.world.fate = lambda request: (
+        (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    )
     cloud.compute.launch([ask("slow"), ask("ill", slot=1)])
     cloud.world.clock.pass_by(45.0)
     assert (cloud.state("slow"), cloud.state("ill")) == (PENDING, RUNNING)
