@@ -215,6 +215,10 @@ def test_every_module_stands_in_the_action_group() -> None:
     assert set(runtime["action_groups"]["immutable"]) == modules()
 
 
+# Galaxy shows the README outside of the repository, so its links are absolute. They are checked as paths all the same.
+REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"] + "/blob/main/"
+
+
 def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -223,13 +227,20 @@ def pages() -> list[Path]:
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"[a-z]+:", target):
+        own = target.startswith(REPOSITORY)
+        if re.match(r"[a-z]+:", target) and not own:
             continue
-        name, _hash, anchor = target.partition("#")
-        path = (page.parent / name).resolve() if name else page
+        name, _hash, anchor = target.removeprefix(REPOSITORY).partition("#")
+        path = ((ROOT if own else page.parent) / name).resolve() if name else page
         assert path.exists(), f"{target} leads nowhere"
         if anchor:
             assert anchor in anchors(path), f"{target}: no such heading"
+
+
+def test_links_of_the_readme_are_absolute() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not target.startswith("https://")]
+    assert f"]({REPOSITORY}" in text
 
 
 def anchors(path: Path) -> set[str]:
