@@ -10,6 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import silent
+from ..._providers.simulated.clock import event_driven_pace
 from ..._providers.simulated.provider import Latencies, SimulatedProvider, seeded
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
