@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
-from ..._providers.contract import Provider
+from ..._providers.contract import Pace, Provider
 from ..._store.base import Store
 from ..actions import (
     Act,
@@ -33,7 +33,7 @@ from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, R
 from ..planning.plan import AFTER, BEFORE, plan
 from .executor import Executor
 from .observe import Observer, Prober
-from .pace import Pace, every_second
+from .pace import every_second
 from .promises import Promises
 from .result import swap_result
 from .timeline import Timeline
