@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PHRASES = (ROOT / "tests/unit/docs/banned_phrases.txt").read_text(encoding="utf-8").splitlines()
