@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .._definition.model import Metric, Stage, Window
-from .._providers.contract import PENDING, RUNNING, STOPPED, STOPPING, Volume
+from .._providers.contract import DRAIN, PENDING, RUNNING, STOPPED, STOPPING, UP, Volume
 
-UP, DOWN, DRAIN = "up", "down", "drain"  # Member.state
 PRESENT, ABSENT = "present", "absent"  # Intent.goal
 FORWARD, ROLLBACK = "forward", "rollback"  # Intent.stage
 OPEN, DONE, FAILED = "open", "done", "failed"  # Intent.status

@@ -14,9 +14,9 @@ from .._core.units import count_of
 from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from .._health.prober import health_tag
-from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
 from .._providers import tags
+from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 # References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from .._definition.model import Health, HttpProbe, TcpProbe
-from .._providers.contract import Instance, Probe, Provider
+from .._providers.contract import Instance, Prober, Provider
 from .._providers.tags import HEALTH
 from .probe import probe_all
 
 
-class Prober:
+class NetworkProber:
     """Callable: instances in, by id True or the reason why the probe failed out."""
 
     def __init__(self, default: Health) -> None:
@@ -30,9 +30,9 @@ class Prober:
         return found
 
 
-def prober_for(provider: Provider, default: Health) -> Probe:
+def prober_for(provider: Provider, default: Health) -> Prober:
     """The provider's own probe if it has one, else a probe over the network."""
-    return provider.probe or Prober(default)
+    return provider.probe or NetworkProber(default)
 
 
 def health_tag(health: Health) -> str:

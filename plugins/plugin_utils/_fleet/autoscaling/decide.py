@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._core.errors import ImageError
 from ..._definition.model import AutoScaling
-from ..._image_model import amis_of
 from ..._providers.group import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
 
 UNSEEN = 120.0  # seconds that a refresh may take to be listed, and a group to show what a refresh made of it
@@ -227,13 +224,3 @@ def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
     if spec.checkpoints:
         told |= {"CheckpointPercentages": list(spec.checkpoints), "CheckpointDelay": int(spec.checkpoint_delay)}
     return {**told, "AlarmSpecification": {"Alarms": list(spec.alarms)}} if spec.alarms else told
-
-
-def ami_of(artifact: Mapping[str, Any], region: str, name: str) -> str:
-    """The image's AMI in a region. Raises ImageError where it has none there."""
-    amis = amis_of(artifact)
-    if region not in amis:
-        raise ImageError(
-            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); copy it there, or bake it for this target"
-        )
-    return amis[region]

@@ -16,14 +16,14 @@ from ..._definition.model import AutoScaling, Definition, Target
 from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
-from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Instance
+from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
 from ..._providers.group import AutoScaling as Scaling
 from ..._providers.group import Group, Machine, Member, Refresh
+from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
 from .decide import GroupSnapshot, left_alone
 
 LINE_EVERY = 60.0  # seconds between two lines about a refresh that says nothing new
-SSH_PORT = 22
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _host(place: GroupInstance, machine: Machine, fleet: str, ports: Sequence[in
         endpoints={port: (machine.address, port) for port in dict.fromkeys([SSH_PORT, *ports])}
         if machine.address
         else {},
-        tags={**machine.tags, **({"image_name": place.image.name} if place.image else {})},
+        tags={**machine.tags, **({IMAGE_NAME: place.image.name} if place.image else {})},
         zone=machine.zone,
     )
 

@@ -12,9 +12,10 @@ from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
 from ..._definition.model import AutoScaling as Spec
 from ..._definition.model import Definition, Target
-from ..._image_model import Image
+from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
 from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling, Template
+from ..._providers.tags import IMAGE, IMAGE_NAME
 from ..._store.base import Store
 from ..actions import Gate
 from ..gates import MetricWatcher
@@ -34,7 +35,6 @@ from .decide import (
     RefreshProgress,
     Step,
     Stop,
-    ami_of,
     decide,
     outdated,
     preferences,
@@ -47,7 +47,6 @@ SKEW = 60.0  # seconds by which AWS's time of day and ours may differ
 TRIES = 5  # of what Auto Scaling refuses for a reason that passes
 RETRY = 5.0  # seconds, after the first
 PASSING = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
-TAG = "immutable:"  # before the names of what instances and their volumes are tagged with
 STRATEGY = "autoscaling"
 
 
@@ -167,7 +166,7 @@ class InstanceRefreshRun:
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
+        wanted = scaling.wanted(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
         self._seen = seen = GroupSnapshot(self._now(), group, refreshes, wanted)
         self._story.saw(group)
         if self._course.origin is None and group.template != wanted.template:

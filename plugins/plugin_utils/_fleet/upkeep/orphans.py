@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..._providers.contract import FLEET, RUNNING, VERIFY, Instance, Member, Volume
+from ..._providers.contract import FLEET, RUNNING, UP, VERIFY, Instance, Member, Volume
 from ..model import OPEN, PRESENT, Intent
 
 INSTANCE, VOLUME, REGISTRATION = "instance", "volume", "registration"
@@ -57,7 +57,7 @@ def orphans(seen: FleetInventory, now: float) -> list[Orphan]:
 
 def _instances(seen: FleetInventory, owner: Intent | None, now: float) -> Iterable[Orphan]:
     slots: dict[int, list[Instance]] = defaultdict(list)
-    up = {each.id for each in seen.members if each.state == "up"}
+    up = {each.id for each in seen.members if each.state == UP}
     for each in seen.instances:
         age = now - each.created
         if each.purpose == VERIFY:
