@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Latencies
 
 SIZES = (10, 100, 1000)
 WAVES = 10  # with the surges below, at each size

@@ -8,15 +8,20 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Simulation
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulation import simulate
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Simulation
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulate
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Latencies,
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-bench"
 OLD, NEW = "sha256:old", "sha256:new"

@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.base import resolve_base
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 BUILD = "qemu-x86_64"
 PAIRS = int(os.environ.get("IMMUTABLE_BENCH_PAIRS", "15"))

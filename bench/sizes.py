@@ -18,12 +18,12 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Observed, Version
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.plan import plan
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Instance, Member, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Observed, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, Member, Volume
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 
 from .lab import FLEET, NEW, OLD, Lab, request
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.current import current_image
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition
-from ..plugin_utils.errors import ImageError
-from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.images.copies import published
-from ..plugin_utils.images.revocation import Revocations, would_revoke
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.file import user_name
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._bake.current import current_image
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImageError
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition
+from ..plugin_utils._images.catalogue import Catalogue
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._images.copies import published
+from ..plugin_utils._images.revocation import Revocations, would_revoke
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.file import user_name
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):

@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.fleet import AUTOSCALING
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition, Target
-from ..plugin_utils.errors import FleetError
-from ..plugin_utils.fleet.autoscaling_result import group_diff
-from ..plugin_utils.fleet.autoscaling_run import HandOver
-from ..plugin_utils.fleet.autoscaling_run import Means as GroupMeans
-from ..plugin_utils.fleet.engine import Engine, How, Means
-from ..plugin_utils.fleet.launch import Secrets
-from ..plugin_utils.fleet.lease import Lease, SystemClock
-from ..plugin_utils.fleet.model import Request
-from ..plugin_utils.fleet.observe import Observer
-from ..plugin_utils.fleet.pace import pace_for
-from ..plugin_utils.fleet.playbook_gates import PlaybookGates
-from ..plugin_utils.fleet.predict import foresee
-from ..plugin_utils.fleet.rehearse import rehearse
-from ..plugin_utils.fleet.requests import Asker
-from ..plugin_utils.fleet.result import instance_dicts, slots_text, wanted_text
-from ..plugin_utils.health.prober import prober_for
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.images.model import Image
-from ..plugin_utils.images.revocation import Revocations
-from ..plugin_utils.playbooks import playbook_run
-from ..plugin_utils.providers.base import Provider
-from ..plugin_utils.providers.registry import SIMULATED, open_group, open_provider
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import FleetError
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.fleet import AUTOSCALING
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition, Target
+from ..plugin_utils._fleet.autoscaling.result import group_diff
+from ..plugin_utils._fleet.autoscaling.run import HandOver
+from ..plugin_utils._fleet.autoscaling.run import Means as GroupMeans
+from ..plugin_utils._fleet.lease import Lease, SystemClock
+from ..plugin_utils._fleet.model import Request
+from ..plugin_utils._fleet.playbook_gates import PlaybookGates
+from ..plugin_utils._fleet.prediction.predict import foresee
+from ..plugin_utils._fleet.prediction.rehearse import rehearse
+from ..plugin_utils._fleet.recipes import Secrets
+from ..plugin_utils._fleet.requests import Asker
+from ..plugin_utils._fleet.swap.engine import Engine, How, Means
+from ..plugin_utils._fleet.swap.observe import Observer
+from ..plugin_utils._fleet.swap.pace import pace_for
+from ..plugin_utils._fleet.swap.result import instance_dicts, slots_text, wanted_text
+from ..plugin_utils._health.prober import prober_for
+from ..plugin_utils._hosts.playbook_arguments import playbook_run
+from ..plugin_utils._image_model import Image
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._images.revocation import Revocations
+from ..plugin_utils._providers.contract import Provider
+from ..plugin_utils._providers.registry import SIMULATED, open_group, open_provider
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 # What asks for something that Auto Scaling does not do, and why.
 NOT_HANDED_OVER = {

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.fleet import AUTOSCALING
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition, Target
-from ..plugin_utils.fleet.autoscaling_result import group_info
-from ..plugin_utils.fleet.ledger import Ledger
-from ..plugin_utils.fleet.observe import Observer
-from ..plugin_utils.fleet.orphans import Seen, orphans
-from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
-from ..plugin_utils.health.prober import prober_for
-from ..plugin_utils.hosts import list_hosts
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.providers.registry import open_group, open_provider
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._definition.fleet import AUTOSCALING
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition, Target
+from ..plugin_utils._fleet.autoscaling.result import group_info
+from ..plugin_utils._fleet.ledger import Ledger
+from ..plugin_utils._fleet.swap.observe import Observer
+from ..plugin_utils._fleet.swap.result import instance_dicts, volume_dicts
+from ..plugin_utils._fleet.upkeep.orphans import Seen, orphans
+from ..plugin_utils._health.prober import prober_for
+from ..plugin_utils._hosts.inventory import list_hosts
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._providers.registry import open_group, open_provider
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils.action import argument_spec
-from ..plugin_utils.errors import ImageError, ImmutableError
-from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.action import argument_spec
+from ..plugin_utils._core.errors import ImageError, ImmutableError
+from ..plugin_utils._images.catalogue import Catalogue
+from ..plugin_utils._store.registry import open_store, store_location
 
 NAME = "immutable.infra.host_attest"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.packer.runner import Packer
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.decide import Decision
-from ..plugin_utils.bake.targets import bake_targets, decision_of, plan_bakes
-from ..plugin_utils.bake.user_template import TemplateBake, TemplateOrder
-from ..plugin_utils.bake.variables import bake_variables
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.errors import ImmutableError
-from ..plugin_utils.images.model import Image
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..module_utils._packer.runner import Packer
+from ..plugin_utils._bake.decide import Decision
+from ..plugin_utils._bake.targets import bake_targets, decision_of, plan_bakes
+from ..plugin_utils._bake.user_template import TemplateBake, TemplateOrder
+from ..plugin_utils._bake.variables import bake_variables
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImmutableError
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._image_model import Image
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 OF_TEMPLATES = ("service", "version", "vars", "var_files", "secrets", "inputs")
 

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.current import current_image
-from ..plugin_utils.definition.digest import verify_digest
-from ..plugin_utils.definition.launch import PARAMETER
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition, Target
-from ..plugin_utils.errors import ImageError
-from ..plugin_utils.fleet.launch import Secrets
-from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.images.copies import copied, missing, region_of
-from ..plugin_utils.images.model import Image
-from ..plugin_utils.images.verify import Candidate, Verification
-from ..plugin_utils.playbooks import playbook_run
-from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.keys import identity
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._bake.current import current_image
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImageError
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.digest import verify_digest
+from ..plugin_utils._definition.launch import PARAMETER
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition, Target
+from ..plugin_utils._fleet.recipes import Secrets
+from ..plugin_utils._hosts.playbook_arguments import playbook_run
+from ..plugin_utils._image_model import Image
+from ..plugin_utils._images.catalogue import Catalogue
+from ..plugin_utils._images.copies import copied, missing, region_of
+from ..plugin_utils._providers.registry import open_provider
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.keys import identity
+from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._verification.verify import Candidate, Verification
 
 
 class ActionModule(RoomAction):

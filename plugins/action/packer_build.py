@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ..plugin_utils.action import end_with_parent
+from ..plugin_utils._core.action import end_with_parent
 
 
 class ActionModule(NormalAction):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.fleet.lease import Lease
-from ..plugin_utils.fleet.orphans import VOLUME, Orphan
-from ..plugin_utils.fleet.sweep import Broom
-from ..plugin_utils.images.leftovers import BakeBroom
-from ..plugin_utils.providers.base import Leftover
-from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._fleet.lease import Lease
+from ..plugin_utils._fleet.upkeep.orphans import VOLUME, Orphan
+from ..plugin_utils._fleet.upkeep.sweep import Broom
+from ..plugin_utils._images.leftovers import BakeBroom
+from ..plugin_utils._providers.contract import Leftover
+from ..plugin_utils._providers.registry import open_provider
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Killed, Lab, Scaling
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import DefinitionError, ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.units import bytes_of, count_of, seconds_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError, ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.units import bytes_of, count_of, seconds_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -8,8 +8,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis.strategies as st
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError, LeaseLostError, LockedError, StoreError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import MARGIN, POLL, TTL, Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    ConflictError,
+    LeaseLostError,
+    LockedError,
+    StoreError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import hypothesis.strategies as st
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImageError
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.search import SHORTEST, forms
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import SHORTEST, forms
 from hypothesis import given, settings
 
 PATHS = st.binary(min_size=1, max_size=20).map(lambda name: "/" + os.fsdecode(name))

@@ -3,9 +3,13 @@
 """The simulated clock misses nothing: until the next event that it knows of, every answer stays as it is."""
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, Behaviour, Latencies
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    NEVER,
+    Behaviour,
+    Latencies,
+)
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, Cloud, ask
 from hypothesis import given
 from hypothesis import strategies as st

@@ -10,11 +10,11 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ConflictError
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import ABSENT
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, make_bucket
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from hypothesis import given, settings

@@ -12,9 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, RUNNING, STOPPED, Instance, Member
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    RUNNING,
+    STOPPED,
+    Instance,
+    Member,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine, World
 
 from .cases import FLEET
 

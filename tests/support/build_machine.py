@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.module_utils.supervised import Supervised
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import QEMU, choose
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document
+from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 
 from .aws.answers import Answer
 from .aws.calls import Call

@@ -9,10 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Metric, Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import DONE, Intent, Payload, Request, Version, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, STOPPING, Instance, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, Behaviour, Machine, Place, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric, Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
+    DONE,
+    Intent,
+    Payload,
+    Request,
+    Version,
+    VolumeSpec,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    STOPPED,
+    STOPPING,
+    Instance,
+    Volume,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    NEVER,
+    Behaviour,
+    Machine,
+    Place,
+    World,
+)
 
 NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"

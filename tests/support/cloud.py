@@ -3,8 +3,16 @@
 """The simulated provider in short words, for tests of itself."""
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Instance, LaunchRequest, VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    Instance,
+    LaunchRequest,
+    VolumeRequest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Latencies,
+    SimulatedProvider,
+    World,
+)
 
 FLEET = "shop-prod"
 GOOD = "sha256:good"

@@ -16,10 +16,10 @@ from shlex import quote
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec
-from ansible_collections.immutable.infra.plugins.module_utils.supervised import Supervised
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import qmp
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
+from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 
 ROLES = Path(__file__).parents[2] / "roles"
 CLOUD = ["cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve"]  # as Debian's images for EC2 have them
@@ -29,7 +29,7 @@ FSTAB = "/dev/vda2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n"
 NETPLAN = "network: {version: 2, ethernets: {ens5: {match: {macaddress: '06:00:00:00:00:01'}, dhcp4: true, set-name: ens5}}}\n"
 SEAL = """
 import json, sys
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
 root, role, spec = sys.argv[1:]
 with open(spec, encoding="utf-8") as file:
     seal(root, [f"{role}/files/launch", f"{role}/files/seal"], Spec(**json.load(file)))

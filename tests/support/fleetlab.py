@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Behaviour,
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-local"
 V1, V2, BROKEN, DUMB = "sha256:1", "sha256:2", "sha256:bad", "sha256:dumb"

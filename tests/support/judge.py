@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine
 
 from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of

@@ -6,19 +6,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling, Definition, FleetSpec, Health, Provision, Target, TcpProbe
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base as DefinitionBase
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.autoscaling_run import HandOver, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import How
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.predict import Free
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import RUNNING
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    AutoScaling,
+    Definition,
+    FleetSpec,
+    Health,
+    Provision,
+    Target,
+    TcpProbe,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base as DefinitionBase
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.run import HandOver, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import Free
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import How
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 ID = "lt-1"
 OLD, NEW = "ami-old", "ami-new"

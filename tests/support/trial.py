@@ -22,14 +22,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError, StoreError, TrafficError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Request
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    FleetError,
+    ImmutableError,
+    ProviderError,
+    StoreError,
+    TrafficError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 from .auditor import Answers, Auditor
 from .cases import FLEET, NEW, THIRD, Case, Fault, intent_before, request_of, world_of

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import verify_digest
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import amis_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import verify_digest
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import amis_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.build_machine import USER, BuildMachine

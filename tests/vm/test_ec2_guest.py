@@ -8,11 +8,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import user_data
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import user_data
 from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, Ec2Guest, build
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils.packer.flags import version_tuple
-from ansible_collections.immutable.infra.plugins.module_utils.packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils.packer.runner import Packer
+from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import version_tuple
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
+from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.tests.support.machines import PIPED, STORE
 
 pytestmark = [pytest.mark.vm, pytest.mark.packers]

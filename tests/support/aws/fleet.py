@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import Secrets
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.requests import Asker
-from ansible_collections.immutable.infra.plugins.plugin_utils.health.prober import prober_for
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import Asker
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import prober_for
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.fleetlab import Free
 
 from . import seeds

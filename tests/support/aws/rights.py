@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.actions import action_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.actions import action_of
 
 from .calls import Call
 

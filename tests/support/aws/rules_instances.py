@@ -7,7 +7,7 @@ import base64
 import json
 import threading
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import MARK
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import MARK
 
 from .answers import Answer, refusal
 from .calls import Call

@@ -12,16 +12,21 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Health, HttpProbe, Stage, TrafficSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_images import Ec2Images
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.traffic.elbv2 import TargetGroups
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Health,
+    HttpProbe,
+    Stage,
+    TrafficSpec,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
 from ..fleetlab import Free, Killed
 from . import seeds
@@ -179,7 +184,15 @@ def quick(clock: Clock) -> Iterator[None]:
     import botocore.httpsession
     import botocore.retries.bucket
     import botocore.waiter
-    from ansible_collections.immutable.infra.plugins.plugin_utils.providers import ec2_compute, ec2_evidence, ec2_volumes
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        compute as ec2_compute,
+    )
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        consoles as ec2_evidence,
+    )
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        volumes as ec2_volumes,
+    )
 
     ours = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
 
 COLLECTIONS = Path(loading.__file__).parents[6]
 

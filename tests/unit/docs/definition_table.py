@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[3] / "plugins/plugin_utils/definition/schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((Path(__file__).resolve().parents[3] / "plugins/plugin_utils/_definition/schema.json").read_text(encoding="utf-8"))
 DEFAULT = re.compile(r"\s*Default: (.+?)\.?$")
 KINDS = {"array": "a list", "boolean": "true, false"}
 # Keys with the same structure are documented once, at the most detailed place.

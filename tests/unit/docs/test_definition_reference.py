@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import FILE, load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import FILE, load_definition
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[2] / "docs/reference/definition.md"

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.fleet import files_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import files_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = ROOT / "examples/notes"

@@ -14,14 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils import connection
-from ansible_collections.immutable.infra.plugins.plugin_utils.connection import host_vars, write_known_hosts
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition, Provision
-from ansible_collections.immutable.infra.plugins.plugin_utils.hosts import Place, hosts_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import FLEET, PENDING, RUNNING, STOPPED, VERIFY, Evidence, Instance
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, Provision
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import ssh as connection
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.inventory import Place, hosts_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.ssh import host_vars, write_known_hosts
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    FLEET,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    VERIFY,
+    Evidence,
+    Instance,
+)
 
 # .../ansible_collections/immutable/infra/plugins/plugin_utils/connection.py, as imported: a link on the way stays one
-ROOT = Path(connection.__file__).parents[5]
+ROOT = Path(connection.__file__).parents[6]
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh"
 CHANNELS = [{"channel": "prod", "image": NEW}, {"channel": "staging", "image": NEW}, {"channel": "lts", "image": OLD}]
@@ -129,8 +137,8 @@ import json, sys
 from ansible.plugins.loader import init_plugin_loader
 
 init_plugin_loader()
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Evidence, Instance
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedCompute
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedCompute
 
 def instance(facts):
     endpoints = {int(port): tuple(address) for port, address in facts["endpoints"].items()}
