@@ -76,7 +76,7 @@ DATA = Formula(
     "L + (W−1)·(D + max(S+H, L)) + D + S + H",
     lambda t, w: t.boot + (w - 1) * (t.drain + max(t.stop + _h(t), t.boot)) + t.drain + t.stop + _h(t),
     "the volume moves when the old host is down, and H starts then; with as much surge as slots in motion, "
-    "the next host is launched when the old one is told to stop, and boots in the meantime",
+    "the next host is launched when the old one begins its shutdown, and boots in the meantime",
 )
 DATA_AHEAD = Formula(
     "L + V·(D + S + H)",
