@@ -34,20 +34,32 @@ class ActionModule(RoomAction):
 
 def _promote(options: dict[str, Any], definition: Definition, store: Store, context: Context) -> dict[str, Any]:
     catalogue, named = Catalogue(store), options["image"]
-    image = catalogue.find(named, definition.service) if named else current_image(definition, definition.target(options["target"]), store)
+    image = (
+        catalogue.find(named, definition.service)
+        if named
+        else current_image(definition, definition.target(options["target"]), store)
+    )
     channels = Channels(store)
     before = channels.current(definition.service, options["channel"])
     if context.check_mode:
-        changed, after = channels.would_promote(definition.service, options["channel"], image, user_name(), options["note"])
+        changed, after = channels.would_promote(
+            definition.service, options["channel"], image, user_name(), options["note"]
+        )
     else:
         changed, after = channels.promote(definition.service, options["channel"], image, user_name(), options["note"])
     # After the channel, which says what is true: a run that was killed in between is mended by the next one.
     told_of = published(image, definition, options["target"], options["channel"], check=context.check_mode)
     told = catalogue.get(image.digest, image.build) or image  # with the channels that point at it now
-    result: dict[str, Any] = {"changed": changed or bool(told_of), "channel": after, "image": told.as_dict(), "published": sorted(told_of)}
+    result: dict[str, Any] = {
+        "changed": changed or bool(told_of),
+        "channel": after,
+        "image": told.as_dict(),
+        "published": sorted(told_of),
+    }
     if context.diff:
         result["diff"] = {
-            "before": f"{before['name'] if before else 'nothing'}\n" + "".join(f"{place}: {was or 'nothing'}\n" for place, was in told_of.items()),
+            "before": f"{before['name'] if before else 'nothing'}\n"
+            + "".join(f"{place}: {was or 'nothing'}\n" for place, was in told_of.items()),
             "after": f"{after['name']}\n" + "".join(f"{place}: its AMI\n" for place in told_of),
         }
     return result
@@ -68,7 +80,9 @@ def _revoke(options: dict[str, Any], definition: Definition, store: Store, conte
             after = revocations.of(image)
     result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
     if after and image.channels:
-        result["warnings"] = [f"{image.name} is revoked, but is what {', '.join(image.channels)} of {image.service} points at; promote another image"]
+        result["warnings"] = [
+            f"{image.name} is revoked, but is what {', '.join(image.channels)} of {image.service} points at; promote another image"
+        ]
     if context.diff:
         result["diff"] = {"before": _line(before), "after": _line(after)}
     return result

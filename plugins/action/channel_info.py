@@ -12,4 +12,7 @@ from ..plugin_utils._store.registry import open_store, store_location
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         channels = Channels(open_store(store_location(context.folder, options["store"]))).list(options["service"])
-        return {"changed": False, "channels": [each for each in channels if options["channel"] in (None, each["channel"])]}
+        return {
+            "changed": False,
+            "channels": [each for each in channels if options["channel"] in (None, each["channel"])],
+        }

@@ -40,7 +40,9 @@ class ActionModule(RoomAction):
         }
         if options["compare_with"]:
             if store is None or inputs is None:
-                raise ImmutableError(f"cannot compare with {options['compare_with']}: the digest cannot be told yet, since {missing}")
+                raise ImmutableError(
+                    f"cannot compare with {options['compare_with']}: the digest cannot be told yet, since {missing}"
+                )
             image = Catalogue(store).find(options["compare_with"], definition.service)
             differences = compare(image.inputs, inputs)
             result.update(compared_with=image.digest, differences=differences, explain=explain_lines(differences))

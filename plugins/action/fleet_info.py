@@ -12,7 +12,7 @@ from ..plugin_utils._fleet.autoscaling.result import group_info
 from ..plugin_utils._fleet.ledger import Ledger
 from ..plugin_utils._fleet.swap.observe import Observer
 from ..plugin_utils._fleet.swap.result import instance_dicts, volume_dicts
-from ..plugin_utils._fleet.upkeep.orphans import Seen, orphans
+from ..plugin_utils._fleet.upkeep.orphans import FleetInventory, orphans
 from ..plugin_utils._health.prober import prober_for
 from ..plugin_utils._hosts.inventory import list_hosts
 from ..plugin_utils._images.channels import Channels
@@ -37,7 +37,9 @@ class ActionModule(RoomAction):
         observed, snapshot = observer.observe(), observer.snapshot
         promoted = Channels(store).current(definition.service, options["channel"])
         intent = Ledger(store, fleet).last()
-        found = orphans(Seen(fleet, intent, snapshot.instances, snapshot.volumes, snapshot.members), provider.clock.now())
+        found = orphans(
+            FleetInventory(fleet, intent, snapshot.instances, snapshot.volumes, snapshot.members), provider.clock.now()
+        )
         balancer = traffic.describe()
         return {
             "changed": False,
@@ -49,7 +51,10 @@ class ActionModule(RoomAction):
             "size": target.fleet.size,
             "serving": observed.serving,
             "instances": instance_dicts(observed, promoted["image"] if promoted else "", None),
-            "hosts": [host.as_dict() for host in list_hosts(definition, target.name, store, provider.compute.list(fleet), options["channel"])],
+            "hosts": [
+                host.as_dict()
+                for host in list_hosts(definition, target.name, store, provider.compute.list(fleet), options["channel"])
+            ],
             "volumes": volume_dicts(observed),
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
@@ -59,7 +64,9 @@ class ActionModule(RoomAction):
         }
 
 
-def _of_group(options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str) -> dict[str, Any]:
+def _of_group(
+    options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str
+) -> dict[str, Any]:
     info, instances = group_info(definition, target, store, open_group(target), options["channel"])
     intent = Ledger(store, fleet).last()
     return {

@@ -31,5 +31,7 @@ class ActionModule(RoomAction):
         if not context.diff:
             del result["diff"]
         if result["left_out"]:
-            result["warnings"] = [f"{name} is not put back in traffic: {why}" for name, why in result["left_out"].items()]
+            result["warnings"] = [
+                f"{name} is not put back in traffic: {why}" for name, why in result["left_out"].items()
+            ]
         return result

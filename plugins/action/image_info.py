@@ -20,7 +20,13 @@ class ActionModule(RoomAction):
         known = catalogue.list(options["service"])
         images = [catalogue.find(options["image"], options["service"])] if options["image"] else known
         kept = set(store.list("images/"))
-        return {"changed": False, "images": [{**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, kept)} for image in images]}
+        return {
+            "changed": False,
+            "images": [
+                {**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, kept)}
+                for image in images
+            ],
+        }
 
 
 def _files(store: Store, image: Image, kept: set[str]) -> dict[str, str]:

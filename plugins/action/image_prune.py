@@ -45,6 +45,8 @@ class ActionModule(RoomAction):
             "removed": [each.as_dict() for each in removed],
         }
         if context.diff:
-            before, after = ("".join(f"{each.image.name}: {'; '.join(each.why)}\n" for each in some) for some in (verdicts, kept))
+            before, after = (
+                "".join(f"{each.image.name}: {'; '.join(each.why)}\n" for each in some) for some in (verdicts, kept)
+            )
             result["diff"] = {"before": before, "after": after}
         return result

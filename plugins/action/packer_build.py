@@ -4,6 +4,7 @@
 
 Otherwise a killed ansible-playbook leaves the worker behind, which goes on listening to the module, and so the module and Packer go on.
 """
+
 from __future__ import annotations
 
 from typing import Any

@@ -115,9 +115,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             known = {name for each in definitions for name in each.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
-                raise ImmutableError(f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})")
+                raise ImmutableError(
+                    f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
+                )
             chosen = [(each, name) for each in definitions for name in each.targets if name in wanted]
-            return [host for definition, target in chosen for host in _hosts(definition, target, store, self.get_option("channel"))]
+            return [
+                host
+                for definition, target in chosen
+                for host in _hosts(definition, target, store, self.get_option("channel"))
+            ]
         except (ImmutableError, OSError) as error:
             raise AnsibleParserError(f"{self.NAME}: {error}") from error
 

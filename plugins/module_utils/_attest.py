@@ -5,6 +5,7 @@
 The root file system is read whole: every entry's type, mode and owner, every file's content, every link's target. What is
 mounted over it is either declared, and then not looked into, or a difference of its own.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -62,7 +63,11 @@ def compare(manifest: dict[str, Any], root: str = "/", mountinfo: str = "/proc/s
 
     Raises ValueError for a manifest of another shape, OSError where ``root`` cannot be read.
     """
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or not isinstance(manifest.get("files"), dict):
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("schema") != SCHEMA
+        or not isinstance(manifest.get("files"), dict)
+    ):
         raise ValueError(f"the manifest is not one of schema {SCHEMA}")
     return _Run(manifest, root, read_mounts(root, mountinfo)).run()
 
@@ -71,7 +76,10 @@ class _Run:
     def __init__(self, manifest: dict[str, Any], root: str, mounts: list[Mount]) -> None:
         self._files = manifest["files"]
         self._root = root
-        self._declared = {*SYSTEM, *(path for key in ("covers", "data", "writable") for path in manifest.get(key) or [])}
+        self._declared = {
+            *SYSTEM,
+            *(path for key in ("covers", "data", "writable") for path in manifest.get(key) or []),
+        }
         self._mounts = mounts
         self._points = {mount.point for mount in mounts} - {"/"}
         self._result = Comparison()

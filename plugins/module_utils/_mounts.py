@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is mounted where, as the kernel tells this process."""
+
 from __future__ import annotations
 
 import os
@@ -35,7 +36,11 @@ def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> list[Mo
         rows = [_Row.parse(os.fsdecode(line)) for line in file.read().splitlines()]
     by_id = {row.id: row for row in rows}
     seen = [row.mount for row in rows if not _hidden(row, rows, by_id)]
-    return [replace(mount, point=mount.point[len(prefix) :] or "/") for mount in seen if (mount.point + "/").startswith(prefix + "/")]
+    return [
+        replace(mount, point=mount.point[len(prefix) :] or "/")
+        for mount in seen
+        if (mount.point + "/").startswith(prefix + "/")
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,10 @@ class _Row:
 
 def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
     """Whether something was mounted later, on the same mount, over a folder that leads to this one."""
-    if any(each.parent == row.parent and row.mount.point.startswith(each.mount.point.rstrip("/") + "/") and each is not row for each in rows):
+    if any(
+        each.parent == row.parent and row.mount.point.startswith(each.mount.point.rstrip("/") + "/") and each is not row
+        for each in rows
+    ):
         return True
     parent = by_id.get(row.parent)
     return parent is not None and parent is not row and _hidden(parent, rows, by_id)

@@ -4,6 +4,7 @@
 
 Everything is written below ``root``, so that tests can seal a folder.
 """
+
 from __future__ import annotations
 
 import glob
@@ -45,7 +46,21 @@ MASKED = (
     "systemd-random-seed.service",
     "unattended-upgrades.service",
 )
-PACKAGE_MANAGERS = ("apt", "apt-get", "aptitude", "dpkg", "dnf", "yum", "rpm", "zypper", "apk", "pacman", "snap", "pip", "pip3")
+PACKAGE_MANAGERS = (
+    "apt",
+    "apt-get",
+    "aptitude",
+    "dpkg",
+    "dnf",
+    "yum",
+    "rpm",
+    "zypper",
+    "apk",
+    "pacman",
+    "snap",
+    "pip",
+    "pip3",
+)
 RESIDUE_FILES = (
     "etc/ssh/ssh_host_*",
     "root/.ssh/authorized_keys",
@@ -223,7 +238,9 @@ def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
                 full = os.path.join(parent, name)
                 if not os.path.islink(full):
                     mode, uid, gid = _owner(full)
-                    quoted = os.path.join("/", os.path.relpath(full, changes.root)).replace("%", "%%").replace(" ", "\\x20")
+                    quoted = (
+                        os.path.join("/", os.path.relpath(full, changes.root)).replace("%", "%%").replace(" ", "\\x20")
+                    )
                     lines.append(f"d {quoted} {mode:04o} {uid} {gid} -\n")
     changes.write("/usr/lib/tmpfiles.d/immutable.conf", "".join([lines[0], *sorted(lines[1:])]))
 
@@ -234,7 +251,11 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     full = changes.full("/etc/fstab")
     if os.path.exists(full):
         with open(full, encoding="utf-8", errors="surrogateescape") as file:
-            kept = [_read_only(line) for line in file.read().splitlines() if len(line.split()) < 2 or line.split()[1] not in ours]
+            kept = [
+                _read_only(line)
+                for line in file.read().splitlines()
+                if len(line.split()) < 2 or line.split()[1] not in ours
+            ]
     lines = list(kept)
     for path in tmpfs:
         os.makedirs(changes.full(path), exist_ok=True)
@@ -285,7 +306,9 @@ def _lock_passwords(changes: Changes) -> None:
         return
     with open(full, encoding="utf-8", errors="surrogateescape") as file:
         rows = [line.split(":") for line in file.read().splitlines()]
-    locked = [[row[0], "*" if not row[1].startswith("!") else row[1], *row[2:]] if len(row) > 1 else row for row in rows]
+    locked = [
+        [row[0], "*" if not row[1].startswith("!") else row[1], *row[2:]] if len(row) > 1 else row for row in rows
+    ]
     if locked != rows:
         mode, uid, gid = _owner(full)
         changes.write("/etc/shadow", "".join(":".join(row) + "\n" for row in locked), mode)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A child process that ends with its caller, cleans up first, and is read line by line."""
+
 from __future__ import annotations
 
 import inspect
@@ -73,7 +74,13 @@ class Supervised:
         handed = (program, lifeline, self._output)
         try:
             self._process = subprocess.Popen(
-                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(*handed, *self._hold), start_new_session=True
+                command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(*handed, *self._hold),
+                start_new_session=True,
             )
         except BaseException:
             os.close(self._lifeline)
@@ -84,7 +91,9 @@ class Supervised:
                 os.close(descriptor)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._meanwhile = None
         self.stop()
         for _line in self.lines():  # an unread pipe would hold the child up

@@ -9,6 +9,7 @@ for the child's end; end-of-file says that the worker died. Either way the child
 The supervisor also holds the read end of the child's output: without a reader, the child would die of SIGPIPE in the middle of
 cleaning up. Nothing here relies on a handler or a ``finally`` of the worker, which may be killed at any moment.
 """
+
 from __future__ import annotations
 
 import json
@@ -38,7 +39,9 @@ def main(text: str) -> None:
     code = NOT_STARTED
     try:
         errors = os.open(config["errors"], os.O_WRONLY | os.O_CREAT, 0o600) if config["errors"] else subprocess.STDOUT
-        child = subprocess.Popen(config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        child = subprocess.Popen(
+            config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True
+        )
     except OSError as error:
         sys.stdout.write(f"cannot start {config['argv'][0]}: {error.strerror}\n")
         sys.stdout.flush()

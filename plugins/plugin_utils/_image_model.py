@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The image dictionary that every module returns, and its one shape."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ class Image:
     artifact: Mapping[str, Any]  # what the provider needs: {"path": ...} for qemu; for aws see amis_of
     base: Mapping[str, Any]  # the resolved base, as in the digest
     inputs: Mapping[str, Any]  # every input of the digest, for explain
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # tools found, host, seconds, git commit where there is one
+    provenance: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # tools found, host, seconds, git commit where there is one
     shell: str = "restricted"
     verified: Mapping[str, Any] | None = None  # {"at", "checks", "verify" (digest of the verify inputs)}
     channels: tuple[str, ...] = ()  # channels that point at it now; filled in when listed

@@ -23,7 +23,9 @@ ROWS = st.tuples(
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3))
-def test_any_names_survive_the_manifest(files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]) -> None:
+def test_any_names_survive_the_manifest(
+    files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]
+) -> None:
     manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers))
     again = Manifest.from_gzip(manifest.to_gzip())
     assert again == manifest

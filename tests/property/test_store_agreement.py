@@ -51,7 +51,9 @@ def agree(store: Any, memory: MemoryStore, steps: list[tuple[str, str, Any]]) ->
     assert apply(store, steps) == apply(memory, steps)
     for prefix in ("channels/", "channels/shop/p", "images/"):
         assert store.list(prefix) == memory.list(prefix)
-        assert [store.read(key)[0] for key in store.list(prefix)] == [memory.read(key)[0] for key in memory.list(prefix)]  # type: ignore[index]
+        assert [store.read(key)[0] for key in store.list(prefix)] == [
+            memory.read(key)[0] for key in memory.list(prefix)
+        ]  # type: ignore[index]
 
 
 @settings(max_examples=100, deadline=None)
@@ -74,5 +76,7 @@ def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:
 
 @settings(max_examples=30, deadline=None)
 @given(steps=STEPS)
-def test_the_bucket_and_the_memory_are_the_same_store(new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]) -> None:
+def test_the_bucket_and_the_memory_are_the_same_store(
+    new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]
+) -> None:
     agree(new_bucket(), MemoryStore(), steps)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated provider in short words, for tests of itself."""
+
 from __future__ import annotations
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (

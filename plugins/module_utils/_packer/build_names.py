@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a build is called. Later Packers say ``file.image`` of a JSON template's builder ``image``, yet ``only`` still takes ``image``."""
+
 from __future__ import annotations
 
 import json
@@ -40,4 +41,8 @@ def _builders(template: str) -> list[tuple[str, str]]:
         return []
     found = document.get("builders") if isinstance(document, Mapping) else None
     builders = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-    return [(one["type"], one["name"]) for one in builders if isinstance(one.get("type"), str) and isinstance(one.get("name"), str)]
+    return [
+        (one["type"], one["name"])
+        for one in builders
+        if isinstance(one.get("type"), str) and isinstance(one.get("name"), str)
+    ]

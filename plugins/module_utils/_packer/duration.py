@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Durations as people write them."""
+
 from __future__ import annotations
 
 import re
@@ -16,6 +17,12 @@ def seconds(text: str) -> float:
     compact = text.strip()
     parts = _DURATION.findall(compact)
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not re.fullmatch(rf"(?:{_DURATION.pattern}\s*)+", compact) or total <= 0 or (len(parts) > 1 and not all(unit for _number, unit in parts)):
-        raise PackerError(f"timeout: {text!r} is no duration; write seconds, or a number and a unit such as 90s, 30m or 1h30m")
+    if (
+        not re.fullmatch(rf"(?:{_DURATION.pattern}\s*)+", compact)
+        or total <= 0
+        or (len(parts) > 1 and not all(unit for _number, unit in parts))
+    ):
+        raise PackerError(
+            f"timeout: {text!r} is no duration; write seconds, or a number and a unit such as 90s, 30m or 1h30m"
+        )
     return total

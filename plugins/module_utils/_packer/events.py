@@ -5,13 +5,16 @@
 A line is ``timestamp,target,type,data...``. In data a comma is written ``%!(PACKER_COMMA)``, a newline and a carriage return as two
 characters each (``\\n``, ``\\r``). A backslash is not escaped, so a literal ``\\n`` in a message cannot be told from a newline.
 """
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
 _BUILDER = re.compile(r"^\s*(?:==>|-->|\s{3}) ([^\s:]+): ?(.*)$", re.DOTALL)
-_ENDED = re.compile(r"^Build '(?P<name>[^']+)' (?P<how>finished|errored)(?: after (?P<span>[^:]+?))?(?:\.|: (?P<why>.*))?$", re.DOTALL)
+_ENDED = re.compile(
+    r"^Build '(?P<name>[^']+)' (?P<how>finished|errored)(?: after (?P<span>[^:]+?))?(?:\.|: (?P<why>.*))?$", re.DOTALL
+)
 _ARROW = re.compile(r"^\s*(?:==> )?")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which option becomes which argument, from which version of Packer on."""
+
 from __future__ import annotations
 
 import re
@@ -56,6 +57,8 @@ def arguments(command: str, options: Mapping[str, Any], version: str) -> list[st
         if command not in flag.commands:
             raise PackerError(f"packer {command} has no option {name.rstrip('_')}")
         if version_tuple(version) < flag.since:
-            raise PackerError(f"the option {name.rstrip('_')} needs Packer {'.'.join(map(str, flag.since))} or later; this is {version}")
+            raise PackerError(
+                f"the option {name.rstrip('_')} needs Packer {'.'.join(map(str, flag.since))} or later; this is {version}"
+            )
         found.append(flag.argument.format(",".join(value) if isinstance(value, (list, tuple)) else value))
     return found

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What ``packer inspect`` tells of a template."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +46,9 @@ def read(events: Iterable[Event], sensitive: Collection[str] = ()) -> Inspection
             text += event.text + "\n"
     if text.startswith("Packer Inspect: HCL2 mode"):
         _read_hcl2(text, inspection)
-    known = [replace(one, sensitive=True, default=None) if one.name in sensitive else one for one in inspection.variables]
+    known = [
+        replace(one, sensitive=True, default=None) if one.name in sensitive else one for one in inspection.variables
+    ]
     inspection.variables = sorted(known, key=lambda variable: variable.name)
     return inspection
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The plugins that a Packer finds, those that a template needs, and how what is missing is installed."""
+
 from __future__ import annotations
 
 import json
@@ -52,13 +53,19 @@ class Installed:
         if self.version >= plugins.PLUGINS_SINCE:
             return plugins.required(self._tell("plugins", "required", template))
         if any(_REQUIRED_PLUGINS.search(text) for text in _texts(template)):
-            raise PackerError(f"{template}: what stands in required_plugins is installed from Packer 1.8.0 on; this is {self._packer.version()}")
+            raise PackerError(
+                f"{template}: what stands in required_plugins is installed from Packer 1.8.0 on; this is {self._packer.version()}"
+            )
         return []
 
     def missing(self, needs: Iterable[Need], there: Sequence[Plugin]) -> list[Need]:
         """Those of ``needs`` that neither Packer itself nor a plugin meets."""
         # A version that is asked for is a plugin's own, also where Packer holds some version of the same.
-        return [need for need in needs if not need.met_by(there) and not (plugins.bundled(need.source, self.version) and self._takes_bundled(need))]
+        return [
+            need
+            for need in needs
+            if not need.met_by(there) and not (plugins.bundled(need.source, self.version) and self._takes_bundled(need))
+        ]
 
     def _takes_bundled(self, need: Need) -> bool:
         return not need.constraint and need.reason != "required_plugins"
@@ -74,7 +81,9 @@ class Installed:
             PackerError: with Packer's own words, or where a plugin cannot be had.
         """
         if needs and self.version < plugins.PLUGINS_SINCE:
-            raise PackerError(f"plugins are installed from Packer 1.8.0 on; this is {self._packer.version()} (it lacks {_names(needs)})")
+            raise PackerError(
+                f"plugins are installed from Packer 1.8.0 on; this is {self._packer.version()} (it lacks {_names(needs)})"
+            )
         nameless = [need.reason for need in needs if not need.source]
         if nameless:
             raise PackerError(f"no plugin is known for {', '.join(nameless)}: name its source in 'plugins'")
@@ -93,7 +102,10 @@ class Installed:
         plugin = mirror.find(source, need)
         with tempfile.TemporaryDirectory(prefix="packer-plugin-") as folder:
             binary = mirror.binary(plugin, folder)
-            if any("-path" in line for line in self._packer.tell("plugins", "install", "-h", environment=self.environment)[1]):
+            if any(
+                "-path" in line
+                for line in self._packer.tell("plugins", "install", "-h", environment=self.environment)[1]
+            ):
                 self._tell("plugins", "install", f"--path={binary}", need.source)
             else:
                 mirror.lay(binary, need.source, self.folder())

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Plugins from a folder instead of the network: binaries, or their release archives, named as they are released."""
+
 from __future__ import annotations
 
 import hashlib
@@ -34,7 +35,9 @@ def binary(plugin: Plugin, folder: str) -> str:
     target = os.path.join(folder, _unzipped(os.path.basename(plugin.path)))
     try:
         if plugin.path.endswith(".zip"):
-            with zipfile.ZipFile(plugin.path) as archive, archive.open(os.path.basename(target)) as source, open(target, "wb") as file:
+            with zipfile.ZipFile(plugin.path) as archive, archive.open(os.path.basename(target)) as source, open(
+                target, "wb"
+            ) as file:
                 shutil.copyfileobj(source, file)
         else:
             shutil.copyfile(plugin.path, target)

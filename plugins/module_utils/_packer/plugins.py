@@ -4,6 +4,7 @@
 
 Before 1.9 Packer holds all plugins that were once part of it, in 1.9 some of them, from 1.10 on only what ``CORE`` names.
 """
+
 from __future__ import annotations
 
 import json
@@ -21,7 +22,17 @@ REQUIRED_SINCE = (1, 7)  # the first that reads required_plugins
 HASHICORP = "github.com/hashicorp"
 CORE = {
     "builders": {"file", "null"},
-    "provisioners": {"breakpoint", "file", "hcp-sbom", "powershell", "shell", "shell-local", "sleep", "windows-restart", "windows-shell"},
+    "provisioners": {
+        "breakpoint",
+        "file",
+        "hcp-sbom",
+        "powershell",
+        "shell",
+        "shell-local",
+        "sleep",
+        "windows-restart",
+        "windows-shell",
+    },
     "post-processors": {"artifice", "checksum", "compress", "manifest", "provenance", "shell-local"},
 }
 # Plugins whose name is not the first word of what they hold; the longest that fits counts.
@@ -43,13 +54,28 @@ _KNOWN = {
     "hyperone", "hyperv", "inspec", "jdcloud", "linode", "lxc", "lxd", "ncloud", "oneandone", "openstack", "oracle", "outscale", "parallels", "profitbricks",
     "proxmox", "puppet", "qemu", "salt", "scaleway", "tencentcloud", "triton", "ucloud", "vagrant", "virtualbox", "vmware", "vsphere", "yandex",
 }  # fmt: skip
-_BUNDLED_IN_1_9 = {"amazon", "ansible", "azure", "docker", "googlecompute", "qemu", "vagrant", "virtualbox", "vmware", "vsphere"}
+_BUNDLED_IN_1_9 = {
+    "amazon",
+    "ansible",
+    "azure",
+    "docker",
+    "googlecompute",
+    "qemu",
+    "vagrant",
+    "virtualbox",
+    "vmware",
+    "vsphere",
+}
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?$")
-_BINARY = re.compile(r"packer-plugin-(?P<name>.+)_v(?P<version>[^_]+)_x(?P<api>\d+\.\d+)_(?P<system>[a-z0-9]+)_(?P<machine>[a-z0-9]+)(?:\.exe)?$")
+_BINARY = re.compile(
+    r"packer-plugin-(?P<name>.+)_v(?P<version>[^_]+)_x(?P<api>\d+\.\d+)_(?P<system>[a-z0-9]+)_(?P<machine>[a-z0-9]+)(?:\.exe)?$"
+)
 _REQUIRED = re.compile(r'^(?P<accessor>\S+) (?P<source>\S+) (?P<constraint>"(?:[^"\\]|\\.)*")(?: .*)?$')
 # The newer and the older complaint; the older one may as well be about a slip of the pen.
 _UNKNOWN = re.compile(r"\b([a-z-]+) (\S+)\s+is\s+unknown\s+by\s+Packer")
-_UNKNOWN_BEFORE = re.compile(r"\bUnknown (builder|source|provisioner|post-processor)(?: type)? \"?([\w-]+)\"?$", re.MULTILINE)
+_UNKNOWN_BEFORE = re.compile(
+    r"\bUnknown (builder|source|provisioner|post-processor)(?: type)? \"?([\w-]+)\"?$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +102,15 @@ class Need:
 def check_source(source: str) -> str:
     """The source itself. Raises PackerError where it is none."""
     parts = source.split("/")
-    if len(parts) < 3 or not all(re.match(r"[\w.:-]+$", part) for part in parts) or not _HOST.match(parts[0]) or ".." in parts:
-        raise PackerError(f"source: {source!r} is no plugin's source; write its host and path, such as {HASHICORP}/qemu")
+    if (
+        len(parts) < 3
+        or not all(re.match(r"[\w.:-]+$", part) for part in parts)
+        or not _HOST.match(parts[0])
+        or ".." in parts
+    ):
+        raise PackerError(
+            f"source: {source!r} is no plugin's source; write its host and path, such as {HASHICORP}/qemu"
+        )
     return source
 
 
@@ -156,4 +189,8 @@ def command_for(need: Need, template: str = "") -> str:
     """What would install it; '' where its source is not known."""
     if need.reason == "required_plugins":
         return f"packer init {template}"
-    return f"packer plugins install {need.source}{f' {json.dumps(need.constraint)}' if need.constraint else ''}" if need.source else ""
+    return (
+        f"packer plugins install {need.source}{f' {json.dumps(need.constraint)}' if need.constraint else ''}"
+        if need.source
+        else ""
+    )

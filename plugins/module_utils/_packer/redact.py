@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Keep secret values out of everything that is shown, returned or logged."""
+
 from __future__ import annotations
 
 import base64
@@ -54,7 +55,9 @@ def _forms(value: str) -> set[str]:
     # Tools print a secret of several lines one line at a time; anything may encode it first.
     pieces = {value, value.strip(), *(line.strip() for line in value.splitlines() if len(line.strip()) > SHORTEST)}
     encodings: tuple[Callable[[str], Iterable[str]], ...] = (_escaped, _urls, _base64)
-    return {form for piece in pieces if len(piece) >= SHORTEST for encode in encodings for form in (piece, *encode(piece))}
+    return {
+        form for piece in pieces if len(piece) >= SHORTEST for encode in encodings for form in (piece, *encode(piece))
+    }
 
 
 def _escaped(value: str) -> Iterable[str]:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a run of Packer came to: artifacts, builds and errors, collected from its events."""
+
 from __future__ import annotations
 
 import os
@@ -81,7 +82,11 @@ class BuildResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data (JSON types) for a task's result."""
-        data = {name: value for name, value in asdict(self).items() if name not in ("last_error", "last_words", "returncode", "cancelled", "error_count")}
+        data = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("last_error", "last_words", "returncode", "cancelled", "error_count")
+        }
         data["artifacts"] = [dict(asdict(artifact), files=list(artifact.files)) for artifact in self.artifacts]
         return data
 
@@ -123,7 +128,9 @@ class Collector:
             self.result.last_words = event.text.strip() or self.result.last_words
         if isinstance(event, Ended):
             self._ended(event)
-        if isinstance(event, Ui) and event.level == "error" and not event.builder:  # with a builder it is a provisioner's stderr
+        if (
+            isinstance(event, Ui) and event.level == "error" and not event.builder
+        ):  # with a builder it is a provisioner's stderr
             self.result.last_error = event.message.strip() or self.result.last_error
         elif isinstance(event, Raw):
             # A crash or a plugin's own words: better than nothing, where no line of level error comes.

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run the ``packer`` binary: supervised, its output typed and redacted as it comes."""
+
 from __future__ import annotations
 
 import contextlib
@@ -80,7 +81,9 @@ class Packer:
         watch_output: True in modules, see ``Supervised``.
     """
 
-    def __init__(self, executable: str | None = None, run: Callable[..., Supervised] = Supervised, watch_output: bool = False) -> None:
+    def __init__(
+        self, executable: str | None = None, run: Callable[..., Supervised] = Supervised, watch_output: bool = False
+    ) -> None:
         self._name = executable or "packer"
         self._run = run
         self._watch_output = watch_output
@@ -100,13 +103,20 @@ class Packer:
             environment = {**os.environ, **flags.ENVIRONMENT}
             try:
                 answer = subprocess.run(
-                    [self.executable, "version"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_VERSION_TIMEOUT, check=False
+                    [self.executable, "version"],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=_VERSION_TIMEOUT,
+                    check=False,
                 ).stdout.decode("utf-8", "replace")
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise PackerError(f"{self.executable} does not answer 'version': {error}") from error
             found = re.search(r"^Packer v(\d+\.\d+\.\d+\S*)", answer, re.MULTILINE)
             if not found:
-                raise PackerError(f"{self.executable} is not HashiCorp's Packer: it does not tell its version; {INSTALL}")
+                raise PackerError(
+                    f"{self.executable} is not HashiCorp's Packer: it does not tell its version; {INSTALL}"
+                )
             self._version = found.group(1)
         return self._version
 
@@ -150,7 +160,13 @@ class Packer:
         Raises:
             PackerError: where not every build succeeded; ``details`` is ``BuildResult.as_dict()`` as far as it got.
         """
-        options = {"only": list(only), "except_": list(except_), "on_error": on_error, "parallel_builds": parallel_builds, "force": force}
+        options = {
+            "only": list(only),
+            "except_": list(except_),
+            "on_error": on_error,
+            "parallel_builds": parallel_builds,
+            "force": force,
+        }
         job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
         job.remove, job.hold = [os.path.abspath(folder) for folder in remove], hold
         collector = Collector(job.cwd, renaming(job.template))
@@ -189,14 +205,20 @@ class Packer:
         events = list(self._events(job))
         if job.stopped_for:
             raise PackerError(f"packer validate was stopped: {_stopped(job)}")
-        output = [line for event in events if isinstance(event, (Ui, Raw)) for line in event.text.strip("\n").split("\n")]
+        output = [
+            line for event in events if isinstance(event, (Ui, Raw)) for line in event.text.strip("\n").split("\n")
+        ]
         found = diagnostics(events, job.template)
         if job.returncode and not found:
             found = [Diagnostic("error", "\n".join(output) or f"exit code {job.returncode}", "", "", 0)]
         return Validation(job.returncode == 0, found, output, job.shown)
 
     def inspect(
-        self, template: str | os.PathLike[str], *, timeout: float | None = None, environment: Mapping[str, str] | None = None
+        self,
+        template: str | os.PathLike[str],
+        *,
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> inspection.Inspection:
         """``packer inspect``: a template's variables and builds. Raises PackerError where the template does not parse."""
         job = self._job("inspect", template, {}, None, (), None, environment, (), None, timeout)
@@ -206,7 +228,9 @@ class Packer:
             raise PackerError(f"packer inspect failed: {_stopped(job) if job.stopped_for else said}")
         return inspection.read(events, sensitive_variables(job.template))
 
-    def tell(self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None) -> tuple[int, list[str]]:
+    def tell(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> tuple[int, list[str]]:
         """Any other of Packer's commands: its exit code and what it said, a line each, without protocol. Raises PackerError."""
         job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
         try:
@@ -242,18 +266,25 @@ class Packer:
         for file in files:
             if not os.path.isfile(file):
                 raise PackerError(f"there is no variable file {file}")
-        return _Job(command, path, options, variables or {}, files, secrets or {}, environment or {}, redact, folder, timeout)
+        return _Job(
+            command, path, options, variables or {}, files, secrets or {}, environment or {}, redact, folder, timeout
+        )
 
     def _events(self, job: _Job) -> Generator[Event, None, None]:
         """Everything Packer says, redacted; afterwards ``job.returncode`` and ``job.stopped_for`` are set."""
         executable = self.executable
-        arguments = [*flags.arguments(job.command, job.options, self.version()), *(f"-var-file={file}" for file in job.var_files)]
+        arguments = [
+            *flags.arguments(job.command, job.options, self.version()),
+            *(f"-var-file={file}" for file in job.var_files),
+        ]
         redactor = job.redactor()
         handover = hand_over(job.template, job.vars, job.secrets)
         # Packer 1.6 masks a sensitive variable's default in what it tells people, but not in what it tells machines.
         form = [] if job.command == "inspect" and is_hcl2(job.template) else ["-machine-readable"]
         argv = [executable, job.command, *form, *arguments, *handover.arguments, job.template]
-        job.shown = [redactor.text("-var-file=(vars)" if argument in handover.arguments else argument) for argument in argv]
+        job.shown = [
+            redactor.text("-var-file=(vars)" if argument in handover.arguments else argument) for argument in argv
+        ]
         try:
             with self._start(argv, job, handover) as process:
                 for line in process.lines(job.timeout):
@@ -261,7 +292,10 @@ class Packer:
                     if event:
                         yield redactor.event(event)
                 job.returncode, job.stopped_for = process.wait(), process.stopped_for
-        except (OSError, ValueError) as error:  # ValueError: a NUL in a value, or a name that the environment cannot hold
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: a NUL in a value, or a name that the environment cannot hold
             raise PackerError(f"cannot run {executable}: {error}") from error
         finally:  # the supervisor has done so already, if it ever started
             if handover.folder:
@@ -270,7 +304,15 @@ class Packer:
     def _start(self, argv: list[str], job: _Job, handover: Handover) -> Supervised:
         environment = {**os.environ, **flags.ENVIRONMENT, **job.environment, **handover.environment}
         folders = [*job.remove, *([handover.folder] if handover.folder else [])]
-        return self._run(argv, env=environment, cwd=job.cwd, grace=GRACE, remove=folders, hold=job.hold, watch_output=self._watch_output)
+        return self._run(
+            argv,
+            env=environment,
+            cwd=job.cwd,
+            grace=GRACE,
+            remove=folders,
+            hold=job.hold,
+            watch_output=self._watch_output,
+        )
 
 
 @final
@@ -284,7 +326,12 @@ class _Log:
     def __enter__(self) -> _Log:
         if self._path:
             try:
-                self._file = open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", buffering=1)
+                self._file = open(
+                    os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                    "w",
+                    encoding="utf-8",
+                    buffering=1,
+                )
             except OSError as error:
                 raise self._unwritable(error) from error
         return self
@@ -310,14 +357,24 @@ def _refuse(job: _Job, result: BuildResult) -> None:
         last = f"; its last words: {result.last_words}" if result.last_words else ""
         raise PackerError(f"packer build was stopped: {_stopped(job)}{last}", stopped_for=job.stopped_for, **details)
     if result.cancelled:
-        raise PackerError(f"packer build was cancelled by a signal; its last words: {result.last_words}", stopped_for="signal", **details)
+        raise PackerError(
+            f"packer build was cancelled by a signal; its last words: {result.last_words}",
+            stopped_for="signal",
+            **details,
+        )
     # What versions make of a name that no build has: success, or this error.
     if not result.builds and (not result.failed or "No builds to run" in result.last_error):
         raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
     if result.failed:
-        needs = [f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}" for need in of_complaints("\n".join(result.output))]
+        needs = [
+            f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}"
+            for need in of_complaints("\n".join(result.output))
+        ]
         if needs and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
-            raise PackerError(f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them", **details)
+            raise PackerError(
+                f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them",
+                **details,
+            )
         raise PackerError(f"{result.reason} (packer build failed)", **details)
 
 

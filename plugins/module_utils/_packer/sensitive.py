@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which variables a template declares sensitive. Packer tells it only of those that have a default."""
+
 from __future__ import annotations
 
 import json
@@ -33,7 +34,11 @@ def sensitive_variables(template: str) -> set[str]:
 def _files(template: str) -> list[str]:
     if not os.path.isdir(template):
         return [template]
-    return [os.path.join(template, name) for name in sorted(os.listdir(template)) if name.endswith(HCL2_SUFFIXES) and is_hcl2(name)]
+    return [
+        os.path.join(template, name)
+        for name in sorted(os.listdir(template))
+        if name.endswith(HCL2_SUFFIXES) and is_hcl2(name)
+    ]
 
 
 def _of_hcl2(text: str) -> Iterator[str]:
@@ -47,7 +52,13 @@ def _without(text: str, keep_strings: bool) -> str:
     """The text without comments and heredocs, and without what stands in strings."""
 
     def shortened(found: re.Match[str]) -> str:
-        return found.group(0) if keep_strings and found.group(0).startswith('"') else '""' if found.group(0)[0] in '"<' else ""
+        return (
+            found.group(0)
+            if keep_strings and found.group(0).startswith('"')
+            else '""'
+            if found.group(0)[0] in '"<'
+            else ""
+        )
 
     return _SKIPPED.sub(shortened, text)
 

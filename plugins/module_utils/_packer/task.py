@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the packer modules share: their options, and one place where errors become failures."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -65,4 +66,8 @@ def invalid(validation: Validation, **details: Any) -> PackerError:
     first = next((one for one in validation.diagnostics if one.severity == "error"), validation.diagnostics[0])
     place = f"{first.file}:{first.line}: " if first.file else ""
     more = len(validation.diagnostics) - 1
-    return PackerError(f"{place}{first.summary}{f' (and {more} more, see diagnostics)' if more else ''}", **validation.as_dict(), **details)
+    return PackerError(
+        f"{place}{first.summary}{f' (and {more} more, see diagnostics)' if more else ''}",
+        **validation.as_dict(),
+        **details,
+    )

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How variables and secrets reach Packer: never by its arguments, which every user of the machine can read."""
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Versions of plugins, and the constraints that templates put on them."""
+
 from __future__ import annotations
 
 import re
@@ -31,7 +32,9 @@ def satisfies(version: str, constraint: str) -> bool:
 def _parse(part: str, constraint: str) -> tuple[str, str]:
     found = _PART.match(part)
     if not found:
-        raise PackerError(f"version: {constraint!r} is no constraint; write such as 1.0.9, >= 1.0.9 or '>= 1.0, < 2', each part with one of = != > < >= <= ~>")
+        raise PackerError(
+            f"version: {constraint!r} is no constraint; write such as 1.0.9, >= 1.0.9 or '>= 1.0, < 2', each part with one of = != > < >= <= ~>"
+        )
     return found.group(1) or "=", found.group(2)
 
 

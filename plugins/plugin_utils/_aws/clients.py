@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Clients of AWS's services, made when first used. What is not said here comes from the standard AWS configuration."""
+
 from __future__ import annotations
 
 import functools
@@ -60,17 +61,20 @@ class Clients:
 
     @functools.cached_property
     def account_id(self) -> str:
-        with told():
+        with aws_errors():
             return str(self.client("sts").get_caller_identity()["Account"])
 
 
 @functools.cache
 def _client(account: Account, service: str, attempts: int) -> Any:
     boto3, botocore = _sdk()
-    with told():
+    with aws_errors():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "total_max_attempts": attempts}, connect_timeout=CONNECT, read_timeout=READ, user_agent_extra="immutable.infra"
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            connect_timeout=CONNECT,
+            read_timeout=READ,
+            user_agent_extra="immutable.infra",
         )
         client = session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
         client.meta.events.register("after-call", _name_service)
@@ -94,9 +98,13 @@ def _session(account: Account) -> Any:
     core = botocore.session.Session(profile=account.profile or None)
 
     def client_creator(service: str, **kwargs: Any) -> Any:
-        return session.client(service, endpoint_url=account.endpoint_url or None, **{"region_name": session.region_name, **kwargs})
+        return session.client(
+            service, endpoint_url=account.endpoint_url or None, **{"region_name": session.region_name, **kwargs}
+        )
 
-    fetcher = AssumeRoleCredentialFetcher(client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION})
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION}
+    )
     core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
     return boto3.Session(botocore_session=core, region_name=session.region_name)
 
@@ -117,12 +125,14 @@ def _sdk() -> tuple[Any, Any]:
         import botocore.exceptions
         import botocore.session
     except ImportError as error:
-        raise ProviderError(f"AWS needs the Python packages boto3 and botocore on the controller: {error} (pip install boto3)") from error
+        raise ProviderError(
+            f"AWS needs the Python packages boto3 and botocore on the controller: {error} (pip install boto3)"
+        ) from error
     return boto3, botocore
 
 
 @contextmanager
-def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
+def aws_errors(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
     """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
 
     The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
@@ -133,13 +143,22 @@ def told(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> I
         yield
     except botocore.exceptions.ClientError as error:
         lasting = {"lasting": True} if code_of(error) in (*DENIED, *EXPIRED) else {}
-        raise error_type(before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting) from error
+        raise error_type(
+            before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting
+        ) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
 
 
 DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation")
-EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException")
+EXPIRED = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "AuthFailure",
+    "UnrecognizedClientException",
+)
 OTHERS_OWN = "AuthFailure"  # also EC2's word for what belongs to another account, such as an AMI that is not shared
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The disk that an image is baked from: what it is without the network, and how it is fetched when a bake is due."""
+
 from __future__ import annotations
 
 import hashlib
@@ -41,9 +42,19 @@ def resolve_base(base: Base, store: Store, folder: Path, account: Account | None
         return resolve_ami(base, account or Account())
     if base.kind == "debian":
         built = _built(base, store)
-        return None if built is None else {key: built[key] for key in ("kind", "source", "sha256", "architecture", "python")}
+        return (
+            None
+            if built is None
+            else {key: built[key] for key in ("kind", "source", "sha256", "architecture", "python")}
+        )
     sha256 = _expected(base) if base.kind == "url" else _of_disk(base, store, folder)
-    return {"kind": base.kind, "source": base.source, "sha256": sha256, "architecture": ARCHITECTURE, "python": base.python}
+    return {
+        "kind": base.kind,
+        "source": base.source,
+        "sha256": sha256,
+        "architecture": ARCHITECTURE,
+        "python": base.python,
+    }
 
 
 def base_path(base: Base, store: Store, folder: Path) -> Path:
@@ -108,7 +119,9 @@ def file_sha256(path: Path) -> str:
 def _download(url: str, expected: str, path: Path, report: Report) -> None:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in _SCHEMES:
-        raise BakeError(f"the base {url} cannot be fetched: {scheme or 'no scheme'} is not supported (allowed: {', '.join(_SCHEMES)})")
+        raise BakeError(
+            f"the base {url} cannot be fetched: {scheme or 'no scheme'} is not supported (allowed: {', '.join(_SCHEMES)})"
+        )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".part")  # under a lock, so it is nobody else's
     try:

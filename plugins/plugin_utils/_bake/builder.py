@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a bake is told, and what differs between what images are baked by: on this machine by QEMU, on AWS by EC2."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from .variables import BakeVariables
 
 
 @dataclass(frozen=True)
-class Order:
+class BakeJob:
     """What is to be baked."""
 
     definition: Definition
@@ -36,7 +37,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Place:
+class BakeWorkspace:
     """Where one bake works on this machine. All of it but the log goes when it ends."""
 
     work: Path
@@ -59,7 +60,7 @@ class Place:
         return self.work / "console.log"
 
 
-class Maker(Protocol):
+class Builder(Protocol):
     """Of one order."""
 
     plugin: str  # of Packer
@@ -67,11 +68,11 @@ class Maker(Protocol):
     gathers: bool  # whether the guest is asked for what an SBOM is made of, since its disk cannot be read from here
     facts: Mapping[str, Any]  # for the image's provenance
 
-    def building(self, place: Place) -> AbstractContextManager[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    def building(self, place: BakeWorkspace) -> AbstractContextManager[tuple[Mapping[str, Any], tuple[str, ...]]]:
         """Packer's builder, and the last lines of shell for the guest. What was made for it goes at the end."""
 
-    def inspect(self, place: Place, result: BuildResult, /) -> Mapping[str, bytes]:
+    def inspect(self, place: BakeWorkspace, result: BuildResult, /) -> Mapping[str, bytes]:
         """Files to keep beside the record, by name. Raises BakeError for an image that must not be kept."""
 
-    def keep(self, place: Place, result: BuildResult, /) -> Mapping[str, Any]:
+    def keep(self, place: BakeWorkspace, result: BuildResult, /) -> Mapping[str, Any]:
         """Move the image to where it stays. Returns the artifact."""

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whether a bake is due, and why. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ class Decision:
     differences: tuple[Mapping[str, Any], ...] = ()
 
 
-def decide(digest: str, build: str, inputs: Mapping[str, Any], images: Sequence[Image], *, whole: bool, force: bool) -> Decision:
+def decide(
+    digest: str, build: str, inputs: Mapping[str, Any], images: Sequence[Image], *, whole: bool, force: bool
+) -> Decision:
     """Compare what shall be with what is there.
 
     Args:
@@ -38,4 +41,6 @@ def decide(digest: str, build: str, inputs: Mapping[str, Any], images: Sequence[
     if not same_build:
         return Decision(True, "it was never baked")
     differences = tuple(compare(same_build[0].inputs, inputs))
-    return Decision(True, f"it differs from {same_build[0].name}: {'; '.join(explain_lines(differences)[:5])}", differences)
+    return Decision(
+        True, f"it differs from {same_build[0].name}: {'; '.join(explain_lines(differences)[:5])}", differences
+    )

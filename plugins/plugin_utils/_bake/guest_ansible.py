@@ -5,6 +5,7 @@
 The controller's own ansible-core is of no use there: the guest's Python decides which versions can run, and PyYAML and
 MarkupSafe bring machine code.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -32,12 +33,16 @@ CORES = {
 }
 REQUIRED = ("jinja2==3.1.6", "MarkupSafe==3.0.3", "packaging==25.0", "PyYAML==6.0.3")
 # Neither the vault (decrypted on the controller), nor Galaxy, nor test tools are needed in the guest.
-_UNNEEDED = re.compile(r"ansible_test/|ansible/galaxy/|ansible/_internal/ansible_collections/.*/tests?/|[^/]+\.data/|.*\.(c|pyx|pxd|pyi)$")
+_UNNEEDED = re.compile(
+    r"ansible_test/|ansible/galaxy/|ansible/_internal/ansible_collections/.*/tests?/|[^/]+\.data/|.*\.(c|pyx|pxd|pyi)$"
+)
 _GLIBC = ("2_17", "2_28", "2_34")
 RECIPE = 1  # raise it when what is made of the wheels changes
 
 
-def guest_ansible(store: Store, python: str, architecture: str, core: str | None = None, report: Report = silent) -> Path:
+def guest_ansible(
+    store: Store, python: str, architecture: str, core: str | None = None, report: Report = silent
+) -> Path:
     """A folder to put on the guest's ``sys.path``, made once and kept in the store.
 
     Args:
@@ -48,7 +53,9 @@ def guest_ansible(store: Store, python: str, architecture: str, core: str | None
     """
     wanted = [f"ansible-core{core or default_core(python)}", *REQUIRED]
     compiler = _interpreter(python)
-    key = hashlib.sha256(json.dumps([RECIPE, python, architecture, wanted, compiler is not None]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([RECIPE, python, architecture, wanted, compiler is not None]).encode()).hexdigest()[
+        :16
+    ]
     folder = store.local(f"cache/ansible/{key}")
     if folder.is_dir():
         return folder
@@ -73,7 +80,9 @@ def default_core(python: str) -> str:
     try:
         return CORES[python]
     except KeyError:
-        raise BakeError(f"no ansible-core is known for a guest with Python {python} (known: {', '.join(CORES)}); set provision.ansible_core") from None
+        raise BakeError(
+            f"no ansible-core is known for a guest with Python {python} (known: {', '.join(CORES)}); set provision.ansible_core"
+        ) from None
 
 
 def _platforms(architecture: str) -> list[str]:
@@ -81,16 +90,31 @@ def _platforms(architecture: str) -> list[str]:
 
 
 def _download(wanted: Sequence[str], python: str, architecture: str, folder: Path) -> None:
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     argv += ["--implementation", "cp", "--python-version", python, "--dest", str(folder)]
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
     done = subprocess.run([*argv, *wanted], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or done.stderr.strip().splitlines() or ["it said nothing"]
+        said = (
+            [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")]
+            or done.stderr.strip().splitlines()
+            or ["it said nothing"]
+        )
         hint = " (Debian: apt install python3-pip)" if "No module named pip" in done.stderr else ""
-        raise BakeError(f"pip cannot fetch {wanted[0]} for the guest's Python {python}: {said[-1]}{hint}", output=done.stderr)
+        raise BakeError(
+            f"pip cannot fetch {wanted[0]} for the guest's Python {python}: {said[-1]}{hint}", output=done.stderr
+        )
 
 
 def _unpack(wheels: Sequence[Path], folder: Path) -> None:
@@ -114,5 +138,18 @@ def _compile(interpreter: str, folder: Path) -> None:
 
     An emulated guest spends far longer on compiling than on running. A file that does not compile stays source.
     """
-    argv = [interpreter, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", r"/ansible/modules/", "-s", str(folder), str(folder)]
+    argv = [
+        interpreter,
+        "-I",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-x",
+        r"/ansible/modules/",
+        "-s",
+        str(folder),
+        str(folder),
+    ]
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)

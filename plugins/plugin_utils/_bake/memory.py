@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A folder in memory for what must not reach a disk of the controller: the bake's one-time key and its secrets."""
+
 from __future__ import annotations
 
 import hashlib

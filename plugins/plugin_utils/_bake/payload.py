@@ -4,6 +4,7 @@
 
 It lives in the guest's memory only, below a folder whose name no image may contain afterwards.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -35,12 +36,12 @@ OWN_PARTS = (
     "plugins/module_utils/_seal.py",
     "roles/seal",
 )
-RUN = '''# {marker}
+RUN = """# {marker}
 import sys
 sys.path.insert(0, "{folder}/lib")
 from ansible.cli.playbook import main
 main()
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ class Payload:
 
 
 def make_payload(
-    definition: Definition, digest: str, ansible: Path, collections: Path | None, variables: Mapping[str, Any], marker: str
+    definition: Definition,
+    digest: str,
+    ansible: Path,
+    collections: Path | None,
+    variables: Mapping[str, Any],
+    marker: str,
 ) -> Payload:
     """Put the payload together.
 
@@ -116,7 +122,11 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
 
 def _inventory(definition: Definition) -> dict[str, Any]:
     """The build machine is every host and every group that the playbook plays on."""
-    groups = {name for name in _patterns(definition) if name.replace("_", "").isalnum() and name not in ("all", "localhost", "ungrouped")}
+    groups = {
+        name
+        for name in _patterns(definition)
+        if name.replace("_", "").isalnum() and name not in ("all", "localhost", "ungrouped")
+    }
     host = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
     return {"all": {"hosts": host, "children": {name: {"hosts": {"localhost": {}}} for name in sorted(groups)}}}
 
@@ -146,7 +156,11 @@ _AnyTag.add_multi_constructor("!", _nothing)
 
 
 def _facts(definition: Definition, digest: str) -> dict[str, str]:
-    return {"immutable_service": definition.service, "immutable_version": definition.version, "immutable_digest": digest}
+    return {
+        "immutable_service": definition.service,
+        "immutable_version": definition.version,
+        "immutable_digest": digest,
+    }
 
 
 def required_collections(definition: Definition, store: Store, report: Report) -> Path | None:
@@ -168,12 +182,16 @@ def _install(requirements: Path, folder: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     wanted: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
     # A plain list is the old form, which knows roles only.
-    kinds = ["role"] if isinstance(wanted, list) else [kind for kind in ("role", "collection") if wanted.get(f"{kind}s")]
+    kinds = (
+        ["role"] if isinstance(wanted, list) else [kind for kind in ("role", "collection") if wanted.get(f"{kind}s")]
+    )
     for kind in kinds:
         target = new / ("roles" if kind == "role" else "")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = [sys.executable, "-m", "ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)]
-        done = subprocess.run(argv, cwd=requirements.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv, cwd=requirements.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
             raise BakeError(f"cannot install {requirements.name}: {last}")

@@ -4,6 +4,7 @@
 
 A template in JSON cannot say which version it wants; so Packer is shown a folder that holds no other.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -27,8 +28,12 @@ def only_plugin(packer: Packer, name: str, version: str | None, folder: Path) ->
         return {}
     source = f"{HASHICORP}/{name}"
     if version_tuple(packer.version()) < PLUGINS_SINCE:
-        raise BakeError(f"build.plugin asks for version {version} of the plugin {source}, but Packer {packer.version()} can only use what it holds itself")
-    found = next((plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (source, version)), None)
+        raise BakeError(
+            f"build.plugin asks for version {version} of the plugin {source}, but Packer {packer.version()} can only use what it holds itself"
+        )
+    found = next(
+        (plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (source, version)), None
+    )
     if found is None:
         raise BakeError(
             f"Packer {packer.version()} does not find version {version} of the plugin {source}, which build.plugin asks for; "

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One bake of a definition from this machine: Packer builds, the image is looked through, and only a whole one becomes known."""
+
 from __future__ import annotations
 
 import json
@@ -27,7 +28,7 @@ from .._image_model import Image, bake_name
 from .._images.catalogue import RECORD, Catalogue
 from .._store.base import Store
 from .._store.keys import make_ssh_key
-from .builder import Maker, Order, Place
+from .builder import BakeJob, BakeWorkspace, Builder
 from .guest_ansible import guest_ansible
 from .memory import clear, clear_memory, private_memory, write_private
 from .payload import make_payload, required_collections
@@ -41,7 +42,9 @@ LOG = "packer.log"
 WHEELS = {"arm64": "aarch64"}
 
 
-def bake(order: Order, maker: Maker, store: Store, packer: Packer, guard: Guard, report: Report, lock: Sequence[int]) -> Image:
+def bake(
+    order: BakeJob, maker: Builder, store: Store, packer: Packer, guard: Guard, report: Report, lock: Sequence[int]
+) -> Image:
     """Bake and return the image. Called under the digest's ``lock``, which is kept until Packer has ended even when this run is killed.
 
     Raises BakeError with Packer's last error first; the whole log stays on this machine, and nothing else does.
@@ -53,11 +56,13 @@ def bake(order: Order, maker: Maker, store: Store, packer: Packer, guard: Guard,
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     with _fresh(work), private_memory(work.name, work) as memory:
-        place = Place(work, memory, log, f"immutable-payload-{random.token_hex(8)}")
+        place = BakeWorkspace(work, memory, log, f"immutable-payload-{random.token_hex(8)}")
         make_ssh_key(place.private_key, "")
         guest = _guest(order, maker, store, place, report)
         with maker.building(place) as (builder, last):
-            write_atomically(work / "template.json", as_text(packer_template(builder, replace(guest, last=last))).encode())
+            write_atomically(
+                work / "template.json", as_text(packer_template(builder, replace(guest, last=last))).encode()
+            )
             result = _build(order, maker, packer, place, lock, report)
         report(f"{order.label}: reading the image")
         files = maker.inspect(place, result)
@@ -88,21 +93,32 @@ def _fresh(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _guest(order: Order, maker: Maker, store: Store, place: Place, report: Report) -> Guest:
+def _guest(order: BakeJob, maker: Builder, store: Store, place: BakeWorkspace, report: Report) -> Guest:
     """What is sent into the build machine, as files."""
     definition, python = order.definition, str(order.base["python"])
     architecture = str(order.base["architecture"])
-    ansible = guest_ansible(store, python, WHEELS.get(architecture, architecture), definition.provision.ansible_core, report)
+    ansible = guest_ansible(
+        store, python, WHEELS.get(architecture, architecture), definition.provision.ansible_core, report
+    )
     collections = required_collections(definition, store, report)
     payload = make_payload(definition, order.digest, ansible, collections, order.variables.plain, place.marker)
     write_atomically(place.work / "payload.tar.gz", payload.archive)
     secrets = place.memory / "secrets.json" if order.variables.secret else None
     if secrets:
         write_private(secrets, json.dumps(dict(order.variables.secret)).encode())
-    return Guest(place.work / "payload.tar.gz", secrets, payload.folder, python, place.gathered if maker.gathers else None, maker.user)
+    return Guest(
+        place.work / "payload.tar.gz",
+        secrets,
+        payload.folder,
+        python,
+        place.gathered if maker.gathers else None,
+        maker.user,
+    )
 
 
-def _build(order: Order, maker: Maker, packer: Packer, place: Place, lock: Sequence[int], report: Report) -> BuildResult:
+def _build(
+    order: BakeJob, maker: Builder, packer: Packer, place: BakeWorkspace, lock: Sequence[int], report: Report
+) -> BuildResult:
     stages = Stages(order.label, report, hide=place.marker)
     try:
         return packer.build(
@@ -121,13 +137,25 @@ def _build(order: Order, maker: Maker, packer: Packer, place: Place, lock: Seque
             hold=lock,
         )
     except PackerError as error:
-        console = place.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if place.console.exists() else []
+        console = (
+            place.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+            if place.console.exists()
+            else []
+        )
         if not place.log.exists():  # it did not come as far as that
             raise BakeError(f"{stages.failure or error.message} (bake of {order.label})", console=console) from error
-        raise BakeError(f"{stages.failure or error.message} (whole log: {place.log})", log=str(place.log), console=console) from error
+        raise BakeError(
+            f"{stages.failure or error.message} (whole log: {place.log})", log=str(place.log), console=console
+        ) from error
 
 
-def _keep(order: Order, store: Store, keep: Callable[[], Mapping[str, Any]], files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Image:
+def _keep(
+    order: BakeJob,
+    store: Store,
+    keep: Callable[[], Mapping[str, Any]],
+    files: Mapping[str, bytes],
+    facts: Mapping[str, Any],
+) -> Image:
     """Everything goes to its place, the record last: an image is known only once it is whole."""
     definition = order.definition
     image = Image(
@@ -155,7 +183,9 @@ def _keep(order: Order, store: Store, keep: Callable[[], Mapping[str, Any]], fil
 def _commit(folder: Path) -> str | None:
     """The commit that the definition was baked from, where it lies in a git repository."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Packer's events as lines for a waiting person: its stages and the guest's tasks, with the time since the start."""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +18,9 @@ _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(.+)$")
 _IGNORED = "...ignoring"
 # Later Packers tell what runs in the guest in the same way as their own stages. These are what they say while it runs.
 _OUTPUT_FOLLOWS = "Provisioning with "
-_HEADLINE = re.compile(r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '|Running post-processor|Deleting|Stopping) ?")
+_HEADLINE = re.compile(
+    r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '|Running post-processor|Deleting|Stopping) ?"
+)
 _LONGEST = 500  # characters of a result without a message
 
 
@@ -44,7 +47,9 @@ class Stages:
             return
         if event.message.startswith(_OUTPUT_FOLLOWS):
             self._in_guest = True
-        stage = event.level == "error" or (event.level == "say" and (not self._in_guest or bool(_HEADLINE.match(event.message))))
+        stage = event.level == "error" or (
+            event.level == "say" and (not self._in_guest or bool(_HEADLINE.match(event.message)))
+        )
         for line in event.message.splitlines():
             self._line(line.rstrip(), stage=stage)
 

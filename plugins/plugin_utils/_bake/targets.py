@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The bakes of a definition's targets: those that agree on everything share one, the others run side by side."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +25,9 @@ from .._store.base import Store
 from .._store.keys import identity
 from .._store.registry import folder_store
 from .base_image import fetch_base, resolve_base
-from .builder import Maker, Order
-from .builders.ebs import EbsMaker
-from .builders.qemu import QemuMaker
+from .builder import BakeJob, Builder
+from .builders.ebs import EbsBuilder
+from .builders.qemu import QemuBuilder
 from .decide import Decision, decide
 from .run import bake
 from .variables import BakeVariables
@@ -78,7 +79,13 @@ def plan_bakes(
 
 
 def _decide(
-    definition: Definition, target: Target, digest: str, build: str, inputs: Mapping[str, Any], store: Store, force: bool
+    definition: Definition,
+    target: Target,
+    digest: str,
+    build: str,
+    inputs: Mapping[str, Any],
+    store: Store,
+    force: bool,
 ) -> tuple[Decision, Image | None]:
     images = Catalogue(store).list(definition.service)
     present = next((image for image in images if image.digest == digest and image.build == build), None)
@@ -102,7 +109,14 @@ def _label(each: TargetBake) -> str:
     return ", ".join(each.targets)
 
 
-def bake_targets(bakes: Sequence[TargetBake], store: Store, packer: Packer, variables: Callable[[], BakeVariables], guard: Guard, report: Report) -> None:
+def bake_targets(
+    bakes: Sequence[TargetBake],
+    store: Store,
+    packer: Packer,
+    variables: Callable[[], BakeVariables],
+    guard: Guard,
+    report: Report,
+) -> None:
     """Bake all that is due, side by side, and fill in each ``image``.
 
     Raises BakeError where a base is not built yet, or the first failure once all have ended.
@@ -114,11 +128,15 @@ def bake_targets(bakes: Sequence[TargetBake], store: Store, packer: Packer, vari
         return
     for each in bakes:
         if not each.digest:
-            raise BakeError(f"{each.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake")
+            raise BakeError(
+                f"{each.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
+            )
     known = variables()
     reports = [report] if len(bakes) == 1 else [_labelled(report, _label(each)) for each in bakes]
     with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
-        running = [pool.submit(_bake, each, store, packer, known, guard, own) for each, own in zip(bakes, reports, strict=True)]
+        running = [
+            pool.submit(_bake, each, store, packer, known, guard, own) for each, own in zip(bakes, reports, strict=True)
+        ]
     for each, future in zip(bakes, running, strict=True):
         each.image = future.result()
 
@@ -127,27 +145,29 @@ def _labelled(report: Report, label: str) -> Report:
     return lambda line: report(f"{label}: {line}")
 
 
-def _bake(each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report) -> Image:
+def _bake(
+    each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report
+) -> Image:
     with store.lock(bake_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
         # Whoever held the lock before may have baked it.
         decision, image = _decide(each.definition, each.target, each.digest, each.build, each.inputs, store, each.force)
         if image is not None:
             return image
-        order = Order(each.definition, each.target, each.digest, each.build, each.inputs, each.base, variables)
+        order = BakeJob(each.definition, each.target, each.digest, each.build, each.inputs, each.base, variables)
         report(f"{order.label}: a bake is due: {decision.why}")
         maker = _on_aws(order, store, packer) if each.base["kind"] == "ami" else _on_this_machine(order, store, report)
         return bake(order, maker, store, packer, guard, report, lock)
 
 
-def _on_aws(order: Order, store: Store, packer: Packer) -> Maker:
+def _on_aws(order: BakeJob, store: Store, packer: Packer) -> Builder:
     try:
-        return EbsMaker(order, identity(store), version_tuple(packer.version()))
+        return EbsBuilder(order, identity(store), version_tuple(packer.version()))
     except PackerError as error:
         raise BakeError(error.message) from error
 
 
-def _on_this_machine(order: Order, store: Store, report: Report) -> Maker:
+def _on_this_machine(order: BakeJob, store: Store, report: Report) -> Builder:
     base = fetch_base(order.target.base, store, order.definition.folder, report)
     accel = choose(store.local("qemu"), base)
     report(f"{order.label}: {accel.reason}")
-    return QemuMaker(order, folder_store(store, NEEDS_FOLDER), base, accel.name, report)
+    return QemuBuilder(order, folder_store(store, NEEDS_FOLDER), base, accel.name, report)

@@ -5,6 +5,7 @@
 JSON, since Packer runs it from 1.6 to the newest. What its builder says differs from provider to provider; how the guest is provisioned
 does not. Whatever Packer uploads goes to the guest's memory: bytes that were ever on the disk stay in its free blocks.
 """
+
 from __future__ import annotations
 
 import json
@@ -30,7 +31,9 @@ class Guest:
     secrets: Path | None
     folder: str  # the payload's place in the guest
     python: str  # the guest's Python as the definition or its base says, such as ``3.11``
-    gathered: Path | None = None  # where on this machine to bring what an SBOM is made of; None where the disk is read instead
+    gathered: Path | None = (
+        None  # where on this machine to bring what an SBOM is made of; None where the disk is read instead
+    )
     user: str = ROOT  # who logs in; anybody but root may use sudo without a password
     last: tuple[str, ...] = ()  # lines of shell, as root, once nothing is left to be done
 
@@ -45,8 +48,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
     arrived = f"{folder}/in"
     first = _shell(
         guest,
-        f"test \"$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')\" = {python} || "
-        f"{{ echo \"the guest's Python is $(python3 -V 2>&1), not {python}: say so in image.base.python\" >&2; exit 1; }}",
+        f'test "$(python3 -c \'import sys; print("%d.%d" % sys.version_info[:2])\')" = {python} || '
+        f'{{ echo "the guest\'s Python is $(python3 -V 2>&1), not {python}: say so in image.base.python" >&2; exit 1; }}',
         # Tasks that become another user need the way to their temporary files, but not a list of what is here.
         f"mkdir -m 0711 {folder}",
         f"mkdir -m 1777 {folder}/temp",
@@ -62,7 +65,13 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
-    clean = _shell(guest, f"rm -rf {folder}", *guest.last, "sync", "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'")
+    clean = _shell(
+        guest,
+        f"rm -rf {folder}",
+        *guest.last,
+        "sync",
+        "fstrim / || echo 'no fstrim here: freed blocks keep their bytes'",
+    )
     sent = [{"type": "file", "source": str(source), "destination": f"{arrived}/{name}"} for source, name in uploads]
     return [first, *sent, run, *_brought(guest, f"{arrived}/gathered.tar.gz"), clean]
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A user's own Packer template, built only when one of its inputs changed or what it made is gone."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -36,7 +37,7 @@ _MADE = ("packer_cache", "crash.log", "packer-manifest.json", "output-*")
 
 
 @dataclass(frozen=True)
-class TemplateOrder:
+class TemplateJob:
     """A template and all it depends on; paths are absolute."""
 
     service: str
@@ -52,7 +53,7 @@ class TemplateOrder:
         return self.template if self.template.is_dir() else self.template.parent
 
 
-def template_inputs(order: TemplateOrder, made: Sequence[Path] = ()) -> dict[str, Any]:
+def template_inputs(order: TemplateJob, made: Sequence[Path] = ()) -> dict[str, Any]:
     """Every input as plain data. ``made`` are files that earlier builds left in the folder. Raises BakeError."""
     if not order.template.exists():
         raise BakeError(f"there is no template {order.template}")
@@ -97,7 +98,7 @@ def _entry(path: Path) -> dict[str, Any]:
 class TemplateBake:
     """Raises BakeError with Packer's own last error first."""
 
-    def __init__(self, order: TemplateOrder, store: Store, packer: Packer, guard: Guard, report: Report) -> None:
+    def __init__(self, order: TemplateJob, store: Store, packer: Packer, guard: Guard, report: Report) -> None:
         self._order = order
         self._store = store
         self._packer = packer
@@ -118,7 +119,9 @@ class TemplateBake:
     def run(self, timeout: float | None, force: bool = False) -> Image:
         """Build and record, unless another run did so in the meantime."""
         order, digits = self._order, self.digest.removeprefix("sha256:")
-        with self._store.lock(f"bake-{digits[:12]}-{BUILD}", f"build {order.template.name} for {order.service} {order.version}") as lock:
+        with self._store.lock(
+            f"bake-{digits[:12]}-{BUILD}", f"build {order.template.name} for {order.service} {order.version}"
+        ) as lock:
             present = Catalogue(self._store).get(self.digest, BUILD)
             if present and not force and not _gone(present):
                 return present
@@ -133,7 +136,9 @@ class TemplateBake:
                 service=order.service,
                 version=order.version,
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                artifact={"artifacts": [_recorded(artifact, order.folder) for artifact in result.as_dict()["artifacts"]]},
+                artifact={
+                    "artifacts": [_recorded(artifact, order.folder) for artifact in result.as_dict()["artifacts"]]
+                },
                 base={},
                 inputs=self.inputs,
                 provenance={"packer": result.packer_version, "template": str(order.template)},
@@ -168,7 +173,11 @@ class TemplateBake:
 
 def _recorded(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     paths = [folder / file for file in artifact["files"]]
-    files = [{"path": str(path), "size": path.stat().st_size, "sha256": file_sha256(path)} for path in paths if path.is_file()]
+    files = [
+        {"path": str(path), "size": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in paths
+        if path.is_file()
+    ]
     amis = amis_in(artifact["id"])
     return {**artifact, "files": files, **({"amis": amis} if amis else {})}
 
@@ -179,4 +188,8 @@ def _files(image: Image) -> list[Mapping[str, Any]]:
 
 def _gone(image: Image) -> list[str]:
     """Recorded files that are not there any more, or not whole."""
-    return [file["path"] for file in _files(image) if not os.path.isfile(file["path"]) or os.path.getsize(file["path"]) != file["size"]]
+    return [
+        file["path"]
+        for file in _files(image)
+        if not os.path.isfile(file["path"]) or os.path.getsize(file["path"]) != file["size"]
+    ]

@@ -4,6 +4,7 @@
 
 Vaulted values are decrypted here, on the controller, so that no vault password ever reaches a guest.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -92,7 +93,9 @@ def _decrypted(value: Any, place: str, loader: Loader) -> str:
             value = loader.load(f"value: !vault |\n{lines}", show_content=False)["value"]
         return str(value)
     except Exception as error:  # noqa: BLE001 - as above
-        raise BakeError(f"{place} cannot be decrypted: {_first_line(error)} (give ansible-playbook its vault id)") from error
+        raise BakeError(
+            f"{place} cannot be decrypted: {_first_line(error)} (give ansible-playbook its vault id)"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

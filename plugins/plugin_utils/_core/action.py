@@ -4,6 +4,7 @@
 
 The options are read from the documentation in ``plugins/modules/<name>.py``, so the two cannot differ.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -85,7 +86,9 @@ class RoomAction(ActionBase):
             result.setdefault("changed", False)
         except OSError as error:  # a full disk, say: the system's own words are the message
             place = f"{error.filename}: " if error.filename else ""
-            result.update(failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc())
+            result.update(
+                failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc()
+            )
         return result
 
     def _name(self) -> str:
@@ -96,26 +99,38 @@ class RoomAction(ActionBase):
 
     def _options(self) -> dict[str, Any]:
         spec = argument_spec(self._name())
-        _checked, options = self.validate_argument_spec(spec, mutually_exclusive=self.exclusive, required_one_of=self.one_of)
+        _checked, options = self.validate_argument_spec(
+            spec, mutually_exclusive=self.exclusive, required_one_of=self.one_of
+        )
         return dict(options)
 
     def _refuse_where_it_cannot_run(self, task_vars: Mapping[str, Any]) -> None:
         name = f"{COLLECTION}.{self._name()}"
         if self._task.async_val:
-            raise ImmutableError(f"{name} cannot run with async: it works on the controller and shows its progress; remove 'async'")
+            raise ImmutableError(
+                f"{name} cannot run with async: it works on the controller and shows its progress; remove 'async'"
+            )
         if self._task.delegate_to not in (None, "localhost", "127.0.0.1"):
-            raise ImmutableError(f"{name} runs on the controller and cannot be delegated to {self._task.delegate_to!r}; remove 'delegate_to'")
+            raise ImmutableError(
+                f"{name} runs on the controller and cannot be delegated to {self._task.delegate_to!r}; remove 'delegate_to'"
+            )
         if self._task.become:
-            raise ImmutableError(f"{name} runs on the controller as you are and cannot become another user; set 'become: false' on the task")
+            raise ImmutableError(
+                f"{name} runs on the controller as you are and cannot become another user; set 'become: false' on the task"
+            )
         hosts = task_vars.get("ansible_play_hosts_all") or []
         if len(hosts) > 1 and not self._task.run_once:
-            raise ImmutableError(f"{name} works once on the controller, but this play has {len(hosts)} hosts; add 'run_once: true' or play on localhost")
+            raise ImmutableError(
+                f"{name} works once on the controller, but this play has {len(hosts)} hosts; add 'run_once: true' or play on localhost"
+            )
 
 
 @functools.cache
 def argument_spec(name: str) -> dict[str, Any]:
     """The argument spec of the documented module ``name``."""
-    docs = get_docstring(str(_MODULES / f"{name}.py"), fragment_loader, collection_name=COLLECTION, plugin_type="module")[0]
+    docs = get_docstring(
+        str(_MODULES / f"{name}.py"), fragment_loader, collection_name=COLLECTION, plugin_type="module"
+    )[0]
     return {option: _spec_of(text) for option, text in (docs.get("options") or {}).items()}
 
 

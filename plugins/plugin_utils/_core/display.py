@@ -5,6 +5,7 @@
 Lines go to stderr, so that callbacks which print JSON on stdout stay whole. One pump thread calls Display and is joined
 before the task returns: a thread that still displays while the worker exits can hang it.
 """
+
 from __future__ import annotations
 
 import queue
@@ -32,7 +33,9 @@ class LiveDisplay:
         self._thread.start()
         return self._lines.put
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._thread is not None:
             self._lines.put(None)
             self._thread.join()

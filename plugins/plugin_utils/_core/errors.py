@@ -4,6 +4,7 @@
 
 Rooms raise them; ``plugin_utils.action`` turns them into a task's failure in one place.
 """
+
 from __future__ import annotations
 
 from typing import Any

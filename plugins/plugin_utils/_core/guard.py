@@ -5,6 +5,7 @@
 Killing ansible-playbook can leave the worker that runs an action plugin alive. Such a worker must not go on changing
 things that nobody watches, so changing calls are made only after ``Guard.check``.
 """
+
 from __future__ import annotations
 
 import os
@@ -21,4 +22,6 @@ class Guard:
     def check(self) -> None:
         """Raises AbandonedError once the parent has changed."""
         if os.getppid() != self._parent:
-            raise AbandonedError("the controlling ansible-playbook is gone: stopped before the next change (run again to go on)")
+            raise AbandonedError(
+                "the controlling ansible-playbook is gone: stopped before the next change (run again to go on)"
+            )

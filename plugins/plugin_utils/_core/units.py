@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Durations, sizes and counts as people write them."""
+
 from __future__ import annotations
 
 import json
 import math
 import re
+from datetime import datetime, timezone
 
 from .errors import ImmutableError
 
@@ -54,6 +56,11 @@ def count_of(value: int | str, size: int, *, up: bool = True) -> int:
         raise ImmutableError(f"{_shown(value)} is neither a count nor a percentage (allowed: {COUNTS})")
     hundredths = int(found[1]) * size
     return -(-hundredths // 100) if up else hundredths // 100
+
+
+def iso(at: float) -> str:
+    """A time in seconds since the epoch as ISO 8601 in UTC, such as ``2026-01-31T09:30:00Z``."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _shown(value: object) -> str:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How a definition names the machine image of AWS that it bakes on, as one line of text and back. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A YAML document as plain data, with the line of everything in it."""
+
 from __future__ import annotations
 
 import difflib
@@ -52,7 +53,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -63,20 +68,29 @@ def read_document(text: str) -> Document:
     try:
         nodes = list(yaml.compose_all(text, Loader=_Loader))
         if len(nodes) > 1:
-            document.problems.append((nodes[1].start_mark.line + 1, (), "a second document begins here (allowed: one document in a file)"))
+            document.problems.append(
+                (nodes[1].start_mark.line + 1, (), "a second document begins here (allowed: one document in a file)")
+            )
         elif not nodes:
             document.problem((), "the file is empty (allowed: a definition, a mapping that begins with schema: 1)")
         else:
             document.data = _Reader(document).read(nodes[0], (), ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        document.problems.append((mark.line + 1 if mark else 1, (), f"this is not YAML: {error.problem or error.context}"))
+        document.problems.append(
+            (mark.line + 1 if mark else 1, (), f"this is not YAML: {error.problem or error.context}")
+        )
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        document.problems.append((line, (), f"this is not YAML: it holds the control character U+{ord(text[error.position]):04X}"))
+        document.problems.append(
+            (line, (), f"this is not YAML: it holds the control character U+{ord(text[error.position]):04X}")
+        )
     except (_TooLarge, RecursionError):
         document = Document()
-        document.problem((), f"this is too large or nested too deeply for a definition (allowed: {MOST_VALUES} values, aliases counted each time)")
+        document.problem(
+            (),
+            f"this is too large or nested too deeply for a definition (allowed: {MOST_VALUES} values, aliases counted each time)",
+        )
     return document
 
 
@@ -96,12 +110,16 @@ class _Reader:
             raise _TooLarge
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in within:
-            self._document.problem(path, "an alias points at something that holds it (allowed: aliases of finished values)")
+            self._document.problem(
+                path, "an alias points at something that holds it (allowed: aliases of finished values)"
+            )
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in _COLLECTIONS:
-            self._document.problem(path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})")
+            self._document.problem(
+                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            )
         within = (*within, id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, within)
@@ -115,12 +133,16 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if key_node.tag != "tag:yaml.org,2002:str":
                 what = _one_line(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-                self._document.problems.append((line, path, f"the key {what} is not text (allowed: text; put it in quotes)"))
+                self._document.problems.append(
+                    (line, path, f"the key {what} is not text (allowed: text; put it in quotes)")
+                )
                 continue
             key = str(key_node.value)
             if key in found:
                 first = self._document.line((*path, key))
-                self._document.problems.append((line, (*path, key), f"the key is given twice, first in line {first} (allowed: each key once)"))
+                self._document.problems.append(
+                    (line, (*path, key), f"the key is given twice, first in line {first} (allowed: each key once)")
+                )
                 continue
             self._document.lines[(*path, key)] = line
             found[key] = self.read(value_node, (*path, key), within)
@@ -135,7 +157,9 @@ class _Reader:
             for each in node.value:
                 self._merge(each, found, path, within)
         elif not isinstance(node, yaml.MappingNode) or id(node) in within:
-            self._document.problem(path, "<< does not name a mapping (allowed: the alias of a mapping, or a list of them)")
+            self._document.problem(
+                path, "<< does not name a mapping (allowed: the alias of a mapping, or a list of them)"
+            )
         else:
             pairs = [pair for pair in node.value if pair[0].tag == _MERGE or pair[0].value not in found]
             found.update(self._mapping(yaml.MappingNode(node.tag, pairs, node.start_mark), path, (*within, id(node))))
@@ -144,10 +168,15 @@ class _Reader:
         if node.tag == VAULT:
             if path[:-1] == VARIABLES:
                 return Vaulted(node.value)
-            self._document.problem(path, f"{VAULT} is not understood here (allowed: as the whole value of a variable in {shown(VARIABLES)})")
+            self._document.problem(
+                path,
+                f"{VAULT} is not understood here (allowed: as the whole value of a variable in {shown(VARIABLES)})",
+            )
             return None
         if node.tag not in self._scalars.yaml_constructors or not node.tag.startswith("tag:yaml.org,2002:"):
-            self._document.problem(path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})")
+            self._document.problem(
+                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            )
             return None
         if node.style is None:
             self._document.written[path] = node.value
@@ -160,7 +189,9 @@ class _Reader:
         if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
         kind = _KINDS.get(node.tag.rpartition(":")[2], node.tag)
-        self._document.problem(path, f"{_one_line(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)")
+        self._document.problem(
+            path, f"{_one_line(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)"
+        )
         return None
 
 
@@ -197,4 +228,8 @@ def value_at(data: Any, keys: Path) -> Any:
 def targets_of(data: Any) -> list[str]:
     """The names of all targets that are mappings."""
     targets = value_at(data, ("targets",))
-    return [name for name, target in targets.items() if isinstance(target, Mapping)] if isinstance(targets, Mapping) else []
+    return (
+        [name for name, target in targets.items() if isinstance(target, Mapping)]
+        if isinstance(targets, Mapping)
+        else []
+    )

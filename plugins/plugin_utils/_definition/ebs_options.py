@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Options of Packer's amazon-ebs that a definition may not pass on, since it says them elsewhere or a bake needs them as they are. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -22,12 +23,33 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("ssh_username",), "build.ssh_username says it"),
     **dict.fromkeys(("profile",), "the target's profile says it"),
     **dict.fromkeys(("assume_role",), "the target's role says it"),
-    **dict.fromkeys(("custom_endpoint_ec2", "skip_region_validation", "skip_metadata_api_check"), "the target's endpoint_url says it"),
+    **dict.fromkeys(
+        ("custom_endpoint_ec2", "skip_region_validation", "skip_metadata_api_check"),
+        "the target's endpoint_url says it",
+    ),
     **dict.fromkeys(("ami_regions", "skip_save_build_region"), _COPIES),
-    **dict.fromkeys(("access_key", "secret_key", "token", "mfa_code", "vault_aws_engine", "ssh_password"), _CREDENTIALS),
-    **dict.fromkeys(("type", "communicator", "ami_name", "ami_description", "skip_create_ami", "shutdown_behavior", "imds_support"), _BAKE),
-    **dict.fromkeys(("metadata_options", "ssh_private_key_file", "ssh_keypair_name", "ssh_agent_auth", "ssh_clear_authorized_keys"), _BAKE),
-    **dict.fromkeys(("temporary_key_pair_name", "temporary_key_pair_type", "temporary_key_pair_bits", "tag", "run_tag", "snapshot_tag"), _BAKE),
+    **dict.fromkeys(
+        ("access_key", "secret_key", "token", "mfa_code", "vault_aws_engine", "ssh_password"), _CREDENTIALS
+    ),
+    **dict.fromkeys(
+        ("type", "communicator", "ami_name", "ami_description", "skip_create_ami", "shutdown_behavior", "imds_support"),
+        _BAKE,
+    ),
+    **dict.fromkeys(
+        ("metadata_options", "ssh_private_key_file", "ssh_keypair_name", "ssh_agent_auth", "ssh_clear_authorized_keys"),
+        _BAKE,
+    ),
+    **dict.fromkeys(
+        (
+            "temporary_key_pair_name",
+            "temporary_key_pair_type",
+            "temporary_key_pair_bits",
+            "tag",
+            "run_tag",
+            "snapshot_tag",
+        ),
+        _BAKE,
+    ),
 }
 
 

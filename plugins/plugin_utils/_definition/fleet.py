@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A target's fleet: what it takes over from the service's own, which keys go with its strategy, and what they become. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,12 @@ SWAP, AUTOSCALING = "swap", "autoscaling"  # engines
 HANDED = ("engine", "autoscaling", "alarm", "before_swap", "after_swap", "playbook_timeout")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Keys that some strategy would ignore, and the strategies that go by them.
-GOES_WITH = {"keep_old": ("blue_green",), "hot": ("recreate",), "canary": ("canary",), "unavailable": ("rolling", "blue_green", "canary")}
+GOES_WITH = {
+    "keep_old": ("blue_green",),
+    "hot": ("recreate",),
+    "canary": ("canary",),
+    "unavailable": ("rolling", "blue_green", "canary"),
+}
 
 
 def goes_with(key: str, strategy: str, *, data: bool) -> bool:
@@ -53,7 +59,10 @@ def fleets_of(document: Any) -> Iterator[Path]:
 def metrics_of(document: Any, place: Path) -> Iterator[Path]:
     """The places of all metrics in the fleet at ``place``."""
     stages = value_at(document, (*place, "canary"))
-    ways: list[Path] = [("alarm",), *(("canary", number, "metric") for number in range(len(stages) if isinstance(stages, list) else 0))]
+    ways: list[Path] = [
+        ("alarm",),
+        *(("canary", number, "metric") for number in range(len(stages) if isinstance(stages, list) else 0)),
+    ]
     yield from ((*place, *way) for way in ways if isinstance(value_at(document, (*place, *way)), Mapping))
 
 
@@ -61,7 +70,9 @@ def files_of(document: Any) -> Iterator[tuple[Path, str]]:
     """Every file in the definition's folder that a fleet names: playbooks, and programs that are called by a relative path."""
     for place in fleets_of(document):
         stages = value_at(document, (*place, "canary"))
-        checks: list[Path] = [("canary", number, "check") for number in range(len(stages) if isinstance(stages, list) else 0)]
+        checks: list[Path] = [
+            ("canary", number, "check") for number in range(len(stages) if isinstance(stages, list) else 0)
+        ]
         for way in (("before_swap",), ("after_swap",), *checks):
             name = value_at(document, (*place, *way))
             if isinstance(name, str) and name:
@@ -76,7 +87,18 @@ def fleet_of(data: Mapping[str, Any]) -> FleetSpec:
     """From the keys of a checked fleet."""
     times = dict.fromkeys(("stop_timeout", "keep_old", "deadline", "max_age", "playbook_timeout"), seconds_of)
     words = dict.fromkeys(("engine", "strategy", "protected", "standby", "before_swap", "after_swap"), str)
-    values = given(data, size=int, surge=_as_is, unavailable=_as_is, count_draining=bool, hot=bool, alarm=_metric, autoscaling=_autoscaling, **words, **times)
+    values = given(
+        data,
+        size=int,
+        surge=_as_is,
+        unavailable=_as_is,
+        count_draining=bool,
+        hot=bool,
+        alarm=_metric,
+        autoscaling=_autoscaling,
+        **words,
+        **times,
+    )
     if "timeout" in data.get("drain", {}):
         values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
     values["canary"] = tuple(Stage(**_stage(each)) for each in data.get("canary", ()))
@@ -92,7 +114,14 @@ def given(data: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
 def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
     times = dict.fromkeys(("warmup", "checkpoint_delay", "bake_time", "deadline"), seconds_of)
     lists = dict.fromkeys(("checkpoints", "alarms"), tuple)
-    kinds = {"min_healthy": int, "max_healthy": int, "auto_rollback": bool, "skip_matching": bool, "protected": str, "standby": str}
+    kinds = {
+        "min_healthy": int,
+        "max_healthy": int,
+        "auto_rollback": bool,
+        "skip_matching": bool,
+        "protected": str,
+        "standby": str,
+    }
     return AutoScaling(**given(data, group=str, **times, **lists, **kinds))
 
 
@@ -101,7 +130,9 @@ def _stage(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(data: Mapping[str, Any]) -> Metric:
-    return Metric(**given(data, command=tuple, url=str, path=str, least=float, most=float, timeout=seconds_of, every=seconds_of))
+    return Metric(
+        **given(data, command=tuple, url=str, path=str, least=float, most=float, timeout=seconds_of, every=seconds_of)
+    )
 
 
 def _window(data: Mapping[str, Any]) -> Window:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What of a definition is handed over at a launch, and the fingerprint that tells whether it is what is declared now. Pure."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,10 +20,14 @@ def secret_refs(references: Mapping[str, SecretRef]) -> dict[str, str]:
     return {name: reference.name for name, reference in references.items() if reference.kind == PARAMETER}
 
 
-def launch_fingerprint(key: bytes, image_digest: str, settings: Mapping[str, Any], secrets: Mapping[str, str], machine: Mapping[str, Any]) -> str:
+def launch_fingerprint(
+    key: bytes, image_digest: str, settings: Mapping[str, Any], secrets: Mapping[str, str], machine: Mapping[str, Any]
+) -> str:
     """HMAC-SHA256 in hexadecimal. Keyed, so that nobody can try out secrets against it."""
     document = {"image": image_digest, "settings": dict(settings), "secrets": dict(secrets), "machine": dict(machine)}
-    return hmac.new(key, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        key, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), hashlib.sha256
+    ).hexdigest()
 
 
 def machine_of(target: Target) -> dict[str, Any]:

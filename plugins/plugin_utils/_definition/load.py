@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read a definition and check all of it before anything is done with it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -99,7 +100,10 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
             ansible_core=provision.get("ansible_core"),
         ),
         verify=image.get("verify"),
-        data=tuple(DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/"), each.get("type", "")) for each in data.get("data", ())),
+        data=tuple(
+            DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/"), each.get("type", ""))
+            for each in data.get("data", ())
+        ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
@@ -118,8 +122,29 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
-        machine=Machine(**given(machine, memory=bytes_of, cpus=int, type=str, instance_profile=str, launch_template=_template, root_size=bytes_of)),
-        build=Build(**given(build, memory=bytes_of, cpus=int, timeout=seconds_of, plugin=str, encrypt=bool, options=dict, **_texts(_BUILD_TEXTS))),
+        machine=Machine(
+            **given(
+                machine,
+                memory=bytes_of,
+                cpus=int,
+                type=str,
+                instance_profile=str,
+                launch_template=_template,
+                root_size=bytes_of,
+            )
+        ),
+        build=Build(
+            **given(
+                build,
+                memory=bytes_of,
+                cpus=int,
+                timeout=seconds_of,
+                plugin=str,
+                encrypt=bool,
+                options=dict,
+                **_texts(_BUILD_TEXTS),
+            )
+        ),
         traffic=TrafficSpec(**given(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", network.get("subnets", ()))),
@@ -149,14 +174,20 @@ def _simulation(data: Mapping[str, Any]) -> Simulation:
 def _base(data: Mapping[str, Any]) -> Base:
     kind = next(kind for kind in ("debian", "qcow2", "url", "ami") if kind in data)
     source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
-    return Base(kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source))
+    return Base(
+        kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source)
+    )
 
 
 def _health(data: Mapping[str, Any]) -> Health:
     values = given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
     if "http" in data:
         status = data["http"].get("status", 200)
-        values["http"] = HttpProbe(data["http"]["port"], data["http"].get("path", "/"), tuple(status) if isinstance(status, list) else (status,))
+        values["http"] = HttpProbe(
+            data["http"]["port"],
+            data["http"].get("path", "/"),
+            tuple(status) if isinstance(status, list) else (status,),
+        )
     if "tcp" in data:
         values["tcp"] = TcpProbe(data["tcp"]["port"])
     return Health(**values)

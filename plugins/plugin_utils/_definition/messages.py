@@ -4,6 +4,7 @@
 
 The schema says it itself: ``x-not`` completes the sentence that begins with the wrong value, ``x-allowed`` says what would be right.
 """
+
 from __future__ import annotations
 
 import functools
@@ -22,7 +23,14 @@ except ImportError:
     jsonschema = None  # type: ignore[assignment, unused-ignore]  # told when it is needed
 
 SCHEMA = Path(__file__).with_name("schema.json")
-_KINDS = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "a mapping", "array": "a list"}
+_KINDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+}
 
 
 def check_schema(document: Document) -> None:
@@ -34,9 +42,13 @@ def check_schema(document: Document) -> None:
 @functools.cache
 def _validator() -> Any:
     if jsonschema is None:
-        raise DefinitionError("the Python package jsonschema is missing on the controller; install it beside ansible-core (pip install jsonschema)")
+        raise DefinitionError(
+            "the Python package jsonschema is missing on the controller; install it beside ansible-core (pip install jsonschema)"
+        )
     # Whole numbers written as 1.0 are not whole numbers here.
-    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool))
+    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
+    )
     extend: Any = jsonschema.validators.extend
     kind = extend(jsonschema.Draft202012Validator, {"pattern": _pattern}, type_checker=checker)
     return kind(json.loads(SCHEMA.read_text(encoding="utf-8")))
@@ -61,7 +73,10 @@ def _tell(document: Document, error: Any) -> None:
     elif error.validator == "dependentRequired":
         for key, needed in error.validator_value.items():
             for missing in [each for each in needed if key in value and each not in value]:
-                document.problem((*path, missing), f"the key is missing, {key} needs it (allowed: {_allowed(schema['properties'][missing])})")
+                document.problem(
+                    (*path, missing),
+                    f"the key is missing, {key} needs it (allowed: {_allowed(schema['properties'][missing])})",
+                )
     elif "propertyNames" in error.absolute_schema_path:
         document.problem((*path, value), f"{_value(value)} {schema['x-not']} (allowed: {schema['x-allowed']})")
     else:
@@ -72,7 +87,13 @@ def _unfit(schema: Mapping[str, Any], value: Any, written: str | None) -> str:
     kind = schema.get("type")
     if value is None:
         return f"nothing stands here (allowed: {_allowed(schema)})"
-    if kind == "string" and "pattern" in schema and isinstance(value, (bool, int, float)) and written and re.search(schema["pattern"], written):
+    if (
+        kind == "string"
+        and "pattern" in schema
+        and isinstance(value, (bool, int, float))
+        and written
+        and re.search(schema["pattern"], written)
+    ):
         return f"{written} is read as {'' if isinstance(value, bool) else 'the number '}{json.dumps(value)} (allowed: put it in quotes: {json.dumps(written)})"
     if isinstance(kind, str) and isinstance(value, (dict, list)) is not (kind in ("object", "array")):
         return f"{_value(value)} is not {_KINDS[kind]} (allowed: {_allowed(schema)})"

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A checked definition as frozen data. Durations are seconds (float), sizes are bytes (int)."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ class Base:
     """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}``, ``{url: ..., checksum: sha256:..., python: "3.11"}`` or ``{ami: ..., python: "3.11"}``."""
 
     kind: str  # debian | qcow2 | url | ami
-    source: str  # suite, path relative to the definition's folder (or absolute), URL; for ami as ``ami_reference`` reads it
+    source: (
+        str  # suite, path relative to the definition's folder (or absolute), URL; for ami as ``ami_reference`` reads it
+    )
     checksum: str | None = None  # sha256:<hex>; always given for url
     python: str | None = None  # the guest's Python, "3.11"; known for debian suites
 
@@ -274,7 +277,9 @@ class Definition:
     shell: str  # seal.shell: restricted | off
     targets: Mapping[str, Target]
     base: Base
-    swap_files: tuple[str, ...] = ()  # relative paths of all that any fleet names, used by its strategy or not: no input of a bake
+    swap_files: tuple[
+        str, ...
+    ] = ()  # relative paths of all that any fleet names, used by its strategy or not: no input of a bake
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The files that a bake is made from: which they are, and what of each counts."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -31,7 +32,9 @@ def tree_files(definition: Definition) -> list[Path]:
     root = (definition.folder / definition.provision.playbook).parent
     found = set(_walk(root)) - _apart(definition)
     provision = definition.provision
-    found |= {definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name}
+    found |= {
+        definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name
+    }
     return sorted(path.relative_to(definition.folder) for path in found)
 
 
@@ -51,7 +54,9 @@ def entry(path: Path, root: Path) -> dict[str, Any]:
         if stat.S_ISLNK(mode):
             return {"link": _checked_link(path, root)}
         if not stat.S_ISREG(mode):
-            raise DefinitionError(f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere")
+            raise DefinitionError(
+                f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere"
+            )
         return {"sha256": _sha256(path), "executable": bool(mode & stat.S_IXUSR)}
     except (OSError, RuntimeError) as error:
         raise DefinitionError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -60,7 +65,9 @@ def entry(path: Path, root: Path) -> dict[str, Any]:
 def _checked_link(path: Path, root: Path) -> str:
     target = os.readlink(path)
     if os.path.isabs(target) or not (path.parent / target).resolve().is_relative_to(root.resolve()):
-        raise DefinitionError(f"{path}: the link to {target} leaves {root}, the folder of the provision playbook (allowed: a relative link inside it)")
+        raise DefinitionError(
+            f"{path}: the link to {target} leaves {root}, the folder of the provision playbook (allowed: a relative link inside it)"
+        )
     return target
 
 
@@ -74,7 +81,11 @@ def _sha256(path: Path) -> str:
 
 def _apart(definition: Definition) -> set[Path]:
     """Files that may lie in the playbook's folder and have a place of their own: the base's disk, for one, enters as the base."""
-    disks = [base.source for base in (definition.base, *(target.base for target in definition.targets.values())) if base.kind == "qcow2"]
+    disks = [
+        base.source
+        for base in (definition.base, *(target.base for target in definition.targets.values()))
+        if base.kind == "qcow2"
+    ]
     named = [*disks, *definition.swap_files, *([definition.verify] if definition.verify else [])]
     return {definition.path, *(definition.folder / name for name in named)}
 
@@ -82,7 +93,9 @@ def _apart(definition: Definition) -> set[Path]:
 def _walk(root: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(root, onerror=_refuse):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        folders[:] = [name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))]
+        folders[:] = [
+            name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))
+        ]
         yield from (Path(parent, name) for name in (*names, *links) if not _ignored(name))
 
 
@@ -104,5 +117,7 @@ def _name(path: Path) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise DefinitionError(f"{name.encode(errors='surrogateescape')!r}: the file's name is not UTF-8; rename it") from error
+        raise DefinitionError(
+            f"{name.encode(errors='surrogateescape')!r}: the file's name is not UTF-8; rename it"
+        ) from error
     return name

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a plan can say: these actions now, a wait, a gate, a pause, an end, or the begin of a rollback."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ class CreateVolumes:
 
 
 @dataclass(frozen=True)
-class Place:
+class LaunchSlot:
     slot: int
     volumes: tuple[str, ...] = ()  # to attach from the start
     attempt: int = 0
@@ -23,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Launch:
-    places: tuple[Place, ...]
+    places: tuple[LaunchSlot, ...]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a swap asks from outside the fleet, and when a metric is due to be read again."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class Gates(Protocol):
         """
 
     def read(self, metric: Metric) -> str:
-        """"" where it is as it should be, else why not, in one line. A metric that cannot be read is not as it should be."""
+        """ "" where it is as it should be, else why not, in one line. A metric that cannot be read is not as it should be."""
 
 
 class OpenGates:
@@ -46,7 +47,7 @@ class _Look:
     counts: bool = False  # it failed twice in a row
 
 
-class Watch:
+class MetricWatcher:
     """Reads metrics again and again while a swap goes on. A reading that fails is repeated once, soon, before it counts."""
 
     def __init__(self, gates: Gates) -> None:

@@ -4,6 +4,7 @@
 
 A recipe says how instances of a version are launched again, without any secret. A rollback needs it once the old instances are gone.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -11,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from .._core.errors import ConflictError, LeaseLostError
+from .._core.units import iso
 from .._store.base import ABSENT, Store
 from .model import DONE, OPEN, PRESENT, Intent, Version
-from .swap.timeline import iso
 
 KEPT = (
     "begun", "origin", "started", "stage", "reason", "culprit", "last_words", "serial", "first", "retries", "restarted", "passed", "reached", "flipped", "asks",
@@ -47,20 +48,26 @@ class Ledger:
         if stored.status == OPEN and stored.same_aim(asked):
             return replace(asked, resumed=now, **{name: getattr(stored, name) for name in KEPT}), True
         serial = stored.serial + 1
-        return replace(asked, started=now, resumed=now, serial=serial, first=serial, origin=good(stored)), False
+        return replace(
+            asked, started=now, resumed=now, serial=serial, first=serial, origin=last_good_version(stored)
+        ), False
 
     def save(self, intent: Intent) -> None:
         self._check()
         try:
             self._tag = self._store.write(self._key("intent.json"), intent.as_dict(), expect=self._tag)
         except ConflictError as error:
-            raise LeaseLostError(f"another run works on {self._fleet}, so nothing more was changed; run again to go on") from error
+            raise LeaseLostError(
+                f"another run works on {self._fleet}, so nothing more was changed; run again to go on"
+            ) from error
 
     def close(self, intent: Intent, at: float, told: Mapping[str, Any]) -> None:
         """The record first: a run that is cut between the two writes it again, under its own time."""
         stamp = iso(at).replace("-", "").replace(":", "")
         self._check()
-        self._store.write(self._key(f"records/{stamp}-{intent.serial}.json"), {"intent": intent.as_dict(), "ended": iso(at), **told})
+        self._store.write(
+            self._key(f"records/{stamp}-{intent.serial}.json"), {"intent": intent.as_dict(), "ended": iso(at), **told}
+        )
         self.save(intent)
 
     def records(self, most: int) -> list[dict[str, Any]]:
@@ -81,7 +88,7 @@ class Ledger:
         return f"fleets/{self._fleet}/{name}"
 
 
-def good(stored: Intent | None) -> Version | None:
+def last_good_version(stored: Intent | None) -> Version | None:
     """What the fleet ran when all was well with it last: a swap that did not end well leaves what was before it."""
     if stored is None or stored.goal != PRESENT:
         return None

@@ -4,6 +4,7 @@
 
 Times are seconds since the epoch of the provider's clock, sizes are bytes, durations are seconds.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -159,7 +160,9 @@ class Intent:
     last_words: tuple[str, ...] = ()  # the end of its console
     serial: int = 0  # part of launch tokens; another one for each swap and each rollback
     first: int = 0  # the serial that the swap began with
-    retries: tuple[tuple[int, int], ...] = ()  # (slot, how many of its instances of the present serial are gone), part of launch tokens
+    retries: tuple[
+        tuple[int, int], ...
+    ] = ()  # (slot, how many of its instances of the present serial are gone), part of launch tokens
     restarted: tuple[str, ...] = ()  # instances that the rollback started again
     passed: tuple[str, ...] = ()  # names of gates
     reached: float = 0.0  # when the present canary stage began to soak
@@ -206,7 +209,9 @@ class Intent:
         for key in ("remove_volumes", "last_words", "zones", "restarted", "passed"):
             known[key] = tuple(known.get(key, ()))
         known["retries"] = tuple((slot, count) for slot, count in known.get("retries", ()))
-        known["stages"] = tuple(Stage(**{**each, "metric": _metric(each.get("metric"))}) for each in known.get("stages", ()))
+        known["stages"] = tuple(
+            Stage(**{**each, "metric": _metric(each.get("metric"))}) for each in known.get("stages", ())
+        )
         known["windows"] = tuple(Window(**{**each, "days": tuple(each["days"])}) for each in known.get("windows", ()))
         known["alarm"] = _metric(known.get("alarm"))
         origin = known.get("origin")
@@ -214,7 +219,15 @@ class Intent:
         return cls(**known)
 
     def turn_back(self, reason: str, culprit: str, last_words: tuple[str, ...]) -> Intent:
-        return replace(self, stage=ROLLBACK, reason=reason, culprit=culprit, last_words=last_words, serial=self.serial + 1, retries=())
+        return replace(
+            self,
+            stage=ROLLBACK,
+            reason=reason,
+            culprit=culprit,
+            last_words=last_words,
+            serial=self.serial + 1,
+            retries=(),
+        )
 
     def retried(self, slots: Iterable[int]) -> Intent:
         """An instance of the present serial in each of ``slots`` is gone: the next one there gets another token."""
@@ -245,7 +258,9 @@ class Payload:
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secret_refs: Mapping[str, str] = field(default_factory=dict)  # name -> parameter of SSM, which the host fetches itself
+    secret_refs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # name -> parameter of SSM, which the host fetches itself
     machine: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@
 
 A playbook may take longer than a lease lasts, so the lease is kept meanwhile. Once it is lost, the playbook is ended.
 """
+
 from __future__ import annotations
 
 import re
@@ -37,7 +38,14 @@ class PlaybookGates:
     """
 
     def __init__(
-        self, definition: Definition, target: str, store: Store, provider: Provider | None, run: PlaybookRun, lease: Lease, report: Report
+        self,
+        definition: Definition,
+        target: str,
+        store: Store,
+        provider: Provider | None,
+        run: PlaybookRun,
+        lease: Lease,
+        report: Report,
     ) -> None:
         self._definition = definition
         self._target = definition.target(target)
@@ -51,10 +59,19 @@ class PlaybookGates:
         hosts = list_hosts(self._definition, self._target.name, self._store, instances, due=intent.image)
         stage = [host.name for host in hosts if _in_stage(host, gate, intent)]
         if gate.slots and not stage:  # a play on no hosts would pass
-            raise GateError(f"no host of slot {', '.join(map(str, gate.slots))} runs {intent.image_name or intent.image}, so there is nothing to check")
+            raise GateError(
+                f"no host of slot {', '.join(map(str, gate.slots))} runs {intent.image_name or intent.image}, so there is nothing to check"
+            )
         with tempfile.TemporaryDirectory(prefix="immutable-gate-") as folder:
             playbook, timeout = self._definition.folder / gate.playbook, self._target.fleet.playbook_timeout
-            self._run(playbook, inventory_of(hosts, stage), Path(folder), timeout, self._report, {VARIABLE: self._facts(gate, intent)})
+            self._run(
+                playbook,
+                inventory_of(hosts, stage),
+                Path(folder),
+                timeout,
+                self._report,
+                {VARIABLE: self._facts(gate, intent)},
+            )
 
     def read(self, metric: Metric) -> str:
         """What the source did not tell is asked for once more, at once."""
@@ -80,18 +97,26 @@ class PlaybookGates:
             "from_image": origin.image if origin else "",
             "from_image_name": origin.image_name if origin else "",
             "size": intent.size,
-            "endpoint": (self._provider.traffic(intent.fleet).describe().get("endpoint") or "") if self._provider else "",
+            "endpoint": (self._provider.traffic(intent.fleet).describe().get("endpoint") or "")
+            if self._provider
+            else "",
         }
 
 
 def _in_stage(host: Host, gate: Gate, intent: Intent) -> bool:
     known = host.variables
-    return known["immutable_slot"] in gate.slots and (known["immutable_image"], known["immutable_launch"]) == (intent.image, intent.launch)
+    return known["immutable_slot"] in gate.slots and (known["immutable_image"], known["immutable_launch"]) == (
+        intent.image,
+        intent.launch,
+    )
 
 
 def inventory_of(hosts: Sequence[Host], stage: Sequence[str]) -> Mapping[str, Any]:
     """As of a YAML inventory: this machine, the fleet's hosts in the groups that the inventory plugin gives them, and the two of a gate."""
-    groups: dict[str, dict[str, Any]] = {FLEET: {"hosts": {host.name: dict(host.variables) for host in hosts}}, STAGE: {"hosts": dict.fromkeys(stage)}}
+    groups: dict[str, dict[str, Any]] = {
+        FLEET: {"hosts": {host.name: dict(host.variables) for host in hosts}},
+        STAGE: {"hosts": dict.fromkeys(stage)},
+    }
     for host in hosts:
         for group in host.groups:
             groups.setdefault(re.sub(r"\W", "_", group), {"hosts": {}})["hosts"][host.name] = None

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From a definition, a target and an image to what the engine is asked for."""
+
 from __future__ import annotations
 
 import os
@@ -12,11 +13,11 @@ from .._core.errors import FleetError
 from .._core.units import count_of
 from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
-from .._health.prober import TAG, health_tag
+from .._health.prober import health_tag
 from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
+from .._providers import tags
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
-from .swap.observe import IMAGE_NAME, PORT
 
 # References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
 Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
@@ -29,7 +30,9 @@ class Secrets:
 
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible's, by name
     template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
-    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None  # the provider's: parameters of SSM with their versions
+    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = (
+        None  # the provider's: parameters of SSM with their versions
+    )
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
         """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
@@ -58,21 +61,23 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "image": image.digest,
         "build": image.build,
         "size": target.fleet.size,
-        "volumes": [{"name": each.name, "size": each.size, "mount": each.mount, "kind": each.type} for each in definition.data],
+        "volumes": [
+            {"name": each.name, "size": each.size, "mount": each.mount, "kind": each.type} for each in definition.data
+        ],
         "ports": list(ports),
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
         "machine": machine_of(target),
         "tags": {
-            PORT: str(target.health.port),
-            TAG: health_tag(target.health),
-            IMAGE_NAME: image.name,
-            "service": definition.service,
-            "target": target.name,
-            "version": image.version,
-            "build": image.build,
-            "shell": definition.shell,
+            tags.PORT: str(target.health.port),
+            tags.HEALTH: health_tag(target.health),
+            tags.IMAGE_NAME: image.name,
+            tags.SERVICE: definition.service,
+            tags.TARGET: target.name,
+            tags.VERSION: image.version,
+            tags.BUILD: image.build,
+            tags.SHELL: definition.shell,
         },
     }
 
@@ -93,7 +98,9 @@ def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Pay
     )
 
 
-def swap_request(definition: Definition, target: Target, image: Image, key: bytes, resolve: Resolve, authorized_keys: tuple[str, ...]) -> Request:
+def swap_request(
+    definition: Definition, target: Target, image: Image, key: bytes, resolve: Resolve, authorized_keys: tuple[str, ...]
+) -> Request:
     """``key``: the store's, for the launch fingerprint. Raises FleetError where a secret is missing."""
     recipe = recipe_of(definition, target, image, authorized_keys)
     payload = payload_of(recipe, image, resolve)
@@ -112,14 +119,18 @@ def swap_request(definition: Definition, target: Target, image: Image, key: byte
     return Request(definition.service, target.name, _intent(definition, target, version), payload, recipe=recipe)
 
 
-def again_request(definition: Definition, target: Target, version: Version, recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Request:
+def again_request(
+    definition: Definition, target: Target, version: Version, recipe: Mapping[str, Any], image: Image, resolve: Resolve
+) -> Request:
     """Back to a version as it was launched before, settings and size as they were then; how it is swapped in is as the definition says now."""
     intent = _intent(definition, target, replace(version, size=target.fleet.size))
     return Request(definition.service, target.name, intent, payload_of(recipe, image, resolve), recipe=recipe)
 
 
 def absent_request(definition: Definition, target: Target, remove_volumes: tuple[str, ...]) -> Request:
-    intent = Intent(definition.fleet_name(target.name), goal=ABSENT, size=0, remove_volumes=remove_volumes, **_limits(target))
+    intent = Intent(
+        definition.fleet_name(target.name), goal=ABSENT, size=0, remove_volumes=remove_volumes, **_limits(target)
+    )
     return Request(definition.service, target.name, intent)
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a task asks for, made into a request: the channel's image or an earlier one, and what a failed swap would go back to."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from .._images.channels import Channels
 from .._images.revocation import Revocations
 from .._providers.contract import Provider
 from .._store.base import Store
-from .ledger import Ledger, good
+from .ledger import Ledger, last_good_version
 from .model import Intent, Request, Version
 from .recipes import Resolve, absent_request, again_request, payload_of, swap_request, with_origin
 
@@ -23,7 +24,7 @@ REMEMBERED = 20  # swaps that a rollback looks back on for how an image was laun
 
 
 @dataclass(frozen=True)
-class Asker:
+class RequestBuilder:
     """Whose fleet it is, and where what is known of it is kept."""
 
     definition: Definition
@@ -41,7 +42,9 @@ class Asker:
 
     def present(self, channel: str, image: str | None) -> Request:
         """To the channel's image, or one of its history. Raises ImageError, FleetError."""
-        return self._fallen_back(self._to(Channels(self.store).require_promoted(self.definition.service, channel, image)))
+        return self._with_rollback_target(
+            self._to(Channels(self.store).require_promoted(self.definition.service, channel, image))
+        )
 
     def rollback(self, channel: str) -> Request:
         """To the newest image that was promoted before the channel's present one and may still be used, launched as it was then."""
@@ -50,30 +53,38 @@ class Asker:
         for version in self._ran():
             recipe = self.ledger.recipe(version.launch) if version.image == image.digest else None
             if recipe:
-                return self._fallen_back(again_request(self.definition, self.target, version, recipe, image, self.resolve))
-        return self._fallen_back(self._to(image))
+                return self._with_rollback_target(
+                    again_request(self.definition, self.target, version, recipe, image, self.resolve)
+                )
+        return self._with_rollback_target(self._to(image))
 
     def _ran(self) -> Iterator[Version]:
         """What the fleet ran when all was well with it, the newest first. A version may have run more than once, with other settings each time."""
         last = self.ledger.last()
         if last:
-            yield from filter(None, [good(last), last.origin])
+            yield from filter(None, [last_good_version(last), last.origin])
         for record in self.ledger.records(REMEMBERED):
-            yield from filter(None, [good(Intent.from_dict(record["intent"]))])
+            yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
 
     def absent(self, remove_volumes: Sequence[str], provider: Provider) -> Request:
         """Raises FleetError for a volume that is not known."""
-        known = {volume.name for volume in self.definition.data} | {volume.name for volume in provider.volumes.list(self.fleet)}
+        known = {volume.name for volume in self.definition.data} | {
+            volume.name for volume in provider.volumes.list(self.fleet)
+        }
         unknown = sorted(set(remove_volumes) - known)
         if unknown:
-            raise FleetError(f"remove_volumes: {self.fleet} has no volume {', '.join(unknown)} (it has: {', '.join(sorted(known)) or 'none'})")
+            raise FleetError(
+                f"remove_volumes: {self.fleet} has no volume {', '.join(unknown)} (it has: {', '.join(sorted(known)) or 'none'})"
+            )
         return absent_request(self.definition, self.target, tuple(remove_volumes))
 
     def _to(self, image: Image) -> Request:
-        keys = () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
+        keys = (
+            () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
+        )
         return swap_request(self.definition, self.target, image, self.store.secret_key(), self.resolve, keys)
 
-    def _fallen_back(self, request: Request) -> Request:
+    def _with_rollback_target(self, request: Request) -> Request:
         """With what a rollback launches, should the swap fail."""
         intent, _resumed = self.ledger.intent(request.intent, 0.0)
         origin = intent.origin

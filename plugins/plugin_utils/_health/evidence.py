@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whether what a host said when it sealed itself proves that it is what was launched."""
+
 from __future__ import annotations
 
 from .._providers.contract import Instance

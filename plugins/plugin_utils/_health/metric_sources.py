@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Ask a metric's source, a command or a URL, within its timeout."""
+
 from __future__ import annotations
 
 import base64
@@ -82,7 +83,12 @@ def _fetch(metric: Metric) -> Reading:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
     # Without handlers for redirects and errors: what is not the answer itself says so by its status.
     opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, urllib.request.UnknownHandler):
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.UnknownHandler,
+    ):
         opener.add_handler(handler())
     try:
         url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))

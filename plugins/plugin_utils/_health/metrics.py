@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find the number in what a metric's source said, and judge it by its bounds. Pure; ``metric_sources`` asks the sources."""
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Ask instances whether they are well: a real HTTP request or TCP connection each, all at the same time."""
+
 from __future__ import annotations
 
 import http.client

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Probe each instance by the health that it was launched with: a swap may change how health is asked for."""
+
 from __future__ import annotations
 
 import json
@@ -9,9 +10,8 @@ from dataclasses import asdict
 
 from .._definition.model import Health, HttpProbe, TcpProbe
 from .._providers.contract import Instance, Provider
+from .._providers.tags import HEALTH
 from .probe import probe_all
-
-TAG = "health"
 
 
 class Prober:
@@ -43,8 +43,12 @@ def health_tag(health: Health) -> str:
 def health_of(instance: Instance, default: Health) -> Health:
     """The health in the instance's tag; ``default`` where there is none that can be read."""
     try:
-        told = json.loads(instance.tags[TAG])
+        told = json.loads(instance.tags[HEALTH])
         http, tcp = told.pop("http"), told.pop("tcp")
-        return Health(http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None, tcp=TcpProbe(**tcp) if tcp else None, **told)
+        return Health(
+            http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,
+            tcp=TcpProbe(**tcp) if tcp else None,
+            **told,
+        )
     except (KeyError, ValueError, TypeError, AttributeError):
         return default

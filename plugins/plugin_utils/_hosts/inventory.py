@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The instances of a fleet as hosts of an inventory: a name for each, its groups and its variables."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -12,7 +13,8 @@ from typing import Any
 from .._definition.model import Definition
 from .._health.evidence import proves
 from .._images.channels import Channels
-from .._providers.contract import FLEET, MARKS, STOPPED, Instance
+from .._providers import tags
+from .._providers.contract import FLEET, STOPPED, Instance
 from .._store.base import Store
 from .ssh import host_vars, write_known_hosts
 
@@ -30,7 +32,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Place:
+class HostContext:
     """Whose instances they are, and what is needed to reach them."""
 
     definition: Definition
@@ -44,7 +46,9 @@ class Place:
         return self.definition.fleet_name(self.target)
 
 
-def list_hosts(definition: Definition, target: str, store: Store, instances: Sequence[Instance], channel: str = "", due: str = "") -> list[Host]:
+def list_hosts(
+    definition: Definition, target: str, store: Store, instances: Sequence[Instance], channel: str = "", due: str = ""
+) -> list[Host]:
     """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed.
 
     Writes the host keys that they told to a file of this machine. The image that they should run is ``due``, a digest, or else the one that ``channel``
@@ -59,22 +63,32 @@ def list_hosts(definition: Definition, target: str, store: Store, instances: Seq
     private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
     channels = Channels(store).list(definition.service)
     promoted = next((each["image"] for each in channels if each["channel"] == channel), None)
-    return hosts_of(Place(definition, target, store.location, private_key, known_hosts), instances, channels, due or promoted)
+    return hosts_of(
+        HostContext(definition, target, store.location, private_key, known_hosts), instances, channels, due or promoted
+    )
 
 
-def hosts_of(place: Place, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None) -> list[Host]:
+def hosts_of(
+    place: HostContext, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None
+) -> list[Host]:
     """Hosts by slot. Instances that are stopped or not in the fleet's service are left out.
 
     Args:
         channels: the service's channels, each with ``channel`` and ``image``.
         due: digest of the image that the fleet should run; what runs another is outdated. None where it is not known.
     """
-    return [Host(name, _groups(place, each, channels, due), _variables(place, each)) for name, each in names_of(place.fleet, instances)]
+    return [
+        Host(name, _groups(place, each, channels, due), _variables(place, each))
+        for name, each in names_of(place.fleet, instances)
+    ]
 
 
 def names_of(fleet: str, instances: Iterable[Instance]) -> list[tuple[str, Instance]]:
     """Each instance that is a host, with its name, by slot."""
-    present = sorted((each for each in instances if each.state != STOPPED and each.purpose == FLEET), key=lambda each: (each.slot, each.created, each.id))
+    present = sorted(
+        (each for each in instances if each.state != STOPPED and each.purpose == FLEET),
+        key=lambda each: (each.slot, each.created, each.id),
+    )
     seen: Counter[int] = Counter()
     named = []
     for instance in present:
@@ -85,17 +99,19 @@ def names_of(fleet: str, instances: Iterable[Instance]) -> list[tuple[str, Insta
     return named
 
 
-def _groups(place: Place, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None) -> tuple[str, ...]:
+def _groups(
+    place: HostContext, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None
+) -> tuple[str, ...]:
     groups = [f"service_{place.definition.service}", f"target_{place.target}", f"image_{_image_name(instance)}"]
     groups += [f"channel_{each['channel']}" for each in channels if each["image"] == instance.image]
     if proves(instance) is True:
         groups.append(SEALED)
     if due is not None and instance.image != due:
         groups.append(OUTDATED)
-    return (*groups, *(mark for mark in MARKS if mark in instance.tags))
+    return (*groups, *(mark for mark in tags.MARKS if mark in instance.tags))
 
 
-def _variables(place: Place, instance: Instance) -> dict[str, Any]:
+def _variables(place: HostContext, instance: Instance) -> dict[str, Any]:
     return {
         **host_vars(instance, place.private_key, place.known_hosts),
         "immutable_service": place.definition.service,
@@ -106,18 +122,18 @@ def _variables(place: Place, instance: Instance) -> dict[str, Any]:
         "immutable_state": instance.state,
         "immutable_sealed": proves(instance) is True,
         # As it was launched: a guest's own words could hold a template.
-        "immutable_shell": instance.tags.get("shell", ""),
+        "immutable_shell": instance.tags.get(tags.SHELL, ""),
         "immutable_image": instance.image,
         "immutable_image_name": _image_name(instance),
-        "immutable_version": instance.tags.get("version", ""),
-        "immutable_build": instance.tags.get("build", ""),
+        "immutable_version": instance.tags.get(tags.VERSION, ""),
+        "immutable_build": instance.tags.get(tags.BUILD, ""),
         "immutable_launch": instance.launch,
         "immutable_endpoints": {str(port): list(address) for port, address in instance.endpoints.items()},
         "immutable_store": place.store,
         # Not the reason: it is a text of anybody's and could hold a template.
-        **{f"immutable_{mark}": mark in instance.tags for mark in MARKS},
+        **{f"immutable_{mark}": mark in instance.tags for mark in tags.MARKS},
     }
 
 
 def _image_name(instance: Instance) -> str:
-    return instance.tags.get("image_name") or instance.image.removeprefix("sha256:")[:12]
+    return instance.tags.get(tags.IMAGE_NAME) or instance.image.removeprefix("sha256:")[:12]

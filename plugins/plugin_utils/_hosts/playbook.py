@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run a user's playbook as a child ansible-playbook: same interpreter, the user's configuration and vault ids."""
+
 from __future__ import annotations
 
 import json
@@ -31,7 +32,13 @@ class PlaybookRun:
     meanwhile: Callable[[], None] | None = None  # called about once a second; what it raises ends the playbook
 
     def __call__(
-        self, playbook: Path, inventory: Mapping[str, Any], workdir: Path, timeout: float, report: Report, variables: Mapping[str, Any] | None = None
+        self,
+        playbook: Path,
+        inventory: Mapping[str, Any],
+        workdir: Path,
+        timeout: float,
+        report: Report,
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         """Run it to its end, each line reported as it comes.
 
@@ -49,7 +56,13 @@ class PlaybookRun:
         if variables:
             write_atomically(extra, json.dumps(variables).encode())
             argv[-1:-1] = ["-e", f"@{extra}"]
-        environment = {**os.environ, **self.environment, "IMMUTABLE_FAILED_TASKS": str(failures), "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        environment = {
+            **os.environ,
+            **self.environment,
+            "IMMUTABLE_FAILED_TASKS": str(failures),
+            "PYTHONUNBUFFERED": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
         enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
         environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
         last: list[str] = []
@@ -60,12 +73,16 @@ class PlaybookRun:
                     last = [*last[-19:], line]
             code = child.wait()
         if child.stopped_for == "abandoned":
-            raise AbandonedError(f"the controlling ansible-playbook is gone: {self.what} {playbook.name} was ended (run again to go on)")
+            raise AbandonedError(
+                f"the controlling ansible-playbook is gone: {self.what} {playbook.name} was ended (run again to go on)"
+            )
         if child.stopped_for == "timeout":
             raise self.error(f"{self.what} {playbook.name} did not end within {timeout:.0f} s", last_lines=last)
         if code != 0:
             failed = _read(failures)
-            raise self.error(f"{self.what} {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last)
+            raise self.error(
+                f"{self.what} {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last
+            )
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How a child ansible-playbook is run: by what this one was itself called with."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How Ansible reaches a sealed host: by one key, with the host key that the host told on its console, and without a writable disk."""
+
 from __future__ import annotations
 
 import re
@@ -42,7 +43,9 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
         "ansible_port": port,
         "ansible_user": "root",
         **({"ansible_ssh_private_key_file": str(private_key)} if private_key else {}),
-        "ansible_ssh_common_args": " ".join(f"-o {shlex.quote(f'{option}={value}')}" for option, value in options.items()),
+        "ansible_ssh_common_args": " ".join(
+            f"-o {shlex.quote(f'{option}={value}')}" for option, value in options.items()
+        ),
         # Else a user's own setting, meant for other hosts, would come before the options above.
         "ansible_host_key_checking": True,
         "ansible_python_interpreter": "/usr/bin/python3",
@@ -53,7 +56,11 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
 
 def write_known_hosts(path: Path, instances: Iterable[Instance]) -> None:
     """Write the host keys that the instances told when they sealed themselves; others stay unknown. Raises OSError."""
-    keys = {each.id: each.evidence.host_key for each in instances if each.evidence and _KEY.fullmatch(each.evidence.host_key)}
+    keys = {
+        each.id: each.evidence.host_key
+        for each in instances
+        if each.evidence and _KEY.fullmatch(each.evidence.host_key)
+    }
     data = "".join(f"{name} {key}\n" for name, key in sorted(keys.items())).encode()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != data:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The images of a store: found by digest, by a part of it or by name, each with the channels that point at it, and whether it was revoked."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -36,18 +37,26 @@ class Catalogue:
         """The newest first."""
         found = [self._read(key) for key in self._store.list("images/") if key.endswith(f"/{RECORD}")]
         images = [image for image in found if image and service in (None, image.service)]
-        return _completed(self._store, sorted(images, key=lambda image: (image.created, image.digest, image.build), reverse=True))
+        return _completed(
+            self._store, sorted(images, key=lambda image: (image.created, image.digest, image.build), reverse=True)
+        )
 
     def find(self, text: str, service: str | None = None) -> Image:
         """By digest, by at least six digits of one, or by name. Raises ImageError where none or several fit."""
         images = self.list(service)
         digits = text.removeprefix("sha256:")
-        fitting = [image for image in images if text == image.name or (len(digits) >= _SHORTEST and image.hex.startswith(digits))]
+        fitting = [
+            image
+            for image in images
+            if text == image.name or (len(digits) >= _SHORTEST and image.hex.startswith(digits))
+        ]
         if len(fitting) == 1:
             return fitting[0]
         known = ", ".join(image.name for image in (fitting or images)[:10]) or "none"
         what = "no image" if not fitting else f"{len(fitting)} images"
-        raise ImageError(f"{what} fit {text!r} (known: {known}); name one by its digest, {_SHORTEST} digits of it or its name")
+        raise ImageError(
+            f"{what} fit {text!r} (known: {known}); name one by its digest, {_SHORTEST} digits of it or its name"
+        )
 
     def mark_verified(self, image: Image, record: Mapping[str, Any]) -> Image:
         """Note what the image passed."""
@@ -62,7 +71,9 @@ class Catalogue:
         try:
             return Image.from_dict(found[0])
         except (TypeError, AttributeError):
-            raise ImageError(f"{self._store.location}: {key} is not the record of an image; remove it and bake again") from None
+            raise ImageError(
+                f"{self._store.location}: {key} is not the record of an image; remove it and bake again"
+            ) from None
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
@@ -70,7 +81,11 @@ def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
 
     ``images``: those to look among, newest first.
     """
-    earlier = [each.digest for each in images if (each.service, each.build) == (image.service, image.build) and each.created < image.created]
+    earlier = [
+        each.digest
+        for each in images
+        if (each.service, each.build) == (image.service, image.build) and each.created < image.created
+    ]
     return {"base": dict(image.base), "previous": earlier[0] if earlier else None}
 
 
@@ -86,5 +101,10 @@ def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:
         found = store.read(key)
         if found:
             document = found[0]
-            pointed.setdefault((document["service"], document["image"], document["build"]), []).append(document["channel"])
-    return [replace(image, channels=tuple(sorted(pointed.get((image.service, image.digest, image.build), ())))) for image in images]
+            pointed.setdefault((document["service"], document["image"], document["build"]), []).append(
+                document["channel"]
+            )
+    return [
+        replace(image, channels=tuple(sorted(pointed.get((image.service, image.digest, image.build), ()))))
+        for image in images
+    ]

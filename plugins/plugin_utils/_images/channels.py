@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Named pointers to verified images, with their history: what is not verified or was revoked cannot be promoted, what is not promoted cannot be used."""
+
 from __future__ import annotations
 
 import re
@@ -50,7 +51,9 @@ class Channels:
                 continue  # somebody promoted in the meantime: look again
         raise ConflictError(f"channel {channel} of {service} is being changed by others all the time; run again")
 
-    def would_promote(self, service: str, channel: str, image: Image, by: str, note: str = "") -> tuple[bool, dict[str, Any]]:
+    def would_promote(
+        self, service: str, channel: str, image: Image, by: str, note: str = ""
+    ) -> tuple[bool, dict[str, Any]]:
         """What ``promote`` would return, without changing anything."""
         return self._promoted(service, channel, image, by, note, self.current(service, channel))
 
@@ -90,7 +93,9 @@ class Channels:
             digest, build = chosen.digest, chosen.build
         found = catalogue.get(digest, build)
         if found is None:
-            raise ImageError(f"channel {channel} of {service} points at {document['name']}, whose record is gone; promote another image")
+            raise ImageError(
+                f"channel {channel} of {service} points at {document['name']}, whose record is gone; promote another image"
+            )
         self._require_good(found)
         return found
 
@@ -99,7 +104,9 @@ class Channels:
         document = self.current(service, channel)
         if document is None:
             known = ", ".join(each["channel"] for each in self.list(service)) or "none"
-            raise ImageError(f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first")
+            raise ImageError(
+                f"{service} has no channel {channel!r} (it has: {known}); promote a verified image to it first"
+            )
         return document
 
     def rollback_image(self, service: str, channel: str, running: str, build: str | None = None) -> Image:
@@ -124,7 +131,9 @@ class Channels:
             else:
                 return image
         why = "; ".join(passed_over) or "nothing else was promoted before"
-        raise ImageError(f"channel {channel} of {service} has no image to go back to ({why}); promote one and swap to it")
+        raise ImageError(
+            f"channel {channel} of {service} has no image to go back to ({why}); promote one and swap to it"
+        )
 
     def _require_good(self, image: Image) -> None:
         Revocations(self._store).require_usable(image)

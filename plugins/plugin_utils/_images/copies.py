@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The AMIs of one image: where targets need copies, and who hands them on."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ def region_of(target: Target) -> str:
 def missing(image: Image, definition: Definition) -> dict[str, str]:
     """Regions of the definition's targets that share the image and that it is not in yet, each with the key that encrypts it there."""
     present = amis_of(image.artifact)
-    sharing = {region_of(target): target.build.kms_key for target in definition.targets.values() if shares(image, target)}
+    sharing = {
+        region_of(target): target.build.kms_key for target in definition.targets.values() if shares(image, target)
+    }
     return {region: key for region, key in sharing.items() if region not in present}
 
 
@@ -40,13 +43,17 @@ def copied(image: Image, target: Target, places: Mapping[str, str], store: str, 
         return image
     tags = image_tags(image.digest, image.service, image.version, store)
     copies = open_images(target).copy(image.artifact, places, tags)["copies"]
-    known = catalogue.get(image.digest, image.build) or image  # another target's run may have noted something while it was copied
+    known = (
+        catalogue.get(image.digest, image.build) or image
+    )  # another target's run may have noted something while it was copied
     made = replace(known, artifact={**known.artifact, "copies": {**known.artifact.get("copies", {}), **copies}})
     catalogue.add(made)
     return made
 
 
-def published(image: Image, definition: Definition, target: str | None, channel: str, *, check: bool) -> Mapping[str, str]:
+def published(
+    image: Image, definition: Definition, target: str | None, channel: str, *, check: bool
+) -> Mapping[str, str]:
     """Tell other tools that the channel is at ``image``; see ``Images.publish``. Nothing where its provider has no place for that.
 
     Args:
@@ -55,9 +62,13 @@ def published(image: Image, definition: Definition, target: str | None, channel:
     """
     if not amis_of(image.artifact):
         return {}
-    sharing = [definition.target(target)] if target else [each for each in definition.targets.values() if shares(image, each)]
+    sharing = (
+        [definition.target(target)] if target else [each for each in definition.targets.values() if shares(image, each)]
+    )
     if not sharing or sharing[0].provider != "aws":
-        raise ImageError(f"{image.name} is an image of AWS, but {target or 'no target of the definition'} shares it: name a target in its account")
+        raise ImageError(
+            f"{image.name} is an image of AWS, but {target or 'no target of the definition'} shares it: name a target in its account"
+        )
     return open_images(sharing[0]).publish(f"{image.service}/{channel}", image.artifact, check=check)
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find what killed bakes left at a provider, and take it away: never that of a bake that is still running, whose lock tells."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from .catalogue import Catalogue
 
 
 @dataclass(frozen=True)
-class BakeBroom:
+class BakeSweeper:
     """Raises StoreError, ProviderError."""
 
     leftovers: Leftovers
@@ -41,7 +42,9 @@ class BakeBroom:
                     continue
                 free.add(bake)
             named = {(each.kind, each.place, each.id) for each in found}
-            still = [each for each in self._find(0.0) if each.bake in free and (each.kind, each.place, each.id) in named]
+            still = [
+                each for each in self._find(0.0) if each.bake in free and (each.kind, each.place, each.id) in named
+            ]
             gone = list(self.leftovers.remove(still, self.guard.check)) if still else []
         for each in gone:
             self.report(f"{each.kind} {each.id} in {each.place} removed: {each.why}")

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which images of a service may go, and why each of the others stays. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
@@ -79,4 +80,8 @@ def _fault(image: Image, rule: Rule, begun: bool) -> str:
         return "an earlier run began to remove it"
     if image.revoked:
         return in_words(image.revoked)
-    return f"not among the newest {max(1, rule.keep)} verified" if image.verified else "never verified, and older than one that is"
+    return (
+        f"not among the newest {max(1, rule.keep)} verified"
+        if image.verified
+        else "never verified, and older than one that is"
+    )

@@ -5,6 +5,7 @@
 First every image that is to go is marked, so that no channel and no swap takes it up; then all is looked at once more, and what somebody took up in
 between stays. Then each one goes: its artifact, its files, its record, its mark. What a killed run left marked is gone on with by the next one.
 """
+
 from __future__ import annotations
 
 import time
@@ -62,7 +63,11 @@ class Pruner:
         if not going:
             return list(first.values())
         second = {key_of(each.image): each for each in self.look(rule)}
-        return [self._carried_out(verdict, second[key]) if key in going else verdict for key, verdict in first.items() if key in second]
+        return [
+            self._carried_out(verdict, second[key]) if key in going else verdict
+            for key, verdict in first.items()
+            if key in second
+        ]
 
     def _carried_out(self, verdict: Verdict, again: Verdict) -> Verdict:
         image = verdict.image
@@ -118,5 +123,7 @@ class Pruner:
                     image = channels.rollback_image(self.service, document["channel"], document["image"], build)
                 except ImageError:
                     continue  # there is none
-                found.setdefault(key_of(image), []).append(f"a rollback of the channel {document['channel']} would go back to it")
+                found.setdefault(key_of(image), []).append(
+                    f"a rollback of the channel {document['channel']} would go back to it"
+                )
         return found

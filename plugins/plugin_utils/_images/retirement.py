@@ -5,6 +5,7 @@
 The mark is the image's revocation, which channels and swaps heed already, also swaps under way. Where a person had revoked the image,
 that word stays when the image is gone: baked again from the same inputs it would be the same image.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -26,11 +27,19 @@ class Retirements:
         self._store = store
 
     def begun(self) -> set[Key]:
-        return {(document["image"], document["build"]) for document, record in self._marked() if record and _meant(document, record)}
+        return {
+            (document["image"], document["build"])
+            for document, record in self._marked()
+            if record and _meant(document, record)
+        }
 
     def left(self) -> set[Key]:
         """Marked ones that are gone, or were baked anew."""
-        return {(document["image"], document["build"]) for document, record in self._marked() if not record or not _meant(document, record)}
+        return {
+            (document["image"], document["build"])
+            for document, record in self._marked()
+            if not record or not _meant(document, record)
+        }
 
     def is_begun(self, image: Image) -> bool:
         found = self._store.read(document_key(image))
@@ -41,7 +50,11 @@ class Retirements:
         found = self._store.read(document_key(image))
         if found and RETIRED in found[0]:
             return
-        document = found[0] if found else document_of(image, would_revoke(by, "it is being removed (immutable.infra.image_prune)"))
+        document = (
+            found[0]
+            if found
+            else document_of(image, would_revoke(by, "it is being removed (immutable.infra.image_prune)"))
+        )
         mark = {"created": image.created, "revoked": found is not None}
         self._store.write(document_key(image), {**document, RETIRED: mark}, expect=found[1] if found else ABSENT)
 
@@ -55,7 +68,9 @@ class Retirements:
             self._store.delete(key)
             return
         try:
-            self._store.write(key, {name: value for name, value in found[0].items() if name != RETIRED}, expect=found[1])
+            self._store.write(
+                key, {name: value for name, value in found[0].items() if name != RETIRED}, expect=found[1]
+            )
         except ConflictError:
             return  # another run ended it
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Images that must not be used any more, whatever they once passed. A document each, so that one list tells whether there is news."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ class Revocations:
 
     def reasons(self, build: str | None = None) -> dict[str, str]:
         """In words, by digest; of one build, or of any."""
-        return {digest: in_words(each) for (digest, its_build), each in self.all().items() if build in (None, its_build)}
+        return {
+            digest: in_words(each) for (digest, its_build), each in self.all().items() if build in (None, its_build)
+        }
 
     def of(self, image: Image) -> dict[str, Any] | None:
         """As in ``all``, read anew; None where it may be used."""
@@ -59,7 +62,9 @@ class Revocations:
         """Take it back. Returns whether that changed anything. Raises ImageError for an image that is being removed."""
         found = self._store.read(document_key(image))
         if found and RETIRED in found[0]:
-            raise ImageError(f"{image.name} is being removed, so it cannot be used again; run immutable.infra.image_prune to its end, and bake it again")
+            raise ImageError(
+                f"{image.name} is being removed, so it cannot be used again; run immutable.infra.image_prune to its end, and bake it again"
+            )
         if found:
             self._store.delete(document_key(image))
         return found is not None

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The disk of an image: its raw bytes, its partitions, and which of them holds the system."""
+
 from __future__ import annotations
 
 import hashlib
@@ -62,10 +63,17 @@ def open_disk(raw: Path) -> Disk:
     try:
         table = json.loads(run("sfdisk", ["--json", "--", str(raw)]))["partitiontable"]
         sector = int(table.get("sectorsize", 512))
-        found = [(str(part["node"]), int(part["start"]) * sector, int(part["size"]) * sector) for part in table.get("partitions", [])]
+        found = [
+            (str(part["node"]), int(part["start"]) * sector, int(part["size"]) * sector)
+            for part in table.get("partitions", [])
+        ]
     except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"sfdisk described the image's partitions in a way that is not understood: {error!r}") from None
-    partitions = tuple(Partition(int(node.removeprefix(str(raw)).lstrip("p")), start, size) for node, start, size in found)
+        raise ImageError(
+            f"sfdisk described the image's partitions in a way that is not understood: {error!r}"
+        ) from None
+    partitions = tuple(
+        Partition(int(node.removeprefix(str(raw)).lstrip("p")), start, size) for node, start, size in found
+    )
     with raw.open("rb") as file:
         roots = []
         for part in partitions:
@@ -73,7 +81,9 @@ def open_disk(raw: Path) -> Disk:
             if file.read(2) == _MAGIC:
                 roots.append(part)
     if not roots:
-        raise ImageError(f"none of the image's {len(partitions)} partitions has an ext4 file system (ext2 and ext3 do as well); others cannot be inspected")
+        raise ImageError(
+            f"none of the image's {len(partitions)} partitions has an ext4 file system (ext2 and ext3 do as well); others cannot be inspected"
+        )
     return Disk(raw, partitions, max(roots, key=lambda part: part.size))
 
 

@@ -5,6 +5,7 @@
 ``debugfs`` of e2fsprogs reads; nothing is extracted, so owners, modes, devices and names that this machine could not make
 do no harm. Everything is asked by inode number, since names can hold any byte but a slash.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -61,7 +62,9 @@ class FileSystem:
     def checksums(self) -> dict[int, str]:
         """SHA-256 (hexadecimal) of every file's content, by inode, in one pass."""
         sums = {}
-        for inode, chunks in self._contents({entry.inode: entry.size for entry in self.entries.values() if entry.type == FILE}):
+        for inode, chunks in self._contents(
+            {entry.inode: entry.size for entry in self.entries.values() if entry.type == FILE}
+        ):
             checksum = hashlib.sha256()
             for chunk in chunks:
                 checksum.update(chunk)
@@ -70,8 +73,13 @@ class FileSystem:
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         """The contents of those of ``paths`` that are files."""
-        wanted = {path: self.entries[path] for path in paths if path in self.entries and self.entries[path].type == FILE}
-        found = {inode: b"".join(chunks) for inode, chunks in self._contents({entry.inode: entry.size for entry in wanted.values()})}
+        wanted = {
+            path: self.entries[path] for path in paths if path in self.entries and self.entries[path].type == FILE
+        }
+        found = {
+            inode: b"".join(chunks)
+            for inode, chunks in self._contents({entry.inode: entry.size for entry in wanted.values()})
+        }
         return {path: found[entry.inode] for path, entry in wanted.items()}
 
     def owners(self, offsets: Iterable[int]) -> dict[int, str]:
@@ -116,12 +124,16 @@ class FileSystem:
             dots += name == b"."
             yield int(inode), int(mode, 8), int(uid), int(gid), name.decode("utf-8", "surrogateescape"), int(size or 0)
         if dots != len(folders):
-            raise ImageError(f"debugfs listed {dots} of {len(folders)} folders: the image's root file system is damaged")
+            raise ImageError(
+                f"debugfs listed {dots} of {len(folders)} folders: the image's root file system is damaged"
+            )
 
     def _targets(self, entries: Iterable[Entry]) -> dict[int, str]:
         """Where links lead and which devices the device nodes are, by inode."""
         special = {entry.inode: entry for entry in entries if entry.type in (LINK, "char", "block")}
-        long = {inode: entry.size for inode, entry in special.items() if entry.type == LINK and entry.size >= _INLINE_LINK}
+        long = {
+            inode: entry.size for inode, entry in special.items() if entry.type == LINK and entry.size >= _INLINE_LINK
+        }
         found = {inode: b"".join(chunks) for inode, chunks in self._contents(long)}
         asked = [entry for inode, entry in special.items() if inode not in long]
         output = self._debugfs([f"stat <{entry.inode}>" for entry in asked])
@@ -170,7 +182,9 @@ class FileSystem:
             return b""
         with _commands(commands) as script:
             argv = [program("debugfs"), "-f", script, self._device]
-            done = subprocess.run(argv, cwd=self._folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(
+                argv, cwd=self._folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
         if not done.stdout:
             raise ImageError(f"debugfs cannot read the image's root file system: {last_words(done.stderr)}")
         return done.stdout

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Files that were gathered in a build machine, where its disk cannot be read from outside: what an SBOM is made of."""
+
 from __future__ import annotations
 
 import tarfile

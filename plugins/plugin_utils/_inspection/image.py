@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Everything that is asked of a fresh image before it may be kept, in one reading of its disk."""
+
 from __future__ import annotations
 
 import re
@@ -23,7 +24,9 @@ _PYTHON = re.compile(r"/usr/(?:local/)?bin/python(3\.\d+)")
 class Inspection:
     manifest: Manifest
     sbom: bytes  # CycloneDX 1.6, JSON
-    findings: tuple[str, ...]  # residue, a line each, without any secret's value; an image that has any is not to be used
+    findings: tuple[
+        str, ...
+    ]  # residue, a line each, without any secret's value; an image that has any is not to be used
     not_searched: tuple[str, ...]  # names of the secrets too short to be searched for
     pythons: tuple[str, ...]  # such as "3.11"
 
@@ -63,8 +66,13 @@ def _residue_on_disk(disk: Disk, files: FileSystem, needles: Mapping[str, bytes]
     wanted = forms(needles)
     hits = search_raw(disk.raw, [needle for _name, needle in wanted])
     names = {hit.offset: wanted[hit.needle][0] for hit in hits}
-    owners = files.owners([offset - disk.root.start for offset in names if disk.root.start <= offset < disk.root.start + disk.root.size])
-    return [Finding(name, f"byte {offset}, {_place(owners.get(offset - disk.root.start))}") for offset, name in sorted(names.items())]
+    owners = files.owners(
+        [offset - disk.root.start for offset in names if disk.root.start <= offset < disk.root.start + disk.root.size]
+    )
+    return [
+        Finding(name, f"byte {offset}, {_place(owners.get(offset - disk.root.start))}")
+        for offset, name in sorted(names.items())
+    ]
 
 
 def _place(owner: str | None) -> str:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The manifest: every file of an image, as it was baked. It is kept in the store, and hosts are compared with it."""
+
 from __future__ import annotations
 
 import gzip
@@ -46,7 +47,9 @@ class Manifest:
 
     def to_gzip(self) -> bytes:
         """For the store. The same manifest gives the same bytes."""
-        return gzip.compress(json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode("ascii"), compresslevel=6, mtime=0)
+        return gzip.compress(
+            json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode("ascii"), compresslevel=6, mtime=0
+        )
 
     @classmethod
     def from_gzip(cls, data: bytes) -> Manifest:
@@ -54,7 +57,9 @@ class Manifest:
         try:
             found = json.loads(gzip.decompress(data))
             if found["schema"] != SCHEMA:
-                raise ImageError(f"the manifest has schema {found['schema']}, this version reads schema {SCHEMA}: bake the image again")
+                raise ImageError(
+                    f"the manifest has schema {found['schema']}, this version reads schema {SCHEMA}: bake the image again"
+                )
             return cls(
                 digest=found["digest"],
                 files={path: _row(row) for path, row in found["files"].items()},

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What must not be left in an image, found by its files: keys, identities, histories, caches, and anything of Ansible."""
+
 from __future__ import annotations
 
 import re
@@ -22,7 +23,12 @@ class Finding:
 
 def _glob(*patterns: str) -> re.Pattern[str]:
     """Like a shell's: ``*`` stays within a folder. ``~`` is anybody's home."""
-    return re.compile("|".join(re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\~", "(?:/root|/home/[^/]+)") for pattern in patterns), re.DOTALL)
+    return re.compile(
+        "|".join(
+            re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\~", "(?:/root|/home/[^/]+)") for pattern in patterns
+        ),
+        re.DOTALL,
+    )
 
 
 _TEMPORARY = ("/tmp/ansible*", "/tmp/.ansible*", "/var/tmp/ansible*", "/var/tmp/.ansible*")  # noqa: S108  # looked for, not used
@@ -34,11 +40,19 @@ _RULES: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
     ("SSH private key", _glob("~/.ssh/id_*"), (FILE,)),
     ("key of the build machine", _glob("/var/lib/systemd/credential.secret"), (FILE,)),
     ("history", _glob("~/.*_history", "~/.*history", "~/.lesshst", "~/.viminfo"), (FILE,)),
-    ("package cache", _glob("/var/cache/apt/archives/*.deb", "/var/cache/apt/archives/partial/*", "/var/cache/apt/*.bin"), (FILE,)),
+    (
+        "package cache",
+        _glob("/var/cache/apt/archives/*.deb", "/var/cache/apt/archives/partial/*", "/var/cache/apt/*.bin"),
+        (FILE,),
+    ),
     ("package lists", _glob("/var/lib/apt/lists/*", "/var/lib/apt/lists/partial/*"), (FILE,)),
     ("package cache", _glob("~/.cache/pip"), (FOLDER,)),
     ("Ansible's files", _glob("~/.ansible", *_TEMPORARY), (FILE, FOLDER)),
-    ("Ansible itself", re.compile(r".*/(?:site|dist)-packages/(?:ansible|ansible_core-[^/]*|ansible_collections)", re.DOTALL), (FILE, FOLDER)),
+    (
+        "Ansible itself",
+        re.compile(r".*/(?:site|dist)-packages/(?:ansible|ansible_core-[^/]*|ansible_collections)", re.DOTALL),
+        (FILE, FOLDER),
+    ),
     ("cloud-init's state", _glob("/var/lib/cloud/instances/*", "/var/lib/cloud/seed/*/user-data"), (FILE, FOLDER)),
 )
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The software bill of materials of an image, as CycloneDX: Debian's packages and Python's distributions."""
+
 from __future__ import annotations
 
 import re
@@ -46,17 +47,29 @@ def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
     Raises ImageError where cyclonedx-python-lib is missing.
     """
     if MISSING is not None:
-        raise ImageError(f"the SBOM needs a Python library on the controller ({MISSING}): pip install cyclonedx-python-lib")
-    listed = [path for path, entry in files.entries.items() if entry.type == FILE and (_STATUS.fullmatch(path) or _PYTHON.fullmatch(path))]
+        raise ImageError(
+            f"the SBOM needs a Python library on the controller ({MISSING}): pip install cyclonedx-python-lib"
+        )
+    listed = [
+        path
+        for path, entry in files.entries.items()
+        if entry.type == FILE and (_STATUS.fullmatch(path) or _PYTHON.fullmatch(path))
+    ]
     contents = files.read([*listed, _OS_RELEASE])
     system = _os_release(contents.pop(_OS_RELEASE, b""))
     packages = [fields for path in listed if _STATUS.fullmatch(path) for fields in _stanzas(contents[path])]
     licences = _licences(files, packages)
     components = [_package(fields, system, licences.get(fields["Package"], ())) for fields in packages]
-    components += [found for path in listed if _PYTHON.fullmatch(path) and (found := _distribution(path, contents[path]))]
+    components += [
+        found for path in listed if _PYTHON.fullmatch(path) and (found := _distribution(path, contents[path]))
+    ]
     bom = Bom(components=components, serial_number=uuid.uuid5(_NAMESPACE, digest))
     bom.metadata.component = Component(
-        name=name, version=version, type=ComponentType.OPERATING_SYSTEM, bom_ref=digest, properties=[Property(name="immutable:digest", value=digest)]
+        name=name,
+        version=version,
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref=digest,
+        properties=[Property(name="immutable:digest", value=digest)],
     )
     bom.register_dependency(bom.metadata.component, components)
     return (str(JsonV1Dot6(bom).output_as_string(indent=1)) + "\n").encode("utf-8")
@@ -66,13 +79,26 @@ def _stanzas(status: bytes) -> Iterator[dict[str, str]]:
     """Installed packages of a dpkg status file, the first line of each field."""
     for stanza in status.decode("utf-8", "replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
-        if "Package" in fields and "Version" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
+        if (
+            "Package" in fields
+            and "Version" in fields
+            and fields.get("Status", "install ok installed").endswith(" installed")
+        ):
             yield fields
 
 
 def _package(fields: Mapping[str, str], system: Mapping[str, str], licences: tuple[str, ...]) -> Any:
-    qualifiers = {"arch": fields.get("Architecture", ""), "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID"))))}
-    purl = PackageURL("deb", system.get("ID", "debian"), fields["Package"], fields["Version"], {key: value for key, value in qualifiers.items() if value})
+    qualifiers = {
+        "arch": fields.get("Architecture", ""),
+        "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID")))),
+    }
+    purl = PackageURL(
+        "deb",
+        system.get("ID", "debian"),
+        fields["Package"],
+        fields["Version"],
+        {key: value for key, value in qualifiers.items() if value},
+    )
     return Component(
         name=fields["Package"],
         version=fields["Version"],

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Bytes that must not be anywhere in an image: search all of the raw disk, free blocks included, for secrets in their usual encodings."""
+
 from __future__ import annotations
 
 import base64
@@ -36,7 +37,9 @@ def search_raw(raw: Path, needles: Sequence[bytes]) -> list[Hit]:
         parts = list(_data(file.fileno(), size))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as disk:
             for index, needle in enumerate(needles):
-                found = _places(disk, needle, [(max(0, start - longest), min(size, end + longest)) for start, end in parts])
+                found = _places(
+                    disk, needle, [(max(0, start - longest), min(size, end + longest)) for start, end in parts]
+                )
                 hits += [Hit(index, offset) for offset in sorted(found)]
     return hits
 

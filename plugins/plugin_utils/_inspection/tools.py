@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Programs that read disks, called by argument lists, found for ordinary users too."""
+
 from __future__ import annotations
 
 import os
@@ -30,7 +31,9 @@ def environment() -> dict[str, str]:
 
 def run(name: str, arguments: Sequence[str]) -> bytes:
     """Its standard output. Raises ImageError with its last words."""
-    done = subprocess.run([program(name), *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False)
+    done = subprocess.run(
+        [program(name), *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False
+    )
     if done.returncode:
         raise ImageError(f"{name} failed (exit {done.returncode}): {last_words(done.stderr)}")
     return done.stdout

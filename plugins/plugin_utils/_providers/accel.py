@@ -5,6 +5,7 @@
 ``/dev/kvm`` can exist and start machines that never come up, so the base itself is booted once under it, from a
 snapshot, until its launch unit speaks on the console. The answer holds for this boot of the machine and this QEMU.
 """
+
 from __future__ import annotations
 
 import json
@@ -76,9 +77,33 @@ def _boot_id() -> str:
 
 
 def _boots_under_kvm(disk: Path) -> bool:
-    drive = {"driver": "qcow2", "node-name": "root", "read-only": True, "file": {"driver": "file", "filename": str(disk)}}
-    argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options, "-m", "512", "-display", "none"]
-    argv += ["-serial", "file:/dev/stdout", "-blockdev", json.dumps(drive), "-device", "virtio-blk-pci,drive=root", "-no-reboot"]
+    drive = {
+        "driver": "qcow2",
+        "node-name": "root",
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(disk)},
+    }
+    argv = [
+        QEMU,
+        "-nodefaults",
+        "-no-user-config",
+        "-machine",
+        "pc",
+        *Accel("kvm", "").options,
+        "-m",
+        "512",
+        "-display",
+        "none",
+    ]
+    argv += [
+        "-serial",
+        "file:/dev/stdout",
+        "-blockdev",
+        json.dumps(drive),
+        "-device",
+        "virtio-blk-pci,drive=root",
+        "-no-reboot",
+    ]
     # Supervised: a guest that hangs must not outlive a run that is killed meanwhile.
     with Supervised(argv, grace=1.0) as guest:
         return any(SPOKEN in line for line in guest.lines(PROBE_SECONDS))

@@ -6,6 +6,7 @@ Times are seconds since the epoch (float) of the provider's clock, sizes are byt
 Every changing call is idempotent: repeated after a lost answer it does nothing more.
 Reading calls are bulk calls: one per kind and fleet, never one per instance.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +17,6 @@ FLEET = "fleet"
 VERIFY = "verify"
 
 PENDING, RUNNING, STOPPING, STOPPED = "pending", "running", "stopping", "stopped"
-
-# Tags that people or other modules put on an instance; each one's value is the reason.
-TAINTED = "tainted"  # unsealed or drifted: due for replacement, before the others
-PROTECTED = "protected"  # a swap asks the fleet's policy before it touches it
-STANDBY = "standby"  # out of traffic on purpose; likewise
-MARKS = (TAINTED, PROTECTED, STANDBY)
 
 
 @dataclass(frozen=True)
@@ -96,8 +91,12 @@ class LaunchRequest:
     ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # in clear, where the provider hands them over itself
-    secret_refs: Mapping[str, str] = field(default_factory=dict)  # name -> parameter in SSM, which the host fetches itself
+    secrets: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # in clear, where the provider hands them over itself
+    secret_refs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # name -> parameter in SSM, which the host fetches itself
     machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
     volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -206,7 +205,9 @@ class Images(Protocol):
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
 
-    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+    def copy(
+        self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         """The artifact with a copy in each of ``places`` that is ready to be launched from. What is there already is not copied again.
 
         Args:

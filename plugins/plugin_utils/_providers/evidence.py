@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read from a console what a host said when it sealed itself."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +19,12 @@ def parse_evidence(console: str) -> Evidence | None:
             continue
         try:
             said = json.loads(text)
-            return Evidence(digest=str(said["digest"]), nonce=str(said["nonce"]), host_key=str(said["host_key"]), shell=str(said["shell"]))
+            return Evidence(
+                digest=str(said["digest"]),
+                nonce=str(said["nonce"]),
+                host_key=str(said["host_key"]),
+                shell=str(said["shell"]),
+            )
         except (ValueError, KeyError, TypeError):
             continue
     return None

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the rooms know of a group whose instances somebody else replaces: plain data and one protocol. Times are seconds since the epoch."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

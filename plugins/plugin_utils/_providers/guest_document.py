@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a launch hands to the guest, as the guest's launch unit reads it."""
+
 from __future__ import annotations
 
 import gzip
@@ -51,7 +52,9 @@ def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, e
     is given in clear (user data can be read by everybody who may describe the instance) or the document is too large.
     """
     if request.secrets:
-        raise ProviderError(f"secrets never go into user data: {', '.join(sorted(request.secrets))} (allowed on EC2: ssm, a parameter's name)")
+        raise ProviderError(
+            f"secrets never go into user data: {', '.join(sorted(request.secrets))} (allowed on EC2: ssm, a parameter's name)"
+        )
     files = members(request)
     if request.secret_refs:
         where: dict[str, Any] = {"region": region, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
@@ -59,7 +62,9 @@ def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, e
         files["secrets.json"] = json.dumps(where, sort_keys=True).encode()
     if volumes:
         # Nitro tells an EBS volume's id, without its dash, as the disk's serial number.
-        files["volumes"] = "".join(f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())).encode()
+        files["volumes"] = "".join(
+            f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())
+        ).encode()
     data = gzip.compress(launch_document(files), mtime=0)
     if len(data) > USER_DATA_LIMIT:
         raise ProviderError(

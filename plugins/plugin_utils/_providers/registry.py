@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find a provider by the name that a target gives. What a provider needs is imported only when it is the one."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -42,9 +43,9 @@ def open_images(target: Target) -> Images:
         from .ec2.images import Ec2Images
 
         return Ec2Images(target.build_account, target.build.encrypt)
-    from .qemu.images import QemuImages
+    from .disk_images import DiskImages
 
-    return QemuImages()
+    return DiskImages()
 
 
 def open_group(target: Target) -> AutoScaling:

@@ -4,6 +4,7 @@
 
 Keys are relative paths of letters, digits, ``.``, ``_``, ``-`` and ``/`` (``channels/shop/prod.json``).
 """
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A store in a folder of this machine, for the calling user alone."""
+
 from __future__ import annotations
 
 import fcntl
@@ -83,7 +84,11 @@ class FileStore:
 
     def list(self, prefix: str) -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
-        found = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        found = (
+            path.relative_to(self.root).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
         return sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
@@ -102,10 +107,18 @@ class FileStore:
             deadline = time.monotonic() + wait
             while not _locked(handle):
                 if time.monotonic() >= deadline:
-                    raise LockedError(f"{name} is held by {_holder(handle)}; wait for it or stop it, then run again", lock=name)
+                    raise LockedError(
+                        f"{name} is held by {_holder(handle)}; wait for it or stop it, then run again", lock=name
+                    )
                 time.sleep(min(_LOOK_AGAIN, max(0.0, deadline - time.monotonic())))
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": since, "purpose": purpose}
+            holder = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "user": user_name(),
+                "since": since,
+                "purpose": purpose,
+            }
             with _told(path):  # these two do not say which file it was
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The keys that a store keeps: how they are made, and by what of theirs others know the store."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +16,12 @@ from .base import Store
 def make_ssh_key(private: Path, comment: str) -> None:
     """Make an Ed25519 pair at ``private`` and beside it with ``.pub``. Raises StoreError."""
     try:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(private)], check=True, capture_output=True, text=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(private)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     except FileNotFoundError:
         raise StoreError("ssh-keygen is not installed (Debian: apt install openssh-client)") from None
     except subprocess.CalledProcessError as error:

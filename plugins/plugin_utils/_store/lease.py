@@ -6,6 +6,7 @@ The holder counts by its own steady clock, from before its write was sent, so it
 over only when that time is surely over: by the time of day that the document tells and MARGIN more, or, whatever clocks say, once they
 have seen the document unchanged for as long as it was asked for. Each take-over has a higher ``epoch``.
 """
+
 from __future__ import annotations
 
 import secrets
@@ -85,7 +86,9 @@ class Lease:
         self._document: dict[str, Any] = {}  # as last known to be written by us
         self._tag = ""
         self._ends = 0.0  # by our own steady clock
-        self._asked: dict[int, float] = {}  # ends of what was asked for, by ``turn``: an answer that was lost may have had its effect
+        self._asked: dict[
+            int, float
+        ] = {}  # ends of what was asked for, by ``turn``: an answer that was lost may have had its effect
 
     def acquire(self, wait: float = 0.0) -> None:
         """Hold the lease, after ``wait`` seconds at the latest.
@@ -94,7 +97,7 @@ class Lease:
         """
         self._holder = {"id": secrets.token_hex(8), "user": user_name(), **identity()}
         self._asked.clear()
-        watch = _Watch(self._clock, self._monotonic, self._alive)
+        watch = _LeaseWatcher(self._clock, self._monotonic, self._alive)
         deadline = self._monotonic() + wait
         conflicts = 0
         while True:
@@ -146,13 +149,17 @@ class Lease:
                 if self.left() > enough:
                     return
                 if self.left() <= 0 or self._monotonic() >= give_up:
-                    raise LeaseLostError(f"the lease of {self.name} could not be renewed in time: {error.message}; run again to go on") from error
+                    raise LeaseLostError(
+                        f"the lease of {self.name} could not be renewed in time: {error.message}; run again to go on"
+                    ) from error
                 self._clock.wait(RETRY)
             else:
                 if self.left() > enough:
                     return
                 if self._monotonic() >= give_up:
-                    raise LeaseLostError(f"the lease of {self.name} could not be renewed in time: the store is too slow; run again to go on")
+                    raise LeaseLostError(
+                        f"the lease of {self.name} could not be renewed in time: the store is too slow; run again to go on"
+                    )
 
     def release(self) -> None:
         """Let go. One that was lost is nothing to release, and one that the store fails to note runs out by itself."""
@@ -178,7 +185,9 @@ class Lease:
     def _read(self) -> tuple[dict[str, Any], str] | None:
         found = self._store.read(self._key)
         if found is not None and not (isinstance(found[0], dict) and isinstance(found[0].get("holder"), dict)):
-            raise StoreError(f"{self._key} in the store {self._store.location} is no lease; remove it when no run works on {self.name}")
+            raise StoreError(
+                f"{self._key} in the store {self._store.location} is no lease; remove it when no run works on {self.name}"
+            )
         return found
 
     def _take(self, found: tuple[dict[str, Any], str] | None) -> None:
@@ -195,7 +204,9 @@ class Lease:
             if found is None or not self._is_mine(found[0]):
                 self.epoch = 0
                 who = f"taken over by {_who(found[0])}" if found else "removed by somebody"
-                raise LeaseLostError(f"the lease of {self.name} was {who}, so nothing more was changed; run again to go on") from None
+                raise LeaseLostError(
+                    f"the lease of {self.name} was {who}, so nothing more was changed; run again to go on"
+                ) from None
             self._adopt(found[0], found[1])  # a write of ours whose answer was lost
 
     def _write(self, document: dict[str, Any], ttl: float, expect: str) -> None:
@@ -220,10 +231,12 @@ class Lease:
         return bool(document["holder"].get("id") == self._holder["id"] and not document.get("released"))
 
 
-class _Watch:
+class _LeaseWatcher:
     """One contender's eye on the document. The time of day is read once for each state of it, so a clock that jumps hurries nothing."""
 
-    def __init__(self, clock: Clock, monotonic: Callable[[], float], alive: Callable[[Mapping[str, Any]], bool | None]) -> None:
+    def __init__(
+        self, clock: Clock, monotonic: Callable[[], float], alive: Callable[[Mapping[str, Any]], bool | None]
+    ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._alive = alive

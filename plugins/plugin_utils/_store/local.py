@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A private folder of this machine for a store that is elsewhere."""
+
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +19,10 @@ def local_folder(location: str) -> Path:
     """The folder of the store at ``location``, the same for each process of this user. Made where it is missing. Raises StoreError."""
     digest = hashlib.sha256(location.encode()).hexdigest()[:16]
     refused = ""
-    for folder in (_cache() / NAME / digest, Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}-{digest}"):  # a container's user may have no home
+    for folder in (
+        _cache() / NAME / digest,
+        Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}-{digest}",
+    ):  # a container's user may have no home
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _private(folder) and os.access(folder, os.W_OK | os.X_OK):
@@ -26,7 +30,9 @@ def local_folder(location: str) -> Path:
             refused = f"{folder} is not yours alone; remove it"
         except OSError as error:
             refused = f"{error.filename}: {error.strerror}"
-    raise StoreError(f"the store {location} needs a folder of this machine for keys and logs: {refused} (XDG_CACHE_HOME and TMPDIR say where)")
+    raise StoreError(
+        f"the store {location} needs a folder of this machine for keys and logs: {refused} (XDG_CACHE_HOME and TMPDIR say where)"
+    )
 
 
 def _cache() -> Path:

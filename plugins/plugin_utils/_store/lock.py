@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A lock of a store that has no kernel to hold it: a lease that a thread renews as long as the work under it lasts."""
+
 from __future__ import annotations
 
 import threading
@@ -14,7 +15,7 @@ RENEWALS = 6  # looks at the lease in the time that it lasts
 
 
 @contextmanager
-def kept(lease: Lease, wait: float, ttl: float = TTL) -> Iterator[None]:
+def held_lock(lease: Lease, wait: float, ttl: float = TTL) -> Iterator[None]:
     """Hold the lease. Raises LockedError before the work, LeaseLostError after it where somebody else took the lease over meanwhile."""
     lease.acquire(wait)
     keeper = _Keeper(lease, ttl / RENEWALS)

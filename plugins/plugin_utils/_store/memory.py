@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A store that lives in memory, for predictions and tests. No two processes share it, so its lock is only a mark."""
+
 from __future__ import annotations
 
 import copy

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find a store by how the user names it."""
+
 from __future__ import annotations
 
 import re
@@ -49,5 +50,7 @@ def _in_bucket(location: str | Path) -> Store | None:
 
 def _folder(location: str | Path) -> Path:
     if _SCHEME.match(str(location)):
-        raise StoreError(f"{location} is not a store that is known here (allowed: the path of a folder, s3://bucket/prefix)")
+        raise StoreError(
+            f"{location} is not a store that is known here (allowed: the path of a folder, s3://bucket/prefix)"
+        )
     return Path(location).expanduser().absolute()

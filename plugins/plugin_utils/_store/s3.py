@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A store in a bucket of S3. The bucket is the user's: it is never made here, nor are its settings changed."""
+
 from __future__ import annotations
 
 import base64
@@ -13,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .._aws.clients import DENIED, Clients, code_of, told
+from .._aws.clients import DENIED, Clients, aws_errors, code_of
 from .._core.errors import ConflictError, StoreError
 from .._core.files import write_atomically
 from .base import ABSENT, as_bytes, checked
 from .keys import make_ssh_key
 from .lease import Lease, SystemClock
 from .local import local_folder
-from .lock import kept
+from .lock import held_lock
 from .s3_location import S3Location, parse
 
 _MISSING = ("NoSuchKey", "404")
@@ -74,12 +75,14 @@ class S3Store:
         self._put(key, data, "application/octet-stream", {})
 
     def list(self, prefix: str) -> list[str]:
-        with told(StoreError, f"the store {self.location} cannot be listed"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._at.bucket, Prefix=self._at.prefix + prefix)
+        with aws_errors(StoreError, f"the store {self.location} cannot be listed"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._at.bucket, Prefix=self._at.prefix + prefix
+            )
             return sorted(each["Key"][len(self._at.prefix) :] for page in pages for each in page.get("Contents", ()))
 
     def delete(self, key: str) -> None:
-        with told(StoreError, f"{self.place(key)} cannot be removed"):
+        with aws_errors(StoreError, f"{self.place(key)} cannot be removed"):
             self._s3.delete_object(**self._named(key))
 
     def local(self, key: str) -> Path:
@@ -92,11 +95,15 @@ class S3Store:
     @contextmanager
     def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[tuple[()]]:
         """A lease, so the next one waits a minute after a holder that died elsewhere. No descriptor keeps it."""
-        with kept(Lease(self, f"locks/{name}.json", name, purpose, SystemClock()), wait):
+        with held_lock(Lease(self, f"locks/{name}.json", name, purpose, SystemClock()), wait):
             yield ()
 
     def secret_key(self) -> bytes:
-        return base64.b64decode(self._once("keys/secret.json", lambda: {"key": base64.b64encode(secrets.token_bytes(32)).decode("ascii")})["key"])
+        return base64.b64decode(
+            self._once("keys/secret.json", lambda: {"key": base64.b64encode(secrets.token_bytes(32)).decode("ascii")})[
+                "key"
+            ]
+        )
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
         """The pair is one document, so the bucket never has half of it. The private half is fetched to this machine, for its user alone."""
@@ -126,7 +133,7 @@ class S3Store:
     def _get(self, key: str) -> tuple[bytes, str] | None:
         import botocore.exceptions
 
-        with told(StoreError, f"{self.place(key)} cannot be read"):
+        with aws_errors(StoreError, f"{self.place(key)} cannot be read"):
             try:
                 answer = self._s3.get_object(**self._named(key))
                 return answer["Body"].read(), str(answer["ETag"])
@@ -138,9 +145,11 @@ class S3Store:
     def _put(self, key: str, data: bytes, kind: str, condition: dict[str, str]) -> str:
         import botocore.exceptions
 
-        with told(StoreError, f"{self.place(key)} cannot be written"):
+        with aws_errors(StoreError, f"{self.place(key)} cannot be written"):
             try:
-                answer = self._s3.put_object(**self._named(key), Body=data, ContentType=kind, **self._encryption, **condition)
+                answer = self._s3.put_object(
+                    **self._named(key), Body=data, ContentType=kind, **self._encryption, **condition
+                )
                 return str(answer["ETag"])
             except botocore.exceptions.ClientError as error:
                 if not condition or code_of(error) not in _CONFLICTS:
@@ -159,7 +168,10 @@ def _new_pair(name: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="immutable-key-") as folder:
         private = Path(folder) / "key"
         make_ssh_key(private, name)
-        return {"private": private.read_text(encoding="ascii"), "public": private.with_suffix(".pub").read_text(encoding="ascii").strip()}
+        return {
+            "private": private.read_text(encoding="ascii"),
+            "public": private.with_suffix(".pub").read_text(encoding="ascii").strip(),
+        }
 
 
 @functools.cache
@@ -168,18 +180,27 @@ def _usable(at: S3Location) -> None:
     s3 = Clients(at.account).client("s3")
     import botocore.exceptions
 
-    with told(StoreError, f"the store s3://{at.bucket}/{at.prefix} cannot be used"):
+    with aws_errors(StoreError, f"the store s3://{at.bucket}/{at.prefix} cannot be used"):
         try:
             s3.list_objects_v2(Bucket=at.bucket, Prefix=at.prefix, MaxKeys=1)
         except botocore.exceptions.ClientError as error:
             if code_of(error) == "NoSuchBucket":
-                raise StoreError(f"there is no bucket {at.bucket}; make it first, private and with versions (docs/reference/store.md says how)") from error
+                raise StoreError(
+                    f"there is no bucket {at.bucket}; make it first, private and with versions (docs/reference/store.md says how)"
+                ) from error
             raise
         try:
             status = s3.get_bucket_policy_status(Bucket=at.bucket)["PolicyStatus"]
         except botocore.exceptions.ClientError as error:
-            if code_of(error) in ("NoSuchBucketPolicy", "NotImplemented", "MethodNotAllowed", *DENIED):  # not allowed to ask, or no AWS
+            if code_of(error) in (
+                "NoSuchBucketPolicy",
+                "NotImplemented",
+                "MethodNotAllowed",
+                *DENIED,
+            ):  # not allowed to ask, or no AWS
                 return
             raise
     if status.get("IsPublic"):
-        raise StoreError(f"the policy of bucket {at.bucket} shows it to everybody; a store holds keys: block public access to it first")
+        raise StoreError(
+            f"the policy of bucket {at.bucket} shows it to everybody; a store holds keys: block public access to it first"
+        )

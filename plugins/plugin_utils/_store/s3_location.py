@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How a user names a store in S3: ``s3://bucket/prefix?region=...``."""
+
 from __future__ import annotations
 
 import re
@@ -29,7 +30,9 @@ def parse(location: str) -> S3Location:
     """Raises StoreError, which says what of it is wrong."""
     parts = urllib.parse.urlsplit(location)
     if parts.scheme != SCHEME or parts.fragment or not _BUCKET.fullmatch(parts.netloc):
-        raise StoreError(f"{location} names no bucket (wanted: s3://bucket/prefix, a bucket's name being 3 to 63 of a-z 0-9 . and -)")
+        raise StoreError(
+            f"{location} names no bucket (wanted: s3://bucket/prefix, a bucket's name being 3 to 63 of a-z 0-9 . and -)"
+        )
     prefix = parts.path.strip("/")
     try:
         prefix = f"{checked(prefix)}/" if prefix else ""
@@ -43,4 +46,9 @@ def parse(location: str) -> S3Location:
     if wrong:
         raise StoreError(f"the store {location}: {', '.join(wrong)} must be given once, with a value")
     said = {name: values[0] for name, values in given.items()}
-    return S3Location(parts.netloc, prefix, Account(**{name: said[name] for name in _OF_ACCOUNT if name in said}), said.get("kms_key", ""))
+    return S3Location(
+        parts.netloc,
+        prefix,
+        Account(**{name: said[name] for name in _OF_ACCOUNT if name in said}),
+        said.get("kms_key", ""),
+    )

@@ -5,6 +5,7 @@
 Two fresh instances with scratch volumes, side by side: one lets a one-time key in for the playbook of assertions, the other is
 launched exactly as in production and must prove its image, seal itself and pass its probes. Both always go.
 """
+
 from __future__ import annotations
 
 import secrets as random
@@ -53,7 +54,9 @@ class Candidate:
 class Verification:
     """One run of the tests. ``run`` raises VerifyError with the console's last lines when the candidate falls short."""
 
-    def __init__(self, candidate: Candidate, provider: Provider, playbook: PlaybookRunner, guard: Guard, report: Report) -> None:
+    def __init__(
+        self, candidate: Candidate, provider: Provider, playbook: PlaybookRunner, guard: Guard, report: Report
+    ) -> None:
         self._candidate = candidate
         self._provider = provider
         self._playbook = playbook
@@ -88,7 +91,9 @@ class Verification:
         deadline = clock.now() + GONE
         while left := [instance.id for instance in self._instances()]:
             if clock.now() >= deadline:
-                raise VerifyError(f"test instances do not go away: {', '.join(left)} (the next verification removes them first)")
+                raise VerifyError(
+                    f"test instances do not go away: {', '.join(left)} (the next verification removes them first)"
+                )
             clock.wait(min(LOOK_EVERY, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
         if volumes:
@@ -129,7 +134,10 @@ class Verification:
         candidate = self._candidate
         nonce = random.token_hex(8)
         zone = next(iter(candidate.target.zones), "")
-        volumes = [VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount, v.type, zone) for v in candidate.definition.data]
+        volumes = [
+            VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount, v.type, zone)
+            for v in candidate.definition.data
+        ]
         return LaunchRequest(
             token=f"{candidate.fleet}-{slot}-{nonce}",
             fleet=candidate.fleet,
@@ -157,7 +165,9 @@ class Verification:
         seen = prober_for(self._provider, self._candidate.target.health)(instances)
         return {i.slot for i in instances if seen[i.id] is True}
 
-    def _wait(self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]) -> None:
+    def _wait(
+        self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]
+    ) -> None:
         """Wait until every slot's instance has passed. Raises VerifyError when one ends or the time is up."""
         while True:
             instances = self._instances()
@@ -177,14 +187,21 @@ class Verification:
         image = self._candidate.image.name
         consoles = {i.slot: self._provider.compute.console(i.id).splitlines()[-10:] for i in self._instances()}
         last = next((lines for lines in consoles.values() if lines), [])
-        return VerifyError(f"{image} failed its verification: {what}. Last on its console: {' / '.join(last[-3:]) or 'nothing'}", consoles=consoles)
+        return VerifyError(
+            f"{image} failed its verification: {what}. Last on its console: {' / '.join(last[-3:]) or 'nothing'}",
+            consoles=consoles,
+        )
 
     def _assert(self, private: Path, folder: Path, deadline: float) -> None:
         candidate = self._candidate
         instance = next(i for i in self._instances() if i.slot == ASSERTED)
         known_hosts = folder / "known_hosts"
         write_known_hosts(known_hosts, [instance])
-        facts = {"immutable_digest": candidate.image.digest, "immutable_service": candidate.image.service, "immutable_version": candidate.image.version}
+        facts = {
+            "immutable_digest": candidate.image.digest,
+            "immutable_service": candidate.image.service,
+            "immutable_version": candidate.image.version,
+        }
         host = {**host_vars(instance, private, known_hosts), **facts}
         inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
         playbook = candidate.definition.verify

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the tests of the bake share: a small definition, a store, and a Packer that only pretends."""
+
 from __future__ import annotations
 
 import json
@@ -64,7 +65,15 @@ def define(tmp_path: Path) -> Callable[..., Definition]:
 @pytest.fixture
 def debian(store: FileStore) -> FileStore:
     """The store with a base in it."""
-    facts = {"kind": "debian", "source": "bookworm", "path": "disk.qcow2", "sha256": "ab" * 32, "architecture": "x86_64", "python": "3.11", "recipe": "x"}
+    facts = {
+        "kind": "debian",
+        "source": "bookworm",
+        "path": "disk.qcow2",
+        "sha256": "ab" * 32,
+        "architecture": "x86_64",
+        "python": "3.11",
+        "recipe": "x",
+    }
     folder = store.path("bases/debian-bookworm")
     folder.mkdir(parents=True)
     (folder / "base.json").write_text(json.dumps(facts))

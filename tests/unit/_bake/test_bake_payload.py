@@ -45,7 +45,11 @@ def test_the_play_ends_with_the_seal(made: dict[str, bytes]) -> None:
     assert variables["seal_digest"] == DIGEST
     assert variables["seal_data"] == [{"name": "uploads", "mount": "/var/lib/shop"}]
     own = "own/ansible_collections/immutable/infra"
-    assert {f"{own}/plugins/modules/host_seal.py", f"{own}/plugins/module_utils/_seal.py", f"{own}/roles/seal/tasks/main.yml"} <= set(made)
+    assert {
+        f"{own}/plugins/modules/host_seal.py",
+        f"{own}/plugins/module_utils/_seal.py",
+        f"{own}/roles/seal/tasks/main.yml",
+    } <= set(made)
 
 
 def test_the_build_machine_is_in_every_group_that_is_played_on(made: dict[str, bytes]) -> None:
@@ -55,7 +59,12 @@ def test_the_build_machine_is_in_every_group_that_is_played_on(made: dict[str, b
 
 
 def test_the_playbook_is_told_what_it_becomes(made: dict[str, bytes]) -> None:
-    assert json.loads(made["vars.json"]) == {"port": 8080, "immutable_service": "shop", "immutable_version": "1.0.0", "immutable_digest": DIGEST}
+    assert json.loads(made["vars.json"]) == {
+        "port": 8080,
+        "immutable_service": "shop",
+        "immutable_version": "1.0.0",
+        "immutable_digest": DIGEST,
+    }
 
 
 def test_the_marker_names_the_place_and_stands_in_what_runs(define: Callable[..., Definition], tmp_path: Path) -> None:
@@ -66,7 +75,9 @@ def test_the_marker_names_the_place_and_stands_in_what_runs(define: Callable[...
 
 
 @pytest.mark.parametrize("text", ["not: a list\n", "[unclosed\n", "- 5\n"])
-def test_a_playbook_that_is_wrong_is_left_to_ansible_to_refuse(define: Callable[..., Definition], tmp_path: Path, text: str) -> None:
+def test_a_playbook_that_is_wrong_is_left_to_ansible_to_refuse(
+    define: Callable[..., Definition], tmp_path: Path, text: str
+) -> None:
     definition = define()
     (definition.folder / "provision.yml").write_text(text)
     (tmp_path / "lib").mkdir()

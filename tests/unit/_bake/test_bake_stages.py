@@ -28,7 +28,10 @@ def told(*lines: str) -> tuple[list[str], Stages]:
 
 def test_stages_and_tasks_are_told_with_the_seconds_since_the_start() -> None:
     report, stages = told(STAGE, TASK, CHANGED)
-    assert report == ["shop 1 [   1.0 s] Waiting for SSH to become available...", "shop 1 [   2.0 s] task: Install nginx"]
+    assert report == [
+        "shop 1 [   1.0 s] Waiting for SSH to become available...",
+        "shop 1 [   2.0 s] task: Install nginx",
+    ]
     assert stages.failure == ""
 
 

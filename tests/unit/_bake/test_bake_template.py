@@ -21,10 +21,14 @@ def files(folder: Path) -> BakeFiles:
         (folder / name).write_text("x")
     if shutil.which("ssh-keygen") and not (folder / "key").exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-    return BakeFiles(folder / "base.qcow2", folder / "out", folder / "launch.tar", folder / "key", folder / "console.log")
+    return BakeFiles(
+        folder / "base.qcow2", folder / "out", folder / "launch.tar", folder / "key", folder / "console.log"
+    )
 
 
-def template(folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root") -> dict[str, Any]:
+def template(
+    folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root"
+) -> dict[str, Any]:
     builder = qemu_builder(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
     secret = folder / "secrets.json" if secrets else None
     return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
@@ -49,7 +53,11 @@ def test_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
 
 def test_secrets_are_a_file_of_their_own_where_there_are_any(tmp_path: Path) -> None:
     def uploads(secrets: bool) -> list[str]:
-        return [Path(step["source"]).name for step in template(tmp_path, secrets=secrets)["provisioners"] if step["type"] == "file"]
+        return [
+            Path(step["source"]).name
+            for step in template(tmp_path, secrets=secrets)["provisioners"]
+            if step["type"] == "file"
+        ]
 
     assert uploads(True) == ["payload.tar.gz", "secrets.json"]
     assert uploads(False) == ["payload.tar.gz"]
@@ -62,7 +70,13 @@ def first_script(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin" / "python3").unlink(missing_ok=True)
     (folder / "bin" / "python3").symlink_to(sys.executable)
-    return subprocess.run(["sh", "-e", "-c", "\n".join(lines)], env={"PATH": f"{folder}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["sh", "-e", "-c", "\n".join(lines)],
+        env={"PATH": f"{folder}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_guest_is_asked_for_its_python_first(tmp_path: Path) -> None:

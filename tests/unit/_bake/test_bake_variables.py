@@ -31,18 +31,28 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
 
 
 def test_only_what_was_vaulted_is_secret(define: Callable[..., Definition], loader: DataLoader) -> None:
-    values = {"port": 8080, "token": Vaulted(encrypted("tok-123456")), "db": {"user": "shop", "password": Vaulted(encrypted("pass-654321"))}}
+    values = {
+        "port": 8080,
+        "token": Vaulted(encrypted("tok-123456")),
+        "db": {"user": "shop", "password": Vaulted(encrypted("pass-654321"))},
+    }
     definition = define(vars=values, vars_files=("plain.yml", "vaulted.yml"))
     (definition.folder / "plain.yml").write_text("owner: www-data\n")
     (definition.folder / "vaulted.yml").write_text(encrypted("licence: [key-1, key-2]\n"))
     found = bake_variables(definition, loader)
     assert found.plain == {"owner": "www-data", "port": 8080}
-    assert found.secret == {"licence": ["key-1", "key-2"], "token": "tok-123456", "db": {"user": "shop", "password": "pass-654321"}}
+    assert found.secret == {
+        "licence": ["key-1", "key-2"],
+        "token": "tok-123456",
+        "db": {"user": "shop", "password": "pass-654321"},
+    }
     assert sorted(found.values.values()) == ["key-1", "key-2", "pass-654321", "tok-123456"]
     assert "variable db.password" in found.values
 
 
-def test_a_value_vaulted_within_a_file_makes_that_variable_secret(define: Callable[..., Definition], loader: DataLoader) -> None:
+def test_a_value_vaulted_within_a_file_makes_that_variable_secret(
+    define: Callable[..., Definition], loader: DataLoader
+) -> None:
     definition = define(vars_files=("mixed.yml",))
     lines = "".join(f"  {line}\n" for line in encrypted("inline-secret").splitlines())
     (definition.folder / "mixed.yml").write_text(f"colour: blue\ntoken: !vault |\n{lines}")
@@ -50,7 +60,9 @@ def test_a_value_vaulted_within_a_file_makes_that_variable_secret(define: Callab
     assert (found.plain, found.secret) == ({"colour": "blue"}, {"token": "inline-secret"})
 
 
-def test_vars_win_over_files_and_a_name_is_in_one_place_only(define: Callable[..., Definition], loader: DataLoader) -> None:
+def test_vars_win_over_files_and_a_name_is_in_one_place_only(
+    define: Callable[..., Definition], loader: DataLoader
+) -> None:
     definition = define(vars={"token": "plain now", "port": 2}, vars_files=("a.yml",))
     (definition.folder / "a.yml").write_text(encrypted("token: was secret\nport: 1\n"))
     found = bake_variables(definition, loader)

@@ -21,11 +21,19 @@ def test_a_debian_base_is_known_once_it_is_built(store: FileStore, tmp_path: Pat
 
 def test_a_debian_base_is_told_without_what_does_not_identify_it(debian: FileStore, tmp_path: Path) -> None:
     found = room.resolve_base(Base("debian", "bookworm"), debian, tmp_path)
-    assert found == {"kind": "debian", "source": "bookworm", "sha256": "ab" * 32, "architecture": "x86_64", "python": "3.11"}
+    assert found == {
+        "kind": "debian",
+        "source": "bookworm",
+        "sha256": "ab" * 32,
+        "architecture": "x86_64",
+        "python": "3.11",
+    }
     assert room.base_path(Base("debian", "bookworm"), debian, tmp_path).read_bytes() == b"a disk"
 
 
-def test_a_qcow2_is_read_again_only_when_it_changed(store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_qcow2_is_read_again_only_when_it_changed(
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = Base("qcow2", "base.qcow2", python="3.12")
     (tmp_path / "base.qcow2").write_bytes(DISK)
     first = room.resolve_base(base, store, tmp_path)

@@ -64,10 +64,15 @@ def test_they_are_fetched_once_and_pruned(store: FileStore, pip: Pip) -> None:
     assert room.guest_ansible(store, OURS, "x86_64", "==2.19.4") == folder
     assert len(pip.asked) == 1
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py*") if path.is_file()}
-    assert {name for name in found if name.endswith((".py", ".pyx"))} == {"ansible/cli/playbook.py", "ansible/modules/copy.py"}
+    assert {name for name in found if name.endswith((".py", ".pyx"))} == {
+        "ansible/cli/playbook.py",
+        "ansible/modules/copy.py",
+    }
 
 
-def test_byte_code_comes_along_where_the_guest_can_use_it(store: FileStore, pip: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_byte_code_comes_along_where_the_guest_can_use_it(
+    store: FileStore, pip: Pip, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = room.guest_ansible(store, OURS, "x86_64", "==2.19.4")
     compiled = list(folder.rglob("*.pyc"))
     assert [path.parent.parent.name for path in compiled] == ["cli"]
@@ -78,9 +83,15 @@ def test_byte_code_comes_along_where_the_guest_can_use_it(store: FileStore, pip:
 
 
 def test_what_pip_says_is_passed_on(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = SimpleNamespace(returncode=1, stderr="WARNING: slow\nERROR: No matching distribution found for ansible-core==9\n")
+    said = SimpleNamespace(
+        returncode=1, stderr="WARNING: slow\nERROR: No matching distribution found for ansible-core==9\n"
+    )
     monkeypatch.setattr(room.subprocess, "run", lambda *a, **k: said)
-    with pytest.raises(BakeError, match="pip cannot fetch ansible-core==9 for the guest's Python 3.11: ERROR: No matching distribution"):
+    with pytest.raises(
+        BakeError, match="pip cannot fetch ansible-core==9 for the guest's Python 3.11: ERROR: No matching distribution"
+    ):
         room.guest_ansible(store, "3.11", "x86_64", "==9")
-    with pytest.raises(BakeError, match=r"no ansible-core is known for a guest with Python 3.4 .* set provision.ansible_core"):
+    with pytest.raises(
+        BakeError, match=r"no ansible-core is known for a guest with Python 3.4 .* set provision.ansible_core"
+    ):
         room.guest_ansible(store, "3.4", "x86_64")

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A user's own template under the real packer, with its file and null builders."""
+
 from __future__ import annotations
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateBake, TemplateOrder
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateBake, TemplateJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
@@ -21,9 +22,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S
 SECRET = "correct-horse-battery"
 TEMPLATE = {
     "variables": {"motto": "none", "token": ""},
-    "builders": [{"type": "file", "name": "disk", "content": "{{user `motto`}}", "target": "{{template_dir}}/disk.img"}],
+    "builders": [
+        {"type": "file", "name": "disk", "content": "{{user `motto`}}", "target": "{{template_dir}}/disk.img"}
+    ],
 }
-BROKEN = {"builders": [{"type": "null", "communicator": "none"}], "provisioners": [{"type": "shell-local", "inline": ["exit 3"]}]}
+BROKEN = {
+    "builders": [{"type": "null", "communicator": "none"}],
+    "provisioners": [{"type": "shell-local", "inline": ["exit 3"]}],
+}
 needs_packer = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
 
 
@@ -40,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def made(folder: Path, store: Store, **order: Any) -> TemplateBake:
-    whole = TemplateOrder("router", "7", folder / "disk.json", **{"vars": {"motto": "hello"}, "secrets": {"token": SECRET}, **order})
+    whole = TemplateJob(
+        "router", "7", folder / "disk.json", **{"vars": {"motto": "hello"}, "secrets": {"token": SECRET}, **order}
+    )
     return TemplateBake(whole, store, Packer(), Alive(), silent)  # type: ignore[arg-type]
 
 
@@ -91,7 +99,10 @@ def test_a_bucket_keeps_record_and_log(folder: Path, bucket: S3Store) -> None:
     image = made(folder, bucket).run(None)
     log = bucket.read_blob(f"{image.key}/packer.log")
     assert log is not None and b"disk" in log and SECRET.encode() not in log
-    assert made(folder, bucket).decide(False) == (made(folder, bucket).decide(False)[0], Catalogue(bucket).list("router")[0])
+    assert made(folder, bucket).decide(False) == (
+        made(folder, bucket).decide(False)[0],
+        Catalogue(bucket).list("router")[0],
+    )
     assert not made(folder, bucket).decide(False)[0].due
     assert bucket.list("logs/") == [] and list(bucket.local("logs").iterdir()) == []
 

@@ -67,30 +67,66 @@ def problems(folder, content) -> list[str]:
 
 VALUES = [
     # what is replaced, by what, and the one line that follows
-    ("{size: 3}", "{size: 3, surge: two}", '12: fleet.surge: "two" is neither a count nor a percentage (allowed: an integer from 1, or "25%")'),
-    ("{size: 3}", "{size: 3, surge: 0}", '12: fleet.surge: 0 is neither a count nor a percentage (allowed: an integer from 1, or "25%")'),
+    (
+        "{size: 3}",
+        "{size: 3, surge: two}",
+        '12: fleet.surge: "two" is neither a count nor a percentage (allowed: an integer from 1, or "25%")',
+    ),
+    (
+        "{size: 3}",
+        "{size: 3, surge: 0}",
+        '12: fleet.surge: 0 is neither a count nor a percentage (allowed: an integer from 1, or "25%")',
+    ),
     ("{size: 3}", "{sise: 3}", f'12: fleet.sise: unknown key (did you mean "size"? allowed: {FLEET})'),
-    ("{size: 3}", "{strategy: slow}", f'12: fleet.strategy: "slow" is not a strategy that is known here (allowed: {STRATEGIES})'),
-    ("{size: 3}", "{drain: {timeout: 5 parsecs}}", f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})'),
+    (
+        "{size: 3}",
+        "{strategy: slow}",
+        f'12: fleet.strategy: "slow" is not a strategy that is known here (allowed: {STRATEGIES})',
+    ),
+    (
+        "{size: 3}",
+        "{drain: {timeout: 5 parsecs}}",
+        f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})',
+    ),
     ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS})"),
     ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'),
     ('"1.4.2"', "", f"3: version: nothing stands here (allowed: {VERSION})"),
     ('"1.4.2"', "1.4.2 b", f'3: version: "1.4.2 b" is not a version (allowed: {VERSION})'),
     ("service: shop\n", "", f"1: service: the key is missing (allowed: {NAME})"),
     ("service: shop", "service: |\n  shop", f'2: service: "shop\\n" is not the name of a service (allowed: {NAME})'),
-    ("service: shop", "service: !vault shop", f"2: service: !vault is not understood here (allowed: as the whole value of a variable in {VARIABLES})"),
-    ("service: shop", "service: !mine shop", f"2: service: the tag !mine is not known here (allowed: !vault, on a variable in {VARIABLES})"),
+    (
+        "service: shop",
+        "service: !vault shop",
+        f"2: service: !vault is not understood here (allowed: as the whole value of a variable in {VARIABLES})",
+    ),
+    (
+        "service: shop",
+        "service: !mine shop",
+        f"2: service: the tag !mine is not known here (allowed: !vault, on a variable in {VARIABLES})",
+    ),
     ("{playbook: provision.yml}", "{}", f"6: image.provision.playbook: the key is missing (allowed: {FILE})"),
     ("{debian: bookworm}", "bookworm", f'5: image.base: "bookworm" is not a mapping (allowed: {BASE})'),
-    ("{debian: bookworm}", "{debian: buster}", '5: image.base.debian: "buster" is not a suite that is known here (allowed: bookworm, trixie)'),
+    (
+        "{debian: bookworm}",
+        "{debian: buster}",
+        '5: image.base.debian: "buster" is not a suite that is known here (allowed: bookworm, trixie)',
+    ),
     ("{debian: bookworm}", "{}", f"5: image.base: an empty mapping does not say what the base is (allowed: {BASE})"),
     (
         "{debian: bookworm}",
         '{debian: bookworm, python: "3.11"}',
         '5: image.base.python: "3.11" does not go with debian, whose suite says it (allowed: leave it out)',
     ),
-    ("{debian: bookworm}", "{qcow2: link.yml, python: 3.11}", '5: image.base.python: 3.11 is read as the number 3.11 (allowed: put it in quotes: "3.11")'),
-    ("{debian: bookworm}", '{qcow2: no.qcow2, python: "3.11"}', '5: image.base.qcow2: there is no file "no.qcow2" (allowed: the path of a qcow2 disk)'),
+    (
+        "{debian: bookworm}",
+        "{qcow2: link.yml, python: 3.11}",
+        '5: image.base.python: 3.11 is read as the number 3.11 (allowed: put it in quotes: "3.11")',
+    ),
+    (
+        "{debian: bookworm}",
+        '{qcow2: no.qcow2, python: "3.11"}',
+        '5: image.base.qcow2: there is no file "no.qcow2" (allowed: the path of a qcow2 disk)',
+    ),
     ("{http: {port: 8080}}", "{}", "11: health: an empty mapping names nothing to probe (allowed: http, tcp or both)"),
     ("8080", '"8080"', '11: health.http.port: "8080" is not a port (allowed: an integer from 1 to 65535)'),
     ("8080", "8080.0", "11: health.http.port: 8080.0 is not a port (allowed: an integer from 1 to 65535)"),
@@ -102,7 +138,11 @@ VALUES = [
         "name: twenty-letters-is-one-too-many",
         f'9: data[0].name: "twenty-letters-is-one-too-many" is not the name of a volume (allowed: {VOLUME_NAME})',
     ),
-    ("qemu", "gcp", '14: targets.local.provider: "gcp" is not a provider that is known here (allowed: aws, qemu, simulated)'),
+    (
+        "qemu",
+        "gcp",
+        '14: targets.local.provider: "gcp" is not a provider that is known here (allowed: aws, qemu, simulated)',
+    ),
     ("local:", "Local:", f'14: targets.Local: "Local" is not the name of a target (allowed: {NAME})'),
     (
         "\n  local: {provider: qemu}",
@@ -114,7 +154,11 @@ VALUES = [
         "qemu, secrets: {a: {}}",
         "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable, or ssm on aws)",
     ),
-    ("qemu", "qemu, settings: {a: [1]}", "14: targets.local.settings.a: a list is not the value of a setting (allowed: text, a number, true or false)"),
+    (
+        "qemu",
+        "qemu, settings: {a: [1]}",
+        "14: targets.local.settings.a: a list is not the value of a setting (allowed: text, a number, true or false)",
+    ),
     (
         "provision.yml}",
         'provision.yml, vars: {"a b": 1}}',
@@ -137,13 +181,37 @@ def test_a_wrong_value_is_told_with_what_is_allowed(folder, old, new, line):
 FILES = [
     ("provision.yml", "no.yml", f'6: image.provision.playbook: there is no file "no.yml" (allowed: {FILE})'),
     ("provision.yml", '"."', f'6: image.provision.playbook: "." is not a file (allowed: {FILE})'),
-    ("provision.yml}", "provision.yml, requirements: no.yml}", f'6: image.provision.requirements: there is no file "no.yml" (allowed: {FILE})'),
-    ("provision.yml}", "provision.yml, vars_files: [no.yml]}", f'6: image.provision.vars_files[0]: there is no file "no.yml" (allowed: {FILE})'),
+    (
+        "provision.yml}",
+        "provision.yml, requirements: no.yml}",
+        f'6: image.provision.requirements: there is no file "no.yml" (allowed: {FILE})',
+    ),
+    (
+        "provision.yml}",
+        "provision.yml, vars_files: [no.yml]}",
+        f'6: image.provision.vars_files[0]: there is no file "no.yml" (allowed: {FILE})',
+    ),
     ("verify.yml", "no.yml", f'7: image.verify: there is no file "no.yml" (allowed: {FILE})'),
-    ("verify.yml", "../elsewhere.yml", f'7: image.verify: "../elsewhere.yml" leaves the definition\'s folder (allowed: {FILE})'),
-    ("verify.yml", "/etc/hostname", f'7: image.verify: "/etc/hostname" leaves the definition\'s folder (allowed: {FILE})'),
-    ("verify.yml", "link.yml", f'7: image.verify: "link.yml" leaves the definition\'s folder by a symbolic link (allowed: {FILE})'),
-    ("verify.yml", "provision.yml", '7: image.verify: "provision.yml" is the provision playbook itself (allowed: a playbook of its own)'),
+    (
+        "verify.yml",
+        "../elsewhere.yml",
+        f'7: image.verify: "../elsewhere.yml" leaves the definition\'s folder (allowed: {FILE})',
+    ),
+    (
+        "verify.yml",
+        "/etc/hostname",
+        f'7: image.verify: "/etc/hostname" leaves the definition\'s folder (allowed: {FILE})',
+    ),
+    (
+        "verify.yml",
+        "link.yml",
+        f'7: image.verify: "link.yml" leaves the definition\'s folder by a symbolic link (allowed: {FILE})',
+    ),
+    (
+        "verify.yml",
+        "provision.yml",
+        '7: image.verify: "provision.yml" is the provision playbook itself (allowed: a playbook of its own)',
+    ),
 ]
 
 
@@ -169,8 +237,16 @@ PATHS = [
         f"{VOLUME}\n  - {{name: more, size: 1G, mount: /var/lib/shop/x}}",
         '10: data[1].mount: "/var/lib/shop/x" and "/var/lib/shop" of data[0] lie one in the other (allowed: mounts beside each other)',
     ),
-    (VOLUME, "/var/log}", '9: data[0].mount: "/var/log" is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)'),
-    ("/tmp,", "/var/lib/shop,", '10: writable[0]: "/var/lib/shop" is also the mount of data[0] (allowed: a path is either data or writable)'),
+    (
+        VOLUME,
+        "/var/log}",
+        '9: data[0].mount: "/var/log" is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)',
+    ),
+    (
+        "/tmp,",
+        "/var/lib/shop,",
+        '10: writable[0]: "/var/lib/shop" is also the mount of data[0] (allowed: a path is either data or writable)',
+    ),
     (
         "/tmp,",
         "/var/lib/shop/x,",
@@ -182,7 +258,11 @@ PATHS = [
     ("/tmp,", "/var/../tmp,", f'10: writable[0]: "/var/../tmp" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/etc,", '10: writable[0]: "/etc" would cover the system itself (allowed: a folder of the service)'),
     *(
-        ("/tmp,", f"/{top}/x,", f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)')
+        (
+            "/tmp,",
+            f"/{top}/x,",
+            f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)',
+        )
         for top in ("run", "proc", "sys", "dev")
     ),
 ]
@@ -194,11 +274,27 @@ def test_nothing_covers_anything_else(folder, old, new, line):
 
 
 FLEETS = [
-    ("{size: 3}", "{size: 3, unavailable: 0}", f"12: fleet.unavailable: 0 of 3 {MOVES} (allowed: an integer from 1, or leave it out)"),
-    ("{size: 3}", '{size: 3, unavailable: "25%"}', f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or leave it out)'),
+    (
+        "{size: 3}",
+        "{size: 3, unavailable: 0}",
+        f"12: fleet.unavailable: 0 of 3 {MOVES} (allowed: an integer from 1, or leave it out)",
+    ),
+    (
+        "{size: 3}",
+        '{size: 3, unavailable: "25%"}',
+        f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or leave it out)',
+    ),
     ("{size: 3}", "{size: 3, unavailable: 3}", f"12: fleet.unavailable: 3 of 3 {ALL_OUT} (allowed: at most 2)"),
-    ("qemu", "qemu, fleet: {unavailable: 4}", f"14: targets.local.fleet.unavailable: 4 of 3 on target local {ALL_OUT} (allowed: at most 2)"),
-    ("qemu", "qemu, authorized_key: me", '14: targets.local.authorized_key: "me" is not a public key (allowed: one line such as "ssh-ed25519 AAAA... name")'),
+    (
+        "qemu",
+        "qemu, fleet: {unavailable: 4}",
+        f"14: targets.local.fleet.unavailable: 4 of 3 on target local {ALL_OUT} (allowed: at most 2)",
+    ),
+    (
+        "qemu",
+        "qemu, authorized_key: me",
+        '14: targets.local.authorized_key: "me" is not a public key (allowed: one line such as "ssh-ed25519 AAAA... name")',
+    ),
 ]
 
 
@@ -215,7 +311,9 @@ def test_one_instance_with_data_may_be_out_of_service(folder):
 def test_a_key_to_a_host_without_a_door_is_refused(folder):
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDqk me"
     text = GOOD.replace("qemu", f"qemu, authorized_key: {key}").replace("health:", "seal: {shell: off}\nhealth:")
-    assert problems(folder, text) == ["15: targets.local.authorized_key: nobody can log in where seal.shell is off (allowed: leave it out)"]
+    assert problems(folder, text) == [
+        "15: targets.local.authorized_key: nobody can log in where seal.shell is off (allowed: leave it out)"
+    ]
 
 
 FORMS = [
@@ -224,11 +322,17 @@ FORMS = [
     ("- a\n", f"1: a list is not a mapping (allowed: a mapping with {KEYS})"),
     ("schema: 1\na: b: c\n", "2: this is not YAML: mapping values are not allowed here"),
     ("schema: \0", "1: this is not YAML: it holds the control character U+0000"),
-    (b"schema: 1\nservice: caf\xe9\n", "2: the byte 0xe9 is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"),
+    (
+        b"schema: 1\nservice: caf\xe9\n",
+        "2: the byte 0xe9 is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)",
+    ),
     (GOOD + "---\nschema: 1\n", "16: a second document begins here (allowed: one document in a file)"),
     (GOOD + "service: other\n", "15: service: the key is given twice, first in line 2 (allowed: each key once)"),
     (GOOD + "1: x\n", "15: the key 1 is not text (allowed: text; put it in quotes)"),
-    ("[" * 5000, "1: this is too large or nested too deeply for a definition (allowed: 20000 values, aliases counted each time)"),
+    (
+        "[" * 5000,
+        "1: this is too large or nested too deeply for a definition (allowed: 20000 values, aliases counted each time)",
+    ),
 ]
 
 
@@ -253,7 +357,8 @@ def test_a_definition_that_is_not_there(tmp_path):
         load_definition(tmp_path)
     where = tmp_path / "immutable.yml"
     assert (
-        caught.value.message == f"{where}: cannot be read: No such file or directory (allowed: a definition, a YAML file, or a folder with immutable.yml in it)"
+        caught.value.message
+        == f"{where}: cannot be read: No such file or directory (allowed: a definition, a YAML file, or a folder with immutable.yml in it)"
     )
 
 
@@ -275,5 +380,7 @@ def test_a_missing_library_is_one_clear_line(folder, monkeypatch):
     messages._validator.cache_clear()
     monkeypatch.setattr(messages, "jsonschema", None)
     (folder / "immutable.yml").write_text(GOOD)
-    with pytest.raises(DefinitionError, match="^the Python package jsonschema is missing on the controller; install it"):
+    with pytest.raises(
+        DefinitionError, match="^the Python package jsonschema is missing on the controller; install it"
+    ):
         load_definition(folder)

@@ -66,14 +66,32 @@ def definition(tmp_path):
 
 
 def test_values_arrive_with_their_units_resolved(definition):
-    assert (definition.service, definition.version, definition.shell, definition.writable) == ("shop", "1.10", "off", ("/tmp",))
+    assert (definition.service, definition.version, definition.shell, definition.writable) == (
+        "shop",
+        "1.10",
+        "off",
+        ("/tmp",),
+    )
     assert definition.data == (DataVolume("uploads", 10 * 1024**3, "/var/lib/shop", "raw"),)
     local = definition.target("local")
     assert local.base == Base("debian", "trixie", None, "3.13")
-    assert (local.fleet.size, local.fleet.surge, local.fleet.drain_timeout, local.fleet.stop_timeout) == (3, "50%", 0, 120)
-    assert (local.health.http.status, local.health.timeout, local.health.boot_deadline, local.health.deadline) == ((200, 204), 1, 300, 90)
+    assert (local.fleet.size, local.fleet.surge, local.fleet.drain_timeout, local.fleet.stop_timeout) == (
+        3,
+        "50%",
+        0,
+        120,
+    )
+    assert (local.health.http.status, local.health.timeout, local.health.boot_deadline, local.health.deadline) == (
+        (200, 204),
+        1,
+        300,
+        90,
+    )
     assert (local.machine.memory, local.machine.cpus) == (1024**3, 2)
-    assert local.secrets == {"password": SecretRef("env", "SHOP_PASSWORD"), "token": SecretRef("variable", "shop_token")}
+    assert local.secrets == {
+        "password": SecretRef("env", "SHOP_PASSWORD"),
+        "token": SecretRef("variable", "shop_token"),
+    }
 
 
 def test_variables_keep_their_types_and_their_vault(definition):
@@ -88,7 +106,12 @@ def test_a_target_overrides_key_by_key_and_takes_over_what_it_merges(definition)
     assert other.base == Base("qcow2", "base.qcow2", None, "3.9")
     assert (other.fleet.size, other.fleet.surge) == (1, "50%")
     assert other.health.http.port == 8080 and other.health.tcp.port == 22
-    assert (other.machine.memory, other.machine.cpus, other.build.timeout, other.traffic.port) == (512 * 1024**2, 1, 7200, 8000)
+    assert (other.machine.memory, other.machine.cpus, other.build.timeout, other.traffic.port) == (
+        512 * 1024**2,
+        1,
+        7200,
+        8000,
+    )
 
 
 SWAPPED = """\
@@ -136,7 +159,13 @@ def test_all_that_a_fleet_says_of_its_swaps_arrives(swapped):
         unavailable=1,
         count_draining=False,
         canary=(
-            Stage(1, 300.0, Metric(url="http://m/q", path="data[0].rate", most=0.01, every=60.0, timeout=1.0), "check.yml", True),
+            Stage(
+                1,
+                300.0,
+                Metric(url="http://m/q", path="data[0].rate", most=0.01, every=60.0, timeout=1.0),
+                "check.yml",
+                True,
+            ),
             Stage("25%", 90.0, Metric(command=("./errors.sh", "a b"), least=1.0, most=2.0)),
         ),
         deadline=3600.0,
@@ -153,7 +182,13 @@ def test_all_that_a_fleet_says_of_its_swaps_arrives(swapped):
 
 def test_a_target_with_another_strategy_takes_over_only_what_goes_with_it(swapped):
     blue, once = swapped.target("blue").fleet, swapped.target("once").fleet
-    assert (blue.canary, blue.keep_old, blue.unavailable, blue.before_swap, blue.windows) == ((), 600, 1, "migrate.yml", ())
+    assert (blue.canary, blue.keep_old, blue.unavailable, blue.before_swap, blue.windows) == (
+        (),
+        600,
+        1,
+        "migrate.yml",
+        (),
+    )
     assert blue.alarm == Metric(url="https://m", most=3.0)
     assert (once.canary, once.hot, once.unavailable, once.max_age, once.deadline) == ((), True, None, 86400, 3600)
 

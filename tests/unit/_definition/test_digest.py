@@ -39,7 +39,14 @@ BASE = {"kind": "qcow2", "sha256": "0" * 64}
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("play/provision.yml", "play/verify.yml", "play/templates/app.conf", "play/base.qcow2", "more.yml", "README"):
+    for name in (
+        "play/provision.yml",
+        "play/verify.yml",
+        "play/templates/app.conf",
+        "play/base.qcow2",
+        "more.yml",
+        "README",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "immutable.yml").write_text(TEXT)
@@ -56,7 +63,11 @@ def test_the_tree_is_the_playbooks_folder_and_what_the_definition_names(folder):
     (folder / "play/.git").mkdir()
     (folder / "play/.git/HEAD").write_text("x")
     (folder / "play/provision.yml~").write_text("x")
-    assert [str(path) for path in tree_files(load_definition(folder))] == ["more.yml", "play/provision.yml", "play/templates/app.conf"]
+    assert [str(path) for path in tree_files(load_definition(folder))] == [
+        "more.yml",
+        "play/provision.yml",
+        "play/templates/app.conf",
+    ]
 
 
 def test_a_store_in_the_playbooks_folder_is_no_input(folder):
@@ -116,7 +127,9 @@ def test_a_changed_file_is_named_and_ciphertext_is_not_shown(folder):
 @pytest.mark.parametrize("target", ["../more.yml", "/etc/hostname"])
 def test_a_link_that_leaves_the_tree_is_an_error(folder, target):
     (folder / "play/link").symlink_to(target)
-    with pytest.raises(DefinitionError, match=r"play/link: the link to .* leaves .*play, the folder of the provision playbook"):
+    with pytest.raises(
+        DefinitionError, match=r"play/link: the link to .* leaves .*play, the folder of the provision playbook"
+    ):
         inputs(folder)
 
 
@@ -152,7 +165,9 @@ def test_a_file_that_a_fleet_names_is_no_input(folder, fleet, name, place):
     (folder / name).chmod(0o755)
     general = TEXT.replace("size: 3", f"size: 3, {fleet}")
     own = "qemu, fleet: {strategy: recreate, before_swap: more.yml, after_swap: more.yml, alarm: {command: ['true']}}"
-    text = {"the service's": general, "a target's": TEXT.replace("qemu", f"qemu, fleet: {{{fleet}}}")}.get(place, general.replace("qemu", own))
+    text = {"the service's": general, "a target's": TEXT.replace("qemu", f"qemu, fleet: {{{fleet}}}")}.get(
+        place, general.replace("qemu", own)
+    )
     assert digest_of(inputs(folder, text)) == before
     (folder / name).write_text("other")
     assert digest_of(inputs(folder, text)) == before
@@ -161,7 +176,10 @@ def test_a_file_that_a_fleet_names_is_no_input(folder, fleet, name, place):
 
 def test_a_file_that_the_bake_needs_too_stays_an_input(folder):
     before = inputs(folder)
-    after = inputs(folder, TEXT.replace("size: 3", "size: 3, before_swap: more.yml, alarm: {command: ['true', play/templates/app.conf]}"))
+    after = inputs(
+        folder,
+        TEXT.replace("size: 3", "size: 3, before_swap: more.yml, alarm: {command: ['true', play/templates/app.conf]}"),
+    )
     assert digest_of(after) == digest_of(before) and {"more.yml", "play/templates/app.conf"} <= set(after["tree"])
 
 

@@ -42,7 +42,12 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-def lease(store: Store, clock: Any, purpose: str = "swap", alive: Callable[[Mapping[str, Any]], bool | None] = lambda _holder: None) -> Lease:
+def lease(
+    store: Store,
+    clock: Any,
+    purpose: str = "swap",
+    alive: Callable[[Mapping[str, Any]], bool | None] = lambda _holder: None,
+) -> Lease:
     return Lease(store, "shop-prod", purpose, clock, monotonic=clock.now, alive=alive)
 
 
@@ -83,7 +88,10 @@ def test_one_holds_it_and_others_are_told_who(store: Store, clock: VirtualClock)
     first = lease(store, clock, "swap to 1.4.2")
     first.acquire()
     assert first.left() == TTL and first.epoch == 1
-    with pytest.raises(LockedError, match=rf"shop-prod is held by process {os.getpid()} of .* since 1970-.* \(swap to 1.4.2\), until 1970-") as told:
+    with pytest.raises(
+        LockedError,
+        match=rf"shop-prod is held by process {os.getpid()} of .* since 1970-.* \(swap to 1.4.2\), until 1970-",
+    ) as told:
         lease(store, clock).acquire()
     assert told.value.details["lease"]["purpose"] == "swap to 1.4.2"
     assert clock.now() == 1_000_000.0
@@ -116,7 +124,9 @@ def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, c
     assert contender.epoch == 2
 
 
-def test_a_holder_that_is_surely_dead_is_followed_at_once_and_a_frozen_one_is_not(store: Store, clock: VirtualClock) -> None:
+def test_a_holder_that_is_surely_dead_is_followed_at_once_and_a_frozen_one_is_not(
+    store: Store, clock: VirtualClock
+) -> None:
     lease(store, clock).acquire()
     for verdict in (True, None):
         with pytest.raises(LockedError):
@@ -220,7 +230,9 @@ def test_a_clock_that_jumps_takes_nothing_away(clock: VirtualClock) -> None:
             holder.need(10)
 
     with pytest.raises(LockedError):
-        Lease(store, "shop-prod", "swap", Renewing(), monotonic=clock.now, alive=lambda _holder: None).acquire(wait=10 * TTL)
+        Lease(store, "shop-prod", "swap", Renewing(), monotonic=clock.now, alive=lambda _holder: None).acquire(
+            wait=10 * TTL
+        )
     assert holder.epoch == 1
 
 
@@ -247,7 +259,9 @@ def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import identity\n"
     code += "print(json.dumps(identity()), flush=True)\nsys.stdin.read()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     yield process, json.loads(process.stdout.readline())
     process.kill()
@@ -280,7 +294,9 @@ def test_another_process_with_the_same_number_is_another_one() -> None:
     assert processes.alive({}) is None
 
 
-def test_the_lease_of_a_killed_controller_is_taken_at_once(tmp_path: Path, child: tuple[subprocess.Popen[str], dict[str, Any]], clock: VirtualClock) -> None:
+def test_the_lease_of_a_killed_controller_is_taken_at_once(
+    tmp_path: Path, child: tuple[subprocess.Popen[str], dict[str, Any]], clock: VirtualClock
+) -> None:
     store = FileStore(tmp_path)
     process, told = child
     Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A swap's playbooks under a real ansible-playbook: what they see, how they fail, and what ends them."""
+
 from __future__ import annotations
 
 import json
@@ -39,7 +40,15 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 
 ROOT = Path(loading.__file__).parents[6]  # where this collection was imported from
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-INTENT = Intent("shop-local", strategy="canary", image=NEW, image_name="shop-2.0-bbb", launch="new", size=3, origin=Version(OLD, "shop-1.0-aaa", "old", 2))
+INTENT = Intent(
+    "shop-local",
+    strategy="canary",
+    image=NEW,
+    image_name="shop-2.0-bbb",
+    launch="new",
+    size=3,
+    origin=Version(OLD, "shop-1.0-aaa", "old", 2),
+)
 STAGE = Gate("stage 1 check", playbook="gate.yml", slots=(0,))
 BEFORE = Gate("before_swap", playbook="gate.yml")
 DEFINITION = """
@@ -60,7 +69,20 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for
 def instance(slot: int, image: str, **changes: Any) -> Instance:
     launch = "new" if image == NEW else "old"
     tags = {"image_name": f"shop-{image[7:10]}", "shell": "restricted"}
-    made = Instance(f"i-{slot}-{launch}", "shop-local", slot, image, launch, RUNNING, FLEET, 1.0, "n", {}, Evidence(image, "n", "", "restricted"), tags)
+    made = Instance(
+        f"i-{slot}-{launch}",
+        "shop-local",
+        slot,
+        image,
+        launch,
+        RUNNING,
+        FLEET,
+        1.0,
+        "n",
+        {},
+        Evidence(image, "n", "", "restricted"),
+        tags,
+    )
     return replace(made, **changes)
 
 
@@ -74,7 +96,9 @@ class Lab:
         (folder / "immutable.yml").write_text(DEFINITION % timeout)
         self.folder, self.clock, self.lines = folder, VirtualClock(), list[str]()
         self.leases = MemoryStore()
-        self.lease = Lease(self.leases, "shop-local", "swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: None)
+        self.lease = Lease(
+            self.leases, "shop-local", "swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: None
+        )
         self.said: Callable[[str], None] = self.lines.append
 
     def gates(self, *vault: str) -> PlaybookGates:
@@ -85,7 +109,14 @@ class Lab:
     def say(self, line: str) -> None:
         self.said(line)  # which a test may replace
 
-    def play(self, tasks: list[dict[str, Any]], gate: Gate = BEFORE, hosts: str = "localhost", *vault: str, found: Sequence[Instance] = tuple(FOUND)) -> None:
+    def play(
+        self,
+        tasks: list[dict[str, Any]],
+        gate: Gate = BEFORE,
+        hosts: str = "localhost",
+        *vault: str,
+        found: Sequence[Instance] = tuple(FOUND),
+    ) -> None:
         self.write(tasks, hosts)
         self.gates(*vault).play(gate, INTENT, found)
 
@@ -97,7 +128,11 @@ class Lab:
 
 
 def note(text: str) -> dict[str, Any]:
-    return {"name": "Note", "ansible.builtin.copy": {"content": text, "dest": "{{ playbook_dir }}/seen.json", "mode": "0600"}, "delegate_to": "localhost"}
+    return {
+        "name": "Note",
+        "ansible.builtin.copy": {"content": text, "dest": "{{ playbook_dir }}/seen.json", "mode": "0600"},
+        "delegate_to": "localhost",
+    }
 
 
 def test_a_playbook_learns_what_the_swap_is_about(tmp_path: Path) -> None:
@@ -121,11 +156,16 @@ def test_a_playbook_learns_what_the_swap_is_about(tmp_path: Path) -> None:
 
 def test_a_check_sees_the_fleet_and_the_hosts_of_its_stage(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    lab.play([note("{{ {'groups': groups, 'slot': hostvars[groups.immutable_stage[0]].immutable_slot} | to_json }}")], STAGE)
+    lab.play(
+        [note("{{ {'groups': groups, 'slot': hostvars[groups.immutable_stage[0]].immutable_slot} | to_json }}")], STAGE
+    )
     groups = lab.seen()["groups"]
     assert groups["immutable_fleet"] == ["shop-local-0", "shop-local-1", "shop-local-2"]
     assert groups["immutable_stage"] == ["shop-local-0"] and lab.seen()["slot"] == 0
-    assert groups["outdated"] == ["shop-local-1"] and groups["service_shop"] == groups["sealed"] == groups["immutable_fleet"]
+    assert (
+        groups["outdated"] == ["shop-local-1"]
+        and groups["service_shop"] == groups["sealed"] == groups["immutable_fleet"]
+    )
     assert set(groups["image_shop_bbb"]) == {"shop-local-0", "shop-local-2"}
 
 
@@ -145,7 +185,10 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
 def test_the_task_that_failed_is_named(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     tasks = [{"name": "Orders must not be lost", "ansible.builtin.fail": {"msg": "3 orders are gone"}}]
-    with pytest.raises(GateError, match=r"the playbook gate\.yml failed: task 'Orders must not be lost' \(.*gate\.yml:\d+\): 3 orders are gone") as told:
+    with pytest.raises(
+        GateError,
+        match=r"the playbook gate\.yml failed: task 'Orders must not be lost' \(.*gate\.yml:\d+\): 3 orders are gone",
+    ) as told:
         lab.play(tasks)
     [failed] = told.value.details["failed_tasks"]
     assert failed["host"] == "localhost" and told.value.details["last_lines"]
@@ -168,8 +211,15 @@ def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("a long password")
     (tmp_path / "vars.yml").write_text("token: hidden-token\n")
     vault = ("--vault-id", f"{tmp_path}/password")
-    subprocess.run([sys.executable, "-m", "ansible", "vault", "encrypt", *vault, str(tmp_path / "vars.yml")], check=True, capture_output=True)
-    tasks: list[dict[str, Any]] = [{"ansible.builtin.include_vars": {"file": "vars.yml"}}, note("{{ token | to_json }}")]
+    subprocess.run(
+        [sys.executable, "-m", "ansible", "vault", "encrypt", *vault, str(tmp_path / "vars.yml")],
+        check=True,
+        capture_output=True,
+    )
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.include_vars": {"file": "vars.yml"}},
+        note("{{ token | to_json }}"),
+    ]
     lab.play(tasks, BEFORE, "localhost", *vault)
     assert lab.seen() == "hidden-token"
 
@@ -189,7 +239,10 @@ def test_the_lease_is_kept_while_a_playbook_runs(tmp_path: Path) -> None:
 def waits(folder: Path) -> dict[str, Any]:
     """A task that tells its process id through a fifo, and then is silent."""
     os.mkfifo(folder / "pid")
-    return {"name": "Wait", "ansible.builtin.command": {"argv": ["sh", "-c", f"echo $$ > {folder}/pid; exec sleep 300"]}}
+    return {
+        "name": "Wait",
+        "ansible.builtin.command": {"argv": ["sh", "-c", f"echo $$ > {folder}/pid; exec sleep 300"]},
+    }
 
 
 def process(folder: Path) -> int:
@@ -211,7 +264,14 @@ def test_a_playbook_ends_when_the_lease_is_lost(tmp_path: Path) -> None:
         if "TASK [Wait]" in line:
             processes.append(process(tmp_path))
             lab.clock.wait(TTL * 2)
-            Lease(lab.leases, "shop-local", "another swap", lab.clock, monotonic=lab.clock.now, alive=lambda _holder: False).acquire()
+            Lease(
+                lab.leases,
+                "shop-local",
+                "another swap",
+                lab.clock,
+                monotonic=lab.clock.now,
+                alive=lambda _holder: False,
+            ).acquire()
 
     lab.said = said
     with pytest.raises(LeaseLostError, match=r"taken over by .*another swap"):
@@ -228,7 +288,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook im
 run = PlaybookRun((), {{"ANSIBLE_COLLECTIONS_PATH": {str(ROOT)!r}}})
 run(Path({str(tmp_path)!r}, "gate.yml"), {{}}, Path({str(tmp_path)!r}), 300.0, lambda line: None)
 """
-    with subprocess.Popen([sys.executable, "-c", caller], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as controller:
+    with subprocess.Popen(
+        [sys.executable, "-c", caller], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ) as controller:
         waiting = process(tmp_path)
         controller.kill()
     assert gone(waiting)
@@ -245,7 +307,10 @@ def test_a_metric_is_read_in_the_definitions_folder(tmp_path: Path) -> None:
 def test_what_a_metric_did_not_tell_is_asked_for_once_more(tmp_path: Path) -> None:
     gates = Lab(tmp_path).gates()
     script = "echo x >> log; test $(wc -l < log) -ge {} && echo {}"
-    told = {needed: gates.read(Metric(command=("sh", "-c", f"{script.format(needed, 1)}; :"), most=1.0)) for needed in (2, 9)}
+    told = {
+        needed: gates.read(Metric(command=("sh", "-c", f"{script.format(needed, 1)}; :"), most=1.0))
+        for needed in (2, 9)
+    }
     assert told == {2: "", 9: "command sh: the answer is empty"}
     assert (tmp_path / "log").read_text().count("x") == 4
     (tmp_path / "log").unlink()

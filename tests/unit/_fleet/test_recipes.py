@@ -29,16 +29,38 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 
 BASE = Base("debian", "bookworm")
 DATA = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, (), (), "restricted", {}, BASE)
-IMAGE = Image("sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {})
+IMAGE = Image(
+    "sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {}
+)
 
 
 def target(**changes) -> Target:
-    return Target(**{"name": "local", "provider": "simulated", "fleet": FleetSpec(size=5), "health": Health(http=HttpProbe(8080)), "base": BASE, **changes})
+    return Target(
+        **{
+            "name": "local",
+            "provider": "simulated",
+            "fleet": FleetSpec(size=5),
+            "health": Health(http=HttpProbe(8080)),
+            "base": BASE,
+            **changes,
+        }
+    )
 
 
 def request(spec: Target, data: bool = False, resolve=lambda references: {}):
     volumes = (DataVolume("uploads", 1024, "/data"),) if data else ()
-    definition = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, volumes, (), "restricted", {"local": spec}, BASE)
+    definition = Definition(
+        Path("/d/immutable.yml"),
+        "shop",
+        "1",
+        Provision("p.yml"),
+        None,
+        volumes,
+        (),
+        "restricted",
+        {"local": spec},
+        BASE,
+    )
     return swap_request(definition, spec, IMAGE, b"k" * 32, resolve, ("ssh-ed25519 A",))
 
 
@@ -58,13 +80,18 @@ def test_secrets_come_from_environment_and_variables_and_never_show(monkeypatch)
 
 def test_a_recipe_that_was_kept_launches_the_same_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    asked = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=Secrets())
+    asked = request(
+        target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=Secrets()
+    )
     assert payload_of(json.loads(json.dumps(asked.recipe)), IMAGE, Secrets()) == asked.payload
 
 
 def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_another_launch():
     one, other = (
-        request(target(secrets={"db": SecretRef("ssm", "/shop/db")}), resolve=Secrets(pinned=lambda names, at=at: {name: f"{name}:{at}" for name in names}))
+        request(
+            target(secrets={"db": SecretRef("ssm", "/shop/db")}),
+            resolve=Secrets(pinned=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
+        )
         for at in (1, 2)
     )
     assert (one.payload.secrets, one.payload.secret_refs) == ({}, {"db": "/shop/db:1"})
@@ -105,7 +132,18 @@ def test_changed_settings_or_secrets_change_the_fingerprint_and_limits_do_not():
     one = request(target()).intent
     assert request(target(settings={"a": 1})).intent.launch != one.launch
     secret = target(secrets={"db": SecretRef("env", "SHOP_DB")})
-    assert len({one.launch, *(request(secret, resolve=lambda _references, value=value: {"db": value}).intent.launch for value in ("x", "y"))}) == 3
+    assert (
+        len(
+            {
+                one.launch,
+                *(
+                    request(secret, resolve=lambda _references, value=value: {"db": value}).intent.launch
+                    for value in ("x", "y")
+                ),
+            }
+        )
+        == 3
+    )
     assert request(target(fleet=FleetSpec(size=2, drain_timeout=1.0))).intent.launch == one.launch
 
 
@@ -132,8 +170,16 @@ def test_an_intent_survives_the_store():
     metric = Metric(command=("./rate", "now"), path="a.b", most=1.0)
     stages = (Stage("10%", 60.0, metric, "check.yml", True), Stage(2))
     windows = (Window(60, 120, (0, 4), "Europe/Berlin"),)
-    spec = FleetSpec(size=5, strategy="canary", canary=stages, windows=windows, alarm=metric, before_swap="migrate.yml", max_age=60.0)
+    spec = FleetSpec(
+        size=5, strategy="canary", canary=stages, windows=windows, alarm=metric, before_swap="migrate.yml", max_age=60.0
+    )
     intent = request(target(fleet=spec, zones=("a", "b")), data=True).intent
-    intent = replace(intent.turn_back("r", "c", ("words",)), origin=intent.target, retries=((1, 2),), restarted=("x",), passed=("stage 1",))
+    intent = replace(
+        intent.turn_back("r", "c", ("words",)),
+        origin=intent.target,
+        retries=((1, 2),),
+        restarted=("x",),
+        passed=("stage 1",),
+    )
     assert Intent.from_dict(json.loads(json.dumps(intent.as_dict()))) == intent
     assert intent.stages[0].instances == 1

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a task asks for: the channel's image, what was promoted before it, and what a failed swap goes back to, with a store in a folder."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -21,8 +22,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import Free, foresee
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import Asker
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
+    Engine,
+    FleetServices,
+    RunOptions,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
@@ -50,21 +55,33 @@ class House:
         self.lines: list[str] = []
 
     def promote(self, version: str) -> Image:
-        image = Image(f"sha256:{version * 64}", "simulated", "shop", version, f"2026-01-0{version}T00:00:00+00:00", {}, {}, {}, verified={"at": "then"})
+        image = Image(
+            f"sha256:{version * 64}",
+            "simulated",
+            "shop",
+            version,
+            f"2026-01-0{version}T00:00:00+00:00",
+            {},
+            {},
+            {},
+            verified={"at": "then"},
+        )
         Catalogue(self.store).add(image)
         Channels(self.store).promote("shop", "prod", image, "ann")
         return image
 
-    def asker(self, **changes: object) -> Asker:
-        return Asker(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
+    def asker(self, **changes: object) -> RequestBuilder:
+        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
 
-    def means(self) -> Means:
+    def means(self) -> FleetServices:
         free = Free()
         revoked = Revocations(self.store).reasons
-        return Means(self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, seldom)
+        return FleetServices(
+            self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, seldom
+        )
 
     def run(self, request, **how: object) -> dict:
-        return Engine(self.means()).run(request, How(**how))
+        return Engine(self.means()).run(request, RunOptions(**how))
 
     def versions(self) -> list[str]:
         return sorted(machine.instance.tags["version"] for machine in self.provider.world.machines.values())
@@ -112,7 +129,10 @@ def test_a_rollback_passes_over_what_is_revoked(house):
     Revocations(house.store).revoke(house.images[1], "ann", "it leaks")
     assert house.asker().rollback("prod").intent.image == house.images[0].digest
     Revocations(house.store).revoke(house.images[0], "ann", "so does this")
-    with pytest.raises(ImageError, match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks"):
+    with pytest.raises(
+        ImageError,
+        match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks",
+    ):
         house.asker().rollback("prod")
 
 
@@ -136,7 +156,12 @@ def test_a_failed_swap_launches_what_it_removed_again(house, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "spoil, why", [("secret", "there is no environment variable SHOP_DB"), ("image", "its record is gone"), ("recipe", "does not know how")]
+    "spoil, why",
+    [
+        ("secret", "there is no environment variable SHOP_DB"),
+        ("image", "its record is gone"),
+        ("recipe", "does not know how"),
+    ],
 )
 def test_what_cannot_be_launched_again_is_said_before_and_stops_the_way_back(house, monkeypatch, spoil, why):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
@@ -164,7 +189,9 @@ def test_check_mode_predicts_with_what_swaps_took_and_with_what_is_given(house):
     house.provider.world.calls.clear()
     told = foresee(request, observer, house.means(), {"drain": 11.0})
     assert told["changed"] and not house.provider.world.calls
-    assert told["plan"]["latencies"]["boot"] == pytest.approx(77.0, abs=0.5) and told["plan"]["latencies"]["drain"] == 11.0
+    assert (
+        told["plan"]["latencies"]["boot"] == pytest.approx(77.0, abs=0.5) and told["plan"]["latencies"]["drain"] == 11.0
+    )
     assert told["plan"]["lowest_in_service"] == 3 and told["plan"]["surge"] == 1 and told["plan"]["stops"] is None
     assert told["plan"]["duration"] > 3 * (77 + 11)
     assert any("would be  slot 0: launched" in line for line in house.lines)

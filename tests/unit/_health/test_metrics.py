@@ -91,7 +91,10 @@ def test_bounds_belong_to_what_is_allowed() -> None:
 
 
 def test_secrets_of_a_url_are_not_told() -> None:
-    assert name_of(Metric(url="https://user:pass@m.example.com:9/api/v1?query=x&key=s")) == "https://m.example.com:9/api/v1?..."
+    assert (
+        name_of(Metric(url="https://user:pass@m.example.com:9/api/v1?query=x&key=s"))
+        == "https://m.example.com:9/api/v1?..."
+    )
     assert name_of(Metric(command=("./errors.sh", "--token", "s"))) == "command ./errors.sh"
 
 
@@ -145,7 +148,9 @@ def nothing() -> None:
 
 
 def ask(url: str, **changes: Any) -> Reading:
-    return read_metric(Metric(url=url, **{"path": "data.rate", "most": 0.3, "timeout": BOUND, **changes}), Path("/"), nothing)
+    return read_metric(
+        Metric(url=url, **{"path": "data.rate", "most": 0.3, "timeout": BOUND, **changes}), Path("/"), nothing
+    )
 
 
 def test_a_url_is_asked_and_judged(source: str) -> None:
@@ -169,12 +174,16 @@ def test_only_200_is_an_answer(source: str, path: str, status: int) -> None:
 
 
 def test_an_answer_without_end_is_not_read(source: str) -> None:
-    assert ask(f"http://{source}/huge", path="") == Reading(f"http://{source}/huge: the answer has more than {MOST} bytes", told=False)
+    assert ask(f"http://{source}/huge", path="") == Reading(
+        f"http://{source}/huge: the answer has more than {MOST} bytes", told=False
+    )
 
 
 @pytest.mark.parametrize("path", ["/slow", "/trickle"])
 def test_an_answer_that_takes_too_long_is_none(source: str, path: str) -> None:
-    assert ask(f"http://{source}{path}", timeout=0.2) == Reading(f"http://{source}{path}: no answer within 0.2 s", told=False)
+    assert ask(f"http://{source}{path}", timeout=0.2) == Reading(
+        f"http://{source}{path}: no answer within 0.2 s", told=False
+    )
 
 
 def test_what_cannot_be_reached_is_told(source: str) -> None:
@@ -226,21 +235,29 @@ def run(folder: Path, text: str, **changes: Any) -> Reading:
 
 def test_a_command_runs_in_the_definitions_folder_without_a_shell(tmp_path: Path) -> None:
     assert run(tmp_path, f'test "$1" = "a b" && test "$PWD" = "{tmp_path}" && test -z "$(cat)"') == Reading()
-    assert read_metric(Metric(command=("echo", "$HOME"), least=0.0), tmp_path, nothing).problem.endswith("neither JSON nor a number: $HOME")
+    assert read_metric(Metric(command=("echo", "$HOME"), least=0.0), tmp_path, nothing).problem.endswith(
+        "neither JSON nor a number: $HOME"
+    )
 
 
 def test_a_command_prints_the_number_and_may_say_more_on_its_standard_error(tmp_path: Path) -> None:
-    assert run(tmp_path, 'echo warning >&2; echo \'{"a":\n [5]}\'', path="a[0]", most=5.0) == Reading()
+    assert run(tmp_path, "echo warning >&2; echo '{\"a\":\n [5]}'", path="a[0]", most=5.0) == Reading()
     assert run(tmp_path, "echo 5", most=4.0) == Reading("command ./read.sh: the number is 5, more than 4")
 
 
 def test_a_command_that_fails_is_a_verdict_only_where_there_is_no_bound(tmp_path: Path) -> None:
     failing = "echo 1; echo first >&2; echo too many errors >&2; exit 3"
     assert run(tmp_path, failing) == Reading("command ./read.sh: it ended with 3 (it said: too many errors)")
-    assert run(tmp_path, failing, most=5.0) == Reading("command ./read.sh: it ended with 3 (it said: too many errors)", told=False)
-    assert run(tmp_path, "echo all is lost; exit 1") == Reading("command ./read.sh: it ended with 1 (it said: all is lost)")
+    assert run(tmp_path, failing, most=5.0) == Reading(
+        "command ./read.sh: it ended with 3 (it said: too many errors)", told=False
+    )
+    assert run(tmp_path, "echo all is lost; exit 1") == Reading(
+        "command ./read.sh: it ended with 1 (it said: all is lost)"
+    )
     missing = read_metric(Metric(command=("./missing.sh",)), tmp_path, nothing).problem
-    assert missing.startswith("command ./missing.sh: it ended with 127 (it said: cannot start ") and missing.endswith("No such file or directory)")
+    assert missing.startswith("command ./missing.sh: it ended with 127 (it said: cannot start ") and missing.endswith(
+        "No such file or directory)"
+    )
 
 
 def test_a_command_that_prints_without_end_is_not_believed(tmp_path: Path) -> None:
@@ -268,6 +285,9 @@ with open({str(pid)!r}, "w") as file:
     file.write(str(subprocess.Popen([sys.executable, "-c", {stranger!r}], start_new_session=True).pid))
 print(1)
 """
-    assert read_metric(Metric(command=(sys.executable, "-c", child), least=0.0, timeout=BOUND), tmp_path, nothing) == Reading()
+    assert (
+        read_metric(Metric(command=(sys.executable, "-c", child), least=0.0, timeout=BOUND), tmp_path, nothing)
+        == Reading()
+    )
     assert not ended.exists()
     os.killpg(int(pid.read_text()), signal.SIGKILL)

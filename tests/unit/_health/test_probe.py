@@ -45,7 +45,9 @@ def free_port() -> int:
 
 def test_each_instance_gets_its_own_verdict(service, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    seen = probe_all({"well": {8080: service}, "dead": {8080: ("127.0.0.1", free_port())}, "elsewhere": {22: service}}, HTTP)
+    seen = probe_all(
+        {"well": {8080: service}, "dead": {8080: ("127.0.0.1", free_port())}, "elsewhere": {22: service}}, HTTP
+    )
     assert seen["well"] is True
     assert seen["dead"].startswith("ConnectionRefusedError")
     assert seen["elsewhere"] == "port 8080 cannot be reached from here"

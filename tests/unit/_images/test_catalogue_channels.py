@@ -19,9 +19,21 @@ VERIFIED = {"at": "2026-01-01T00:00:00+00:00", "checks": ["http"]}
 
 
 def image(start: str, version: str = "1.0.0", **more: Any) -> Image:
-    facts: dict[str, Any] = {"build": "qemu-x86_64", "service": "shop", "created": f"2026-01-{version[0]:0>2}T00:00:00+00:00", "verified": VERIFIED}
+    facts: dict[str, Any] = {
+        "build": "qemu-x86_64",
+        "service": "shop",
+        "created": f"2026-01-{version[0]:0>2}T00:00:00+00:00",
+        "verified": VERIFIED,
+    }
     facts.update(more)
-    return Image(digest="sha256:" + start.ljust(64, "0"), version=version, artifact={"path": "disk.qcow2"}, base={"sha256": "1"}, inputs={"a": 1}, **facts)
+    return Image(
+        digest="sha256:" + start.ljust(64, "0"),
+        version=version,
+        artifact={"path": "disk.qcow2"},
+        base={"sha256": "1"},
+        inputs={"a": 1},
+        **facts,
+    )
 
 
 @pytest.fixture(params=[MemoryStore, None], ids=["memory", "file"])
@@ -49,7 +61,9 @@ def test_images_are_listed_newest_first_with_their_channels(store: Store) -> Non
     assert catalogue.get(old.digest, "aws") is None
 
 
-@pytest.mark.parametrize("text", ["sha256:" + "ab12cd".ljust(64, "0"), "ab12cd", "sha256:ab12cd", "ab12cd00", "shop-1.0.0-ab12cd000000"])
+@pytest.mark.parametrize(
+    "text", ["sha256:" + "ab12cd".ljust(64, "0"), "ab12cd", "sha256:ab12cd", "ab12cd00", "shop-1.0.0-ab12cd000000"]
+)
 def test_an_image_is_found_by_digest_prefix_or_name(store: Store, text: str) -> None:
     catalogue = filled(store, image("ab12cd"), image("ab12ce", "2.0.0"))
     assert catalogue.find(text).digest.startswith("sha256:ab12cd")
@@ -78,10 +92,21 @@ def test_promotion_keeps_the_history_and_changes_nothing_when_repeated(store: St
     filled(store, one, two)
     channels = Channels(store)
     assert channels.current("shop", "prod") is None
-    assert [channels.promote("shop", "prod", each, "ann", "why")[0] for each in (one, one, two, two, one)] == [True, False, True, False, True]
+    assert [channels.promote("shop", "prod", each, "ann", "why")[0] for each in (one, one, two, two, one)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
     document = channels.current("shop", "prod")
     assert document is not None
-    assert (document["image"], document["version"], document["by"], document["note"]) == (one.digest, "1.0.0", "ann", "why")
+    assert (document["image"], document["version"], document["by"], document["note"]) == (
+        one.digest,
+        "1.0.0",
+        "ann",
+        "why",
+    )
     assert [entry["image"] for entry in document["history"]] == [one.digest, two.digest, one.digest]
     assert channels.list() == channels.list("shop") == [document]
     assert channels.list("blog") == []

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Images go whole or not at all, wherever a run is cut; what somebody takes up in between stays."""
+
 from __future__ import annotations
 
 import itertools
@@ -8,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.prune impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.pruner import Pruner
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.images import QemuImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
@@ -59,7 +62,7 @@ class Shop:
         self.store = FileStore(folder / "store")
         self.provider = SimulatedProvider()
         self.machines = folder / "machines"
-        self.provider.images = QemuImages(self.machines)
+        self.provider.images = DiskImages(partial(image_users, self.machines))
         self.images = [self._bake(number) for number in range(1, 5)]
 
     def _bake(self, number: int) -> Image:
@@ -69,7 +72,12 @@ class Shop:
         disk.write_bytes(b"disk")
         self.store.write_blob(f"images/{digest}/{BUILD}/manifest.json.gz", b"files")
         at = f"2026-02-0{number}T00:00:00+00:00"
-        facts: dict[str, Any] = {"version": f"{number}.0.0", "created": at, "verified": {"at": at}, "artifact": {"path": str(disk)}}
+        facts: dict[str, Any] = {
+            "version": f"{number}.0.0",
+            "created": at,
+            "verified": {"at": at},
+            "artifact": {"path": str(disk)},
+        }
         image = Image(digest=f"sha256:{digest}", build=BUILD, service="shop", base={}, inputs={}, **facts)
         Catalogue(self.store).add(image)
         return image
@@ -108,7 +116,9 @@ def shop(tmp_path: Path) -> Shop:
 
 def test_what_goes_goes_with_all_its_files(shop: Shop) -> None:
     assert shop.prune() == ["1", "2", "3"] and shop.left() == ["4"]
-    assert shop.files() == {f"images/{'4' * 64}/{BUILD}/{name}" for name in ("disk.qcow2", "manifest.json.gz", "record.json")}
+    assert shop.files() == {
+        f"images/{'4' * 64}/{BUILD}/{name}" for name in ("disk.qcow2", "manifest.json.gz", "record.json")
+    }
     assert shop.prune() == []
 
 
@@ -126,7 +136,9 @@ def test_what_channels_point_at_and_rollbacks_go_back_to_stays(shop: Shop) -> No
     assert shop.why(3) == ("shop's channel prod points at it",)
     assert shop.why(1) == ("a rollback of the channel prod would go back to it",)
     assert shop.prune() == ["2"]
-    assert shop.files() >= {f"revoked/{'2' * 64}/{BUILD}.json"}, "baked again it would be the same image, which a person revoked"
+    assert shop.files() >= {f"revoked/{'2' * 64}/{BUILD}.json"}, (
+        "baked again it would be the same image, which a person revoked"
+    )
     assert channels.rollback_image("shop", "prod", three.digest).digest == one.digest
 
 
@@ -135,7 +147,9 @@ def intent(image: str, origin: str, status: str) -> Intent:
     return Intent(fleet="shop-local", image=image, image_name="shop", launch="l", size=1, status=status, origin=version)
 
 
-@pytest.mark.parametrize(("status", "doing"), [("open", "an unfinished swap"), ("done", "the last swap"), ("failed", "the last swap")])
+@pytest.mark.parametrize(
+    ("status", "doing"), [("open", "an unfinished swap"), ("done", "the last swap"), ("failed", "the last swap")]
+)
 def test_what_the_last_swap_of_any_fleet_is_about_stays(shop: Shop, status: str, doing: str) -> None:
     ledger = Ledger(shop.store, "shop-local")
     ledger.last()
@@ -145,7 +159,9 @@ def test_what_the_last_swap_of_any_fleet_is_about_stays(shop: Shop, status: str,
 
 
 def test_what_an_instance_of_whatever_fleet_runs_stays(shop: Shop) -> None:
-    shop.provider.compute.launch([LaunchRequest("t", "shop-other", 0, shop.images[0].digest, shop.images[0].artifact, "l", "n")])
+    shop.provider.compute.launch(
+        [LaunchRequest("t", "shop-other", 0, shop.images[0].digest, shop.images[0].artifact, "l", "n")]
+    )
     assert shop.why(1)[0].endswith("of shop-other runs it") and shop.prune() == ["2", "3"]
 
 
@@ -180,9 +196,15 @@ def test_a_run_that_is_cut_anywhere_is_gone_on_with_and_nobody_uses_half_an_imag
                 with pytest.raises(ImageError, match="run immutable.infra.image_prune to its end"):
                     Revocations(shop.store).restore(image)
         shop.prune(rule=Rule(4, 0.0))  # what was begun is ended whatever is asked for
-        whole = {image.hex: image for image in Catalogue(shop.store).list("shop") if Path(image.artifact["path"]).exists()}
+        whole = {
+            image.hex: image for image in Catalogue(shop.store).list("shop") if Path(image.artifact["path"]).exists()
+        }
         assert set(shop.left()) == {digest[0] for digest in whole} and "4" in shop.left()
-        assert shop.files() == {f"{image.key}/{name}" for image in whole.values() for name in ("disk.qcow2", "manifest.json.gz", "record.json")}
+        assert shop.files() == {
+            f"{image.key}/{name}"
+            for image in whole.values()
+            for name in ("disk.qcow2", "manifest.json.gz", "record.json")
+        }
         shop.prune()
         assert shop.left() == ["4"] and not shop.store.list("revoked/")
     assert cuts > 12

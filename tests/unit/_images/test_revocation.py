@@ -26,7 +26,12 @@ PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 
 def image(number: int, **more: Any) -> Image:
-    facts: dict[str, Any] = {"build": "qemu-x86_64", "verified": {"at": "now"}, "created": f"2026-01-0{number}T00:00:00+00:00", **more}
+    facts: dict[str, Any] = {
+        "build": "qemu-x86_64",
+        "verified": {"at": "now"},
+        "created": f"2026-01-0{number}T00:00:00+00:00",
+        **more,
+    }
     digest = "sha256:" + str(number) * 64
     return Image(digest=digest, version=f"{number}.0", service="shop", artifact={}, base={}, inputs={}, **facts)
 
@@ -176,13 +181,24 @@ def test_the_module_revokes_once_and_says_what_it_would_do(tmp_path: Path) -> No
     results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "told.json"), "content": told}})
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": results}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "false"}
-    argv = [PLAYBOOK, "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", tmp_path / "play.yml"]
+    argv = [
+        PLAYBOOK,
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        tmp_path / "play.yml",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "told.json").read_text())
     assert [each["changed"] for each in found] == [True, True, False, False, True, True, False, True, False, False]
     assert [each["failed"] for each in found] == [False, False, False, True, False, False, False, False, True, True]
-    assert [each["image"]["revoked"] and each["image"]["revoked"]["reason"] for each in found[:3]] == ["it loses orders"] * 3
+    assert [each["image"]["revoked"] and each["image"]["revoked"]["reason"] for each in found[:3]] == [
+        "it loses orders"
+    ] * 3
     assert found[0]["diff"] == found[1]["diff"] == {"before": "not revoked\n", "after": "revoked: it loses orders\n"}
     assert found[5]["diff"] == {"before": "revoked: it loses orders\n", "after": "not revoked\n"}
     assert "prod of shop points at" in found[1]["warnings"][0]

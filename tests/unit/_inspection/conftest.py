@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A small real disk: a boot record, a partition of other bytes, and an ext4 file system with what only root could make."""
+
 from __future__ import annotations
 
 import os
@@ -88,7 +89,19 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = f"label: dos\nstart={BOOT_START // 512}, size={BOOT_SIZE // 512}, type=c\nstart={ROOT_START // 512}, size={ROOT_SIZE // 512}, type=83\n"
     subprocess.run(["sfdisk", "-q", str(raw)], input=table, text=True, check=True, capture_output=True)
     options = f"offset={ROOT_START},root_owner=0:0"
-    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder / "tree"), "-E", options, str(raw), f"{ROOT_SIZE // 1024}k"]
+    make = [
+        "mke2fs",
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-d",
+        str(folder / "tree"),
+        "-E",
+        options,
+        str(raw),
+        f"{ROOT_SIZE // 1024}k",
+    ]
     subprocess.run(make, check=True, capture_output=True)
     debugfs(
         raw,

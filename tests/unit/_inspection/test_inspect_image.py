@@ -33,7 +33,12 @@ def inspection(qcow2_image: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     work = tmp_path_factory.mktemp("work")
     (work / "inspect-of-a-killed-run").mkdir()
     (work / "inspect-of-a-killed-run" / "disk.raw").touch()
-    found = inspect_image(qcow2_image, work, DIGEST, {"gone": DELETED, "kept": KEPT + b"\n", "absent": b"is-nowhere-at-all", "pin": b"1234"})
+    found = inspect_image(
+        qcow2_image,
+        work,
+        DIGEST,
+        {"gone": DELETED, "kept": KEPT + b"\n", "absent": b"is-nowhere-at-all", "pin": b"1234"},
+    )
     assert not list(work.iterdir())  # neither its own disk nor a killed run's
     return found
 
@@ -53,14 +58,26 @@ def test_each_file_is_told_as_the_image_has_it_not_as_this_machine_could_make_it
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("/odd/with space", b"1"), ("/odd/new\nline", b"2"), ('/odd/quo"te', b"3"), ("/odd/dir with space/inner", b"4"), ("/odd/\udcff\udcfe", b"5")],
+    [
+        ("/odd/with space", b"1"),
+        ("/odd/new\nline", b"2"),
+        ('/odd/quo"te', b"3"),
+        ("/odd/dir with space/inner", b"4"),
+        ("/odd/\udcff\udcfe", b"5"),
+    ],
 )
 def test_odd_names_are_files_like_others(inspection: Inspection, name: str, content: bytes) -> None:
     assert inspection.manifest.files[name][4:] == (1, sha(content))
 
 
 def test_links_are_told_by_their_target(inspection: Inspection) -> None:
-    assert inspection.manifest.files["/short"] == ("link", "0777", *inspection.manifest.files["/short"][2:4], 6, '/x"y\nz')
+    assert inspection.manifest.files["/short"] == (
+        "link",
+        "0777",
+        *inspection.manifest.files["/short"][2:4],
+        6,
+        '/x"y\nz',
+    )
     assert inspection.manifest.files["/long"][4:] == (100, "q" * 100)
 
 
@@ -96,10 +113,16 @@ def test_the_sbom_names_packages_and_distributions_that_are_installed(inspection
     hello = found["pkg:deb/debian/hello@2.10-3?arch=amd64&distro=debian-12"]
     assert hello["supplier"]["name"].startswith("Santiago Vila")
     assert [licence["license"]["name"] for licence in hello["licenses"]] == ["GPL-3+", "MIT"]
-    assert (bom["specVersion"], bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == ("1.6", "shop", "1.4.2")
+    assert (bom["specVersion"], bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == (
+        "1.6",
+        "shop",
+        "1.4.2",
+    )
 
 
-def test_the_same_image_gives_the_same_sbom_and_manifest(inspection: Inspection, qcow2_image: Path, tmp_path: Path) -> None:
+def test_the_same_image_gives_the_same_sbom_and_manifest(
+    inspection: Inspection, qcow2_image: Path, tmp_path: Path
+) -> None:
     again = inspect_image(qcow2_image, tmp_path, DIGEST, {})
     assert again.manifest.to_gzip() == inspection.manifest.to_gzip()
     boms = [json.loads(each.sbom) for each in (again, inspection)]
@@ -162,7 +185,10 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
         tools.program("qemu-img")
 
 
-@pytest.mark.parametrize("data", [b"", b"\x1f\x8b", b"text", __import__("gzip").compress(b"[]"), __import__("gzip").compress(b'{"schema": 2}')])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x1f\x8b", b"text", __import__("gzip").compress(b"[]"), __import__("gzip").compress(b'{"schema": 2}')],
+)
 def test_a_damaged_manifest_is_one_clear_message(data: bytes) -> None:
     with pytest.raises(ImageError, match="bake the image again"):
         Manifest.from_gzip(data)

@@ -70,7 +70,11 @@ def test_a_secret_is_found_wherever_it_stands_in_base64(before: bytes, secret: b
 def test_a_secret_is_found_escaped_in_json_and_as_the_indented_line_of_a_text() -> None:
     secret = 'line "one" ä\nthe longest line of this key\nend\n'
     wanted = [form for _name, form in forms({"s": secret.encode()})]
-    for text in (json.dumps({"k": secret}), json.dumps({"k": secret}, ensure_ascii=False), "  line\n  the longest line of this key\n"):
+    for text in (
+        json.dumps({"k": secret}),
+        json.dumps({"k": secret}, ensure_ascii=False),
+        "  line\n  the longest line of this key\n",
+    ):
         assert any(form in text.encode() for form in wanted)
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The module under a real ansible-playbook that is killed, or whose task times out."""
+
 from __future__ import annotations
 
 import json
@@ -42,7 +43,10 @@ def time_out(play: subprocess.Popen[bytes]) -> None:
     """The task keyword does it by itself."""
 
 
-@pytest.mark.skipif(not shutil.which("packer") or not PLAYBOOK.exists() or not hasattr(os, "pidfd_open"), reason="needs packer, ansible-playbook and pidfd")
+@pytest.mark.skipif(
+    not shutil.which("packer") or not PLAYBOOK.exists() or not hasattr(os, "pidfd_open"),
+    reason="needs packer, ansible-playbook and pidfd",
+)
 @pytest.mark.parametrize("end", [kill_alone, kill_group, terminate, time_out])
 def test_packer_ends_with_the_task(end: Callable[[subprocess.Popen[bytes]], None], tmp_path: Path) -> None:
     (tmp_path / "slow.json").write_text(json.dumps(SLOW))
@@ -52,9 +56,20 @@ def test_packer_ends_with_the_task(end: Callable[[subprocess.Popen[bytes]], None
     if end is time_out:
         task["timeout"] = 10
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    command = [str(PLAYBOOK), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.yml")]
+    command = [
+        str(PLAYBOOK),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        str(tmp_path / "play.yml"),
+    ]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "PACKER_LOG": "1", "PACKER_LOG_PATH": str(log)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as play:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as play:
         shell = int(_read(tmp_path / "pid"))
         watched = [os.pidfd_open(pid) for pid in (shell, os.getpgid(shell))]
         end(play)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Templates as people write them: the real packer builds each of ``corpus``, and every artifact is told once, with its files."""
+
 from __future__ import annotations
 
 import shutil
@@ -10,7 +11,11 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 
 CORPUS = Path(__file__).parent / "corpus"
-FILE, NULL, COMPRESS, CHECKSUM, ARTIFICE = "packer.file", "fnoeding.null", *(f"packer.post-processor.{name}" for name in ("compress", "checksum", "artifice"))
+FILE, NULL, COMPRESS, CHECKSUM, ARTIFICE = (
+    "packer.file",
+    "fnoeding.null",
+    *(f"packer.post-processor.{name}" for name in ("compress", "checksum", "artifice")),
+)
 # Of each template: build, what made the artifact, the artifact's files.
 EXPECTED: dict[str, list[tuple[str, str, str]]] = {
     "artifice.pkr.hcl": [
@@ -18,8 +23,14 @@ EXPECTED: dict[str, list[tuple[str, str, str]]] = {
         ("null.maker", ARTIFICE, "disk.vmdk disk.ovf"),
         ("null.maker", CHECKSUM, "disk.vmdk disk.ovf disk.sha256"),
     ],
-    "chain.pkr.hcl": [("file.image", COMPRESS, "image.tar.gz"), ("file.image", CHECKSUM, "image.tar.gz image.tar.gz.sha256")],
-    "checksum.pkr.hcl": [("file.image", FILE, "image.raw"), ("file.image", CHECKSUM, "image.raw image.md5 image.sha256")],
+    "chain.pkr.hcl": [
+        ("file.image", COMPRESS, "image.tar.gz"),
+        ("file.image", CHECKSUM, "image.tar.gz image.tar.gz.sha256"),
+    ],
+    "checksum.pkr.hcl": [
+        ("file.image", FILE, "image.raw"),
+        ("file.image", CHECKSUM, "image.raw image.md5 image.sha256"),
+    ],
     "comments.json": [("null", NULL, "")],
     "compressed.json": [("file", COMPRESS, "file.tar.gz")],
     "folder": [("web.file.list", FILE, "folder/web-12.list"), ("web.null.check", NULL, "")],
@@ -61,7 +72,10 @@ def test_artifacts_are_right_and_told_once(name: str, tmp_path: Path) -> None:
     else:
         shutil.copyfile(source, template)
     result = Packer().build(template, environment={"PACKER_PLUGIN_PATH": str(tmp_path / "plugins")})
-    told = [(one.builder, one.builder_id, " ".join(str(Path(file).relative_to(tmp_path)) for file in one.files)) for one in result.artifacts]
+    told = [
+        (one.builder, one.builder_id, " ".join(str(Path(file).relative_to(tmp_path)) for file in one.files))
+        for one in result.artifacts
+    ]
     assert sorted(told) == sorted(EXPECTED[name])
     assert [file for one in result.artifacts for file in one.files if not Path(file).is_file()] == []
     assert {build.status for build in result.builds} == {"succeeded"}

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Reading what Packers say: ``captured`` holds it, by version, written by ``tests/tools/capture-packer`` from ``scenarios``."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,7 +28,9 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 def events(version: str, name: str) -> list[Event]:
-    return [event for line in (CAPTURED / version / f"{name}.txt").read_text().splitlines() if (event := parse_line(line))]
+    return [
+        event for line in (CAPTURED / version / f"{name}.txt").read_text().splitlines() if (event := parse_line(line))
+    ]
 
 
 def built(version: str, name: str, template: str = "") -> BuildResult:
@@ -44,7 +47,10 @@ def statuses(result: BuildResult) -> dict[str, str]:
 
 def test_the_old_the_last_free_and_a_new_packer_were_heard() -> None:
     lines = [tuple(int(number) for number in version.split(".")) for version in VERSIONS]
-    assert [sum(low <= line < high for line in lines) for low, high in (((1, 6), (1, 7)), ((1, 9), (1, 10)), ((1, 14), (2,)))] == [1, 1, 1]
+    assert [
+        sum(low <= line < high for line in lines)
+        for low, high in (((1, 6), (1, 7)), ((1, 9), (1, 10)), ((1, 14), (2,)))
+    ] == [1, 1, 1]
 
 
 def test_escapes_are_undone() -> None:
@@ -53,7 +59,16 @@ def test_escapes_are_undone() -> None:
     assert parse_line("17,web,artifact,0,file,1,/a%!(PACKER_COMMA)b") == Artifact(17, "web", 0, "file", ("1", "/a,b"))
 
 
-@pytest.mark.parametrize("junk", ["panic: runtime error", "2026/11/24 10:00:00 ui: ok, then, so", "17,,ui,say", "17,x,error-count,many", "17,,Not a type,x"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "panic: runtime error",
+        "2026/11/24 10:00:00 ui: ok, then, so",
+        "17,,ui,say",
+        "17,x,error-count,many",
+        "17,,Not a type,x",
+    ],
+)
 def test_what_is_not_of_the_protocol_is_kept_as_it_is(junk: str) -> None:
     assert parse_line(junk) == Raw(0, "", junk)
 
@@ -73,7 +88,10 @@ def test_a_line_knows_its_build() -> None:
 def test_two_builds_succeed(version: str) -> None:
     result = built(version, "success")
     assert statuses(result) == {"pair.file.note": "succeeded", "pair.null.shell": "succeeded"}
-    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {"pair.file.note": ("/srv/out/note.txt",), "pair.null.shell": ()}
+    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {
+        "pair.file.note": ("/srv/out/note.txt",),
+        "pair.null.shell": (),
+    }
     assert any(line.endswith("one, two") for line in result.output)
     assert not result.failed
 
@@ -113,7 +131,10 @@ def test_one_builder_of_two_fails(version: str) -> None:
 def test_of_builds_in_parallel_each_has_its_own_end(version: str) -> None:
     result = built(version, "parallel")
     assert statuses(result) == {"file.left": "succeeded", "file.right": "succeeded", "null.wrong": "failed"}
-    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {"file.left": ("/srv/left.txt",), "file.right": ("/srv/right.txt",)}
+    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {
+        "file.left": ("/srv/left.txt",),
+        "file.right": ("/srv/right.txt",),
+    }
     assert result.errors["null.wrong"].startswith("Script exited with non-zero exit status: 1")
 
 
@@ -140,10 +161,19 @@ def test_a_warning_is_no_error(version: str) -> None:
 
 @every_version
 def test_mistakes_in_hcl_have_their_place(version: str) -> None:
-    assert [(one.severity, one.file) for one in found(version, "syntax_error")] == [("error", "syntax_error.pkr.hcl")] * 3
-    assert {("Invalid multi-line string", 2), ("Unterminated template string", 2)} <= {(one.summary, one.line) for one in found(version, "syntax_error")}
+    assert [(one.severity, one.file) for one in found(version, "syntax_error")] == [
+        ("error", "syntax_error.pkr.hcl")
+    ] * 3
+    assert {("Invalid multi-line string", 2), ("Unterminated template string", 2)} <= {
+        (one.summary, one.line) for one in found(version, "syntax_error")
+    }
     (argument,) = found(version, "unknown_argument")
-    assert (argument.severity, argument.summary, argument.file, argument.line) == ("error", "Unsupported argument", "unknown_argument.pkr.hcl", 2)
+    assert (argument.severity, argument.summary, argument.file, argument.line) == (
+        "error",
+        "Unsupported argument",
+        "unknown_argument.pkr.hcl",
+        2,
+    )
     assert 'named "communicatr"' in argument.detail
 
 
@@ -162,7 +192,10 @@ def test_a_mistake_in_json_has_its_place(version: str) -> None:
 
 @every_version
 def test_several_mistakes_under_one_heading_are_told_one_by_one(version: str) -> None:
-    assert {one.summary for one in found(version, "unset-json")} == {"required variable not set: wanted", "required variable not set: also"}
+    assert {one.summary for one in found(version, "unset-json")} == {
+        "required variable not set: wanted",
+        "required variable not set: also",
+    }
 
 
 @every_version
@@ -186,7 +219,11 @@ def test_a_plugin_that_packer_misses_is_seen(version: str) -> None:
 def test_inspection_of_both_kinds(version: str) -> None:
     hcl2, legacy = read(events(version, "inspect-variables")), read(events(version, "inspect-variables-json"))
     assert hcl2.builds == ["pair.file.note", "pair.null.shell"]
-    assert [(one.name, one.default, one.required) for one in hcl2.variables] == [("name", "shop", False), ("needed", None, True), ("token", None, False)]
+    assert [(one.name, one.default, one.required) for one in hcl2.variables] == [
+        ("name", "shop", False),
+        ("needed", None, True),
+        ("token", None, False),
+    ]
     assert legacy.builds == ["null"]
     assert [one.name for one in legacy.variables if one.required] == ["needed"]
     for kind in (hcl2, legacy):

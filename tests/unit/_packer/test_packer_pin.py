@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A pinned version of a plugin is the only one that Packer finds; with whichever Packer is on the search path."""
+
 from __future__ import annotations
 
 import os
@@ -37,5 +38,7 @@ def test_the_pinned_version_alone_is_found(tmp_path: Path, monkeypatch: pytest.M
 def test_a_version_that_is_not_there_is_told(tmp_path: Path) -> None:
     packer = Packer()
     older = version_tuple(packer.version()) < (1, 8)
-    with pytest.raises(BakeError, match="can only use what it holds itself" if older else f"packer plugins install {SOURCE} 99.0.0"):
+    with pytest.raises(
+        BakeError, match="can only use what it holds itself" if older else f"packer plugins install {SOURCE} 99.0.0"
+    ):
         only_plugin(packer, NAME, "99.0.0", tmp_path)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which plugins a template needs, which fit, and where they come from without the network."""
+
 from __future__ import annotations
 
 import hashlib
@@ -73,7 +74,16 @@ def test_what_is_no_constraint_is_told() -> None:
         satisfies("1.0.0", "newest")
 
 
-@pytest.mark.parametrize("source", ["qemu", "hashicorp/qemu", "https://github.com/hashicorp/qemu", "github.com/../qemu", "github.com/hashicorp/qemu?x=1"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "qemu",
+        "hashicorp/qemu",
+        "https://github.com/hashicorp/qemu",
+        "github.com/../qemu",
+        "github.com/hashicorp/qemu?x=1",
+    ],
+)
 def test_what_is_no_source_is_told(source: str) -> None:
     with pytest.raises(PackerError, match="is no plugin's source"):
         plugins.check_source(source)
@@ -82,7 +92,9 @@ def test_what_is_no_source_is_told(source: str) -> None:
 def test_a_plugin_is_known_by_its_place_and_name() -> None:
     path = f"/home/ann/.config/packer/plugins/{QEMU}/{name_of('1.0.9')}"
     assert plugins.plugin_of(path) == Plugin(QEMU, "1.0.9", path)
-    assert plugins.plugin_of(f"/srv/mirror/{name_of('1.0.9')}") == Plugin("", "1.0.9", f"/srv/mirror/{name_of('1.0.9')}")
+    assert plugins.plugin_of(f"/srv/mirror/{name_of('1.0.9')}") == Plugin(
+        "", "1.0.9", f"/srv/mirror/{name_of('1.0.9')}"
+    )
     assert plugins.plugin_of(f"{path}_SHA256SUM") is None
 
 

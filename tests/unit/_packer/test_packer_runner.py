@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The real packer under its supervisor, and what is left when its caller dies."""
+
 from __future__ import annotations
 
 import fcntl
@@ -84,7 +85,9 @@ def test_a_secret_is_in_no_event_result_or_log(template: Path, tmp_path: Path) -
 
 @needs_packer
 def test_a_timeout_lets_packer_clean_up_and_tells_its_last_words(slow: Path) -> None:
-    with pytest.raises(PackerError, match=r"timeout of 2 s was over; its last words: (==> )?(null\.)?slow: pid") as caught:
+    with pytest.raises(
+        PackerError, match=r"timeout of 2 s was over; its last words: (==> )?(null\.)?slow: pid"
+    ) as caught:
         Packer().build(slow, timeout=2)
     assert caught.value.details["stopped_for"] == "timeout"
     assert caught.value.details["output"][-1] == "Cleanly cancelled builds after being interrupted."
@@ -161,7 +164,9 @@ def kill_callers_parent(caller: subprocess.Popen[str]) -> None:
 @needs_packer
 @needs_pidfd
 @pytest.mark.parametrize("end", [kill_caller, terminate_caller, stop_reading, kill_callers_parent])
-def test_packer_does_not_outlive_its_caller(end: Callable[[subprocess.Popen[str]], None], slow: Path, tmp_path: Path) -> None:
+def test_packer_does_not_outlive_its_caller(
+    end: Callable[[subprocess.Popen[str]], None], slow: Path, tmp_path: Path
+) -> None:
     temporary, log = tmp_path / "tmp", tmp_path / "packer.log"
     temporary.mkdir()
     secrets = tmp_path / "secrets"
@@ -169,8 +174,16 @@ def test_packer_does_not_outlive_its_caller(end: Callable[[subprocess.Popen[str]
     command = [sys.executable, "-c", CALLER, str(slow), str(secrets)]
     if end is kill_callers_parent:
         command = ["/bin/sh", "-c", '"$@"; exit 0', "sh", *command]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary), "PACKER_LOG": "1", "PACKER_LOG_PATH": str(log)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True) as caller:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "TMPDIR": str(temporary),
+        "PACKER_LOG": "1",
+        "PACKER_LOG_PATH": str(log),
+    }
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as caller:
         assert caller.stdout
         shell = next(int(line.split()[1]) for line in caller.stdout if line.startswith("pid "))
         main = os.getpgid(shell)

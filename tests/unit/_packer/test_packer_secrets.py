@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What must not be seen, and the small functions around the command line."""
+
 from __future__ import annotations
 
 import base64
@@ -44,7 +45,9 @@ def test_nothing_to_keep_changes_nothing() -> None:
     assert Redactor(["", "ab"]).text("about ab") == "about ab"
 
 
-def test_hcl2_secrets_go_by_the_environment_and_variables_by_a_private_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hcl2_secrets_go_by_the_environment_and_variables_by_a_private_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     handover = hand_over("web.pkr.hcl", {"a": [1]}, {"token": "s3cret", "many": ["x"]})
     assert handover.environment == {"PKR_VAR_token": "s3cret", "PKR_VAR_many": '["x"]'}
@@ -59,7 +62,12 @@ def test_a_json_template_takes_strings_only(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     handover = hand_over("web.json", {"n": 5, "l": ["a", "b"], "yes": True}, {"token": "s3cret"})
     assert not handover.environment
-    assert json.loads((Path(handover.folder) / "vars.pkrvars.json").read_text()) == {"n": "5", "l": "a,b", "yes": "true", "token": "s3cret"}
+    assert json.loads((Path(handover.folder) / "vars.pkrvars.json").read_text()) == {
+        "n": "5",
+        "l": "a,b",
+        "yes": "true",
+        "token": "s3cret",
+    }
     with pytest.raises(PackerError, match="variable m"):
         hand_over("web.json", {"m": {"k": "v"}}, {})
 
@@ -70,14 +78,19 @@ def test_a_name_in_both_is_refused() -> None:
 
 
 def test_an_option_needs_its_version_and_its_command() -> None:
-    assert arguments("build", {"only": ["a", "b"], "force": False, "parallel_builds": 0}, "1.14.2") == ["-only=a,b", "-parallel-builds=0"]
+    assert arguments("build", {"only": ["a", "b"], "force": False, "parallel_builds": 0}, "1.14.2") == [
+        "-only=a,b",
+        "-parallel-builds=0",
+    ]
     with pytest.raises(PackerError, match="parallel_builds needs Packer 1.4.1"):
         arguments("build", {"parallel_builds": 2}, "1.4.0")
     with pytest.raises(PackerError, match="validate has no option force"):
         arguments("validate", {"force": True}, "1.6.6")
 
 
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1h30m", 5400), (" 1.5m ", 90), ("2d", 172800)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("1h30m", 5400), (" 1.5m ", 90), ("2d", 172800)]
+)
 def test_durations(text: str, expected: float) -> None:
     assert seconds(text) == expected
 

@@ -74,7 +74,9 @@ def test_keys_are_listed_below_a_prefix_without_what_a_killed_write_left(store: 
     assert store.list("absent/") == []
 
 
-@pytest.mark.parametrize("key", ["", "/etc/passwd", "../up", "a/../../up", "a//b", "a/", "a b", "a\nb", ".", "a/./b", "ä"])
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../up", "a/../../up", "a//b", "a/", "a b", "a\nb", ".", "a/./b", "ä"]
+)
 def test_a_key_cannot_leave_the_store(store: FileStore, key: str) -> None:
     with pytest.raises(StoreError, match="is no key of a store"):
         store.write_blob(key, b"")
@@ -108,7 +110,9 @@ def test_what_the_system_refuses_is_told_in_its_words(store: FileStore, tmp_path
         store.read_blob("folder")
 
 
-def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tag = store.write("a.json", "before")
 
     def full(_handle: int) -> None:
@@ -123,7 +127,12 @@ def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(store: FileStore,
 
 
 @pytest.mark.parametrize(
-    "option, told", [("store", "/play/store"), ("/var/store", "/var/store"), ("s3://bucket/a?region=eu-west-1", "s3://bucket/a?region=eu-west-1")]
+    "option, told",
+    [
+        ("store", "/play/store"),
+        ("/var/store", "/var/store"),
+        ("s3://bucket/a?region=eu-west-1", "s3://bucket/a?region=eu-west-1"),
+    ],
 )
 def test_only_a_path_starts_at_the_folder_of_who_named_it(option: str, told: str) -> None:
     assert store_location(Path("/play"), option) == told
@@ -131,7 +140,9 @@ def test_only_a_path_starts_at_the_folder_of_who_named_it(option: str, told: str
 
 def test_what_needs_a_folder_says_so(store: FileStore) -> None:
     assert folder_store(store, "it keeps disks in the store") is store
-    with pytest.raises(StoreError, match=r"^it keeps disks in the store, so it needs a store in a folder \(this one is memory\)$"):
+    with pytest.raises(
+        StoreError, match=r"^it keeps disks in the store, so it needs a store in a folder \(this one is memory\)$"
+    ):
         folder_store(MemoryStore(), "it keeps disks in the store")
 
 
@@ -154,7 +165,9 @@ with FileStore(Path(sys.argv[1])).lock("fleet-shop", "swap of shop"):
 @contextmanager
 def holder(store: FileStore) -> Iterator[subprocess.Popen[str]]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -215,4 +228,8 @@ def test_keys_are_made_once_for_their_user_alone(store: FileStore) -> None:
     assert private.read_text().startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
     assert FileStore(store.root).ssh_key("shop-local") == (private, public)
     assert store.ssh_key("other-local")[1] != public
-    assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in (private, *store.root.rglob("secret*")) if path.is_file())
+    assert all(
+        stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+        for path in (private, *store.root.rglob("secret*"))
+        if path.is_file()
+    )

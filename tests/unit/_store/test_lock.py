@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Locks of a store without a kernel: a lease that is kept while the work lasts."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +21,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store import s3
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.lease import MARGIN, TTL, Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.lock import kept
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.lock import held_lock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
@@ -39,7 +40,10 @@ with S3Store(sys.argv[1]).lock("bake-1", "bake shop"):
 def test_a_lock_has_one_holder_and_says_which(bucket: S3Store) -> None:
     with bucket.lock("bake-1", "bake shop") as held:
         assert held == ()
-        with pytest.raises(LockedError, match=rf"^bake-1 is held by process {os.getpid()} of .* since .* \(bake shop\), until .*; wait for it or stop it"):
+        with pytest.raises(
+            LockedError,
+            match=rf"^bake-1 is held by process {os.getpid()} of .* since .* \(bake shop\), until .*; wait for it or stop it",
+        ):
             with S3Store(LOCATION).lock("bake-1", "another bake"):
                 pytest.fail("two hold it")
         with S3Store(LOCATION).lock("bake-2", "its own"):
@@ -57,7 +61,13 @@ def test_a_lock_is_let_go_when_its_work_fails(bucket: S3Store) -> None:
 
 def test_a_lock_of_a_killed_holder_is_taken_over(bucket: S3Store) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", HOLD, LOCATION], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, LOCATION],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(LockedError, match=f"process {holder.pid} "), bucket.lock("bake-1", "the next bake"):
             pytest.fail("two hold it")
@@ -73,7 +83,15 @@ def test_a_lock_of_a_holder_elsewhere_is_taken_over_after_its_time(bucket: S3Sto
         found = bucket.read(KEY)
     assert found is not None
     until = time.time() - MARGIN - 1 if over else time.time() + TTL
-    bucket.write(KEY, {**found[0], "released": False, "until": until, "holder": {"id": "x", "host": "elsewhere", "pid": 1, "user": "awx"}})
+    bucket.write(
+        KEY,
+        {
+            **found[0],
+            "released": False,
+            "until": until,
+            "holder": {"id": "x", "host": "elsewhere", "pid": 1, "user": "awx"},
+        },
+    )
     if not over:
         with pytest.raises(LockedError, match="process 1 of awx on elsewhere"), bucket.lock("bake-1", "the next bake"):
             pytest.fail("two hold it")
@@ -102,7 +120,9 @@ class Watched(MemoryStore):
 
 
 def held(store: Watched, clock: VirtualClock) -> Any:
-    return kept(Lease(store, KEY, "bake-1", "bake shop", clock, monotonic=clock.now, alive=lambda _holder: None), 0.0, ttl=0.06)
+    return held_lock(
+        Lease(store, KEY, "bake-1", "bake shop", clock, monotonic=clock.now, alive=lambda _holder: None), 0.0, ttl=0.06
+    )
 
 
 def test_a_lock_is_renewed_as_long_as_the_work_lasts() -> None:

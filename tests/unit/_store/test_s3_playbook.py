@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tasks with a store in a bucket, as a user runs them."""
+
 from __future__ import annotations
 
 import json
@@ -34,17 +35,28 @@ def play(folder: Path, name: str, options: dict[str, Any], *arguments: str) -> d
     """The result of one task; options may be relative to the playbook's folder."""
     tasks = [
         {f"immutable.infra.{name}": {**options, "store": LOCATION}, "register": "told", "ignore_errors": True},
-        {"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(folder / "told.json")}, "check_mode": False},
+        {
+            "ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(folder / "told.json")},
+            "check_mode": False,
+        },
     ]
     (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT)}
-    subprocess.run(["ansible-playbook", str(folder / "play.yml"), *arguments], env=environment, cwd="/", check=True, capture_output=True)
+    subprocess.run(
+        ["ansible-playbook", str(folder / "play.yml"), *arguments],
+        env=environment,
+        cwd="/",
+        check=True,
+        capture_output=True,
+    )
     result: dict[str, Any] = json.loads((folder / "told.json").read_text())
     return result
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
-def test_an_image_is_built_once_and_found_by_another_machine(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_built_once_and_found_by_another_machine(
+    bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "router").mkdir()
     (tmp_path / "router/disk.json").write_text(json.dumps(TEMPLATE))
     order = {"template": "router/disk.json", "service": "router", "version": "7"}
@@ -63,10 +75,24 @@ def test_what_needs_a_folder_is_told(bucket: S3Store, tmp_path: Path) -> None:
     for name in ("image", "fleet_info"):
         options = {"definition": "immutable.yml", "target": "local"}
         result = play(tmp_path, name, options, "--check")
-        assert result["failed"] and result["msg"].startswith(("a bake for the provider qemu", "the provider qemu")) and result["msg"].endswith(told), result
+        assert (
+            result["failed"]
+            and result["msg"].startswith(("a bake for the provider qemu", "the provider qemu"))
+            and result["msg"].endswith(told)
+        ), result
     variables = ["-e", f"immutable_store={LOCATION}", "-e", f"immutable_definition={tmp_path / 'immutable.yml'}"]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT)}
-    done = subprocess.run(["ansible-playbook", "immutable.infra.bake", *variables], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and f"a bake for the provider qemu keeps its disks and bases in the store, {told}" in done.stdout + done.stderr
+    done = subprocess.run(
+        ["ansible-playbook", "immutable.infra.bake", *variables],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        done.returncode == 2
+        and f"a bake for the provider qemu keeps its disks and bases in the store, {told}" in done.stdout + done.stderr
+    )
     info = play(tmp_path, "definition_info", {"definition": "immutable.yml"})
     assert info["digest"] is None and info["digest_missing"].endswith(f"is not built yet in {LOCATION}")

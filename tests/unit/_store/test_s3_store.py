@@ -22,7 +22,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry im
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, LOCATION
-from ansible_collections.immutable.infra.tests.support.aws.faults import before, denied, drop, drop_after, expired, refuse
+from ansible_collections.immutable.infra.tests.support.aws.faults import (
+    before,
+    denied,
+    drop,
+    drop_after,
+    expired,
+    refuse,
+)
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 
@@ -111,7 +118,10 @@ def test_keys_are_listed_below_a_prefix_over_many_pages(cloud: Cloud, bucket: S3
 
 @pytest.mark.parametrize(
     "query, told",
-    [("", {"ServerSideEncryption": "AES256"}), ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"})],
+    [
+        ("", {"ServerSideEncryption": "AES256"}),
+        ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"}),
+    ],
 )
 def test_all_that_is_kept_is_encrypted(cloud: Cloud, bucket: S3Store, query: str, told: dict[str, str]) -> None:
     store = S3Store(LOCATION + query)
@@ -125,12 +135,21 @@ def test_all_that_is_kept_is_encrypted(cloud: Cloud, bucket: S3Store, query: str
 
 @pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", "", "a b"])
 def test_a_key_cannot_leave_the_store(bucket: S3Store, key: str) -> None:
-    for use in (bucket.read, bucket.read_blob, bucket.delete, bucket.local, bucket.place, lambda key: bucket.write(key, 1)):
+    for use in (
+        bucket.read,
+        bucket.read_blob,
+        bucket.delete,
+        bucket.local,
+        bucket.place,
+        lambda key: bucket.write(key, 1),
+    ):
         with pytest.raises(StoreError, match="is no key of a store"):
             use(key)
 
 
-def test_keys_are_made_once_and_fetched_to_an_empty_disk(cloud: Cloud, bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_made_once_and_fetched_to_an_empty_disk(
+    cloud: Cloud, bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, (private, public) = bucket.secret_key(), bucket.ssh_key("shop-prod")
     assert len(key) == 32
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another-machine"))
@@ -138,8 +157,12 @@ def test_keys_are_made_once_and_fetched_to_an_empty_disk(cloud: Cloud, bucket: S
     fetched, told = other.ssh_key("shop-prod")
     assert other.secret_key() == key and told == public and fetched != private
     assert fetched.read_bytes() == private.read_bytes()
-    assert stat.S_IMODE(fetched.stat().st_mode) == 0o600 and stat.S_IMODE(other.local("x").parent.stat().st_mode) == 0o700
-    made = subprocess.run(["ssh-keygen", "-y", "-f", str(fetched)], check=True, capture_output=True, text=True).stdout.split()[:2]
+    assert (
+        stat.S_IMODE(fetched.stat().st_mode) == 0o600 and stat.S_IMODE(other.local("x").parent.stat().st_mode) == 0o700
+    )
+    made = subprocess.run(
+        ["ssh-keygen", "-y", "-f", str(fetched)], check=True, capture_output=True, text=True
+    ).stdout.split()[:2]
     assert public.split()[:2] == made
     assert other.ssh_key("mail-prod")[1] != public
     fetched.write_text("spoilt")
@@ -155,11 +178,15 @@ def test_who_makes_a_key_second_has_the_one_of_the_first(cloud: Cloud, bucket: S
 
 
 def test_a_key_is_made_although_another_write_of_it_came_to_nothing(cloud: Cloud, bucket: S3Store) -> None:
-    cloud.fault(refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject", times=2)
+    cloud.fault(
+        refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject", times=2
+    )
     assert bucket.secret_key() == S3Store(LOCATION).secret_key()
 
 
-def test_a_disk_without_a_home_has_another_private_place(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_a_home_has_another_private_place(
+    bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("no folder can be here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(local.tempfile, "tempdir", str(tmp_path))
@@ -178,7 +205,10 @@ def test_a_disk_without_a_home_has_another_private_place(bucket: S3Store, tmp_pa
         ("s3://Shop_Store/x", "names no bucket"),
         ("s3://shop-store/a b", "cannot be understood: 'a b' is no key"),
         ("s3://shop-store/../x", "cannot be understood"),
-        ("s3://shop-store/x?bucket=y", r"bucket is not known \(allowed: region, profile, role, endpoint_url, kms_key\)"),
+        (
+            "s3://shop-store/x?bucket=y",
+            r"bucket is not known \(allowed: region, profile, role, endpoint_url, kms_key\)",
+        ),
         ("s3://shop-store/x?region", "cannot be understood"),
         ("s3://shop-store/x?region=", "region must be given once, with a value"),
         ("s3://shop-store/x?region=a&region=b", "region must be given once, with a value"),
@@ -222,7 +252,10 @@ def test_the_bucket_is_looked_at_once(cloud: Cloud, bucket: S3Store) -> None:
 
 def test_what_aws_refuses_is_told_with_what_was_done(cloud: Cloud, bucket: S3Store) -> None:
     cloud.fault(denied, action="GetObject")
-    with pytest.raises(StoreError, match="s3://shop-store/infra/a.json cannot be read: AWS refused GetObject: .*allow the action s3:GetObject"):
+    with pytest.raises(
+        StoreError,
+        match="s3://shop-store/infra/a.json cannot be read: AWS refused GetObject: .*allow the action s3:GetObject",
+    ):
         bucket.read("a.json")
     cloud.fault(expired, action="PutObject")
     with pytest.raises(StoreError, match="s3://shop-store/infra/a.json cannot be written: .*renew the credentials"):
@@ -230,7 +263,9 @@ def test_what_aws_refuses_is_told_with_what_was_done(cloud: Cloud, bucket: S3Sto
     cloud.boto("s3").put_object(Bucket=BUCKET, Key="infra/a.json", Body=b"{half")
     with pytest.raises(StoreError, match="s3://shop-store/infra/a.json is not JSON"):
         bucket.read("a.json")
-    with pytest.raises(StoreError, match=r"it keeps disks, so it needs a store in a folder \(this one is s3://shop-store/infra\)"):
+    with pytest.raises(
+        StoreError, match=r"it keeps disks, so it needs a store in a folder \(this one is s3://shop-store/infra\)"
+    ):
         folder_store(bucket, "it keeps disks")
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a verification asks its provider to launch."""
+
 from __future__ import annotations
 
 import shutil
@@ -50,8 +51,21 @@ def verification(provider):
     base = Base("debian", "bookworm")
     health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
     target = Target("local", "simulated", FleetSpec(), health, base, secrets={"db": SecretRef("ssm", "/shop/db")})
-    definition = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), "verify.yml", (), (), "restricted", {"local": target}, base)
-    image = Image("sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {})
+    definition = Definition(
+        Path("/d/immutable.yml"),
+        "shop",
+        "1",
+        Provision("p.yml"),
+        "verify.yml",
+        (),
+        (),
+        "restricted",
+        {"local": target},
+        base,
+    )
+    image = Image(
+        "sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {}
+    )
     candidate = Candidate(image, definition, target, {}, {}, ("ssh-ed25519 PRODUCTION",))
     return Verification(candidate, provider, None, SimpleNamespace(check=lambda: None), silent)
 
@@ -72,8 +86,12 @@ class Lingering:
     def __init__(self, minutes=1):
         self.machines, self.disks = ["m0", "m1"], ["v0"]
         self.left, self.calls, self.time = minutes, [], 0.0
-        self.compute = SimpleNamespace(list=self._instances, power_off=self._note("power_off"), remove=self._note("remove"))
-        self.volumes = SimpleNamespace(list=lambda fleet: [SimpleNamespace(id=disk) for disk in self.disks], remove=self._remove_disks)
+        self.compute = SimpleNamespace(
+            list=self._instances, power_off=self._note("power_off"), remove=self._note("remove")
+        )
+        self.volumes = SimpleNamespace(
+            list=lambda fleet: [SimpleNamespace(id=disk) for disk in self.disks], remove=self._remove_disks
+        )
         self.clock = SimpleNamespace(now=lambda: self.time, wait=self._wait)
 
     def _instances(self, fleet):

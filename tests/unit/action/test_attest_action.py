@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The controller's part of host_attest under a real ansible-playbook: which manifest it takes, and where it refuses."""
+
 from __future__ import annotations
 
 import json
@@ -32,12 +33,26 @@ def test_each_host_is_told_why_it_cannot_be_compared(tmp_path: Path) -> None:
         "damaged": {**known, "immutable_image": "sha256:" + "b" * 64},
     }
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
-    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{"immutable.infra.host_attest": {}}]}]))
+    (tmp_path / "play.yml").write_text(
+        json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{"immutable.infra.host_attest": {}}]}])
+    )
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml"}
-    argv = [PLAYBOOK, "-i", tmp_path / "hosts.json", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", tmp_path / "play.yml"]
+    argv = [
+        PLAYBOOK,
+        "-i",
+        tmp_path / "hosts.json",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        tmp_path / "play.yml",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **settings}, check=False)
     assert done.returncode == 2, done.stderr
-    told = {host: json.loads(result)["msg"] for host, result in re.findall(r"^fatal: \[(\w+)\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)}
+    told = {
+        host: json.loads(result)["msg"]
+        for host, result in re.findall(r"^fatal: \[(\w+)\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)
+    }
     assert set(told) == set(hosts), done.stdout
     assert "shell: off" in told["closed"]
     assert "needs image and store" in told["stranger"]

@@ -47,8 +47,18 @@ def folder(tmp_path):
 def info(folder: Path, **options: object) -> dict:
     task = {"immutable.infra.definition_info": {"definition": "shop", **options}}
     (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}
-    run = subprocess.run([str(PLAYBOOK), "-i", "localhost,", str(folder / "play.json")], env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+    }
+    run = subprocess.run(
+        [str(PLAYBOOK), "-i", "localhost,", str(folder / "play.json")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "=> {" in run.stdout, run.stdout + run.stderr
     return json.loads(run.stdout[run.stdout.index("=> {") + 3 :])
 
@@ -64,21 +74,29 @@ def test_a_store_that_is_missing_is_told_and_not_made(folder):
     result = info(folder, store="store")
     assert (result["digest"], (folder / "store").exists()) == (None, False)
     assert result["digest_missing"] == "the base is one of its inputs, and there is no store store yet"
-    assert info(folder, store="store", compare_with="abcdef")["msg"].startswith("cannot compare with abcdef: the digest cannot be told yet, since ")
+    assert info(folder, store="store", compare_with="abcdef")["msg"].startswith(
+        "cannot compare with abcdef: the digest cannot be told yet, since "
+    )
 
 
 def test_a_base_that_is_not_built_is_told(folder):
     open_store(folder / "store")
     result = info(folder, store="store", target="bare")
     assert result["digest"] is None
-    assert result["digest_missing"].startswith("the base (debian bookworm) is one of its inputs and is not built yet in ")
+    assert result["digest_missing"].startswith(
+        "the base (debian bookworm) is one of its inputs and is not built yet in "
+    )
 
 
 def test_differences_from_an_image_are_named(folder):
     store, definition = open_store(folder / "store"), load.load_definition(folder / "shop")
-    inputs = bake_inputs(definition, definition.target("local"), resolve_base(definition.base, store, definition.folder))
+    inputs = bake_inputs(
+        definition, definition.target("local"), resolve_base(definition.base, store, definition.folder)
+    )
     digest = digest_of(inputs)
-    Catalogue(store).add(Image(digest, "simulated", "shop", "1", "2026-01-01T00:00:00+00:00", {}, inputs["base"], inputs))
+    Catalogue(store).add(
+        Image(digest, "simulated", "shop", "1", "2026-01-01T00:00:00+00:00", {}, inputs["base"], inputs)
+    )
     assert info(folder, store="store", compare_with=digest[7:15])["explain"] == []
     (folder / "shop/immutable.yml").write_text(TEXT.replace("port: 80}", "port: 81}", 1))
     result = info(folder, store="store", compare_with=digest[7:15])

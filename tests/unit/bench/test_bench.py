@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The bench's cases of small fleets: time by the virtual clock, calls and reads, none of which hang on the machine."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = pytest.mark.skipif(not (ROOT / "bench").is_dir(), reason="the bench is no part of the collection as users get it")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "bench").is_dir(), reason="the bench is no part of the collection as users get it"
+)
 
 
 @pytest.fixture
@@ -22,7 +25,12 @@ def bench(monkeypatch):
 def test_swaps_of_ten_reach_their_goals(bench):
     cases, swaps = bench
     found = [swaps.measure(case) for case in cases.cases((10,))]
-    assert {each.case.intent.get("strategy", "rolling") for each in found} == {"rolling", "canary", "blue_green", "recreate"}
+    assert {each.case.intent.get("strategy", "rolling") for each in found} == {
+        "rolling",
+        "canary",
+        "blue_green",
+        "recreate",
+    }
     assert swaps.missed(found) == []
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The proxy in front of moto, seen by the real boto3."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,7 @@ import sys
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients, told
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients, aws_errors
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
@@ -25,7 +26,9 @@ def test_calls_of_every_protocol_pass_and_are_logged_by_name(cloud: Cloud) -> No
     clients.client("autoscaling").describe_auto_scaling_groups()
     clients.client("ssm").put_parameter(Name="/a", Value="1", Type="String")
     s3 = clients.client("s3")
-    cloud.boto("s3", proxied=True).create_bucket(Bucket="records", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    cloud.boto("s3", proxied=True).create_bucket(
+        Bucket="records", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
     s3.put_object(Bucket="records", Key="a/b", Body=b"x" * 100_000, IfNoneMatch="*")
     assert s3.head_object(Bucket="records", Key="a/b")["ContentLength"] == 100_000
     assert s3.get_object(Bucket="records", Key="a/b")["Body"].read() == b"x" * 100_000
@@ -61,17 +64,50 @@ def refused(code: str) -> Any:
 @pytest.mark.parametrize(
     ("effect", "codes"),
     [
-        (faults.throttle, ["RequestLimitExceeded", "Throttling", "Throttling", "ThrottlingException", "SlowDown", "Throttling"]),
-        (faults.expired, ["RequestExpired", "ExpiredToken", "ExpiredToken", "ExpiredTokenException", "ExpiredToken", "ExpiredToken"]),
-        (faults.denied, ["UnauthorizedOperation", "AccessDenied", "AccessDenied", "AccessDeniedException", "AccessDenied", "AccessDenied"]),
-        (faults.broken(503), ["Unavailable", "InternalFailure", "InternalFailure", "InternalFailure", "ServiceUnavailable", "InternalFailure"]),
+        (
+            faults.throttle,
+            ["RequestLimitExceeded", "Throttling", "Throttling", "ThrottlingException", "SlowDown", "Throttling"],
+        ),
+        (
+            faults.expired,
+            ["RequestExpired", "ExpiredToken", "ExpiredToken", "ExpiredTokenException", "ExpiredToken", "ExpiredToken"],
+        ),
+        (
+            faults.denied,
+            [
+                "UnauthorizedOperation",
+                "AccessDenied",
+                "AccessDenied",
+                "AccessDeniedException",
+                "AccessDenied",
+                "AccessDenied",
+            ],
+        ),
+        (
+            faults.broken(503),
+            [
+                "Unavailable",
+                "InternalFailure",
+                "InternalFailure",
+                "InternalFailure",
+                "ServiceUnavailable",
+                "InternalFailure",
+            ],
+        ),
     ],
 )
 def test_refusals_are_worded_as_each_service_words_them(cloud: Cloud, effect: faults.Effect, codes: list[str]) -> None:
     cloud.fault(effect, times=0)
     services = [cloud.boto(name, proxied=True) for name in ("ec2", "elbv2", "autoscaling", "ssm", "s3", "sns")]
     ec2, elb, asg, ssm, s3, sns = services
-    calls = (ec2.describe_instances, elb.describe_load_balancers, asg.describe_auto_scaling_groups, ssm.describe_parameters, s3.list_buckets, sns.list_topics)
+    calls = (
+        ec2.describe_instances,
+        elb.describe_load_balancers,
+        asg.describe_auto_scaling_groups,
+        ssm.describe_parameters,
+        s3.list_buckets,
+        sns.list_topics,
+    )
     for call, code in zip(calls, codes, strict=True):
         with refused(code):
             call()
@@ -94,16 +130,25 @@ def test_a_lost_answer_is_asked_for_again_and_the_effect_is_one(cloud: Cloud) ->
     cloud.fault(faults.drop_after, "RunInstances")
     cloud.fault(faults.drop, "RunInstances", nth=2)
     clients = Clients(cloud.account())
-    ids = [each["InstanceId"] for each in clients.ec2.run_instances(ImageId=ami, MinCount=1, MaxCount=1, SubnetId=net.subnets[0])["Instances"]]
+    ids = [
+        each["InstanceId"]
+        for each in clients.ec2.run_instances(ImageId=ami, MinCount=1, MaxCount=1, SubnetId=net.subnets[0])["Instances"]
+    ]
     assert [call.status for call in cloud.calls(action="RunInstances")] == [0, 0, 200]
-    assert [each["InstanceId"] for group in cloud.boto("ec2").describe_instances()["Reservations"] for each in group["Instances"]] == ids
+    assert [
+        each["InstanceId"]
+        for group in cloud.boto("ec2").describe_instances()["Reservations"]
+        for each in group["Instances"]
+    ] == ids
 
 
 @pytest.mark.parametrize(("nth", "late", "left"), [(2, False, ["/1", "/2"]), (2, True, ["/2"])])
 def test_a_caller_is_killed_before_or_after_a_change(cloud: Cloud, nth: int, late: bool, left: list[str]) -> None:
     for number in range(3):
         cloud.boto("ssm").put_parameter(Name=f"/{number}", Value="1", Type="String")
-    with subprocess.Popen([sys.executable, "-c", CHANGES], stdin=subprocess.PIPE, env={**os.environ, **cloud.environment()}) as caller:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHANGES], stdin=subprocess.PIPE, env={**os.environ, **cloud.environment()}
+    ) as caller:
         cloud.kill_at_change(nth, caller.pid, late)
         assert caller.stdin is not None
         caller.stdin.close()
@@ -114,7 +159,10 @@ def test_a_caller_is_killed_before_or_after_a_change(cloud: Cloud, nth: int, lat
 def test_something_happens_between_two_calls(cloud: Cloud) -> None:
     ami, net = seeds.image(cloud, "shop"), seeds.network(cloud)
     ec2 = cloud.boto("ec2", proxied=True)
-    (one,) = (each["InstanceId"] for each in ec2.run_instances(ImageId=ami, MinCount=1, MaxCount=1, SubnetId=net.subnets[0])["Instances"])
+    (one,) = (
+        each["InstanceId"]
+        for each in ec2.run_instances(ImageId=ami, MinCount=1, MaxCount=1, SubnetId=net.subnets[0])["Instances"]
+    )
     cloud.fault(faults.before(lambda: cloud.lose(one)), "DescribeInstances", nth=2)
     states = [ec2.describe_instances()["Reservations"][0]["Instances"][0]["State"]["Name"] for _time in range(2)]
     assert states == ["running", "terminated"]
@@ -130,8 +178,10 @@ for each in sorted(found["Name"] for found in ssm.describe_parameters()["Paramet
 
 
 def test_what_moto_lacks_is_said_at_once(cloud: Cloud) -> None:
-    cloud.boto("autoscaling").create_launch_configuration(LaunchConfigurationName="l", ImageId=seeds.image(cloud, "shop"), InstanceType="t3.micro")
-    with pytest.raises(ImmutableError, match="moto failed at autoscaling:StartInstanceRefresh"), told():
+    cloud.boto("autoscaling").create_launch_configuration(
+        LaunchConfigurationName="l", ImageId=seeds.image(cloud, "shop"), InstanceType="t3.micro"
+    )
+    with pytest.raises(ImmutableError, match="moto failed at autoscaling:StartInstanceRefresh"), aws_errors():
         Clients(cloud.account()).client("autoscaling").start_instance_refresh(AutoScalingGroupName="web")
     assert cloud.count(action="StartInstanceRefresh") == 1
 
@@ -147,7 +197,9 @@ with moto() as server:
 
 def test_the_server_ends_with_its_test_however_that_ends() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
         assert parent.stdout is not None
         server = os.pidfd_open(int(parent.stdout.readline()))
         assert select.select([server], [], [], 0) == ([], [], [])

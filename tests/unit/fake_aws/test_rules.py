@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Each rule that makes up for moto, seen by the real boto3 through the proxy."""
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
@@ -34,15 +35,29 @@ class Stage:
         cloud.set(now=self.clock)
 
     def run(self, count: int = 1, **more: Any) -> list[str]:
-        asked = {"ImageId": self.ami, "MinCount": count, "MaxCount": count, "InstanceType": "t3.micro", "SubnetId": self.net.subnets[0], **more}
+        asked = {
+            "ImageId": self.ami,
+            "MinCount": count,
+            "MaxCount": count,
+            "InstanceType": "t3.micro",
+            "SubnetId": self.net.subnets[0],
+            **more,
+        }
         return [each["InstanceId"] for each in self.ec2.run_instances(**asked)["Instances"]]
 
     def seen(self, **asked: Any) -> dict[str, str]:
         pages = self.ec2.get_paginator("describe_instances").paginate(**asked)
-        return {each["InstanceId"]: each["State"]["Name"] for page in pages for group in page["Reservations"] for each in group["Instances"]}
+        return {
+            each["InstanceId"]: each["State"]["Name"]
+            for page in pages
+            for group in page["Reservations"]
+            for each in group["Instances"]
+        }
 
     def volume(self, zone: int = 0, **more: Any) -> str:
-        return str(self.ec2.create_volume(AvailabilityZone=self.net.zones[zone], Size=4, VolumeType="gp3", **more)["VolumeId"])
+        return str(
+            self.ec2.create_volume(AvailabilityZone=self.net.zones[zone], Size=4, VolumeType="gp3", **more)["VolumeId"]
+        )
 
     def health(self, group: str) -> dict[str, str]:
         members = self.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
@@ -100,7 +115,9 @@ def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) ->
     assert there.copy_image(**copy)["ImageId"] == there.copy_image(**copy)["ImageId"]
     template = seeds.template(stage.cloud, stage.ami, stage.net)
     versions = [
-        stage.ec2.create_launch_template_version(LaunchTemplateId=template, ClientToken="v", LaunchTemplateData={"ImageId": stage.ami})["LaunchTemplateVersion"]
+        stage.ec2.create_launch_template_version(
+            LaunchTemplateId=template, ClientToken="v", LaunchTemplateData={"ImageId": stage.ami}
+        )["LaunchTemplateVersion"]
         for _time in range(2)
     ]
     assert [each["VersionNumber"] for each in versions] == [2, 2]
@@ -112,7 +129,10 @@ def test_launching_and_ending_take_their_time(stage: Stage) -> None:
     assert stage.seen() == {one: "pending", two: "pending"}
     assert stage.seen(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {}
     stage.clock.at = 26
-    assert stage.seen(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {one: "running", two: "running"}
+    assert stage.seen(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {
+        one: "running",
+        two: "running",
+    }
     stage.ec2.stop_instances(InstanceIds=[one])
     stage.ec2.terminate_instances(InstanceIds=[two])
     assert stage.seen() == {one: "stopping", two: "shutting-down"}
@@ -149,7 +169,9 @@ def test_what_is_new_may_not_be_seen_yet(stage: Stage) -> None:
 def test_instances_are_found_by_their_client_token(stage: Stage) -> None:
     (one,) = stage.run(ClientToken="a")
     stage.run(ClientToken="b")
-    assert stage.seen(Filters=[{"Name": "client-token", "Values": ["a"]}, {"Name": "image-id", "Values": [stage.ami]}]) == {one: "running"}
+    assert stage.seen(
+        Filters=[{"Name": "client-token", "Values": ["a"]}, {"Name": "image-id", "Values": [stage.ami]}]
+    ) == {one: "running"}
 
 
 def test_a_launch_is_refused_for_what_aws_refuses(stage: Stage) -> None:
@@ -224,7 +246,10 @@ def test_volumes_grow_slowly_and_not_too_often(stage: Stage) -> None:
         return str(latest["ModificationState"])
 
     for size in (5, 6, 7, 8):
-        assert stage.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"] == "optimizing"
+        assert (
+            stage.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"]
+            == "optimizing"
+        )
         with refused("IncorrectModificationState"):
             stage.ec2.modify_volume(VolumeId=volume, Size=9)
         assert state() == "optimizing"
@@ -242,7 +267,9 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     tags = [{"Key": "mine", "Value": "1"}]
     there = stage.cloud.boto("ec2", "eu-west-1", proxied=True)
     kinds = [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]
-    copy = there.copy_image(SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", Encrypted=True, TagSpecifications=kinds)["ImageId"]
+    copy = there.copy_image(
+        SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", Encrypted=True, TagSpecifications=kinds
+    )["ImageId"]
 
     def states() -> tuple[str, str, str]:
         told = stage.ec2.describe_snapshots(SnapshotIds=[snapshot["SnapshotId"]])["Snapshots"][0]
@@ -252,9 +279,21 @@ def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
     stage.clock.at = 30
     assert states() == ("pending", "completed", "available")
     image = there.describe_images(ImageIds=[copy])["Images"][0]
-    assert (image["Tags"], image["RootDeviceType"], image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]) == (tags, "ebs", True)
-    assert stage.ec2.describe_images(ImageIds=[stage.ami])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is False
-    assert there.describe_snapshots(SnapshotIds=[image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]])["Snapshots"][0]["Tags"] == tags
+    assert (image["Tags"], image["RootDeviceType"], image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]) == (
+        tags,
+        "ebs",
+        True,
+    )
+    assert (
+        stage.ec2.describe_images(ImageIds=[stage.ami])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]
+        is False
+    )
+    assert (
+        there.describe_snapshots(SnapshotIds=[image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]])["Snapshots"][0][
+            "Tags"
+        ]
+        == tags
+    )
     with refused("InvalidAMIName.Duplicate"):
         stage.ec2.register_image(Name="shop-1", RootDeviceName="/dev/xvda")
 
@@ -275,8 +314,14 @@ def test_an_image_takes_its_snapshots_along_where_asked_to(stage: Stage) -> None
 def test_a_template_version_takes_from_its_source_what_it_does_not_say(stage: Stage) -> None:
     template = seeds.template(stage.cloud, stage.ami, stage.net)
     other = seeds.image(stage.cloud, "shop-2")
-    made = stage.ec2.create_launch_template_version(LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"ImageId": other})
-    assert made["LaunchTemplateVersion"]["LaunchTemplateData"] == {"ImageId": other, "InstanceType": "t3.micro", "SecurityGroupIds": [stage.net.group]}
+    made = stage.ec2.create_launch_template_version(
+        LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"ImageId": other}
+    )
+    assert made["LaunchTemplateVersion"]["LaunchTemplateData"] == {
+        "ImageId": other,
+        "InstanceType": "t3.micro",
+        "SecurityGroupIds": [stage.net.group],
+    }
 
 
 def test_the_console_tells_what_the_instance_was_launched_with(stage: Stage) -> None:
@@ -303,7 +348,9 @@ def test_the_console_tells_what_the_instance_was_launched_with(stage: Stage) -> 
 def test_targets_become_healthy_and_drain_in_their_time(stage: Stage) -> None:
     stage.cloud.set(launch=5, health=10, drain=0.1)
     group = seeds.balancer(stage.cloud, stage.net).groups[0]
-    stage.elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "100"}])
+    stage.elb.modify_target_group_attributes(
+        TargetGroupArn=group, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "100"}]
+    )
     one, two = stage.run(2)
     both = [{"Id": one}, {"Id": two}]
     with refused("InvalidTarget"):
@@ -319,7 +366,9 @@ def test_targets_become_healthy_and_drain_in_their_time(stage: Stage) -> None:
     assert stage.health(group) == {one: "healthy", two: "unhealthy"}
     stage.elb.deregister_targets(TargetGroupArn=group, Targets=both)
     assert stage.health(group) == {one: "draining", two: "draining"}
-    told = stage.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080}])["TargetHealthDescriptions"][0]["TargetHealth"]
+    told = stage.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080}])[
+        "TargetHealthDescriptions"
+    ][0]["TargetHealth"]
     assert (told["State"], told["Reason"]) == ("draining", "Target.DeregistrationInProgress")
     stage.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}])
     assert stage.health(group) == {one: "initial", two: "draining"}
@@ -328,7 +377,9 @@ def test_targets_become_healthy_and_drain_in_their_time(stage: Stage) -> None:
 
 
 def test_a_group_that_nothing_forwards_to_is_unused(stage: Stage) -> None:
-    group = stage.elb.create_target_group(Name="alone", Protocol="HTTP", Port=80, VpcId=stage.net.vpc)["TargetGroups"][0]["TargetGroupArn"]
+    group = stage.elb.create_target_group(Name="alone", Protocol="HTTP", Port=80, VpcId=stage.net.vpc)["TargetGroups"][
+        0
+    ]["TargetGroupArn"]
     (one,) = stage.run()
     stage.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}])
     assert stage.health(group) == {one: "unused"}

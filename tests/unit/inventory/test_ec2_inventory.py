@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What it costs to list a fleet on EC2 with a store in S3, by ansible-inventory itself."""
+
 from __future__ import annotations
 
 import json
@@ -37,7 +38,11 @@ def listed(shop: Shop, size: int) -> tuple[list[str], Counter[str]]:
     shop.document["fleet"].update(size=size, surge=size)
     shop.run()
     shop.cloud.proxy.forget()
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "XDG_CACHE_HOME": str(shop.folder / f"empty-{size}")}
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "XDG_CACHE_HOME": str(shop.folder / f"empty-{size}"),
+    }
     argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(shop.folder / "immutable_fleet.yml"), "--list"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
@@ -51,5 +56,7 @@ def test_a_hundred_hosts_cost_one_describe_and_what_two_cost_of_the_store(shop: 
     many, second = listed(shop, 100)
     assert (len(few), len(many)) == (2, 100)
     assert first == second
-    assert [(call, times) for call, times in second.items() if not call.startswith("s3:")] == [("ec2:DescribeInstances", 1)]
+    assert [(call, times) for call, times in second.items() if not call.startswith("s3:")] == [
+        ("ec2:DescribeInstances", 1)
+    ]
     assert second.total() <= 9

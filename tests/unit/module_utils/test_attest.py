@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A host's tree against its manifest: the comparison on folders, and on real read-only file systems where mounts are allowed."""
+
 from __future__ import annotations
 
 import hashlib
@@ -27,7 +28,13 @@ def manifest_of(root: Path) -> Manifest:
     for path in [root, *root.rglob("*")]:
         info = path.lstat()
         kind = TYPES[stat.S_IFMT(info.st_mode)]
-        holds = path.readlink().as_posix() if kind == "link" else hashlib.sha256(path.read_bytes()).hexdigest() if kind == "file" else ""
+        holds = (
+            path.readlink().as_posix()
+            if kind == "link"
+            else hashlib.sha256(path.read_bytes()).hexdigest()
+            if kind == "file"
+            else ""
+        )
         size = info.st_size if kind in ("file", "link") else 0
         name = "/" + path.relative_to(root).as_posix() if path != root else "/"
         files[name] = [kind, f"{stat.S_IMODE(info.st_mode):04o}", info.st_uid, info.st_gid, size, holds]
@@ -92,7 +99,9 @@ def _redirect(root: Path) -> None:
         (lambda root: (root / "var/lib/shop/uploads").mkdir(), set()),
     ],
 )
-def test_every_kind_of_change_is_found(tree: Path, change: Callable[[Path], object], expected: set[tuple[str, str]]) -> None:
+def test_every_kind_of_change_is_found(
+    tree: Path, change: Callable[[Path], object], expected: set[tuple[str, str]]
+) -> None:
     manifest = manifest_of(tree)
     change(tree)
     assert differences(manifest, tree) == expected
@@ -154,7 +163,11 @@ def test_a_mount_that_another_one_hides_is_not_told(tmp_path: Path) -> None:
         "32 22 0:27 / /mnt rw - tmpfs above rw\n"
         "33 32 0:28 / /mnt/deep rw - tmpfs on-top rw\n"
     )
-    assert [(each.point, each.source) for each in read_mounts("/", str(table))] == [("/", "/dev/vda2"), ("/mnt", "above"), ("/mnt/deep", "on-top")]
+    assert [(each.point, each.source) for each in read_mounts("/", str(table))] == [
+        ("/", "/dev/vda2"),
+        ("/mnt", "above"),
+        ("/mnt/deep", "on-top"),
+    ]
     assert [each.point for each in read_mounts("/mnt", str(table))] == ["/", "/deep"]
 
 
@@ -176,13 +189,20 @@ print(json.dumps({"differences": sorted([each.kind, each.path] for each in resul
 
 @pytest.fixture
 def mounted(tree: Path) -> Callable[..., dict[str, Any]]:
-    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run(
+            ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+        ).returncode
+        != 0
+    ):
         pytest.skip("mounts are not allowed here")
 
     def run(*steps: list[str]) -> dict[str, Any]:
         arguments = [sys.executable, "-c", MOUNTED, str(tree), json.dumps(manifest_of(tree)), json.dumps(steps)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        done = subprocess.run(["unshare", "-m", *arguments], capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            ["unshare", "-m", *arguments], capture_output=True, text=True, env=environment, check=False
+        )
         assert done.returncode == 0, done.stderr
         result: dict[str, Any] = json.loads(done.stdout)
         return result
@@ -233,12 +253,27 @@ def test_a_disk_is_what_its_own_manifest_says(tree: Path, tmp_path: Path) -> Non
     (tree / "usr/bin/app").chmod(0o4755)
     disk = tmp_path / "disk.img"
     programs = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    if not all(shutil.which(program, path=programs) for program in ("mke2fs", "sfdisk", "debugfs", "qemu-img", "mount")):
+    if not all(
+        shutil.which(program, path=programs) for program in ("mke2fs", "sfdisk", "debugfs", "qemu-img", "mount")
+    ):
         pytest.skip("needs e2fsprogs, fdisk and qemu-utils")
     with disk.open("wb") as file:
         file.truncate(32 * 1024**2)
-    subprocess.run([shutil.which("sfdisk", path=programs) or "", "-q", disk], input="label: dos\n2048,,83\n", text=True, check=True)
-    make = [shutil.which("mke2fs", path=programs) or "", "-q", "-t", "ext4", "-d", tree, "-E", "offset=1048576", disk, "30M"]
+    subprocess.run(
+        [shutil.which("sfdisk", path=programs) or "", "-q", disk], input="label: dos\n2048,,83\n", text=True, check=True
+    )
+    make = [
+        shutil.which("mke2fs", path=programs) or "",
+        "-q",
+        "-t",
+        "ext4",
+        "-d",
+        tree,
+        "-E",
+        "offset=1048576",
+        disk,
+        "30M",
+    ]
     subprocess.run(make, check=True, capture_output=True)
     environment = {**os.environ, "PATH": programs, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     argv = ["unshare", "-m", sys.executable, "-c", DISK, str(disk), str(tmp_path / "work")]

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Seal a folder that looks like a system, and look at what is left."""
+
 from __future__ import annotations
 
 import json
@@ -25,8 +26,17 @@ def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    put(tmp_path, "/etc/fstab", "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n")
-    put(tmp_path, "/etc/shadow", "root:$6$salt$hash:19000:0:99999:7:::\ndaemon:*:19000::::::\nshop:!:19000::::::\n", 0o600)
+    put(
+        tmp_path,
+        "/etc/fstab",
+        "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n",
+    )
+    put(
+        tmp_path,
+        "/etc/shadow",
+        "root:$6$salt$hash:19000:0:99999:7:::\ndaemon:*:19000::::::\nshop:!:19000::::::\n",
+        0o600,
+    )
     put(tmp_path, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
     put(tmp_path, "/etc/ssh/ssh_host_rsa_key", "secret")
     put(tmp_path, "/root/.ssh/authorized_keys", "ssh-ed25519 AAAA")
@@ -70,12 +80,22 @@ def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     device, _mount, kind, options, *_rest = fields(system, "/var/lib/shop")
     assert (device, kind) == ("/dev/disk/immutable/my-uploads", "ext4")
-    assert {"nofail", "x-systemd.device-timeout=0", "x-systemd.requires=immutable-data@my\\\\x2duploads.service"} <= set(options.split(","))
+    assert {
+        "nofail",
+        "x-systemd.device-timeout=0",
+        "x-systemd.requires=immutable-data@my\\\\x2duploads.service",
+    } <= set(options.split(","))
 
 
 def test_nothing_of_the_build_stays(system: Path) -> None:
     seal(str(system), FILES, SPEC)
-    gone = ["etc/ssh/ssh_host_rsa_key", "root/.ssh/authorized_keys", "root/.bash_history", "var/log/nginx/access.log", "var/log/dpkg.log"]
+    gone = [
+        "etc/ssh/ssh_host_rsa_key",
+        "root/.ssh/authorized_keys",
+        "root/.bash_history",
+        "var/log/nginx/access.log",
+        "var/log/dpkg.log",
+    ]
     assert [path for path in [*gone, "var/cache/apt/archives/x.deb"] if (system / path).exists()] == []
     assert (system / "var/log/nginx").is_dir(), "a service's log folder is its own"
     assert (system / "etc/machine-id").read_text() == ""
@@ -97,7 +117,12 @@ def test_package_managers_and_logins_on_consoles_are_off(system: Path) -> None:
 def test_the_host_can_tell_what_it_is(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     facts = json.loads((system / "usr/lib/immutable/seal.json").read_text())
-    assert (facts["service"], facts["version"], facts["digest"], facts["shell"]) == ("shop", "1.4.2", "sha256:abc", "restricted")
+    assert (facts["service"], facts["version"], facts["digest"], facts["shell"]) == (
+        "shop",
+        "1.4.2",
+        "sha256:abc",
+        "restricted",
+    )
     assert {"/var/cache/shop", "/run", "/etc/machine-id"} <= set(facts["covers"])
     assert facts["data"] == ["/var/lib/shop"]
     assert os.access(system / "usr/lib/immutable/seal", os.X_OK)
@@ -109,7 +134,9 @@ def test_a_second_run_changes_nothing(system: Path) -> None:
 
 
 def test_a_path_inside_another_is_mounted_once(system: Path) -> None:
-    seal(str(system), FILES, Spec("shop", "1", "sha256:abc", writable=("/var/log/shop", "/srv/a", "/srv/a/b", "/srv/ab")))
+    seal(
+        str(system), FILES, Spec("shop", "1", "sha256:abc", writable=("/var/log/shop", "/srv/a", "/srv/a/b", "/srv/ab"))
+    )
     mounts = [line.split()[1] for line in (system / "etc/fstab").read_text().splitlines() if line.startswith("tmpfs")]
     assert mounts == sorted(["/srv/a", "/srv/ab", "/tmp", "/var/lib/systemd", "/var/log", "/var/tmp"])
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The collection's playbooks as a workflow of AWX: real ansible-runner, a store in S3, EC2 as moto serves it, and an empty disk for every job."""
+
 from __future__ import annotations
 
 import gzip
@@ -79,10 +80,22 @@ class Shop:
         self.project.mkdir()
         (self.project / "site.yml").write_text("[]\n", encoding="utf-8")
         for name in PLAYBOOKS:
-            (self.project / f"{name}.yml").write_text(json.dumps([{"import_playbook": f"immutable.infra.{name}"}]), encoding="utf-8")
+            (self.project / f"{name}.yml").write_text(
+                json.dumps([{"import_playbook": f"immutable.infra.{name}"}]), encoding="utf-8"
+            )
         self.write("1.0")
-        variables = {"immutable_definition": "immutable.yml", "immutable_target": "prod", "immutable_store": LOCATION, "immutable_channel": "prod"}
-        credentials = {**cloud.environment(), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "PATH": os.environ["PATH"], "ANSIBLE_TIMEOUT": "1"}
+        variables = {
+            "immutable_definition": "immutable.yml",
+            "immutable_target": "prod",
+            "immutable_store": LOCATION,
+            "immutable_channel": "prod",
+        }
+        credentials = {
+            **cloud.environment(),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "PATH": os.environ["PATH"],
+            "ANSIBLE_TIMEOUT": "1",
+        }
         self.awx = Workflow(folder, self.project, variables, credentials)
 
     def write(self, version: str, **fleet: Any) -> None:
@@ -100,7 +113,14 @@ class Shop:
         found = look(Clients(target.aws).ec2, ami)
         assert found is not None
         account = Clients(target.aws).account_id
-        artifact = {"ami": ami, "region": REGION, "account": account, "name": found["Name"], "architecture": "x86_64", "root_device": "/dev/xvda"}
+        artifact = {
+            "ami": ami,
+            "region": REGION,
+            "account": account,
+            "name": found["Name"],
+            "architecture": "x86_64",
+            "root_device": "/dev/xvda",
+        }
         inputs = bake_inputs(read, target, base)
         image = Image(
             digest=digest_of(inputs),
@@ -124,12 +144,16 @@ class Shop:
 
     def volumes(self) -> list[str]:
         """Data volumes, which outlive every job."""
-        found = self.cloud.boto("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}])["Volumes"]
+        found = self.cloud.boto("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}])[
+            "Volumes"
+        ]
         return sorted(each["VolumeId"] for each in found)
 
     def running(self) -> list[str]:
         """AMIs of the instances that run."""
-        found = self.cloud.boto("ec2").describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}])["Reservations"]
+        found = self.cloud.boto("ec2").describe_instances(
+            Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        )["Reservations"]
         return [each["ImageId"] for group in found for each in group["Instances"]]
 
 
@@ -193,7 +217,9 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     assert told["changed"] and told["paused"]
     assert well(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
     assert shop.running() == [first] * SIZE and shop.volumes() == volumes
-    told = well(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts["immutable_sweep"]
+    told = well(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts[
+        "immutable_sweep"
+    ]
     assert (told["orphans"], told["removed"]) == ([], [])
 
 
@@ -213,4 +239,7 @@ def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
     closed = awx.run("attest")
     assert (closed.status, closed.artifacts) == ("failed", {})
     assert "PRIVATE KEY" not in closed.written
-    assert sorted(each["event_data"]["host"] for each in closed.events if each["event"] == "runner_on_unreachable") == ["shop-prod-0", "shop-prod-1"]
+    assert sorted(each["event_data"]["host"] for each in closed.events if each["event"] == "runner_on_unreachable") == [
+        "shop-prod-0",
+        "shop-prod-1",
+    ]

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The guest's script that readies a data volume, on files in the place of devices."""
+
 from __future__ import annotations
 
 import os
@@ -16,7 +17,9 @@ SEARCHED = os.environ["PATH"] + ":/usr/sbin:/sbin"
 MIB = 1 << 20
 CAP_SYS_RESOURCE = 24  # a bit of the kernel's set of capabilities
 
-pytestmark = pytest.mark.skipif(not all(shutil.which(tool, path=SEARCHED) for tool in ("mke2fs", "resize2fs", "blkid")), reason="needs e2fsprogs")
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool, path=SEARCHED) for tool in ("mke2fs", "resize2fs", "blkid")), reason="needs e2fsprogs"
+)
 
 
 class Guest:
@@ -31,10 +34,16 @@ class Guest:
         blockdev = folder / "bin/blockdev"  # the real one asks devices only
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')
         blockdev.chmod(0o755)
-        self._script.write_text(SCRIPT.read_text().replace("/dev/disk/immutable/", f"{folder}/").replace("/etc/fstab", str(folder / "fstab")))
+        self._script.write_text(
+            SCRIPT.read_text()
+            .replace("/dev/disk/immutable/", f"{folder}/")
+            .replace("/etc/fstab", str(folder / "fstab"))
+        )
 
     def run(self, *argv: object) -> str:
-        return subprocess.run([str(each) for each in argv], check=True, capture_output=True, text=True, env={"PATH": self._path}).stdout
+        return subprocess.run(
+            [str(each) for each in argv], check=True, capture_output=True, text=True, env={"PATH": self._path}
+        ).stdout
 
     def ready(self) -> str:
         return self.run("sh", self._script, "uploads")

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The guest's scripts that fetch a launch's document and secrets, against servers on loopback."""
+
 from __future__ import annotations
 
 import calendar
@@ -35,7 +36,12 @@ def load(name: str) -> ModuleType:
 
 
 def run(script: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-IS", str(SCRIPTS / script), *map(str, arguments)], input=given, capture_output=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-IS", str(SCRIPTS / script), *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("refusals", [0, 2])
@@ -62,10 +68,19 @@ def test_a_request_is_signed_as_botocore_signs_it() -> None:
     request = pytest.importorskip("botocore.awsrequest").AWSRequest
     secrets = load("secrets")
     host, body = f"ssm.{REGION}.amazonaws.com", b'{"Names": ["/a"]}'
-    theirs = request("POST", f"https://{host}/", headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET}, data=body)
+    theirs = request(
+        "POST",
+        f"https://{host}/",
+        headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET},
+        data=body,
+    )
     credentials = json.loads(CREDENTIALS)
     auth.SigV4Auth(
-        SimpleNamespace(access_key=credentials["AccessKeyId"], secret_key=credentials["SecretAccessKey"], token=credentials["Token"]), "ssm", REGION
+        SimpleNamespace(
+            access_key=credentials["AccessKeyId"], secret_key=credentials["SecretAccessKey"], token=credentials["Token"]
+        ),
+        "ssm",
+        REGION,
     ).add_auth(theirs)
     now = calendar.timegm(time.strptime(theirs.context["timestamp"], "%Y%m%dT%H%M%SZ"))
     assert secrets.signed(host, body, REGION, credentials, now)["authorization"] == theirs.headers["Authorization"]
@@ -97,7 +112,11 @@ def test_a_parameter_answers_to_each_of_its_names(selector: str, names: set[str]
 
 
 def hand_over(folder: Path, url: str, **references: str) -> None:
-    document = {"region": REGION, "endpoint_url": url, "secrets": {name: {"ssm": parameter} for name, parameter in references.items()}}
+    document = {
+        "region": REGION,
+        "endpoint_url": url,
+        "secrets": {name: {"ssm": parameter} for name, parameter in references.items()},
+    }
     (folder / "secrets.json").write_text(json.dumps(document), encoding="utf-8")
 
 
@@ -106,24 +125,38 @@ def test_secrets_are_written_for_root_alone_and_nothing_is_added(tmp_path: Path,
     done = run("secrets", tmp_path, given=CREDENTIALS)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     files = {file.name: file for file in (tmp_path / "secrets").iterdir()}
-    assert {name: file.read_text() for name, file in files.items()} == {f"s{n}": v for n, v in enumerate(VALUES.values())}
+    assert {name: file.read_text() for name, file in files.items()} == {
+        f"s{n}": v for n, v in enumerate(VALUES.values())
+    }
     assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o400}
 
 
 def test_all_that_is_missing_is_named_and_nothing_is_written(tmp_path: Path, store: str) -> None:
     hand_over(tmp_path, store, db="/shop/1", mail="/shop/mail", api="/shop/api")
     done = run("secrets", tmp_path, given=CREDENTIALS)
-    assert (done.returncode, done.stderr) == (1, b"secrets: SSM has no parameter for: api (/shop/api), mail (/shop/mail)\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"secrets: SSM has no parameter for: api (/shop/api), mail (/shop/mail)\n",
+    )
     assert not (tmp_path / "secrets").exists()
 
 
 def test_a_profile_that_gives_nothing_is_told(tmp_path: Path) -> None:
     hand_over(tmp_path, "http://127.0.0.1:9", db="/shop/1")
     done = run("secrets", tmp_path, given=b'{"Code": "AssumeRoleUnauthorizedAccess"}')
-    assert (done.returncode, done.stderr) == (1, b"secrets: the instance's profile gives no credentials: AssumeRoleUnauthorizedAccess\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"secrets: the instance's profile gives no credentials: AssumeRoleUnauthorizedAccess\n",
+    )
 
 
-@pytest.mark.parametrize("region, url", [("eu-central-1", "https://ssm.eu-central-1.amazonaws.com"), ("cn-north-1", "https://ssm.cn-north-1.amazonaws.com.cn")])
+@pytest.mark.parametrize(
+    "region, url",
+    [
+        ("eu-central-1", "https://ssm.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "https://ssm.cn-north-1.amazonaws.com.cn"),
+    ],
+)
 def test_the_endpoint_follows_the_region(region: str, url: str) -> None:
     assert load("secrets").endpoint(region) == url
 
@@ -153,6 +186,12 @@ def test_throttling_is_waited_out_and_a_denied_call_is_told_in_awss_own_words(mo
     throttled = (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
     Answers(monkeypatch, script, throttled, (500, {}), (200, {"Parameters": [{"Name": "/a", "Value": "v"}]}))
     assert script.values(document, credentials)["/a"] == "v"
-    Answers(monkeypatch, script, (400, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "User x is not authorized"}))
-    with pytest.raises(script.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"):
+    Answers(
+        monkeypatch,
+        script,
+        (400, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "User x is not authorized"}),
+    )
+    with pytest.raises(
+        script.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"
+    ):
         script.values(document, credentials)

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The machine image of AWS that a definition bakes on, as one concrete id: what it names may mean another image tomorrow."""
+
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..._aws.clients import Account, Clients, told
+from ..._aws.clients import Account, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._definition.ami import AmiReference, ami_reference
 from ..._definition.model import Base
@@ -19,7 +20,7 @@ def resolve_ami(base: Base, account: Account) -> dict[str, Any]:
     Asks AWS once in the life of the process. Raises BakeError for an image that is not there or that cannot be baked on.
     """
     clients = Clients(account)
-    with told(BakeError, f"the base {base.source}"):
+    with aws_errors(BakeError, f"the base {base.source}"):
         image = _look(clients.ec2, clients.client("ssm"), base.source)
     return {
         "kind": base.kind,
@@ -36,7 +37,11 @@ def resolve_ami(base: Base, account: Account) -> dict[str, Any]:
 def _look(ec2: Any, ssm: Any, source: str) -> Mapping[str, Any]:
     """The image as EC2 describes it. Clients are made once for an account and region, so they stand for it here."""
     reference, region = ami_reference(source), ec2.meta.region_name
-    image = _newest(_named(ec2, reference), source, region) if reference.name else _one(ec2, _id(ssm, reference, region), source, region)
+    image = (
+        _newest(_named(ec2, reference), source, region)
+        if reference.name
+        else _one(ec2, _id(ssm, reference, region), source, region)
+    )
     wrong = _unfit(image)
     if wrong:
         raise BakeError(f"the base {source} is {image['ImageId']} in {region}, which {wrong}")
@@ -48,14 +53,18 @@ def _id(ssm: Any, reference: AmiReference, region: str) -> str:
         return reference.ami
     value = str(ssm.get_parameter(Name=reference.parameter)["Parameter"]["Value"])
     if not value.startswith("ami-"):
-        raise BakeError(f"the SSM parameter {reference.parameter} in {region} holds no id of an AMI, but {value[:40]!r}")
+        raise BakeError(
+            f"the SSM parameter {reference.parameter} in {region} holds no id of an AMI, but {value[:40]!r}"
+        )
     return value
 
 
 def _one(ec2: Any, ami: str, source: str, region: str) -> Mapping[str, Any]:
     found = _described(ec2, Filters=[{"Name": "image-id", "Values": [ami]}])
     if not found:
-        raise BakeError(f"the base {source}: there is no AMI {ami} in {region} that this account may use (AMIs have another id in each region)")
+        raise BakeError(
+            f"the base {source}: there is no AMI {ami} in {region} that this account may use (AMIs have another id in each region)"
+        )
     return found[0]
 
 
@@ -69,7 +78,9 @@ def _newest(images: Sequence[Mapping[str, Any]], source: str, region: str) -> Ma
         raise BakeError(f"the base {source}: no available AMI in {region} has that owner and name")
     architectures = sorted({image["Architecture"] for image in images})
     if len(architectures) > 1:
-        raise BakeError(f"the base {source}: that name fits AMIs for {' and '.join(architectures)}; make it fit one architecture only")
+        raise BakeError(
+            f"the base {source}: that name fits AMIs for {' and '.join(architectures)}; make it fit one architecture only"
+        )
     return max(images, key=lambda image: (image["CreationDate"], image["ImageId"]))
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A bake on EC2: Packer's amazon-ebs, and the AMI that it leaves. It is not looked through from outside, as a disk of this machine is."""
+
 from __future__ import annotations
 
 import re
@@ -12,13 +13,13 @@ from typing import Any
 
 from ....module_utils._packer.result import BuildResult
 from ..._aws.amis import as_tags, harden, look, snapshots_of
-from ..._aws.clients import SESSION, Clients, told
+from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._definition.ebs_options import TAGS
 from ..._images.copies import image_tags
 from ..._inspection.gathered import Gathered
 from ..._inspection.sbom import make_sbom
-from ..builder import Order, Place
+from ..builder import BakeJob, BakeWorkspace
 from ..template import SSH_TIMEOUT
 
 BUILDER = "amazon-ebs"
@@ -27,7 +28,7 @@ _LONGEST_NAME = 128  # of an AMI
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 
 
-class EbsMaker:
+class EbsBuilder:
     """See ``maker.Maker``.
 
     Args:
@@ -38,7 +39,7 @@ class EbsMaker:
     plugin = "amazon"
     gathers = True
 
-    def __init__(self, order: Order, store: str, packer: tuple[int, ...]) -> None:
+    def __init__(self, order: BakeJob, store: str, packer: tuple[int, ...]) -> None:
         self._order = order
         self._packer = packer
         self._clients = Clients(order.target.build_account)
@@ -49,25 +50,36 @@ class EbsMaker:
         self.facts: Mapping[str, Any] = {"region": order.base["region"], "instance_type": order.target.build.type}
 
     @contextmanager
-    def building(self, place: Place) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    def building(self, place: BakeWorkspace) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
         """With a key pair of our own: the one that old Packers have made is of a kind that newer SSH servers refuse."""
         ec2, order = self._clients.ec2, self._order
         public = place.private_key.with_suffix(".pub").read_bytes()
-        with told(BakeError, f"bake of {order.label}"):
+        with aws_errors(BakeError, f"bake of {order.label}"):
             ec2.delete_key_pair(KeyName=self._key)
-            ec2.import_key_pair(KeyName=self._key, PublicKeyMaterial=public, TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}])
+            ec2.import_key_pair(
+                KeyName=self._key,
+                PublicKeyMaterial=public,
+                TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}],
+            )
         try:
             keys = {"ssh_keypair_name": self._key, "ssh_private_key_file": str(place.private_key)}
-            yield {**ebs_builder(order, self._clients, self._tags, self._packer), **keys}, (_forget(self._key, self.user),)
+            yield (
+                {**ebs_builder(order, self._clients, self._tags, self._packer), **keys},
+                (_forget(self._key, self.user),),
+            )
         finally:
-            with told(BakeError, f"bake of {order.label}"):
+            with aws_errors(BakeError, f"bake of {order.label}"):
                 ec2.delete_key_pair(KeyName=self._key)
 
-    def inspect(self, place: Place, _result: BuildResult) -> Mapping[str, bytes]:
+    def inspect(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         order = self._order
-        return {"sbom.cdx.json": make_sbom(Gathered(place.gathered), order.digest, order.definition.service, order.definition.version)}
+        return {
+            "sbom.cdx.json": make_sbom(
+                Gathered(place.gathered), order.digest, order.definition.service, order.definition.version
+            )
+        }
 
-    def keep(self, _place: Place, result: BuildResult) -> Mapping[str, Any]:
+    def keep(self, _place: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         region, ami = self._made(result)
         ec2 = self._clients.ec2
         image = look(ec2, ami)
@@ -95,10 +107,14 @@ class EbsMaker:
 def amis_in(artifact_id: str) -> dict[str, str]:
     """By region, of an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; nothing for the id of another builder."""
     pairs = [pair.partition(":") for pair in artifact_id.split(",")]
-    return {region: ami for region, _colon, ami in pairs} if all(re.fullmatch(r"ami-[0-9a-f]+", ami) for _region, _colon, ami in pairs) else {}
+    return (
+        {region: ami for region, _colon, ami in pairs}
+        if all(re.fullmatch(r"ami-[0-9a-f]+", ami) for _region, _colon, ami in pairs)
+        else {}
+    )
 
 
-def ebs_builder(order: Order, clients: Clients, tags: Mapping[str, str], packer: tuple[int, ...]) -> dict[str, Any]:
+def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packer: tuple[int, ...]) -> dict[str, Any]:
     """Packer's builder as plain data, but for its key."""
     build, account = order.target.build, clients.account
     name, named = _name(order), {"Name": f"{order.definition.service}-{order.definition.version}"}
@@ -122,15 +138,26 @@ def ebs_builder(order: Order, clients: Clients, tags: Mapping[str, str], packer:
         **({"profile": account.profile} if account.profile else {}),
         **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
         # What answers there may know neither all regions nor the metadata of this machine.
-        **({"custom_endpoint_ec2": endpoint, "skip_region_validation": True, "skip_metadata_api_check": True} if endpoint else {}),
-        **({"metadata_options": {"http_endpoint": "enabled", "http_tokens": "required"}, "imds_support": "v2.0"} if packer >= IMDS_SINCE else {}),
+        **(
+            {"custom_endpoint_ec2": endpoint, "skip_region_validation": True, "skip_metadata_api_check": True}
+            if endpoint
+            else {}
+        ),
+        **(
+            {"metadata_options": {"http_endpoint": "enabled", "http_tokens": "required"}, "imds_support": "v2.0"}
+            if packer >= IMDS_SINCE
+            else {}
+        ),
     }
 
 
-def _name(order: Order) -> str:
+def _name(order: BakeJob) -> str:
     """Unique in the account."""
     tail = f"-{order.hex[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-    return _NOT_IN_NAMES.sub("-", f"{order.definition.service}-{order.definition.version}")[: _LONGEST_NAME - len(tail)] + tail
+    return (
+        _NOT_IN_NAMES.sub("-", f"{order.definition.service}-{order.definition.version}")[: _LONGEST_NAME - len(tail)]
+        + tail
+    )
 
 
 def _endpoint(clients: Clients) -> str:
@@ -142,4 +169,4 @@ def _endpoint(clients: Clients) -> str:
 def _forget(key: str, user: str) -> str:
     """Shell that takes the bake's key out of the guest, where EC2 names it by its pair."""
     files = f'/root/.ssh/authorized_keys "$(getent passwd {user} | cut -d: -f6)/.ssh/authorized_keys"'
-    return f"for file in {files}; do if [ -f \"$file\" ]; then sed -i '/ {key}$/d' \"$file\"; fi; done"
+    return f'for file in {files}; do if [ -f "$file" ]; then sed -i \'/ {key}$/d\' "$file"; fi; done'

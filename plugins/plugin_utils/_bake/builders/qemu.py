@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A bake by QEMU on this machine: its builder, and the disk that it leaves."""
+
 from __future__ import annotations
 
 import os
@@ -18,14 +19,14 @@ from ..._core.progress import Report
 from ..._inspection.image import inspect_image
 from ..._providers.guest_document import launch_document
 from ..._store.file import FileStore
-from ..builder import Order, Place
+from ..builder import BakeJob, BakeWorkspace
 from ..template import ROOT, SSH_TIMEOUT
 
 BUILDER = "qemu"
 DISK = "disk.qcow2"
 
 
-class QemuMaker:
+class QemuBuilder:
     """See ``maker.Maker``.
 
     Args:
@@ -37,7 +38,7 @@ class QemuMaker:
     user = ROOT
     gathers = False
 
-    def __init__(self, order: Order, store: FileStore, base: Path, accelerator: str, report: Report) -> None:
+    def __init__(self, order: BakeJob, store: FileStore, base: Path, accelerator: str, report: Report) -> None:
         self._order = order
         self._store = store
         self._base = base
@@ -46,28 +47,38 @@ class QemuMaker:
         self.facts: Mapping[str, Any] = {"accelerator": accelerator}
 
     @contextmanager
-    def building(self, place: Place) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    def building(self, place: BakeWorkspace) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
         build = self._order.target.build
-        files = BakeFiles(self._base, place.work / "output", place.memory / "launch.tar", place.private_key, place.console)
+        files = BakeFiles(
+            self._base, place.work / "output", place.memory / "launch.tar", place.private_key, place.console
+        )
         public = place.private_key.with_suffix(".pub").read_bytes()
         write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
         sha256, cpus = str(self._order.base["sha256"]), min(build.cpus, os.cpu_count() or 1)
         yield qemu_builder(files, base_sha256=sha256, accelerator=self._accelerator, memory=build.memory, cpus=cpus), ()
 
-    def inspect(self, place: Place, _result: BuildResult) -> Mapping[str, bytes]:
+    def inspect(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         order = self._order
-        needles = {"the payload's marker": place.marker.encode(), **{name: text.encode() for name, text in order.variables.values.items()}}
+        needles = {
+            "the payload's marker": place.marker.encode(),
+            **{name: text.encode() for name, text in order.variables.values.items()},
+        }
         inspection = inspect_image(place.work / "output" / DISK, place.work, order.digest, needles)
         for name in inspection.not_searched:
             self._report(f"{order.label}: {name} is too short to be searched for in the image")
         if inspection.findings:
             found = "; ".join(inspection.findings[:10])
-            message = f"{order.label} left something in the image that must not stay there: {found} (whole log: {place.log})"
+            message = (
+                f"{order.label} left something in the image that must not stay there: {found} (whole log: {place.log})"
+            )
             raise BakeError(message, residue=list(inspection.findings), log=str(place.log))
         return {"manifest.json.gz": inspection.manifest.to_gzip(), "sbom.cdx.json": inspection.sbom}
 
-    def keep(self, place: Place, _result: BuildResult) -> Mapping[str, Any]:
-        made, disk = place.work / "output" / DISK, self._store.path(f"images/{self._order.hex}/{self._order.build}/{DISK}")
+    def keep(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
+        made, disk = (
+            place.work / "output" / DISK,
+            self._store.path(f"images/{self._order.hex}/{self._order.build}/{DISK}"),
+        )
         disk.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _flush(made)
         os.chmod(made, 0o444)
@@ -93,7 +104,10 @@ def qemu_builder(files: BakeFiles, *, base_sha256: str, accelerator: str, memory
         accelerator: ``kvm`` or ``tcg``.
         memory: bytes.
     """
-    arguments = [["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"], ["-serial", f"file:{files.console}"]]
+    arguments = [
+        ["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"],
+        ["-serial", f"file:{files.console}"],
+    ]
     # What is given here replaces Packer's own: its forwarding would listen on every address, and nobody looks at its VNC.
     arguments += [["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], ["-vnc", "none"]]
     if accelerator == "kvm":

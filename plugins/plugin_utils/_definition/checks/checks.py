@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a schema cannot say: files that must be there, paths that must not overlap, numbers that must fit together."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +20,11 @@ from .target import check_targets
 
 RESERVED = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
 SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
-_FILES: tuple[Keys, ...] = (("image", "provision", "playbook"), ("image", "provision", "requirements"), ("image", "verify"))
+_FILES: tuple[Keys, ...] = (
+    ("image", "provision", "playbook"),
+    ("image", "provision", "requirements"),
+    ("image", "verify"),
+)
 
 
 def check_meaning(document: Document, folder: Path) -> None:
@@ -34,11 +39,20 @@ def _check_files(document: Document, folder: Path) -> None:
     playbook = value_at(document.data, _FILES[0])
     beside = list(files_of(document.data))
     for keys, name in ((_FILES[2], value_at(document.data, _FILES[2])), *beside):
-        if isinstance(name, str) and isinstance(playbook, str) and posixpath.normpath(name) == posixpath.normpath(playbook):
-            document.problem(keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_kind(keys)} of its own)")
+        if (
+            isinstance(name, str)
+            and isinstance(playbook, str)
+            and posixpath.normpath(name) == posixpath.normpath(playbook)
+        ):
+            document.problem(
+                keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_kind(keys)} of its own)"
+            )
     named = [*((keys, value_at(document.data, keys)) for keys in _FILES), *beside]
     files = value_at(document.data, ("image", "provision", "vars_files"))
-    named += [(("image", "provision", "vars_files", number), name) for number, name in enumerate(files if isinstance(files, list) else [])]
+    named += [
+        (("image", "provision", "vars_files", number), name)
+        for number, name in enumerate(files if isinstance(files, list) else [])
+    ]
     for keys, name in named:
         if isinstance(name, str) and name:
             problem = _file_problem(folder, name, inside=True)
@@ -46,7 +60,10 @@ def _check_files(document: Document, folder: Path) -> None:
                 problem = f"{json.dumps(name)} is not executable (allowed: a program; chmod +x makes a script one)"
             if problem:
                 document.problem(keys, problem)
-    for base in (("image", "base", "qcow2"), *(("targets", target, "base", "qcow2") for target in targets_of(document.data))):
+    for base in (
+        ("image", "base", "qcow2"),
+        *(("targets", target, "base", "qcow2") for target in targets_of(document.data)),
+    ):
         disk = value_at(document.data, base)
         if isinstance(disk, str) and disk and (problem := _file_problem(folder, disk, inside=False)):
             document.problem(base, problem)
@@ -79,25 +96,43 @@ def _check_paths(document: Document) -> None:
     mounts: dict[str, str] = {}
     for keys, name in _texts(document, "data", "name"):
         if names.setdefault(name, shown(keys[:-1])) != shown(keys[:-1]):
-            document.problem(keys, f"{json.dumps(name)} is already the name of {names[name]} (allowed: a name of its own for each volume)")
+            document.problem(
+                keys,
+                f"{json.dumps(name)} is already the name of {names[name]} (allowed: a name of its own for each volume)",
+            )
     for keys, mount in _texts(document, "data", "mount"):
         _check_place(document, keys, mount)
         near = _overlap(mount, mounts)
         if near == mount:
-            document.problem(keys, f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a mount of its own for each volume)")
+            document.problem(
+                keys,
+                f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a mount of its own for each volume)",
+            )
         elif near:
-            document.problem(keys, f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} lie one in the other (allowed: mounts beside each other)")
+            document.problem(
+                keys,
+                f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} lie one in the other (allowed: mounts beside each other)",
+            )
         if mount in SYSTEM_WRITABLE:
-            document.problem(keys, f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)")
+            document.problem(
+                keys,
+                f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)",
+            )
         mounts.setdefault(mount, shown(keys[:-1]))
     written: dict[str, str] = {}
     for keys, path in _texts(document, "writable"):
         _check_place(document, keys, path)
         around = next((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), None)
         if around == path:
-            document.problem(keys, f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path is either data or writable)")
+            document.problem(
+                keys,
+                f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path is either data or writable)",
+            )
         elif around:
-            document.problem(keys, f"{json.dumps(path)} lies in the mount of {mounts[around]}, {around}, and can be written to anyway (allowed: leave it out)")
+            document.problem(
+                keys,
+                f"{json.dumps(path)} lies in the mount of {mounts[around]}, {around}, and can be written to anyway (allowed: leave it out)",
+            )
         elif path in written:
             document.problem(keys, f"{json.dumps(path)} is named twice (allowed: each path once)")
         written[path] = shown(keys)
@@ -116,10 +151,14 @@ def _texts(document: Document, *keys: str) -> Iterator[tuple[Keys, str]]:
 def _check_place(document: Document, keys: Keys, path: str) -> None:
     plain = posixpath.normpath(path)
     if any(plain == each or plain.startswith(f"{each}/") for each in RESERVED):
-        document.problem(keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED)})")
+        document.problem(
+            keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED)})"
+        )
     elif plain in ("/", "//", *SYSTEM):
         document.problem(keys, f"{json.dumps(path)} would cover the system itself (allowed: a folder of the service)")
 
 
 def _overlap(path: str, claimed: Mapping[str, str]) -> str | None:
-    return next((each for each in claimed if each == path or each.startswith(f"{path}/") or path.startswith(f"{each}/")), None)
+    return next(
+        (each for each in claimed if each == path or each.startswith(f"{path}/") or path.startswith(f"{each}/")), None
+    )

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a fleet says must be possible, and nothing of it be said in vain: checked for each target with what it overrides."""
+
 from __future__ import annotations
 
 import json
@@ -68,7 +69,9 @@ def _check_keys(document: Document, place: Keys) -> None:
             why = "cannot be kept where slots own data volumes, which move from the old host to the new one"
             document.problem((*place, key), f"an old fleet {why} (allowed: leave it out)")
         elif strategies and not any(goes_with(key, each, data=data) for each in strategies):
-            document.problem((*place, key), _in_vain(key, strategies, f" on target {place[1]}" if len(place) > 1 else ""))
+            document.problem(
+                (*place, key), _in_vain(key, strategies, f" on target {place[1]}" if len(place) > 1 else "")
+            )
 
 
 def _strategies(document: Document, place: Keys) -> list[str]:
@@ -93,7 +96,10 @@ def _check_strategy(document: Document, target: str, fleet: dict[str, Any], stra
         why = "a whole fleet cannot be flipped where slots own data volumes, which move one by one"
         document.problem(place, f"{why}{where} (allowed: rolling, canary, recreate)")
     elif strategy == "canary" and fleet.get("canary") is None:
-        document.problem((*place[:-1], "canary"), f"the key is missing{where}, strategy: canary needs it (allowed: a list of at least one stage)")
+        document.problem(
+            (*place[:-1], "canary"),
+            f"the key is missing{where}, strategy: canary needs it (allowed: a list of at least one stage)",
+        )
     elif strategy == "canary":
         _check_stages(document, target, fleet)
 
@@ -112,12 +118,18 @@ def _check_stages(document: Document, target: str, fleet: dict[str, Any]) -> Non
         if count > (size or 0):
             document.problem(place, f"{what} is more than there are (allowed: at most {size}, or a percentage)")
         elif count <= before:
-            document.problem(place, f"{what} is not more than the {before} of the stage before (allowed: stages that grow)")
+            document.problem(
+                place, f"{what} is not more than the {before} of the stage before (allowed: stages that grow)"
+            )
         before = max(before, count)
 
 
 def _share(value: Any, count: int, size: int | None, where: str) -> str:
-    return f"{value} of {size}{where}" if isinstance(value, int) else f"{json.dumps(value)} of {size}{where}, which is {count},"
+    return (
+        f"{value} of {size}{where}"
+        if isinstance(value, int)
+        else f"{json.dumps(value)} of {size}{where}, which is {count},"
+    )
 
 
 def _check_unavailable(document: Document, target: str, fleet: dict[str, Any]) -> None:
@@ -126,11 +138,21 @@ def _check_unavailable(document: Document, target: str, fleet: dict[str, Any]) -
     if size is None or count is None:
         return
     keys = _place(document, target, "unavailable")
-    what = _share(unavailable, count, size, f" on target {target}" if value_at(document.data, ("targets", target, "fleet")) else "")
+    what = _share(
+        unavailable,
+        count,
+        size,
+        f" on target {target}" if value_at(document.data, ("targets", target, "fleet")) else "",
+    )
     if value_at(document.data, ("data",)) and size > 0 and count == 0:
-        document.problem(keys, f"{what} cannot be kept where slots own data volumes: {MOVES} (allowed: an integer from 1, or leave it out)")
+        document.problem(
+            keys,
+            f"{what} cannot be kept where slots own data volumes: {MOVES} (allowed: an integer from 1, or leave it out)",
+        )
     elif size > 1 and count >= size:
-        document.problem(keys, f"{what} would let a swap take every instance out of service (allowed: at most {size - 1})")
+        document.problem(
+            keys, f"{what} would let a swap take every instance out of service (allowed: at most {size - 1})"
+        )
 
 
 def _check_bounds(document: Document, place: Keys) -> None:
@@ -143,7 +165,9 @@ def _check_bounds(document: Document, place: Keys) -> None:
 def _check_window(document: Document, place: Keys) -> None:
     start, end = value_at(document.data, (*place, "from")), value_at(document.data, (*place, "to"))
     if isinstance(start, str) and start == end:
-        document.problem((*place, "to"), f"{json.dumps(end)} is where the window begins (allowed: another time than from)")
+        document.problem(
+            (*place, "to"), f"{json.dumps(end)} is where the window begins (allowed: another time than from)"
+        )
     zone = value_at(document.data, (*place, "timezone"))
     if not isinstance(zone, str) or zone == "UTC" or len(zone) > LONGEST_ZONE:  # the schema has told
         return
@@ -151,5 +175,10 @@ def _check_window(document: Document, place: Keys) -> None:
         zoneinfo.ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         known = zoneinfo.available_timezones()
-        allowed = "a name such as Europe/Berlin, or UTC" if known else "UTC; for others install tzdata on the controller"
-        document.problem((*place, "timezone"), f"the time zone {json.dumps(zone)} is unknown here ({suggestion(zone, known)}allowed: {allowed})")
+        allowed = (
+            "a name such as Europe/Berlin, or UTC" if known else "UTC; for others install tzdata on the controller"
+        )
+        document.problem(
+            (*place, "timezone"),
+            f"the time zone {json.dumps(zone)} is unknown here ({suggestion(zone, known)}allowed: {allowed})",
+        )

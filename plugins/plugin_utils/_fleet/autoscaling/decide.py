@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is next for a group that Auto Scaling refreshes. Pure: from what was seen and what the run knows to one step."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -19,7 +20,7 @@ WORDS = {"wait": "Wait", "ignore": "Ignore", "refresh": "Refresh", "terminate": 
 
 
 @dataclass(frozen=True)
-class Seen:
+class GroupSnapshot:
     at: float
     group: Group
     refreshes: tuple[Refresh, ...]  # the newest first
@@ -37,7 +38,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Course:
+class RefreshProgress:
     """What a run knows beside what it sees."""
 
     watched: str = ""  # id of the refresh whose end decides
@@ -99,7 +100,7 @@ class Stop:
 Step = Pin | Make | Begin | End | Look | Done | Stop
 
 
-def decide(seen: Seen, course: Course, spec: AutoScaling) -> Step:
+def decide(seen: GroupSnapshot, course: RefreshProgress, spec: AutoScaling) -> Step:
     active = seen.active
     if active:
         return _while_active(seen, active, course)
@@ -116,15 +117,23 @@ def decide(seen: Seen, course: Course, spec: AutoScaling) -> Step:
     return _begin(seen, course, spec)
 
 
-def _while_active(seen: Seen, active: Refresh, course: Course) -> Step:
+def _while_active(seen: GroupSnapshot, active: Refresh, course: RefreshProgress) -> Step:
     mine = seen.ours(active) or active.id == course.watched
     if active.status not in FORWARD or (active.id == course.asked and seen.at - course.asked_at < ASK_AGAIN):
-        doing = "goes back" if active.status in BACK else "was told to end" if active.id == course.asked else f"is {active.status}"
+        doing = (
+            "goes back"
+            if active.status in BACK
+            else "was told to end"
+            if active.id == course.asked
+            else f"is {active.status}"
+        )
         return Look(active, f"the refresh {active.id} {doing}", mine)
     if not mine:
         if course.back:
             return Stop(f"{course.back}; the refresh {active.id}, of somebody else, goes on")
-        return End(active, False, f"it goes to {active.template or 'what the group launches'}, not to the image that is due")
+        return End(
+            active, False, f"it goes to {active.template or 'what the group launches'}, not to the image that is due"
+        )
     if course.back:
         return End(active, course.reversible and seen.group.reversible and active.template is not None, course.back)
     return Look(active, f"the refresh {active.id} goes on", mine)
@@ -136,7 +145,7 @@ def _end_of(watched: Refresh | None) -> str:
     return f"the refresh {watched.id} ended as {watched.status}" + (f": {watched.reason}" if watched.reason else "")
 
 
-def _begin(seen: Seen, course: Course, spec: AutoScaling) -> Step:
+def _begin(seen: GroupSnapshot, course: RefreshProgress, spec: AutoScaling) -> Step:
     group, wanted = seen.group, seen.wanted.template
     if wanted == group.template and not outdated(seen, spec):
         return Done() if group.pinned else Pin(wanted, f"it stood at {group.named}")
@@ -145,12 +154,14 @@ def _begin(seen: Seen, course: Course, spec: AutoScaling) -> Step:
             f"group {group.name} launches an image that a parameter names ({group.image}), and to that Auto Scaling cannot go back "
             "(allowed: auto_rollback: false, or an AMI in the launch template)"
         )
-    if not group.pinned and course.pinned != group.template:  # before there is a new version, which an alias would move to
+    if (
+        not group.pinned and course.pinned != group.template
+    ):  # before there is a new version, which an alias would move to
         return Pin(group.template, f"it stood at {group.named}, to which no refresh can go back")
     return Make() if wanted is None else Begin(wanted)
 
 
-def _arrived(seen: Seen, watched: Refresh, course: Course, spec: AutoScaling) -> Step:
+def _arrived(seen: GroupSnapshot, watched: Refresh, course: RefreshProgress, spec: AutoScaling) -> Step:
     wanted = seen.wanted.template or seen.group.template
     elsewhere = seen.group.template != wanted or not seen.group.pinned
     left = outdated(seen, spec)
@@ -159,11 +170,13 @@ def _arrived(seen: Seen, watched: Refresh, course: Course, spec: AutoScaling) ->
     if elsewhere and course.pinned != wanted:
         return Pin(wanted, "the refresh made it so everywhere")
     if left:
-        return Stop(f"the refresh {watched.id} was successful, and yet {', '.join(each.id for each in left)} run another version")
+        return Stop(
+            f"the refresh {watched.id} was successful, and yet {', '.join(each.id for each in left)} run another version"
+        )
     return Done()
 
 
-def _stopped(seen: Seen, course: Course, reason: str) -> Step:
+def _stopped(seen: GroupSnapshot, course: RefreshProgress, reason: str) -> Step:
     """What runs is what the group shall launch, lest it makes instances of what just failed."""
     runs = what_runs(seen.group, course.origin)
     if (seen.group.template != runs or not seen.group.pinned) and course.pinned != runs:
@@ -173,20 +186,30 @@ def _stopped(seen: Seen, course: Course, reason: str) -> Step:
 
 def what_runs(group: Group, origin: Template | None) -> Template:
     """The version before, where an instance still has it; else what the group launches, likewise; else what most have."""
-    counts = Counter(each.template for each in group.members if not each.leaving and each.template and each.template.id == group.template.id)
+    counts = Counter(
+        each.template
+        for each in group.members
+        if not each.leaving and each.template and each.template.id == group.template.id
+    )
     for version in (origin, group.template):
         if version and (version in counts or not counts):
             return version
     return max(counts, key=lambda version: (counts[version], -int(version.version)))
 
 
-def outdated(seen: Seen, spec: AutoScaling) -> list[Member]:
+def outdated(seen: GroupSnapshot, spec: AutoScaling) -> list[Member]:
     """Members that a refresh would replace."""
-    return [each for each in seen.group.members if not each.leaving and each.template != seen.wanted.template and not left_alone(each, spec)]
+    return [
+        each
+        for each in seen.group.members
+        if not each.leaving and each.template != seen.wanted.template and not left_alone(each, spec)
+    ]
 
 
 def left_alone(member: Member, spec: AutoScaling) -> bool:
-    return (member.protected and spec.protected == "ignore") or (member.state in ("Standby", "EnteringStandby") and spec.standby == "ignore")
+    return (member.protected and spec.protected == "ignore") or (
+        member.state in ("Standby", "EnteringStandby") and spec.standby == "ignore"
+    )
 
 
 def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
@@ -210,5 +233,7 @@ def ami_of(artifact: Mapping[str, Any], region: str, name: str) -> str:
     """The image's AMI in a region. Raises ImageError where it has none there."""
     amis = amis_of(artifact)
     if region not in amis:
-        raise ImageError(f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); copy it there, or bake it for this target")
+        raise ImageError(
+            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); copy it there, or bake it for this target"
+        )
     return amis[region]

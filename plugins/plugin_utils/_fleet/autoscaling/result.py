@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How a group that Auto Scaling refreshes is told: in the shapes of a fleet, as far as Auto Scaling knows what they ask for."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import Report
+from ..._core.units import iso
 from ..._definition.fleet import AUTOSCALING
 from ..._definition.model import AutoScaling, Definition, Target
 from ..._image_model import Image, amis_of
@@ -18,15 +20,14 @@ from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, I
 from ..._providers.group import AutoScaling as Scaling
 from ..._providers.group import Group, Machine, Member, Refresh
 from ..._store.base import Store
-from ..swap.timeline import iso
-from .decide import Seen, left_alone
+from .decide import GroupSnapshot, left_alone
 
 LINE_EVERY = 60.0  # seconds between two lines about a refresh that says nothing new
 SSH_PORT = 22
 
 
 @dataclass(frozen=True)
-class Place:
+class GroupInstance:
     """An instance with its number in the group. Auto Scaling has no slots; the oldest is 0."""
 
     slot: int
@@ -35,13 +36,16 @@ class Place:
     image: Image | None  # None where its AMI is none of the store's
 
 
-def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[Place]:
+def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[GroupInstance]:
     """``images``: by AMI."""
     known = {each.id: each for each in machines}
     launched = {each.id: known[each.id].launched for each in group.members if each.id in known}
     members = sorted(group.members, key=lambda each: (launched.get(each.id, float("inf")), each.id))
     found = [known.get(each.id) for each in members]
-    return [Place(slot, each, machine, images.get(machine.image) if machine else None) for slot, (each, machine) in enumerate(zip(members, found, strict=True))]
+    return [
+        GroupInstance(slot, each, machine, images.get(machine.image) if machine else None)
+        for slot, (each, machine) in enumerate(zip(members, found, strict=True))
+    ]
 
 
 def images_by_ami(store: Store, service: str) -> dict[str, Image]:
@@ -51,7 +55,7 @@ def images_by_ami(store: Store, service: str) -> dict[str, Image]:
     return found
 
 
-def instance_dict(place: Place, seen: Seen | None, spec: AutoScaling) -> dict[str, Any]:
+def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoScaling) -> dict[str, Any]:
     """As ``result.instance_dict``. ``sealed`` and ``in_flight`` are not known."""
     member, machine = place.member, place.machine
     problem = "" if member.serving else f"{member.state}, {'healthy' if member.healthy else 'unhealthy'}"
@@ -87,13 +91,17 @@ def _state(member: Member) -> str:
     return PENDING if member.state.startswith("Pending") else STOPPED if member.state == "Warmed:Stopped" else RUNNING
 
 
-def hosts(found: Sequence[Place], fleet: str, ports: Sequence[int]) -> list[Instance]:
+def hosts(found: Sequence[GroupInstance], fleet: str, ports: Sequence[int]) -> list[Instance]:
     """The instances as hosts that a playbook or an inventory can reach."""
-    running = [(place, place.machine) for place in found if place.machine and place.machine.state != STOPPED and not place.member.leaving]
+    running = [
+        (place, place.machine)
+        for place in found
+        if place.machine and place.machine.state != STOPPED and not place.member.leaving
+    ]
     return [_host(place, machine, fleet, ports) for place, machine in running]
 
 
-def _host(place: Place, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
+def _host(place: GroupInstance, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
     return Instance(
         id=machine.id,
         fleet=fleet,
@@ -104,7 +112,9 @@ def _host(place: Place, machine: Machine, fleet: str, ports: Sequence[int]) -> I
         purpose=FLEET,
         created=machine.launched,
         nonce="",
-        endpoints={port: (machine.address, port) for port in dict.fromkeys([SSH_PORT, *ports])} if machine.address else {},
+        endpoints={port: (machine.address, port) for port in dict.fromkeys([SSH_PORT, *ports])}
+        if machine.address
+        else {},
         tags={**machine.tags, **({"image_name": place.image.name} if place.image else {})},
         zone=machine.zone,
     )
@@ -130,7 +140,9 @@ def group_hosts(definition: Definition, target: Target, store: Store, scaling: S
     return hosts(found, definition.fleet_name(target.name), target.health.ports)
 
 
-def group_info(definition: Definition, target: Target, store: Store, scaling: Scaling, channel: str) -> tuple[dict[str, Any], list[Instance]]:
+def group_info(
+    definition: Definition, target: Target, store: Store, scaling: Scaling, channel: str
+) -> tuple[dict[str, Any], list[Instance]]:
     """What ``fleet_info`` tells of the group, and its instances as hosts."""
     group, refreshes = scaling.group(), scaling.refreshes()
     promoted = Channels(store).current(definition.service, channel)
@@ -159,14 +171,19 @@ def group_diff(before: Sequence[Mapping[str, Any]], image: Image) -> dict[str, s
     """``before``: the instances as they were told. Auto Scaling names the new ones as it makes them, so only their number is known."""
     there = [each for each in before if each["state"] != STOPPING]
     old = "".join(f"instance {number}: {each['image_name']}\n" for number, each in enumerate(there))
-    new = "".join(f"instance {number}: {each['image_name'] if each['left_alone'] else image.name}\n" for number, each in enumerate(there))
+    new = "".join(
+        f"instance {number}: {each['image_name'] if each['left_alone'] else image.name}\n"
+        for number, each in enumerate(there)
+    )
     return {"before": old, "after": new}
 
 
 def refuse_group(target: Target, what: str) -> None:
     """Raises FleetError where the instances are Auto Scaling's."""
     if target.fleet.engine == AUTOSCALING:
-        raise FleetError(f"{what} is not for target {target.name}, whose engine is autoscaling: its instances belong to its group")
+        raise FleetError(
+            f"{what} is not for target {target.name}, whose engine is autoscaling: its instances belong to its group"
+        )
 
 
 def spec_of(target: Target) -> AutoScaling:
@@ -176,7 +193,7 @@ def spec_of(target: Target) -> AutoScaling:
     return target.fleet.autoscaling
 
 
-class Story:
+class RefreshTimeline:
     """What happened, as data and as lines."""
 
     def __init__(self, report: Report, began: float) -> None:
@@ -206,5 +223,5 @@ class Story:
             self._told = (line, at)
             self._report(f"{at - self._began:7.1f} s  {line}")
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {"timeline": self.entries, "lowest_in_service": self.lowest, "peak": self.peak}

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Look, decide, act, until Auto Scaling brought a group to an image or back. What a killed run leaves, the next one goes on with."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -16,13 +17,28 @@ from ..._providers.contract import Clock
 from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling, Template
 from ..._store.base import Store
 from ..actions import Gate
-from ..gates import Gates, Watch
+from ..gates import Gates, MetricWatcher
 from ..ledger import Ledger
 from ..model import DONE, FAILED, ROLLBACK, Intent
 from ..planning.plan import AFTER, BEFORE
-from ..swap.engine import Guard, How, Lease
-from .decide import Begin, Course, Done, End, Look, Make, Pin, Seen, Step, Stop, ami_of, decide, outdated, preferences
-from .result import Place, Story, hosts, images_by_ami, instance_dict, places, refresh_dict, spec_of
+from ..swap.engine import Guard, Lease, RunOptions
+from .decide import (
+    Begin,
+    Done,
+    End,
+    GroupSnapshot,
+    Look,
+    Make,
+    Pin,
+    RefreshProgress,
+    Step,
+    Stop,
+    ami_of,
+    decide,
+    outdated,
+    preferences,
+)
+from .result import GroupInstance, RefreshTimeline, hosts, images_by_ami, instance_dict, places, refresh_dict, spec_of
 
 LOOK_EVERY = 15.0  # seconds between two looks at a refresh
 CALL = 20.0  # seconds of the lease that a changing call wants at least
@@ -35,7 +51,7 @@ STRATEGY = "autoscaling"
 
 
 @dataclass(frozen=True)
-class Means:
+class GroupServices:
     """All that a run reaches the world by."""
 
     scaling: AutoScaling
@@ -48,31 +64,36 @@ class Means:
     revoked: Callable[[], Mapping[str, str]] = dict  # digest -> why
 
 
-class HandOver:
+class InstanceRefreshRun:
     """One run: the group of one target to one image."""
 
-    def __init__(self, means: Means, definition: Definition, target: Target, image: Image, how: How | None = None) -> None:
+    def __init__(
+        self, means: GroupServices, definition: Definition, target: Target, image: Image, how: RunOptions | None = None
+    ) -> None:
         self._means = means
         self._definition = definition
         self._target = target
         self._image = image
-        self._how = how or How()
+        self._how = how or RunOptions()
         self._spec = spec_of(target)
         self._fleet = definition.fleet_name(target.name)
         self._ledger = Ledger(means.store, self._fleet, lambda: self._may_change(0.0))
-        self._watch = Watch(means.gates)
-        self._story = Story(means.report, means.clock.now())
-        self._course = Course()
+        self._watch = MetricWatcher(means.gates)
+        self._story = RefreshTimeline(means.report, means.clock.now())
+        self._course = RefreshProgress()
         self._changed = False
         self._failures = 0
         self.before: list[dict[str, Any]] = []  # the instances as they were told first
-        self._seen: Seen | None = None
-        self._listed: tuple[Seen | None, list[Place]] = (None, [])  # what EC2 told, and beside which look
+        self._seen: GroupSnapshot | None = None
+        self._listed: tuple[GroupSnapshot | None, list[GroupInstance]] = (
+            None,
+            [],
+        )  # what EC2 told, and beside which look
 
     def foresee(self) -> dict[str, Any]:
         """What ``run`` would do, as its result with ``plan``. Nothing is changed."""
         seen = self._first()
-        steps = would(seen, self._spec)
+        steps = predicted_steps(seen, self._spec)
         for step in steps:
             self._means.report(f"would be  {step}")
         told = [{"at": None, "action": step, "slot": None, "instance": None} for step in steps]
@@ -106,7 +127,7 @@ class HandOver:
         finally:
             self._means.lease.release()
 
-    def _resume(self, intent: Intent, seen: Seen) -> None:
+    def _resume(self, intent: Intent, seen: GroupSnapshot) -> None:
         """A refresh of the same swap counts, even where it ended meanwhile."""
         begun = [each for each in seen.refreshes if seen.ours(each) and each.started >= intent.started - SKEW]
         course = replace(self._course, back=intent.reason if intent.stage == ROLLBACK else "")
@@ -134,25 +155,25 @@ class HandOver:
             except ProviderError as error:
                 self._try_again(error)
 
-    def _first(self) -> Seen:
+    def _first(self) -> GroupSnapshot:
         seen = self._look()
         self.before = self._told(seen)
         return seen
 
-    def _look(self) -> Seen:
+    def _look(self) -> GroupSnapshot:
         """Refreshes first: of one that is seen to have ended, the group then shows what came of it."""
         scaling, image = self._means.scaling, self._image
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
         wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
-        self._seen = seen = Seen(self._now(), group, refreshes, wanted)
+        self._seen = seen = GroupSnapshot(self._now(), group, refreshes, wanted)
         self._story.saw(group)
         if self._course.origin is None and group.template != wanted.template:
             self._course = replace(self._course, origin=group.template)
         return seen
 
-    def _judged(self, intent: Intent, seen: Seen) -> Intent:
+    def _judged(self, intent: Intent, seen: GroupSnapshot) -> Intent:
         """Whether something says no to the image that is on its way. Once it was said, it stays."""
         reason = self._no(intent, seen)
         if self._course.back or not reason:
@@ -165,7 +186,7 @@ class HandOver:
         self._ledger.save(intent)
         return intent
 
-    def _no(self, intent: Intent, seen: Seen) -> str:
+    def _no(self, intent: Intent, seen: GroupSnapshot) -> str:
         revoked = self._means.revoked().get(self._image.digest)
         if revoked:
             return f"{self._image.name} was {revoked}"
@@ -193,7 +214,7 @@ class HandOver:
         self._story.watches(step.refresh, step.what, self._now())
         return intent
 
-    def _act(self, step: Pin | Make | Begin | End, intent: Intent, seen: Seen) -> Intent:
+    def _act(self, step: Pin | Make | Begin | End, intent: Intent, seen: GroupSnapshot) -> Intent:
         intent = self._begun(intent)
         if not self._course.back and not (isinstance(step, Pin) and self._course.watched):
             intent = self._gate(BEFORE, self._target.fleet.before_swap, intent)
@@ -239,7 +260,11 @@ class HandOver:
         stage = {each.id for each in found if name == AFTER and each.image == intent.image}
         found = [replace(each, launch=intent.launch) if each.id in stage else each for each in found]
         try:
-            self._means.gates.play(Gate(name, playbook=playbook, slots=tuple(each.slot for each in found if each.id in stage)), intent, found)
+            self._means.gates.play(
+                Gate(name, playbook=playbook, slots=tuple(each.slot for each in found if each.id in stage)),
+                intent,
+                found,
+            )
         except GateError as error:  # nothing of the group is to blame: the next run tries it again
             raise FleetError(f"{name}: {error.message}", **error.details) from error
         self._tell(f"passed: {name}")
@@ -247,10 +272,10 @@ class HandOver:
         self._ledger.save(intent)
         return intent
 
-    def _told(self, seen: Seen) -> list[dict[str, Any]]:
+    def _told(self, seen: GroupSnapshot) -> list[dict[str, Any]]:
         return [instance_dict(place, seen, self._spec) for place in self._places(seen)]
 
-    def _places(self, seen: Seen) -> list[Place]:
+    def _places(self, seen: GroupSnapshot) -> list[GroupInstance]:
         """EC2 is asked once for each look whose instances are told."""
         if self._listed[0] is seen:
             return self._listed[1]
@@ -265,7 +290,7 @@ class HandOver:
     def _finish(self, intent: Intent) -> dict[str, Any]:
         if intent.begun:
             intent = self._gate(AFTER, self._target.fleet.after_swap, intent)
-            self._ledger.close(replace(intent, status=DONE), self._now(), self._story.told())
+            self._ledger.close(replace(intent, status=DONE), self._now(), self._story.as_dict())
         return self._result(intent, "")
 
     def _stopped(self, intent: Intent, stop: Stop) -> FleetError:
@@ -274,8 +299,10 @@ class HandOver:
         left = len(outdated(seen, self._spec)) if seen else 0
         how = f"{runs}, {left} instances do not run {self._image.name}"
         if intent.begun:
-            self._ledger.close(replace(intent, status=FAILED, reason=stop.reason), self._now(), self._story.told())
-        return FleetError(f"the refresh of {self._fleet} to {self._image.name} was stopped: {stop.reason}{how}", reason=stop.reason)
+            self._ledger.close(replace(intent, status=FAILED, reason=stop.reason), self._now(), self._story.as_dict())
+        return FleetError(
+            f"the refresh of {self._fleet} to {self._image.name} was stopped: {stop.reason}{how}", reason=stop.reason
+        )
 
     def _try_again(self, error: ProviderError) -> None:
         """Only after what passes by itself: the next look tells whether the call had its effect."""
@@ -297,7 +324,7 @@ class HandOver:
     def _tell(self, event: str) -> None:
         self._story.add(event, self._now())
 
-    def _asked(self, seen: Seen) -> Intent:
+    def _asked(self, seen: GroupSnapshot) -> Intent:
         """Only what is true of a group: everything else of an intent belongs to our own engine."""
         fleet, image = self._target.fleet, self._image
         return Intent(
@@ -339,13 +366,13 @@ class HandOver:
             "group": seen.group.name,
             "launch": str(seen.group.template),
             "refresh": refresh_dict(refresh),
-            **self._story.told(),
+            **self._story.as_dict(),
         }
 
 
-def would(seen: Seen, spec: Spec) -> list[str]:
+def predicted_steps(seen: GroupSnapshot, spec: Spec) -> list[str]:
     """The steps of a run from here, as lines."""
-    step: Step = decide(seen, Course(), spec)
+    step: Step = decide(seen, RefreshProgress(), spec)
     if isinstance(step, Done):
         return []
     if isinstance(step, Stop):
@@ -356,11 +383,19 @@ def would(seen: Seen, spec: Spec) -> list[str]:
         return [f"cancel the refresh {step.refresh.id}: {step.why}", *_refreshing(seen, spec)]
     if isinstance(step, Pin):
         pinned = f"let the group launch {step.template}: {step.why}"
-        return [pinned] if step.template == seen.wanted.template and not outdated(seen, spec) else [pinned, *_refreshing(seen, spec)]
+        return (
+            [pinned]
+            if step.template == seen.wanted.template and not outdated(seen, spec)
+            else [pinned, *_refreshing(seen, spec)]
+        )
     return _refreshing(seen, spec)
 
 
-def _refreshing(seen: Seen, spec: Spec) -> list[str]:
+def _refreshing(seen: GroupSnapshot, spec: Spec) -> list[str]:
     template: Template | None = seen.wanted.template
-    make = [] if template else [f"make a version of {seen.group.template.id} from {seen.group.template.version} with {seen.wanted.image}"]
+    make = (
+        []
+        if template
+        else [f"make a version of {seen.group.template.id} from {seen.group.template.version} with {seen.wanted.image}"]
+    )
     return [*make, f"refresh {len(outdated(seen, spec))} instances of {seen.group.name} to {template or 'it'}"]

@@ -1,15 +1,16 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Take a fleet away: drain, remove. Volumes stay unless they are named."""
+
 from __future__ import annotations
 
 from ..actions import Done, Outcome
 from ..model import Intent, Observed
-from .batch import Batch
+from .batch import ActionBatch
 
 
 def plan_absent(observed: Observed, intent: Intent, now: float) -> Outcome:
-    batch = Batch(observed, intent, now)
+    batch = ActionBatch(observed, intent, now)
     for stray in observed.strays:
         batch.deregister(stray)
     for view in observed.instances:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Collect what is safe to do in one go, in bulk, with the floor and the ceiling kept in mind."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -17,8 +18,8 @@ from ..actions import (
     Detach,
     Drain,
     Launch,
+    LaunchSlot,
     Modify,
-    Place,
     PowerOff,
     Register,
     Remove,
@@ -29,10 +30,10 @@ from ..actions import (
     Wait,
 )
 from ..model import ABSENT, DRAIN, UP, InstanceView, Intent, Observed, VolumeSpec
-from .slots import mine
+from .slots import launched_by_swap
 
 
-class Batch:
+class ActionBatch:
     """Every method notes one step; those that could break the floor or the ceiling say whether it was allowed."""
 
     def __init__(self, observed: Observed, intent: Intent, now: float) -> None:
@@ -45,7 +46,7 @@ class Batch:
         self._counted = observed.counted(intent.count_draining)
         self._volumes: list[tuple[int, str]] = []
         self._modify: list[Modify] = []
-        self._launches: list[Place] = []
+        self._launches: list[LaunchSlot] = []
         self._attach: list[Attach] = []
         self._detach: list[str] = []
         self._unwanted: list[str] = []
@@ -80,7 +81,7 @@ class Batch:
         if not self.room():
             return False
         self._counted += 1
-        self._launches.append(Place(slot, tuple(volumes), attempt))
+        self._launches.append(LaunchSlot(slot, tuple(volumes), attempt))
         return True
 
     def start(self, view: InstanceView) -> bool:
@@ -130,11 +131,16 @@ class Batch:
             if self._may_leave(view):
                 self._drain.append(view.id)
             else:
-                self.wait(f"slot {view.slot}: {view.id} stays in service, since {self.floor} must be and {len(self._serving)} are")
+                self.wait(
+                    f"slot {view.slot}: {view.id} stays in service, since {self.floor} must be and {len(self._serving)} are"
+                )
             return False
         if view.member == DRAIN and not given_up and view.live and self._still_busy(view):
             flight = "an unknown number of" if view.in_flight is None else view.in_flight
-            self.wait(f"slot {view.slot}: {view.id} drains, {flight} requests in flight", view.member_since + self._intent.drain_timeout)
+            self.wait(
+                f"slot {view.slot}: {view.id} drains, {flight} requests in flight",
+                view.member_since + self._intent.drain_timeout,
+            )
             return False
         self._serving.discard(view.id)
         self._deregister.append(view.id)
@@ -160,12 +166,18 @@ class Batch:
             self.take_down(view, given_up)
         elif self.take_out(view, given_up):
             self._remove.append(view.id)
-            self._counted -= view.counts(self._intent.count_draining)  # who comes in its place need not wait for another look
+            self._counted -= view.counts(
+                self._intent.count_draining
+            )  # who comes in its place need not wait for another look
 
     def _may_go(self, view: InstanceView) -> bool:
         """For good: its slot is no more, it is undone by a rollback, or another one serves there."""
         intent = self._intent
-        if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or (intent.back and mine(view, intent)):
+        if (
+            intent.goal == ABSENT
+            or not 0 <= view.slot < intent.aim.size
+            or (intent.back and launched_by_swap(view, intent))
+        ):
             return True
         return self._served[view.slot] - view.serving > 0
 
@@ -220,7 +232,9 @@ class Batch:
 
 def lowered_floor(observed: Observed, intent: Intent) -> int:
     """What is in standby is out of service on purpose: the others need not make up for it."""
-    resting = {view.slot for view in observed.instances if view.standby and view.live} - {view.slot for view in observed.instances if view.serving}
+    resting = {view.slot for view in observed.instances if view.standby and view.live} - {
+        view.slot for view in observed.instances if view.serving
+    }
     return max(0, intent.floor - len(resting))
 
 

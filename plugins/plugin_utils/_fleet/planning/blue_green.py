@@ -4,6 +4,7 @@
 
 Going back is the same flip the other way round, as long as the first fleet is warm.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from dataclasses import replace
 
 from ..actions import Outcome, Remember
 from ..model import DOWN, DRAIN, UP, InstanceView, Intent, Observed
-from .batch import Batch
+from .batch import ActionBatch
 from .ending import conclude
 from .holds import Hold, holds
-from .slots import Slot, arrange, failure, mine, untouched
+from .slots import Slot, arrange, failure, launched_by_swap, untouched
 
 
 def plan_blue_green(observed: Observed, intent: Intent, now: float) -> Outcome:
@@ -26,7 +27,15 @@ def plan_blue_green(observed: Observed, intent: Intent, now: float) -> Outcome:
 
 
 class _Flip:
-    def __init__(self, observed: Observed, slots: Sequence[Slot], surplus: Sequence[InstanceView], intent: Intent, now: float, held: dict[int, Hold]) -> None:
+    def __init__(
+        self,
+        observed: Observed,
+        slots: Sequence[Slot],
+        surplus: Sequence[InstanceView],
+        intent: Intent,
+        now: float,
+        held: dict[int, Hold],
+    ) -> None:
         self._slots = [slot for slot in slots if slot.number not in held]
         self._held = held
         self._surplus = surplus
@@ -34,7 +43,7 @@ class _Flip:
         self._now = now
         self._serving = observed.serving
         self._in_service = {view.id for view in observed.instances if view.serving}
-        self._batch = Batch(observed, intent, now)
+        self._batch = ActionBatch(observed, intent, now)
         for stray in observed.strays:
             self._batch.deregister(stray)
         self._lost: list[str] = []
@@ -46,7 +55,9 @@ class _Flip:
         old = [view for slot in self._slots for view in slot.old] + list(self._surplus)
         if self._growing:
             self._hold_old(old)
-        elif all(view.serving for view in new) and len(new) + self._staying(new, old) >= min(self._batch.floor, self._serving):
+        elif all(view.serving for view in new) and len(new) + self._staying(new, old) >= min(
+            self._batch.floor, self._serving
+        ):
             if self._intent.begun and self._intent.keep_old and old and not (self._intent.back or self._intent.flipped):
                 return Remember(replace(self._intent, flipped=self._now), "traffic flipped")
             self._retire()
@@ -65,7 +76,7 @@ class _Flip:
                 self._make_room(slot)
         elif untouched(current, intent) and failure(current, slot, intent, self._now):
             pass  # it fared no better before the swap: it stays as it was
-        elif current.standby and not mine(current, intent) and current.proven:
+        elif current.standby and not launched_by_swap(current, intent) and current.proven:
             pass  # people keep it out of traffic
         elif intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
             self._lost.append(f"slot {slot.number}: {current.id} was launched to go back and failed: {reason}")
@@ -82,9 +93,14 @@ class _Flip:
             if not self._batch.start(current):
                 self._make_room(slot)
         elif not current.proven:
-            self._batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + intent.boot_deadline)
+            self._batch.wait(
+                f"slot {slot.number}: {current.id} boots and seals itself", current.started + intent.boot_deadline
+            )
         else:
-            self._batch.wait(f"slot {slot.number}: {current.id} becomes healthy ({current.problem})", current.waiting_since + intent.health_deadline)
+            self._batch.wait(
+                f"slot {slot.number}: {current.id} becomes healthy ({current.problem})",
+                current.waiting_since + intent.health_deadline,
+            )
 
     def _make_room(self, slot: Slot) -> None:
         """What serves nobody, or serves a slot that another one serves as well, takes the place of who could."""
@@ -111,7 +127,9 @@ class _Flip:
             self._lost.append(f"traffic stays where it is: only {len(new)} of {len(self._slots)} could take it")
             return
         else:
-            batch.switch([view for view in new if view.member == DRAIN], [view for view in old if view.member in (UP, DOWN)])
+            batch.switch(
+                [view for view in new if view.member == DRAIN], [view for view in old if view.member in (UP, DOWN)]
+            )
             return
         self._hold_old(old)
 
@@ -126,7 +144,13 @@ class _Flip:
         for view in old:
             # What drains to make room stays out; the one that a slot is kept by does not.
             out = view.member is None or (view.member == DRAIN and not self._intent.flipped and view.id in keepers)
-            if view.ready and not view.standby and out and view.slot not in served and not mine(view, self._intent):
+            if (
+                view.ready
+                and not view.standby
+                and out
+                and view.slot not in served
+                and not launched_by_swap(view, self._intent)
+            ):
                 self._batch.register(view)
                 served.add(view.slot)
 
@@ -134,7 +158,9 @@ class _Flip:
         until = self._intent.flipped + self._intent.keep_old
         warm = not self._intent.back and bool(self._intent.keep_old) and self._now < until
         for view in self._surplus:
-            self._let_go(view, warm, bool(self._intent.back and mine(view, self._intent) and not view.healthy))
+            self._let_go(
+                view, warm, bool(self._intent.back and launched_by_swap(view, self._intent) and not view.healthy)
+            )
         for slot in self._slots:
             for view in slot.old:
                 failed = bool(failure(view, slot, self._intent, self._now)) or (self._intent.back and not view.healthy)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The stages of a canary: so many slots on the new image, then time, a metric, a playbook and people must all say yes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 from ..actions import BeginRollback, Gate, Outcome, Pause, Remember, Wait
 from ..model import UP, Intent
-from .slots import Slot, mine
+from .slots import Slot, launched_by_swap
 
 
 def limit(intent: Intent) -> int | None:
@@ -29,8 +30,10 @@ def stage_outcome(slots: Sequence[Slot], intent: Intent, now: float, left: int =
         return None
     stage, name = intent.stages[number], _name(number)
     there = tuple(slot.number for slot in slots if slot.resting or (slot.current and slot.current.serving))
-    begun = [slot.number for slot in slots if slot.current and mine(slot.current, intent)]
-    if not intent.reached and (len(there) < min(int(stage.instances), len(slots) - left) or not set(begun) <= set(there)):
+    begun = [slot.number for slot in slots if slot.current and launched_by_swap(slot.current, intent)]
+    if not intent.reached and (
+        len(there) < min(int(stage.instances), len(slots) - left) or not set(begun) <= set(there)
+    ):
         return None
     if not intent.reached:
         return Remember(replace(intent, reached=now), f"{name} reached: {len(there)} of {len(slots)}")
@@ -51,11 +54,21 @@ def soak_failure(slots: Sequence[Slot], intent: Intent) -> BeginRollback | None:
         return None
     for slot in slots:
         view = slot.current
-        there = view and view.created < intent.reached  # what was launched since, to fill an empty slot, is still on its way
-        if view and there and mine(view, intent) and not view.serving and (view.member != UP or not view.live):
+        there = (
+            view and view.created < intent.reached
+        )  # what was launched since, to fill an empty slot, is still on its way
+        if (
+            view
+            and there
+            and launched_by_swap(view, intent)
+            and not view.serving
+            and (view.member != UP or not view.live)
+        ):
             number = present_stage(intent)
             stage = _name(number) if number is not None else "the last stage"
-            return BeginRollback(f"{stage}: slot {slot.number}: {view.id} stopped serving ({view.problem or view.member})", view.id)
+            return BeginRollback(
+                f"{stage}: slot {slot.number}: {view.id} stopped serving ({view.problem or view.member})", view.id
+            )
     return None
 
 

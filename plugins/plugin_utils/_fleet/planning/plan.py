@@ -4,6 +4,7 @@
 
 No I/O, no clock, no memory. It looks only at what was observed, so a swap that was cut anywhere is simply gone on with.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,12 @@ from .slots import Slot, arrange, failure
 
 Strategy = Callable[[Observed, Intent, float], Outcome]
 BLUE_GREEN = "blue_green"
-STRATEGIES: dict[str, Strategy] = {"rolling": plan_rolling, "canary": plan_rolling, BLUE_GREEN: plan_blue_green, "recreate": plan_recreate}
+STRATEGIES: dict[str, Strategy] = {
+    "rolling": plan_rolling,
+    "canary": plan_rolling,
+    BLUE_GREEN: plan_blue_green,
+    "recreate": plan_recreate,
+}
 BEFORE, AFTER = "before_swap", "after_swap"  # names of gates
 
 
@@ -31,10 +37,16 @@ def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
     try:
         strategy = STRATEGIES[intent.strategy]
     except KeyError:
-        raise FleetError(f"there is no strategy {intent.strategy!r} (there is: {', '.join(sorted(STRATEGIES))})") from None
+        raise FleetError(
+            f"there is no strategy {intent.strategy!r} (there is: {', '.join(sorted(STRATEGIES))})"
+        ) from None
     if intent.back:
         revoked = observed.revoked.get(intent.aim.image)
-        return Stopped(f"{intent.reason}; what ran before was revoked: {revoked}") if revoked else strategy(observed, intent, now)
+        return (
+            Stopped(f"{intent.reason}; what ran before was revoked: {revoked}")
+            if revoked
+            else strategy(observed, intent, now)
+        )
     turn = _turn(observed, intent, now) if intent.begun else None
     if turn:
         return turn

@@ -5,17 +5,18 @@
 ``hot``: the new one boots and proves itself first, and only then the old one stops. Slots that own data go one after the other,
 the others all at once. Old instances are kept, stopped, until the new ones serve: the way back is to start them again.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..actions import Outcome
 from ..model import DOWN, InstanceView, Intent, Observed
-from .batch import Batch
+from .batch import ActionBatch
 from .ending import begin, conclude
 from .holds import holds
-from .rolling import in_turn
-from .slots import Slot, arrange, failure, mine, untouched
+from .rolling import by_priority
+from .slots import Slot, arrange, failure, launched_by_swap, untouched
 
 
 def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
@@ -23,7 +24,11 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
     batch = begin(observed, intent, now, surplus)
     held = holds(slots, intent, now)
     lost: list[str] = []
-    due = [slot for slot in in_turn(slots) if slot.number not in held and not slot.finished and not _as_it_was(slot, intent, now)]
+    due = [
+        slot
+        for slot in by_priority(slots)
+        if slot.number not in held and not slot.finished and not _as_it_was(slot, intent, now)
+    ]
     due.sort(key=_untouched)
     for slot in due:
         for view in slot.old[1:]:  # beside one that may serve: they only take places
@@ -39,7 +44,7 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
 
 def _as_it_was(slot: Slot, intent: Intent, now: float) -> bool:
     current = slot.current
-    if current and current.standby and current.proven and not mine(current, intent):
+    if current and current.standby and current.proven and not launched_by_swap(current, intent):
         return True  # people keep it out of traffic
     return bool(current and not slot.old and untouched(current, intent) and failure(current, slot, intent, now))
 
@@ -52,7 +57,7 @@ def _untouched(slot: Slot) -> bool:
 class _Together:
     """Slots that are recreated at the same time."""
 
-    def __init__(self, slots: Sequence[Slot], batch: Batch, intent: Intent, now: float) -> None:
+    def __init__(self, slots: Sequence[Slot], batch: ActionBatch, intent: Intent, now: float) -> None:
         self._slots = slots
         self._batch = batch
         self._intent = intent
@@ -60,10 +65,16 @@ class _Together:
         self.lost: list[str] = []
 
     def plan(self) -> None:
-        missing = [slot for slot in self._slots if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))]
+        missing = [
+            slot
+            for slot in self._slots
+            if slot.missing and (not self._intent.back or (slot.current is None and self._can_relaunch()))
+        ]
         for slot in missing:
             self._batch.create_volumes(slot.number, slot.missing)
-        if missing or (self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]):
+        if missing or (
+            self._intent.hot and not self._intent.back and False in [self._proved(slot) for slot in self._slots]
+        ):
             return  # all of them are asked, so that all boot at the same time
         cleared = [self._cleared(slot) for slot in self._slots]  # all of them are asked
         if all(cleared):
@@ -81,7 +92,9 @@ class _Together:
                 return any(each.current for each in self._slots) or not any(view.serving for view in slot.old)
             return False
         if not current.proven:
-            self._batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
+            self._batch.wait(
+                f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline
+            )
             return False
         if not slot.volumes and not current.healthy:
             self._wait_for_health(slot, current)
@@ -105,7 +118,12 @@ class _Together:
         if current is None and intent.back and not self._can_relaunch():
             self.lost.append(f"slot {slot.number}: {intent.origin_problem or 'nothing is known of what ran before'}")
             self._drop_failed(slot)
-        elif current and intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
+        elif (
+            current
+            and intent.back
+            and current.swap == intent.serial
+            and (reason := failure(current, slot, intent, self._now))
+        ):
             self.lost.append(f"slot {slot.number}: {current.id} was launched to go back and failed: {reason}")
             self._drop_failed(slot)
         elif self._volumes_are_here(slot):
@@ -116,7 +134,11 @@ class _Together:
 
     def _volumes_are_here(self, slot: Slot) -> bool:
         """One step of the volumes' way to the current instance, or to be free for its launch."""
-        held = [volume.id for volume in slot.volumes if volume.attached_to and (slot.current is None or volume.attached_to != slot.current.id)]
+        held = [
+            volume.id
+            for volume in slot.volumes
+            if volume.attached_to and (slot.current is None or volume.attached_to != slot.current.id)
+        ]
         free = [volume for volume in slot.volumes if volume.attached_to is None]
         unfit = [volume for volume in free if volume in slot.unfit]
         if held:
@@ -132,11 +154,17 @@ class _Together:
     def _run(self, slot: Slot) -> None:
         batch, current, limit = self._batch, slot.current, self._intent.health_deadline
         if current is None or not current.live:
-            begun = batch.start(current) if current else batch.launch(slot.number, [volume.id for volume in slot.volumes], slot.attempt)
+            begun = (
+                batch.start(current)
+                if current
+                else batch.launch(slot.number, [volume.id for volume in slot.volumes], slot.attempt)
+            )
             if not begun:
                 batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
         elif not current.proven:
-            batch.wait(f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline)
+            batch.wait(
+                f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline
+            )
         elif not current.healthy:
             self._wait_for_health(slot, current)
         elif current.member == DOWN:
@@ -150,9 +178,9 @@ class _Together:
 
     def _drop_failed(self, slot: Slot) -> None:
         for view in slot.old:
-            if mine(view, self._intent):
+            if launched_by_swap(view, self._intent):
                 self._batch.take_away(view, given_up=True)
 
     def _given_up(self, view: InstanceView, slot: Slot) -> bool:
         failed = bool(failure(view, slot, self._intent, self._now))
-        return failed or (self._intent.back and mine(view, self._intent) and not view.healthy)
+        return failed or (self._intent.back and launched_by_swap(view, self._intent) and not view.healthy)

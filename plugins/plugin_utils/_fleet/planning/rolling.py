@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The strategies ``rolling`` and ``canary``: slot by slot, the new instance before the old one goes, within floor and ceiling."""
+
 from __future__ import annotations
 
 from ..actions import Act, Outcome, Pause, Wait
@@ -9,7 +10,7 @@ from .canary import stage_outcome
 from .ending import begin, conclude
 from .holds import holds
 from .slots import Slot, arrange
-from .step import Step, fares
+from .step import Step, replacement_priority
 
 
 def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
@@ -17,7 +18,7 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     batch = begin(observed, intent, now, surplus)
     held = holds(slots, intent, now)
     lost = []
-    for slot in in_turn(slots):
+    for slot in by_priority(slots):
         step = Step(slot, batch, intent, now)
         if slot.number in held:
             step.keep()
@@ -34,5 +35,5 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     return stage or outcome or conclude(held, lost, intent)
 
 
-def in_turn(slots: list[Slot]) -> list[Slot]:
-    return sorted(slots, key=lambda slot: (*fares(slot), slot.number))
+def by_priority(slots: list[Slot]) -> list[Slot]:
+    return sorted(slots, key=lambda slot: (*replacement_priority(slot), slot.number))

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Sort what was observed by slots: who is current, who is old, which volumes belong there."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -51,19 +52,34 @@ def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot],
     for volume in observed.volumes:
         volumes[volume.slot][volume.name] = volume
     lost = dict(intent.retries)
-    slots = [_slot(number, views.get(number, []), volumes.get(number, {}), lost.get(number, 0), intent, now) for number in range(size)]
+    slots = [
+        _slot(number, views.get(number, []), volumes.get(number, {}), lost.get(number, 0), intent, now)
+        for number in range(size)
+    ]
     return slots, [view for view in observed.instances if not 0 <= view.slot < size]
 
 
-def _slot(number: int, views: list[InstanceView], volumes: dict[str, Volume], lost: int, intent: Intent, now: float) -> Slot:
+def _slot(
+    number: int, views: list[InstanceView], volumes: dict[str, Volume], lost: int, intent: Intent, now: float
+) -> Slot:
     specs = intent.aim.volumes
     here = tuple(volumes[spec.name] for spec in specs if spec.name in volumes)
     missing = tuple(spec.name for spec in specs if spec.name not in volumes)
     # A rollback never shrinks what grew.
-    unfit = () if intent.back else tuple(volumes[spec.name] for spec in specs if spec.name in volumes and _unfit(volumes[spec.name], spec.size, spec.kind))
+    unfit = (
+        ()
+        if intent.back
+        else tuple(
+            volumes[spec.name]
+            for spec in specs
+            if spec.name in volumes and _unfit(volumes[spec.name], spec.size, spec.kind)
+        )
+    )
     bare = Slot(number, None, (), here, missing)
     views = sorted(views, key=_usefulness)
-    current = next((view for view in views if fits(view, intent) and not _spent(view, bare, intent, now)), None)
+    current = next(
+        (view for view in views if matches_target(view, intent) and not _must_replace(view, bare, intent, now)), None
+    )
     old = tuple(view for view in views if view is not current)
     attempt = max([lost, *(view.attempt + 1 for view in views if view.swap == intent.serial)])
     return Slot(number, current, old, here, missing, unfit, attempt)
@@ -73,7 +89,7 @@ def _unfit(volume: Volume, size: int, kind: str) -> bool:
     return volume.size < size or bool(kind and volume.kind != kind)
 
 
-def mine(view: InstanceView, intent: Intent) -> bool:
+def launched_by_swap(view: InstanceView, intent: Intent) -> bool:
     """Whether the present swap (its rollback too) launched it."""
     return view.swap >= intent.first
 
@@ -81,11 +97,11 @@ def mine(view: InstanceView, intent: Intent) -> bool:
 def of_version(view: InstanceView, intent: Intent) -> bool:
     """Whether it is what the intent aims at. The launch fingerprint is compared too, so a change of settings is a swap."""
     if intent.back and intent.origin is None:
-        return not mine(view, intent)  # whatever was there before
+        return not launched_by_swap(view, intent)  # whatever was there before
     return view.image == intent.aim.image and view.launch == intent.aim.launch
 
 
-def fits(view: InstanceView, intent: Intent) -> bool:
+def matches_target(view: InstanceView, intent: Intent) -> bool:
     if view.stopping or not of_version(view, intent):
         return False
     return intent.back or not (view.tainted or _too_old(view, intent))
@@ -105,7 +121,9 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
         late = now > view.started + intent.boot_deadline
         return f"it did not seal itself within {intent.boot_deadline:g} s of its start" if late else ""
     if not view.healthy:
-        waits = (slot.missing and not intent.back) or slot.away(view)  # for its volumes; a deadline runs from the last of them
+        waits = (slot.missing and not intent.back) or slot.away(
+            view
+        )  # for its volumes; a deadline runs from the last of them
         late = not waits and now > view.waiting_since + intent.health_deadline
         return f"it was not healthy within {intent.health_deadline:g} s ({view.problem})" if late else ""
     if view.member == DOWN and now > max(view.member_since, view.waiting_since) + intent.health_deadline:
@@ -115,12 +133,12 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
 
 def untouched(view: InstanceView, intent: Intent) -> bool:
     """In a rollback: it is from before the swap, and still runs as it did then."""
-    return intent.back and view.live and not mine(view, intent) and view.id not in intent.restarted
+    return intent.back and view.live and not launched_by_swap(view, intent) and view.id not in intent.restarted
 
 
-def _spent(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
+def _must_replace(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
     """A fitting instance that failed and is no witness against the image: it is replaced."""
-    if mine(view, intent) and view.swap == intent.serial:
+    if launched_by_swap(view, intent) and view.swap == intent.serial:
         return not view.live and view.attempt < LOSSES
     if not intent.back:
         return bool(failure(view, slot, intent, now))
@@ -130,4 +148,13 @@ def _spent(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
 
 
 def _usefulness(view: InstanceView) -> tuple[bool, bool, int, bool, bool, bool, float, str]:
-    return (not view.serving, view.stopping, -len(view.volumes), not view.healthy, not view.proven, not view.live, view.created, view.id)
+    return (
+        not view.serving,
+        view.stopping,
+        -len(view.volumes),
+        not view.healthy,
+        not view.proven,
+        not view.live,
+        view.created,
+        view.id,
+    )

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Hours in which replacements may begin. Pure: the time is handed in, the time zone's rules come with Python or the system."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a swap would do, how long it would take and how low it would get: the same engine on a simulated provider."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -9,13 +10,14 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import silent
-from ..._providers.simulated.provider import Latencies, SimulatedProvider, seeded, seldom
+from ..._providers.simulated.clock import event_driven_pace
+from ..._providers.simulated.provider import Latencies, SimulatedProvider, seeded
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
 from ..gates import OpenGates
 from ..ledger import Ledger
 from ..model import Request
-from ..swap.engine import Engine, How, Means
+from ..swap.engine import Engine, FleetServices, RunOptions
 from ..swap.observe import Observer, Snapshot
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
@@ -33,7 +35,7 @@ class Free:
     def release(self) -> None: ...
 
 
-def foresee(request: Request, observer: Observer, means: Means, given: Mapping[str, float]) -> dict[str, Any]:
+def foresee(request: Request, observer: Observer, means: FleetServices, given: Mapping[str, float]) -> dict[str, Any]:
     """Check mode's result: the fleet as it is, and ``plan``, the prediction, whose lines are reported too.
 
     Args:
@@ -41,7 +43,14 @@ def foresee(request: Request, observer: Observer, means: Means, given: Mapping[s
     """
     observed = observer.observe()
     latencies = {**measured(Ledger(means.store, request.intent.fleet).records(RECORDS)), **given}
-    plan = predict(request, observer.snapshot, means.store, means.provider.clock.now(), replace(Latencies(), **latencies), means.revoked())
+    plan = predict(
+        request,
+        observer.snapshot,
+        means.store,
+        means.provider.clock.now(),
+        replace(Latencies(), **latencies),
+        means.revoked(),
+    )
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         means.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
@@ -49,7 +58,12 @@ def foresee(request: Request, observer: Observer, means: Means, given: Mapping[s
 
 
 def predict(
-    request: Request, snapshot: Snapshot, store: Store, now: float, latencies: Latencies | None = None, revoked: Mapping[str, str] | None = None
+    request: Request,
+    snapshot: Snapshot,
+    store: Store,
+    now: float,
+    latencies: Latencies | None = None,
+    revoked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``, ``downtime``,
     ``surge`` (most instances beyond the size), ``stops`` (why, or None), ``pauses`` (why, or None)
@@ -66,13 +80,18 @@ def predict(
     if left is not None:
         memory.write(key, left[0])
     free = Free()
-    means = Means(provider, memory, provider.probe, free, free, OpenGates(), silent, lambda: revoked or {}, seldom)
+    means = FleetServices(
+        provider, memory, provider.probe, free, free, OpenGates(), silent, lambda: revoked or {}, event_driven_pace
+    )
     stops = None
     try:
-        result = Engine(means).run(request, How())
+        result = Engine(means).run(request, RunOptions())
     except FleetError as error:
         result, stops = error.details, error.message
-    steps = [{"at": each["seconds"], "action": each["event"], "slot": each["slot"], "instance": each["instance"]} for each in result["timeline"]]
+    steps = [
+        {"at": each["seconds"], "action": each["event"], "slot": each["slot"], "instance": each["instance"]}
+        for each in result["timeline"]
+    ]
     return {
         "changed": result["changed"],
         "steps": steps,

@@ -4,6 +4,7 @@
 
 Nothing outside is read or changed: no image, no store, no time that passes. It shows how a strategy fares with given latencies and failures.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -14,12 +15,13 @@ from ..._core.progress import Report, silent
 from ..._definition.model import Definition, Target
 from ..._image_model import Image
 from ..._providers.simulated.faults import simulate
-from ..._providers.simulated.provider import SimulatedProvider, seldom
+from ..._providers.simulated.clock import event_driven_pace
+from ..._providers.simulated.provider import SimulatedProvider
 from ..._store.memory import MemoryStore
 from ..gates import OpenGates
 from ..model import Request
 from ..recipes import swap_request
-from ..swap.engine import Engine, How, Means
+from ..swap.engine import Engine, FleetServices, RunOptions
 from .predict import Free
 
 BEFORE, AFTER = "0" * 64, "1" * 64  # digits of images that nobody baked
@@ -33,7 +35,9 @@ def rehearse(definition: Definition, target: Target, report: Report) -> dict[str
     provider, store, free = SimulatedProvider(), MemoryStore(), Free()
 
     def run(request: Request, to: Report) -> dict[str, Any]:
-        return Engine(Means(provider, store, provider.probe, free, free, OpenGates(), to, dict, seldom)).run(request, How())
+        return Engine(
+            FleetServices(provider, store, provider.probe, free, free, OpenGates(), to, dict, event_driven_pace)
+        ).run(request, RunOptions())
 
     simulate(provider.world, replace(target.simulation, fail_boot=0.0, fail_health=0.0, fail_call=0.0))
     before = _request(definition, target, BEFORE)

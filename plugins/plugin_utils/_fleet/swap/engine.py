@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Observe, plan, act, until the plan says done. What a run leaves half done, the next one goes on with."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -17,27 +18,27 @@ from ..actions import (
     Done,
     Gate,
     Launch,
+    LaunchSlot,
     Outcome,
     Pause,
-    Place,
     Remember,
     Remove,
     Start,
     Stopped,
     Wait,
 )
-from ..gates import Gates, Watch
+from ..gates import Gates, MetricWatcher
 from ..ledger import Ledger
 from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import AFTER, BEFORE, plan
-from .executor import Hands
+from .executor import Executor
 from .observe import Observer, Prober
 from .pace import Pace, every_second
 from .promises import Promises
 from .result import swap_result
 from .timeline import Timeline
 
-HAMMER = 1.0  # seconds before what failed or took no effect is tried again, at least
+RETRY_DELAY = 1.0  # seconds before what failed or took no effect is tried again, at least
 LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is looked at
 LAST_WORDS = 15  # lines of a failed instance's console that are kept
 TRIES = 4  # of what the provider refuses, in a row; each time twice as long after the one before
@@ -60,7 +61,7 @@ class Lease(Protocol):
 
 
 @dataclass(frozen=True)
-class Means:
+class FleetServices:
     """All that an engine reaches the world by."""
 
     provider: Provider
@@ -75,7 +76,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class How:
+class RunOptions:
     """How a run goes about it."""
 
     lock_timeout: float = 0.0  # seconds to wait for another run's lease
@@ -86,28 +87,28 @@ class How:
 class Engine:
     """Brings one fleet to what a request asks for. Nothing of it outlives ``run`` but what provider and store hold."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: FleetServices) -> None:
         self._means = means
 
-    def run(self, request: Request, how: How | None = None) -> dict[str, Any]:
+    def run(self, request: Request, how: RunOptions | None = None) -> dict[str, Any]:
         """Returns the task's result. Where nothing is due, no lease is taken and no changing call made.
 
         Raises FleetError when the swap stopped, LockedError when another run holds the fleet, ProviderError; with the result so far as details.
         """
-        return _Run(self._means, request, how or How()).run()
+        return _Run(self._means, request, how or RunOptions()).run()
 
 
 class _Run:
-    def __init__(self, means: Means, request: Request, how: How) -> None:
+    def __init__(self, means: FleetServices, request: Request, how: RunOptions) -> None:
         self._means = means
         self._request = request
         self._how = how
         self._clock = means.provider.clock
         self._traffic = means.provider.traffic(request.intent.fleet)
         self._observer = Observer(means.provider, self._traffic, means.prober, request.intent.fleet)
-        self._hands = Hands(means.provider, self._traffic, self._payload, self._may_change)
+        self._hands = Executor(means.provider, self._traffic, self._payload, self._may_change)
         self._ledger = Ledger(means.store, request.intent.fleet, lambda: self._may_change(0.0))
-        self._watch = Watch(means.gates)
+        self._watch = MetricWatcher(means.gates)
         self._timeline = Timeline(means.report, self._now())
         self._changed = False
         self._observed = Observed(self._now())
@@ -116,7 +117,7 @@ class _Run:
         self._last: Outcome | None = None
         self._failures = 0  # of the provider, in a row
         self._kept: Intent | None = None  # as this run saved it last
-        self._launching: tuple[Place, ...] = ()  # whose launch failed just now
+        self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
 
     def run(self) -> dict[str, Any]:
         intent, _resumed = self._ledger.intent(self._request.intent, self._now())
@@ -125,7 +126,7 @@ class _Run:
             return self._result(intent, outcome)
         lease = self._means.lease
         lease.acquire(self._how.lock_timeout)
-        self._observer.anew()
+        self._observer.forget_volumes()
         try:
             intent, resumed = self._ledger.intent(self._request.intent, self._now())
             return self._swap(intent, resumed)
@@ -159,7 +160,7 @@ class _Run:
         outcome = self._patient(self._look(intent, fresh=not waited), intent)
         if isinstance(outcome, Wait) or not self._observer.spared:
             return outcome
-        return self._patient(self._judge(self._observer.surely(), intent), intent)
+        return self._patient(self._judge(self._observer.reprobe(), intent), intent)
 
     def _look(self, intent: Intent, fresh: bool = True) -> Outcome:
         data = bool(intent.volumes or (intent.origin and intent.origin.volumes))
@@ -226,7 +227,7 @@ class _Run:
                 intent = replace(intent, restarted=tuple(sorted({*intent.restarted, *action.ids})))
                 self._save(intent)
         if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress
-            self._clock.wait(HAMMER)
+            self._clock.wait(RETRY_DELAY)
         elif self._timeline.novelties > happened:
             self._moved()
         return intent
@@ -237,7 +238,9 @@ class _Run:
             return intent
         ids = set(action.ids)
         self._observer.forget(ids)
-        noted = intent.retried(view.slot for view in self._observed.instances if view.id in ids and view.swap == intent.serial)
+        noted = intent.retried(
+            view.slot for view in self._observed.instances if view.id in ids and view.swap == intent.serial
+        )
         if noted != intent:
             self._save(noted)
         return noted
@@ -250,7 +253,9 @@ class _Run:
                 return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
         self._timeline.waits(wait.reason, now)
         left = self._timeline.steps.next_look(self._means.pace, now, max(0.0, now - self._news_at))
-        if wait.until is not None and wait.until >= now:  # one that is past ends nothing any more, and is no reason to hurry
+        if (
+            wait.until is not None and wait.until >= now
+        ):  # one that is past ends nothing any more, and is no reason to hurry
             left = min(left, wait.until - now + LOOK_AGAIN)
         self._means.lease.need(left + MARGIN)
         self._clock.wait(left)
@@ -277,7 +282,10 @@ class _Run:
         self._how = replace(self._how, approve=False)  # one approval is for one gate
         if intent.asks != pause.gate:
             return self._remember(replace(intent, asks=pause.gate), f"asks for approval: {pause.gate}")
-        return self._remember(replace(intent, asks="", resumed=self._now(), passed=(*intent.passed, pause.gate)), f"approved: {pause.gate}")
+        return self._remember(
+            replace(intent, asks="", resumed=self._now(), passed=(*intent.passed, pause.gate)),
+            f"approved: {pause.gate}",
+        )
 
     def _pause(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         intent = self._begun(intent)
@@ -319,8 +327,8 @@ class _Run:
         if self._failures >= TRIES or error.details.get("lasting"):  # as of a right that is missing, or that ran out
             raise error
         self._timeline.add(f"trying again: {error.message}", None, None, self._now())
-        self._means.lease.need(HAMMER * 2**self._failures + MARGIN)
-        self._clock.wait(HAMMER * 2**self._failures)
+        self._means.lease.need(RETRY_DELAY * 2**self._failures + MARGIN)
+        self._clock.wait(RETRY_DELAY * 2**self._failures)
 
     def _other_tokens(self, intent: Intent, spent: bool) -> Intent:
         """A token whose instance somebody removed is of no use any more. Where the provider cannot tell so, it is before the last try."""
@@ -341,7 +349,9 @@ class _Run:
         if intent.stage != ROLLBACK or (intent.origin and intent.origin.launch == intent.launch):
             return self._request.payload
         if self._request.origin is None:
-            raise FleetError(f"{intent.fleet}: nothing is known of how the instances of {intent.aim.image_name} are launched")
+            raise FleetError(
+                f"{intent.fleet}: nothing is known of how the instances of {intent.aim.image_name} are launched"
+            )
         return self._request.origin
 
     def _finish(self, intent: Intent, done: Done) -> dict[str, Any]:
@@ -356,10 +366,13 @@ class _Run:
         self._close(replace(intent, status=FAILED, reason=reason))
         words = "".join(f"\n  | {line}" for line in intent.last_words)
         console = f"\nThe last lines of {intent.culprit}'s console:{words}" if words else ""
-        return FleetError(f"the swap of {intent.fleet} to {intent.image_name or intent.image} was stopped: {reason}{console}", reason=reason)
+        return FleetError(
+            f"the swap of {intent.fleet} to {intent.image_name or intent.image} was stopped: {reason}{console}",
+            reason=reason,
+        )
 
     def _close(self, intent: Intent) -> None:
-        told = {"endpoint": self._traffic.describe().get("endpoint"), **self._timeline.told()}
+        told = {"endpoint": self._traffic.describe().get("endpoint"), **self._timeline.as_dict()}
         self._ledger.close(intent, self._now(), told)
 
     def _last_words(self, instance_id: str) -> tuple[str, ...]:
@@ -375,7 +388,7 @@ class _Run:
         return {
             "changed": self._changed,
             **swap_result(self._request, intent, self._observed, outcome),
-            **self._timeline.told(),
+            **self._timeline.as_dict(),
             **self._traffic_told(intent),
             **self._means.provider.describe(),
         }

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Carry out actions by a provider. Each is one bulk call, or one per instance where volumes are plugged."""
+
 from __future__ import annotations
 
 import secrets
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 from ..._core.errors import FleetError
 from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Traffic, VolumeRequest
+from ..._providers.tags import ATTEMPT, SWAP, VOLUMES
 from ..actions import (
     Action,
     Attach,
@@ -28,7 +30,6 @@ from ..actions import (
 )
 from ..model import Intent, Observed, Payload
 from ..planning.holds import zone_of
-from .observe import ATTEMPT, SWAP, VOLUMES
 
 Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
 _T = TypeVar("_T")
@@ -42,15 +43,23 @@ def bound_of(action: Action) -> float:
     return BOUNDS.get(type(action), ORDINARY)
 
 
-class Hands:
+class Executor:
     """``launched`` holds the instances that the last call of ``act`` launched."""
 
-    def __init__(self, provider: Provider, traffic: Traffic, payloads: Callable[[Intent], Payload], check: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        traffic: Traffic,
+        payloads: Callable[[Intent], Payload],
+        check: Callable[[float], None],
+    ) -> None:
         self.launched: list[Instance] = []
         self._provider = provider
         self._traffic = traffic
         self._payloads = payloads  # what a new instance of the intent's present aim gets
-        self._check = check  # raises when nothing may be changed for so many seconds; asked right before each changing call
+        self._check = (
+            check  # raises when nothing may be changed for so many seconds; asked right before each changing call
+        )
 
     def act(self, action: Action, observed: Observed, intent: Intent) -> list[Event]:
         """Do it and tell what was done. Raises ProviderError and whatever ``check`` raises."""
@@ -65,7 +74,10 @@ class Hands:
         slots = {view.id: view.slot for view in observed.instances}
         if isinstance(action, Switch):
             self._traffic.switch(action.on, action.off)
-            return [*(("takes over", slots.get(each), each) for each in action.on), *(("draining", slots.get(each), each) for each in action.off)]
+            return [
+                *(("takes over", slots.get(each), each) for each in action.on),
+                *(("draining", slots.get(each), each) for each in action.off),
+            ]
         done = self._on_instances(action, observed, intent)
         return [(done, slots.get(each), each) for each in action.ids]
 
@@ -83,7 +95,12 @@ class Hands:
         self._provider.volumes.detach(action.volumes)
         return [("volumes detached", slot, None) for slot in _once(volumes[each].slot for each in action.volumes)]
 
-    def _on_instances(self, action: Start | Register | Drain | Deregister | Stop | PowerOff | Remove, observed: Observed, intent: Intent) -> str:
+    def _on_instances(
+        self,
+        action: Start | Register | Drain | Deregister | Stop | PowerOff | Remove,
+        observed: Observed,
+        intent: Intent,
+    ) -> str:
         compute, traffic = self._provider.compute, self._traffic
         if isinstance(action, Start):
             compute.start(action.ids)
@@ -111,7 +128,9 @@ class Hands:
     def _create(self, action: CreateVolumes, intent: Intent) -> list[Event]:
         specs = {spec.name: spec for spec in intent.aim.volumes}
         wanted = [
-            VolumeRequest(intent.fleet, slot, name, specs[name].size, specs[name].mount, specs[name].kind, zone_of(slot, intent))
+            VolumeRequest(
+                intent.fleet, slot, name, specs[name].size, specs[name].mount, specs[name].kind, zone_of(slot, intent)
+            )
             for slot, name in action.missing
         ]
         self._provider.volumes.create(wanted)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Read a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -8,27 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import (
-    FLEET,
-    PENDING,
-    PROTECTED,
-    RUNNING,
-    STANDBY,
-    TAINTED,
-    Instance,
-    Member,
-    Provider,
-    Traffic,
-    Volume,
-)
+from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Provider, Traffic, Volume
+from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import UP, InstanceView, Observed
 
 Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
-PORT = "port"  # the tag that names the guest port which takes traffic
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
-IMAGE_NAME = "image_name"  # the tag for people
-SWAP, ATTEMPT = "swap", "attempt"  # tags: serial of the swap that launched it, and its slot's losses in that swap before it
-VOLUMES = "volumes"  # the tag that names the volumes which its service waits for
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 
 
@@ -50,7 +36,9 @@ class Observer:
         self._traffic = traffic
         self._prober = prober
         self._fleet = fleet
-        self._well_at: dict[str, tuple[float, float]] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
+        self._well_at: dict[
+            str, tuple[float, float]
+        ] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
         self._passed_at: dict[str, float] = {}
         self._unseen: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
@@ -77,17 +65,19 @@ class Observer:
         self._read = (instances, self._volumes, tuple(self._traffic.members()))
         return self._seen(fresh)
 
-    def surely(self) -> Observed:
+    def reprobe(self) -> Observed:
         """What was read just now, with a probe of all that were spared one."""
         return self._seen(fresh=True)
 
-    def anew(self) -> None:
+    def forget_volumes(self) -> None:
         """Another run may have been at work since the last look."""
         self._volumes = None
 
     def _seen(self, fresh: bool) -> Observed:
         instances, volumes, members = self._read
-        verdicts = {each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances}
+        verdicts = {
+            each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances
+        }
         live = {each.id for each in instances if each.state in (PENDING, RUNNING)}
         # Who is down has no request left with it, so one that the balancer forgets by itself is out of traffic.
         places = {member.id: member for member in members if member.id in live or not member.leaving}
@@ -98,11 +88,23 @@ class Observer:
                 held[volume.attached_to].append(volume)
         now = self._provider.clock.now()
         views = tuple(
-            self._view(each, verdicts[each.id], probes.get(each.id, "not probed"), places.get(each.id), held.get(each.id, ()), now) for each in instances
+            self._view(
+                each,
+                verdicts[each.id],
+                probes.get(each.id, "not probed"),
+                places.get(each.id),
+                held.get(each.id, ()),
+                now,
+            )
+            for each in instances
         )
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         known = {each.id for each in instances}
-        strays = () if self._traffic.shared else sorted(member.id for member in members if member.id not in known and not member.leaving)
+        strays = (
+            ()
+            if self._traffic.shared
+            else sorted(member.id for member in members if member.id not in known and not member.leaving)
+        )
         return Observed(now, views, volumes, tuple(strays))
 
     def _instances(self) -> tuple[Instance, ...]:
@@ -110,7 +112,9 @@ class Observer:
         if not self._unseen:
             return tuple(listed)
         known, now = {each.id for each in listed}, self._provider.clock.now()
-        self._unseen = {key: (each, at) for key, (each, at) in self._unseen.items() if key not in known and now - at < UNSEEN}
+        self._unseen = {
+            key: (each, at) for key, (each, at) in self._unseen.items() if key not in known and now - at < UNSEEN
+        }
         return (*listed, *(each for each, _at in self._unseen.values()))
 
     def _probe(self, instances: Sequence[Instance], places: Mapping[str, Member], fresh: bool) -> dict[str, bool | str]:
@@ -119,14 +123,24 @@ class Observer:
         self.spared = bool(known)
         found = dict(self._prober([each for each in instances if each.id not in known]))
         # One lost answer of a busy host that the balancer calls up is no verdict yet.
-        again = [each for each in instances if found.get(each.id, True) is not True and each.id in places and places[each.id].state == UP]
+        again = [
+            each
+            for each in instances
+            if found.get(each.id, True) is not True and each.id in places and places[each.id].state == UP
+        ]
         if again:
             found.update(self._prober(again))
         self._passed_at.update({instance_id: now for instance_id, passed in found.items() if passed is True})
         return {**dict.fromkeys(known, True), **found}
 
     def _view(
-        self, instance: Instance, verdict: bool | str, probed: bool | str, member: Member | None, volumes: Sequence[Volume], now: float
+        self,
+        instance: Instance,
+        verdict: bool | str,
+        probed: bool | str,
+        member: Member | None,
+        volumes: Sequence[Volume],
+        now: float,
     ) -> InstanceView:
         proven = verdict is True
         healthy = proven and probed is True

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How long to wait between two looks. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,7 +42,11 @@ class Steps:
     def next_look(self, pace: Pace, now: float, idle: float) -> float:
         """Seconds, as the step wants it that is looked for first; as ``idle`` says where no step is under way."""
         for events in (AWAITED, BESIDE):
-            under_way = [(now - at, max(0.0, at + self._took.get(event, 0.0) - now)) for event, at in self._last.values() if event in events]
+            under_way = [
+                (now - at, max(0.0, at + self._took.get(event, 0.0) - now))
+                for event, at in self._last.values()
+                if event in events
+            ]
             if under_way:
                 return min(pace(max(0.0, age), due) for age, due in under_way)
         return pace(idle, 0.0)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The promises once more, asked right before each changing call, apart from the plan: a defect in the plan must not reach a fleet."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from ..actions import (
 )
 from ..model import ABSENT, UP, InstanceView, Intent, Observed
 from ..planning.batch import lowered_floor
-from ..planning.slots import mine
+from ..planning.slots import launched_by_swap
 
 
 class Promises:
@@ -129,7 +130,7 @@ class Promises:
     def _succession(self, view: InstanceView) -> None:
         """An old instance goes only after its successor serves; what the swap made and takes back may always go."""
         intent = self._intent
-        undone = intent.back and mine(view, intent)
+        undone = intent.back and launched_by_swap(view, intent)
         if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or undone:
             return
         if self._successors.get(view.slot, 0) - view.serving < 1:

@@ -1,15 +1,16 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The one shape in which a fleet and its instances are told."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._core.units import iso
 from ..._providers.contract import STOPPED, Volume
 from ..actions import Done, Outcome, Pause, Wait
 from ..model import PRESENT, InstanceView, Intent, Observed, Request
-from .timeline import iso
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
@@ -41,7 +42,10 @@ def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[st
 
 def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[dict[str, Any]]:
     """By slot, the oldest first."""
-    return [instance_dict(view, image, launch) for view in sorted(observed.instances, key=lambda view: (view.slot, view.created, view.id))]
+    return [
+        instance_dict(view, image, launch)
+        for view in sorted(observed.instances, key=lambda view: (view.slot, view.created, view.id))
+    ]
 
 
 def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
@@ -50,7 +54,14 @@ def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
 
 
 def _volume_dict(each: Volume) -> dict[str, Any]:
-    return {"id": each.id, "slot": each.slot, "name": each.name, "size": each.size, "type": each.kind or None, "attached_to": each.attached_to}
+    return {
+        "id": each.id,
+        "slot": each.slot,
+        "name": each.name,
+        "size": each.size,
+        "type": each.kind or None,
+        "attached_to": each.attached_to,
+    }
 
 
 def swap_result(request: Request, intent: Intent, observed: Observed, outcome: Outcome | None) -> dict[str, Any]:
@@ -78,4 +89,6 @@ def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:
 
 
 def wanted_text(intent: Intent) -> str:
-    return "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size)) if intent.goal == PRESENT else ""
+    return (
+        "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size)) if intent.goal == PRESENT else ""
+    )

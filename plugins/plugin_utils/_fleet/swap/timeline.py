@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What happened in a swap, as data and as lines: one entry per change of state."""
+
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from ..._core.progress import Report
+from ..._core.units import iso
 from ..model import DRAIN, Observed
 from .pace import Steps
 
@@ -78,15 +79,22 @@ class Timeline:
             self.steps.note(event, instance, at)
         counts = self._counts
         seconds = round(at - self._began, 1)
-        self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})
+        self.entries.append(
+            {"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts}
+        )
         where = "" if slot is None else f"slot {slot}: "
         who = f" ({instance})" if instance else ""
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         self._report(f"{seconds:7.1f} s  {where}{event}{who} [{told}]")
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For results and records."""
-        return {"timeline": self.entries, "lowest_in_service": self.lowest, "peak": self.peak, "downtime": round(self.downtime, 1)}
+        return {
+            "timeline": self.entries,
+            "lowest_in_service": self.lowest,
+            "peak": self.peak,
+            "downtime": round(self.downtime, 1),
+        }
 
     def waits(self, reason: str, at: float) -> None:
         """A line when the reason is a new one, and now and then while it lasts."""
@@ -102,11 +110,6 @@ def _counted(seen: Observed) -> dict[str, int]:
         "serving": seen.serving,
         "draining": sum(view.member == DRAIN for view in seen.instances),
     }
-
-
-def iso(at: float) -> str:
-    """ISO 8601, UTC."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _gist(reason: str) -> str:

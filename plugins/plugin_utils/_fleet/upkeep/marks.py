@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Marks that people put on hosts: tainted, protected, standby. The last one takes a host out of traffic, and back when it is taken away."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,8 @@ from typing import Any
 from ..._core.errors import FleetError
 from ..._health.evidence import proves
 from ..._hosts.inventory import names_of
-from ..._providers.contract import FLEET, MARKS, RUNNING, STANDBY, Instance, Member, Provider
+from ..._providers.contract import FLEET, RUNNING, Instance, Member, Provider
+from ..._providers.tags import MARKS, STANDBY
 from ..lease import Lease
 from ..swap.observe import address_of
 
@@ -63,14 +65,22 @@ class Marks:
                 self._act(marking, due)
         serving = due.serving - len(due.drain)
         if due and not check_mode:
-            serving = _serving(self._provider.compute.list(marking.fleet), self._provider.traffic(marking.fleet).members())
+            serving = _serving(
+                self._provider.compute.list(marking.fleet), self._provider.traffic(marking.fleet).members()
+            )
         return {
             "changed": bool(due),
             "fleet": marking.fleet,
-            "hosts": [{"name": name, "id": each.id, "slot": each.slot, "marks": _after(each, marking)} for name, each in due.chosen],
+            "hosts": [
+                {"name": name, "id": each.id, "slot": each.slot, "marks": _after(each, marking)}
+                for name, each in due.chosen
+            ],
             "serving": serving,
             "left_out": dict(due.left_out),
-            "diff": {"before": _text(before.chosen, _marks), "after": _text(due.chosen, lambda each: _after(each, marking))},
+            "diff": {
+                "before": _text(before.chosen, _marks),
+                "after": _text(due.chosen, lambda each: _after(each, marking)),
+            },
         }
 
     def _look(self, marking: Marking) -> _Due:
@@ -124,7 +134,9 @@ class Marks:
         self._lease.need(CALL)
 
 
-def marking_of(fleet: str, hosts: Sequence[str], mark: str, present: bool, reason: str, drain_timeout: float) -> Marking:
+def marking_of(
+    fleet: str, hosts: Sequence[str], mark: str, present: bool, reason: str, drain_timeout: float
+) -> Marking:
     """Raises FleetError for what makes no sense."""
     reason = reason.strip()
     if not hosts:
@@ -148,10 +160,15 @@ def _chosen(marking: Marking, instances: Sequence[Instance]) -> tuple[tuple[str,
         found = exact or [each.id for _name, each in named if host == str(each.slot)]
         if not found:
             known = ", ".join(name for name, _each in named) or "none"
-            raise FleetError(f"hosts: {marking.fleet} has no host {host!r} (it has: {known}; instance ids and numbers of slots are known too)")
+            raise FleetError(
+                f"hosts: {marking.fleet} has no host {host!r} (it has: {known}; instance ids and numbers of slots are known too)"
+            )
         ids.update(found)
     wanted = [each for each in instances if each.id in ids]
-    return tuple((names.get(each.id, each.id), each) for each in sorted(wanted, key=lambda each: (each.slot, each.created, each.id)))
+    return tuple(
+        (names.get(each.id, each.id), each)
+        for each in sorted(wanted, key=lambda each: (each.slot, each.created, each.id))
+    )
 
 
 def _serving(instances: Sequence[Instance], members: Sequence[Member]) -> int:
@@ -169,4 +186,7 @@ def _after(instance: Instance, marking: Marking) -> dict[str, str]:
 
 
 def _text(chosen: Sequence[tuple[str, Instance]], marks: Callable[[Instance], Mapping[str, str]]) -> str:
-    return "".join(f"{name}: {'; '.join(f'{mark}: {why}' for mark, why in sorted(marks(each).items())) or 'no mark'}\n" for name, each in chosen)
+    return "".join(
+        f"{name}: {'; '.join(f'{mark}: {why}' for mark, why in sorted(marks(each).items())) or 'no mark'}\n"
+        for name, each in chosen
+    )

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What belongs to no fleet any more: instances, volumes and registrations that nothing will ever come back for. Pure."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -28,7 +29,7 @@ class Orphan:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FleetInventory:
     """All that there is under one fleet's name, and what its last swap was about."""
 
     fleet: str
@@ -38,7 +39,7 @@ class Seen:
     members: Sequence[Member] = ()
 
 
-def orphans(seen: Seen, now: float) -> list[Orphan]:
+def orphans(seen: FleetInventory, now: float) -> list[Orphan]:
     """A swap that is under way has none: what looks left over may be what it works with."""
     intent = seen.intent
     if intent is not None and intent.status == OPEN:
@@ -47,12 +48,14 @@ def orphans(seen: Seen, now: float) -> list[Orphan]:
     instances = list(_instances(seen, owner, now))
     gone = {each.id for each in seen.instances}
     strays = [
-        Orphan(REGISTRATION, each.id, seen.fleet, None, "its instance is gone", now - each.since) for each in seen.members if each.id not in gone
+        Orphan(REGISTRATION, each.id, seen.fleet, None, "its instance is gone", now - each.since)
+        for each in seen.members
+        if each.id not in gone
     ]
     return [*instances, *_volumes(seen, owner), *strays]
 
 
-def _instances(seen: Seen, owner: Intent | None, now: float) -> Iterable[Orphan]:
+def _instances(seen: FleetInventory, owner: Intent | None, now: float) -> Iterable[Orphan]:
     slots: dict[int, list[Instance]] = defaultdict(list)
     up = {each.id for each in seen.members if each.state == "up"}
     for each in seen.instances:
@@ -66,12 +69,14 @@ def _instances(seen: Seen, owner: Intent | None, now: float) -> Iterable[Orphan]
         else:
             slots[each.slot].append(each)
     for slot, instances in slots.items():
-        keeper, *rest = sorted(instances, key=lambda each: (each.id not in up, each.state != RUNNING, -each.created, each.id))
+        keeper, *rest = sorted(
+            instances, key=lambda each: (each.id not in up, each.state != RUNNING, -each.created, each.id)
+        )
         for each in rest:
             yield Orphan(INSTANCE, each.id, seen.fleet, slot, f"its slot belongs to {keeper.id}", now - each.created)
 
 
-def _volumes(seen: Seen, owner: Intent | None) -> Iterable[Orphan]:
+def _volumes(seen: FleetInventory, owner: Intent | None) -> Iterable[Orphan]:
     for each in seen.volumes:
         if owner is None:
             why = "no fleet owns it"

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which images the fleets of a store still need, as far as their last swaps say."""
+
 from __future__ import annotations
 
 from ..._store.base import Store

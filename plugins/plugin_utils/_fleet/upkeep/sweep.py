@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Find what no fleet owns at a provider, and take it away where that is asked for. Data goes only by its name."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from ..._providers.contract import Provider
 from ..._store.base import Store
 from ..ledger import Ledger
 from ..swap.engine import Guard, Lease
-from .orphans import INSTANCE, REGISTRATION, VOLUME, Orphan, Seen, orphans
+from .orphans import INSTANCE, REGISTRATION, VOLUME, FleetInventory, Orphan, orphans
 
 STOP_TIMEOUT = 60.0  # seconds that an instance may take to shut down before it is powered off
 GONE = 60.0  # and after that, to be gone
@@ -20,7 +21,7 @@ CALL = 30.0  # seconds that a changing call may take
 
 
 @dataclass(frozen=True)
-class Broom:
+class OrphanSweeper:
     provider: Provider
     store: Store
     guard: Guard
@@ -42,7 +43,9 @@ class Broom:
         known = {each.id for each in found if each.kind == VOLUME}
         unknown = sorted(set(volumes) - known)
         if unknown:
-            raise FleetError(f"volumes: {', '.join(unknown)} is no orphan (orphaned are: {', '.join(sorted(known)) or 'none'})")
+            raise FleetError(
+                f"volumes: {', '.join(unknown)} is no orphan (orphaned are: {', '.join(sorted(known)) or 'none'})"
+            )
         taken: list[Orphan] = []
         for fleet in dict.fromkeys(each.fleet for each in found if each.kind != VOLUME or each.id in volumes):
             lease = self.lease(fleet)
@@ -89,10 +92,12 @@ class Broom:
                 hurried = True
             clock.wait(1.0)
 
-    def _seen(self, fleet: str) -> Seen:
+    def _seen(self, fleet: str) -> FleetInventory:
         provider = self.provider
         intent = Ledger(self.store, fleet).last()
-        return Seen(fleet, intent, provider.compute.list(fleet), provider.volumes.list(fleet), provider.traffic(fleet).members())
+        return FleetInventory(
+            fleet, intent, provider.compute.list(fleet), provider.volumes.list(fleet), provider.traffic(fleet).members()
+        )
 
     def _may(self, lease: Lease) -> None:
         self.guard.check()

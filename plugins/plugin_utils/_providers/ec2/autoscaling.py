@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One group of EC2 Auto Scaling, its launch template and its instance refreshes, over the API."""
+
 from __future__ import annotations
 
 import copy
@@ -9,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._aws.clients import LONGEST_CALL, Account, Clients, told
+from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
 from ..._core.errors import FleetError, ProviderError
 from ..group import Group, Machine, Member, Refresh, Template, Wanted
 from .describe import STATES
@@ -42,10 +43,12 @@ class AwsAutoScaling:
         return self._clients.client("autoscaling")
 
     def group(self) -> Group:
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             found = self._scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])["AutoScalingGroups"]
         if not found:
-            raise FleetError(f"there is no Auto Scaling group {self._name!r} in {self.region} (fleet.autoscaling.group names one that exists)")
+            raise FleetError(
+                f"there is no Auto Scaling group {self._name!r} in {self.region} (fleet.autoscaling.group names one that exists)"
+            )
         group = found[0]
         self._policy = group.get("MixedInstancesPolicy") or {}
         named = self._named(group)
@@ -66,15 +69,25 @@ class AwsAutoScaling:
         """The launch template that the group names, plainly or in its policy."""
         if self._policy:
             launch = self._policy["LaunchTemplate"]
-            others = [each.get("InstanceType", "?") for each in launch.get("Overrides", ()) if each.get("LaunchTemplateSpecification")]
+            others = [
+                each.get("InstanceType", "?")
+                for each in launch.get("Overrides", ())
+                if each.get("LaunchTemplateSpecification")
+            ]
             if others:
-                raise FleetError(f"group {self._name}: the override of {', '.join(others)} has a launch template of its own, whose image would stay as it is")
+                raise FleetError(
+                    f"group {self._name}: the override of {', '.join(others)} has a launch template of its own, whose image would stay as it is"
+                )
             others = [each.get("InstanceType", "?") for each in launch.get("Overrides", ()) if each.get("ImageId")]
             if others:
-                raise FleetError(f"group {self._name}: the override of {', '.join(others)} names an image of its own, which would stay as it is")
+                raise FleetError(
+                    f"group {self._name}: the override of {', '.join(others)} names an image of its own, which would stay as it is"
+                )
             return dict(launch["LaunchTemplateSpecification"])
         if not group.get("LaunchTemplate"):
-            raise FleetError(f"group {self._name} has no launch template, so it cannot be refreshed to an image (make one of its launch configuration)")
+            raise FleetError(
+                f"group {self._name} has no launch template, so it cannot be refreshed to an image (make one of its launch configuration)"
+            )
         return dict(group["LaunchTemplate"])
 
     def _resolved(self, named: Mapping[str, Any]) -> Template:
@@ -82,8 +95,10 @@ class AwsAutoScaling:
         version = str(named.get("Version") or "$Default")
         if version.isdecimal():
             return Template(named["LaunchTemplateId"], version)
-        with told(doing=f"launch template {named['LaunchTemplateId']}"):
-            found = self._clients.ec2.describe_launch_template_versions(LaunchTemplateId=named["LaunchTemplateId"], Versions=[version])
+        with aws_errors(doing=f"launch template {named['LaunchTemplateId']}"):
+            found = self._clients.ec2.describe_launch_template_versions(
+                LaunchTemplateId=named["LaunchTemplateId"], Versions=[version]
+            )
         return self._learn(found["LaunchTemplateVersions"][0])
 
     def _learn(self, version: Mapping[str, Any]) -> Template:
@@ -93,23 +108,35 @@ class AwsAutoScaling:
 
     def _data_of(self, template: Template) -> Mapping[str, Any]:
         if template not in self._data:
-            with told(doing=f"launch template {template.id}"):
-                found = self._clients.ec2.describe_launch_template_versions(LaunchTemplateId=template.id, Versions=[template.version])
+            with aws_errors(doing=f"launch template {template.id}"):
+                found = self._clients.ec2.describe_launch_template_versions(
+                    LaunchTemplateId=template.id, Versions=[template.version]
+                )
             self._learn(found["LaunchTemplateVersions"][0])
         return self._data[template]
 
     def refreshes(self) -> list[Refresh]:
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             found = self._scaling.describe_instance_refreshes(AutoScalingGroupName=self._name, MaxRecords=NEWEST)
-        if not self._ids and any(_named_by_refresh(each).get("LaunchTemplateName") for each in found["InstanceRefreshes"]):
+        if not self._ids and any(
+            _named_by_refresh(each).get("LaunchTemplateName") for each in found["InstanceRefreshes"]
+        ):
             self.group()
         return [_refresh(each, self._ids) for each in found["InstanceRefreshes"]]
 
     def machines(self) -> list[Machine]:
-        filters = [{"Name": "tag:aws:autoscaling:groupName", "Values": [self._name]}, {"Name": "instance-state-name", "Values": list(STATES)}]
-        with told(doing=f"group {self._name}"):
+        filters = [
+            {"Name": "tag:aws:autoscaling:groupName", "Values": [self._name]},
+            {"Name": "instance-state-name", "Values": list(STATES)},
+        ]
+        with aws_errors(doing=f"group {self._name}"):
             pages = list(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
-        return [_machine(each, self._address) for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
+        return [
+            _machine(each, self._address)
+            for page in pages
+            for reservation in page["Reservations"]
+            for each in reservation["Instances"]
+        ]
 
     def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> Wanted:
         """A version that launches the image already is wanted as it is; else one that was made of this very content, if there is one."""
@@ -121,47 +148,63 @@ class AwsAutoScaling:
     def _made(self, template_id: str, image: str, content: str) -> Template | None:
         if content in self._versions:
             return self._versions[content]
-        with told(doing=f"launch template {template_id}"):
-            pages = self._clients.ec2.get_paginator("describe_launch_template_versions").paginate(LaunchTemplateId=template_id)
+        with aws_errors(doing=f"launch template {template_id}"):
+            pages = self._clients.ec2.get_paginator("describe_launch_template_versions").paginate(
+                LaunchTemplateId=template_id
+            )
             found = [each for page in pages for each in page["LaunchTemplateVersions"]]
-        ours = [each for each in found if content in each.get("VersionDescription", "") and each["LaunchTemplateData"].get("ImageId") == image]
+        ours = [
+            each
+            for each in found
+            if content in each.get("VersionDescription", "") and each["LaunchTemplateData"].get("ImageId") == image
+        ]
         if ours:
             self._versions[content] = self._learn(max(ours, key=lambda each: int(each["VersionNumber"])))
         return self._versions.get(content)
 
     def make(self, wanted: Wanted) -> Template:
-        with told(doing=f"launch template {wanted.source.id}"):
+        with aws_errors(doing=f"launch template {wanted.source.id}"):
             made = self._clients.ec2.create_launch_template_version(
                 LaunchTemplateId=wanted.source.id,
                 SourceVersion=wanted.source.version,
                 VersionDescription=f"{MADE_BY} {wanted.name} {wanted.content}",
-                LaunchTemplateData={"ImageId": wanted.image, "TagSpecifications": _tagged(self._data_of(wanted.source), wanted.tags)},
+                LaunchTemplateData={
+                    "ImageId": wanted.image,
+                    "TagSpecifications": _tagged(self._data_of(wanted.source), wanted.tags),
+                },
                 ClientToken=f"immutable-{wanted.content}-{wanted.source.version}",
             )
         problems = [each.get("Message", "") for each in (made.get("Warning") or {}).get("Errors", ())]
         if problems:
-            raise ProviderError(f"launch template {wanted.source.id}: AWS doubts the new version: {'; '.join(problems)}", code="Warning", operation="")
+            raise ProviderError(
+                f"launch template {wanted.source.id}: AWS doubts the new version: {'; '.join(problems)}",
+                code="Warning",
+                operation="",
+            )
         self._versions[wanted.content] = Template(wanted.source.id, str(made["LaunchTemplateVersion"]["VersionNumber"]))
         return self._versions[wanted.content]
 
     def pin(self, template: Template) -> None:
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             self._scaling.update_auto_scaling_group(AutoScalingGroupName=self._name, **self._launching(template))
 
     def start(self, template: Template, preferences: Mapping[str, Any]) -> str:
         desired = self._launching(template)
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             begun = self._scaling.start_instance_refresh(
-                AutoScalingGroupName=self._name, Strategy="Rolling", DesiredConfiguration=desired, Preferences=dict(preferences)
+                AutoScalingGroupName=self._name,
+                Strategy="Rolling",
+                DesiredConfiguration=desired,
+                Preferences=dict(preferences),
             )
         return str(begun["InstanceRefreshId"])
 
     def cancel(self) -> None:
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             self._scaling.cancel_instance_refresh(AutoScalingGroupName=self._name)
 
     def roll_back(self) -> None:
-        with told(doing=f"group {self._name}"):
+        with aws_errors(doing=f"group {self._name}"):
             self._scaling.rollback_instance_refresh(AutoScalingGroupName=self._name)
 
     def _launching(self, template: Template) -> dict[str, Any]:
@@ -198,7 +241,12 @@ def _refresh(data: Mapping[str, Any], ids: Mapping[Any, str]) -> Refresh:
         reason=data.get("StatusReason", "") or (data.get("RollbackDetails") or {}).get("RollbackReason", ""),
         percent=int(data.get("PercentageComplete") or 0),
         left=int(data.get("InstancesToUpdate") or 0),
-        template=Template(named.get("LaunchTemplateId") or ids.get(named.get("LaunchTemplateName"), ""), named.get("Version", "$Default")) if named else None,
+        template=Template(
+            named.get("LaunchTemplateId") or ids.get(named.get("LaunchTemplateName"), ""),
+            named.get("Version", "$Default"),
+        )
+        if named
+        else None,
         started=begun.timestamp() if begun else 0.0,
         ended=ended.timestamp() if ended else 0.0,
     )
@@ -233,7 +281,10 @@ def _tagged(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, 
         specifications.setdefault(kind, {})[key] = value
     for kind in ("instance", "volume"):
         specifications[kind].update(tags)
-    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": given[key]} for key in sorted(given)]} for kind, given in sorted(specifications.items())]
+    return [
+        {"ResourceType": kind, "Tags": [{"Key": key, "Value": given[key]} for key in sorted(given)]}
+        for kind, given in sorted(specifications.items())
+    ]
 
 
 def _tags_of(specifications: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A load balancer that remembers what it last told of its members, so that who needs that again does not ask again."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from ..contract import Member, Traffic
 
 
-class Watched:
+class CachedTraffic:
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
         self._seen: dict[str, Member] = {}

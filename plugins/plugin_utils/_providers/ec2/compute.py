@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Instances of EC2. What they are is in their tags; every look is one paginated describe."""
+
 from __future__ import annotations
 
 import time
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..._aws.batches import FILTER, batches
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..contract import Instance, LaunchRequest
 from .consoles import Consoles
@@ -17,10 +18,21 @@ from .run_instances import Group, Site, ami_of, groups_of, parameters_of
 from .tags import FLEET_TAG, STORE_TAG, keys_of, read, written
 from .volumes import Ec2Volumes
 
-FULL = ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity", "Unsupported")  # in this zone; another may do
-GONE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")  # of one of those named, which spoils the call for all
+FULL = (
+    "InsufficientInstanceCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientHostCapacity",
+    "Unsupported",
+)  # in this zone; another may do
+GONE = (
+    "InvalidInstanceID.NotFound",
+    "InvalidInstanceID.Malformed",
+    "IncorrectInstanceState",
+)  # of one of those named, which spoils the call for all
 SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
-REPLAYED = 60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
+REPLAYED = (
+    60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
+)
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 
@@ -62,7 +74,7 @@ class Ec2Compute:
         self._forced.update(dict.fromkeys(due, time.monotonic()))
 
     def start(self, ids: Sequence[str]) -> None:
-        with told(doing="starting instances again"):
+        with aws_errors(doing="starting instances again"):
             for part in batches(ids, FILTER):
                 self._clients.ec2.start_instances(InstanceIds=part)
 
@@ -74,7 +86,7 @@ class Ec2Compute:
         known = [each["InstanceId"] for each in self._named(ids)]
         away = [key for name, text in tags.items() if text is None for key in keys_of(name)]
         new = written({name: text for name, text in tags.items() if text is not None})
-        with told(doing="tagging instances"):
+        with aws_errors(doing="tagging instances"):
             for part in batches(known, FILTER):
                 if away:
                     self._clients.ec2.delete_tags(Resources=part, Tags=away)
@@ -89,16 +101,27 @@ class Ec2Compute:
         return self._consoles.text(instance_id)
 
     def _described(self, fleet: str) -> Sequence[dict[str, Any]]:
-        return self._describe(Filters=[{"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}, _of_store(self._site), _alive()])
+        return self._describe(
+            Filters=[{"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}, _of_store(self._site), _alive()]
+        )
 
     def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
-        with told(doing="looking at instances"):
+        with aws_errors(doing="looking at instances"):
             pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked, PaginationConfig=PAGES)
-            return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
+            return [
+                instance
+                for page in pages
+                for reservation in page["Reservations"]
+                for instance in reservation["Instances"]
+            ]
 
     def _named(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
         """Those that there are: a filter, unlike a list of ids, does not fail for the others."""
-        return [each for part in batches(ids, FILTER) for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])]
+        return [
+            each
+            for part in batches(ids, FILTER)
+            for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])
+        ]
 
     def _launch(self, group: Group) -> Sequence[Instance]:
         zones = group.zones()
@@ -111,7 +134,9 @@ class Ec2Compute:
                 if error.details.get("code") not in FULL or not another:
                     raise
                 slots = ", ".join(str(each.slot) for each in group.requests)
-                self._warn(f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}")
+                self._warn(
+                    f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}"
+                )
         raise AssertionError(zones)
 
     def _warn(self, line: str) -> None:
@@ -120,14 +145,14 @@ class Ec2Compute:
 
     def _launch_in(self, group: Group, zone: str) -> Sequence[Instance]:
         asked = parameters_of(group, zone, self._site, self._root(group.first))
-        with told(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
+        with aws_errors(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
             answer = self._clients.client("ec2", attempts=2).run_instances(**asked)["Instances"]
         if any(time.time() - each["LaunchTime"].timestamp() > REPLAYED for each in answer):
-            answer = self._really(answer)
+            answer = self._refresh_replayed(answer)
         tags = next(each["Tags"] for each in asked["TagSpecifications"] if each["ResourceType"] == "instance")
         return [each for each in (instance_of({**one, "Tags": tags}, {}, self._since) for one in answer) if each]
 
-    def _really(self, answer: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
+    def _refresh_replayed(self, answer: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
         """A spent token is answered as it was then. Raises ProviderError where what it launched is no more."""
         ids = [each["InstanceId"] for each in answer]
         now = [each for each in self._named(ids) if each["State"]["Name"] in ALIVE]
@@ -142,8 +167,10 @@ class Ec2Compute:
             return None
         if request.artifact.get("root_device"):
             return {"DeviceName": request.artifact["root_device"]}
-        with told(doing="looking at the image"):
-            image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][0]
+        with aws_errors(doing="looking at the image"):
+            image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][
+                0
+            ]
         return {"DeviceName": image["RootDeviceName"]}
 
     def _order(self, operation: str, ids: Sequence[str], fitting: Sequence[str], **more: Any) -> None:
@@ -161,7 +188,7 @@ class Ec2Compute:
                     self._call(operation, left, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
-        with told(doing=f"{DOING[operation]} {', '.join(ids)}"):
+        with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
             getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
 
     def _since(self, instance_id: str) -> float:

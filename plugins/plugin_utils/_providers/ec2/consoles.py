@@ -5,6 +5,7 @@
 A console is a call per instance, so it is read only until it has told, and the longer that takes the seldomer. What was read is kept in the store,
 one document for each fleet. Where that is lost the consoles are read again, and those of long ago may no longer tell: EC2 keeps their newest 64 KB.
 """
+
 from __future__ import annotations
 
 import time
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ConflictError, ProviderError
 from ..._store.base import ABSENT, Store
 from ..contract import Evidence
@@ -25,7 +26,10 @@ SHORTEST = 1.0  # seconds between two readings
 MOST_AT_ONCE = 8
 KEPT = 86400.0  # seconds
 TRIES = 5  # of a write that another run came before
-OLD_KIND = ("UnsupportedOperation", "InvalidParameterCombination")  # AWS's codes where only the console of some time ago is to be had
+OLD_KIND = (
+    "UnsupportedOperation",
+    "InvalidParameterCombination",
+)  # AWS's codes where only the console of some time ago is to be had
 
 
 class Consoles:
@@ -33,7 +37,9 @@ class Consoles:
         self._clients = clients
         self._store = store
         self._known: dict[str, dict[str, Evidence]] = {}  # by fleet, then by boot
-        self._read: dict[str, tuple[float, float]] = {}  # by boot: when for the first time, and when for the last (monotonic)
+        self._read: dict[
+            str, tuple[float, float]
+        ] = {}  # by boot: when for the first time, and when for the last (monotonic)
 
     def evidence(self, fleet: str, described: Sequence[Mapping[str, Any]]) -> Mapping[str, Evidence]:
         """By boot, of all instances that told it so far. Reads the consoles that are due."""
@@ -69,12 +75,12 @@ class Consoles:
 
     def _output(self, instance_id: str) -> Mapping[str, Any]:
         try:
-            with told(doing=f"reading the console of {instance_id}"):
+            with aws_errors(doing=f"reading the console of {instance_id}"):
                 return dict(self._clients.ec2.get_console_output(InstanceId=instance_id, Latest=True))
         except ProviderError as error:
             if error.details.get("code") not in OLD_KIND:
                 raise
-        with told(doing=f"reading the console of {instance_id}"):
+        with aws_errors(doing=f"reading the console of {instance_id}"):
             return dict(self._clients.ec2.get_console_output(InstanceId=instance_id))
 
     def _due(self, boot: str) -> bool:
@@ -86,7 +92,9 @@ class Consoles:
     def _remembered(self, fleet: str) -> dict[str, Evidence]:
         if fleet not in self._known:
             present = self._store.read(_key(fleet))
-            self._known[fleet] = {boot: Evidence(**said["said"]) for boot, said in present[0].items()} if present else {}
+            self._known[fleet] = (
+                {boot: Evidence(**said["said"]) for boot, said in present[0].items()} if present else {}
+            )
         return self._known[fleet]
 
     def _remember(self, fleet: str, new: Mapping[str, Evidence], present: Collection[str]) -> None:
@@ -97,7 +105,11 @@ class Consoles:
         now = time.time()
         for _attempt in range(TRIES):
             found = self._store.read(_key(fleet))
-            kept = {boot: said for boot, said in (found[0] if found else {}).items() if boot in present or now - said["at"] < KEPT}
+            kept = {
+                boot: said
+                for boot, said in (found[0] if found else {}).items()
+                if boot in present or now - said["at"] < KEPT
+            }
             added = {boot: {"at": now, "said": asdict(said)} for boot, said in new.items()}
             try:
                 self._store.write(_key(fleet), {**kept, **added}, expect=found[1] if found else ABSENT)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What EC2 describes, as the rooms see it. Pure."""
+
 from __future__ import annotations
 
 import re
@@ -12,11 +13,29 @@ from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Ins
 from .run_instances import ATTEMPT, GIB
 from .tags import read
 
-STATES = {"pending": PENDING, "running": RUNNING, "stopping": STOPPING, "shutting-down": STOPPING, "stopped": STOPPED}  # what is terminated is no more
+STATES = {
+    "pending": PENDING,
+    "running": RUNNING,
+    "stopping": STOPPING,
+    "shutting-down": STOPPING,
+    "stopped": STOPPED,
+}  # what is terminated is no more
 ALIVE = tuple(STATES)
 PAGES = {"PageSize": 1000}  # the most that EC2 takes; asked for no size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
-OURS = ("fleet", "store", "image", "ami", "launch", "purpose", "nonce", "slots", "ports", "evidence", "address")  # told by fields of Instance
+OURS = (
+    "fleet",
+    "store",
+    "image",
+    "ami",
+    "launch",
+    "purpose",
+    "nonce",
+    "slots",
+    "ports",
+    "evidence",
+    "address",
+)  # told by fields of Instance
 _SINCE = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
@@ -29,7 +48,9 @@ def reads_console(described: Mapping[str, Any]) -> bool:
     return described["State"]["Name"] == "running" and read(described.get("Tags", ())).get("evidence") != "none"
 
 
-def instance_of(described: Mapping[str, Any], known: Mapping[str, Evidence], stopping: Callable[[str], float]) -> Instance | None:
+def instance_of(
+    described: Mapping[str, Any], known: Mapping[str, Evidence], stopping: Callable[[str], float]
+) -> Instance | None:
     """None for what is not of a fleet. ``known``: evidence by boot. ``stopping``: since when it stops, where EC2 does not tell."""
     tags, index = read(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
     slot = _own(tags.get("slots", ""), index)
@@ -87,7 +108,9 @@ def _own(texts: str, index: int) -> str:
 def _attached(described: Mapping[str, Any]) -> list[float]:
     """When its root disk came, which is when it was launched first: each start moves the launch time."""
     root = described.get("RootDeviceName")
-    disks = [disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk]
+    disks = [
+        disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk
+    ]
     return [disk["AttachTime"].timestamp() for disk in disks if "AttachTime" in disk]
 
 
@@ -102,7 +125,11 @@ def _evidence(described: Mapping[str, Any], tags: Mapping[str, str], known: Mapp
 
 def _endpoints(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict[int, tuple[str, int]]:
     address = described.get("PublicIpAddress" if tags.get("address") == "public" else "PrivateIpAddress")
-    return {int(port): (address, int(port)) for port in tags.get("ports", "").split(",") if port.isdigit()} if address else {}
+    return (
+        {int(port): (address, int(port)) for port in tags.get("ports", "").split(",") if port.isdigit()}
+        if address
+        else {}
+    )
 
 
 def _since(described: Mapping[str, Any]) -> float:

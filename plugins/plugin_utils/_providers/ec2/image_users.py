@@ -5,6 +5,7 @@
 Everything is looked up in bulk, region by region: launch templates with all their versions, launch configurations, the overrides of Auto Scaling
 groups, instances in whatever state, parameters that tell a promoted AMI to other tools, and with which accounts an AMI is shared.
 """
+
 from __future__ import annotations
 
 import re
@@ -14,13 +15,15 @@ from typing import Any
 
 from ..._aws.amis import snapshots_of
 from ..._aws.batches import FILTER, PARAMETERS, batches
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .describe import ALIVE
 
 ALIAS = "resolve:ssm:"
-AWS_OWN = re.compile(r"(arn:[^/]+:parameter)?/aws/")  # names of parameters that only AWS can make, so none holds an image of ours
+AWS_OWN = re.compile(
+    r"(arn:[^/]+:parameter)?/aws/"
+)  # names of parameters that only AWS can make, so none holds an image of ours
 PUBLISHED = "/immutable/"  # below it are the parameters of promotions
 
 Users = Iterator[tuple[str, str]]  # an AMI, and what refers to it in words
@@ -45,8 +48,13 @@ def remove_image(clients: Clients, artifact: Mapping[str, Any]) -> None:
     for region, ami in amis_of(artifact).items():
         ec2 = clients.in_region(region).ec2
         told_of = artifact if region == artifact["region"] else artifact["copies"][region]
-        with told(doing=f"looking at {ami} in {region}"):
-            snapshots = dict.fromkeys([*told_of.get("snapshots", ()), *(disk for image in described(ec2, [ami]) for disk in snapshots_of(image))])
+        with aws_errors(doing=f"looking at {ami} in {region}"):
+            snapshots = dict.fromkeys(
+                [
+                    *told_of.get("snapshots", ()),
+                    *(disk for image in described(ec2, [ami]) for disk in snapshots_of(image)),
+                ]
+            )
         went(ec2.deregister_image, ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"), ImageId=ami)
         for snapshot in snapshots:
             delete_snapshot(ec2, snapshot)
@@ -62,7 +70,9 @@ def described(ec2: Any, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     found = []
     for part in batches(ids, FILTER):
         chosen = [{"Name": "image-id", "Values": part}]
-        for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=chosen, IncludeDeprecated=True, IncludeDisabled=True):
+        for page in ec2.get_paginator("describe_images").paginate(
+            Owners=["self"], Filters=chosen, IncludeDeprecated=True, IncludeDisabled=True
+        ):
             found += page["Images"]
     return found
 
@@ -70,7 +80,7 @@ def described(ec2: Any, ids: Sequence[str]) -> list[Mapping[str, Any]]:
 def went(remove: Callable[..., Any], ignored: Sequence[str], **which: Any) -> bool:
     """Whether ``remove`` did it. AWS's error codes ``ignored`` say that there is nothing to remove, or nothing that may go."""
     try:
-        with told():
+        with aws_errors():
             remove(**which)
     except ProviderError as error:
         if error.details.get("code") in ignored:
@@ -80,7 +90,7 @@ def went(remove: Callable[..., Any], ignored: Sequence[str], **which: Any) -> bo
 
 
 def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
-    with told(doing=f"looking who uses images in {clients.region}"):
+    with aws_errors(doing=f"looking who uses images in {clients.region}"):
         yield from _instances(clients.ec2, ids)
         yield from _templates(clients, ids)
         yield from _auto_scaling(clients)
@@ -102,7 +112,9 @@ def _templates(clients: Clients, ids: Sequence[str]) -> Users:
     ec2, aliased = clients.ec2, defaultdict(list)
     for page in ec2.get_paginator("describe_launch_templates").paginate():
         for template in page["LaunchTemplates"]:
-            versions = ec2.get_paginator("describe_launch_template_versions").paginate(LaunchTemplateId=template["LaunchTemplateId"])
+            versions = ec2.get_paginator("describe_launch_template_versions").paginate(
+                LaunchTemplateId=template["LaunchTemplateId"]
+            )
             for version in (each for part in versions for each in part["LaunchTemplateVersions"]):
                 named = version["LaunchTemplateData"].get("ImageId", "")
                 words = f"version {version['VersionNumber']} of the launch template {template['LaunchTemplateName']} launches it"
@@ -151,7 +163,9 @@ def _published(clients: Clients) -> Users:
 def _accounts(ec2: Any, ids: Sequence[str]) -> Users:
     """The one question that AWS answers for one AMI at a time."""
     for image in described(ec2, ids):
-        said = ec2.describe_image_attribute(ImageId=image["ImageId"], Attribute="launchPermission").get("LaunchPermissions", ())
+        said = ec2.describe_image_attribute(ImageId=image["ImageId"], Attribute="launchPermission").get(
+            "LaunchPermissions", ()
+        )
         others = [str(value) for permission in said for value in permission.values()]
         if others:
             yield image["ImageId"], f"it is shared with {', '.join(sorted(others))}"

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Images on AWS: an AMI, its copies in other regions, and the parameters of SSM that tell other tools which one to launch."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..._aws.amis import as_tags, harden, look, snapshots_of
-from ..._aws.clients import Account, Clients, code_of, told
+from ..._aws.clients import Account, Clients, aws_errors, code_of
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .image_users import image_users, remove_image
 
 AT_ONCE = 8  # regions
-DELAY, TRIES = 15, 240  # seconds between two looks at a copy, and their number: a large image takes long to another continent
+DELAY, TRIES = (
+    15,
+    240,
+)  # seconds between two looks at a copy, and their number: a large image takes long to another continent
 TAKEN, LOOK_AGAIN = 30.0, 1.0  # seconds for SSM to take a new value, and between two looks at it
 PARAMETER = "/immutable/{}/ami"
 
@@ -46,13 +50,18 @@ class Ec2Images:
         image = look(self._clients.in_region(artifact["region"]).ec2, artifact["ami"])
         return image is not None and image["State"] == "available"
 
-    def copy(self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, Any]:
+    def copy(
+        self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         wanted = {region: key for region, key in places.items() if region != artifact["region"]}
         if not wanted:
             return artifact
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             running = {region: pool.submit(self._copied, artifact, region, key, tags) for region, key in wanted.items()}
-        return {**artifact, "copies": {**artifact.get("copies", {}), **{region: future.result() for region, future in running.items()}}}
+        return {
+            **artifact,
+            "copies": {**artifact.get("copies", {}), **{region: future.result() for region, future in running.items()}},
+        }
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
         return image_users(self._clients, artifacts, shared)
@@ -65,13 +74,15 @@ class Ec2Images:
         parameter, changed = PARAMETER.format(name), {}
         for region, ami in amis_of(artifact).items():
             ssm = self._clients.in_region(region).client("ssm")
-            with told(doing=f"publishing {ami} in {region}"):
+            with aws_errors(doing=f"publishing {ami} in {region}"):
                 before = _parameter(ssm, parameter)
                 if before == ami:
                     continue
                 changed[f"{parameter} in {region}"] = before
                 if not check:
-                    ssm.put_parameter(Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True)
+                    ssm.put_parameter(
+                        Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True
+                    )
                     self._await(ssm, parameter, ami, region)
         return changed
 
@@ -89,12 +100,18 @@ class Ec2Images:
     def _copied(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
         """A copy is known by its name, which no other AMI of the account has: so one that a killed run began is found, and waited for."""
         ec2, name = self._clients.in_region(region).ec2, str(artifact["name"])
-        with told(doing=f"copying {artifact['ami']} to {region}"):
+        with aws_errors(doing=f"copying {artifact['ami']} to {region}"):
             filters = [{"Name": "name", "Values": [name]}]
-            found = [each for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=filters) for each in page["Images"]]
+            found = [
+                each
+                for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=filters)
+                for each in page["Images"]
+            ]
             begun = [each["ImageId"] for each in found if each["State"] in ("pending", "available")]
             ami = begun[0] if begun else self._begin(ec2, artifact, key, tags, failed=len(found))
-            ec2.get_waiter("image_available").wait(ImageIds=[ami], WaiterConfig={"Delay": self._delay, "MaxAttempts": TRIES})
+            ec2.get_waiter("image_available").wait(
+                ImageIds=[ami], WaiterConfig={"Delay": self._delay, "MaxAttempts": TRIES}
+            )
             image = look(ec2, ami) or {"ImageId": ami}
             _tag(ec2, image, tags)
             harden(ec2, image)
@@ -104,7 +121,9 @@ class Ec2Images:
         told_tags = as_tags(tags)
         # The token of a copy that failed would only name that one again.
         token = hashlib.sha256(f"{artifact['ami']} {ec2.meta.region_name} {failed}".encode()).hexdigest()
-        specification = [{"ResourceType": kind, "Tags": told_tags} for kind in ("image", "snapshot")] if told_tags else []
+        specification = (
+            [{"ResourceType": kind, "Tags": told_tags} for kind in ("image", "snapshot")] if told_tags else []
+        )
         encryption = {"Encrypted": True, **({"KmsKeyId": key} if key else {})} if self._encrypt else {}
         made = ec2.copy_image(
             Name=artifact["name"],

@@ -5,6 +5,7 @@
 A bake tags all that it makes with its store and its lock's name. Not every Packer tags its temporary security groups and key pairs of templates: those are
 told by the name that Packer gives them, in which the time stands, and only where nothing uses them and they are a day old.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,18 +16,27 @@ from typing import Any
 
 from ..._aws.amis import snapshots_of
 from ..._aws.batches import FILTER, batches
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._image_model import amis_of
 from ..contract import Leftover
 from .describe import ALIVE
 from .image_users import delete_snapshot, image_users, remove_image, went
 
 BAKE, STORE = "immutable:bake", "immutable:store"  # tags
-INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT = "build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"
+INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT = (
+    "build_instance",
+    "security_group",
+    "key_pair",
+    "build_volume",
+    "image",
+    "snapshot",
+)
 ORDER = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)  # in which they can go
 UNTAGGED = 86400.0  # seconds that a thing without tags must be old
 _BAKE = re.compile(r"bake-[0-9a-f]{12}")
-_PACKER = re.compile(r"packer_([0-9a-f]{8})-[0-9a-f-]{27}")  # the first part is when it was made, in seconds since the epoch
+_PACKER = re.compile(
+    r"packer_([0-9a-f]{8})-[0-9a-f-]{27}"
+)  # the first part is when it was made, in seconds since the epoch
 
 
 class Ec2Leftovers:
@@ -45,8 +55,10 @@ class Ec2Leftovers:
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> list[Leftover]:
         found = []
         for region, clients in self._places.items():
-            known = {amis_of(each)[region] for each in owned if region in amis_of(each)} | {str(each["name"]) for each in owned if "name" in each}
-            with told(doing=f"looking in {region} for what bakes left"):
+            known = {amis_of(each)[region] for each in owned if region in amis_of(each)} | {
+                str(each["name"]) for each in owned if "name" in each
+            }
+            with aws_errors(doing=f"looking in {region} for what bakes left"):
                 found += [each for each in self._of(clients, known) if each.age is None or each.age >= older_than]
         return sorted(found, key=lambda each: (ORDER.index(each.kind), each.place, each.id))
 
@@ -66,12 +78,21 @@ class Ec2Leftovers:
     def _of(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         ec2 = clients.ec2
         staying = [state for state in ALIVE if state != "shutting-down"]
-        for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[*self._filters, {"Name": "instance-state-name", "Values": staying}]):
+        for reservation in _pages(
+            ec2,
+            "describe_instances",
+            "Reservations",
+            Filters=[*self._filters, {"Name": "instance-state-name", "Values": staying}],
+        ):
             for each in reservation["Instances"]:
-                yield from self._tagged(clients, INSTANCE, each["InstanceId"], each, each["LaunchTime"], "a bake ended without it")
+                yield from self._tagged(
+                    clients, INSTANCE, each["InstanceId"], each, each["LaunchTime"], "a bake ended without it"
+                )
         free = [*self._filters, {"Name": "status", "Values": ["available"]}]
         for volume in _pages(ec2, "describe_volumes", "Volumes", Filters=free):
-            yield from self._tagged(clients, VOLUME, volume["VolumeId"], volume, volume["CreateTime"], "a bake ended without it")
+            yield from self._tagged(
+                clients, VOLUME, volume["VolumeId"], volume, volume["CreateTime"], "a bake ended without it"
+            )
         for key in ec2.describe_key_pairs(Filters=self._filters)["KeyPairs"]:
             yield from self._tagged(clients, KEY, key["KeyName"], key, key.get("CreateTime"), "a bake ended without it")
         yield from self._images(clients, known)
@@ -85,27 +106,39 @@ class Ec2Leftovers:
         ec2, region = clients.ec2, clients.region
         images = list(_pages(ec2, "describe_images", "Images", Owners=["self"], Filters=self._filters))
         strays = [image for image in images if not known & {image["ImageId"], image["Name"]}]
-        users = image_users(clients, [{"ami": image["ImageId"], "region": region} for image in strays]) if strays else []
+        users = (
+            image_users(clients, [{"ami": image["ImageId"], "region": region} for image in strays]) if strays else []
+        )
         for image, used in zip(strays, users, strict=True):
             if not used:
-                yield from self._tagged(clients, IMAGE, image["ImageId"], image, image["CreationDate"], "no record names it")
+                yield from self._tagged(
+                    clients, IMAGE, image["ImageId"], image, image["CreationDate"], "no record names it"
+                )
         snapshots = list(_pages(ec2, "describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=self._filters))
         held = {snapshot for image in images for snapshot in snapshots_of(image)}
         loose = [each for each in snapshots if each["SnapshotId"] not in held]
         held = _held_snapshots(ec2) if loose else held
         for each in loose:
             if each["SnapshotId"] not in held:
-                yield from self._tagged(clients, SNAPSHOT, each["SnapshotId"], each, each["StartTime"], "its AMI is gone")
+                yield from self._tagged(
+                    clients, SNAPSHOT, each["SnapshotId"], each, each["StartTime"], "its AMI is gone"
+                )
 
-    def _tagged(self, clients: Clients, kind: str, which: str, described_as: Mapping[str, Any], made: Any, why: str) -> Iterator[Leftover]:
+    def _tagged(
+        self, clients: Clients, kind: str, which: str, described_as: Mapping[str, Any], made: Any, why: str
+    ) -> Iterator[Leftover]:
         bake = {tag["Key"]: tag["Value"] for tag in described_as.get("Tags", ())}.get(BAKE, "")
         if _BAKE.fullmatch(bake):
-            yield Leftover(kind, which, clients.region, bake, why, None if made is None else self._now() - _seconds(made))
+            yield Leftover(
+                kind, which, clients.region, bake, why, None if made is None else self._now() - _seconds(made)
+            )
 
     def _temporary(self, clients: Clients) -> Iterator[Leftover]:
         """What Packer made for one build, whoever ran it."""
         ec2 = clients.ec2
-        groups = {each["GroupId"]: each["GroupName"] for each in _pages(ec2, "describe_security_groups", "SecurityGroups")}
+        groups = {
+            each["GroupId"]: each["GroupName"] for each in _pages(ec2, "describe_security_groups", "SecurityGroups")
+        }
         groups = {which: name for which, name in groups.items() if self._old(name)}
         keys = [each["KeyName"] for each in ec2.describe_key_pairs()["KeyPairs"] if self._old(each["KeyName"])]
         busy = set()
@@ -113,7 +146,12 @@ class Ec2Leftovers:
             for interface in _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=[chosen]):
                 busy |= {group["GroupId"] for group in interface["Groups"]}
         for chosen in _parts("key-name", keys):
-            for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[chosen, {"Name": "instance-state-name", "Values": list(ALIVE)}]):
+            for reservation in _pages(
+                ec2,
+                "describe_instances",
+                "Reservations",
+                Filters=[chosen, {"Name": "instance-state-name", "Values": list(ALIVE)}],
+            ):
                 busy |= {instance["KeyName"] for instance in reservation["Instances"]}
         why = "a Packer that is gone made it, and nothing uses it"
         for which in groups.keys() - busy:
@@ -131,7 +169,11 @@ class Ec2Leftovers:
 def _remove(clients: Clients, each: Leftover) -> bool:
     ec2 = clients.ec2
     if each.kind == GROUP:
-        return went(ec2.delete_security_group, ("InvalidGroup.NotFound", "InvalidGroup.InUse", "DependencyViolation"), GroupId=each.id)
+        return went(
+            ec2.delete_security_group,
+            ("InvalidGroup.NotFound", "InvalidGroup.InUse", "DependencyViolation"),
+            GroupId=each.id,
+        )
     if each.kind == KEY:
         return went(ec2.delete_key_pair, ("InvalidKeyPair.NotFound",), KeyName=each.id)
     if each.kind == VOLUME:
@@ -145,7 +187,7 @@ def _remove(clients: Clients, each: Leftover) -> bool:
 def _terminate(ec2: Any, instances: Sequence[Leftover]) -> list[Leftover]:
     """Returns when they are gone, with what goes with them."""
     ids = [each.id for each in instances]
-    with told(doing=f"removing {', '.join(ids)}"):
+    with aws_errors(doing=f"removing {', '.join(ids)}"):
         ec2.terminate_instances(InstanceIds=ids)
         ec2.get_waiter("instance_terminated").wait(InstanceIds=ids)
     return list(instances)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How often to look at a cloud whose calls are counted and throttled. Pure."""
+
 from __future__ import annotations
 
 SHORTEST, LONGEST = 0.25, 15.0  # seconds

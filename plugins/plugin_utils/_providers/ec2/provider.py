@@ -4,6 +4,7 @@
 
 The store's identity is on everything that is made, so that two stores in one account never take each other's for left over.
 """
+
 from __future__ import annotations
 
 import time
@@ -11,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._aws.batches import PARAMETERS, batches
-from ..._aws.clients import LONGEST_CALL, Clients, told
+from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
 from ..._store.keys import identity
 from ..contract import Images, Instance, Traffic
-from .cached_traffic import Watched
+from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .consoles import Consoles
 from .leftovers import Ec2Leftovers
@@ -56,7 +57,7 @@ class Ec2Provider:
         self._clients = clients
         self._balancer = balancer
         self._probes = probes
-        self._traffic: dict[str, Watched] = {}
+        self._traffic: dict[str, CachedTraffic] = {}
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, site, store, snapshots)
         self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
@@ -72,7 +73,7 @@ class Ec2Provider:
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:
-            self._traffic[fleet] = Watched(self._balancer(fleet))
+            self._traffic[fleet] = CachedTraffic(self._balancer(fleet))
         return self._traffic[fleet]
 
     def describe(self) -> dict[str, Any]:
@@ -87,20 +88,24 @@ class Ec2Provider:
         missing: list[str] = []
         wanted = sorted(set(parameters))
         for names in batches(wanted, PARAMETERS):
-            with told(doing="looking at secrets"):
+            with aws_errors(doing="looking at secrets"):
                 answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
             for each in answer["Parameters"]:
                 for name in filter(None, (each["Name"], each.get("ARN"))):
-                    found.update(dict.fromkeys((name, name + (each.get("Selector") or "")), f"{name}:{each['Version']}"))
+                    found.update(
+                        dict.fromkeys((name, name + (each.get("Selector") or "")), f"{name}:{each['Version']}")
+                    )
             missing += answer.get("InvalidParameters", [])
         if missing:
-            raise ProviderError(f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}")
+            raise ProviderError(
+                f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}"
+            )
         return found
 
     def _by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
         """What no target group knows yet is well enough to be registered; there its checks say the rest."""
         return {each.id: self._watched(each.fleet).verdict(each.id) for each in instances}
 
-    def _watched(self, fleet: str) -> Watched:
+    def _watched(self, fleet: str) -> CachedTraffic:
         self.traffic(fleet)
         return self._traffic[fleet]

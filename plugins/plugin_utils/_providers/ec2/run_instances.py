@@ -5,6 +5,7 @@
 What differs in nothing but its slot is launched by one call. Its client token is made from the requests' own tokens, and so is the nonce that they
 share: a call repeated after a lost answer is the same call to the letter, as EC2 wants it of a token.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -81,7 +82,12 @@ def parameters_of(group: Group, zone: str, site: Site, root: Mapping[str, Any] |
         "SubnetId": subnet_of(machine, zone),
         "UserData": user_data(request, {each.name: each.id for each in group.volumes}, site.region, site.endpoint_url),
         "InstanceInitiatedShutdownBehavior": "stop",  # what shuts itself down is seen, not gone
-        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "disabled"},
+        "MetadataOptions": {
+            "HttpEndpoint": "enabled",
+            "HttpTokens": "required",
+            "HttpPutResponseHopLimit": 1,
+            "InstanceMetadataTags": "disabled",
+        },
         "TagSpecifications": _tags(group, request, site, ami),
     }
     if machine.get("launch_template"):
@@ -102,7 +108,9 @@ def ami_of(artifact: Mapping[str, Any], region: str) -> str:
     """The image's AMI in a region. Raises ProviderError where it has none there."""
     amis = amis_of(artifact)
     if region not in amis:
-        raise ProviderError(f"the image has no AMI in {region} (it has: {', '.join(sorted(amis)) or 'none'}); verify it again, which copies it there")
+        raise ProviderError(
+            f"the image has no AMI in {region} (it has: {', '.join(sorted(amis)) or 'none'}); verify it again, which copies it there"
+        )
     return amis[region]
 
 
@@ -121,7 +129,15 @@ def _zone(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
 def _likeness(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
     """The same text for requests that one call can launch."""
     tags = {name: value for name, value in request.tags.items() if name != ATTEMPT}
-    plain = [_zone(request, volumes), request.fleet, request.image, request.launch, request.purpose, request.ports, request.authorized_keys]
+    plain = [
+        _zone(request, volumes),
+        request.fleet,
+        request.image,
+        request.launch,
+        request.purpose,
+        request.ports,
+        request.authorized_keys,
+    ]
     mappings = [request.artifact, request.settings, request.secret_refs, request.machine, tags]
     names = [sorted(request.secrets), [each.id for each in volumes]]
     return json.dumps([*plain, *mappings, *names], sort_keys=True, default=dict)
@@ -146,7 +162,9 @@ def _tags(group: Group, request: LaunchRequest, site: Site, ami: str) -> list[di
     name = {"Key": "Name", "Value": request.fleet}
     found = [name, *written(own)]
     if len(found) > MOST:
-        raise ProviderError(f"what is to be told of {request.fleet} takes {len(found)} tags, and EC2 takes {MOST}: launch fewer at a time (fleet.surge)")
+        raise ProviderError(
+            f"what is to be told of {request.fleet} takes {len(found)} tags, and EC2 takes {MOST}: launch fewer at a time (fleet.surge)"
+        )
     return [
         {"ResourceType": "instance", "Tags": found},
         *({"ResourceType": kind, "Tags": [name, *written(common)]} for kind in ("volume", "network-interface")),

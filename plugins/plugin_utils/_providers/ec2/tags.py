@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tags on AWS: the only memory of what an instance or a volume is. A text longer than a tag's value takes several tags. Pure."""
+
 from __future__ import annotations
 
 import itertools
@@ -17,12 +18,19 @@ LIMIT = LONGEST * 8  # characters of a text that is worth so many tags
 
 def written(texts: Mapping[str, str]) -> list[dict[str, str]]:
     """Texts by our names as AWS's list of tags. What is longer than LIMIT is cut: only people's words can be."""
-    return [{"Key": key, "Value": value} for name, text in sorted(texts.items()) for key, value in _parts(name, text[:LIMIT])]
+    return [
+        {"Key": key, "Value": value}
+        for name, text in sorted(texts.items())
+        for key, value in _parts(name, text[:LIMIT])
+    ]
 
 
 def keys_of(name: str) -> list[dict[str, str]]:
     """Every tag that a text under this name can take, to delete them."""
-    return [{"Key": PREFIX + name}, *({"Key": f"{PREFIX}{name}{MORE}{number}"} for number in range(2, LIMIT // LONGEST + 1))]
+    return [
+        {"Key": PREFIX + name},
+        *({"Key": f"{PREFIX}{name}{MORE}{number}"} for number in range(2, LIMIT // LONGEST + 1)),
+    ]
 
 
 def read(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:

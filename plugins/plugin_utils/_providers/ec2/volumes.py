@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Data volumes of EBS, one for each slot and name. What they are is in their tags."""
+
 from __future__ import annotations
 
 import builtins
@@ -11,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..._aws.batches import FILTER, batches
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
 from ..contract import LaunchRequest, Volume, VolumeRequest
@@ -37,7 +38,9 @@ class Ec2Volumes:
         self._site = site
         self._store = store
         self._snapshots = snapshots
-        self._fresh: dict[str, tuple[Volume, float]] = {}  # by id: made by this process, in no list yet, and when it was made (monotonic)
+        self._fresh: dict[
+            str, tuple[Volume, float]
+        ] = {}  # by id: made by this process, in no list yet, and when it was made (monotonic)
 
     def list(self, fleet: str) -> list[Volume]:
         """Always asked anew: another run may have made some, and whoever needs to know less often asks less often."""
@@ -64,14 +67,22 @@ class Ec2Volumes:
         fleet = requests[0].fleet
         present = {(each.slot, each.name): each for each in self.list(fleet)}
         homes = {slot: each.zone for (slot, _name), each in present.items()}  # a slot's volumes are all in one zone
-        missing = [replace(each, zone=homes.get(each.slot, each.zone)) for each in requests if (each.slot, each.name) not in present]
+        missing = [
+            replace(each, zone=homes.get(each.slot, each.zone))
+            for each in requests
+            if (each.slot, each.name) not in present
+        ]
         made = self._made(missing, self._removals(fleet)) if missing else {}
         return [{**present, **made}[each.slot, each.name] for each in requests]
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         """Returns when they are there."""
         volumes = self._described(volume_ids)
-        elsewhere = [f"{key} is attached to {each.attached_to}" for key, each in volumes.items() if each.attached_to not in (None, instance_id)]
+        elsewhere = [
+            f"{key} is attached to {each.attached_to}"
+            for key, each in volumes.items()
+            if each.attached_to not in (None, instance_id)
+        ]
         if elsewhere:
             raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
         due = [each for each in volume_ids if volumes[each].attached_to is None]
@@ -81,11 +92,13 @@ class Ec2Volumes:
             for volume_id in due:
                 device = next(free, None)
                 if device is None:
-                    raise ProviderError(f"{instance_id} has no device left for {volume_id} (allowed: {len(DEVICES)} volumes)")
-                with told(doing=f"attaching {volume_id} to {instance_id}"):
+                    raise ProviderError(
+                        f"{instance_id} has no device left for {volume_id} (allowed: {len(DEVICES)} volumes)"
+                    )
+                with aws_errors(doing=f"attaching {volume_id} to {instance_id}"):
                     self._clients.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
         if volume_ids:
-            with told(doing=f"attaching volumes to {instance_id}"):
+            with aws_errors(doing=f"attaching volumes to {instance_id}"):
                 self._clients.ec2.get_waiter("volume_in_use").wait(VolumeIds=list(volume_ids), WaiterConfig=SOON)
 
     def detach(self, volume_ids: Sequence[str]) -> None:
@@ -96,15 +109,19 @@ class Ec2Volumes:
             return
         states = self._states(set(held.values()))
         free = ("stopped", "terminated", "gone")
-        busy = [f"{volume} belongs to {holder}, which is {states[holder]}" for volume, holder in held.items() if states.get(holder, "gone") not in free]
+        busy = [
+            f"{volume} belongs to {holder}, which is {states[holder]}"
+            for volume, holder in held.items()
+            if states.get(holder, "gone") not in free
+        ]
         if busy:
             raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: stopped)")
         for volume_id, holder in held.items():
             if self._snapshots:
                 self._keep(volumes[volume_id])
-            with told(doing=f"detaching {volume_id} from {holder}"):
+            with aws_errors(doing=f"detaching {volume_id} from {holder}"):
                 self._clients.ec2.detach_volume(VolumeId=volume_id, InstanceId=holder)
-        with told(doing="detaching volumes"):
+        with aws_errors(doing="detaching volumes"):
             self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(held), WaiterConfig=SOON)
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
@@ -133,18 +150,28 @@ class Ec2Volumes:
         for volume_id in volumes:
             self._fresh.pop(volume_id, None)
             try:
-                with told(doing=f"removing {volume_id}"):
+                with aws_errors(doing=f"removing {volume_id}"):
                     self._clients.ec2.delete_volume(VolumeId=volume_id)
             except ProviderError as error:
                 if error.details.get("code") != "InvalidVolume.NotFound":
                     raise
 
     def _list(self, *filters: dict[str, Any]) -> Sequence[Volume]:
-        asked = [{"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]}, {"Name": "tag-key", "Values": [VOLUME_TAG]}, *filters]
-        return [each for each in map(volume_of, self._describe(Filters=[*asked, {"Name": "status", "Values": list(VOLUME_STATES)}])) if each]
+        asked = [
+            {"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]},
+            {"Name": "tag-key", "Values": [VOLUME_TAG]},
+            *filters,
+        ]
+        return [
+            each
+            for each in map(
+                volume_of, self._describe(Filters=[*asked, {"Name": "status", "Values": list(VOLUME_STATES)}])
+            )
+            if each
+        ]
 
     def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
-        with told(doing="looking at volumes"):
+        with aws_errors(doing="looking at volumes"):
             pages = self._clients.ec2.get_paginator("describe_volumes").paginate(**asked, PaginationConfig=PAGES)
             return [volume for page in pages for volume in page["Volumes"]]
 
@@ -152,7 +179,11 @@ class Ec2Volumes:
         """By id. Raises ProviderError for one that is not there, unless that is allowed."""
         if not volume_ids:
             return {}
-        described = [one for part in batches(volume_ids, FILTER) for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])]
+        described = [
+            one
+            for part in batches(volume_ids, FILTER)
+            for one in self._describe(Filters=[{"Name": "volume-id", "Values": part}])
+        ]
         found = {each.id: each for each in map(volume_of, described) if each}
         gone = [each for each in volume_ids if each not in found]
         if gone and not missing:
@@ -165,8 +196,17 @@ class Ec2Volumes:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
         tags = self._tags(request)
         kind = request.kind or DEFAULT_KIND
-        parts = (self._site.store, request.fleet, str(request.slot), request.name, str(gib(request.size)), kind, request.zone, str(count))
-        with told(doing=f"creating volume {request.name} of slot {request.slot}"):
+        parts = (
+            self._site.store,
+            request.fleet,
+            str(request.slot),
+            request.name,
+            str(gib(request.size)),
+            kind,
+            request.zone,
+            str(count),
+        )
+        with aws_errors(doing=f"creating volume {request.name} of slot {request.slot}"):
             made = self._clients.ec2.create_volume(
                 AvailabilityZone=request.zone,
                 Size=gib(request.size),
@@ -192,14 +232,18 @@ class Ec2Volumes:
             told_of.update({(each.slot, each.name): self._create(each, count + 1) for each in again})
         made = {key: volume for key, (volume, _replayed) in told_of.items()}
         self._fresh.update({volume.id: (volume, time.monotonic()) for volume in made.values()})
-        with told(doing=f"waiting for new volumes of {requests[0].fleet}"):
-            self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=[each.id for each in made.values()], WaiterConfig=SOON)
+        with aws_errors(doing=f"waiting for new volumes of {requests[0].fleet}"):
+            self._clients.ec2.get_waiter("volume_available").wait(
+                VolumeIds=[each.id for each in made.values()], WaiterConfig=SOON
+            )
         return made
 
     def _keep(self, volume: Volume) -> None:
         """Its content is of this moment, at which nobody writes; nothing has to wait until it is copied. A run cut right here makes one more."""
-        with told(doing=f"making a snapshot of {volume.id}"):
-            self._clients.ec2.create_snapshot(VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": self._tags(volume)}])
+        with aws_errors(doing=f"making a snapshot of {volume.id}"):
+            self._clients.ec2.create_snapshot(
+                VolumeId=volume.id, TagSpecifications=[{"ResourceType": "snapshot", "Tags": self._tags(volume)}]
+            )
 
     def _tags(self, volume: Volume | VolumeRequest) -> Sequence[dict[str, str]]:
         """Of a volume and of its snapshots."""
@@ -211,18 +255,30 @@ class Ec2Volumes:
         return int(present[0]["removals"]) if present else 0
 
     def _devices(self, instance_id: str) -> set[str]:
-        with told(doing=f"looking at {instance_id}"):
+        with aws_errors(doing=f"looking at {instance_id}"):
             reservations = self._clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-        return {disk["DeviceName"] for each in reservations for instance in each["Instances"] for disk in instance.get("BlockDeviceMappings", ())}
+        return {
+            disk["DeviceName"]
+            for each in reservations
+            for instance in each["Instances"]
+            for disk in instance.get("BlockDeviceMappings", ())
+        }
 
     def _states(self, ids: set[str]) -> Mapping[str, str]:
-        with told(doing="looking at instances"):
-            pages = self._clients.ec2.get_paginator("describe_instances").paginate(Filters=[{"Name": "instance-id", "Values": sorted(ids)}])
-            return {each["InstanceId"]: each["State"]["Name"] for page in pages for one in page["Reservations"] for each in one["Instances"]}
+        with aws_errors(doing="looking at instances"):
+            pages = self._clients.ec2.get_paginator("describe_instances").paginate(
+                Filters=[{"Name": "instance-id", "Values": sorted(ids)}]
+            )
+            return {
+                each["InstanceId"]: each["State"]["Name"]
+                for page in pages
+                for one in page["Reservations"]
+                for each in one["Instances"]
+            }
 
     def _modify(self, volume_id: str, change: Mapping[str, Any]) -> None:
         try:
-            with told(doing=f"modifying {volume_id}"):
+            with aws_errors(doing=f"modifying {volume_id}"):
                 self._clients.ec2.modify_volume(VolumeId=volume_id, **change)
         except ProviderError as error:
             if error.details.get("code") not in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
@@ -240,19 +296,31 @@ class Ec2Volumes:
         while left:
             last = self._modifications(list(left))
             ours = {each: last[each] for each, change in left.items() if each in last and _is(last[each], change)}
-            failed = [f"{key}: {each.get('StatusMessage', 'no reason told')}" for key, each in ours.items() if each["ModificationState"] == "failed"]
+            failed = [
+                f"{key}: {each.get('StatusMessage', 'no reason told')}"
+                for key, each in ours.items()
+                if each["ModificationState"] == "failed"
+            ]
             if failed:
                 raise ProviderError(f"modifying failed: {', '.join(failed)}")
-            left = {each: change for each, change in left.items() if each not in ours or ours[each]["ModificationState"] in GROWS}
+            left = {
+                each: change
+                for each, change in left.items()
+                if each not in ours or ours[each]["ModificationState"] in GROWS
+            }
             if left and time.monotonic() > deadline:
-                raise ProviderError(f"still being modified after {PATIENCE:g} s: {', '.join(left)} (run again: it goes on)")
+                raise ProviderError(
+                    f"still being modified after {PATIENCE:g} s: {', '.join(left)} (run again: it goes on)"
+                )
             if left:
                 time.sleep(LOOK_AGAIN)
 
     def _modifications(self, volume_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """The last one of each volume that had any."""
-        with told(doing="looking at modifications of volumes"):
-            pages = self._clients.ec2.get_paginator("describe_volumes_modifications").paginate(Filters=[{"Name": "volume-id", "Values": list(volume_ids)}])
+        with aws_errors(doing="looking at modifications of volumes"):
+            pages = self._clients.ec2.get_paginator("describe_volumes_modifications").paginate(
+                Filters=[{"Name": "volume-id", "Values": list(volume_ids)}]
+            )
             return {each["VolumeId"]: each for page in pages for each in page["VolumesModifications"]}
 
 

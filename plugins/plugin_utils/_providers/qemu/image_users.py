@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What refers to images of this machine, and their removal. An artifact is ``{"path": ...}``, a disk that machines run from directly."""
+
 from __future__ import annotations
 
 import json
@@ -24,14 +25,10 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
         except FileNotFoundError:
             continue  # it went meanwhile
         except (ValueError, KeyError) as error:
-            raise ProviderError(f"{document} is not the document of a machine, so it is not known which image it runs: {error}") from error
-        users.setdefault(disk, []).append(f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk")
+            raise ProviderError(
+                f"{document} is not the document of a machine, so it is not known which image it runs: {error}"
+            ) from error
+        users.setdefault(disk, []).append(
+            f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk"
+        )
     return [users.get(str(artifact["path"]), []) for artifact in artifacts]
-
-
-def remove_image(artifact: Mapping[str, Any]) -> None:
-    """Raises ProviderError where the disk cannot be removed."""
-    try:
-        Path(artifact["path"]).unlink(missing_ok=True)
-    except OSError as error:
-        raise ProviderError(f"the image's disk cannot be removed: {artifact['path']}: {error.strerror}") from error

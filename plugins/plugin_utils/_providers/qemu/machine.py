@@ -4,6 +4,7 @@
 
 QEMU runs as a daemon of its own session, so that a machine outlives the run that started it.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -88,7 +89,9 @@ class MachineFolder:
             facts = self.facts()
             if facts is not None:
                 tags = {**facts.get("tags", {}), **changes.pop("tags", {})}
-                self.save({**facts, **changes, "tags": {name: value for name, value in tags.items() if value is not None}})
+                self.save(
+                    {**facts, **changes, "tags": {name: value for name, value in tags.items() if value is not None}}
+                )
         finally:
             os.close(folder)
 
@@ -127,7 +130,13 @@ class MachineFolder:
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
             done = subprocess.run(
-                self._argv(facts, accel, disks), cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False
+                self._argv(facts, accel, disks),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                start_new_session=True,
+                check=False,
             )
             if done.returncode == 0:
                 self.update(started=time.time())
@@ -138,11 +147,24 @@ class MachineFolder:
         raise ProviderError(f"QEMU did not start machine {self.id}: {last_words}")
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
-        root = {"driver": "qcow2", "node-name": "root", "read-only": True, "file": {"driver": "file", "filename": facts["disk"]}}
+        root = {
+            "driver": "qcow2",
+            "node-name": "root",
+            "read-only": True,
+            "file": {"driver": "file", "filename": facts["disk"]},
+        }
         forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
         argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
         argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
-        argv += ["-daemonize", "-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off", "-serial", "file:console.log"]
+        argv += [
+            "-daemonize",
+            "-pidfile",
+            "qemu.pid",
+            "-qmp",
+            "unix:qmp.sock,server=on,wait=off",
+            "-serial",
+            "file:console.log",
+        ]
         argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
         argv += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"]
         argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
@@ -152,7 +174,9 @@ class MachineFolder:
 
     def plug(self, disks: Iterable[Disk]) -> None:
         """Attach disks while it runs. What is attached already stays, and what an earlier call did by half is completed."""
-        present, devices = self._qmp([("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})])
+        present, devices = self._qmp(
+            [("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})]
+        )
         nodes, plugged = {node["node-name"] for node in present}, {device["name"] for device in devices}
         for disk in disks:
             if disk.node not in nodes:

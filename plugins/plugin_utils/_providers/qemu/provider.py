@@ -6,12 +6,14 @@ Everything lies below one folder: ``machines/<fleet>/<id>/`` and ``volumes/<flee
 so any later run finds what an earlier one made. A machine that is told to go keeps its folder until its process has ended; the next
 look takes it away. There are no zones.
 """
+
 from __future__ import annotations
 
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from ..._core.errors import ProviderError
 from ..._core.files import write_atomically
 from ..accel import Accel, choose, qemu_version
 from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
+from ..disk_images import DiskImages
 from ..evidence import parse_evidence
 from ..guest_document import launch_document, members
-from .images import QemuImages
+from .image_users import image_users
 from .machine import LOOPBACK, MachineFolder
 from .volumes import QemuVolumes
 
@@ -167,7 +170,7 @@ class QemuProvider:
         self._chosen: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._accel)
-        self.images = QemuImages(directory / "machines")
+        self.images = DiskImages(partial(image_users, directory / "machines"))
         self.clock = QemuClock()
 
     def traffic(self, fleet: str) -> Traffic:

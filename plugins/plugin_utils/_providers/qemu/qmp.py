@@ -5,6 +5,7 @@
 One short connection a call, so that nothing is held between runs.
 Source: QEMU's "QEMU Machine Protocol Specification".
 """
+
 from __future__ import annotations
 
 import json

@@ -4,6 +4,7 @@
 
 QEMU itself locks a disk while a machine has it.
 """
+
 from __future__ import annotations
 
 import json
@@ -37,7 +38,9 @@ class QemuVolumes:
         return [volume for volume in map(self._read, sorted((self._root / fleet).glob("*/volume.json"))) if volume]
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
-        kinds = [_known(request.kind, f"{request.fleet}/{request.slot}-{request.name}") or KINDS[0] for request in requests]
+        kinds = [
+            _known(request.kind, f"{request.fleet}/{request.slot}-{request.name}") or KINDS[0] for request in requests
+        ]
         made = []
         for request, kind in zip(requests, kinds, strict=True):
             folder = self._root / request.fleet / f"{request.slot}-{request.name}"
@@ -59,7 +62,9 @@ class QemuVolumes:
         for folder in folders:
             volume = self._read(folder / "volume.json")
             if volume and volume.attached_to not in (None, instance_id):
-                raise ProviderError(f"volume {volume.id} is attached to {volume.attached_to}, so it cannot be attached to {instance_id}")
+                raise ProviderError(
+                    f"volume {volume.id} is attached to {volume.attached_to}, so it cannot be attached to {instance_id}"
+                )
         machine = self._machine_of(folders[0], instance_id)
         if (machine.facts() or {"condemned": True}).get("condemned"):
             raise ProviderError(f"instance {instance_id} is gone or about to go, so no volume is attached to it")
@@ -106,10 +111,14 @@ class QemuVolumes:
         facts = _load(folder)
         volume = self._read(folder / "volume.json")
         if volume and volume.attached_to:
-            raise ProviderError(f"volume {volume.id} is attached to {volume.attached_to}: detach it before it is changed")
+            raise ProviderError(
+                f"volume {volume.id} is attached to {volume.attached_to}: detach it before it is changed"
+            )
         real = _size_of(_path(folder, _kind(facts)), _kind(facts))
         if _whole(size) < real:
-            raise ProviderError(f"volume {_id(folder)} has {real} bytes and cannot shrink to {size}: its data would be cut")
+            raise ProviderError(
+                f"volume {_id(folder)} has {real} bytes and cannot shrink to {size}: its data would be cut"
+            )
 
     def _grow(self, folder: Path, size: int) -> None:
         """The disk first: a run that is cut here leaves the old size noted, and the next one finds nothing to grow."""

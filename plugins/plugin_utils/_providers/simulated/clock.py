@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A clock that jumps: time passes only where somebody waits or a call takes time."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from collections.abc import Callable
 NEVER = float("inf")
 
 
-def seldom(_idle: float, _due: float = 0.0) -> float:
+def event_driven_pace(_idle: float, _due: float = 0.0) -> float:
     """The pace of looks: the clock knows of every event and stops there, so looks between them would see nothing new."""
     return 60.0
 

@@ -4,6 +4,7 @@
 
 What a machine draws hangs on the seed and its token alone, so the order of launches does not matter.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -28,10 +29,15 @@ def simulate(world: World, simulation: Simulation) -> None:
 
     def fate(request: LaunchRequest) -> tuple[Latencies, Behaviour | None]:
         chance = Random(f"{simulation.seed}:{request.token}")  # noqa: S311  no secret
-        spread = {name: value * chance.uniform(1 - simulation.spread, 1 + simulation.spread) for name, value in _means(simulation).items()}
+        spread = {
+            name: value * chance.uniform(1 - simulation.spread, 1 + simulation.spread)
+            for name, value in _means(simulation).items()
+        }
         never_boots, never_well = chance.random() < simulation.fail_boot, chance.random() < simulation.fail_health
         image = world.behaviours.get(request.image, Behaviour())
-        failed = replace(image, boots=image.boots and not never_boots, gets_healthy=image.gets_healthy and not never_well)
+        failed = replace(
+            image, boots=image.boots and not never_boots, gets_healthy=image.gets_healthy and not never_well
+        )
         return Latencies(**spread), failed if never_boots or never_well else None
 
     def before(call: str) -> None:
@@ -45,4 +51,10 @@ def simulate(world: World, simulation: Simulation) -> None:
 
 
 def _means(simulation: Simulation) -> dict[str, float]:
-    return {"boot": simulation.boot, "health": simulation.health, "check": simulation.check, "drain": simulation.drain, "stop": simulation.stop}
+    return {
+        "boot": simulation.boot,
+        "health": simulation.health,
+        "check": simulation.check,
+        "drain": simulation.drain,
+        "stop": simulation.stop,
+    }

@@ -5,6 +5,7 @@
 It is stricter than a cloud where a cloud would forgive (a second attach raises), so that a plan cannot lean on kindness.
 Check mode runs on it to predict a swap, and the tests run every promise on it, with faults before, amid and after each effect.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -24,18 +25,17 @@ from ..contract import (
     Volume,
     VolumeRequest,
 )
-from ..qemu.images import QemuImages
-from .clock import NEVER, SkewedClock, VirtualClock, seldom
+from ..disk_images import DiskImages
+from .clock import NEVER, SkewedClock, VirtualClock
 from .snapshot import seeded
-from .world import EVERY, Behaviour, Latencies, Machine, Place, World, needed_volumes
+from .world import EVERY, BalancerEntry, Behaviour, Latencies, Machine, World, needed_volumes
 
 __all__ = [  # all that tests and predictions need, by one door
-    "seldom",
     "NEVER",
     "Behaviour",
     "Latencies",
     "Machine",
-    "Place",
+    "BalancerEntry",
     "SimulatedCompute",
     "SimulatedProvider",
     "SimulatedTraffic",
@@ -53,7 +53,13 @@ class SimulatedCompute:
 
     def list(self, fleet: str) -> list[Instance]:
         world = self._world
-        return list(world.read("instances", fleet, lambda: [world.view(each) for each in world.machines.values() if each.instance.fleet == fleet]))
+        return list(
+            world.read(
+                "instances",
+                fleet,
+                lambda: [world.view(each) for each in world.machines.values() if each.instance.fleet == fleet],
+            )
+        )
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Refuses a token that was used for something else, or for what was removed since."""
@@ -84,7 +90,9 @@ class SimulatedCompute:
             if state == STOPPING or machine.leaving:
                 raise ProviderError(f"instance {instance_id} is shutting down and cannot be started")
             if state == STOPPED:
-                machine.instance = replace(machine.instance, state=PENDING, started=self._world.clock.now(), stopping_since=0.0)
+                machine.instance = replace(
+                    machine.instance, state=PENDING, started=self._world.clock.now(), stopping_since=0.0
+                )
                 machine.dies_at = NEVER
 
         self._world.change("start", ids, effect)
@@ -102,7 +110,9 @@ class SimulatedCompute:
             machine = self._world.machines.get(instance_id)
             if machine:
                 kept = {**machine.instance.tags, **tags}
-                machine.instance = replace(machine.instance, tags={name: value for name, value in kept.items() if value is not None})
+                machine.instance = replace(
+                    machine.instance, tags={name: value for name, value in kept.items() if value is not None}
+                )
 
         self._world.change("tag", ids, effect)
 
@@ -115,7 +125,11 @@ class SimulatedCompute:
 
     def console(self, instance_id: str) -> str:
         world = self._world
-        return world.read("console", instance_id, lambda: f"{instance_id}: the last line of its console\n" if instance_id in world.machines else "")
+        return world.read(
+            "console",
+            instance_id,
+            lambda: f"{instance_id}: the last line of its console\n" if instance_id in world.machines else "",
+        )
 
     def _stop(self, instance_id: str) -> None:
         machine = self._world.machines.get(instance_id)
@@ -130,7 +144,12 @@ class SimulatedCompute:
             raise ProviderError(f"token {token} belonged to an instance that was removed")
         if token in world.machines:
             found = world.machines[token].instance
-            if (found.fleet, found.slot, found.image, found.launch) != (request.fleet, request.slot, request.image, request.launch):
+            if (found.fleet, found.slot, found.image, found.launch) != (
+                request.fleet,
+                request.slot,
+                request.image,
+                request.launch,
+            ):
                 raise ProviderError(f"token {token} was used for another launch")
             return world.view(world.machines[token])
         for volume_id in request.volumes:
@@ -139,7 +158,9 @@ class SimulatedCompute:
         machine.latencies, machine.behaviour = world.fate(request)
         world.machines[token] = machine
         for volume_id in request.volumes:
-            world.volumes[volume_id] = replace(world.volumes[volume_id], attached_to=token, attached_at=world.clock.now())
+            world.volumes[volume_id] = replace(
+                world.volumes[volume_id], attached_to=token, attached_at=world.clock.now()
+            )
         return world.view(machine)
 
 
@@ -149,7 +170,9 @@ class SimulatedVolumes:
 
     def list(self, fleet: str) -> list[Volume]:
         world = self._world
-        return list(world.read("volumes", fleet, lambda: [volume for volume in world.volumes.values() if volume.fleet == fleet]))
+        return list(
+            world.read("volumes", fleet, lambda: [volume for volume in world.volumes.values() if volume.fleet == fleet])
+        )
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         """The same fleet, slot and name is the same volume."""
@@ -178,7 +201,7 @@ class SimulatedVolumes:
                 raise ProviderError(f"instance {instance_id} is shutting down and takes no volume")
             _check_attach(world, volume_id, instance_id, machine.instance.zone)
             world.volumes[volume_id] = replace(world.volumes[volume_id], attached_to=instance_id, attached_at=now)
-            machine.whole_since = now
+            machine.volumes_ready_since = now
 
         self._world.change("attach", volume_ids, effect)
 
@@ -238,7 +261,7 @@ class SimulatedTraffic:
             self._needs_balancer()
             now, place = self._world.clock.now(), self._world.members.get(instance_id)
             if place is None or (place.draining and self._world.forgets):
-                self._world.members[instance_id] = Place(now, staged=staged, joined=now, fleet=self._fleet)
+                self._world.members[instance_id] = BalancerEntry(now, staged=staged, joined=now, fleet=self._fleet)
             elif place.draining or (place.staged and not staged):
                 self._serve(place, staged)
 
@@ -285,13 +308,17 @@ class SimulatedTraffic:
     def _members(self) -> list[Member]:
         if not self._world.balances(self._fleet):
             return []
-        return [self._world.member(each, place) for each, place in self._world.members.items() if place.fleet in ("", self._fleet)]
+        return [
+            self._world.member(each, place)
+            for each, place in self._world.members.items()
+            if place.fleet in ("", self._fleet)
+        ]
 
     def _needs_balancer(self) -> None:
         if not self._world.balances(self._fleet):
             raise TrafficError("the balancer is not there")
 
-    def _serve(self, place: Place, staged: bool) -> None:
+    def _serve(self, place: BalancerEntry, staged: bool) -> None:
         """Checks went on all the while, so what passes them serves at once."""
         place.joined = place.since if place.joined is None else place.joined
         place.since, place.draining, place.staged, place.forget_at = self._world.clock.now(), False, staged, NEVER
@@ -319,7 +346,7 @@ class SimulatedProvider:
         self.world = world or World()
         self.compute = SimulatedCompute(self.world)
         self.volumes = SimulatedVolumes(self.world)
-        self.images = QemuImages()  # what it pretends to boot was baked for there
+        self.images = DiskImages()  # it pretends to boot what was baked for QEMU
         self.clock: Clock = clock or self.world.clock
 
     def traffic(self, fleet: str) -> SimulatedTraffic:
@@ -354,7 +381,7 @@ def _made(request: LaunchRequest, now: float) -> Machine:
         started=now,
         zone=request.zone,
     )
-    return Machine(instance, needed_volumes(instance), whole_since=now)
+    return Machine(instance, needed_volumes(instance), volumes_ready_since=now)
 
 
 def _volume(world: World, volume_id: str) -> Volume:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Volumes by id that also know who holds which: that is asked for each machine at each look, so it must not be searched for."""
+
 from __future__ import annotations
 
 from collections import UserDict
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from ..contract import Volume
 
 
-class Shelf(UserDict[str, Volume]):
+class VolumeIndex(UserDict[str, Volume]):
     def __init__(self, volumes: Mapping[str, Volume] | None = None) -> None:
         self._held: dict[str, dict[str, None]] = {}  # by holder, in order of attachment
         super().__init__(volumes or {})

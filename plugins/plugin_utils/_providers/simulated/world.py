@@ -5,6 +5,7 @@
 Machines, volumes and members are what a test may put there as it likes. Nothing about them is remembered that could be computed:
 every answer is made from them and the clock.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest, Member, Volume
 from .clock import NEVER, VirtualClock
-from .volume_index import Shelf
+from .volume_index import VolumeIndex
 
 EVERY = "*"  # in World.balancers: every fleet has one
 Item = TypeVar("Item")
@@ -49,7 +50,7 @@ class Behaviour:
 class Machine:
     instance: Instance  # its state here is what it was told: PENDING for on, STOPPING, STOPPED
     needs: int = 0  # volumes its service waits for
-    whole_since: float = 0.0  # when it last got a volume
+    volumes_ready_since: float = 0.0  # when it last got a volume
     dies_at: float = NEVER
     ailing: bool = False  # it never gets healthy, whatever its image does
     leaving: bool = False  # told to go: gone once it is down
@@ -61,7 +62,7 @@ class Machine:
 
 
 @dataclass
-class Place:
+class BalancerEntry:
     """A member of a balancer."""
 
     since: float  # when it was registered, or told to drain
@@ -108,12 +109,15 @@ class World:
         self.forgets = forgets  # whether a drained member goes by itself
         self.tells_in_flight = True
         self.machines: dict[str, Machine] = {}
-        self._shelf = Shelf()
+        self._shelf = VolumeIndex()
         self.volume_zones: dict[str, str] = {}  # by volume id
-        self.members: dict[str, Place] = {}
+        self.members: dict[str, BalancerEntry] = {}
         self.balancers: set[str] = {EVERY} if balancing else set()  # fleets that have one
         self.spent: set[str] = set()  # tokens of what was removed
-        self.fate: Callable[[LaunchRequest], tuple[Latencies | None, Behaviour | None]] = lambda _request: (None, None)  # of each new machine
+        self.fate: Callable[[LaunchRequest], tuple[Latencies | None, Behaviour | None]] = lambda _request: (
+            None,
+            None,
+        )  # of each new machine
         self.before: Callable[[str], None] = _nothing
         self.between: Callable[[str], None] = _nothing
         self.after: Callable[[str], None] = _nothing
@@ -130,7 +134,7 @@ class World:
 
     @volumes.setter
     def volumes(self, volumes: MutableMapping[str, Volume]) -> None:
-        self._shelf = Shelf(volumes)
+        self._shelf = VolumeIndex(volumes)
 
     @property
     def balancing(self) -> bool:
@@ -203,7 +207,7 @@ class World:
         """Ids of the volumes it has."""
         return list(self._shelf.held(instance_id))
 
-    def member(self, instance_id: str, place: Place) -> Member:
+    def member(self, instance_id: str, place: BalancerEntry) -> Member:
         now, machine = self.clock.now(), self.machines.get(instance_id)
         up_at = self._up_at(machine, place) if machine else NEVER
         passing = machine is not None and up_at <= now and self.state(machine) == RUNNING
@@ -272,13 +276,21 @@ class World:
         return machine.instance.started + self.latencies_of(machine).boot if self._behaviour(machine).boots else NEVER
 
     def _down_at(self, machine: Machine) -> float:
-        return machine.instance.stopping_since + self.latencies_of(machine).stop if self._behaviour(machine).stops else NEVER
+        return (
+            machine.instance.stopping_since + self.latencies_of(machine).stop
+            if self._behaviour(machine).stops
+            else NEVER
+        )
 
     def _healthy_at(self, machine: Machine) -> float:
         """When it first gets healthy in its present boot."""
-        if machine.ailing or not self._behaviour(machine).gets_healthy or (machine.needs and len(self._shelf.held(machine.instance.id)) < machine.needs):
+        if (
+            machine.ailing
+            or not self._behaviour(machine).gets_healthy
+            or (machine.needs and len(self._shelf.held(machine.instance.id)) < machine.needs)
+        ):
             return NEVER
-        return max(self._sealed_at(machine), machine.whole_since) + self.latencies_of(machine).health
+        return max(self._sealed_at(machine), machine.volumes_ready_since) + self.latencies_of(machine).health
 
     def _health(self, machine: Machine) -> tuple[bool, float, float]:
         """Whether the service of a machine that is on is well, since when, and until when it stays so. Where it never was: since 0."""
@@ -291,7 +303,9 @@ class World:
         if not behaviour.flaps:
             return True, first, last
         number = int((now - first) / behaviour.flaps)
-        while first + number * behaviour.flaps > now:  # by the same sums that make begins and ends, or rounding would lose one
+        while (
+            first + number * behaviour.flaps > now
+        ):  # by the same sums that make begins and ends, or rounding would lose one
             number -= 1
         while first + (number + 1) * behaviour.flaps <= now:
             number += 1
@@ -308,12 +322,16 @@ class World:
             since = since - self._behaviour(machine).flaps if since > self._healthy_at(machine) else 0.0
         return max(machine.down_since, since)
 
-    def _up_at(self, machine: Machine, place: Place) -> float:
+    def _up_at(self, machine: Machine, place: BalancerEntry) -> float:
         """When its checks pass, if it stays as well as it is; NEVER where it is not."""
         well, since, _until = self._health(machine)
-        return max(since, place.since if place.joined is None else place.joined) + self.latencies_of(machine).check if well else NEVER
+        return (
+            max(since, place.since if place.joined is None else place.joined) + self.latencies_of(machine).check
+            if well
+            else NEVER
+        )
 
-    def _busy(self, machine: Machine | None, place: Place) -> bool:
+    def _busy(self, machine: Machine | None, place: BalancerEntry) -> bool:
         """Whether something is in flight that began before it was told to drain. What is down took its connections along."""
         return machine is not None and self.clock.now() < place.busy_until and self.state(machine) != STOPPED
 

@@ -5,6 +5,7 @@
 With two groups the one of weight 0 is where a new fleet is staged, and changing the weights' places is the flip.
 Groups, rules and load balancers are the user's: they are never created nor deleted, and of one group's targets only the fleet's own are touched.
 """
+
 from __future__ import annotations
 
 import math
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..._aws.batches import batches
-from ..._aws.clients import Clients, told
+from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError, TrafficError
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
@@ -36,7 +37,9 @@ class TargetGroups:
     kind = "elbv2"
     shared = True
 
-    def __init__(self, clients: Clients, fleet: str, spec: TrafficSpec, health: Health, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clients: Clients, fleet: str, spec: TrafficSpec, health: Health, now: Callable[[], float] = time.time
+    ) -> None:
         self._clients = clients
         self._fleet = fleet
         self._groups = spec.target_groups
@@ -44,7 +47,9 @@ class TargetGroups:
         self._health = health
         self._now = now
         self._described: list[dict[str, Any]] = []  # the groups, once they were found fit
-        self._seen: tuple[Target, ...] | None = None  # as AWS said last, with what was told it since; None where that is not known
+        self._seen: tuple[Target, ...] | None = (
+            None  # as AWS said last, with what was told it since; None where that is not known
+        )
         self._forward: list[dict[str, Any]] = []  # what the rule does
         self._weights: dict[str, int] = {}  # by group, as it says
         self._since: dict[str, tuple[str, float]] = {}  # by instance id: its state, and when it was first seen in it
@@ -61,12 +66,17 @@ class TargetGroups:
         targets = self._read()
         found, now = judged(targets, self._active()), self._now()
         self._since = {each: self._since_of(each, found[each].state, now) for each in found}
-        return [Member(each, said.state, None, self._since[each][1], said.passing, said.leaving) for each, said in found.items()]
+        return [
+            Member(each, said.state, None, self._since[each][1], said.passing, said.leaving)
+            for each, said in found.items()
+        ]
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
         active, idle = self._places()
         if staged and not idle:
-            raise TrafficError(f"{self._fleet}: one target group cannot hold members that get no requests yet (needed: two target_groups and a rule)")
+            raise TrafficError(
+                f"{self._fleet}: one target group cannot hold members that get no requests yet (needed: two target_groups and a rule)"
+            )
         group = idle if staged else active
         there = {(each.group, each.id, each.port) for each in self._known() if each.registered}
         missing = [(name, port) for name, (_address, port) in endpoints.items() if (group, name, port) not in there]
@@ -78,7 +88,10 @@ class TargetGroups:
         """With two groups and all of ``on`` staged: one call, at once. Else ``on`` is registered beside ``off``, which leaves once ``on`` serves."""
         targets = [each for each in self._read() if each.registered]
         active, idle = self._places()
-        serving, staged = [each for each in targets if each.group == active], [each for each in targets if each.group == idle]
+        serving, staged = (
+            [each for each in targets if each.group == active],
+            [each for each in targets if each.group == idle],
+        )
         if idle and on and {each.id for each in staged} >= set(on) and {each.id for each in serving} <= set(off):
             self._deregister(each for each in staged if each.id not in on)  # they would serve from now on
             self._flip()
@@ -86,10 +99,14 @@ class TargetGroups:
         ports = {each.id: each.port for each in self._known()}
         unknown = [name for name in on if name not in ports]
         if unknown:
-            raise TrafficError(f"{', '.join(unknown)} cannot be put in service: no target group of {self._fleet} knows it (register it first)")
+            raise TrafficError(
+                f"{', '.join(unknown)} cannot be put in service: no target group of {self._fleet} knows it (register it first)"
+            )
         there = {each.id for each in serving}
         self._register(active, [(name, ports[name]) for name in on if name not in there])
-        self._deregister(each for each in staged if each.id in on)  # should a run end just before, the next flip does it
+        self._deregister(
+            each for each in staged if each.id in on
+        )  # should a run end just before, the next flip does it
         if {each.id for each in serving if each.state == HEALTHY} >= set(on):
             self._deregister(each for each in serving if each.id in off)
 
@@ -114,9 +131,17 @@ class TargetGroups:
             try:
                 self._told = {"endpoint": self._endpoint(), "warnings": []}
             except ProviderError as error:  # it is for people and decides nothing
-                self._told = {"endpoint": None, "warnings": [f"the load balancer's address is not known: {error.message}"]}
+                self._told = {
+                    "endpoint": None,
+                    "warnings": [f"the load balancer's address is not known: {error.message}"],
+                }
         warnings = [*self._told["warnings"], *unused(self._seen or ())]
-        return {"kind": self.kind, "endpoint": self._told["endpoint"], "target_groups": list(self._groups), "warnings": warnings}
+        return {
+            "kind": self.kind,
+            "endpoint": self._told["endpoint"],
+            "target_groups": list(self._groups),
+            "warnings": warnings,
+        }
 
     # What is there.
 
@@ -127,8 +152,10 @@ class TargetGroups:
             self._read_rule()
         found: list[Target] = []
         for group in self._groups:
-            with told(TrafficError):
-                found += parsed(group, self._elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"])
+            with aws_errors(TrafficError):
+                found += parsed(
+                    group, self._elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+                )
         self._seen = tuple(found)
         return self._seen
 
@@ -153,8 +180,10 @@ class TargetGroups:
         return before if before and before[0] == state else (state, now)
 
     def _describe_groups(self) -> list[dict[str, Any]]:
-        with told(TrafficError, f"target groups of {self._fleet}"):
-            found: list[dict[str, Any]] = self._elb.describe_target_groups(TargetGroupArns=list(self._groups))["TargetGroups"]
+        with aws_errors(TrafficError, f"target groups of {self._fleet}"):
+            found: list[dict[str, Any]] = self._elb.describe_target_groups(TargetGroupArns=list(self._groups))[
+                "TargetGroups"
+            ]
         return found
 
     def _fit(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -165,18 +194,22 @@ class TargetGroups:
             if protocol not in PROTOCOLS:
                 raise TrafficError(f"target group {name} speaks {protocol} (allowed: {', '.join(PROTOCOLS)})")
             if not each.get("LoadBalancerArns"):
-                raise TrafficError(f"target group {name} is used by no load balancer, so it is never checked (needed: a listener that forwards to it)")
+                raise TrafficError(
+                    f"target group {name} is used by no load balancer, so it is never checked (needed: a listener that forwards to it)"
+                )
         return groups
 
     def _read_rule(self) -> None:
-        with told(TrafficError):
+        with aws_errors(TrafficError):
             if _RULE in self._rule:
                 actions = self._elb.describe_rules(RuleArns=[self._rule])["Rules"][0]["Actions"]
             else:
                 actions = self._elb.describe_listeners(ListenerArns=[self._rule])["Listeners"][0]["DefaultActions"]
         found = weights(actions, self._groups)
         if found is None:
-            raise TrafficError(f"{self._rule} does not forward to both {' and '.join(map(_name, self._groups))} (needed: one forward action that names both)")
+            raise TrafficError(
+                f"{self._rule} does not forward to both {' and '.join(map(_name, self._groups))} (needed: one forward action that names both)"
+            )
         self._forward, self._weights = list(actions), found
 
     def _endpoint(self) -> str | None:
@@ -184,7 +217,7 @@ class TargetGroups:
         balancers = [arn for each in groups for arn in each.get("LoadBalancerArns", ())]
         if not balancers:
             return None
-        with told(TrafficError):
+        with aws_errors(TrafficError):
             dns = self._elb.describe_load_balancers(LoadBalancerArns=balancers[:1])["LoadBalancers"][0]["DNSName"]
             if self._rule:
                 asked: dict[str, Any] = {"ListenerArns": [_listener(self._rule)]}
@@ -211,14 +244,16 @@ class TargetGroups:
 
     def _change(self, call: str, group: str, targets: Sequence[tuple[str, int]]) -> None:
         before, self._seen = self._seen, None  # after a failure nobody knows
-        with told(TrafficError, f"target group {_name(group)}"):
-            getattr(self._elb, call)(TargetGroupArn=group, Targets=[{"Id": name, "Port": port} for name, port in targets])
+        with aws_errors(TrafficError, f"target group {_name(group)}"):
+            getattr(self._elb, call)(
+                TargetGroupArn=group, Targets=[{"Id": name, "Port": port} for name, port in targets]
+            )
         self._seen = before
 
     def _flip(self) -> None:
         actions = flipped(self._forward, (self._groups[0], self._groups[1]))
         self._seen = None
-        with told(TrafficError):
+        with aws_errors(TrafficError):
             if _RULE in self._rule:
                 self._elb.modify_rule(RuleArn=self._rule, Actions=actions)
             else:
@@ -228,13 +263,17 @@ class TargetGroups:
         """ELB is to forget a drained member as soon as nobody waits for it any more, and not before."""
         seconds = math.ceil(timeout)
         if not 0 <= seconds <= LONGEST:
-            raise TrafficError(f"{self._fleet}: ELB lets no target drain for {timeout:g} s (allowed: a drain timeout from 0 to {LONGEST} s)")
-        with told(TrafficError, f"target group {_name(group)}"):
+            raise TrafficError(
+                f"{self._fleet}: ELB lets no target drain for {timeout:g} s (allowed: a drain timeout from 0 to {LONGEST} s)"
+            )
+        with aws_errors(TrafficError, f"target group {_name(group)}"):
             if group not in self._delays:
                 attributes = self._elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
                 self._delays[group] = next((int(each["Value"]) for each in attributes if each["Key"] == DELAY), -1)
             if self._delays[group] != seconds:
-                self._elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[{"Key": DELAY, "Value": str(seconds)}])
+                self._elb.modify_target_group_attributes(
+                    TargetGroupArn=group, Attributes=[{"Key": DELAY, "Value": str(seconds)}]
+                )
                 self._delays[group] = seconds
 
     @property

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Targets of ELBv2 target groups as AWS describes them, and what they are as members of a fleet's balancer. Pure."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,11 @@ def parsed(group: str, descriptions: Iterable[Mapping[str, Any]]) -> list[Target
     for each in descriptions:
         target, health = each["Target"], each.get("TargetHealth", {})
         if health.get("Reason") != _NOT_REGISTERED:
-            found.append(Target(group, target["Id"], int(target.get("Port", 0)), health.get("State", ""), health.get("Reason", "")))
+            found.append(
+                Target(
+                    group, target["Id"], int(target.get("Port", 0)), health.get("State", ""), health.get("Reason", "")
+                )
+            )
     return found
 
 
@@ -77,7 +82,10 @@ def unused(targets: Iterable[Target]) -> list[str]:
 def weights(actions: Iterable[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, int] | None:
     """By ARN, as the action says that forwards to all of ``groups``; None where none does."""
     for action in actions:
-        found = {each["TargetGroupArn"]: int(each.get("Weight", 1)) for each in action.get("ForwardConfig", {}).get("TargetGroups", ())}
+        found = {
+            each["TargetGroupArn"]: int(each.get("Weight", 1))
+            for each in action.get("ForwardConfig", {}).get("TargetGroups", ())
+        }
         if action.get("Type") == "forward" and set(groups) <= set(found):
             return {group: found[group] for group in groups}
     return None
@@ -93,7 +101,10 @@ def flipped(actions: Iterable[Mapping[str, Any]], groups: tuple[str, str]) -> li
         if action.get("Type") == "forward" and set(groups) <= set(known):
             places = [{"TargetGroupArn": arn, "Weight": known[partner.get(arn, arn)]} for arn in known]
             # AWS takes the short form for one group only.
-            action = {**{name: value for name, value in action.items() if name != "TargetGroupArn"}, "ForwardConfig": {**config, "TargetGroups": places}}
+            action = {
+                **{name: value for name, value in action.items() if name != "TargetGroupArn"},
+                "ForwardConfig": {**config, "TargetGroups": places},
+            }
         changed.append(_secretive(action))
     return changed
 
@@ -106,7 +117,10 @@ def _secretive(action: Mapping[str, Any]) -> dict[str, Any]:
 
 def told_to_leave(targets: Iterable[Target], leaving: Iterable[Target]) -> tuple[Target, ...]:
     gone = {(each.group, each.id, each.port) for each in leaving}
-    return tuple(replace(each, state=DRAINING, reason="") if (each.group, each.id, each.port) in gone else each for each in targets)
+    return tuple(
+        replace(each, state=DRAINING, reason="") if (each.group, each.id, each.port) in gone else each
+        for each in targets
+    )
 
 
 def endpoint(dns: str, listener: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 
 Members are added and removed while it runs. A restarted HAProxy knows none, so the engine registers them again.
 """
+
 from __future__ import annotations
 
 import json
@@ -90,7 +91,9 @@ class HAProxy:
         present = {each.id for each in self._servers()}
         unknown = [name for name in on if name not in present]
         if unknown:
-            raise TrafficError(f"{', '.join(unknown)} cannot be put in service: the balancer does not know it (register it first)")
+            raise TrafficError(
+                f"{', '.join(unknown)} cannot be put in service: the balancer does not know it (register it first)"
+            )
         # First those that serve from now on, in the same breath: at no moment nobody serves.
         commands = [f"set server {_path(name)} state ready" for name in on]
         self._tell(commands + [f"set server {_path(name)} state drain" for name in off if name in present])
@@ -161,9 +164,17 @@ class HAProxy:
         """Delete members in maintenance and cut what is still open on them. Returns those that are not free yet."""
         if not ids:
             return []
-        commands = [command for name in ids for command in (f"shutdown sessions server {_path(name)}", f"del server {_path(name)}")]
+        commands = [
+            command
+            for name in ids
+            for command in (f"shutdown sessions server {_path(name)}", f"del server {_path(name)}")
+        ]
         answers = ask(self._process.socket, commands)[1::2]
-        return [name for name, answer in zip(ids, answers, strict=True) if not answer.startswith(("Server deleted", "No such server"))]
+        return [
+            name
+            for name, answer in zip(ids, answers, strict=True)
+            if not answer.startswith(("Server deleted", "No such server"))
+        ]
 
 
 def _path(name: str) -> str:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """HAProxy's configuration file, rendered from a fleet's traffic and health settings."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -43,7 +44,11 @@ def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Kno
         "    timeout server 2m",
         "    timeout tunnel 1h",
         f"    timeout check {max(1, round(health.timeout * 1000))}ms",
-        *(["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"] if health.http else []),
+        *(
+            ["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"]
+            if health.http
+            else []
+        ),
         # When another process takes over, a connection that waits for its next request is closed only after that one's answer.
         *(["    option idle-close-on-response"] if health.http else []),
         f"frontend {fleet}",
@@ -66,7 +71,9 @@ def _check(fleet: str, health: Health) -> list[str]:
         return ["    option tcp-check"]
     path = health.http.path
     if not path.isprintable() or "'" in path or " " in path:
-        raise TrafficError(f"health.http.path: {path!r} cannot be asked for (allowed: printable characters without spaces and quotes)")
+        raise TrafficError(
+            f"health.http.path: {path!r} cannot be asked for (allowed: printable characters without spaces and quotes)"
+        )
     codes = ",".join(map(str, health.http.status))
     return [
         "    option httpchk",

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The HAProxy process of one folder: a daemon in its own session, so that it outlives the run that started it."""
+
 from __future__ import annotations
 
 import os
@@ -39,7 +40,15 @@ class Process:
         running = self.pid()
         if running is not None:
             argv += ["-x", SOCKET, "-sf", str(running)]
-        done = subprocess.run(argv, cwd=self._folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False)
+        done = subprocess.run(
+            argv,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
         if done.returncode != 0:
             raise TrafficError(f"HAProxy did not start: {_alerts(done.stderr)}")
 
@@ -74,7 +83,9 @@ def version() -> str | None:
 
 def _binary() -> str:
     # Ordinary users do not have the folder for daemons on their path.
-    found = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]))
+    found = shutil.which(
+        "haproxy", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+    )
     if found is None:
         raise TrafficError("HAProxy is not installed (Debian: apt install haproxy; 2.6 or newer is needed)")
     return found

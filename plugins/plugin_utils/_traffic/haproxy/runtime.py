@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Talk to a running HAProxy through its runtime API: commands in, texts out, one connection for all of them."""
+
 from __future__ import annotations
 
 import os

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A bake on AWS from the definition to the record, against moto, with a Packer that only registers an AMI."""
+
 from __future__ import annotations
 
 import io
@@ -86,27 +87,45 @@ def define(cloud: Cloud, tmp_path: Path) -> Callable[..., Definition]:
 
     def make(version: str = "1", **regions: str) -> Definition:
         kinds = {
-            name: Target(name, "aws", FleetSpec(), Health(tcp=TcpProbe(80)), base, build=Build(region=REGION), aws=cloud.account(region))
+            name: Target(
+                name,
+                "aws",
+                FleetSpec(),
+                Health(tcp=TcpProbe(80)),
+                base,
+                build=Build(region=REGION),
+                aws=cloud.account(region),
+            )
             for name, region in (regions or {"staging": REGION, "prod": OTHER}).items()
         }
-        return Definition(tmp_path / "immutable.yml", "shop", version, Provision("site.yml"), None, (), (), "restricted", kinds, base)
+        return Definition(
+            tmp_path / "immutable.yml", "shop", version, Provision("site.yml"), None, (), (), "restricted", kinds, base
+        )
 
     return make
 
 
-def bake(definition: Definition, store: MemoryStore, packer: PretendPacker, force: bool = False) -> list[targets.TargetBake]:
+def bake(
+    definition: Definition, store: MemoryStore, packer: PretendPacker, force: bool = False
+) -> list[targets.TargetBake]:
     bakes = targets.plan_bakes(definition, list(definition.targets), store, force=force)
     due = [each for each in bakes if each.decision.due]
     targets.bake_targets(due, store, packer, lambda: BakeVariables({}, {}, {}), Alive(), silent)  # type: ignore[arg-type]
     return bakes
 
 
-def test_targets_that_bake_in_one_region_share_an_ami(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+def test_targets_that_bake_in_one_region_share_an_ami(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
+) -> None:
     packer = PretendPacker(cloud)
     [both] = bake(define(), store, packer)
     image = both.image
     assert image and both.targets == ["staging", "prod"]
-    assert (image.build, image.artifact["region"], image.artifact["account"]) == ("aws-123456789012-x86_64", REGION, "123456789012")
+    assert (image.build, image.artifact["region"], image.artifact["account"]) == (
+        "aws-123456789012-x86_64",
+        REGION,
+        "123456789012",
+    )
     assert image.artifact["snapshots"] and image.artifact["copies"] == {}
     assert {key.rpartition("/")[2] for key in store.list(image.key)} == {"record.json", "packer.log", "sbom.cdx.json"}
     [call] = cloud.calls("ec2", "ModifyImageAttribute")
@@ -114,7 +133,9 @@ def test_targets_that_bake_in_one_region_share_an_ami(cloud: Cloud, define: Call
     assert cloud.boto("ec2").describe_key_pairs()["KeyPairs"] == []
 
 
-def test_what_is_there_is_not_baked_again_and_what_is_gone_is(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+def test_what_is_there_is_not_baked_again_and_what_is_gone_is(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
+) -> None:
     packer = PretendPacker(cloud)
     [first] = bake(define(), store, packer)
     assert first.image
@@ -125,14 +146,18 @@ def test_what_is_there_is_not_baked_again_and_what_is_gone_is(cloud: Cloud, defi
     assert gone.decision.why.startswith("the artifact of shop-1-") and len(packer.keys) == 2
 
 
-def test_a_failure_leaves_no_record_and_no_key(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+def test_a_failure_leaves_no_record_and_no_key(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
+) -> None:
     with pytest.raises(BakeError, match="no capacity"):
         bake(define(), store, PretendPacker(cloud, fails=True))
     assert Catalogue(store).list() == []
     assert cloud.boto("ec2").describe_key_pairs()["KeyPairs"] == []
 
 
-def test_a_key_that_a_killed_bake_left_is_replaced(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+def test_a_key_that_a_killed_bake_left_is_replaced(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
+) -> None:
     packer = PretendPacker(cloud)
     bake(define(), store, packer)
     [[name]] = packer.keys
@@ -141,7 +166,9 @@ def test_a_key_that_a_killed_bake_left_is_replaced(cloud: Cloud, define: Callabl
     assert packer.keys == [[name], [name]]
 
 
-def test_the_image_of_a_target_is_its_accounts(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+def test_the_image_of_a_target_is_its_accounts(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
+) -> None:
     definition = define(staging=REGION)
     [done] = bake(definition, store, PretendPacker(cloud))
     assert done.image

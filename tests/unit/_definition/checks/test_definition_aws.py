@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a target on AWS may say, and what it says in vain."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -75,16 +76,40 @@ def test_a_base_is_named_in_three_ways(folder: Path, ami: str, reference: AmiRef
 @pytest.mark.parametrize(
     "old, new, told",
     [
-        ("{owner: \"136693071363\", name: debian-12-amd64-*}", "{owner: self}", "does not say which image it is"),
-        ("{owner: \"136693071363\", name: debian-12-amd64-*}", "{owner: self, name: a, ssm: /b}", "does not say which image it is"),
-        ("machine: {", "machine: {memory: 1G, ", "machine.memory: the provider aws does not heed it, qemu does (allowed: leave it out)"),
-        ("{ami: {owner: \"136693071363\", name: debian-12-amd64-*}, python: \"3.11\"}", "{debian: bookworm}", "cannot bake on debian (allowed: ami"),
+        ('{owner: "136693071363", name: debian-12-amd64-*}', "{owner: self}", "does not say which image it is"),
+        (
+            '{owner: "136693071363", name: debian-12-amd64-*}',
+            "{owner: self, name: a, ssm: /b}",
+            "does not say which image it is",
+        ),
+        (
+            "machine: {",
+            "machine: {memory: 1G, ",
+            "machine.memory: the provider aws does not heed it, qemu does (allowed: leave it out)",
+        ),
+        (
+            '{ami: {owner: "136693071363", name: debian-12-amd64-*}, python: "3.11"}',
+            "{debian: bookworm}",
+            "cannot bake on debian (allowed: ami",
+        ),
         ("{ssm: /shop/password}", "{env: PASSWORD}", "hands over no secret from there (allowed: ssm)"),
-        ("provider: aws", "provider: aws\n    zones: [eu-west-1c]", '"eu-west-1c" has no subnet (allowed: eu-west-1a, eu-west-1b)'),
-        ("provider: aws", "provider: aws\n    fleet: {strategy: blue_green}", "blue_green on aws flips a rule from one target group to another"),
+        (
+            "provider: aws",
+            "provider: aws\n    zones: [eu-west-1c]",
+            '"eu-west-1c" has no subnet (allowed: eu-west-1a, eu-west-1b)',
+        ),
+        (
+            "provider: aws",
+            "provider: aws\n    fleet: {strategy: blue_green}",
+            "blue_green on aws flips a rule from one target group to another",
+        ),
         (f'["{GROUP}"]', f'["{GROUP}", "{GROUP}2"]', "go together"),
-        (f"    traffic: {{target_groups: [\"{GROUP}\"]}}\n", "", "the provider aws needs a target group"),
-        ("ssh_interface: session_manager", "encrypt_boot: false", "build.options.encrypt_boot: cannot be passed on to Packer: build.encrypt says it"),
+        (f'    traffic: {{target_groups: ["{GROUP}"]}}\n', "", "the provider aws needs a target group"),
+        (
+            "ssh_interface: session_manager",
+            "encrypt_boot: false",
+            "build.options.encrypt_boot: cannot be passed on to Packer: build.encrypt says it",
+        ),
         ("type: gp3", "type: qcow2", "is no type of volume on target prod"),
         ("version: 3}", "version: $Latest}", "is not the number of a version"),
     ],

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A group is brought to an image by Auto Scaling: begun, watched, judged, turned back, gone on with."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -15,16 +16,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling, Metric
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.decide import (
-    Course,
+    GroupSnapshot,
     Look,
-    Seen,
+    RefreshProgress,
     ami_of,
     decide,
     preferences,
     what_runs,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import How
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
@@ -40,7 +41,11 @@ class Gates(OpenGates):
 
     def play(self, gate, intent, instances) -> None:
         self.played.append(gate.name)
-        self.stage = [each.id for each in instances if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image]
+        self.stage = [
+            each.id
+            for each in instances
+            if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image
+        ]
         if gate.name in self.fails:
             self.fails.remove(gate.name)
             raise GateError("it says no")
@@ -59,7 +64,9 @@ def test_a_group_is_refreshed_to_the_image(tmp_path: Path) -> None:
     result = lab.run()
     assert lab.scaling.calls == ["make", "start 2"] and lab.scaling.named == "2"
     assert result["changed"] and result["refresh"]["status"] == "Successful" and result["launch"] == "lt-1:2"
-    assert [(each["outdated"], each["serving"], each["launch"]) for each in result["instances"]] == [(False, True, "lt-1:2")] * 4
+    assert [(each["outdated"], each["serving"], each["launch"]) for each in result["instances"]] == [
+        (False, True, "lt-1:2")
+    ] * 4
     assert [each["event"].split(" ")[0] for each in result["timeline"]] == ["made", "began"]
     assert any("Baking, 0 %" in line for line in lab.lines)
 
@@ -88,7 +95,9 @@ def test_an_alias_that_all_instances_match_is_only_pinned(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("ended", [h.FAILED, h.CANCELLED, h.ROLLBACK_FAILED, h.ROLLED_BACK])
-def test_a_refresh_that_ends_otherwise_fails_the_task_and_the_group_launches_what_runs(ended: str, tmp_path: Path) -> None:
+def test_a_refresh_that_ends_otherwise_fails_the_task_and_the_group_launches_what_runs(
+    ended: str, tmp_path: Path
+) -> None:
     lab = Lab(Scaling(script=(*ENDLESS, ended)).add(4), tmp_path)
     with pytest.raises(FleetError, match=f"the refresh r-0 ended as {ended}; the group launches lt-1:1") as error:
         lab.run()
@@ -132,7 +141,9 @@ def test_a_refresh_that_does_not_show_yet_that_it_was_told_to_end_is_not_told_ag
 
 def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS).add(2)
-    lab = Lab(scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {})
+    lab = Lab(
+        scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {}
+    )
     with pytest.raises(FleetError, match=r"shop-2.0-111111111111 was revoked by ann: it leaks"):
         lab.run()
     assert scaling.calls[-1] == "roll back" and versions(scaling) == {"1"}
@@ -211,10 +222,10 @@ def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
 
 def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:
     lab = Lab(Scaling(script=(h.PENDING, h.IN_PROGRESS, h.FAILED)).add(2), tmp_path)
-    assert "r-0 goes on" in lab.run(How(wait=False))["paused"]
+    assert "r-0 goes on" in lab.run(RunOptions(wait=False))["paused"]
     with pytest.raises(FleetError, match="ended as Failed"):
         for _run in range(3):
-            lab.run(How(wait=False))
+            lab.run(RunOptions(wait=False))
 
 
 def test_a_refresh_that_is_not_listed_yet_is_not_begun_twice(tmp_path: Path) -> None:
@@ -236,7 +247,10 @@ def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
     assert scaling.calls == ["make"]
 
 
-@pytest.mark.parametrize(("spec", "kept"), [(replace(SPEC, protected="ignore"), {"protected": True}), (replace(SPEC, standby="ignore"), {"state": "Standby"})])
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [(replace(SPEC, protected="ignore"), {"protected": True}), (replace(SPEC, standby="ignore"), {"state": "Standby"})],
+)
 def test_who_is_left_alone_is_told_and_is_no_reason_to_begin_again(spec: AutoScaling, kept, tmp_path: Path) -> None:
     scaling = Scaling().add(2).add(1, **kept)
     lab = Lab(scaling, tmp_path, spec=spec)
@@ -255,7 +269,11 @@ def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     scaling = Scaling(named="$Latest").add(3)
     result = Lab(scaling, tmp_path).controller().foresee()
     steps = [each["action"] for each in result["plan"]["steps"]]
-    assert scaling.calls == [] and result["changed"] and [each.split(" ")[0] for each in steps] == ["let", "make", "refresh"]
+    assert (
+        scaling.calls == []
+        and result["changed"]
+        and [each.split(" ")[0] for each in steps] == ["let", "make", "refresh"]
+    )
     assert steps[-1] == "refresh 3 instances of shop to it"
     other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
     other.begun("3", ENDLESS)
@@ -297,8 +315,8 @@ def test_every_preference_is_spelled_out() -> None:
 def test_a_status_that_is_not_known_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
     refresh = h.Refresh("r", "Pondering", template=h.Template(ID, "2"))
-    seen = Seen(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
-    assert decide(seen, Course(), SPEC) == Look(refresh, "the refresh r is Pondering", True)
+    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
+    assert decide(seen, RefreshProgress(), SPEC) == Look(refresh, "the refresh r is Pondering", True)
 
 
 def test_what_runs() -> None:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Swaps that once waited for ever: floor and ceiling at odds where slots own volumes."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -18,7 +19,9 @@ def fleet(size: int) -> Lab:
 
 def lose(lab: Lab, slot: int) -> None:
     """The slot's instance and its volume are gone, as after a failed disk."""
-    lab.world.machines = {each: machine for each, machine in lab.world.machines.items() if machine.instance.slot != slot}
+    lab.world.machines = {
+        each: machine for each, machine in lab.world.machines.items() if machine.instance.slot != slot
+    }
     lab.world.volumes = {each: volume for each, volume in lab.world.volumes.items() if volume.slot != slot}
     lab.world.members = {each: place for each, place in lab.world.members.items() if each in lab.world.machines}
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The rules around every strategy: marks, ages, hours, alarms, deadlines, revocation, playbooks, and the way back to what ran before."""
+
 from __future__ import annotations
 
 from datetime import datetime, timezone
@@ -90,7 +91,9 @@ def test_a_window_goes_over_midnight_and_belongs_to_the_day_it_begins(now, is_it
 
 def test_a_window_opens_by_the_clock_on_the_wall_of_its_time_zone():
     berlin = Window(2 * 60 + 30, 5 * 60, timezone="Europe/Berlin")
-    assert opens_at([berlin], at("2026-10-24T12:00:00")) == at("2026-10-25T00:30:00")  # still summer time when the clock shows 2:30 first
+    assert opens_at([berlin], at("2026-10-24T12:00:00")) == at(
+        "2026-10-25T00:30:00"
+    )  # still summer time when the clock shows 2:30 first
     assert opens_at([berlin], at("2026-10-25T12:00:00")) == at("2026-10-26T01:30:00")
     assert opens_at([NIGHT], at("2026-11-28T12:00:00")) == at("2026-11-30T22:00:00")
 
@@ -188,7 +191,11 @@ def test_an_instance_that_dies_gets_one_more_chance_and_a_second_death_turns_bac
 
         def append(self, line: str) -> None:
             super().append(line)
-            new = [machine for machine in lab.world.machines.values() if machine.instance.image == V2 and lab.world.state(machine) != "stopped"]
+            new = [
+                machine
+                for machine in lab.world.machines.values()
+                if machine.instance.image == V2 and lab.world.state(machine) != "stopped"
+            ]
             if self.left and "slot 0: sealed" in line and new:
                 self.left -= 1
                 new[0].dies_at = lab.world.clock.now()
@@ -247,7 +254,9 @@ def test_a_provider_that_fails_for_a_while_is_asked_again():
 
     lab.world.before = fail
     lab.run(back(request(V2)))
-    assert lab.images() == {0: [V2], 1: [V2], 2: [V2]} and any("trying again: come back later" in line for line in lab.lines)
+    assert lab.images() == {0: [V2], 1: [V2], 2: [V2]} and any(
+        "trying again: come back later" in line for line in lab.lines
+    )
 
 
 def test_a_provider_that_fails_for_good_is_told_in_its_own_words():
@@ -267,4 +276,6 @@ def test_latencies_are_measured_from_what_swaps_told():
     latencies = lab.world.latencies
     lab.run(back(request(V2, data=True)))
     found = measured(Ledger(lab.store, FLEET).records(1))
-    assert found == pytest.approx({name: getattr(latencies, name) for name in ("boot", "health", "check", "drain", "stop")}, abs=0.2)
+    assert found == pytest.approx(
+        {name: getattr(latencies, name) for name in ("boot", "health", "check", "drain", "stop")}, abs=0.2
+    )

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What each strategy does that the others do not, in whole swaps on the simulated provider."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, GateError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric, Stage
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import How
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, V1, V2, Lab, request
 
 RATE = Metric(command=("rate",), most=1.0)
@@ -62,7 +63,7 @@ def test_blue_green_flips_once_and_all_at_once():
 
 def test_the_old_fleet_stays_warm_and_the_way_back_is_a_flip():
     lab = swapped()
-    result = lab.run(blue_green(keep_old=600.0), How(wait=False))
+    result = lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))
     assert result["paused"] == "the old fleet stays warm"
     assert {tuple(sorted(images)) for images in lab.images().values()} == {(V1, V2)}
     old = {each for each, machine in lab.world.machines.items() if machine.instance.image == V1}
@@ -75,9 +76,9 @@ def test_the_old_fleet_stays_warm_and_the_way_back_is_a_flip():
 
 def test_after_keep_old_the_next_run_takes_the_old_fleet_away():
     lab = swapped()
-    lab.run(blue_green(keep_old=600.0), How(wait=False))
+    lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))
     lab.world.clock.pass_by(601.0)
-    assert lab.run(blue_green(keep_old=600.0), How(wait=False))["changed"]
+    assert lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))["changed"]
     assert lab.images() == {0: [V2], 1: [V2], 2: [V2]}
     assert not lab.run(blue_green(keep_old=600.0))["changed"]
 
@@ -102,7 +103,7 @@ def test_a_second_fleet_that_fails_never_gets_a_request():
 def test_one_that_fails_while_the_old_fleet_is_warm_flips_back():
     lab = swapped()
     before = lab.serving()
-    lab.run(blue_green(keep_old=600.0), How(wait=False))
+    lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))
     lab.world.machines[min(lab.serving())].ailing = True
     with pytest.raises(FleetError):
         lab.run(blue_green(keep_old=600.0))
@@ -118,14 +119,24 @@ def test_a_stage_swaps_so_many_and_then_asks_its_gates():
     lab.gates = Yes()
     result = lab.run(canary(Stage(1, soak=300.0, metric=RATE, check="check.yml"), Stage(2)))
     told = [each["event"] for each in result["timeline"]]
-    assert told.index("stage 1 reached: 1 of 4") < told.index("gate: stage 1 check") < told.index("stage 1 passed") < told.index("stage 2 reached: 2 of 4")
-    assert [name for name in lab.gates.asked if name != "read"] == ["stage 1 check"] and lab.gates.asked.count("read") > 3
+    assert (
+        told.index("stage 1 reached: 1 of 4")
+        < told.index("gate: stage 1 check")
+        < told.index("stage 1 passed")
+        < told.index("stage 2 reached: 2 of 4")
+    )
+    assert [name for name in lab.gates.asked if name != "read"] == ["stage 1 check"] and lab.gates.asked.count(
+        "read"
+    ) > 3
     assert lab.images() == {slot: [V2] for slot in range(4)} and result["lowest_in_service"] == 4
 
 
 @pytest.mark.parametrize(
     "no, why",
-    [({"metric": "0.5 is more than 0.1"}, "stage 1: 0.5 is more"), ({"check.yml": "the page is empty"}, "stage 1 check: the page is empty")],
+    [
+        ({"metric": "0.5 is more than 0.1"}, "stage 1: 0.5 is more"),
+        ({"check.yml": "the page is empty"}, "stage 1 check: the page is empty"),
+    ],
 )
 def test_a_gate_that_says_no_takes_the_canary_back(no, why):
     lab = swapped(size=4)
@@ -151,13 +162,13 @@ def test_a_canary_that_stops_serving_in_its_soak_is_taken_back():
 def test_an_approval_is_given_by_a_later_run_and_only_for_the_gate_that_asked():
     lab = swapped(size=4)
     stages = (Stage(1, approval=True), Stage(2, approval=True))
-    result = lab.run(canary(*stages), How(approve=True))  # nobody was asked yet
+    result = lab.run(canary(*stages), RunOptions(approve=True))  # nobody was asked yet
     assert (result["approval"], result["paused"]) == ("stage 1 approval", "stage 1 is done and waits for approval")
     again = lab.run(canary(*stages))
     assert again["approval"] == "stage 1 approval" and not again["changed"]
-    assert lab.run(canary(*stages), How(approve=True))["approval"] == "stage 2 approval"
+    assert lab.run(canary(*stages), RunOptions(approve=True))["approval"] == "stage 2 approval"
     assert sorted(lab.images().values()) == [[V1], [V1], [V2], [V2]]
-    assert lab.run(canary(*stages), How(approve=True))["paused"] is None
+    assert lab.run(canary(*stages), RunOptions(approve=True))["paused"] is None
     assert lab.images() == {slot: [V2] for slot in range(4)}
 
 
@@ -173,7 +184,9 @@ def test_recreate_never_runs_two_versions_in_service_and_tells_its_downtime(hot,
     assert lab.images() == {0: [V2]} and result["lowest_in_service"] == 0
     latencies = lab.world.latencies
     boot = 0 if hot else latencies.boot
-    assert result["downtime"] == pytest.approx(latencies.drain + latencies.stop + boot + latencies.health + latencies.check, abs=latencies.health + 0.5)
+    assert result["downtime"] == pytest.approx(
+        latencies.drain + latencies.stop + boot + latencies.health + latencies.check, abs=latencies.health + 0.5
+    )
 
 
 @pytest.mark.parametrize("data", [False, True])
@@ -182,7 +195,19 @@ def test_recreate_starts_the_old_one_again_where_the_new_one_fails(hot, data):
     lab = swapped(size=2, data=data)
     old = set(lab.world.machines)
     with pytest.raises(FleetError, match="was not healthy"):
-        lab.run(back(request(BROKEN, size=2, data=data, strategy="recreate", hot=hot, surge=2 if hot and not data else int(hot), unavailable=2)))
+        lab.run(
+            back(
+                request(
+                    BROKEN,
+                    size=2,
+                    data=data,
+                    strategy="recreate",
+                    hot=hot,
+                    surge=2 if hot and not data else int(hot),
+                    unavailable=2,
+                )
+            )
+        )
     assert lab.serving() == old == set(lab.world.machines)
     assert all(volume.attached_to in old for volume in lab.world.volumes.values())
 
@@ -207,7 +232,9 @@ def test_zones_are_swapped_one_after_the_other():
     result = lab.run(back(request(V2, size=4, zones=("a", "b"), surge=2)))
     launched = [each["slot"] for each in result["timeline"] if each["event"] == "launched"]
     assert launched == [0, 2, 1, 3]
-    assert {machine.instance.zone for machine in lab.world.machines.values() if machine.instance.slot in (0, 2)} == {"a"}
+    assert {machine.instance.zone for machine in lab.world.machines.values() if machine.instance.slot in (0, 2)} == {
+        "a"
+    }
 
 
 def test_draining_ones_take_no_place_where_that_is_said():

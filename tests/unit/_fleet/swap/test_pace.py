@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How often the engine looks, and what it asks for in a look, where each look costs calls."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, Place, Remove
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, LaunchSlot, Remove
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
     Pace,
@@ -58,7 +59,18 @@ class Cloud(Lab):
     def engine(self) -> Engine:
         clock = self.provider.clock
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, self.gates, self.lines.append, pace=self.pace))
+        return Engine(
+            FleetServices(
+                self.provider,
+                self.store,
+                self.provider.probe,
+                Free(),
+                lease,
+                self.gates,
+                self.lines.append,
+                pace=self.pace,
+            )
+        )
 
     def swap(self, **changes: object) -> float:
         """Seconds that a swap to V2 took, with reads and changes of it alone."""
@@ -118,7 +130,9 @@ def test_a_wave_where_everything_is_instant_takes_three_looks_and_four_changes()
     lab = Cloud(cloud_pace, INSTANT)
     lab.swap(size=20, surge=5, drain_timeout=0.0)
     assert lab.world.calls == ["launch", "register", "drain", "remove"] * 4
-    assert lab.world.reads["instances"] <= 3 * 4 + 3  # before and after the lease was taken, and one that finds nothing left to do
+    assert (
+        lab.world.reads["instances"] <= 3 * 4 + 3
+    )  # before and after the lease was taken, and one that finds nothing left to do
 
 
 def test_volumes_of_a_fleet_without_data_are_asked_for_once_before_the_lease_and_once_after() -> None:
@@ -137,7 +151,7 @@ def test_what_another_run_made_before_the_lease_was_taken_is_seen() -> None:
     assert observer.observe(data=False).volumes == ()
     lab.provider.volumes.create([VolumeRequest(FLEET, 0, "uploads", 1024, "/data")])
     assert observer.observe(data=False).volumes == ()
-    observer.anew()
+    observer.forget_volumes()
     assert len(observer.observe(data=False).volumes) == len(observer.observe(data=False).volumes) == 1
 
 
@@ -162,12 +176,15 @@ def test_who_leaves_makes_room_for_who_comes_in_the_same_pass_but_not_before() -
     lab.run(request(V1, size=2))
     traffic, gone = lab.provider.traffic(FLEET), max(lab.world.machines)
     traffic.drain([gone], 30.0)
-    seen, intent = Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe(), request(V2, size=1, surge=1).intent
+    seen, intent = (
+        Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe(),
+        request(V2, size=1, surge=1).intent,
+    )
     promises = Promises(seen, intent)
     promises.allow(Remove((gone,)))
-    promises.allow(Launch((Place(0),)))
+    promises.allow(Launch((LaunchSlot(0),)))
     with pytest.raises(FleetError, match="3 instances would run, but no more than 2 may"):
-        Promises(seen, intent).allow(Launch((Place(0),)))
+        Promises(seen, intent).allow(Launch((LaunchSlot(0),)))
 
 
 def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> None:

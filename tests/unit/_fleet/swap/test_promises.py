@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The engine's own check refuses what a defective plan would do."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -13,8 +14,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions imp
     Detach,
     Drain,
     Launch,
+    LaunchSlot,
     Modify,
-    Place,
     PowerOff,
     Register,
     Remove,
@@ -25,7 +26,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Volume
 
-OLD = InstanceView("old", 0, "sha256:1", "l1", "running", 0.0, 0.0, proven=True, healthy=True, member="up", volumes=("v",))
+OLD = InstanceView(
+    "old", 0, "sha256:1", "l1", "running", 0.0, 0.0, proven=True, healthy=True, member="up", volumes=("v",)
+)
 NEW = InstanceView("new", 0, "sha256:2", "l2", "running", 0.0, 0.0, proven=False)
 INTENT = Intent("f", image="sha256:2", launch="l2", size=1, surge=1)
 OBSERVED = Observed(0.0, (OLD, NEW), (Volume("v", "f", 0, "uploads", 1, "old"),))
@@ -37,7 +40,7 @@ OBSERVED = Observed(0.0, (OLD, NEW), (Volume("v", "f", 0, "uploads", 1, "old"),)
         (Drain(("old",)), "0 instances would be in service, but 1 must be"),
         (Deregister(("old",)), "0 instances would be in service"),
         (Stop(("old",)), "0 instances would be in service"),
-        (Launch((Place(0),)), "3 instances would run, but no more than 2 may"),
+        (Launch((LaunchSlot(0),)), "3 instances would run, but no more than 2 may"),
         (Attach(("v",), "new"), "second writer"),
         (Detach(("v",)), "which still runs"),
         (Register(("new",)), "not proven and healthy"),

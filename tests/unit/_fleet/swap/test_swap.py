@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whole swaps on the simulated provider."""
+
 from __future__ import annotations
 
 import pytest
@@ -74,7 +75,9 @@ def test_scaling_out_and_in():
     assert sorted(lab.images()) == [0, 1] and result["lowest_in_service"] == 2
 
 
-@pytest.mark.parametrize("bad, why", [(BROKEN, "was not healthy within 120 s"), (DUMB, "did not seal itself within 300 s")])
+@pytest.mark.parametrize(
+    "bad, why", [(BROKEN, "was not healthy within 120 s"), (DUMB, "did not seal itself within 300 s")]
+)
 @pytest.mark.parametrize("data", DATA)
 def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
     lab = swapped(data)
@@ -83,7 +86,9 @@ def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
         lab.run(request(bad, data=data))
     failed = f"shop-local-0-launch{bad[7:]}-1"
     assert f"stopped: slot 0: {failed} failed: it {why}" in caught.value.message
-    assert caught.value.message.endswith(f"The last lines of {failed}'s console:\n  | {failed}: the last line of its console")
+    assert caught.value.message.endswith(
+        f"The last lines of {failed}'s console:\n  | {failed}: the last line of its console"
+    )
     assert lab.images() == {0: [V1], 1: [V1], 2: [V1]}
     assert caught.value.details["lowest_in_service"] >= (2 if data else 3)
     assert len(lab.serving()) == 3
@@ -193,9 +198,15 @@ def test_a_prediction_tells_what_then_happens(data):
     assert lab.world.calls == []
     began = lab.world.clock.now()
     result = lab.run(request(V2, data=data))
-    assert [(step["action"], step["slot"]) for step in said["steps"]] == [(each["event"], each["slot"]) for each in result["timeline"]]
+    assert [(step["action"], step["slot"]) for step in said["steps"]] == [
+        (each["event"], each["slot"]) for each in result["timeline"]
+    ]
     assert said["duration"] == pytest.approx(lab.world.clock.now() - began, abs=2.0)
-    assert (said["lowest_in_service"], said["peak"], said["stops"]) == (result["lowest_in_service"], result["peak"], None)
+    assert (said["lowest_in_service"], said["peak"], said["stops"]) == (
+        result["lowest_in_service"],
+        result["peak"],
+        None,
+    )
 
 
 def test_a_balancer_that_loses_its_members_in_the_middle_of_a_swap_gets_them_back_first():

@@ -19,13 +19,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.marks import Marks, marking_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import inventory as imported
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
-    PROTECTED,
-    STANDBY,
-    TAINTED,
-    LaunchRequest,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, STANDBY, TAINTED
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 ROOT = Path(imported.__file__).parents[6]
@@ -41,7 +37,15 @@ class Fleet:
         self.store = MemoryStore()
         self.traffic = self.provider.traffic(FLEET)
         self.alive = True
-        common: dict[str, Any] = {"fleet": FLEET, "image": IMAGE, "artifact": {}, "launch": "l", "nonce": "n", "ports": (80, 22), "tags": {"port": "80"}}
+        common: dict[str, Any] = {
+            "fleet": FLEET,
+            "image": IMAGE,
+            "artifact": {},
+            "launch": "l",
+            "nonce": "n",
+            "ports": (80, 22),
+            "tags": {"port": "80"},
+        }
         requests = [LaunchRequest(token=f"i{slot}", slot=slot, **common) for slot in range(3)]
         self.provider.compute.launch([*requests, LaunchRequest(token="v0", slot=0, purpose="verify", **common)])
         self.traffic.ensure()
@@ -57,7 +61,14 @@ class Fleet:
         if not self.alive:
             raise AbandonedError("gone")
 
-    def mark(self, *hosts: str, mark: str = STANDBY, reason: str = "slow", check_mode: bool = False, revoked: dict[str, str] | None = None) -> dict[str, Any]:
+    def mark(
+        self,
+        *hosts: str,
+        mark: str = STANDBY,
+        reason: str = "slow",
+        check_mode: bool = False,
+        revoked: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
         marking = marking_of(FLEET, hosts, mark, bool(reason), reason, 30.0)
         return Marks(self.provider, self.lease(), self.check, revoked or {}).apply(marking, check_mode=check_mode)
 
@@ -92,15 +103,26 @@ def test_a_mark_is_put_once_and_taken_once(fleet: Fleet) -> None:
     fleet.mark("1", mark=PROTECTED, reason="ann")
     assert fleet.tags("i1") == {"tainted": "worse", "protected": "ann"}
     told = fleet.mark("1", mark=TAINTED, reason="")
-    assert told["changed"] and told["hosts"][0]["marks"] == {"protected": "ann"} and fleet.tags("i1") == {"protected": "ann"}
+    assert (
+        told["changed"]
+        and told["hosts"][0]["marks"] == {"protected": "ann"}
+        and fleet.tags("i1") == {"protected": "ann"}
+    )
     assert not fleet.mark("1", mark=TAINTED, reason="")["changed"]
 
 
 def test_standby_leaves_traffic_and_comes_back(fleet: Fleet) -> None:
     would = fleet.mark("0", "2", check_mode=True)
-    assert would["changed"] and would["serving"] == 1 and fleet.changes == 0 and fleet.store.read(f"leases/{FLEET}.json") is None
+    assert (
+        would["changed"]
+        and would["serving"] == 1
+        and fleet.changes == 0
+        and fleet.store.read(f"leases/{FLEET}.json") is None
+    )
     told = fleet.mark("0", "2")
-    assert told["serving"] == 1 and fleet.states() == ["drain", "up", "drain"] and fleet.tags("i2") == {"standby": "slow"}
+    assert (
+        told["serving"] == 1 and fleet.states() == ["drain", "up", "drain"] and fleet.tags("i2") == {"standby": "slow"}
+    )
     assert not fleet.mark("0", "2")["changed"]
     back = fleet.mark("0", reason="")
     assert back["changed"] and back["left_out"] == {} and fleet.tags("i0") == {}
@@ -118,7 +140,10 @@ def test_what_must_not_serve_is_not_put_back(fleet: Fleet) -> None:
     told = fleet.mark("i0", reason="")
     assert told["left_out"] == {"shop-prod-0": "it is stopping"} and fleet.tags("i0") == {}
     told = fleet.mark("1", reason="", revoked={IMAGE: "revoked by bob at noon: bad"})
-    assert told["left_out"] == {"shop-prod-1": "its image was revoked by bob at noon: bad"} and fleet.states()[1] == "drain"
+    assert (
+        told["left_out"] == {"shop-prod-1": "its image was revoked by bob at noon: bad"}
+        and fleet.states()[1] == "drain"
+    )
 
 
 @pytest.mark.parametrize("call", ["tag", "drain", "register"])
@@ -140,7 +165,9 @@ def test_a_run_that_is_cut_is_gone_on_with(fleet: Fleet, call: str, reason: str)
     fleet.provider.world.before = lambda _call: None
     fleet.mark("0", reason=reason)
     fleet.provider.world.clock.pass_by(20.0)
-    assert fleet.states()[0] == ("drain" if reason else "up") and fleet.tags("i0") == ({"standby": "slow"} if reason else {})
+    assert fleet.states()[0] == ("drain" if reason else "up") and fleet.tags("i0") == (
+        {"standby": "slow"} if reason else {}
+    )
     assert not fleet.mark("0", reason=reason)["changed"]
 
 
@@ -159,7 +186,12 @@ def test_nothing_is_changed_beside_another_run_or_without_a_parent(fleet: Fleet)
 @pytest.mark.parametrize(
     ("hosts", "present", "reason", "message"),
     [
-        (["shop-prod-7"], True, "why", "shop-prod has no host 'shop-prod-7' (it has: shop-prod-0, shop-prod-1, shop-prod-2;"),
+        (
+            ["shop-prod-7"],
+            True,
+            "why",
+            "shop-prod has no host 'shop-prod-7' (it has: shop-prod-0, shop-prod-1, shop-prod-2;",
+        ),
         (["v0"], True, "why", "has no host 'v0'"),
         ([], True, "why", "hosts: name at least one"),
         (["0"], True, " ", "reason is needed"),
@@ -170,7 +202,9 @@ def test_nothing_is_changed_beside_another_run_or_without_a_parent(fleet: Fleet)
 )
 def test_what_is_wrong_is_told(fleet: Fleet, hosts: list[str], present: bool, reason: str, message: str) -> None:
     with pytest.raises(FleetError) as told:
-        Marks(fleet.provider, fleet.lease(), fleet.check, {}).apply(marking_of(FLEET, hosts, TAINTED, present, reason, 30.0))
+        Marks(fleet.provider, fleet.lease(), fleet.check, {}).apply(
+            marking_of(FLEET, hosts, TAINTED, present, reason, 30.0)
+        )
     assert message in str(told.value)
     assert fleet.changes == 0
 
@@ -215,7 +249,14 @@ PlaybookCLI.cli_executor(["ansible-playbook", "-i", "localhost,", "-c", "local",
 def test_the_module_says_what_it_does_and_what_it_would_do(tmp_path: Path) -> None:
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "provision.yml").write_text("- hosts: all\n  tasks: []\n")
-    options = {"definition": "immutable.yml", "store": "store", "target": "prod", "hosts": [0], "mark": "standby", "reason": "slow"}
+    options = {
+        "definition": "immutable.yml",
+        "store": "store",
+        "target": "prod",
+        "hosts": [0],
+        "mark": "standby",
+        "reason": "slow",
+    }
     tasks: list[dict[str, Any]] = [
         {"immutable.infra.host_mark": options, "check_mode": True, "diff": True},
         {"immutable.infra.host_mark": options},
@@ -228,12 +269,19 @@ def test_the_module_says_what_it_does_and_what_it_would_do(tmp_path: Path) -> No
     results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "told.json"), "content": told}})
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": results}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "false"}
-    done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     would, did, absent, empty, wrong = json.loads((tmp_path / "told.json").read_text())
     assert would["changed"] and did["changed"] and not absent["changed"]
-    assert would["hosts"] == did["hosts"] == [{"name": "shop-prod-0", "id": "i0", "slot": 0, "marks": {"standby": "slow"}}]
+    assert (
+        would["hosts"] == did["hosts"] == [{"name": "shop-prod-0", "id": "i0", "slot": 0, "marks": {"standby": "slow"}}]
+    )
     assert would["serving"] == did["serving"] == 1 and absent["serving"] == 2
-    assert would["diff"] == {"before": "shop-prod-0: no mark\n", "after": "shop-prod-0: standby: slow\n"} and "diff" not in did
+    assert (
+        would["diff"] == {"before": "shop-prod-0: no mark\n", "after": "shop-prod-0: standby: slow\n"}
+        and "diff" not in did
+    )
     assert "reason is needed" in empty["msg"]
     assert "tainted, protected, standby" in wrong["msg"]

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What no fleet owns is found and named; it is taken away only where that is asked for, and data only by its name."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,15 +9,21 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, LockedError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import Broom
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import OrphanSweeper
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Place
 from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Free, Lab, request
 
 
-def broom(lab: Lab) -> Broom:
+def broom(lab: Lab) -> OrphanSweeper:
     clock = lab.provider.clock
-    return Broom(lab.provider, lab.store, Free(), lambda fleet: Lease(lab.store, fleet, "a sweep", clock, monotonic=clock.now), lab.lines.append)
+    return OrphanSweeper(
+        lab.provider,
+        lab.store,
+        Free(),
+        lambda fleet: Lease(lab.store, fleet, "a sweep", clock, monotonic=clock.now),
+        lab.lines.append,
+    )
 
 
 def launched(lab: Lab, token: str, fleet: str = FLEET, slot: int = 0, purpose: str = "fleet") -> None:

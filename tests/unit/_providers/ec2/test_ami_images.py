@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """AMIs as bases, as artifacts, as copies and as parameters of SSM, against moto."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -40,7 +41,15 @@ def resolved(cloud: Cloud, source: str) -> dict[str, Any]:
 
 def artifact(cloud: Cloud, name: str = "shop-1") -> dict[str, Any]:
     ami = seeds.image(cloud, name)
-    return {"ami": ami, "region": REGION, "account": "123456789012", "name": name, "architecture": "x86_64", "root_device": "/dev/xvda", "copies": {}}
+    return {
+        "ami": ami,
+        "region": REGION,
+        "account": "123456789012",
+        "name": name,
+        "architecture": "x86_64",
+        "root_device": "/dev/xvda",
+        "copies": {},
+    }
 
 
 def test_a_base_is_one_concrete_image_however_it_is_named(cloud: Cloud) -> None:
@@ -85,7 +94,9 @@ def test_a_base_that_is_not_there_is_told_by_its_name(cloud: Cloud, source: str,
 
 def test_one_name_for_two_architectures_is_refused(cloud: Cloud) -> None:
     for architecture in ("x86_64", "arm64"):
-        cloud.boto("ec2", proxied=True).register_image(Name=f"debian-{architecture}", Architecture=architecture, RootDeviceName="/dev/xvda")
+        cloud.boto("ec2", proxied=True).register_image(
+            Name=f"debian-{architecture}", Architecture=architecture, RootDeviceName="/dev/xvda"
+        )
     with pytest.raises(BakeError, match="fits AMIs for arm64 and x86_64"):
         resolved(cloud, "self/debian-*")
 
@@ -131,7 +142,9 @@ def test_a_parameter_that_ssm_drops_after_its_answer_is_told(cloud: Cloud) -> No
     """AWS looks at the AMI only after it has answered."""
     images, made = Ec2Images(cloud.account(), taken=0), artifact(cloud)
     cloud.fault(lambda _call, _proceed: Answer(200, b'{"Version": 1, "Tier": "Standard"}'), action="PutParameter")
-    with pytest.raises(ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"):
+    with pytest.raises(
+        ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"
+    ):
         images.publish("shop/prod", made)
     assert images.publish("shop/prod", made)  # still news
 
@@ -139,15 +152,33 @@ def test_a_parameter_that_ssm_drops_after_its_answer_is_told(cloud: Cloud) -> No
 def definition(folder: Path, cloud: Cloud, source: str, regions: Mapping[str, str]) -> Definition:
     base = Base("ami", source, python="3.11")
     targets = {
-        name: Target(name, "aws", FleetSpec(), Health(tcp=TcpProbe(80)), base, build=Build(region=REGION, kms_key=f"alias/{name}"), aws=cloud.account(region))
+        name: Target(
+            name,
+            "aws",
+            FleetSpec(),
+            Health(tcp=TcpProbe(80)),
+            base,
+            build=Build(region=REGION, kms_key=f"alias/{name}"),
+            aws=cloud.account(region),
+        )
         for name, region in regions.items()
     }
-    return Definition(folder / "immutable.yml", "shop", "1", Provision("site.yml"), None, (), (), "restricted", targets, base)
+    return Definition(
+        folder / "immutable.yml", "shop", "1", Provision("site.yml"), None, (), (), "restricted", targets, base
+    )
 
 
 def record(made: Mapping[str, Any], source: str) -> Image:
     return Image(
-        f"sha256:{'ab' * 32}", "aws-123456789012-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", made, {"source": source}, {}, verified={"at": "now"}
+        f"sha256:{'ab' * 32}",
+        "aws-123456789012-x86_64",
+        "shop",
+        "1",
+        "2026-01-01T00:00:00+00:00",
+        made,
+        {"source": source},
+        {},
+        verified={"at": "now"},
     )
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Groups and launch templates over HTTP against moto; instance refreshes, which moto lacks, on answers as AWS documents them."""
+
 from __future__ import annotations
 
 from datetime import datetime, timezone
@@ -29,7 +30,10 @@ class World:
         self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
         self.scaling = AwsAutoScaling(cloud.account(), "shop")
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
-        self.seed_ec2, self.seed_groups = cloud.boto("ec2"), cloud.boto("autoscaling")  # what a user made before, past the collection's own clients
+        self.seed_ec2, self.seed_groups = (
+            cloud.boto("ec2"),
+            cloud.boto("autoscaling"),
+        )  # what a user made before, past the collection's own clients
         self.template = self.seed_ec2.create_launch_template(
             LaunchTemplateName="shop",
             LaunchTemplateData={
@@ -53,14 +57,22 @@ class World:
         return self
 
     def mixed(self, **given) -> World:
-        launch = {"LaunchTemplateSpecification": {"LaunchTemplateId": self.template, "Version": "1"}, "Overrides": MIXED["Overrides"], **given}
-        return self.group(MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]})
+        launch = {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": self.template, "Version": "1"},
+            "Overrides": MIXED["Overrides"],
+            **given,
+        }
+        return self.group(
+            MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]}
+        )
 
     def told(self) -> dict:
         return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
 
     def add_version(self, image: str) -> None:
-        self.seed_ec2.create_launch_template_version(LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image})
+        self.seed_ec2.create_launch_template_version(
+            LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image}
+        )
 
 
 @pytest.fixture
@@ -70,9 +82,17 @@ def world(cloud: Cloud) -> World:
 
 def test_a_group_is_read_with_its_instances(world: World) -> None:
     group = world.group().scaling.group()
-    assert (group.template, group.named, group.image, group.size, group.warmup) == (h.Template(world.template, "1"), "1", world.old, 2, 90)
+    assert (group.template, group.named, group.image, group.size, group.warmup) == (
+        h.Template(world.template, "1"),
+        "1",
+        world.old,
+        2,
+        90,
+    )
     assert group.pinned and group.reversible
-    assert [(each.state, each.healthy, each.serving, each.template) for each in group.members] == [("InService", True, True, group.template)] * 2
+    assert [(each.state, each.healthy, each.serving, each.template) for each in group.members] == [
+        ("InService", True, True, group.template)
+    ] * 2
     machines = world.scaling.machines()
     assert {each.id for each in machines} == {each.id for each in group.members}
     assert all(each.address.count(".") == 3 and each.state == "running" and each.launched > 0 for each in machines)
@@ -82,13 +102,20 @@ def test_a_group_is_read_with_its_instances(world: World) -> None:
 def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, image: str, world: World) -> None:
     world.add_version(world.new)
     group = world.group(alias).scaling.group()
-    assert (group.named, group.template.version, group.image, group.pinned) == (alias, number, getattr(world, image), False)
+    assert (group.named, group.template.version, group.image, group.pinned) == (
+        alias,
+        number,
+        getattr(world, image),
+        False,
+    )
 
 
 def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
         AwsAutoScaling(cloud.account(), "none").group()
-    world.seed_groups.create_launch_configuration(LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro")
+    world.seed_groups.create_launch_configuration(
+        LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
+    )
     with pytest.raises(FleetError, match="has no launch template, so it cannot be refreshed"):
         world.group(LaunchConfigurationName="before").scaling.group()
 
@@ -99,10 +126,18 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
     assert wanted.template is None
     made = scaling.make(wanted)
     assert made == h.Template(world.template, "2")
-    told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])["LaunchTemplateVersions"][0]
-    assert told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ") and told["LaunchTemplateData"]["ImageId"] == world.new
+    told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
+        "LaunchTemplateVersions"
+    ][0]
+    assert (
+        told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
+        and told["LaunchTemplateData"]["ImageId"] == world.new
+    )
     assert told["LaunchTemplateData"]["TagSpecifications"] == [
-        {"ResourceType": "instance", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
+        {
+            "ResourceType": "instance",
+            "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
+        },
         {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
     ]
     other = AwsAutoScaling(cloud.account(), scaling.group().name)
@@ -118,7 +153,9 @@ def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> N
 def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
     scaling = world.group().scaling
     wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
-    answer = {"LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}}
+    answer = {
+        "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
+    }
     asked = {
         "LaunchTemplateId": world.template,
         "SourceVersion": "1",
@@ -126,7 +163,10 @@ def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: 
         "LaunchTemplateData": {
             "ImageId": world.new,
             "TagSpecifications": [
-                {"ResourceType": "instance", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}]},
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
+                },
                 {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
             ],
         },
@@ -160,7 +200,12 @@ def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) ->
 
 
 def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None:
-    own = [{"InstanceType": "t4g.small", "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"}}]
+    own = [
+        {
+            "InstanceType": "t4g.small",
+            "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
+        }
+    ]
     with pytest.raises(FleetError, match=r"the override of t4g.small has a launch template of its own"):
         world.mixed(Overrides=own).scaling.group()
 
@@ -170,7 +215,10 @@ def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
         "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
         "Overrides": [{"InstanceType": "t4g.small", "ImageId": world.old}, *MIXED["Overrides"]],
     }}}  # fmt: skip
-    with Stubber(world.groups) as stub, pytest.raises(FleetError, match=r"the override of t4g.small names an image of its own"):
+    with (
+        Stubber(world.groups) as stub,
+        pytest.raises(FleetError, match=r"the override of t4g.small names an image of its own"),
+    ):
         stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [group]})
         world.scaling.group()
 
@@ -203,7 +251,12 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
         },
         "InstancesDistribution": world.told()["MixedInstancesPolicy"]["InstancesDistribution"],
     }
-    asked = {"AutoScalingGroupName": "shop", "Strategy": "Rolling", "DesiredConfiguration": {"MixedInstancesPolicy": policy}, "Preferences": {}}
+    asked = {
+        "AutoScalingGroupName": "shop",
+        "Strategy": "Rolling",
+        "DesiredConfiguration": {"MixedInstancesPolicy": policy},
+        "Preferences": {},
+    }
     with Stubber(world.groups) as stub:
         stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
         scaling.start(h.Template(world.template, "2"), {})
@@ -211,7 +264,11 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
 
 def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
     name = "shop"
-    answer = {"InstanceRefreshes": [{"InstanceRefreshId": REFRESH, "AutoScalingGroupName": name, **each} for each in refreshes]}
+    answer = {
+        "InstanceRefreshes": [
+            {"InstanceRefreshId": REFRESH, "AutoScalingGroupName": name, **each} for each in refreshes
+        ]
+    }
     world.scaling.group()
     with Stubber(world.groups) as stub:
         stub.add_response("describe_instance_refreshes", answer, {"AutoScalingGroupName": name, "MaxRecords": 10})
@@ -239,20 +296,37 @@ def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> Non
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": "lt-068f72b729example", "Version": "3"}},
     }
     told = listed(world.group(), progress)[0]
-    assert (told.percent, told.left, told.started, told.template) == (50, 5, AT.timestamp(), h.Template("lt-068f72b729example", "3"))
+    assert (told.percent, told.left, told.started, told.template) == (
+        50,
+        5,
+        AT.timestamp(),
+        h.Template("lt-068f72b729example", "3"),
+    )
     assert told.reason.startswith("Waiting for instances to warm up")
 
 
 def test_a_rollback_tells_its_reason(world: World) -> None:
-    back = {"Status": "RollbackInProgress", "RollbackDetails": {"RollbackReason": "a manual rollback", "RollbackStartTime": AT}}
+    back = {
+        "Status": "RollbackInProgress",
+        "RollbackDetails": {"RollbackReason": "a manual rollback", "RollbackStartTime": AT},
+    }
     assert listed(world.group(), back)[0].reason == "a manual rollback"
 
 
 def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) -> None:
-    by_name = {"Status": "Pending", "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": "shop", "Version": "$Latest"}}}
+    by_name = {
+        "Status": "Pending",
+        "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": "shop", "Version": "$Latest"}},
+    }
     named = {"LaunchTemplateId": world.template, "Version": "2"}
-    mixed = {"Status": "Failed", "DesiredConfiguration": {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": named}}}}
-    assert [each.template for each in listed(world.group(), by_name, mixed)] == [h.Template(world.template, "$Latest"), h.Template(world.template, "2")]
+    mixed = {
+        "Status": "Failed",
+        "DesiredConfiguration": {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": named}}},
+    }
+    assert [each.template for each in listed(world.group(), by_name, mixed)] == [
+        h.Template(world.template, "$Latest"),
+        h.Template(world.template, "2"),
+    ]
 
 
 def test_a_refresh_is_told_to_end(world: World) -> None:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What hosts said on their consoles is read once, whoever read it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,7 +17,12 @@ FLEET = "shop-prod"
 
 def hosts(cloud: Cloud, count: int) -> list[dict[str, Any]]:
     where, ami = seeds.network(cloud), seeds.image(cloud, "shop-1")
-    said = {"immutable:fleet": FLEET, "immutable:image": "sha256:" + "1" * 64, "immutable:nonce": "n" * 16, "immutable:evidence": "console"}
+    said = {
+        "immutable:fleet": FLEET,
+        "immutable:image": "sha256:" + "1" * 64,
+        "immutable:nonce": "n" * 16,
+        "immutable:evidence": "console",
+    }
     tags = [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in said.items()]}]
     ec2 = cloud.boto("ec2")
     ec2.run_instances(ImageId=ami, MinCount=count, MaxCount=count, SubnetId=where.subnets[0], TagSpecifications=tags)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Who uses an AMI, and how it goes, in each of its regions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -41,7 +42,9 @@ def artifact(cloud: Cloud, name: str = "shop-1", copied: bool = False) -> dict[s
 def left(cloud: Cloud, region: str = REGION) -> tuple[list[str], list[str]]:
     ec2 = cloud.boto("ec2", region)
     images = ec2.describe_images(Owners=["self"])["Images"]
-    return [each["ImageId"] for each in images], [each["SnapshotId"] for each in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]]
+    return [each["ImageId"] for each in images], [
+        each["SnapshotId"] for each in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    ]
 
 
 def test_an_image_that_nothing_refers_to_has_no_user(cloud: Cloud, clients: Clients) -> None:
@@ -51,11 +54,16 @@ def test_an_image_that_nothing_refers_to_has_no_user(cloud: Cloud, clients: Clie
 def test_instances_count_in_every_state_but_terminated_and_in_every_region(cloud: Cloud, clients: Clients) -> None:
     first, second = artifact(cloud, copied=True), artifact(cloud, "shop-2")
     there, here = cloud.boto("ec2", OTHER), cloud.boto("ec2")
-    stopped = there.run_instances(ImageId=first["copies"][OTHER]["ami"], MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    stopped = there.run_instances(ImageId=first["copies"][OTHER]["ami"], MinCount=1, MaxCount=1)["Instances"][0][
+        "InstanceId"
+    ]
     there.stop_instances(InstanceIds=[stopped])
     ended = here.run_instances(ImageId=second["ami"], MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     here.terminate_instances(InstanceIds=[ended])
-    assert image_users(clients, [first, second]) == [[f"instance {stopped} runs it ({first['copies'][OTHER]['ami']} in {OTHER})"], []]
+    assert image_users(clients, [first, second]) == [
+        [f"instance {stopped} runs it ({first['copies'][OTHER]['ami']} in {OTHER})"],
+        [],
+    ]
 
 
 def test_all_versions_of_templates_count_also_by_a_parameter(cloud: Cloud, clients: Clients) -> None:
@@ -84,7 +92,9 @@ def test_a_parameter_counts_also_by_its_arn_and_those_of_aws_are_not_asked_for(c
         stub.add_response("get_parameters", {"Parameters": [told]}, {"Names": [f"{arn}:3"]})
         stub.add_response("get_parameters_by_path", {"Parameters": []})
         assert image_users(clients, [first]) == [
-            [f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"]
+            [
+                f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"
+            ]
         ]
 
 
@@ -93,20 +103,29 @@ def test_what_a_promotion_published_counts_in_each_region(cloud: Cloud, clients:
     first = artifact(cloud, copied=True)
     copy = first["copies"][OTHER]["ami"]
     for number in range(11):  # more than a page
-        cloud.boto("ssm", OTHER).put_parameter(Name=f"/immutable/other/{number}/ami", Value="ami-0123456789abcdef0", Type="String")
+        cloud.boto("ssm", OTHER).put_parameter(
+            Name=f"/immutable/other/{number}/ami", Value="ami-0123456789abcdef0", Type="String"
+        )
     cloud.boto("ssm", OTHER).put_parameter(Name="/immutable/shop/prod/ami", Value=copy, Type="String")
     assert image_users(clients, [first]) == [[f"the parameter /immutable/shop/prod/ami names it ({copy} in {OTHER})"]]
 
 
 def test_launch_configurations_count(cloud: Cloud, clients: Clients) -> None:
     first, second = artifact(cloud), artifact(cloud, "shop-2")
-    cloud.boto("autoscaling").create_launch_configuration(LaunchConfigurationName="old", ImageId=first["ami"], InstanceType="t3.micro")
-    assert image_users(clients, [first, second]) == [[f"the launch configuration old launches it ({first['ami']} in {REGION})"], []]
+    cloud.boto("autoscaling").create_launch_configuration(
+        LaunchConfigurationName="old", ImageId=first["ami"], InstanceType="t3.micro"
+    )
+    assert image_users(clients, [first, second]) == [
+        [f"the launch configuration old launches it ({first['ami']} in {REGION})"],
+        [],
+    ]
 
 
 def test_accounts_that_it_is_shared_with_count_unless_they_shall_not(cloud: Cloud, clients: Clients) -> None:
     first = artifact(cloud)
-    cloud.boto("ec2").modify_image_attribute(ImageId=first["ami"], LaunchPermission={"Add": [{"UserId": "210987654321"}]})
+    cloud.boto("ec2").modify_image_attribute(
+        ImageId=first["ami"], LaunchPermission={"Add": [{"UserId": "210987654321"}]}
+    )
     assert image_users(clients, [first]) == [[f"it is shared with 210987654321 ({first['ami']} in {REGION})"]]
     assert image_users(clients, [first], shared=False) == [[]]
 
@@ -137,6 +156,9 @@ def test_a_removal_that_was_cut_is_ended_by_the_next(cloud: Cloud, clients: Clie
 
 def test_a_snapshot_that_another_image_is_made_of_stays(cloud: Cloud, clients: Clients) -> None:
     gone = artifact(cloud)
-    cloud.fault(faults.refuse(400, "InvalidSnapshot.InUse", "The snapshot is currently in use by ami-2"), action="DeleteSnapshot")
+    cloud.fault(
+        faults.refuse(400, "InvalidSnapshot.InUse", "The snapshot is currently in use by ami-2"),
+        action="DeleteSnapshot",
+    )
     remove_image(clients, gone)
     assert left(cloud) == ([], gone["snapshots"])

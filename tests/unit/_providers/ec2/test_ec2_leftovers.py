@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What killed bakes leave on AWS is found by its tags, its age and its use, and goes; what others need stays."""
+
 from __future__ import annotations
 
 import time
@@ -14,7 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.leftovers import BakeBroom
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.leftovers import BakeSweeper
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.leftovers import Ec2Leftovers
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
@@ -51,9 +52,9 @@ class Account:
     def ec2(self) -> Any:
         return self.cloud.boto("ec2")
 
-    def broom(self) -> BakeBroom:
+    def broom(self) -> BakeSweeper:
         places = [Clients(self.cloud.account()), Clients(self.cloud.account(OTHER))]
-        return BakeBroom(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, Free(), silent)
+        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, Free(), silent)
 
     def found(self, older_than: float = 0.0) -> list[tuple[str, str]]:
         return [(each.kind, each.id) for each in self.broom().look(older_than)]
@@ -64,18 +65,28 @@ class Account:
 
     def instance(self, given: dict[str, str], **more: Any) -> str:
         base = seeds.image(self.cloud, f"base-{time.monotonic_ns()}")
-        made = self.ec2.run_instances(ImageId=base, MinCount=1, MaxCount=1, TagSpecifications=specification("instance", given), **more)
+        made = self.ec2.run_instances(
+            ImageId=base, MinCount=1, MaxCount=1, TagSpecifications=specification("instance", given), **more
+        )
         return str(made["Instances"][0]["InstanceId"])
 
     def volume(self, given: dict[str, str]) -> str:
-        return str(self.ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=specification("volume", given))["VolumeId"])
+        return str(
+            self.ec2.create_volume(
+                AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=specification("volume", given)
+            )["VolumeId"]
+        )
 
     def key(self, name: str, given: dict[str, str]) -> str:
         self.ec2.create_key_pair(KeyName=name, TagSpecifications=specification("key-pair", given) if given else [])
         return name
 
     def snapshot(self, given: dict[str, str]) -> str:
-        return str(self.ec2.create_snapshot(VolumeId=self.volume({"Name": "a"}), TagSpecifications=specification("snapshot", given))["SnapshotId"])
+        return str(
+            self.ec2.create_snapshot(
+                VolumeId=self.volume({"Name": "a"}), TagSpecifications=specification("snapshot", given)
+            )["SnapshotId"]
+        )
 
     def packer(self, hours: float) -> str:
         """A name as Packer gives it, so many hours ago."""
@@ -90,7 +101,11 @@ def account(cloud: Cloud, tmp_path: Path) -> Account:
 def test_all_that_a_killed_bake_left_is_found_and_goes(account: Account) -> None:
     image = seeds.image(account.cloud, "shop-1", tags())
     copy = seeds.image(account.cloud, "shop-1", tags(), region=OTHER)
-    left = [("build_instance", account.instance(tags())), ("key_pair", account.key("immutable-bake", tags())), ("build_volume", account.volume(tags()))]
+    left = [
+        ("build_instance", account.instance(tags())),
+        ("key_pair", account.key("immutable-bake", tags())),
+        ("build_volume", account.volume(tags())),
+    ]
     left += [("image", image), ("image", copy), ("snapshot", account.snapshot(tags()))]
     assert set(account.found()) == set(left)
     assert set(account.swept()) == set(left)
@@ -130,7 +145,16 @@ def test_what_a_running_bake_makes_stays(account: Account) -> None:
 def recorded(account: Account, ami: str) -> None:
     artifact = {"ami": ami, "region": REGION, "name": "shop-1", "snapshots": [], "copies": {}}
     at = "2026-01-01T00:00:00+00:00"
-    image = Image(digest="sha256:" + "a" * 64, build="aws-1-x86_64", service="shop", version="1", created=at, artifact=artifact, base={}, inputs={})
+    image = Image(
+        digest="sha256:" + "a" * 64,
+        build="aws-1-x86_64",
+        service="shop",
+        version="1",
+        created=at,
+        artifact=artifact,
+        base={},
+        inputs={},
+    )
     Catalogue(account.store).add(image)
 
 
@@ -152,11 +176,23 @@ def test_an_image_that_something_refers_to_stays_though_no_record_names_it(accou
 
 def group(account: Account, name: str) -> str:
     vpc = account.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    return str(account.ec2.create_security_group(GroupName=name, Description="Temporary group for Packer", VpcId=vpc)["GroupId"])
+    return str(
+        account.ec2.create_security_group(GroupName=name, Description="Temporary group for Packer", VpcId=vpc)[
+            "GroupId"
+        ]
+    )
 
 
-@pytest.mark.parametrize("make", [lambda account, name: ("security_group", group(account, name)), lambda account, name: ("key_pair", account.key(name, {}))])
-def test_what_packer_names_goes_by_its_name_once_it_is_old(account: Account, make: Callable[[Account, str], tuple[str, str]]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda account, name: ("security_group", group(account, name)),
+        lambda account, name: ("key_pair", account.key(name, {})),
+    ],
+)
+def test_what_packer_names_goes_by_its_name_once_it_is_old(
+    account: Account, make: Callable[[Account, str], tuple[str, str]]
+) -> None:
     old = make(account, account.packer(25))
     make(account, account.packer(23))
     make(account, "packer_" + "g" * 36)
@@ -168,7 +204,9 @@ def test_what_packer_names_goes_by_its_name_once_it_is_old(account: Account, mak
 def test_what_packer_names_stays_while_an_instance_uses_it(account: Account) -> None:
     name = account.packer(25)
     subnet = account.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    account.instance({"Name": "theirs"}, KeyName=account.key(name, {}), SecurityGroupIds=[group(account, name)], SubnetId=subnet)
+    account.instance(
+        {"Name": "theirs"}, KeyName=account.key(name, {}), SecurityGroupIds=[group(account, name)], SubnetId=subnet
+    )
     assert account.found() == []
 
 

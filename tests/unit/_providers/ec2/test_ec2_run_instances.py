@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What EC2 is asked for and what is read of its answers, without a cloud."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -39,7 +40,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tag
 )
 
 SITE = Site("eu-central-1", "0123456789abcdef")
-MACHINE = {"subnets": {"a": "subnet-a", "b": "subnet-b"}, "security_groups": ["sg-1"], "type": "", "evidence": "console", "address": "private"}
+MACHINE = {
+    "subnets": {"a": "subnet-a", "b": "subnet-b"},
+    "security_groups": ["sg-1"],
+    "type": "",
+    "evidence": "console",
+    "address": "private",
+}
 REQUEST = LaunchRequest(
     token="shop-prod-0-abc-1", fleet="shop-prod", slot=0, image="sha256:11", artifact={"ami": "ami-1", "region": "eu-central-1"}, launch="f" * 64,
     nonce="of this request", ports=(8080, 22), machine=MACHINE, tags={"port": "8080", "attempt": "0", "swap": "1"}, zone="a",
@@ -52,7 +59,11 @@ def slots(*numbers: int, **changes: Any) -> list[LaunchRequest]:
 
 
 def tags_in(parameters: dict[str, Any], kind: str = "instance") -> dict[str, str]:
-    return next({tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in parameters["TagSpecifications"] if each["ResourceType"] == kind)
+    return next(
+        {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+        for each in parameters["TagSpecifications"]
+        if each["ResourceType"] == kind
+    )
 
 
 def described(parameters: dict[str, Any], index: int = 0, **changes: Any) -> dict[str, Any]:
@@ -94,7 +105,10 @@ def test_each_instance_finds_its_own_slot_and_attempt_by_its_index() -> None:
     requests = [*slots(3), *slots(5, tags={**REQUEST.tags, "attempt": "1"})]
     parameters = asked(*requests)
     seen = [instance_of(described(parameters, index), {}, never) for index in (0, 1)]
-    assert [(each.slot, each.tags["attempt"], each.tags["swap"]) for each in seen if each] == [(3, "0", "1"), (5, "1", "1")]
+    assert [(each.slot, each.tags["attempt"], each.tags["swap"]) for each in seen if each] == [
+        (3, "0", "1"),
+        (5, "1", "1"),
+    ]
     assert instance_of(described(parameters, 2), {}, never) is None
 
 
@@ -105,7 +119,14 @@ def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
     one = described(parameters)
     seen = instance_of(one, {boot_of(one): told}, never)
     assert seen is not None
-    assert (seen.fleet, seen.slot, seen.image, seen.launch, seen.purpose, seen.nonce) == ("shop-prod", 0, "sha256:11", "f" * 64, "fleet", nonce)
+    assert (seen.fleet, seen.slot, seen.image, seen.launch, seen.purpose, seen.nonce) == (
+        "shop-prod",
+        0,
+        "sha256:11",
+        "f" * 64,
+        "fleet",
+        nonce,
+    )
     assert seen.endpoints == {8080: ("10.9.0.5", 8080), 22: ("10.9.0.5", 22)}
     assert (seen.state, seen.evidence, seen.zone, seen.started) == (RUNNING, told, "a", AT.timestamp())
     assert dict(seen.tags) == dict(REQUEST.tags)
@@ -113,7 +134,13 @@ def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("pending", PENDING), ("running", PENDING), ("shutting-down", STOPPING), ("stopping", STOPPING), ("stopped", STOPPED)],
+    [
+        ("pending", PENDING),
+        ("running", PENDING),
+        ("shutting-down", STOPPING),
+        ("stopping", STOPPING),
+        ("stopped", STOPPED),
+    ],
 )
 def test_states(state: str, expected: str) -> None:
     seen = instance_of(described(asked(REQUEST), State={"Name": state}), {}, never)
@@ -122,7 +149,10 @@ def test_states(state: str, expected: str) -> None:
 
 
 def test_since_when_it_stops_and_when_it_was_launched_first() -> None:
-    disk = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeId": "vol-1", "AttachTime": datetime(2026, 1, 1, tzinfo=timezone.utc)}}
+    disk = {
+        "DeviceName": "/dev/xvda",
+        "Ebs": {"VolumeId": "vol-1", "AttachTime": datetime(2026, 1, 1, tzinfo=timezone.utc)},
+    }
     one = described(
         asked(REQUEST), State={"Name": "stopping"}, RootDeviceName="/dev/xvda", BlockDeviceMappings=[disk],
         StateTransitionReason="User initiated (2026-01-31 12:30:00 GMT)",
@@ -142,24 +172,44 @@ def test_evidence_of_an_earlier_boot_proves_nothing() -> None:
 def test_without_a_console_ec2s_word_counts_for_the_image_alone() -> None:
     parameters = asked(replace(REQUEST, machine={**MACHINE, "evidence": "none"}))
     seen = instance_of(described(parameters), {}, never)
-    assert seen and seen.state == RUNNING and seen.evidence and seen.evidence.digest == "sha256:11" and seen.evidence.nonce == seen.nonce
+    assert (
+        seen
+        and seen.state == RUNNING
+        and seen.evidence
+        and seen.evidence.digest == "sha256:11"
+        and seen.evidence.nonce == seen.nonce
+    )
     other = instance_of(described(parameters, ImageId="ami-2"), {}, never)
     assert other and other.state == PENDING
 
 
 def test_what_others_made_is_not_ours() -> None:
     assert instance_of(described(asked(REQUEST), Tags=[{"Key": "Name", "Value": "shop"}]), {}, never) is None
-    assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": written({"fleet": "shop-prod", "store": "x"})}) is None, "a root volume"
+    assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": written({"fleet": "shop-prod", "store": "x"})}) is None, (
+        "a root volume"
+    )
 
 
 def test_launch_settings() -> None:
     plain = asked(REQUEST)
-    assert plain["InstanceType"] == "t3.micro" and plain["MetadataOptions"]["HttpTokens"] == "required" and plain["SecurityGroupIds"] == ["sg-1"]
+    assert (
+        plain["InstanceType"] == "t3.micro"
+        and plain["MetadataOptions"]["HttpTokens"] == "required"
+        and plain["SecurityGroupIds"] == ["sg-1"]
+    )
     assert not {"LaunchTemplate", "BlockDeviceMappings", "IamInstanceProfile"} & set(plain)
-    machine = {**MACHINE, "launch_template": ["lt-1", 7], "security_groups": [], "instance_profile": "shop", "root_size": 12 * 1024**3}
+    machine = {
+        **MACHINE,
+        "launch_template": ["lt-1", 7],
+        "security_groups": [],
+        "instance_profile": "shop",
+        "root_size": 12 * 1024**3,
+    }
     full = asked(replace(REQUEST, machine=machine), root={"DeviceName": "/dev/sda1"})
     assert full["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "7"}
-    assert full["BlockDeviceMappings"] == [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}}]
+    assert full["BlockDeviceMappings"] == [
+        {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}}
+    ]
     assert full["IamInstanceProfile"] == {"Name": "shop"}
     assert not {"InstanceType", "SecurityGroupIds"} & set(full), "the template says them"
 
@@ -178,9 +228,15 @@ def test_data_keeps_a_slot_in_its_zone() -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (replace(REQUEST, artifact={"ami": "ami-1", "region": "us-east-1"}), "no AMI in eu-central-1 (it has: us-east-1)"),
+        (
+            replace(REQUEST, artifact={"ami": "ami-1", "region": "us-east-1"}),
+            "no AMI in eu-central-1 (it has: us-east-1)",
+        ),
         (replace(REQUEST, zone="c"), "zone c has none (it has: a, b)"),
-        (replace(REQUEST, settings={"long": "".join(str(number * 7919 % 104729) for number in range(20000))}), "too large"),
+        (
+            replace(REQUEST, settings={"long": "".join(str(number * 7919 % 104729) for number in range(20000))}),
+            "too large",
+        ),
         (replace(REQUEST, secrets={"password": "in clear, wrongly"}), "secrets never go into user data: password"),
     ],
 )

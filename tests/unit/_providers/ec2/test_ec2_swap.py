@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whole swaps of a fleet on EC2, by the real engine, provider and balancer over HTTP."""
+
 from __future__ import annotations
 
 import base64
@@ -34,9 +35,14 @@ def data(shop: Shop, size: int = 2) -> Shop:
 
 def attachments(shop: Shop) -> dict[str, str | None]:
     """Volume's name: slot of the instance that has it, both as AWS tells them."""
-    volumes = [each for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)]
+    volumes = [
+        each for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)
+    ]
     slots = {each.id: each.slot for each in shop.provider().compute.list(FLEET)}
-    return {tags_of(each)["Name"]: slots.get(next((one["InstanceId"] for one in each["Attachments"]), "")) for each in volumes}
+    return {
+        tags_of(each)["Name"]: slots.get(next((one["InstanceId"] for one in each["Attachments"]), ""))
+        for each in volumes
+    }
 
 
 def test_a_fleet_is_created_swapped_and_then_left_in_peace(shop: Shop) -> None:
@@ -83,7 +89,9 @@ def test_all_that_is_made_bears_the_fleets_and_the_stores_name(shop: Shop) -> No
 
 
 def handed_over(shop: Shop, instance: str) -> dict[str, bytes]:
-    said = shop.cloud.boto("ec2").describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"]["Value"]
+    said = shop.cloud.boto("ec2").describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"][
+        "Value"
+    ]
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(base64.b64decode(said)))) as archive:
         return {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
 
@@ -95,20 +103,34 @@ def test_another_store_never_sees_the_fleet(shop: Shop, tmp_path: Path) -> None:
     theirs.__dict__.update(shop.__dict__)
     theirs.store = type(shop.store)(tmp_path / "another")
     assert list(mine.compute.fleets()) == [FLEET]
-    assert list(theirs.provider().compute.fleets()) == [] and theirs.provider().compute.list(FLEET) == [] and theirs.provider().volumes.list(FLEET) == []
+    assert (
+        list(theirs.provider().compute.fleets()) == []
+        and theirs.provider().compute.list(FLEET) == []
+        and theirs.provider().volumes.list(FLEET) == []
+    )
 
 
 def test_slots_with_data_move_one_by_one_and_their_volumes_with_them(shop: Shop) -> None:
     shop.image("1.0.0")
     data(shop).run()
     assert attachments(shop) == {"shop-prod-0-orders": 0, "shop-prod-1-orders": 1}
-    before = {each["VolumeId"] for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)}
+    before = {
+        each["VolumeId"]
+        for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"]
+        if "immutable:volume" in tags_of(each)
+    }
     second = shop.image("2.0.0")
     shop.cloud.set(stop=0.3, launch=0.2)
     swapped = shop.run()
     assert [each["serving"] for each in swapped["instances"]] == [True] * 2
-    assert {each["ImageId"] for each in shop.instances() if each["State"]["Name"] == "running"} == {second.artifact["ami"]}
-    after = {each["VolumeId"] for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)}
+    assert {each["ImageId"] for each in shop.instances() if each["State"]["Name"] == "running"} == {
+        second.artifact["ami"]
+    }
+    after = {
+        each["VolumeId"]
+        for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"]
+        if "immutable:volume" in tags_of(each)
+    }
     assert attachments(shop) == {"shop-prod-0-orders": 0, "shop-prod-1-orders": 1} and before == after
     assert not shop.run()["changed"]
 
@@ -125,7 +147,9 @@ def test_volumes_grow_in_the_next_swap_and_go_with_the_fleet_only_where_it_is_sa
     shop.run(absent=True, remove_volumes=("orders",))
     assert shop.provider().volumes.list(FLEET) == []
     shop.run()
-    assert [each.id in {one.id for one in volumes} for each in shop.provider().volumes.list(FLEET)] == [False], "a spent token makes none"
+    assert [each.id in {one.id for one in volumes} for each in shop.provider().volumes.list(FLEET)] == [False], (
+        "a spent token makes none"
+    )
 
 
 def test_data_stays_where_it_is_when_zones_are_named_in_another_order(shop: Shop) -> None:
@@ -151,7 +175,9 @@ def test_a_zone_without_room_is_made_up_for_by_another_and_stays_so(shop: Shop) 
     shop.cloud.set(no_capacity=frozenset({full}))
     made = shop.run()
     assert {each["zone"] for each in made["instances"]} == {other}
-    assert made["warnings"] == [f"zone {full} takes no more instances (InsufficientInstanceCapacity): slots 0, 2 are launched in {other}"]
+    assert made["warnings"] == [
+        f"zone {full} takes no more instances (InsufficientInstanceCapacity): slots 0, 2 are launched in {other}"
+    ]
     shop.cloud.set(no_capacity=frozenset())
     assert not shop.run()["changed"]
 
@@ -167,7 +193,10 @@ def test_data_is_not_left_behind_where_its_zone_has_no_room(shop: Shop) -> None:
 def test_where_the_newest_console_is_not_to_be_had_the_older_one_is_read(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.document["fleet"]["size"] = 1
-    shop.cloud.fault(refuse(400, "UnsupportedOperation", "This instance type does not support retrieving the latest console logs."), "GetConsoleOutput")
+    shop.cloud.fault(
+        refuse(400, "UnsupportedOperation", "This instance type does not support retrieving the latest console logs."),
+        "GetConsoleOutput",
+    )
     assert [each["sealed"] for each in shop.run()["instances"]] == [True]
     assert [each.parameters.get("Latest") for each in shop.cloud.calls("ec2", "GetConsoleOutput")] == ["true", None]
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whole swaps on EC2 while something goes wrong: the promises are watched at each call, and the end is the same."""
+
 from __future__ import annotations
 
 import threading
@@ -30,7 +31,11 @@ def each_call(effect: Effect, times: int) -> Effect:
     lock = threading.Lock()
 
     def met(call: Call, proceed: Proceed) -> Answer:
-        asked = {name: value for name, value in call.parameters.items() if call.action != "RunInstances" or name == "SubnetId"}  # its token may be another one
+        asked = {
+            name: value
+            for name, value in call.parameters.items()
+            if call.action != "RunInstances" or name == "SubnetId"
+        }  # its token may be another one
         key = f"{call.service}:{call.action}:{sorted(asked.items())}"
         with lock:
             seen[key] += 1
@@ -57,7 +62,11 @@ def runs_of(lab: SwapLab, image: str) -> int:
 
 def made(cloud: Cloud) -> list[str]:
     """Ids of all instances that ever were; moto keeps them."""
-    return [each["InstanceId"] for page in cloud.boto("ec2").describe_instances()["Reservations"] for each in page["Instances"]]
+    return [
+        each["InstanceId"]
+        for page in cloud.boto("ec2").describe_instances()["Reservations"]
+        for each in page["Instances"]
+    ]
 
 
 def test_the_watch_sees_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
@@ -71,7 +80,13 @@ def test_the_watch_sees_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
     clock.wait(60.0)
     ec2.run_instances(ImageId=lab.amis[OLD], MinCount=5, MaxCount=5, SubnetId=lab.net.subnets[0])
     ec2.delete_volume(VolumeId=volume)
-    assert [each.partition(":")[0] for each in lab.watch.broken] == ["the new one first", "floor", "the new one first", "ceiling", "data"]
+    assert [each.partition(":")[0] for each in lab.watch.broken] == [
+        "the new one first",
+        "floor",
+        "the new one first",
+        "ceiling",
+        "data",
+    ]
 
 
 @pytest.mark.parametrize(("what", "times"), sampled(product(REFUSED, (2, 5)), ("throttled", 5), ("500", 2)))
@@ -94,7 +109,9 @@ def test_the_first_calls_of_every_action_are_refused(cloud: Cloud, clock: Clock,
         ("rolling, data", "before", SOME), ("rolling, data", "after", SOME), ("blue_green", "after", ALL),
     ),
 )  # fmt: skip
-def test_the_connection_breaks_at_every_change(cloud: Cloud, clock: Clock, strategy: str, when: str, times: int) -> None:
+def test_the_connection_breaks_at_every_change(
+    cloud: Cloud, clock: Clock, strategy: str, when: str, times: int
+) -> None:
     """Before AWS heard of it, and after it had its effect; for some attempts of boto3 and for all."""
     lab = lab_of(cloud, clock, strategy)
     cloud.fault(each_call(BROKEN[when], times), changing=True, times=0)
@@ -112,14 +129,19 @@ def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clo
     asked = [call for call in cloud.calls("ec2", "RunInstances") if call.status >= 400]
     assert 1 <= len(asked) <= 3, "it is not asked again and again"
     assert clock.skipped - began < 40
-    assert f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): slots 0 are launched in {lab.net.zones[1]}" in result["warnings"]
+    assert (
+        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): slots 0 are launched in {lab.net.zones[1]}"
+        in result["warnings"]
+    )
     lab.rest()
 
 
 def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock, "rolling, data")
     cloud.set(no_capacity=frozenset(lab.net.zones))
-    with pytest.raises(ProviderError, match=rf"launching 1 of shop-prod in {lab.net.zones[0]}: .*\(InsufficientInstanceCapacity\)"):
+    with pytest.raises(
+        ProviderError, match=rf"launching 1 of shop-prod in {lab.net.zones[0]}: .*\(InsufficientInstanceCapacity\)"
+    ):
         lab.run()
     assert len(lab.watch.see().serving) == 2 and not lab.watch.broken
     cloud.set(no_capacity=frozenset())
@@ -139,7 +161,12 @@ def test_an_ami_that_never_boots_is_given_up(cloud: Cloud, clock: Clock, strateg
 
 @pytest.mark.parametrize(
     ("strategy", "whose", "nth"),
-    sampled(product(("rolling", "blue_green"), ("old", "new"), (1, 3, 5, 7)), ("rolling", "old", 3), ("rolling", "new", 5), ("blue_green", "new", 5)),
+    sampled(
+        product(("rolling", "blue_green"), ("old", "new"), (1, 3, 5, 7)),
+        ("rolling", "old", 3),
+        ("rolling", "new", 5),
+        ("blue_green", "new", 5),
+    ),
 )
 def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy: str, whose: str, nth: int) -> None:
     lab = lab_of(cloud, clock, strategy)
@@ -173,7 +200,9 @@ def test_credentials_that_expire_are_told_and_the_next_run_goes_on(cloud: Cloud,
     from_then = cloud.fault(faults.expired, nth=10_000, times=0)
     cloud.at_change(nth, lambda: setattr(from_then, "nth", 1))
     began = clock.skipped
-    with pytest.raises(ProviderError, match=r"expired .*renew the credentials and run again, which goes on where this run ended"):
+    with pytest.raises(
+        ProviderError, match=r"expired .*renew the credentials and run again, which goes on where this run ended"
+    ):
         lab.run()
     assert clock.skipped - began < 10 and not lab.watch.broken and len(lab.watch.see().serving) >= 2
     lab.finish()
@@ -207,7 +236,14 @@ def test_whatever_is_denied_is_named(cloud: Cloud, clock: Clock) -> None:
                 action = str(error.details["operation"])
                 assert f":{action} for who runs this" in error.message and action not in allowed
                 allowed.add(action)
-    assert {"RunInstances", "CreateVolume", "DetachVolume", "TerminateInstances", "ModifyTargetGroupAttributes", "DescribeTargetHealth"} <= allowed
+    assert {
+        "RunInstances",
+        "CreateVolume",
+        "DetachVolume",
+        "TerminateInstances",
+        "ModifyTargetGroupAttributes",
+        "DescribeTargetHealth",
+    } <= allowed
     lab.rest()
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The controller is killed around changing calls of a swap on EC2, and the next run comes to the same end."""
+
 from __future__ import annotations
 
 from itertools import product
@@ -15,9 +16,18 @@ from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATE
 
 
 @pytest.mark.parametrize(
-    ("strategy", "late"), sampled(product(STRATEGIES, (False, True)), ("rolling, data", True), ("blue_green", True), ("canary", False), ("recreate", True))
+    ("strategy", "late"),
+    sampled(
+        product(STRATEGIES, (False, True)),
+        ("rolling, data", True),
+        ("blue_green", True),
+        ("canary", False),
+        ("recreate", True),
+    ),
 )
-def test_every_run_dies_after_one_change_and_the_swap_ends_all_the_same(cloud: Cloud, clock: Clock, strategy: str, late: bool) -> None:
+def test_every_run_dies_after_one_change_and_the_swap_ends_all_the_same(
+    cloud: Cloud, clock: Clock, strategy: str, late: bool
+) -> None:
     lab = SwapLab(cloud, clock, 2, strategy).old()
     assert one_after_the_other(lab, late) > 4
     lab.rest()
@@ -62,7 +72,12 @@ def test_ansible_playbook_and_all_its_processes_are_killed(book: Playbook) -> No
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("book", [{"strategy": "rolling", "surge": 2}, {"strategy": "blue_green"}], ids=["rolling", "blue_green"], indirect=True)
+@pytest.mark.parametrize(
+    "book",
+    [{"strategy": "rolling", "surge": 2}, {"strategy": "blue_green"}],
+    ids=["rolling", "blue_green"],
+    indirect=True,
+)
 def test_ansible_playbook_is_killed_at_every_change(book: Playbook) -> None:
     book.promote(1)
     book.swap()

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Volumes of EBS one call at a time, and a verification with its scratch volumes."""
+
 from __future__ import annotations
 
 import time
@@ -38,7 +39,9 @@ def test_a_volume_is_made_once_however_often_it_is_asked_for(shop: Shop) -> None
     shop.cloud.fault(drop_after, "CreateVolume")
     volumes = shop.provider().volumes
     first = volumes.create([wanted(shop), wanted(shop, 1)])
-    assert [each.id for each in volumes.create([wanted(shop, 1), wanted(shop)])] == [each.id for each in reversed(first)]
+    assert [each.id for each in volumes.create([wanted(shop, 1), wanted(shop)])] == [
+        each.id for each in reversed(first)
+    ]
     assert [(each.slot, each.name, each.size, each.kind, each.attached_to) for each in volumes.list(FLEET)] == [
         (slot, "orders", GIB, "gp3", None) for slot in (0, 1)
     ]
@@ -98,7 +101,11 @@ def test_what_leaves_a_stopped_host_is_kept_as_a_snapshot_where_that_is_asked_fo
     shop.target["snapshots"] = True
     before = {each["SnapshotId"] for each in shop.cloud.boto("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]}
     shop.run()
-    kept = [each for each in shop.cloud.boto("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"] if each["SnapshotId"] not in before]
+    kept = [
+        each
+        for each in shop.cloud.boto("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        if each["SnapshotId"] not in before
+    ]
     (volume,) = shop.provider().volumes.list(FLEET)
     assert [each["VolumeId"] for each in kept] == [volume.id]
     assert tags_of(kept[0])["immutable:fleet"] == FLEET and tags_of(kept[0])["immutable:volume"] == "orders"
@@ -156,7 +163,9 @@ def test_a_slot_has_its_volumes_in_one_zone(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("kind", "made", "grown"), [("gp3", None, None), ("io1", 200, 3000), ("io2", 3000, 3000)])
-def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(shop: Shop, kind: str, made: int | None, grown: int | None) -> None:
+def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(
+    shop: Shop, kind: str, made: int | None, grown: int | None
+) -> None:
     volumes, asked = shop.provider().volumes, []
 
     def note(params: dict[str, Any], model: Any, **_rest: Any) -> None:
@@ -175,20 +184,40 @@ def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(shop: 
     assert asked == [("CreateVolume", made), ("CreateVolume", None), ("ModifyVolume", grown)]
 
 
-def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_failed_is_no_matter(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_failed_is_no_matter(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volumes = shop.provider().volumes
     (one,) = volumes.create([wanted(shop)])
     before = [{"VolumeId": one.id, "TargetSize": 9, "TargetVolumeType": "gp3", "ModificationState": "failed"}]
     asked = {"TargetSize": 2, "TargetVolumeType": "gp3"}
-    answers = [[], before, *([{"VolumeId": one.id, "ModificationState": state, **asked}] for state in ("modifying", "optimizing"))]
+    answers = [
+        [],
+        before,
+        *([{"VolumeId": one.id, "ModificationState": state, **asked}] for state in ("modifying", "optimizing")),
+    ]
     pages = SimpleNamespace(paginate=lambda **_asked: [{"VolumesModifications": answers.pop(0)}])
     real = volumes._clients.ec2.get_paginator
-    monkeypatch.setattr(volumes._clients.ec2, "get_paginator", lambda name: pages if name == "describe_volumes_modifications" else real(name))
+    monkeypatch.setattr(
+        volumes._clients.ec2,
+        "get_paginator",
+        lambda name: pages if name == "describe_volumes_modifications" else real(name),
+    )
     monkeypatch.setattr(ec2_volumes, "LOOK_AGAIN", 0.0)
     volumes.modify([one.id], 2 * GIB, "")
     assert answers == []
     volumes.modify([one.id], 2 * GIB, "")
-    answers.append([{"VolumeId": one.id, "TargetSize": 3, "TargetVolumeType": "gp3", "ModificationState": "failed", "StatusMessage": "out of luck"}])
+    answers.append(
+        [
+            {
+                "VolumeId": one.id,
+                "TargetSize": 3,
+                "TargetVolumeType": "gp3",
+                "ModificationState": "failed",
+                "StatusMessage": "out of luck",
+            }
+        ]
+    )
     with pytest.raises(ProviderError, match="modifying failed: .*out of luck"):
         volumes.modify([one.id], 3 * GIB, "")
 

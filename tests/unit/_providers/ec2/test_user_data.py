@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a launch hands to an instance of EC2."""
+
 from __future__ import annotations
 
 import io
@@ -18,7 +19,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_d
 
 
 def request(**changes: Any) -> LaunchRequest:
-    given: dict[str, Any] = {"token": "t", "fleet": "shop-aws", "slot": 0, "image": "sha256:a", "artifact": {}, "launch": "l", "nonce": "n", **changes}
+    given: dict[str, Any] = {
+        "token": "t",
+        "fleet": "shop-aws",
+        "slot": 0,
+        "image": "sha256:a",
+        "artifact": {},
+        "launch": "l",
+        "nonce": "n",
+        **changes,
+    }
     return LaunchRequest(**given)
 
 
@@ -48,5 +58,7 @@ def test_secrets_in_clear_are_refused_and_only_named() -> None:
 
 def test_what_ec2_would_not_take_is_told_before_it_is_sent() -> None:
     noise = "".join(f"{number * 7919 % 104729:x}" for number in range(USER_DATA_LIMIT))
-    with pytest.raises(ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 takes {USER_DATA_LIMIT}"):
+    with pytest.raises(
+        ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 takes {USER_DATA_LIMIT}"
+    ):
         user_data(request(settings={"noise": noise}), {}, "r")

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the qemu provider does without a machine: launch documents, evidence."""
+
 from __future__ import annotations
 
 import io
@@ -25,10 +26,25 @@ CAPTURED = (
 def test_evidence_is_read_from_a_captured_console() -> None:
     evidence = parse_evidence(CAPTURED)
     assert evidence is not None
-    assert (evidence.digest, evidence.nonce, evidence.host_key, evidence.shell) == ("sha256:aaaa", "n1", "ssh-ed25519 AAAAC3Nza", "restricted")
+    assert (evidence.digest, evidence.nonce, evidence.host_key, evidence.shell) == (
+        "sha256:aaaa",
+        "n1",
+        "ssh-ed25519 AAAAC3Nza",
+        "restricted",
+    )
 
 
-@pytest.mark.parametrize("console", ["", "IMMUTABLE-SEALED", "IMMUTABLE-SEALED {", 'IMMUTABLE-SEALED {"digest": 1}', "IMMUTABLE-SEALED []", CAPTURED[:-20]])
+@pytest.mark.parametrize(
+    "console",
+    [
+        "",
+        "IMMUTABLE-SEALED",
+        "IMMUTABLE-SEALED {",
+        'IMMUTABLE-SEALED {"digest": 1}',
+        "IMMUTABLE-SEALED []",
+        CAPTURED[:-20],
+    ],
+)
 def test_half_a_line_is_no_evidence(console: str) -> None:
     assert parse_evidence(console) is None
 
@@ -39,7 +55,9 @@ def test_the_last_boot_counts() -> None:
 
 
 def test_secrets_of_a_launch_are_for_root_alone() -> None:
-    with tarfile.open(fileobj=io.BytesIO(launch_document({"nonce": b"n\n", "secrets/password": b"hunter22"}))) as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(launch_document({"nonce": b"n\n", "secrets/password": b"hunter22"}))
+    ) as archive:
         assert {entry.name: entry.mode for entry in archive} == {"nonce": 0o444, "secrets/password": 0o400}
 
 
@@ -79,7 +97,9 @@ def test_a_disk_that_was_plugged_by_half_is_completed(tmp_path: Path, monkeypatc
     assert (qemu.nodes, qemu.devices) == (["data-uploads"], ["disk-uploads"])
 
 
-def test_a_machine_that_does_not_listen_is_one_clear_error_and_does_not_keep_others_from_stopping(tmp_path: Path) -> None:
+def test_a_machine_that_does_not_listen_is_one_clear_error_and_does_not_keep_others_from_stopping(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ProviderError, match="^QEMU of gone does not answer: "):
         qmp.execute(tmp_path / "gone/qmp.sock", [])
     MachineFolder(tmp_path / "gone").ask_to_stop()

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Real QEMU processes without a system in them: they run, and never listen to the power button."""
+
 from __future__ import annotations
 
 import os
@@ -52,7 +53,12 @@ def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", root, "1M"], check=True)
 
     def do(name: str, *volumes: str) -> Instance:
-        facts = {"machine": {"memory": 64 * MIB, "cpus": 1}, "volumes": volumes, "tags": {"by": "a test"}, "zone": "any"}
+        facts = {
+            "machine": {"memory": 64 * MIB, "cpus": 1},
+            "volumes": volumes,
+            "tags": {"by": "a test"},
+            "zone": "any",
+        }
         request = LaunchRequest(name, FLEET_NAME, 0, "sha256:a", {"path": str(root)}, "l", "n", **facts)
         [instance] = compute.launch([request])
         return instance
@@ -74,7 +80,9 @@ def kill(tmp_path: Path, name: str) -> None:
     os.close(handle)
 
 
-def test_a_stop_returns_at_once_and_lasts_until_it_is_down(compute: QemuCompute, launch: Callable[..., Instance]) -> None:
+def test_a_stop_returns_at_once_and_lasts_until_it_is_down(
+    compute: QemuCompute, launch: Callable[..., Instance]
+) -> None:
     assert launch("m1").state == PENDING
     before = time.time()
     compute.stop(["m1", "never-known"])
@@ -93,7 +101,9 @@ def test_a_stop_returns_at_once_and_lasts_until_it_is_down(compute: QemuCompute,
     assert (again.state, again.stopping_since) == (PENDING, 0.0)
 
 
-def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
+def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
     """As QEMU pauses one whose volume met a full disk."""
     launch("m1")
     socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
@@ -124,7 +134,9 @@ def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(
     assert compute.fleets() == []
 
 
-def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
+def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
     for name in ("m1", "m2"):
         launch(name)
     compute.remove(["m1"])
@@ -135,7 +147,9 @@ def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(compute: Qemu
     compute.remove(["m1", "m2"])
 
 
-def test_disks_of_both_types_are_plugged_and_booted_with(compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance]) -> None:
+def test_disks_of_both_types_are_plugged_and_booted_with(
+    compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance]
+) -> None:
     made = volumes.create([VolumeRequest(FLEET_NAME, 0, kind, MIB, "/x", kind=kind) for kind in ("qcow2", "raw")])
     launch("m1")
     for _repeated in range(2):
@@ -149,7 +163,9 @@ def test_disks_of_both_types_are_plugged_and_booted_with(compute: QemuCompute, v
     assert states(compute)["m1"] == PENDING
 
 
-def test_tags_are_set_and_taken_away_while_a_machine_runs(compute: QemuCompute, launch: Callable[..., Instance]) -> None:
+def test_tags_are_set_and_taken_away_while_a_machine_runs(
+    compute: QemuCompute, launch: Callable[..., Instance]
+) -> None:
     launch("m1")
     compute.tag(["m1", "never-known"], {"tainted": "unsealed", "by": None, "never": None})
     compute.stop(["m1"])

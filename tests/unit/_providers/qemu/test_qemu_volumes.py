@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Data volumes of the qemu provider: real disks by qemu-img, machines that are folders only."""
+
 from __future__ import annotations
 
 import json
@@ -58,7 +59,9 @@ def test_a_volume_whose_machine_is_gone_is_free(volumes: QemuVolumes, tmp_path: 
     assert volumes.list("shop-local")[0].attached_to is None
 
 
-def test_a_volume_of_a_condemned_machine_that_ended_is_free_and_nothing_is_given_to_it(volumes: QemuVolumes, tmp_path: Path) -> None:
+def test_a_volume_of_a_condemned_machine_that_ended_is_free_and_nothing_is_given_to_it(
+    volumes: QemuVolumes, tmp_path: Path
+) -> None:
     [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", MIB, "/var/lib/shop")])
     volumes.attach([volume.id], machine(tmp_path, "old"))
     MachineFolder(tmp_path / "machines/shop-local/old").update(condemned=True)
@@ -101,7 +104,13 @@ def test_a_volume_grows_and_changes_its_type_and_keeps_its_data(volumes: QemuVol
     volume = with_data(volumes)
     before = data(volumes)
     assert before.startswith(MESSAGE)
-    for size, kind, is_now in [(2 * MIB, "", "qcow2"), (2 * MIB, "raw", "raw"), (3 * MIB, "", "raw"), (4 * MIB, "qcow2", "qcow2"), (4 * MIB, "qcow2", "qcow2")]:
+    for size, kind, is_now in [
+        (2 * MIB, "", "qcow2"),
+        (2 * MIB, "raw", "raw"),
+        (3 * MIB, "", "raw"),
+        (4 * MIB, "qcow2", "qcow2"),
+        (4 * MIB, "qcow2", "qcow2"),
+    ]:
         volumes.modify([volume.id], size, kind)
         [told] = volumes.list("shop-local")
         assert (told.size, told.kind) == (size, is_now)
@@ -172,7 +181,11 @@ def test_a_change_that_was_cut_is_done_by_the_next_run(
             volumes.modify([volume.id], 2 * MIB, other)
     [told] = volumes.list("shop-local")
     disk = folder_of(volumes) / f"disk.{told.kind}"
-    info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", "-f", told.kind, disk], check=True, capture_output=True).stdout)
+    info = json.loads(
+        subprocess.run(
+            ["qemu-img", "info", "--output=json", "-f", told.kind, disk], check=True, capture_output=True
+        ).stdout
+    )
     assert info["virtual-size"] >= told.size, "no size is told that is not there"
     subprocess.run(["qemu-io", "-f", told.kind, "-c", "write -P 7 512k 64k", disk], check=True, capture_output=True)
     volumes.modify([volume.id], 2 * MIB, other)

@@ -1,17 +1,16 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated cloud's instances: what they do in time, and what is refused."""
+
 from __future__ import annotations
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
-    PROTECTED,
     RUNNING,
     STOPPED,
     STOPPING,
-    TAINTED,
     VolumeRequest,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
@@ -20,6 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     SimulatedProvider,
     VirtualClock,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, TAINTED
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, Cloud, ask
 
 
@@ -30,7 +30,13 @@ def cloud() -> Cloud:
 
 def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: Cloud) -> None:
     (made,) = cloud.compute.launch([ask(zone="a")])
-    assert (made.state, made.evidence, made.zone, made.created, made.started) == (PENDING, None, "a", cloud.began, cloud.began)
+    assert (made.state, made.evidence, made.zone, made.created, made.started) == (
+        PENDING,
+        None,
+        "a",
+        cloud.began,
+        cloud.began,
+    )
     cloud.clock.wait(60.0)
     assert cloud.clock.now() == cloud.began + 30.0
     sealed = cloud.listed()["i"]
@@ -223,7 +229,9 @@ def test_an_image_may_seal_as_another() -> None:
 
 
 def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
-    cloud.world.fate = lambda request: (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    cloud.world.fate = lambda request: (
+        (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    )
     cloud.compute.launch([ask("slow"), ask("ill", slot=1)])
     cloud.world.clock.pass_by(45.0)
     assert (cloud.state("slow"), cloud.state("ill")) == (PENDING, RUNNING)

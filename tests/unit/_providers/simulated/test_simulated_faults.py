@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated cloud where things go wrong: hooks, stale reads, chance by seed; and as another cloud was observed."""
+
 from __future__ import annotations
 
 import pytest
@@ -38,7 +39,9 @@ def provider() -> SimulatedProvider:
 
 
 @pytest.mark.parametrize(("when", "left"), [("before", []), ("between", ["a"]), ("after", ["a", "b", "c"])])
-def test_a_call_may_fail_before_amid_and_after_its_effects(provider: SimulatedProvider, when: str, left: list[str]) -> None:
+def test_a_call_may_fail_before_amid_and_after_its_effects(
+    provider: SimulatedProvider, when: str, left: list[str]
+) -> None:
     def fail(call: str) -> None:
         raise ProviderError(f"{call} failed")
 
@@ -173,14 +176,20 @@ def copy(provider: SimulatedProvider) -> SimulatedProvider:
     instances = provider.compute.list(FLEET)
     healthy = {each for each, passed in provider.probe(instances).items() if passed is True}
     members = provider.traffic(FLEET).members()
-    return SimulatedProvider(seeded(instances, provider.volumes.list(FLEET), members, healthy, provider.clock.now(), provider.world.latencies))
+    return SimulatedProvider(
+        seeded(
+            instances, provider.volumes.list(FLEET), members, healthy, provider.clock.now(), provider.world.latencies
+        )
+    )
 
 
 def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider) -> None:
     compute, traffic = provider.compute, provider.traffic(FLEET)
     traffic.ensure()
     provider.volumes.create([VolumeRequest(FLEET, 1, "d", 1, "/d")])
-    compute.launch([ask("up", zone="a"), ask("data", 1, data=True, volumes=(f"{FLEET}/1-d",)), ask("old", 2), ask("off", 3)])
+    compute.launch(
+        [ask("up", zone="a"), ask("data", 1, data=True, volumes=(f"{FLEET}/1-d",)), ask("old", 2), ask("off", 3)]
+    )
     provider.world.clock.pass_by(100.0)
     compute.power_off(["off"])
     traffic.register({"up": AT, "data": AT, "old": AT})
@@ -194,14 +203,27 @@ def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider)
     other = copy(provider)
     for _look in range(8):
         for left, right in zip(provider.compute.list(FLEET), other.compute.list(FLEET), strict=True):
-            assert (left.id, left.state, left.zone, left.stopping_since) == (right.id, right.state, right.zone, right.stopping_since)
-        told = [{(each.id, each.state, each.passing) for each in one.traffic(FLEET).members()} for one in (provider, other)]
+            assert (left.id, left.state, left.zone, left.stopping_since) == (
+                right.id,
+                right.state,
+                right.zone,
+                right.stopping_since,
+            )
+        told = [
+            {(each.id, each.state, each.passing) for each in one.traffic(FLEET).members()} for one in (provider, other)
+        ]
         assert told[0] == told[1]
         assert provider.volumes.list(FLEET) == other.volumes.list(FLEET)
         assert provider.probe(provider.compute.list(FLEET)) == other.probe(other.compute.list(FLEET))
         provider.world.clock.pass_by(5.0)
         other.world.clock.pass_by(5.0)
-    assert {each.id: each.state for each in other.compute.list(FLEET)} == {"up": RUNNING, "data": RUNNING, "old": STOPPED, "off": STOPPED, "boots": RUNNING}
+    assert {each.id: each.state for each in other.compute.list(FLEET)} == {
+        "up": RUNNING,
+        "data": RUNNING,
+        "old": STOPPED,
+        "off": STOPPED,
+        "boots": RUNNING,
+    }
 
 
 def test_a_seeded_world_takes_in_what_shuts_down_and_what_is_in_flight(provider: SimulatedProvider) -> None:

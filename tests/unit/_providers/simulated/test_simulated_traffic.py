@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated balancers, as strict as HAProxy or as forgetful as a cloud's."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -150,7 +151,9 @@ def test_a_switch_changes_all_at_once(lab: Balanced) -> None:
         members = lab.members()
         assert lab.states() == {"a": "drain", "b": "drain", "c": "up"}
         assert [members[each].since for each in "abc"] == [now, now, now]
-        assert [members[each].in_flight for each in "abc"] == [1, 1, 1] and all(each.passing for each in members.values())
+        assert [members[each].in_flight for each in "abc"] == [1, 1, 1] and all(
+            each.passing for each in members.values()
+        )
 
 
 def test_a_switch_to_what_is_no_member_does_nothing(lab: Balanced) -> None:

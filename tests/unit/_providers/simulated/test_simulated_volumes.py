@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated cloud's volumes: one holder, its zone, and nothing taken from what may still write."""
+
 from __future__ import annotations
 
 from dataclasses import replace

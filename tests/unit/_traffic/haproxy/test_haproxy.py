@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The real HAProxy before small HTTP servers: swapped under load, drained, killed, taken over."""
+
 from __future__ import annotations
 
 import http.client
@@ -25,7 +26,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 
-pytestmark = pytest.mark.skipif(shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin") is None, reason="haproxy is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin") is None, reason="haproxy is not installed"
+)
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
 
 
@@ -181,7 +184,9 @@ def passing(balancer: HAProxy) -> dict[str, bool]:
     return {member.id: member.passing for member in balancer.members()}
 
 
-def test_a_staged_member_is_checked_and_gets_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_a_staged_member_is_checked_and_gets_no_request(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     old, fresh = backend("old"), backend("fresh")
@@ -200,7 +205,9 @@ def test_a_staged_member_is_checked_and_gets_no_request(balancer: Callable[..., 
     assert states(proxy)["old"] == "up", "what serves goes on serving"
 
 
-def test_a_flip_there_and_back_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_a_flip_there_and_back_under_load_fails_no_request(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     blue, green = ({name: backend(name) for name in (f"{colour}-0", f"{colour}-1")} for colour in ("blue", "green"))
@@ -217,7 +224,9 @@ def test_a_flip_there_and_back_under_load_fails_no_request(balancer: Callable[..
     assert failures == []
 
 
-def test_nobody_is_put_in_service_who_is_not_there(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_nobody_is_put_in_service_who_is_not_there(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
@@ -228,7 +237,9 @@ def test_nobody_is_put_in_service_who_is_not_there(balancer: Callable[..., HAPro
     assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
 
 
-def test_after_a_take_over_the_way_back_is_open(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_after_a_take_over_the_way_back_is_open(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     """Who served has no checks now and passes; who was staged has to pass the new ones."""
     proxy = balancer()
     proxy.ensure()
@@ -247,7 +258,9 @@ def test_after_a_take_over_the_way_back_is_open(balancer: Callable[..., HAProxy]
     assert states(changed) == {"old": "up", "fresh": "up", "ill": "drain"}
 
 
-def test_in_flight_counts_requests_and_not_idle_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_in_flight_counts_requests_and_not_idle_connections(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
@@ -275,7 +288,9 @@ def test_in_flight_counts_requests_and_not_idle_connections(balancer: Callable[.
     until(lambda: states(proxy) == {"shop-0": "up"})
 
 
-def test_deregister_ends_what_is_still_open(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_deregister_ends_what_is_still_open(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
@@ -298,7 +313,9 @@ def test_deregister_ends_what_is_still_open(balancer: Callable[..., HAProxy], ba
     assert failed, "the request was cut"
 
 
-def test_an_ill_member_is_down_and_comes_back(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_an_ill_member_is_down_and_comes_back(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
@@ -313,7 +330,9 @@ def test_an_ill_member_is_down_and_comes_back(balancer: Callable[..., HAProxy], 
     assert states(proxy) == {"shop-0": "drain"}
 
 
-def test_a_killed_balancer_comes_back_on_its_port_without_members(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_a_killed_balancer_comes_back_on_its_port_without_members(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
@@ -331,7 +350,9 @@ def test_a_killed_balancer_comes_back_on_its_port_without_members(balancer: Call
     assert get(port) == "shop-0"
 
 
-def test_a_change_of_health_is_taken_over_without_a_gap(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_a_change_of_health_is_taken_over_without_a_gap(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer()
     proxy.ensure()
     services = {name: backend(name) for name in ("shop-0", "shop-1")}
@@ -350,7 +371,9 @@ def test_a_change_of_health_is_taken_over_without_a_gap(balancer: Callable[..., 
     assert changed.members() == []
 
 
-def test_tcp_health_makes_a_balancer_for_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_tcp_health_makes_a_balancer_for_connections(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     proxy = balancer(Health(tcp=TcpProbe(8080)))
     proxy.ensure()
     service = backend("shop-0")
@@ -371,7 +394,9 @@ def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: P
     proxy.remove()
 
 
-def test_a_taken_port_and_an_odd_name_are_told(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+def test_a_taken_port_and_an_odd_name_are_told(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
     taken = backend("someone else")
     with pytest.raises(TrafficError, match="cannot bind"):
         balancer(port=taken.address[1]).ensure()
@@ -381,7 +406,9 @@ def test_a_taken_port_and_an_odd_name_are_told(balancer: Callable[..., HAProxy],
         proxy.register({"a; quit": ("127.0.0.1", 1)})
 
 
-def test_where_haproxy_is_missing_it_says_how_to_get_it(balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_haproxy_is_missing_it_says_how_to_get_it(
+    balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
     with pytest.raises(TrafficError, match="apt install haproxy"):
         balancer().ensure()

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Target groups as a fleet's balancer: each call alone, and whole swaps of a simulated fleet behind them, by one virtual clock."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TrafficSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Member
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Behaviour,
@@ -48,16 +49,30 @@ class Stage:
 
     def run(self, count: int) -> dict[str, tuple[str, int]]:
         ami = seeds.image(self.cloud, f"shop-{self.cloud.count()}-{self.at}")
-        asked = {"ImageId": ami, "MinCount": count, "MaxCount": count, "InstanceType": "t3.micro", "SubnetId": self.net.subnets[0]}
+        asked = {
+            "ImageId": ami,
+            "MinCount": count,
+            "MaxCount": count,
+            "InstanceType": "t3.micro",
+            "SubnetId": self.net.subnets[0],
+        }
         self.at += 1
-        return {each["InstanceId"]: ("10.9.0.9", 8080) for each in self.cloud.boto("ec2", proxied=True).run_instances(**asked)["Instances"]}
+        return {
+            each["InstanceId"]: ("10.9.0.9", 8080)
+            for each in self.cloud.boto("ec2", proxied=True).run_instances(**asked)["Instances"]
+        }
 
     def weights(self) -> list[int]:
         action = self.elb.describe_listeners(ListenerArns=[self.balancer.listener])["Listeners"][0]["DefaultActions"][0]
         return [each["Weight"] for each in action["ForwardConfig"]["TargetGroups"]]
 
     def registered(self, group: int = 0) -> set[str]:
-        return {each["Target"]["Id"] for each in self.elb.describe_target_health(TargetGroupArn=self.balancer.groups[group])["TargetHealthDescriptions"]}
+        return {
+            each["Target"]["Id"]
+            for each in self.elb.describe_target_health(TargetGroupArn=self.balancer.groups[group])[
+                "TargetHealthDescriptions"
+            ]
+        }
 
     def changes(self) -> list[str]:
         return [each.action for each in self.cloud.calls("elasticloadbalancing", changing=True)]
@@ -104,7 +119,11 @@ def test_the_delay_is_changed_where_it_differs_and_never_asked_for_again(stage: 
         traffic.drain([each], 29.5)
     attributes = stage.elb.describe_target_group_attributes(TargetGroupArn=stage.balancer.groups[0])["Attributes"]
     assert {each["Key"]: each["Value"] for each in attributes}[DELAY] == "30"
-    assert stage.cloud.count(action="ModifyTargetGroupAttributes") == stage.cloud.count(action="DescribeTargetGroupAttributes") == 1
+    assert (
+        stage.cloud.count(action="ModifyTargetGroupAttributes")
+        == stage.cloud.count(action="DescribeTargetGroupAttributes")
+        == 1
+    )
     other = stage.traffic()
     other.register(dict(list(new.items())[:1]))
     other.drain(list(new), 30)
@@ -114,7 +133,9 @@ def test_the_delay_is_changed_where_it_differs_and_never_asked_for_again(stage: 
 def test_a_drain_longer_than_elb_allows_is_refused(stage: Stage) -> None:
     traffic, new = stage.traffic(), stage.run(1)
     traffic.register(new)
-    with pytest.raises(TrafficError, match=r"ELB lets no target drain for 3601 s \(allowed: a drain timeout from 0 to 3600 s\)"):
+    with pytest.raises(
+        TrafficError, match=r"ELB lets no target drain for 3601 s \(allowed: a drain timeout from 0 to 3600 s\)"
+    ):
         traffic.drain(list(new), 3601)
     assert states(traffic) == dict.fromkeys(new, ("up", True))
 
@@ -128,7 +149,12 @@ def test_repeated_calls_change_nothing_more(stage: Stage) -> None:
         traffic.drain([one, "i-0123456789abcdef0"], 30)
     for _each in range(2):
         traffic.deregister([one, two])
-    assert stage.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets", "DeregisterTargets"]
+    assert stage.changes() == [
+        "RegisterTargets",
+        "ModifyTargetGroupAttributes",
+        "DeregisterTargets",
+        "DeregisterTargets",
+    ]
     assert [each.leaving for each in traffic.members()] == [True, True]
     traffic.remove()
     stage.traffic().deregister([one, two])
@@ -152,8 +178,12 @@ def test_failing_checks_and_targets_that_are_not_used_are_down(stage: Stage) -> 
     traffic.register(new)
     assert states(traffic) == {one: ("up", True), two: ("down", False)}
     assert traffic.describe()["warnings"] == []
-    made = stage.elb.create_target_group(Name="odd", Protocol="HTTP", Port=80, VpcId=stage.net.vpc, TargetType="instance")["TargetGroups"][0]
-    odd = TargetGroups(Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(made["TargetGroupArn"],)), HTTP)
+    made = stage.elb.create_target_group(
+        Name="odd", Protocol="HTTP", Port=80, VpcId=stage.net.vpc, TargetType="instance"
+    )["TargetGroups"][0]
+    odd = TargetGroups(
+        Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(made["TargetGroupArn"],)), HTTP
+    )
     odd.register(new)
     assert states(odd) == dict.fromkeys(new, ("down", False))
     (line,) = odd.describe()["warnings"]
@@ -162,7 +192,9 @@ def test_failing_checks_and_targets_that_are_not_used_are_down(stage: Stage) -> 
 
 def test_members_of_others_in_a_group_are_left_alone(stage: Stage) -> None:
     ours, theirs = stage.run(1), stage.run(1)
-    stage.elb.register_targets(TargetGroupArn=stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs])
+    stage.elb.register_targets(
+        TargetGroupArn=stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs]
+    )
     traffic = stage.traffic()
     traffic.register(ours)
     traffic.deregister(list(ours))
@@ -183,31 +215,53 @@ def test_all_of_a_wave_go_in_one_call(stage: Stage) -> None:
     [
         ({"TargetType": "ip"}, r"target group odd has targets of the type ip \(allowed: instance\)"),
         ({"Protocol": "UDP"}, r"target group odd speaks UDP \(allowed: HTTP, HTTPS, TCP, TLS\)"),
-        ({}, r"target group odd is used by no load balancer, so it is never checked \(needed: a listener that forwards to it\)"),
+        (
+            {},
+            r"target group odd is used by no load balancer, so it is never checked \(needed: a listener that forwards to it\)",
+        ),
     ],
 )
 def test_a_group_that_is_not_fit_is_told(stage: Stage, change: dict[str, str], why: str) -> None:
-    made = stage.elb.create_target_group(**{"Name": "odd", "Protocol": "HTTP", "Port": 80, "VpcId": stage.net.vpc, "TargetType": "instance", **change})
-    traffic = TargetGroups(Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(made["TargetGroups"][0]["TargetGroupArn"],)), HTTP)
+    made = stage.elb.create_target_group(
+        **{"Name": "odd", "Protocol": "HTTP", "Port": 80, "VpcId": stage.net.vpc, "TargetType": "instance", **change}
+    )
+    traffic = TargetGroups(
+        Clients(stage.cloud.account()),
+        FLEET,
+        TrafficSpec(target_groups=(made["TargetGroups"][0]["TargetGroupArn"],)),
+        HTTP,
+    )
     with pytest.raises(TrafficError, match=why):
         traffic.ensure()
 
 
 def test_a_group_that_is_not_there_is_told(stage: Stage) -> None:
     arn = stage.balancer.groups[0].replace("shop-0", "gone")
-    with pytest.raises(TrafficError, match=rf"target groups of {FLEET}: AWS refused DescribeTargetGroups: .*\(TargetGroupNotFound\)"):
+    with pytest.raises(
+        TrafficError, match=rf"target groups of {FLEET}: AWS refused DescribeTargetGroups: .*\(TargetGroupNotFound\)"
+    ):
         TargetGroups(Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(arn,)), HTTP).ensure()
 
 
 def test_a_rule_that_does_not_flip_is_told(pair: Stage) -> None:
     only = [{"Type": "forward", "TargetGroupArn": pair.balancer.groups[0]}]
-    both = [{"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 1} for arn in pair.balancer.groups]}}]
+    both = [
+        {
+            "Type": "forward",
+            "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 1} for arn in pair.balancer.groups]},
+        }
+    ]
     new = pair.run(1)
     pair.elb.modify_listener(ListenerArn=pair.balancer.listener, DefaultActions=only)
-    with pytest.raises(TrafficError, match=r"does not forward to both shop-0 and shop-1 \(needed: one forward action that names both\)"):
+    with pytest.raises(
+        TrafficError, match=r"does not forward to both shop-0 and shop-1 \(needed: one forward action that names both\)"
+    ):
         pair.traffic().members()
     pair.elb.modify_listener(ListenerArn=pair.balancer.listener, DefaultActions=both)
-    with pytest.raises(TrafficError, match=r"forwards with the weights 1 to shop-0 and 1 to shop-1 \(allowed: 0 for exactly one of them\)"):
+    with pytest.raises(
+        TrafficError,
+        match=r"forwards with the weights 1 to shop-0 and 1 to shop-1 \(allowed: 0 for exactly one of them\)",
+    ):
         pair.traffic().register(new, staged=True)
 
 
@@ -236,7 +290,10 @@ def test_a_flip_is_one_call_and_so_is_the_way_back(pair: Stage) -> None:
 
 def test_a_flip_by_a_rule_keeps_what_else_the_rule_says(pair: Stage) -> None:
     forward: dict[str, Any] = {
-        "TargetGroups": [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in zip(pair.balancer.groups, (0, 100), strict=True)],
+        "TargetGroups": [
+            {"TargetGroupArn": arn, "Weight": weight}
+            for arn, weight in zip(pair.balancer.groups, (0, 100), strict=True)
+        ],
         "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60},
     }
     made = pair.elb.create_rule(
@@ -252,7 +309,9 @@ def test_a_flip_by_a_rule_keeps_what_else_the_rule_says(pair: Stage) -> None:
     traffic.switch(list(new), list(old))
     rule = pair.elb.describe_rules(RuleArns=[made["RuleArn"]])["Rules"][0]
     config = rule["Actions"][0]["ForwardConfig"]
-    assert {each["TargetGroupArn"]: each["Weight"] for each in config["TargetGroups"]} == dict(zip(pair.balancer.groups, (100, 0), strict=True))
+    assert {each["TargetGroupArn"]: each["Weight"] for each in config["TargetGroups"]} == dict(
+        zip(pair.balancer.groups, (100, 0), strict=True)
+    )
     assert config["TargetGroupStickinessConfig"] == forward["TargetGroupStickinessConfig"] and pair.weights() == [1, 0]
     assert traffic.describe()["endpoint"] == f"http://{pair.balancer.dns}"
 
@@ -274,7 +333,10 @@ def test_who_serves_and_is_to_stay_is_not_flipped_away(pair: Stage) -> None:
     traffic.register(new, staged=True)
     pair.at += 10
     traffic.switch(list(new), list(old))
-    assert pair.weights() == [1, 0] and states(traffic) == {**dict.fromkeys([*old, *stays], ("up", True)), **dict.fromkeys(new, ("down", False))}
+    assert pair.weights() == [1, 0] and states(traffic) == {
+        **dict.fromkeys([*old, *stays], ("up", True)),
+        **dict.fromkeys(new, ("down", False)),
+    }
     pair.at += 10
     traffic.switch(list(new), list(old))
     assert states(traffic) == {**dict.fromkeys(old, ("drain", False)), **dict.fromkeys([*stays, *new], ("up", True))}
@@ -317,8 +379,12 @@ class Lab:
         return self._engine().run(request(image, **changes) if image else absent())
 
     def _engine(self) -> Engine:
-        lease = Lease(self.store, FLEET, "a swap", self.world.clock, monotonic=self.world.clock.now, alive=lambda _holder: False)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), self.lines.append))  # type: ignore[arg-type]
+        lease = Lease(
+            self.store, FLEET, "a swap", self.world.clock, monotonic=self.world.clock.now, alive=lambda _holder: False
+        )
+        return Engine(
+            FleetServices(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), self.lines.append)
+        )  # type: ignore[arg-type]
 
     def _healthy(self, target: str, _group: str) -> bool:
         return target in self.world.machines and self.world.healthy(self.world.machines[target])
@@ -340,7 +406,13 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
     began = lab.world.clock.now()
     result = lab.run(V2, size=4, surge=2, drain_timeout=20.0)
     assert result["lowest_in_service"] == 4 and {each["image"] for each in result["instances"]} == {V2}
-    assert lab.stage.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets", "RegisterTargets", "DeregisterTargets"]
+    assert lab.stage.changes() == [
+        "RegisterTargets",
+        "ModifyTargetGroupAttributes",
+        "DeregisterTargets",
+        "RegisterTargets",
+        "DeregisterTargets",
+    ]
     # Two waves of boot, health, checks and the drain, each seen within a second.
     assert lab.world.clock.now() - began <= 2 * (8 + 1 + 3 + 20) + 2 * 4
     lab.stage.cloud.proxy.forget()
@@ -351,7 +423,9 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
 def test_a_fleet_that_goes_away_leaves_the_group_as_it_was(lab: Lab) -> None:
     lab.run(V1, size=2)
     theirs = lab.stage.run(1)
-    lab.stage.elb.register_targets(TargetGroupArn=lab.stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs])
+    lab.stage.elb.register_targets(
+        TargetGroupArn=lab.stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs]
+    )
     lab.run("")
     assert lab.stage.registered() == set(theirs) and not lab.world.machines
 
@@ -390,7 +464,11 @@ def test_a_whole_fleet_is_flipped_by_one_call(flips: Lab) -> None:
     flips.stage.cloud.proxy.forget()
     result = flips.run(V2, size=3, strategy="blue_green", surge=3, drain_timeout=20.0)
     assert result["lowest_in_service"] == 3 and result["downtime"] == 0
-    assert flips.stage.weights() == [1, 0] and flips.stage.changes() == ["RegisterTargets", "ModifyListener", "DeregisterTargets"]
+    assert flips.stage.weights() == [1, 0] and flips.stage.changes() == [
+        "RegisterTargets",
+        "ModifyListener",
+        "DeregisterTargets",
+    ]
     assert flips.stage.registered(1) == set() and flips.stage.registered(0).isdisjoint(old)
 
 
@@ -418,16 +496,30 @@ def test_a_warm_old_fleet_takes_over_again_in_one_call(flips: Lab) -> None:
 @pytest.mark.parametrize("effect", ["lost answer", "refused"])
 def test_calls_that_fail_are_tried_again_and_counted_once(flips: Lab, action: str, effect: str) -> None:
     flips.run(V1, size=2, strategy="blue_green", surge=2)
-    met = flips.stage.cloud.fault(drop_after if effect == "lost answer" else refuse(400, "OperationNotPermitted", "not now"), action=action)
+    met = flips.stage.cloud.fault(
+        drop_after if effect == "lost answer" else refuse(400, "OperationNotPermitted", "not now"), action=action
+    )
     result = flips.run(V2, size=2, strategy="blue_green", surge=2, drain_timeout=20.0)
     assert met.met and result["lowest_in_service"] == 2 and flips.stage.weights() == [1, 0]
     assert {each["image"] for each in result["instances"]} == {V2} and flips.stage.registered(1) == set()
 
 
 def test_a_flip_keeps_an_authentication_whose_secret_aws_does_not_show() -> None:
-    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": "old", "Weight": 1}, {"TargetGroupArn": "new", "Weight": 0}]}}
-    by_oidc = {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop"}}
+    forward = {
+        "Type": "forward",
+        "ForwardConfig": {
+            "TargetGroups": [{"TargetGroupArn": "old", "Weight": 1}, {"TargetGroupArn": "new", "Weight": 0}]
+        },
+    }
+    by_oidc = {
+        "Type": "authenticate-oidc",
+        "Order": 1,
+        "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop"},
+    }
     by_cognito = {"Type": "authenticate-cognito", "Order": 1, "AuthenticateCognitoConfig": {"UserPoolClientId": "shop"}}
     first, second, _third = flipped([by_oidc, by_cognito, forward], ("old", "new"))
-    assert first == {**by_oidc, "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop", "UseExistingClientSecret": True}}
+    assert first == {
+        **by_oidc,
+        "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop", "UseExistingClientSecret": True},
+    }
     assert second == by_cognito
