@@ -14,8 +14,8 @@ from ..._core.errors import ImmutableError
 from ..._core.progress import Report, silent
 from ..._definition.model import Definition, Target
 from ..._image_model import Image
-from ..._providers.simulated.faults import simulate
 from ..._providers.simulated.clock import event_driven_pace
+from ..._providers.simulated.faults import simulate
 from ..._providers.simulated.provider import SimulatedProvider
 from ..._store.memory import MemoryStore
 from ..gates import OpenGates
