@@ -16,7 +16,7 @@ WAVES = 10  # with the surges below, at each size
 TOGETHER, CROWD = (
     25,
     100,
-)  # volumes that move at a time, at most, where goals are set, and where what more would cost is told
+)  # most volumes that move at a time: in cases with goals, and in the case that shows the cost of more
 SOAK = 300.0
 
 
@@ -47,17 +47,20 @@ def _h(t: Latencies) -> float:
 COUNTED = Formula(
     "W·(L+H+D) + S",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop,
-    "draining instances count toward the ceiling, so a wave starts when the previous one has drained; instances that shut down do not count, so S occurs once",
+    "draining instances count toward the ceiling, so a wave starts when the previous one has drained; "
+    "instances that shut down do not count, so S occurs once",
 )
 UNCOUNTED = Formula(
     "W·(L+H) + D + S",
     lambda t, w: w * (t.boot + _h(t)) + t.drain + t.stop,
-    "draining instances do not count toward the ceiling (`count_draining: false`), so a wave starts when the previous one serves",
+    "draining instances do not count toward the ceiling (`count_draining: false`), "
+    "so a wave starts when the previous one serves",
 )
 CANARY = Formula(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10 % and 50 %); a soak starts as soon as the stage serves, while the replaced instances drain",
+    "as rolling, with two stages (10 % and 50 %); a soak starts as soon as the stage serves, "
+    "while the replaced instances drain",
 )
 WHOLE = Formula(
     "L + H + D + S",
@@ -73,7 +76,8 @@ COLD = Formula(
 HOT = Formula(
     "L + D + S + H",
     lambda t, _w: t.boot + _h(t) + t.drain + t.stop,
-    "the new instances boot first (and, without data, pass their probes); they are registered with the load balancer when the old ones are down",
+    "the new instances boot first (and, without data, pass their probes); "
+    "they are registered with the load balancer when the old ones are down",
     gap="D + S + H",
 )
 DATA = Formula(

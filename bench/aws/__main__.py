@@ -49,7 +49,7 @@ def contenders(lab: Lab, size: int) -> list[Case]:
         found.append(peers.terraform(lab))
     else:
         print(
-            "left out: Terraform and its provider for AWS are not at hand (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
+            "skipped: Terraform or its AWS provider is not installed (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
             file=sys.stderr,
         )
     return [*found, *ours.cases(lab, size <= ONE_BY_ONE)]
@@ -87,7 +87,7 @@ def table(rows: list[Row]) -> str:
 
 
 def judge(rows: list[Row]) -> int:
-    """0 where all goals are met; each that is not is told."""
+    """Print each missed goal. Return 0 if there is none, else 1."""
     missed = []
     for size in sorted({row[0] for row in rows}):
         mine = [row for row in rows if row[0] == size and ours.NAME in row[1]]
