@@ -19,7 +19,7 @@ from ..plugin_utils._fleet.model import Request
 from ..plugin_utils._fleet.playbook_gates import PlaybookGates
 from ..plugin_utils._fleet.prediction.predict import foresee
 from ..plugin_utils._fleet.prediction.rehearse import rehearse
-from ..plugin_utils._fleet.recipes import Secrets
+from ..plugin_utils._definition.secrets import Secrets
 from ..plugin_utils._fleet.requests import RequestBuilder
 from ..plugin_utils._fleet.swap.engine import Engine, FleetServices, RunOptions
 from ..plugin_utils._fleet.swap.observe import Observer

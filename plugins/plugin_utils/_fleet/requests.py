@@ -18,7 +18,8 @@ from .._providers.contract import Provider
 from .._store.base import Store
 from .ledger import Ledger, last_good_version
 from .model import Intent, Request, Version
-from .recipes import Resolve, absent_request, again_request, payload_of, swap_request, with_origin
+from .._definition.secrets import Resolve
+from .recipes import absent_request, again_request, payload_of, swap_request, with_origin
 
 REMEMBERED = 20  # swaps that a rollback looks back on for how an image was launched
 
