@@ -97,14 +97,7 @@ class Lab:
         lease = Lease(self.store, FLEET, "a bench", clock, monotonic=clock.now)
         return Engine(
             FleetServices(
-                self.provider,
-                self.store,
-                self.provider.probe,
-                Free(),
-                lease,
-                OpenGates(),
-                silent,
-                pace=event_driven_pace,
+                self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=event_driven_pace
             )
         )
 

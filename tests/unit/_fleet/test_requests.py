@@ -77,15 +77,7 @@ class House:
         free = Free()
         revoked = Revocations(self.store).reasons
         return FleetServices(
-            self.provider,
-            self.store,
-            self.provider.probe,
-            free,
-            free,
-            OpenGates(),
-            self.lines.append,
-            revoked,
-            event_driven_pace,
+            self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, event_driven_pace
         )
 
     def run(self, request, **how: object) -> dict:
