@@ -19,6 +19,7 @@ from .._image_model import Image
 from .._providers import tags
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
+
 def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
     """All that instances are launched with, as plain data without secrets: kept in the store, it launches the same ones again later."""
     ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])

@@ -61,13 +61,13 @@ class Cloud(Lab):
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
         return Engine(
             FleetServices(
-                self.provider,
-                self.store,
-                self.provider.probe,
-                Free(),
-                lease,
-                self.gates,
-                self.lines.append,
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=self.gates,
+                report=self.lines.append,
                 pace=self.pace,
             )
         )
