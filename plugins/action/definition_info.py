@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils._bake.base_image import resolve_base
+from ..plugin_utils._bake.builders.registry import resolve_base
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.digest import bake_inputs, digest_of, verify_digest
@@ -20,7 +20,7 @@ class ActionModule(RoomAction):
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
         store = find_store(store_location(context.folder, options["store"])) if options["store"] else None
-        base = resolve_base(target.base, store, definition.folder, target.build_account) if store else None
+        base = resolve_base(target, store, definition.folder) if store else None
         inputs = bake_inputs(definition, target, base) if base else None
         missing = None
         if not options["store"]:

@@ -57,7 +57,12 @@ def _by_definition(options: dict[str, Any], store: Store, context: Context) -> t
     if not context.check_mode:
         packer = Packer(options["executable"])
         bake_targets(
-            due, store, packer, lambda: bake_variables(definition, context.loader), context.guard, context.report
+            due,
+            store,
+            packer=packer,
+            variables=lambda: bake_variables(definition, context.loader),
+            guard=context.guard,
+            report=context.report,
         )
     by_target = {target: bake.image for bake in bakes for target in bake.targets}
     return decision, {target: by_target[target] for target in options["target"]}
@@ -67,7 +72,7 @@ def _by_template(options: dict[str, Any], store: Store, context: Context) -> tup
     missing = [name for name in ("service", "version") if not options[name]]
     if missing:
         raise ImmutableError(f"{', '.join(missing)}: required with 'template', to record what it builds")
-    order = TemplateJob(
+    job = TemplateJob(
         service=options["service"],
         version=options["version"],
         template=_absolute(options["template"], context),
@@ -76,11 +81,12 @@ def _by_template(options: dict[str, Any], store: Store, context: Context) -> tup
         secrets=options["secrets"],
         extra=tuple(_absolute(path, context) for path in options["inputs"]),
     )
-    bake = TemplateBake(order, store, Packer(options["executable"]), context.guard, context.report)
+    packer = Packer(options["executable"])
+    bake = TemplateBake(job, store, packer=packer, guard=context.guard, report=context.report)
     decision, image = bake.decide(options["force"])
     if decision.due and not context.check_mode:
         image = bake.run(_timeout(options), options["force"])
-    return decision, {order.service: image}
+    return decision, {job.service: image}
 
 
 def _absolute(path: str, context: Context) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ami import resolve_ami
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.base_ami import resolve_ami
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError, ImageError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
