@@ -15,11 +15,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine
     RunOptions,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Behaviour,
     SimulatedProvider,
     World,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
@@ -94,7 +94,7 @@ class Lab:
                 self.gates,
                 self.lines.append,
                 lambda: self.revoked,
-                seldom,
+                event_driven_pace,
             )
         )
 

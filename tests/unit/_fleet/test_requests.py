@@ -33,10 +33,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Behaviour,
     SimulatedProvider,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
@@ -77,7 +77,7 @@ class House:
         free = Free()
         revoked = Revocations(self.store).reasons
         return FleetServices(
-            self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, seldom
+            self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, event_driven_pace
         )
 
     def run(self, request, **how: object) -> dict:
