@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
 
 BaseKind = Literal["debian", "qcow2", "url", "ami"]
+BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 
 
 @dataclass(frozen=True)

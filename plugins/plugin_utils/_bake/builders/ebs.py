@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ....module_utils._packer.errors import PackerError
@@ -20,6 +21,7 @@ from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.ebs_options import TAGS
+from ..._definition.model import Target
 from ..._images.copies import image_tags
 from ..._inspection.gathered import Gathered
 from ..._inspection.sbom import make_sbom
@@ -27,11 +29,21 @@ from ..._store.base import Store
 from ..._store.keys import identity
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import SSH_TIMEOUT
+from .base_ami import resolve_ami
 
 BUILDER = "amazon-ebs"
 IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
 _MAX_NAME_LENGTH = 128  # of an AMI
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
+
+
+def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]:
+    """Return the target's AMI; see ``resolve_ami``."""
+    return resolve_ami(target.base, target.build_account)
+
+
+def check_store(_target: Target, _store: Store) -> None:
+    """Accept every store, because the image itself is in EC2."""
 
 
 def open_builder(job: BakeJob, store: Store, packer: Packer, _report: Report) -> EbsBuilder:

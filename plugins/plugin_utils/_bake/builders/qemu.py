@@ -25,11 +25,16 @@ from ..._store.file import FileStore
 from ..._store.registry import folder_store
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import ROOT, SSH_TIMEOUT
-from .base_disk import DISK, fetch_disk
+from .base_disk import DISK, fetch_disk, resolve_disk
 
 BUILDER = "qemu"
 PROVIDER = "qemu"
 _NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
+
+
+def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
+    """Return the target's disk, or None if it is not built yet; see ``resolve_disk``."""
+    return resolve_disk(target.base, store, folder)
 
 
 def check_store(target: Target, store: Store) -> None:
@@ -47,6 +52,11 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     accel = choose(store.local("qemu"), base)
     report(f"{job.label}: {accel.reason}")
     return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)
+
+
+def artifact_details(_artifact_id: str) -> dict[str, Any]:
+    """Return nothing: the files of an artifact say everything about a disk."""
+    return {}
 
 
 class QemuBuilder:

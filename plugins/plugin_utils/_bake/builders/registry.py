@@ -15,8 +15,6 @@ from ..._definition.model import BaseKind, Target
 from ..._store.base import Store
 from ..builder import BakeJob, Builder
 from . import ebs, qemu
-from .base_ami import resolve_ami
-from .base_disk import resolve_disk
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,16 @@ class BuilderType:
 
 
 _EBS = BuilderType(
-    resolve_base=lambda target, store, folder: resolve_ami(target.base, target.build_account),
-    check_store=lambda target, store: None,
+    resolve_base=ebs.resolve_base,
+    check_store=ebs.check_store,
     open=ebs.open_builder,
     artifact_details=ebs.artifact_details,
 )
 _QEMU = BuilderType(
-    resolve_base=lambda target, store, folder: resolve_disk(target.base, store, folder),
+    resolve_base=qemu.resolve_base,
     check_store=qemu.check_store,
     open=qemu.open_builder,
-    artifact_details=lambda artifact_id: {},
+    artifact_details=qemu.artifact_details,
 )
 _BY_BASE: Mapping[BaseKind, BuilderType] = {"debian": _QEMU, "qcow2": _QEMU, "url": _QEMU, "ami": _EBS}
 
