@@ -62,7 +62,7 @@ class ActionModule(RoomAction):
                 definition,
                 target,
                 store,
-                Secrets(context.task_vars, context.template, getattr(provider, "pinned", None)),
+                Secrets(context.task_vars, context.template, provider.pin_secrets),
             ),
             provider,
         )
