@@ -27,7 +27,7 @@ def balancer(_fleet: str) -> Traffic:
 
 def ec2(probes: bool) -> Ec2Provider:
     clients = Clients(Account(region="eu-central-1"))
-    return Ec2Provider(clients, MemoryStore(), balancer, DiskImages(), probes=probes)
+    return Ec2Provider(clients, MemoryStore(), balancer, images=DiskImages(), probes=probes)
 
 
 @pytest.mark.parametrize(

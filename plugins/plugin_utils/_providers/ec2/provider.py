@@ -43,6 +43,7 @@ class Ec2Provider:
         clients: Clients,
         store: Store,
         balancer: Callable[[str], Traffic],
+        *,
         images: Images,
         probes: bool = True,
         snapshots: bool = False,
