@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from .._definition.model import Health, HttpProbe, TcpProbe
-from .._providers.contract import Instance, Prober, Provider
+from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
 from .probe import probe_all
 
@@ -30,7 +30,7 @@ class NetworkProber:
         return found
 
 
-def prober_for(provider: Provider, default: Health) -> Prober:
+def prober_for(provider: Provider, default: Health) -> Probe:
     """The provider's own probe if it has one, else a probe over the network."""
     return provider.probe or NetworkProber(default)
 

@@ -282,7 +282,7 @@ class Clock(Protocol):
 
 
 # Whether instances are healthy: by instance id True, or the reason why the probe failed.
-Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
+Probe = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
 
 # How long to wait until the next observation, in seconds. Arguments: for how many seconds something has been waited
 # for, and in how many seconds it is expected (0 where that is not known).
@@ -319,7 +319,7 @@ class Provider(Protocol):
     def clock(self) -> Clock: ...
 
     @property
-    def probe(self) -> Prober | None:
+    def probe(self) -> Probe | None:
         """How to probe instances that cannot be reached over a network; None if they are probed directly."""
 
     @property

@@ -19,10 +19,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Target,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import foresee
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
     Engine,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
@@ -66,7 +66,7 @@ def info(folder: Path, **options: object) -> dict:
 def test_without_a_store_the_definition_is_checked_and_the_digest_missed(folder):
     result = info(folder)
     assert (result["changed"], result["digest"], result["inputs"]) == (False, None, None)
-    assert result["digest_missing"] == "the base is one of its inputs, and it is found by the store: give 'store'"
+    assert result["digest_missing"] == "the base is one of its inputs and is found in the store: set 'store'"
     assert result["definition"]["targets"] == ["bare", "local"]
 
 
@@ -75,7 +75,7 @@ def test_a_store_that_is_missing_is_told_and_not_made(folder):
     assert (result["digest"], (folder / "store").exists()) == (None, False)
     assert result["digest_missing"] == "the base is one of its inputs, and there is no store store yet"
     assert info(folder, store="store", compare_with="abcdef")["msg"].startswith(
-        "cannot compare with abcdef: the digest cannot be told yet, since "
+        "cannot compare with abcdef: the digest is not known yet, because "
     )
 
 
@@ -91,7 +91,7 @@ def test_a_base_that_is_not_built_is_told(folder):
 def test_differences_from_an_image_are_named(folder):
     store, definition = open_store(folder / "store"), load.load_definition(folder / "shop")
     inputs = bake_inputs(
-        definition, definition.target("local"), resolve_base(definition.base, store, definition.folder)
+        definition, definition.target("local"), resolve_base(definition.target("local"), store, definition.folder)
     )
     digest = digest_of(inputs)
     Catalogue(store).add(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
-from ..._providers.contract import Pace, Prober, Provider
+from ..._providers.contract import Pace, Probe, Provider
 from ..._store.base import Store
 from ..actions import (
     Act,
@@ -52,7 +52,7 @@ class FleetServices:
 
     provider: Provider
     store: Store
-    prober: Prober
+    prober: Probe
     guard: Guard
     lease: Lease
     gates: Gates

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Prober, Provider, Traffic, Volume
+from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import InstanceView, Observed
 
@@ -30,7 +30,7 @@ class Snapshot:
 class Observer:
     """Remembers only since when an instance could have been healthy, and what was launched but not listed yet; a new run begins anew."""
 
-    def __init__(self, provider: Provider, traffic: Traffic, prober: Prober, fleet: str) -> None:
+    def __init__(self, provider: Provider, traffic: Traffic, prober: Probe, fleet: str) -> None:
         self._provider = provider
         self._traffic = traffic
         self._prober = prober

@@ -16,7 +16,7 @@ from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
 from ..._store.keys import identity
-from ..contract import Images, Instance, Pace, Prober, Traffic
+from ..contract import Images, Instance, Pace, Probe, Traffic
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .consoles import Consoles
@@ -65,7 +65,7 @@ class Ec2Provider:
         self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
-        self.probe: Prober | None = None if probes else self._by_balancer
+        self.probe: Probe | None = None if probes else self._by_balancer
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:

@@ -30,7 +30,7 @@ from ..contract import (
     Leftovers,
     Pace,
     PinSecrets,
-    Prober,
+    Probe,
     Traffic,
 )
 from ..disk_images import DiskImages
@@ -184,7 +184,7 @@ class QemuProvider:
         self.compute = QemuCompute(directory, self.volumes, self._accel)
         self.images = DiskImages(partial(image_users, directory / "machines"))
         self.clock = QemuClock()
-        self.probe: Prober | None = None
+        self.probe: Probe | None = None
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
