@@ -46,8 +46,8 @@ class ActionModule(ActionBase):
             )
         image = options["image"] or self._variable("immutable_image", task_vars)
         location = options["store"] or self._variable("immutable_store", task_vars)
-        missing = [name for name, value in (("image", image), ("store", location)) if not value]
-        if missing:
+        if not image or not location:
+            missing = [name for name, value in (("image", image), ("store", location)) if not value]
             raise ImmutableError(
                 f"{NAME} needs {' and '.join(missing)}: set the option, or list {host} with the inventory plugin "
                 "immutable.infra.fleet, which sets it"
