@@ -177,7 +177,7 @@ class SwappedFleet(_Opened):
         return self._listed(open_provider(self.target, self.store).compute.list(self.name), channel)
 
     def _request(self, wanted: FleetOptions, provider: Provider, task: Task) -> Request:
-        secrets = Secrets(task.variables, task.template, getattr(provider, "pinned", None))
+        secrets = Secrets(task.variables, task.template, provider.pin_secrets)
         builder = RequestBuilder(self.definition, self.target, self.store, secrets)
         if wanted.state == ABSENT:
             return builder.absent(wanted.remove_volumes, provider)
@@ -304,6 +304,5 @@ def open_sweep(target: Target, store: Store, task: Task) -> Sweep:
         lease = Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
         return ChangePermit(task.guard, lease)
 
-    leftovers = getattr(provider, "leftovers", None)
-    bakes = BakeSweeper(leftovers, store, task.guard, task.report) if leftovers else None
+    bakes = BakeSweeper(provider.leftovers, store, task.guard, task.report) if provider.leftovers else None
     return Sweep(OrphanSweeper(provider, store, permit, task.report), bakes)

@@ -149,7 +149,7 @@ class SwapLab:
             clients,
             self.store,
             lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now),
-            images,
+            images=images,
             probes=False,
         )
         made.clock = self.clock  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
-from ..._providers.contract import Provider
+from ..._providers.contract import Pace, Provider
 from ..._store.base import Store
 from ..actions import (
     Act,
@@ -34,7 +34,7 @@ from ..planning.plan import AFTER, BEFORE, plan
 from ..ports import Gates, Guard, Lease, Prober
 from .executor import Executor
 from .observe import Observer
-from .pace import Pace, every_second
+from .pace import every_second
 from .promises import Promises
 from .result import swap_result
 from .timeline import Timeline
