@@ -14,9 +14,6 @@ from .._providers.contract import Instance
 from .actions import Gate
 from .model import Intent
 
-# Probes instances. Returns by instance id True, or why the probe failed.
-Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
-
 # Returns why images must not be put in service, by digest.
 Revoked = Callable[[], Mapping[str, str]]
 
