@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read the manifest of the host's image from the store and send it along with the module: one round trip to each host."""
+"""Read the manifest of a host's image from the store and send it with the module, so each host takes one round trip."""
 
 from __future__ import annotations
 

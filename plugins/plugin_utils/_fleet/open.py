@@ -28,8 +28,8 @@ from .._providers.registry import SIMULATED, open_group, open_provider
 from .._store.base import Store
 from .autoscaling.result import group_diff, group_hosts, group_info, refuse_group
 from .autoscaling.run import GroupServices, InstanceRefreshRun
-from .ledger import Ledger
 from .lease import Lease, SystemClock
+from .ledger import Ledger
 from .model import ABSENT, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
@@ -231,7 +231,8 @@ class GroupFleet(_Opened):
         name = self.target.name
         if wanted.state == ABSENT:
             raise FleetError(
-                f"state=absent: the group of target {name} belongs to Auto Scaling; remove it with the tool that created it"
+                f"state=absent: the group of target {name} belongs to Auto Scaling; "
+                "remove it with the tool that created it"
             )
         for option, why in NOT_FOR_GROUPS.items():
             if getattr(wanted, option):
@@ -275,7 +276,10 @@ def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) 
 def marking_for(
     definition: Definition, target: Target, hosts: Sequence[str], mark: str, *, present: bool, reason: str
 ) -> Marking:
-    """Check what a user wants to mark, and return it as a marking. Raises FleetError, also for a group of Auto Scaling."""
+    """Check what a user wants to mark, and return it as a marking.
+
+    Raises FleetError, also for a target whose instances Auto Scaling replaces.
+    """
     refuse_group(target, "host_mark")
     return marking_of(
         definition.fleet_name(target.name),

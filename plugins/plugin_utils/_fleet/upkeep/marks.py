@@ -174,7 +174,8 @@ def _chosen(marking: Marking, instances: Sequence[Instance]) -> tuple[tuple[str,
         if not found:
             known = ", ".join(name for name, _instance in named) or "none"
             raise FleetError(
-                f"hosts: {marking.fleet} has no host {host!r} (it has: {known}; instance ids and slot numbers work, too)"
+                f"hosts: {marking.fleet} has no host {host!r} "
+                f"(it has: {known}; instance ids and slot numbers are allowed, too)"
             )
         ids.update(found)
     wanted = sorted((each for each in instances if each.id in ids), key=lambda each: (each.slot, each.created, each.id))
