@@ -21,7 +21,8 @@ from ..plugin_utils._fleet.playbook_gates import PlaybookGates
 from ..plugin_utils._fleet.prediction.predict import foresee
 from ..plugin_utils._fleet.prediction.rehearse import rehearse
 from ..plugin_utils._fleet.requests import RequestBuilder
-from ..plugin_utils._fleet.swap.engine import Engine, FleetServices, RunOptions
+from ..plugin_utils._fleet.run import RunOptions
+from ..plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ..plugin_utils._fleet.swap.observe import Observer
 from ..plugin_utils._fleet.swap.pace import pace_for
 from ..plugin_utils._fleet.swap.result import instance_dicts, slots_text, wanted_text
@@ -103,14 +104,14 @@ def _hand_over(
     gates = PlaybookGates(definition, target.name, store, None, playbook_run(), lease, context.report)
     revocations = Revocations(store)
     means = GroupMeans(
-        group,
-        store,
-        SystemClock(),
-        context.guard,
-        lease,
-        gates,
-        context.report,
-        lambda: revocations.reasons(image.build),
+        scaling=group,
+        store=store,
+        clock=SystemClock(),
+        guard=context.guard,
+        lease=lease,
+        gates=gates,
+        report=context.report,
+        revoked=lambda: revocations.reasons(image.build),
     )
     run = InstanceRefreshRun(
         means, definition, target, image, RunOptions(seconds_of(options["lock_timeout"]), options["wait"])
