@@ -199,6 +199,15 @@ def test_actions_are_thin_callers_of_rooms() -> None:
         assert not found, f"{path.relative_to(ROOT)} works itself, by {sorted(found)}; that belongs into a room"
 
 
+def test_an_action_imports_the_core_and_one_other_room() -> None:
+    # Options in, one call into a room, result out: what joins several rooms is built in a room.
+    for path in sources(PLUGINS / "action"):
+        names = [name.removeprefix(PREFIX).split(".") for name in imported(path) if name.startswith(PREFIX)]
+        found = {parts[1] for parts in names if parts[0] == "plugin_utils" and len(parts) > 1} - {"_core"}
+        assert len(found) <= 1, f"{path.relative_to(ROOT)} joins the rooms {sorted(found)}; let one of them do that"
+        assert "module_utils" not in {parts[0] for parts in names}, f"{path.relative_to(ROOT)} imports module_utils"
+
+
 def modules() -> set[str]:
     return {path.stem for path in sources(PLUGINS / "modules")}
 

@@ -30,3 +30,10 @@ def current_image(definition: Definition, target: Target, store: Store) -> Image
             " bake it first (immutable.infra.image)"
         )
     return image
+
+
+def named_image(name: str | None, definition: Definition, target: str, store: Store) -> Image:
+    """Return the image that the user names, or else the current one of the target. Raises ImageError."""
+    if name:
+        return Catalogue(store).find(name, definition.service)
+    return current_image(definition, definition.target(target), store)

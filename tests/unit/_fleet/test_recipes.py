@@ -23,8 +23,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     Window,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets, payload_of, swap_request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 
 BASE = Base("debian", "bookworm")
@@ -90,7 +91,7 @@ def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_anothe
     one, other = (
         request(
             target(secrets={"db": SecretRef("ssm", "/shop/db")}),
-            resolve=Secrets(pinned=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
+            resolve=Secrets(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
         )
         for at in (1, 2)
     )
