@@ -3,25 +3,10 @@
 """Options that several modules share. A module can override single keys of an option, such as ``required``."""
 from __future__ import annotations
 
-_STORE = r"""
-  store:
-    description:
-      - The store, which holds images, channels, intents and records. It is a folder or, since 0.2.0, an S3 location
-        such as C(s3://bucket/prefix).
-      - A relative path is relative to the playbook's folder. A missing folder is created, and only the calling user
-        can access it. With the provider V(qemu) the folder also holds the virtual machines and their volumes.
-      - An S3 bucket must already exist. Credentials and region come from the standard AWS configuration. Parameters
-        after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=) and
-        C(&kms_key=). A store in S3 requires boto3 on the controller.
-    type: path
-    required: true
-"""
-
 
 class ModuleDocFragment:
-    # For modules that work on one service: the definition, the target and the store.
-    DOCUMENTATION = (
-        r"""
+    # For modules that work on one service.
+    DOCUMENTATION = r"""
 requirements:
   - jsonschema >= 4.10
   - boto3 >= 1.36 (for AWS and for a store in S3)
@@ -38,11 +23,24 @@ options:
     type: str
     default: local
 """
-        + _STORE.lstrip("\n")
-    )
 
-    # For modules that work on a store alone.
-    STORE = "requirements:\n  - boto3 >= 1.36 (for a store in S3)\noptions:\n" + _STORE.lstrip("\n")
+    # For modules that work on a store.
+    STORE = r"""
+requirements:
+  - boto3 >= 1.36 (for AWS and for a store in S3)
+options:
+  store:
+    description:
+      - The store, which holds images, channels, intents and records. It is a folder or, since 0.2.0, an S3 location
+        such as C(s3://bucket/prefix).
+      - A relative path is relative to the playbook's folder. A missing folder is created, and only the calling user
+        can access it. With the provider V(qemu) the folder also holds the virtual machines and their volumes.
+      - An S3 bucket must already exist. Credentials and region come from the standard AWS configuration. Parameters
+        after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=) and
+        C(&kms_key=). A store in S3 requires boto3 on the controller.
+    type: path
+    required: true
+"""
 
     # For modules that compare a fleet with a channel.
     CHANNEL = r"""

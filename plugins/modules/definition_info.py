@@ -28,7 +28,7 @@ options:
         the base is an input of the digest, and for O(compare_with).
       - A relative path is relative to the playbook's folder.
       - Without a store, or if the folder does not exist yet, the definition is checked but no digest is returned.
-    required: false
+    type: path
   compare_with:
     description:
       - The image to compare with, given by its digest, by at least six digits of the digest, or by its name.

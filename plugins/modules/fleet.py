@@ -36,6 +36,7 @@ description:
     probabilities. A rehearsal neither needs nor changes any image, channel or store.
 extends_documentation_fragment:
   - immutable.infra.options
+  - immutable.infra.options.store
   - immutable.infra.options.channel
   - immutable.infra.options.lock_timeout
   - immutable.infra.attributes

@@ -15,6 +15,7 @@ description:
     store.
 extends_documentation_fragment:
   - immutable.infra.options
+  - immutable.infra.options.store
   - immutable.infra.options.channel
   - immutable.infra.attributes
   - immutable.infra.attributes.action

@@ -17,6 +17,7 @@ description:
   - No other run can change the fleet while this module changes it.
 extends_documentation_fragment:
   - immutable.infra.options
+  - immutable.infra.options.store
   - immutable.infra.options.lock_timeout
   - immutable.infra.attributes
   - immutable.infra.attributes.action

@@ -22,6 +22,7 @@ description:
   - A removed image is baked again if its definition requires it.
 extends_documentation_fragment:
   - immutable.infra.options
+  - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
   - immutable.infra.attributes.changes

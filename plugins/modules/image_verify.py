@@ -24,6 +24,7 @@ description:
     volumes of the definition change.
 extends_documentation_fragment:
   - immutable.infra.options
+  - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
   - immutable.infra.attributes.changes
