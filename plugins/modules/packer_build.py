@@ -139,8 +139,14 @@ stopped_for:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.packer.result import BuildResult
-from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TEMPLATE_OPTIONS, TOOL_OPTIONS, invalid, run, template_arguments
+from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
+    TEMPLATE_OPTIONS,
+    TOOL_OPTIONS,
+    invalid,
+    run,
+    template_arguments,
+)
 
 
 def work(module, packer):
@@ -150,9 +156,7 @@ def work(module, packer):
         validation = packer.validate(**arguments)
         if not validation.valid:
             raise invalid(validation)
-        predicted = BuildResult(
-            output=validation.output, command=validation.command, packer_version=packer.version()
-        )
+        predicted = BuildResult(output=validation.output, command=validation.command, packer_version=packer.version())
         return dict(predicted.as_dict(), changed=True)
     result = packer.build(
         on_error=module.params["on_error"],

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The files that the community expects: their links lead to files of this repository, and no guide is forgotten."""
+
 from __future__ import annotations
 
 import re
@@ -11,7 +12,14 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 REPOSITORY = "https://github.com/immutable-infra/immutable.infra"
-PAGES = ["CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "MAINTAINERS.md", "SECURITY.md", "roles/base_image/README.md", "roles/seal/README.md"]
+PAGES = [
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "MAINTAINERS.md",
+    "SECURITY.md",
+    "roles/base_image/README.md",
+    "roles/seal/README.md",
+]
 GUIDES = ROOT / "docs/docsite/rst/guides.rst"
 ON_GITHUB = re.compile(re.escape(REPOSITORY) + r"/(?:blob|tree)/main/([\w./-]+)")
 
@@ -33,7 +41,11 @@ def test_pages_that_galaxy_shows_have_absolute_links(page: str) -> None:
 
 def test_the_guides_list_every_how_to_and_reference() -> None:
     listed = set(ON_GITHUB.findall(GUIDES.read_text(encoding="utf-8")))
-    pages = {str(page.relative_to(ROOT)) for folder in ("how-to", "reference") for page in (ROOT / "docs" / folder).glob("*.md")}
+    pages = {
+        str(page.relative_to(ROOT))
+        for folder in ("how-to", "reference")
+        for page in (ROOT / "docs" / folder).glob("*.md")
+    }
     assert pages <= listed
 
 

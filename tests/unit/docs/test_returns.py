@@ -4,6 +4,7 @@
 
 A documentation fragment cannot carry RETURN on ansible-core 2.16. This test compares the two copies instead.
 """
+
 from __future__ import annotations
 
 import ast
