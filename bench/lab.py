@@ -97,7 +97,14 @@ class Lab:
         lease = Lease(self.store, FLEET, "a bench", clock, monotonic=clock.now)
         return Engine(
             FleetServices(
-                self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=event_driven_pace
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=OpenGates(),
+                report=silent,
+                pace=event_driven_pace,
             )
         )
 

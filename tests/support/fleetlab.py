@@ -86,15 +86,15 @@ class Lab:
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
         return Engine(
             FleetServices(
-                self.provider,
-                self.store,
-                self.provider.probe,
-                Free(),
-                lease,
-                self.gates,
-                self.lines.append,
-                lambda: self.revoked,
-                event_driven_pace,
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=self.gates,
+                report=self.lines.append,
+                revoked=lambda: self.revoked,
+                pace=event_driven_pace,
             )
         )
 

@@ -179,7 +179,15 @@ class Trial:
         who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
         provider = SimulatedProvider(self.world, who)
         means = FleetServices(
-            provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, event_driven_pace
+            provider=provider,
+            store=who,
+            prober=provider.probe,
+            guard=Free(),
+            lease=who.lease,
+            gates=self.gates,
+            report=self.lines.append,
+            revoked=who.revoked,
+            pace=event_driven_pace,
         )  # type: ignore[arg-type]
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
