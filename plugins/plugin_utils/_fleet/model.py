@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from .._definition.model import Metric, Policy, Stage, Strategy, Window
-from .._providers.contract import PENDING, RUNNING, STOPPED, STOPPING, Volume
-
-UP, DOWN, DRAIN = "up", "down", "drain"  # Member.state
+from .._providers.contract import DRAIN, PENDING, RUNNING, STOPPED, STOPPING, UP, Volume
 
 Goal = Literal["present", "absent"]
 PRESENT: Final = "present"

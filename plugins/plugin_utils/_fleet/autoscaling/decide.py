@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._core.errors import FleetError, ImageError
+from ..._core.errors import FleetError
 from ..._definition.model import AutoScaling
-from ..._image_model import amis_of
 from ..._providers.group import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
 from ..actions import Done, Stopped, unknown_action
 
@@ -221,17 +219,6 @@ def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
     if spec.checkpoints:
         chosen |= {"CheckpointPercentages": list(spec.checkpoints), "CheckpointDelay": int(spec.checkpoint_delay)}
     return {**chosen, "AlarmSpecification": {"Alarms": list(spec.alarms)}} if spec.alarms else chosen
-
-
-def ami_of(artifact: Mapping[str, Any], region: str, name: str) -> str:
-    """The image's AMI in a region. Raises ImageError if there is none."""
-    amis = amis_of(artifact)
-    if region not in amis:
-        raise ImageError(
-            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); "
-            "copy it there, or bake it for this target"
-        )
-    return amis[region]
 
 
 def predicted_steps(snapshot: GroupSnapshot, spec: AutoScaling) -> list[str]:

@@ -16,14 +16,14 @@ from ..._definition.model import AutoScaling, Definition, Target
 from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
-from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Instance
+from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
 from ..._providers.group import AutoScaling as Scaling
 from ..._providers.group import Group, Machine, Member, Refresh
+from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
 from .decide import IN_STANDBY, GroupSnapshot, left_alone
 
 LINE_EVERY = 60.0  # seconds between two lines about a refresh that does not change
-SSH_PORT = 22
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _as_host(instance: GroupInstance, machine: Machine, fleet: str, ports: Seque
         created=machine.launched,
         nonce="",
         endpoints={port: (address, port) for port in dict.fromkeys([SSH_PORT, *ports])} if address else {},
-        tags={**machine.tags, **({"image_name": image.name} if image else {})},
+        tags={**machine.tags, **({IMAGE_NAME: image.name} if image else {})},
         zone=machine.zone,
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from ..._core.errors import FleetError, ProviderError
 from ..._definition.model import Definition, Target
-from ..._image_model import Image
+from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
 from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling
+from ..._providers.tags import IMAGE, IMAGE_NAME
 from ..actions import AFTER_SWAP, BEFORE_SWAP, Done, Gate, Stopped, unknown_action
 from ..model import DONE, FAILED, ROLLBACK, Intent
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
@@ -25,7 +26,6 @@ from .decide import (
     RefreshProgress,
     StartRefresh,
     Step,
-    ami_of,
     decide,
     outdated,
     predicted_steps,
@@ -46,7 +46,6 @@ OBSERVE_EVERY = 15.0  # seconds between two observations of a refresh
 CALL = 20.0  # seconds that the lease must last for a changing call
 SKEW = 60.0  # seconds by which the clocks of AWS and this machine may differ
 TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
-TAG = "immutable:"  # prefix of the tags of instances and their volumes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +176,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
+        wanted = scaling.wanted(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
         self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)
         self._timeline.observe(group)
         if self._progress.origin is None and group.template != wanted.template:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..._core.errors import FleetError
+from ..._providers.contract import DRAIN
 from ..actions import AFTER_SWAP, BEFORE_SWAP, BeginRollback, Done, Gate, Outcome, Pause, Stopped
-from ..model import ABSENT, DRAIN, InstanceView, Intent, Observed
+from ..model import ABSENT, InstanceView, Intent, Observed
 from .absent import plan_absent
 from .blue_green import plan_blue_green
 from .canary import soak_failure

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..._core.progress import Report
 from ..._core.units import iso
-from ..model import DRAIN, Observed
+from ..._providers.contract import DRAIN
+from ..model import Observed
 from .pace import Steps
 
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait

@@ -19,13 +19,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling
     AwaitRefresh,
     GroupSnapshot,
     RefreshProgress,
-    ami_of,
     decide,
     preferences,
     running_version,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import ami_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
