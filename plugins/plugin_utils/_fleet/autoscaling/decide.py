@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._definition.model import AutoScaling
-from ..._providers.group import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
+from ..._providers.group import BACK, FORWARD, SUCCESSFUL, DesiredLaunch, Group, GroupMember, LaunchTemplate, Refresh
 
 UNSEEN = 120.0  # seconds that a refresh may take to be listed, and a group to show what a refresh made of it
 ASK_AGAIN = 60.0  # seconds until a refresh that goes on as if it was not told to end is told again
@@ -21,7 +21,7 @@ class GroupSnapshot:
     at: float
     group: Group
     refreshes: tuple[Refresh, ...]  # the newest first
-    wanted: Wanted
+    wanted: DesiredLaunch
 
     @property
     def active(self) -> Refresh | None:
@@ -44,15 +44,15 @@ class RefreshProgress:
     reversible: bool = True  # as far as AWS said
     asked: str = ""  # id of the refresh that was told to end last
     asked_at: float = 0.0
-    origin: Template | None = None  # what the group launched before
-    pinned: Template | None = None  # what this run made the group launch last
+    origin: LaunchTemplate | None = None  # what the group launched before
+    pinned: LaunchTemplate | None = None  # what this run made the group launch last
 
 
 @dataclass(frozen=True)
 class Pin:
     """Let the group launch this version, a number."""
 
-    template: Template
+    template: LaunchTemplate
     why: str
 
 
@@ -63,7 +63,7 @@ class Make:
 
 @dataclass(frozen=True)
 class Begin:
-    template: Template
+    template: LaunchTemplate
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _stopped(seen: GroupSnapshot, course: RefreshProgress, reason: str) -> Step:
     return Stop(reason)
 
 
-def what_runs(group: Group, origin: Template | None) -> Template:
+def what_runs(group: Group, origin: LaunchTemplate | None) -> LaunchTemplate:
     """The version before, where an instance still has it; else what the group launches, likewise; else what most have."""
     counts = Counter(
         each.template
@@ -194,7 +194,7 @@ def what_runs(group: Group, origin: Template | None) -> Template:
     return max(counts, key=lambda version: (counts[version], -int(version.version)))
 
 
-def outdated(seen: GroupSnapshot, spec: AutoScaling) -> list[Member]:
+def outdated(seen: GroupSnapshot, spec: AutoScaling) -> list[GroupMember]:
     """Members that a refresh would replace."""
     return [
         each
@@ -203,7 +203,7 @@ def outdated(seen: GroupSnapshot, spec: AutoScaling) -> list[Member]:
     ]
 
 
-def left_alone(member: Member, spec: AutoScaling) -> bool:
+def left_alone(member: GroupMember, spec: AutoScaling) -> bool:
     return (member.protected and spec.protected == "ignore") or (
         member.state in ("Standby", "EnteringStandby") and spec.standby == "ignore"
     )

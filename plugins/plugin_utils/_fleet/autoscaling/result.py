@@ -17,8 +17,8 @@ from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
 from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
-from ..._providers.group import AutoScaling as Scaling
-from ..._providers.group import Group, Machine, Member, Refresh
+from ..._providers.group import AutoScalingGroup as Scaling
+from ..._providers.group import Group, GroupMachine, GroupMember, Refresh
 from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
 from .decide import GroupSnapshot, left_alone
@@ -31,12 +31,12 @@ class GroupInstance:
     """An instance with its number in the group. Auto Scaling has no slots; the oldest is 0."""
 
     slot: int
-    member: Member
-    machine: Machine | None  # None where EC2 does not list it (yet)
+    member: GroupMember
+    machine: GroupMachine | None  # None where EC2 does not list it (yet)
     image: Image | None  # None where its AMI is none of the store's
 
 
-def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[GroupInstance]:
+def places(group: Group, machines: Sequence[GroupMachine], images: Mapping[str, Image]) -> list[GroupInstance]:
     """``images``: by AMI."""
     known = {each.id: each for each in machines}
     launched = {each.id: known[each.id].launched for each in group.members if each.id in known}
@@ -85,7 +85,7 @@ def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoSc
     }
 
 
-def _state(member: Member) -> str:
+def _state(member: GroupMember) -> str:
     if member.leaving:
         return STOPPING
     return PENDING if member.state.startswith("Pending") else STOPPED if member.state == "Warmed:Stopped" else RUNNING
@@ -101,7 +101,7 @@ def hosts(found: Sequence[GroupInstance], fleet: str, ports: Sequence[int]) -> l
     return [_host(place, machine, fleet, ports) for place, machine in running]
 
 
-def _host(place: GroupInstance, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
+def _host(place: GroupInstance, machine: GroupMachine, fleet: str, ports: Sequence[int]) -> Instance:
     return Instance(
         id=machine.id,
         fleet=fleet,

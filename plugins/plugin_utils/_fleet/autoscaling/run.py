@@ -14,7 +14,7 @@ from ..._definition.model import AutoScaling as Spec
 from ..._definition.model import Definition, Target
 from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
-from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling, Template
+from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScalingGroup, LaunchTemplate
 from ..._providers.tags import IMAGE, IMAGE_NAME
 from ..._store.base import Store
 from ..actions import Gate
@@ -54,7 +54,7 @@ STRATEGY = "autoscaling"
 class GroupServices:
     """All that a run reaches the world by."""
 
-    scaling: AutoScaling
+    scaling: AutoScalingGroup
     store: Store
     clock: Clock
     guard: Guard
@@ -392,7 +392,7 @@ def predicted_steps(seen: GroupSnapshot, spec: Spec) -> list[str]:
 
 
 def _refreshing(seen: GroupSnapshot, spec: Spec) -> list[str]:
-    template: Template | None = seen.wanted.template
+    template: LaunchTemplate | None = seen.wanted.template
     make = (
         []
         if template
