@@ -31,7 +31,7 @@ class Timeline:
         self._known: set[tuple[str, str]] = set()  # what happened to whom
         self._waited: tuple[str, float] = ("", 0.0)
 
-    def saw(self, observed: Observed) -> bool:
+    def observe(self, observed: Observed) -> bool:
         """Note what an observation shows that the one before did not. True where something happened for the first time:
 
         one that is well and ill in turn gets nowhere.
