@@ -32,10 +32,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue 
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
-    SimulatedProvider,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 BASE = Base("debian", "bookworm")
@@ -149,7 +147,7 @@ def test_a_failed_swap_launches_what_it_removed_again(house, monkeypatch):
 
     def spoil(call: str) -> None:
         if call == "remove":  # the first old one goes: from now on no new one gets well
-            house.provider.world.behaviours[house.images[1].digest] = Behaviour(gets_healthy=False)
+            house.provider.world.behaviors[house.images[1].digest] = Behavior(gets_healthy=False)
 
     house.provider.world.after = spoil
     with pytest.raises(FleetError, match="was not healthy"):
@@ -180,7 +178,7 @@ def test_what_cannot_be_launched_again_is_said_before_and_stops_the_way_back(hou
             house.store.delete(key)
     request = house.asker().present("prod", None)
     assert why in request.intent.origin_problem and request.origin is None
-    house.provider.world.behaviours[house.images[1].digest] = Behaviour(gets_healthy=False)
+    house.provider.world.behaviors[house.images[1].digest] = Behavior(gets_healthy=False)
     with pytest.raises(FleetError, match="was not healthy"):
         house.run(request)
     assert house.versions() == ["1", "1", "1"]  # nothing of it had gone, so nothing had to be launched

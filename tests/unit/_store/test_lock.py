@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     LockedError,
     StoreError,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store import s3
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.lease import MARGIN, TTL, Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.lock import held_lock
@@ -130,7 +130,7 @@ def test_a_lock_is_renewed_as_long_as_the_work_lasts() -> None:
     with held(store, clock):
         for _turn in range(3):
             store.written.clear()
-            clock.pass_by(TTL / 2 + 1)
+            clock.advance(TTL / 2 + 1)
             assert store.written.wait(30)
         found = store.read(KEY)
         assert found is not None and found[0]["until"] == clock.now() + TTL and found[0]["epoch"] == 1
@@ -143,7 +143,7 @@ def test_a_lock_outlives_a_store_that_failed_for_long() -> None:
     with held(store, clock):
         store.fails = True
         store.asked.clear()
-        clock.pass_by(2 * TTL)
+        clock.advance(2 * TTL)
         assert store.asked.wait(30)
         store.fails = False
         store.written.clear()
@@ -156,6 +156,6 @@ def test_a_lock_that_was_lost_is_told_after_the_work() -> None:
         with held(store, clock):
             store.delete(KEY)
             store.asked.clear()
-            clock.pass_by(TTL / 2 + 1)
+            clock.advance(TTL / 2 + 1)
             assert store.asked.wait(30)
     assert store.read(KEY) is None
