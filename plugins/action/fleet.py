@@ -11,7 +11,7 @@ from ..plugin_utils._core.units import seconds_of
 from ..plugin_utils._definition.fleet import AUTOSCALING
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._definition.model import Definition, Target
-from ..plugin_utils._definition.secrets import Secrets
+from ..plugin_utils._definition.secrets import SecretFinder
 from ..plugin_utils._fleet.autoscaling.result import group_diff
 from ..plugin_utils._fleet.autoscaling.run import GroupServices as GroupMeans
 from ..plugin_utils._fleet.autoscaling.run import InstanceRefreshRun
@@ -33,7 +33,7 @@ from ..plugin_utils._images.revocation import Revocations
 from ..plugin_utils._providers.contract import Provider
 from ..plugin_utils._providers.registry import SIMULATED, open_group, open_provider
 from ..plugin_utils._store.base import Store
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 # What asks for something that Auto Scaling does not do, and why.
 NOT_HANDED_OVER = {
@@ -52,7 +52,7 @@ class ActionModule(RoomAction):
         target = definition.target(options["target"])
         if target.provider == SIMULATED:
             return rehearse(definition, target, context.report)
-        store = open_store(store_location(context.folder, options["store"]))
+        store = open_store(resolve_location(context.folder, options["store"]))
         if target.fleet.engine == AUTOSCALING:
             return _hand_over(options, definition, target, store, context)
         provider = open_provider(target, store)
@@ -62,7 +62,7 @@ class ActionModule(RoomAction):
                 definition,
                 target,
                 store,
-                Secrets(context.task_vars, context.template, provider.pin_secrets),
+                SecretFinder(context.task_vars, context.template, provider.pin_secrets),
             ),
             provider,
         )

@@ -18,7 +18,7 @@ from ..plugin_utils._hosts.inventory import list_hosts
 from ..plugin_utils._images.channels import Channels
 from ..plugin_utils._providers.registry import open_group, open_provider
 from ..plugin_utils._store.base import Store
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
@@ -27,7 +27,7 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(store_location(context.folder, options["store"]))
+        store = open_store(resolve_location(context.folder, options["store"]))
         fleet = definition.fleet_name(target.name)
         if target.fleet.engine == AUTOSCALING:
             return _of_group(options, definition, target, store, fleet)

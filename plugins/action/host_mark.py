@@ -12,7 +12,7 @@ from ..plugin_utils._fleet.lease import Lease, SystemClock
 from ..plugin_utils._fleet.upkeep.marks import Marks, marking_of
 from ..plugin_utils._images.revocation import Revocations
 from ..plugin_utils._providers.registry import open_provider
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 
 class ActionModule(RoomAction):
@@ -22,7 +22,7 @@ class ActionModule(RoomAction):
         refuse_group(target, "host_mark")
         fleet, mark, present = definition.fleet_name(target.name), options["mark"], options["state"] == "present"
         marking = marking_of(fleet, options["hosts"], mark, present, options["reason"], target.fleet.drain_timeout)
-        store = open_store(store_location(context.folder, options["store"]))
+        store = open_store(resolve_location(context.folder, options["store"]))
         purpose = f"marking hosts {mark}" if present else f"taking the mark {mark} from hosts"
         provider = open_provider(target, store)
         lease = Lease(store, fleet, purpose, SystemClock(), longest_call=provider.longest_call)

@@ -14,14 +14,14 @@ from ..plugin_utils._fleet.upkeep.sweep import OrphanSweeper
 from ..plugin_utils._images.leftovers import BakeSweeper
 from ..plugin_utils._providers.contract import Leftover
 from ..plugin_utils._providers.registry import open_provider
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = load_definition(context.folder / options["definition"])
         target = definition.target(options["target"])
-        store = open_store(store_location(context.folder, options["store"]))
+        store = open_store(resolve_location(context.folder, options["store"]))
         provider = open_provider(target, store)
 
         def lease(fleet: str) -> Lease:

@@ -80,7 +80,7 @@ from ..plugin_utils._fleet.autoscaling.result import group_hosts
 from ..plugin_utils._hosts.inventory import list_hosts
 from ..plugin_utils._providers.registry import open_group, open_provider
 from ..plugin_utils._store.base import Store
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
 
@@ -110,7 +110,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, folder: Path) -> list[dict[str, Any]]:
         try:
-            store = open_store(store_location(folder, self.get_option("store")))
+            store = open_store(resolve_location(folder, self.get_option("store")))
             definitions = [load_definition(folder / Path(each).expanduser()) for each in self.get_option("definitions")]
             known = {name for each in definitions for name in each.targets}
             wanted = set(self.get_option("targets")) or known

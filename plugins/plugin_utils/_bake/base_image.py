@@ -61,9 +61,9 @@ def base_path(base: Base, store: Store, folder: Path) -> Path:
     """Where the base's disk is, or will be once it was fetched."""
     if base.kind == "debian":
         built = _built(base, store) or {"path": "disk.qcow2"}
-        return store.local(f"bases/debian-{base.source}") / str(built["path"])
+        return store.local_path(f"bases/debian-{base.source}") / str(built["path"])
     if base.kind == "url":
-        return store.local(f"bases/url-{_expected(base)}/disk.qcow2")
+        return store.local_path(f"bases/url-{_expected(base)}/disk.qcow2")
     return folder / base.source
 
 

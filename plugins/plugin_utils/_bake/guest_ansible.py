@@ -56,7 +56,7 @@ def guest_ansible(
     key = hashlib.sha256(json.dumps([RECIPE, python, architecture, wanted, compiler is not None]).encode()).hexdigest()[
         :16
     ]
-    folder = store.local(f"cache/ansible/{key}")
+    folder = store.local_path(f"cache/ansible/{key}")
     if folder.is_dir():
         return folder
     report(f"fetching {wanted[0]} for Python {python} on {architecture}")

@@ -51,8 +51,8 @@ def bake(
     """
     began = time.monotonic()
     clear_leftovers(store)
-    work = store.local(f"work/{bake_name(order.digest)}")
-    log = store.local(f"logs/bake-{order.hex[:12]}.log")
+    work = store.local_path(f"work/{bake_name(order.digest)}")
+    log = store.local_path(f"logs/bake-{order.hex[:12]}.log")
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     with _fresh(work), private_memory(work.name, work) as memory:
@@ -73,7 +73,7 @@ def bake(
 
 def clear_leftovers(store: Store) -> None:
     """Remove what killed bakes left: disks, and secrets in memory. What a live one works with is locked and stays."""
-    for folder in store.local("work").glob("bake-*"):
+    for folder in store.local_path("work").glob("bake-*"):
         try:
             with store.lock(folder.name, "clear what a killed bake left"):
                 clear_memory(folder.name, folder)

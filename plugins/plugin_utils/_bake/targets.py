@@ -22,7 +22,7 @@ from .._images.catalogue import Catalogue
 from .._providers.accel import choose
 from .._providers.registry import open_images
 from .._store.base import Store
-from .._store.keys import identity
+from .._store.keys import store_id
 from .._store.registry import folder_store
 from .base_image import fetch_base, resolve_base
 from .builder import BakeJob, Builder
@@ -161,13 +161,13 @@ def _bake(
 
 def _on_aws(order: BakeJob, store: Store, packer: Packer) -> Builder:
     try:
-        return EbsBuilder(order, identity(store), version_tuple(packer.version()))
+        return EbsBuilder(order, store_id(store), version_tuple(packer.version()))
     except PackerError as error:
         raise BakeError(error.message) from error
 
 
 def _on_this_machine(order: BakeJob, store: Store, report: Report) -> Builder:
     base = fetch_base(order.target.base, store, order.definition.folder, report)
-    accel = choose(store.local("qemu"), base)
+    accel = choose(store.local_path("qemu"), base)
     report(f"{order.label}: {accel.reason}")
     return QemuBuilder(order, folder_store(store, NEEDS_FOLDER), base, accel.name, report)

@@ -126,7 +126,7 @@ class TemplateBake:
             if present and not force and not _gone(present):
                 return present
             began = time.monotonic()
-            log = self._store.local(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
+            log = self._store.local_path(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             result = self._build(timeout, log, lock, replacing=present is not None)
             self._guard.check()

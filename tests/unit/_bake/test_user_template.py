@@ -104,7 +104,7 @@ def test_a_bucket_keeps_record_and_log(folder: Path, bucket: S3Store) -> None:
         Catalogue(bucket).list("router")[0],
     )
     assert not made(folder, bucket).decide(False)[0].due
-    assert bucket.list("logs/") == [] and list(bucket.local("logs").iterdir()) == []
+    assert bucket.list("logs/") == [] and list(bucket.local_path("logs").iterdir()) == []
 
 
 def test_named_inputs_count_and_names_of_places_do_not(folder: Path, store: FileStore, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ....module_utils._packer.result import BuildResult
 from ..._aws.amis import as_tags, harden, look, snapshots_of
 from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
-from ..._definition.ebs_options import TAGS
+from ..._definition.ebs_options import TAG_OPTIONS
 from ..._images.copies import image_tags
 from ..._inspection.gathered import Gathered
 from ..._inspection.sbom import make_sbom
@@ -118,7 +118,7 @@ def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packe
     """Packer's builder as plain data, but for its key."""
     build, account = order.target.build, clients.account
     name, named = _name(order), {"Name": f"{order.definition.service}-{order.definition.version}"}
-    given = {kind: dict(build.options.get(kind, {})) for kind in TAGS}
+    given = {kind: dict(build.options.get(kind, {})) for kind in TAG_OPTIONS}
     endpoint = _endpoint(clients)
     return {
         **build.options,
@@ -128,7 +128,7 @@ def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packe
         "instance_type": build.type,
         "ami_name": name,
         "ami_description": f"{order.label}, {order.digest}",
-        **{kind: {**named, **given[kind], **tags} for kind in TAGS},
+        **{kind: {**named, **given[kind], **tags} for kind in TAG_OPTIONS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
         "shutdown_behavior": "terminate",
