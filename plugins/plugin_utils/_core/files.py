@@ -1,15 +1,17 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Atomic writes, and the file that marks a store."""
+"""Atomic writes, checksums, and the file that marks a store."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 # Every store has this file in its root, so that a store in a playbook's folder is not an input of the bake.
 STORE_MARKER = ".immutable-store"
+_CHUNK = 1024**2  # bytes
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -30,3 +32,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # the system does not name the file if the disk is full
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from .._core.units import seconds_of
 from .document import KeyPath, target_names, value_at
-from .model import AutoScaling, FleetSpec, Metric, Stage, Window
+from .model import STRATEGIES, AutoScaling, FleetSpec, Metric, Stage, Window
 
-STRATEGIES = ("rolling", "blue_green", "canary", "recreate")
-SWAP, AUTOSCALING = "swap", "autoscaling"  # engines
+SWAP: Final = "swap"  # engines
+AUTOSCALING: Final = "autoscaling"
 # What a fleet whose instances Auto Scaling replaces can say; everything else is said by its own keys, or by the group.
 AUTOSCALING_KEYS = ("engine", "autoscaling", "alarm", "before_swap", "after_swap", "playbook_timeout")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

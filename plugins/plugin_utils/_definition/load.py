@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
@@ -17,8 +17,8 @@ from .document import Document, format_path, read_document
 from .fleet import converted, fleet_files, fleet_spec, merged_fleet
 from .messages import check_schema
 from .model import (
+    BASE_KINDS,
     Base,
-    BaseKind,
     Build,
     DataVolume,
     Definition,
@@ -173,7 +173,7 @@ def _simulation(data: Mapping[str, Any]) -> Simulation:
 
 
 def _base(data: Mapping[str, Any]) -> Base:
-    kind = next(kind for kind in get_args(BaseKind) if kind in data)
+    kind = next(kind for kind in BASE_KINDS if kind in data)
     source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
     return Base(
         kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or DEBIAN_PYTHONS.get(source)

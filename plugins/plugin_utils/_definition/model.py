@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
@@ -27,6 +27,9 @@ StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
 AddressKind = Literal["private", "public"]
 EvidenceSource = Literal["console", "none"]
 ProbeSource = Literal["direct", "balancer"]
+
+BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 from ..._core.errors import ImmutableError
 from ..._core.units import count_of
 from ..document import Document, KeyPath, suggestion, target_names, value_at
-from ..fleet import STRATEGIES, STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, strategy_uses
+from ..fleet import STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, strategy_uses
+from ..model import STRATEGIES
 from .autoscaling import check_autoscaling, check_engine
 
 MAX_ZONE_LENGTH = 64  # characters
