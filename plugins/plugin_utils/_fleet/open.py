@@ -15,7 +15,7 @@ from .._core.errors import FleetError
 from .._core.task import Task
 from .._definition.fleet import AUTOSCALING
 from .._definition.model import Definition, Target
-from .._definition.secrets import Secrets
+from .._definition.secrets import SecretFinder
 from .._health.prober import prober_for
 from .._hosts.inventory import Host, list_hosts
 from .._hosts.playbook_arguments import playbook_run
@@ -178,7 +178,7 @@ class SwappedFleet(_Opened):
         return self._listed(open_provider(self.target, self.store).compute.list(self.name), channel)
 
     def _request(self, wanted: FleetOptions, provider: Provider, task: Task) -> Request:
-        secrets = Secrets(task.variables, task.template, provider.pin_secrets)
+        secrets = SecretFinder(task.variables, task.template, provider.pin_secrets)
         builder = RequestBuilder(self.definition, self.target, self.store, secrets)
         if wanted.state == ABSENT:
             return builder.absent(wanted.remove_volumes, provider)

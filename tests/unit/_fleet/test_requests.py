@@ -19,7 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Target,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import foresee
@@ -67,7 +67,7 @@ class House:
         return image
 
     def asker(self, **changes: object) -> RequestBuilder:
-        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
+        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, SecretFinder())
 
     def means(self) -> FleetServices:
         revoked = Revocations(self.store).reasons
