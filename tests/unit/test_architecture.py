@@ -25,8 +25,13 @@ DOORS = {
 }  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
 PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}
-CONCRETE = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
-MAY_IMPORT_CONCRETE = {"_providers/registry": set(CONCRETE), "_fleet/prediction": {"_providers/simulated"}}
+PROVIDERS = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
+CONCRETE = (*PROVIDERS, "_bake/builders")
+MAY_IMPORT_CONCRETE = {
+    "_providers/registry": set(PROVIDERS),
+    "_bake/builders/registry": {"_bake/builders"},
+    "_fleet/prediction": {"_providers/simulated"},
+}
 
 
 def rooms() -> dict[str, set[str]]:
@@ -127,7 +132,7 @@ def test_every_room_of_the_map_exists() -> None:
     assert set(rooms()) <= files | folders
 
 
-def test_concrete_providers_and_balancers_are_found_in_their_registry() -> None:
+def test_concrete_providers_balancers_and_builders_are_found_in_their_registry() -> None:
     table = rooms()
     for room, allowed in table.items():
         concrete = {name for name in allowed if name in CONCRETE}
