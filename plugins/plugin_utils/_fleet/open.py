@@ -33,7 +33,7 @@ from .ledger import Ledger
 from .model import ABSENT, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
-from .prediction.predict import foresee
+from .prediction.predict import dry_run
 from .requests import RequestBuilder
 from .swap.engine import Engine, FleetServices, RunOptions
 from .swap.observe import Observer
@@ -137,7 +137,7 @@ class SwappedFleet(_Opened):
         services = self._services(request, provider, task)
         observer = Observer(provider, provider.traffic(self.name), services.prober, self.name)
         if task.check_mode:
-            result = foresee(request, observer, services, wanted.latencies)
+            result = dry_run(request, observer, services, wanted.latencies)
             before = result["instances"]
         else:
             before = instance_dicts(observer.observe(), "", None) if task.diff else []
