@@ -124,7 +124,7 @@ class _Opened:
         }
 
     def _listed(self, instances: Sequence[Instance], channel: str) -> list[Host]:
-        return list_hosts(self.definition, self.target.name, self.store, instances, channel)
+        return list_hosts(self.definition, self.target.name, self.store, instances, channel=channel)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ class SwappedFleet(_Opened):
         promoted = Channels(self.store).current(self.definition.service, channel)
         due = promoted["image"] if promoted else None
         intent = Ledger(self.store, self.name).last()
-        inventory = FleetInventory(self.name, intent, snapshot.instances, snapshot.volumes, snapshot.members)
+        inventory = FleetInventory(
+            self.name, intent, instances=snapshot.instances, volumes=snapshot.volumes, members=snapshot.members
+        )
         found = orphans(inventory, provider.clock.now())
         balancer = traffic.describe()
         return {
