@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-OWN_TAG = "immutable:"
+from .._aws.tags import PREFIX
+
 TAGS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # ours are added to these
 _BAKE = "a bake sets it itself"
 _COPIES = "images are copied once they are tested, to the regions of the targets"
@@ -60,5 +61,5 @@ def refused(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, REFUSED[name]
         elif name in TAGS and not isinstance(value, Mapping):
             yield name, "it is a mapping of names to values"
-        elif name in TAGS and any(str(key).startswith(OWN_TAG) for key in value):
-            yield name, f"tags that begin with {OWN_TAG} are the bake's own"
+        elif name in TAGS and any(str(key).startswith(PREFIX) for key in value):
+            yield name, f"tags that begin with {PREFIX} are the bake's own"

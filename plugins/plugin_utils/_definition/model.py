@@ -15,6 +15,9 @@ from .._core.errors import DefinitionError
 BaseKind = Literal["debian", "qcow2", "url", "ami"]
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 
+Strategy = Literal["rolling", "canary", "blue_green", "recreate"]
+Policy = Literal["wait", "ignore", "replace"]  # for hosts that are protected or in standby
+
 
 @dataclass(frozen=True)
 class Provision:
@@ -138,17 +141,17 @@ class AutoScaling:
     alarms: tuple[str, ...] = ()
     auto_rollback: bool = True
     skip_matching: bool = True
-    protected: str = "wait"  # wait | ignore | refresh
-    standby: str = "wait"  # wait | ignore | terminate
+    protected: Literal["wait", "ignore", "refresh"] = "wait"
+    standby: Literal["wait", "ignore", "terminate"] = "wait"
     deadline: float | None = None
 
 
 @dataclass(frozen=True)
 class FleetSpec:
     size: int = 1
-    engine: str = "swap"  # swap | autoscaling
+    engine: Literal["swap", "autoscaling"] = "swap"
     autoscaling: AutoScaling | None = None  # only with that engine
-    strategy: str = "rolling"  # rolling | blue_green | canary | recreate
+    strategy: Strategy = "rolling"
     surge: int | str = 1  # a count from 1, or "25%"
     unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
     count_draining: bool = True  # whether draining instances take a place under the ceiling
@@ -159,8 +162,8 @@ class FleetSpec:
     canary: tuple[Stage, ...] = ()
     deadline: float | None = None  # of the whole swap, its pauses left out
     max_age: float | None = None  # of a host
-    protected: str = "wait"  # wait | ignore | replace
-    standby: str = "wait"  # likewise
+    protected: Policy = "wait"
+    standby: Policy = "wait"
     windows: tuple[Window, ...] = ()
     alarm: Metric | None = None  # read all through a swap
     before_swap: str | None = None  # relative path of a playbook

@@ -18,9 +18,9 @@ from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from .._definition.secrets import Resolve
 from .._health.prober import health_tag
-from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
 from .._providers import tags
+from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 

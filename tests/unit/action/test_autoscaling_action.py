@@ -107,7 +107,7 @@ def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
     folder: Path, cloud: Cloud, refreshes: Refreshes
 ) -> None:
     result = run_task(folder, "fleet", channel="next", wait=False)
-    assert result["paused"] == "the refresh r-0 goes on" and result["refresh"]["status"] == "InProgress"
+    assert result["paused"] == "the refresh r-0 is running" and result["refresh"]["status"] == "InProgress"
     for _run in range(5):  # each observes once or twice
         result = run_task(folder, "fleet", channel="next", wait=False) if result.get("paused") else result
     assert not result.get("failed"), result["msg"]
@@ -149,7 +149,7 @@ def test_a_refresh_that_fails_fails_the_task(folder: Path, refreshes: Refreshes)
 def test_check_mode_predicts_the_steps_to_another_image(folder: Path) -> None:
     result = run_task(folder, "fleet", "--check", "--diff", channel="next")
     assert result["changed"] and [each["action"].split(" ")[0] for each in result["plan"]["steps"]] == [
-        "make",
+        "create",
         "refresh",
     ]
     assert result["plan"]["preferences"]["MinHealthyPercentage"] == 100

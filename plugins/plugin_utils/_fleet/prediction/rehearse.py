@@ -20,7 +20,8 @@ from ..._providers.simulated.provider import SimulatedProvider
 from ..._store.memory import MemoryStore
 from ..model import Request
 from ..recipes import swap_request
-from ..swap.engine import Engine, RunOptions
+from ..run import RunOptions
+from ..swap.engine import Engine
 from .services import simulated_services
 
 BEFORE, AFTER = "0" * 64, "1" * 64  # digests, in hex, of two images that exist only here
