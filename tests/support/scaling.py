@@ -230,7 +230,7 @@ class Lab:
             report=self.lines.append or silent,
             revoked=self._revoked,
         )
-        return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, how)
+        return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, options=how)
 
     def run(self, how: RunOptions | None = None) -> dict:
         return self.controller(how).run()

@@ -173,7 +173,7 @@ def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock
     held.acquire()
     store.delete(KEY)
     clock.advance(TTL)
-    with pytest.raises(LeaseLostError, match="removed"):
+    with pytest.raises(LeaseLostError, match="deleted by another process"):
         held.need(1)
 
 
@@ -249,15 +249,15 @@ def test_a_wrong_time_of_day_makes_nobody_wait_for_longer_than_the_lease(clock: 
 @pytest.mark.parametrize("document", [[], {}, {"holder": "me"}])
 def test_what_is_no_lease_is_told(store: Store, clock: VirtualClock, document: Any) -> None:
     store.write(KEY, document)
-    with pytest.raises(ImmutableError, match="is no lease; remove it"):
+    with pytest.raises(ImmutableError, match="is not a lease; delete it"):
         lease(store, clock).acquire()
 
 
 @pytest.fixture
 def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A process that has told its identity and waits."""
-    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import identity\n"
-    code += "print(json.dumps(identity()), flush=True)\nsys.stdin.read()\n"
+    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_identity\n"
+    code += "print(json.dumps(process_identity()), flush=True)\nsys.stdin.read()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -274,24 +274,24 @@ def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
 def test_a_process_is_alive_until_it_is_killed(child: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
     process, told = child
     assert told["pid"] == process.pid
-    assert processes.alive(told) is True
+    assert processes.process_alive(told) is True
     process.send_signal(signal.SIGSTOP)
-    assert processes.alive(told) is True, "a frozen one is alive"
+    assert processes.process_alive(told) is True, "a frozen one is alive"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert processes.alive(told) is False, "its parent has not looked yet, but it does nothing any more"
+    assert processes.process_alive(told) is False, "its parent has not looked yet, but it does nothing any more"
     process.wait()
-    assert processes.alive(told) is False
+    assert processes.process_alive(told) is False
 
 
 def test_another_process_with_the_same_number_is_another_one() -> None:
-    mine = processes.identity()
-    assert processes.alive(mine) is True
-    assert processes.alive({**mine, "start": "1"}) is False
+    mine = processes.process_identity()
+    assert processes.process_alive(mine) is True
+    assert processes.process_alive({**mine, "start": "1"}) is False
     for part in ("host", "boot", "pids"):
-        assert processes.alive({**mine, part: "elsewhere"}) is None
-        assert processes.alive({**mine, part: "", "pid": 1 << 22}) is None
-    assert processes.alive({}) is None
+        assert processes.process_alive({**mine, part: "elsewhere"}) is None
+        assert processes.process_alive({**mine, part: "", "pid": 1 << 22}) is None
+    assert processes.process_alive({}) is None
 
 
 def test_the_lease_of_a_killed_controller_is_taken_at_once(

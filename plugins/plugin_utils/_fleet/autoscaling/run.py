@@ -67,6 +67,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         definition: Definition,
         target: Target,
         image: Image,
+        *,
         options: RunOptions | None = None,
     ) -> None:
         fleet = definition.fleet_name(target.name)
@@ -84,7 +85,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         self._listed: tuple[GroupSnapshot, list[GroupInstance]] | None = None  # instances of a snapshot
         self.before: list[dict[str, Any]] = []  # the instances as they were first observed
 
-    def foresee(self) -> dict[str, Any]:
+    def predict(self) -> dict[str, Any]:
         """What ``run`` would do: its result with ``plan``. Nothing is changed."""
         self._observe_first()
         self._intent = self._requested()

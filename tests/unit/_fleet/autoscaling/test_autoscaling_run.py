@@ -267,7 +267,7 @@ def test_success_that_leaves_an_instance_as_it_was_is_none(tmp_path: Path) -> No
 
 def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     scaling = Scaling(named="$Latest").add(3)
-    result = Lab(scaling, tmp_path).controller().foresee()
+    result = Lab(scaling, tmp_path).controller().predict()
     steps = [each["action"] for each in result["plan"]["steps"]]
     assert (
         scaling.calls == []
@@ -277,10 +277,10 @@ def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     assert steps[-1] == "refresh 3 instances of shop to the new version"
     other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
     other.begun("3", ENDLESS)
-    steps = [each["action"] for each in Lab(other, tmp_path).controller().foresee()["plan"]["steps"]]
+    steps = [each["action"] for each in Lab(other, tmp_path).controller().predict()["plan"]["steps"]]
     assert steps[0].startswith("cancel the refresh r-0") and steps[1] == "refresh 3 instances of shop to lt-1:2"
     there = Scaling(images={"1": NEW}).add(3)
-    assert not Lab(there, tmp_path).controller().foresee()["changed"]
+    assert not Lab(there, tmp_path).controller().predict()["changed"]
 
 
 def test_every_preference_is_spelled_out() -> None:
