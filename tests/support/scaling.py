@@ -128,7 +128,7 @@ class Scaling:
             replace(each, template=h.LaunchTemplate(ID, version)) if each in free else each for each in self.members
         ]
 
-    def wanted(self, group: h.Group, image: str, name: str, tags) -> h.DesiredLaunch:
+    def desired_launch(self, group: h.Group, image: str, name: str, tags) -> h.DesiredLaunch:
         made = [version for version, its in self.images.items() if its == image]
         template = group.template if group.image == image else h.LaunchTemplate(ID, made[-1]) if made else None
         return h.DesiredLaunch(image, "content", tags, name, group.template, template)
@@ -143,7 +143,7 @@ class Scaling:
         if self.killed_at == len(self.calls):
             raise Killed
 
-    def make(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
+    def create_version(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
         self._called("make")
         assert self.named.isdecimal(), "an alias would move to the new version"
         self.images[str(len(self.images) + 1)] = wanted.image
