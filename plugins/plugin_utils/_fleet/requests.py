@@ -102,6 +102,6 @@ class RequestBuilder:
             raise FleetError("the store does not know how it was launched")
         image = Catalogue(self.store).get(recipe["image"], recipe["build"])
         if image is None:
-            raise FleetError("its record is gone")
+            raise FleetError("its record is missing")
         Revocations(self.store).require_usable(image)
         return dict(recipe), image

@@ -68,7 +68,7 @@ class House:
             verified={"at": "then"},
         )
         Catalogue(self.store).add(image)
-        Channels(self.store).promote("shop", "prod", image, "ann")
+        Channels(self.store).promote("shop", "prod", image, by="ann")
         return image
 
     def asker(self, **changes: object) -> RequestBuilder:
@@ -139,7 +139,7 @@ def test_a_rollback_passes_over_what_is_revoked(house):
     Revocations(house.store).revoke(house.images[0], "ann", "so does this")
     with pytest.raises(
         ImageError,
-        match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks",
+        match="no image to roll back to .*it leaks.*so does this|no image to roll back to .*so does this.*it leaks",
     ):
         house.asker().rollback("prod")
 
@@ -167,7 +167,7 @@ def test_a_failed_swap_launches_what_it_removed_again(house, monkeypatch):
     "spoil, why",
     [
         ("secret", "there is no environment variable SHOP_DB"),
-        ("image", "its record is gone"),
+        ("image", "its record is missing"),
         ("recipe", "does not know how"),
     ],
 )

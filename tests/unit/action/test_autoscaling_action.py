@@ -85,7 +85,7 @@ def place(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
     images = [image_of(1, amis[0]), image_of(2, amis[1])]
     for image, channel in zip(images, ("prod", "next"), strict=True):
         Catalogue(store).add(image)
-        Channels(store).promote("shop", channel, image, "a test")
+        Channels(store).promote("shop", channel, image, by="a test")
     return tmp_path
 
 
