@@ -10,13 +10,13 @@ from typing import Any
 
 from .._core.errors import FleetError
 from .._core.units import count_of
-from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
+from .._definition.launch import SSM, launch_fingerprint, machine_settings
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
-from .._definition.secrets import Resolve
+from .._definition.secrets import ResolveSecrets
 from .._health.prober import health_tag
-from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
 from .._providers import tags
+from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 
@@ -34,7 +34,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
-        "machine": machine_of(target),
+        "machine": machine_settings(target),
         "tags": {
             tags.PORT: str(target.health.port),
             tags.HEALTH: health_tag(target.health),
@@ -48,7 +48,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
     }
 
 
-def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
+def payload_of(recipe: Mapping[str, Any], image: Image, resolve: ResolveSecrets) -> Payload:
     """Raises FleetError where a secret is missing."""
     references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
     found = resolve(references)
@@ -57,15 +57,20 @@ def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Pay
         ports=tuple(recipe["ports"]),
         authorized_keys=tuple(recipe["authorized_keys"]),
         settings=recipe["settings"],
-        secrets={name: text for name, text in found.items() if references[name].kind != PARAMETER},
-        secret_refs={name: text for name, text in found.items() if references[name].kind == PARAMETER},
+        secrets={name: text for name, text in found.items() if references[name].kind != SSM},
+        secret_refs={name: text for name, text in found.items() if references[name].kind == SSM},
         machine=recipe["machine"],
         tags=recipe["tags"],
     )
 
 
 def swap_request(
-    definition: Definition, target: Target, image: Image, key: bytes, resolve: Resolve, authorized_keys: tuple[str, ...]
+    definition: Definition,
+    target: Target,
+    image: Image,
+    key: bytes,
+    resolve: ResolveSecrets,
+    authorized_keys: tuple[str, ...],
 ) -> Request:
     """``key``: the store's, for the launch fingerprint. Raises FleetError where a secret is missing."""
     recipe = recipe_of(definition, target, image, authorized_keys)
@@ -86,7 +91,12 @@ def swap_request(
 
 
 def again_request(
-    definition: Definition, target: Target, version: Version, recipe: Mapping[str, Any], image: Image, resolve: Resolve
+    definition: Definition,
+    target: Target,
+    version: Version,
+    recipe: Mapping[str, Any],
+    image: Image,
+    resolve: ResolveSecrets,
 ) -> Request:
     """Back to a version as it was launched before, settings and size as they were then; how it is swapped in is as the definition says now."""
     intent = _intent(definition, target, replace(version, size=target.fleet.size))

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._core.errors import FleetError, ImmutableError
 from .._definition.model import Definition, Target
-from .._definition.secrets import Resolve
+from .._definition.secrets import ResolveSecrets
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
@@ -31,7 +31,7 @@ class RequestBuilder:
     definition: Definition
     target: Target
     store: Store
-    resolve: Resolve
+    resolve: ResolveSecrets
 
     @property
     def fleet(self) -> str:

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .._aws.clients import Clients
+from .._aws.tags import key_of
 from .._core.errors import ImageError
 from .._definition.model import Definition, Target
 from .._image_model import Image, amis_of, bake_name
+from .._providers import tags
 from .._providers.registry import open_images
 from .catalogue import Catalogue
+
+NO_TARGET = "no target of the definition uses it"
 
 
 def region_of(target: Target) -> str:
@@ -50,8 +54,8 @@ def copy_image(
     """
     if not regions:
         return image
-    tags = image_tags(image.digest, image.service, image.version, store_id)
-    copies = open_images(target).copy(image.artifact, regions, tags)["copies"]
+    wanted_tags = image_tags(image.digest, image.service, image.version, store_id)
+    copies = open_images(target).copy(image.artifact, regions, wanted_tags)["copies"]
     # The run of another target may have changed the record in the meantime.
     known = catalogue.get(image.digest, image.build) or image
     updated = replace(known, artifact={**known.artifact, "copies": {**known.artifact.get("copies", {}), **copies}})
@@ -77,7 +81,8 @@ def publish_channel(
     )
     if not sharing or sharing[0].provider != "aws":
         raise ImageError(
-            f"{image.name} is an AMI, but {target or 'no target of the definition'} uses it; name a target in its account"
+            f"{image.name} is an AMI, but {f'target {target} is not on AWS' if target else NO_TARGET};"
+            " name a target in its account"
         )
     return open_images(sharing[0]).publish(f"{image.service}/{channel}", image.artifact, check=check)
 
@@ -85,9 +90,9 @@ def publish_channel(
 def image_tags(digest: str, service: str, version: str, store_id: str) -> dict[str, str]:
     """Return the tags of an AMI and everything its bake creates. The last two identify the leftovers of a killed bake."""
     return {
-        "immutable:digest": digest,
-        "immutable:service": service,
-        "immutable:version": version,
-        "immutable:store": store_id,
-        "immutable:bake": bake_name(digest),
+        key_of(tags.DIGEST): digest,
+        key_of(tags.SERVICE): service,
+        key_of(tags.VERSION): version,
+        key_of(tags.STORE): store_id,
+        key_of(tags.BAKE): bake_name(digest),
     }

@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     Window,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
@@ -72,7 +72,7 @@ def swap(definition: Definition) -> Intent:
 def test_secrets_come_from_environment_and_variables_and_never_show(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     spec = target(secrets={"db": SecretRef("env", "SHOP_DB"), "mail": SecretRef("variable", "mail_password")})
-    resolve = Secrets({"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
+    resolve = SecretFinder({"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
     asked = request(spec, resolve=resolve)
     assert asked.payload.secrets == {"db": "hunter2hunter2", "mail": "opensesame"}
     for shown in (repr(asked), str(asked.intent.as_dict()), json.dumps(asked.recipe)):
@@ -82,16 +82,16 @@ def test_secrets_come_from_environment_and_variables_and_never_show(monkeypatch)
 def test_a_recipe_that_was_kept_launches_the_same_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     asked = request(
-        target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=Secrets()
+        target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder()
     )
-    assert payload_of(json.loads(json.dumps(asked.recipe)), IMAGE, Secrets()) == asked.payload
+    assert payload_of(json.loads(json.dumps(asked.recipe)), IMAGE, SecretFinder()) == asked.payload
 
 
 def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_another_launch():
     one, other = (
         request(
             target(secrets={"db": SecretRef("ssm", "/shop/db")}),
-            resolve=Secrets(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
+            resolve=SecretFinder(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
         )
         for at in (1, 2)
     )
@@ -102,7 +102,7 @@ def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_anothe
 def test_every_missing_secret_is_named():
     spec = target(secrets={"db": SecretRef("env", "NOT_SET_ANYWHERE"), "mail": SecretRef("variable", "nor_this")})
     with pytest.raises(FleetError) as caught:
-        Secrets()(spec.secrets)
+        SecretFinder()(spec.secrets)
     assert caught.value.message == (
         "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
     )

@@ -19,26 +19,21 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Target,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import foresee
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
-    Engine,
-    FleetServices,
-    RunOptions,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
-    SimulatedProvider,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 BASE = Base("debian", "bookworm")
@@ -72,7 +67,7 @@ class House:
         return image
 
     def asker(self, **changes: object) -> RequestBuilder:
-        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
+        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, SecretFinder())
 
     def means(self) -> FleetServices:
         revoked = Revocations(self.store).reasons
@@ -152,7 +147,7 @@ def test_a_failed_swap_launches_what_it_removed_again(house, monkeypatch):
 
     def spoil(call: str) -> None:
         if call == "remove":  # the first old one goes: from now on no new one gets well
-            house.provider.world.behaviours[house.images[1].digest] = Behaviour(gets_healthy=False)
+            house.provider.world.behaviors[house.images[1].digest] = Behavior(gets_healthy=False)
 
     house.provider.world.after = spoil
     with pytest.raises(FleetError, match="was not healthy"):
@@ -183,7 +178,7 @@ def test_what_cannot_be_launched_again_is_said_before_and_stops_the_way_back(hou
             house.store.delete(key)
     request = house.asker().present("prod", None)
     assert why in request.intent.origin_problem and request.origin is None
-    house.provider.world.behaviours[house.images[1].digest] = Behaviour(gets_healthy=False)
+    house.provider.world.behaviors[house.images[1].digest] = Behavior(gets_healthy=False)
     with pytest.raises(FleetError, match="was not healthy"):
         house.run(request)
     assert house.versions() == ["1", "1", "1"]  # nothing of it had gone, so nothing had to be launched

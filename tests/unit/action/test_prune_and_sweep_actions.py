@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import identity
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import store_id
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
@@ -98,7 +98,7 @@ def test_an_old_image_goes_from_both_regions_and_one_that_a_machine_runs_stays(p
 
 
 def test_what_a_killed_bake_left_goes_when_it_is_asked_for(place: Path, cloud: Cloud) -> None:
-    tags = {"immutable:store": identity(FileStore(place / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
+    tags = {"immutable:store": store_id(FileStore(place / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
     stray = seeds.image(cloud, "shop-4", tags, region=BUILDS)
     assert play(place, "sweep")["orphans"] == []
     told = play(place, "sweep", older_than="0s")

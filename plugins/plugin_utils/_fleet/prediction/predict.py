@@ -11,14 +11,17 @@ from typing import Any
 from ..._core.errors import FleetError
 from ..._core.progress import silent
 from ..._providers.simulated.clock import event_driven_pace
-from ..._providers.simulated.provider import Latencies, SimulatedProvider, seeded
+from ..._providers.simulated.provider import SimulatedProvider
+from ..._providers.simulated.snapshot import world_as_observed
+from ..._providers.simulated.world import Latencies
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
 from ..gates import OpenGates
 from ..ledger import Ledger
 from ..model import Request
 from ..ports import NoGuard, NoLease
-from ..swap.engine import Engine, FleetServices, RunOptions
+from ..run import RunOptions
+from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
@@ -61,7 +64,14 @@ def predict(
     Gates are taken as passed. ``store`` is only read, for an intent that an earlier run left open.
     """
     latencies = latencies or Latencies()
-    world = seeded(snapshot.instances, snapshot.volumes, snapshot.members, set(snapshot.healthy), now, latencies)
+    world = world_as_observed(
+        snapshot.instances,
+        snapshot.volumes,
+        snapshot.members,
+        healthy=set(snapshot.healthy),
+        now=now,
+        latencies=latencies,
+    )
     provider = SimulatedProvider(world)
     memory = MemoryStore()
     key = f"fleets/{request.intent.fleet}/intent.json"

@@ -72,14 +72,14 @@ def test_a_swap_under_way_has_none(lab):
 def test_what_is_young_is_left_alone(lab):
     launched(lab, "twin")
     assert found(lab, older_than=60.0) == {}
-    lab.world.clock.pass_by(61.0)
+    lab.world.clock.advance(61.0)
     assert list(found(lab, older_than=60.0)) == ["twin"]
 
 
 def test_a_sweep_takes_instances_and_named_data_and_nothing_else(lab):
     lab.run(request(size=1, data=True))
     launched(lab, "twin")
-    lab.world.clock.pass_by(100.0)
+    lab.world.clock.advance(100.0)
     serving = lab.serving()
     orphans = sweeper(lab).find()
     taken = sweeper(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
@@ -92,7 +92,7 @@ def test_a_sweep_takes_instances_and_named_data_and_nothing_else(lab):
 def test_one_that_does_not_shut_down_is_powered_off(lab):
     launched(lab, "twin")
     machine = lab.world.machines["twin"]
-    machine.behaviour = replace(lab.world._behaviour(machine), stops=False)
+    machine.behavior = replace(lab.world._behavior(machine), stops=False)
     sweeper(lab).sweep(sweeper(lab).find(), [])
     assert "twin" not in lab.world.machines and "power_off" in lab.world.calls
 
