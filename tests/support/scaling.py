@@ -24,7 +24,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING

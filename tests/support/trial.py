@@ -33,11 +33,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Request
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
-    Engine,
-    FleetServices,
-    RunOptions,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     SimulatedProvider,

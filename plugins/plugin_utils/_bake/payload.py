@@ -33,6 +33,7 @@ COLLECTION = Path(__file__).resolve().parents[3]
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",
     "roles/seal",
 )

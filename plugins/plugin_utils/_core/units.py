@@ -9,15 +9,12 @@ import math
 import re
 from datetime import datetime, timezone
 
+from ...module_utils._duration import DURATIONS, parse_duration
 from .errors import ImmutableError
 
-DURATIONS = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 SIZES = "an integer followed by M, G or T, such as 512M or 10G"
 COUNTS = 'an integer, or a percentage such as "25%"'
 
-_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
-_DURATION = re.compile(rf"(?:({_NUMBER})d)?(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s?)?")
-_SECONDS = (86400.0, 3600.0, 60.0, 1.0)
 _SIZE = re.compile(r"([1-9][0-9]{0,8})([MGT])")
 _BYTES = {"M": 1024**2, "G": 1024**3, "T": 1024**4}
 _PERCENT = re.compile(r"([0-9]{1,3})%")
@@ -27,10 +24,10 @@ def seconds_of(value: str | float) -> float:
     """Parse a duration such as ``90``, ``"90s"``, ``"5m"`` or ``"1h30m"`` into seconds. Raises ImmutableError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not found or not any(found.groups()):
-        raise ImmutableError(f"{_quoted(value)} is not a duration (allowed: {DURATIONS})")
-    return sum(float(number) * unit for number, unit in zip(found.groups(), _SECONDS, strict=True) if number)
+    try:
+        return parse_duration(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ImmutableError(f"{_quoted(value)} is not a duration (allowed: {DURATIONS})") from None
 
 
 def bytes_of(value: str) -> int:

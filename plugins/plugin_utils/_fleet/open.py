@@ -35,7 +35,8 @@ from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
 from .prediction.predict import foresee
 from .requests import RequestBuilder
-from .swap.engine import Engine, FleetServices, RunOptions
+from .run import RunOptions
+from .swap.engine import Engine, FleetServices
 from .swap.observe import Observer
 from .swap.pace import pace_for
 from .swap.result import instance_dicts, slots_text, volume_dicts, wanted_text

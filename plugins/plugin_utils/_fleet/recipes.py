@@ -14,9 +14,9 @@ from .._definition.launch import SSM, launch_fingerprint, machine_settings
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from .._definition.secrets import ResolveSecrets
 from .._health.prober import health_tag
-from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
 from .._providers import tags
+from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .._core.files import write_atomically
-from .._providers.contract import Instance
+from .._providers.contract import SSH_PORT, Instance
 
-SSH_PORT = 22
 _KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # a guest's word must not become more than one line
 
 

@@ -6,15 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
-PENDING, IN_PROGRESS, BAKING = "Pending", "InProgress", "Baking"
-CANCELLING, ROLLING_BACK = "Cancelling", "RollbackInProgress"
-SUCCESSFUL, FAILED, CANCELLED = "Successful", "Failed", "Cancelled"
-ROLLED_BACK, ROLLBACK_FAILED = "RollbackSuccessful", "RollbackFailed"
-FORWARD = (PENDING, IN_PROGRESS, BAKING)
-BACK = (CANCELLING, ROLLING_BACK)
-ENDED = (SUCCESSFUL, FAILED, CANCELLED, ROLLED_BACK, ROLLBACK_FAILED)
+from .contract import InstanceState
+
+# Statuses of an instance refresh that are known today. AWS may add others.
+RefreshStatus = Literal[
+    "Pending",
+    "InProgress",
+    "Baking",
+    "Cancelling",
+    "RollbackInProgress",
+    "Successful",
+    "Failed",
+    "Cancelled",
+    "RollbackSuccessful",
+    "RollbackFailed",
+]
+PENDING: Final = "Pending"
+IN_PROGRESS: Final = "InProgress"
+BAKING: Final = "Baking"
+CANCELLING: Final = "Cancelling"
+ROLLING_BACK: Final = "RollbackInProgress"
+SUCCESSFUL: Final = "Successful"
+FAILED: Final = "Failed"
+CANCELLED: Final = "Cancelled"
+ROLLED_BACK: Final = "RollbackSuccessful"
+ROLLBACK_FAILED: Final = "RollbackFailed"
+FORWARD: tuple[RefreshStatus, ...] = (PENDING, IN_PROGRESS, BAKING)
+BACK: tuple[RefreshStatus, ...] = (CANCELLING, ROLLING_BACK)
+ENDED: tuple[RefreshStatus, ...] = (SUCCESSFUL, FAILED, CANCELLED, ROLLED_BACK, ROLLBACK_FAILED)
 
 # Codes of errors that say no more than that the refresh is in another state than was seen: the next look tells.
 RUNS_ALREADY = "InstanceRefreshInProgress"
@@ -76,7 +97,7 @@ class Group:
 @dataclass(frozen=True)
 class Refresh:
     id: str
-    status: str
+    status: str  # a RefreshStatus, or one that AWS added since
     reason: str = ""
     percent: int = 0
     left: int = 0  # instances
@@ -96,7 +117,7 @@ class Machine:
 
     id: str
     image: str  # AMI
-    state: str  # as in providers.base
+    state: InstanceState
     address: str  # where it is reached from here; "" where it has none
     launched: float
     zone: str

@@ -22,9 +22,9 @@ from .._definition.launch import machine_settings, ssm_parameters
 from .._definition.model import Definition, Target
 from .._health.evidence import proves
 from .._health.prober import prober_for
-from .._hosts.ssh import SSH_PORT, host_vars, write_known_hosts
+from .._hosts.ssh import host_vars, write_known_hosts
 from .._image_model import Image
-from .._providers.contract import FLEET, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
+from .._providers.contract import FLEET, SSH_PORT, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
 from .._store.keys import make_ssh_key
 
 ASSERTED, PRODUCTION = 0, 1  # the two slots

@@ -24,11 +24,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import foresee
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
-    Engine,
-    FleetServices,
-    RunOptions,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue

@@ -107,7 +107,7 @@ def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
     place: Path, cloud: Cloud, refreshes: Refreshes
 ) -> None:
     told = run_task(place, "fleet", channel="next", wait=False)
-    assert told["paused"] == "the refresh r-0 goes on" and told["refresh"]["status"] == "InProgress"
+    assert told["paused"] == "the refresh r-0 is running" and told["refresh"]["status"] == "InProgress"
     for _run in range(5):  # a look or two each
         told = run_task(place, "fleet", channel="next", wait=False) if told.get("paused") else told
     assert not told.get("failed"), told["msg"]
@@ -140,7 +140,7 @@ def test_a_refresh_that_fails_fails_the_task(place: Path, refreshes: Refreshes) 
 
 def test_check_mode_tells_what_another_image_would_need(place: Path) -> None:
     told = run_task(place, "fleet", "--check", "--diff", channel="next")
-    assert told["changed"] and [each["action"].split(" ")[0] for each in told["plan"]["steps"]] == ["make", "refresh"]
+    assert told["changed"] and [each["action"].split(" ")[0] for each in told["plan"]["steps"]] == ["create", "refresh"]
     assert told["plan"]["preferences"]["MinHealthyPercentage"] == 100
     assert told["diff"]["after"].splitlines() == [f"instance 0: {NEW}", f"instance 1: {NEW}"]
 

@@ -248,7 +248,7 @@ def test_a_cached_inventory_does_not_ask_again(listed: Callable[..., tuple[dict[
     [
         ({"targets": ["prod"]}, "no definition has prod (known: local)"),
         ({"definitions": ["nowhere"]}, "nowhere"),
-        ({"store": "gs://bucket"}, "is not a store"),
+        ({"store": "gs://bucket"}, "gs://bucket is not a supported store"),
     ],
 )
 def test_what_is_wrong_is_told(

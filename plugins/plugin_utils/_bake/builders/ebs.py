@@ -23,7 +23,7 @@ from ..._core.progress import Report
 from ..._definition.ebs_options import TAG_OPTIONS
 from ..._definition.model import Target
 from ..._images.copies import image_tags
-from ..._inspection.gathered import Gathered
+from ..._inspection.collected import CollectedFiles
 from ..._inspection.sbom import make_sbom
 from ..._store.base import Store
 from ..._store.keys import store_id
@@ -100,7 +100,7 @@ class EbsBuilder:
     def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         """Return the SBOM. See ``Builder``."""
         job = self._job
-        sources = Gathered(workspace.sbom_sources)
+        sources = CollectedFiles(workspace.sbom_sources)
         return {"sbom.cdx.json": make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from ..gates import OpenGates
 from ..ledger import Ledger
 from ..model import Request
 from ..ports import NoGuard, NoLease
-from ..swap.engine import Engine, FleetServices, RunOptions
+from ..run import RunOptions
+from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
 from ..swap.result import swap_result
 from .measured import RECORDS, measured

@@ -22,7 +22,8 @@ from ..gates import OpenGates
 from ..model import Request
 from ..ports import NoGuard, NoLease
 from ..recipes import swap_request
-from ..swap.engine import Engine, FleetServices, RunOptions
+from ..run import RunOptions
+from ..swap.engine import Engine, FleetServices
 
 BEFORE, AFTER = "0" * 64, "1" * 64  # digits of images that nobody baked
 

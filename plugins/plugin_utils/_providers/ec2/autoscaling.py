@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
+from ..._aws.tags import key_of
 from ..._core.errors import FleetError, ProviderError
 from ..group import Group, Machine, Member, Refresh, Template, Wanted
 from .describe import STATES
@@ -275,12 +276,12 @@ def _merged(data: Mapping[str, Any], image: str, tags: Mapping[str, str]) -> dic
 
 
 def _tagged(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A version's tags are given as a whole: its own stay, and instances and volumes get ours beside them."""
+    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition."""
     specifications: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
     for kind, key, value in _tags_of(data.get("TagSpecifications", ())):
         specifications.setdefault(kind, {})[key] = value
     for kind in ("instance", "volume"):
-        specifications[kind].update(tags)
+        specifications[kind].update({key_of(name): text for name, text in tags.items()})
     return [
         {"ResourceType": kind, "Tags": [{"Key": key, "Value": given[key]} for key in sorted(given)]}
         for kind, given in sorted(specifications.items())

@@ -22,7 +22,7 @@ from .compute import Ec2Compute
 from .consoles import Consoles
 from .leftovers import Ec2Leftovers
 from .pace import cloud_pace
-from .run_instances import Site
+from .run_instances import Scope
 from .volumes import Ec2Volumes
 
 
@@ -58,9 +58,9 @@ class Ec2Provider:
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
-        site = Site(clients.region, store_id(store), clients.account.endpoint_url)
-        self.volumes = Ec2Volumes(clients, site, store, snapshots)
-        self.compute = Ec2Compute(clients, site, self.volumes, Consoles(clients, store))
+        scope = Scope(clients.region, store_id(store), clients.account.endpoint_url)
+        self.volumes = Ec2Volumes(clients, scope, store, snapshots)
+        self.compute = Ec2Compute(clients, scope, self.volumes, Consoles(clients, store))
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], store_id(store))
         self.clock = Ec2Clock()

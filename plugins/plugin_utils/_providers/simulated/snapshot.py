@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..contract import PENDING, RUNNING, Instance, Member, Volume
+from ..contract import DRAIN, PENDING, RUNNING, UP, Instance, Member, Volume
 from .clock import VirtualClock
 from .world import BalancerEntry, Latencies, Machine, World, needed_volumes
 
@@ -34,9 +34,9 @@ def seeded(
             replace(instance, started=long_up), needs, volumes_ready_since=long_up, ailing=ailing
         )
     for member in members:
-        joined = now - latencies.check if member.passing or member.state == "up" else now
+        joined = now - latencies.check if member.passing or member.state == UP else now
         busy_until = 0.0 if member.in_flight == 0 else now + latencies.drain
         world.members[member.id] = BalancerEntry(
-            min(member.since, now), member.state == "drain", joined=joined, busy_until=busy_until
+            min(member.since, now), member.state == DRAIN, joined=joined, busy_until=busy_until
         )
     return world

@@ -13,7 +13,23 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMappin
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest, Member, Volume
+from ..contract import (
+    DOWN,
+    DRAIN,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    UP,
+    Evidence,
+    Instance,
+    InstanceState,
+    LaunchRequest,
+    Member,
+    MemberState,
+    Volume,
+)
+from ..tags import VOLUMES
 from .clock import NEVER, VirtualClock
 from .volume_index import VolumeIndex
 
@@ -58,7 +74,7 @@ class Machine:
     latencies: Latencies | None = None  # its own; None for the world's
     behaviour: Behaviour | None = None  # its own; None for its image's
     seen: Instance | None = None  # the last view of it, and what that was made of
-    seen_of: tuple[Instance, str, str] | None = None
+    seen_of: tuple[Instance, InstanceState, str] | None = None
 
 
 @dataclass
@@ -76,7 +92,7 @@ class BalancerEntry:
 
 def needed_volumes(instance: Instance) -> int:
     """How many volumes its service waits for, by the tag that the engine gives."""
-    return len([name for name in instance.tags.get("volumes", "").split(",") if name])
+    return len([name for name in instance.tags.get(VOLUMES, "").split(",") if name])
 
 
 def _nothing(_name: str) -> None:
@@ -179,7 +195,7 @@ class World:
 
     # What is so now.
 
-    def state(self, machine: Machine) -> str:
+    def state(self, machine: Machine) -> InstanceState:
         told, now = machine.instance.state, self.clock.now()
         if told == STOPPED or now >= machine.dies_at:
             return STOPPED
@@ -212,12 +228,13 @@ class World:
         up_at = self._up_at(machine, place) if machine else NEVER
         passing = machine is not None and up_at <= now and self.state(machine) == RUNNING
         busy = self._busy(machine, place)
+        state: MemberState
         if place.draining or place.staged:
-            state, since = "drain", place.since
+            state, since = DRAIN, place.since
         elif passing:
-            state, since, busy = "up", max(up_at, place.since), True
+            state, since, busy = UP, max(up_at, place.since), True
         else:
-            state, since = "down", max(place.since, self._failed_at(machine) if machine else 0.0)
+            state, since = DOWN, max(place.since, self._failed_at(machine) if machine else 0.0)
         leaving = self.forgets and place.draining
         return Member(instance_id, state, int(busy) if self.tells_in_flight else None, since, passing, leaving)
 

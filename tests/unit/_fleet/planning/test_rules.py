@@ -255,7 +255,7 @@ def test_a_provider_that_fails_for_a_while_is_asked_again():
     lab.world.before = fail
     lab.run(back(request(V2)))
     assert lab.images() == {0: [V2], 1: [V2], 2: [V2]} and any(
-        "trying again: come back later" in line for line in lab.lines
+        "retrying: come back later" in line for line in lab.lines
     )
 
 

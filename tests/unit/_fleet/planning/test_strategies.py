@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, GateError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric, Stage
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, V1, V2, Lab, request
 
 RATE = Metric(command=("rate",), most=1.0)

@@ -15,7 +15,7 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 from botocore.stub import Stubber
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-TAGS = {"immutable:image": "sha256:1"}
+TAGS = {"image": "sha256:1"}
 REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
 MIXED = {
     "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3a.small", "WeightedCapacity": "2"}],
