@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The only place where golden tests touch the code: plain data in, plain data out. What is renamed in the code is renamed here."""
+
 from __future__ import annotations
 
 import io
@@ -29,6 +30,7 @@ from ansible_collections.immutable.infra.plugins.doc_fragments import attributes
 from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
 from ansible_collections.immutable.infra.plugins.plugin_utils.action import Context
 from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils.bake.base import fetch_base
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.ebs import ebs_builder
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.maker import Order
 from ansible_collections.immutable.infra.plugins.plugin_utils.bake.memory import private_memory
@@ -52,7 +54,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base imp
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_tags import read, written
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document, members, user_data
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import (
+    launch_document,
+    members,
+    user_data,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
@@ -72,7 +78,9 @@ class Free:
         pass
 
 
-def run_action(name: str, folder: Path, *, check_mode: bool = False, variables: Mapping[str, Any] | None = None, **asked: Any) -> dict[str, Any]:
+def run_action(
+    name: str, folder: Path, *, check_mode: bool = False, variables: Mapping[str, Any] | None = None, **asked: Any
+) -> dict[str, Any]:
     """The result of one task of a module that works on the controller, in this process; failed or not. Options have their documented defaults."""
     given = {**_defaults(name), "definition": str(folder), "store": str(folder / "store")}
     context = Context(
@@ -94,17 +102,34 @@ def run_action(name: str, folder: Path, *, check_mode: bool = False, variables: 
 
 def _defaults(name: str) -> dict[str, Any]:
     """Of each documented option of a module, by name."""
-    documents = [yaml.safe_load((Path(options.__file__).parents[1] / f"modules/{name}.py").read_text(encoding="utf-8").split('"""')[1])]
+    documents = [
+        yaml.safe_load(
+            (Path(options.__file__).parents[1] / f"modules/{name}.py").read_text(encoding="utf-8").split('"""')[1]
+        )
+    ]
     for fragment in documents[0].get("extends_documentation_fragment", []):
         _namespace, _collection, file, *part = fragment.split(".")
-        documents.append(yaml.safe_load(getattr(FRAGMENTS[file].ModuleDocFragment, (part or ["documentation"])[0].upper())))
-    return {option: spec.get("default") for document in documents for option, spec in (document.get("options") or {}).items()}
+        documents.append(
+            yaml.safe_load(getattr(FRAGMENTS[file].ModuleDocFragment, (part or ["documentation"])[0].upper()))
+        )
+    return {
+        option: spec.get("default")
+        for document in documents
+        for option, spec in (document.get("options") or {}).items()
+    }
 
 
 # Definitions and launches.
 
 
-def launched(folder: Path, target: str, record: Mapping[str, Any], key: bytes, authorized: Sequence[str], secrets: Mapping[str, str]) -> dict[str, Any]:
+def launched(
+    folder: Path,
+    target: str,
+    record: Mapping[str, Any],
+    key: bytes,
+    authorized: Sequence[str],
+    secrets: Mapping[str, str],
+) -> dict[str, Any]:
     """What a swap of a definition's target to an image is: the intent, what its instances get, and the recipe that is kept of it."""
     definition = load_definition(folder)
     chosen = definition.target(target)
@@ -112,7 +137,13 @@ def launched(folder: Path, target: str, record: Mapping[str, Any], key: bytes, a
     found = Secrets(known, lambda value: value, lambda names: {name: known[name] for name in names})
     request = swap_request(definition, chosen, Image.from_dict(record), key, found, tuple(authorized))
     payload = {name: getattr(request.payload, name) for name in PAYLOAD}
-    return {"service": request.service, "target": request.target, "intent": request.intent.as_dict(), "payload": payload, "recipe": dict(request.recipe)}
+    return {
+        "service": request.service,
+        "target": request.target,
+        "intent": request.intent.as_dict(),
+        "payload": payload,
+        "recipe": dict(request.recipe),
+    }
 
 
 def explained(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -125,7 +156,9 @@ def inputs_digest(inputs: Mapping[str, Any]) -> str:
 
 def relaunched(recipe: Mapping[str, Any], record: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
     """What instances get that are launched again by a recipe of the store."""
-    payload = payload_of(recipe, Image.from_dict(record), lambda references: {name: secrets[name] for name in references})
+    payload = payload_of(
+        recipe, Image.from_dict(record), lambda references: {name: secrets[name] for name in references}
+    )
     return {name: getattr(payload, name) for name in PAYLOAD}
 
 
@@ -139,7 +172,10 @@ def guest_documents(request: Mapping[str, Any], volumes: Mapping[str, str], regi
 
 def members_of(document: bytes) -> dict[str, Any]:
     with tarfile.open(fileobj=io.BytesIO(document)) as archive:
-        return {each.name: {"mode": f"{each.mode:04o}", "text": archive.extractfile(each).read().decode()} for each in archive}  # type: ignore[union-attr]
+        return {
+            each.name: {"mode": f"{each.mode:04o}", "text": archive.extractfile(each).read().decode()}
+            for each in archive
+        }  # type: ignore[union-attr]
 
 
 def evidence_in(console: str) -> dict[str, str] | None:
@@ -156,7 +192,11 @@ def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
     """Seal a tree as the role does in the build machine. Returns the changed paths."""
     data = tuple((each["name"], each["mount"]) for each in spec["data"])
     folders = [str(files / name) for name in ("launch", "seal")]
-    return seal(str(root), folders, Spec(spec["service"], spec["version"], spec["digest"], spec["shell"], tuple(spec["writable"]), data))
+    return seal(
+        str(root),
+        folders,
+        Spec(spec["service"], spec["version"], spec["digest"], spec["shell"], tuple(spec["writable"]), data),
+    )
 
 
 # Bakes.
@@ -165,14 +205,18 @@ def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
 def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str, store: str) -> dict[str, Any]:
     """What Packer makes on AWS, with which tags, and with which names."""
     definition = load_definition(folder)
-    order = Order(definition, definition.target(target), digest, "aws-123456789012-x86_64", {}, base, BakeVariables({}, {}, {}))
+    order = Order(
+        definition, definition.target(target), digest, "aws-123456789012-x86_64", {}, base, BakeVariables({}, {}, {})
+    )
     tags = image_tags(digest, definition.service, definition.version, store)
     return {"tags": tags, "builder": ebs_builder(order, Clients(order.target.build_account), tags, (1, 11))}
 
 
 def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
     """Members of what is sent into the build machine, with the texts of those that are made for it."""
-    payload = make_payload(load_definition(folder), digest, empty, None, {"port": 8080}, "immutable-payload-0123456789abcdef")
+    payload = make_payload(
+        load_definition(folder), digest, empty, None, {"port": 8080}, "immutable-payload-0123456789abcdef"
+    )
     with tarfile.open(fileobj=io.BytesIO(payload.archive)) as archive:
         own = ("run.py", "site.json", "inventory.json", "vars.json")
         texts = {name: archive.extractfile(name).read().decode() for name in own}  # type: ignore[union-attr]
@@ -183,7 +227,16 @@ def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a user's own template, and their digest."""
     paths = {name: tuple(folder / path for path in order[name]) for name in ("var_files", "extra")}
-    inputs = template_inputs(TemplateOrder(order["service"], order["version"], folder / order["template"], order["vars"], secrets=order["secrets"], **paths))
+    inputs = template_inputs(
+        TemplateOrder(
+            order["service"],
+            order["version"],
+            folder / order["template"],
+            order["vars"],
+            secrets=order["secrets"],
+            **paths,
+        )
+    )
     return {"inputs": inputs, "digest": digest_of(inputs)}
 
 
@@ -212,9 +265,9 @@ def intent_read(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     ledger = Ledger(store, "shop-prod")
     intent = ledger.last()
     assert intent is not None
-    seen = {name: _data(getattr(intent, name)) for name in document}
     ledger.save(intent)
-    return seen, store.read("fleets/shop-prod/intent.json")[0]
+    kept = json.loads(json.dumps(store.read("fleets/shop-prod/intent.json")[0]))
+    return {name: _data(getattr(intent, name)) for name in kept}, kept
 
 
 def intent_resumed(stored: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -222,7 +275,12 @@ def intent_resumed(stored: Mapping[str, Any], asked: Mapping[str, Any], now: flo
     wanted = Ledger(store_of({"fleets/shop-prod/intent.json": asked}), "shop-prod").last()
     assert wanted is not None
     followed, resumed = Ledger(store_of({"fleets/shop-prod/intent.json": stored}), "shop-prod").intent(wanted, now)
-    return {"resumed": resumed, "intent": followed.as_dict(), "token": followed.token(1, 0), "second_token": followed.token(1, 1)}
+    return {
+        "resumed": resumed,
+        "intent": followed.as_dict(),
+        "token": followed.token(1, 0),
+        "second_token": followed.token(1, 1),
+    }
 
 
 def _data(value: Any) -> Any:
@@ -231,7 +289,9 @@ def _data(value: Any) -> Any:
     return [_data(each) for each in value] if isinstance(value, tuple) else value
 
 
-def closed_swap(intent: Mapping[str, Any], told: Mapping[str, Any], recipe: Mapping[str, Any], at: float) -> dict[str, Any]:
+def closed_swap(
+    intent: Mapping[str, Any], told: Mapping[str, Any], recipe: Mapping[str, Any], at: float
+) -> dict[str, Any]:
     """All that the store holds of a fleet once a swap has ended."""
     store = store_of({"fleets/shop-prod/intent.json": intent})
     ledger = Ledger(store, "shop-prod")
@@ -262,7 +322,11 @@ def retirement(documents: Mapping[str, Any], digest: str, build: str) -> dict[st
     found = Catalogue(store).get(digest, build)
     assert found is not None
     Retirements(store).begin(found, "alice")
-    return {"documents": documents_of(store), "begun": Retirements(store).is_begun(found), "all": sorted(map(list, Retirements(store).begun()))}
+    return {
+        "documents": documents_of(store),
+        "begun": Retirements(store).is_begun(found),
+        "all": sorted(map(list, Retirements(store).begun())),
+    }
 
 
 def leased(document: Mapping[str, Any] | None, now: float, act: str = "hold") -> dict[str, Any]:
@@ -307,3 +371,7 @@ def manifest_read(data: bytes) -> tuple[dict[str, Any], bytes]:
     return manifest.as_dict(), manifest.to_gzip()
 
 
+def fetched(folder: Path, target: str) -> str:
+    """Bring the base of a target into the store. Returns its path there."""
+    chosen = load_definition(folder).target(target)
+    return str(fetch_base(chosen.base, open_store(folder / "store"), folder).relative_to(folder / "store"))

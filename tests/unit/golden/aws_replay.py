@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """AWS without a network: calls of boto3 are answered here, below the code, so nothing of the code needs to be known."""
+
 from __future__ import annotations
 
 import copy
@@ -16,7 +17,9 @@ from botocore.exceptions import ClientError
 
 from . import plain
 
-Answer = Callable[[str, dict[str, Any]], Any]  # (operation such as "ec2:RunInstances", its parameters) -> what boto3 returns
+Answer = Callable[
+    [str, dict[str, Any]], Any
+]  # (operation such as "ec2:RunInstances", its parameters) -> what boto3 returns
 READING = ("Describe", "Get", "List", "Head")
 
 
@@ -30,7 +33,11 @@ def answering(answer: Answer) -> Iterator[None]:
         service = client.meta.service_model.service_name
         return answer(f"{service}:{operation}", parameters)
 
-    environment = {"AWS_ACCESS_KEY_ID": "golden", "AWS_SECRET_ACCESS_KEY": "golden", "AWS_EC2_METADATA_DISABLED": "true"}
+    environment = {
+        "AWS_ACCESS_KEY_ID": "golden",
+        "AWS_SECRET_ACCESS_KEY": "golden",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     with mock.patch.dict("os.environ", environment), mock.patch.object(BaseClient, "_make_api_call", call):
         yield
 
@@ -43,7 +50,13 @@ def recording(calls: list[dict[str, Any]]) -> Iterator[None]:
     def call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         answer = real(client, operation, parameters)
         kept = {name: part for name, part in answer.items() if name != "ResponseMetadata"}
-        calls.append({"call": f"{client.meta.service_model.service_name}:{operation}", "asked": copy.deepcopy(parameters), "answer": copy.deepcopy(kept)})
+        calls.append(
+            {
+                "call": f"{client.meta.service_model.service_name}:{operation}",
+                "asked": copy.deepcopy(parameters),
+                "answer": copy.deepcopy(kept),
+            }
+        )
         return answer
 
     with mock.patch.object(BaseClient, "_make_api_call", call):
@@ -55,7 +68,9 @@ class Account:
 
     def __init__(self, recorded: list[dict[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
         self.changing: list[dict[str, Any]] = []
-        self.unknown: list[dict[str, Any]] = []  # reads that ask for something else than was asked for when it was recorded
+        self.unknown: list[
+            dict[str, Any]
+        ] = []  # reads that ask for something else than was asked for when it was recorded
         self._recorded = recorded
         self._changes = changes or {}
 
@@ -84,7 +99,9 @@ class Bucket:
         name = operation.partition(":")[2]
         key = asked.get("Key", "")
         if name == "ListObjectsV2":
-            return {"Contents": [{"Key": each} for each in sorted(self.objects) if each.startswith(asked.get("Prefix", ""))]}
+            return {
+                "Contents": [{"Key": each} for each in sorted(self.objects) if each.startswith(asked.get("Prefix", ""))]
+            }
         if name == "GetBucketPolicyStatus":
             return {"PolicyStatus": {"IsPublic": False}}
         if name == "GetObject":
@@ -92,7 +109,11 @@ class Bucket:
                 raise _refused("NoSuchKey", name)
             return {"Body": io.BytesIO(self.objects[key]), "ETag": self._tag(key)}
         if name == "PutObject":
-            if asked.get("IfNoneMatch") and key in self.objects or asked.get("IfMatch", self._tag(key)) != self._tag(key):
+            if (
+                asked.get("IfNoneMatch")
+                and key in self.objects
+                or asked.get("IfMatch", self._tag(key)) != self._tag(key)
+            ):
                 raise _refused("PreconditionFailed", name)
             self.objects[key] = asked["Body"]
             self.asked.append({name: value for name, value in asked.items() if name not in ("Body", "IfMatch")})

@@ -4,17 +4,18 @@
 
 This is how ``data/0.1.0`` was made by the code of that release. Tests only compare with it. What is below ``given`` was written by hand.
 """
+
 from __future__ import annotations
 
 import sys
 import tempfile
 from pathlib import Path
 
-from . import plain, produced, recorded
+from . import plain, produced, recorded, stored
 
 
 def main(folder: Path, names: list[str]) -> None:
-    for name, make in {**produced.ENTRIES, **recorded.ENTRIES}.items():
+    for name, make in {**produced.ENTRIES, **stored.ENTRIES, **recorded.ENTRIES}.items():
         if names and name not in names:
             continue
         with tempfile.TemporaryDirectory() as work:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Plain JSON data for golden files: what differs from run to run has a fixed text in its place."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data/0.1.0"
 DAYS = 2 * 86400.0
-FIXED = 1_767_225_600.0  # 2026-01-01T00:00:00Z: captured data tells this time
+FIXED = 1_609_459_200.0  # 2021-01-01T00:00:00Z: captured data tells this time
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")
 _STAMP = re.compile(r"(?<!\d)\d{8}T\d{6}")
 
@@ -23,7 +24,7 @@ def golden(name: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def plain(value: Any, texts: Mapping[str, str] | None = None, now: str = "<time>") -> Any:
@@ -51,7 +52,9 @@ def _text(text: str, texts: Mapping[str, str], now: str) -> str:
         text = text.replace(old, new)
     for pattern, form in ((_ISO, "%Y-%m-%dT%H:%M:%S"), (_STAMP, "%Y%m%dT%H%M%S")):
         text = pattern.sub(lambda found, form=form: _time(found[0], form, now), text)
-    return re.sub(r"@(\d{10})$", lambda found: f"@{FIXED:.0f}" if _recent(int(found[1])) else found[0], text)  # a boot of an instance
+    return re.sub(
+        r"@(\d{10})$", lambda found: f"@{FIXED:.0f}" if _recent(int(found[1])) else found[0], text
+    )  # a boot of an instance
 
 
 def _time(text: str, form: str, now: str) -> str:
@@ -85,7 +88,11 @@ def _json(value: Any) -> Any:
 def restored(value: Any) -> Any:
     """With times as boto3 gives them."""
     if isinstance(value, dict):
-        return datetime.fromisoformat(value["$time"]) if set(value) == {"$time"} else {key: restored(part) for key, part in value.items()}
+        return (
+            datetime.fromisoformat(value["$time"])
+            if set(value) == {"$time"}
+            else {key: restored(part) for key, part in value.items()}
+        )
     return [restored(part) for part in value] if isinstance(value, list) else value
 
 

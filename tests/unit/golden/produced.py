@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the code derives and writes, by the name of the golden file that holds what 0.1.0 made of the same. Each entry takes an empty folder."""
+
 from __future__ import annotations
 
 import getpass
@@ -20,8 +21,22 @@ AUTHORIZED = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGolden alice@example.com",)
 SECRETS = {"db": "hunter2hunter2", "mail": "/shop/mail:4"}
 REFS = {"db": "/shop/db:7", "mail": "/shop/mail:4"}
 DIGEST = "sha256:" + "d" * 64
-FIRST = {"notes": "local", "rich": "local", "strategies": "rolling", "aws": "prod", "group": "prod"}  # a target of each definition
-BASE = {"kind": "debian", "source": "bookworm", "path": "disk.qcow2", "sha256": "ab" * 32, "architecture": "x86_64", "python": "3.11", "recipe": "x"}
+FIRST = {
+    "notes": "local",
+    "rich": "local",
+    "strategies": "rolling",
+    "aws": "prod",
+    "group": "prod",
+}  # a target of each definition
+BASE = {
+    "kind": "debian",
+    "source": "bookworm",
+    "path": "disk.qcow2",
+    "sha256": "ab" * 32,
+    "architecture": "x86_64",
+    "python": "3.11",
+    "recipe": "x",
+}
 
 
 @contextmanager
@@ -60,7 +75,10 @@ def store_in(folder: Path) -> Any:
     store = adapter.store_at(str(folder / "store"))
     store.write_blob("keys/secret", KEY)
     for suite in ("bookworm", "trixie"):
-        store.write(f"bases/debian-{suite}/base.json", {**BASE, "source": suite, "python": {"bookworm": "3.11", "trixie": "3.13"}[suite]})
+        store.write(
+            f"bases/debian-{suite}/base.json",
+            {**BASE, "source": suite, "python": {"bookworm": "3.11", "trixie": "3.13"}[suite]},
+        )
     return store
 
 
@@ -71,8 +89,16 @@ def amis(operation: str, asked: dict[str, Any]) -> Any:
     if operation == "ssm:GetParameter":
         return {"Parameter": {"Value": "ami-0bbbbbbbbbbbbbbb1"}}
     if operation == "ec2:DescribeImages":
-        wanted = next((each["Values"][0] for each in asked["Filters"] if each["Name"] == "image-id"), "ami-0bbbbbbbbbbbbbbb2")
-        image = {"ImageId": wanted, "Architecture": "x86_64", "RootDeviceName": "/dev/xvda", "State": "available", "CreationDate": "2026-01-01T00:00:00.000Z"}
+        wanted = next(
+            (each["Values"][0] for each in asked["Filters"] if each["Name"] == "image-id"), "ami-0bbbbbbbbbbbbbbb2"
+        )
+        image = {
+            "ImageId": wanted,
+            "Architecture": "x86_64",
+            "RootDeviceName": "/dev/xvda",
+            "State": "available",
+            "CreationDate": "2021-01-01T00:00:00.000Z",
+        }
         return {"Images": [image]}
     raise AssertionError(operation)
 
@@ -86,7 +112,10 @@ def definition(name: str) -> Callable[[Path], Any]:
         with aws_replay.answering(amis), steady():
             first = adapter.run_action("definition_info", folder, target=FIRST[name])
             assert "failed" not in first, first["msg"]
-            told = {target: adapter.run_action("definition_info", folder, target=target) for target in first["definition"]["targets"]}
+            told = {
+                target: adapter.run_action("definition_info", folder, target=target)
+                for target in first["definition"]["targets"]
+            }
         for each in told.values():
             each["explain"] = adapter.explained({}, each["inputs"]) if each.get("inputs") else []
         return plain.plain(told, {str(folder): "<folder>"})
@@ -103,7 +132,10 @@ def launches(name: str) -> Callable[[Path], Any]:
         known = REFS if name == "aws" else SECRETS
         targets = plain.golden(f"definitions/{name}")
         with steady():
-            return plain.plain({each: adapter.launched(folder, each, record, KEY, AUTHORIZED, known) for each in targets}, {str(folder): "<folder>"})
+            return plain.plain(
+                {each: adapter.launched(folder, each, record, KEY, AUTHORIZED, known) for each in targets},
+                {str(folder): "<folder>"},
+            )
 
     return made
 
@@ -115,7 +147,11 @@ def guest(folder: Path) -> Any:
         "purpose": "fleet", "ports": [8080, 22], "authorized_keys": list(AUTHORIZED), "settings": settings, "secrets": {"db": SECRETS["db"]},
         "secret_refs": REFS, "machine": {}, "tags": {"port": "8080"},
     }  # fmt: skip
-    return plain.plain(adapter.guest_documents(request, {"orders": "vol-0123456789abcdef0", "logs": "vol-0123456789abcdef1"}, "eu-central-1"))
+    return plain.plain(
+        adapter.guest_documents(
+            request, {"orders": "vol-0123456789abcdef0", "logs": "vol-0123456789abcdef1"}, "eu-central-1"
+        )
+    )
 
 
 def evidence(folder: Path) -> Any:
@@ -132,7 +168,9 @@ def packer(folder: Path) -> Any:
     definition_in(folder, "aws")
     base = plain.golden("given/images")["aws"]["base"]
     with aws_replay.answering(amis):
-        return plain.plain({each: adapter.packer_bake(folder, each, base, DIGEST, "0123456789abcdef") for each in ("prod", "copied")})
+        return plain.plain(
+            {each: adapter.packer_bake(folder, each, base, DIGEST, "0123456789abcdef") for each in ("prod", "copied")}
+        )
 
 
 def payload(folder: Path) -> Any:
@@ -142,14 +180,28 @@ def payload(folder: Path) -> Any:
 
 
 def template(folder: Path) -> Any:
-    files = {"template.pkr.hcl": "source {}", "scripts/a.sh": "echo", "vars/a.json": "{}", "more/b.txt": "b", "packer_cache/x": "x"}
+    files = {
+        "template.pkr.hcl": "source {}",
+        "scripts/a.sh": "echo",
+        "vars/a.json": "{}",
+        "more/b.txt": "b",
+        "packer_cache/x": "x",
+    }
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     (folder / "scripts/a.sh").chmod(0o755)
     (folder / "scripts/link").symlink_to("a.sh")
-    order = {"service": "own", "version": "1", "template": "template.pkr.hcl", "vars": {"size": 3, "list": ["a"]}, "var_files": ["vars/a.json"]}
-    one = adapter.template_bake(folder, {**order, "secrets": {"password": "never an input"}, "extra": ["more", "more/b.txt"]})
+    order = {
+        "service": "own",
+        "version": "1",
+        "template": "template.pkr.hcl",
+        "vars": {"size": 3, "list": ["a"]},
+        "var_files": ["vars/a.json"],
+    }
+    one = adapter.template_bake(
+        folder, {**order, "secrets": {"password": "never an input"}, "extra": ["more", "more/b.txt"]}
+    )
     whole = adapter.template_bake(folder, {**order, "template": "scripts", "secrets": {}, "var_files": [], "extra": []})
     return plain.plain({"file": one, "folder": whole})
 
@@ -159,11 +211,29 @@ def sealed(folder: Path) -> Any:
     root, role = folder / "root", Path(adapter.__file__).parents[3] / "roles/seal/files"
     for name in ("etc/fstab", "etc/shadow", "etc/cloud/x", "var/cache/shop/deep dir/x", "var/log/x"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("root:secret:1\n" if name.endswith("shadow") else "/dev/sda1 / ext4 defaults 0 1\n" if name.endswith("fstab") else "x\n")
+        (root / name).write_text(
+            "root:secret:1\n"
+            if name.endswith("shadow")
+            else "/dev/sda1 / ext4 defaults 0 1\n"
+            if name.endswith("fstab")
+            else "x\n"
+        )
     data = [{"name": "uploads", "mount": "/var/lib/shop"}, {"name": "the-index", "mount": "/var/lib/index"}]
-    spec = {"service": "shop", "version": "1.4.2", "digest": DIGEST, "shell": "restricted", "writable": ["/var/cache/shop", "/srv/a"], "data": data}
+    spec = {
+        "service": "shop",
+        "version": "1.4.2",
+        "digest": DIGEST,
+        "shell": "restricted",
+        "writable": ["/var/cache/shop", "/srv/a"],
+        "data": data,
+    }
     paths = adapter.sealed(root, role, spec)
-    laid = {"/" + each.relative_to(role / part).as_posix() for part in ("launch", "seal") for each in (role / part).rglob("*") if each.is_file()}
+    laid = {
+        "/" + each.relative_to(role / part).as_posix()
+        for part in ("launch", "seal")
+        for each in (role / part).rglob("*")
+        if each.is_file()
+    }
     made = {path: _written(root / path.lstrip("/"), root) for path in paths if path not in laid}
     return {"laid": sorted(laid), "made": _without_owner(plain.plain(made))}
 
@@ -171,13 +241,20 @@ def sealed(folder: Path) -> Any:
 def _written(path: Path, root: Path) -> Any:
     if path.is_symlink():
         return {"link": str(path.readlink())}
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")] if path.is_file() else "removed"
+    return (
+        [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        if path.is_file()
+        else "removed"
+    )
 
 
 def _without_owner(made: Any) -> Any:
     """Whoever runs this owns the root."""
     mine = {f"uid={os.getuid()},gid={os.getgid()}": "uid=UID,gid=GID", f" {os.getuid()} {os.getgid()} -": " UID GID -"}
-    return {path: [_replaced(line, mine) for line in text] if isinstance(text, list) else text for path, text in made.items()}
+    return {
+        path: [_replaced(line, mine) for line in text] if isinstance(text, list) else text
+        for path, text in made.items()
+    }
 
 
 def _replaced(line: str, texts: Mapping[str, str]) -> str:
