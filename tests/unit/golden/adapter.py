@@ -46,6 +46,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.measured import measured
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.copies import image_tags
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image, amis_of
@@ -59,6 +60,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch i
     members,
     user_data,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
@@ -375,3 +377,15 @@ def fetched(folder: Path, target: str) -> str:
     """Bring the base of a target into the store. Returns its path there."""
     chosen = load_definition(folder).target(target)
     return str(fetch_base(chosen.base, open_store(folder / "store"), folder).relative_to(folder / "store"))
+
+
+def promoted(store: Any, record: Mapping[str, Any], channel_name: str) -> None:
+    Channels(store).promote(record["service"], channel_name, Image.from_dict(record), "alice")
+
+
+def detach(folder: Path, target: str, volumes: Sequence[str]) -> None:
+    open_provider(load_definition(folder).target(target), open_store(folder / "store")).volumes.detach(volumes)
+
+
+def remove_volumes(folder: Path, target: str, volumes: Sequence[str]) -> None:
+    open_provider(load_definition(folder).target(target), open_store(folder / "store")).volumes.remove(volumes)

@@ -15,7 +15,7 @@ from unittest import mock
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from . import plain
+from . import adapter, plain
 
 Answer = Callable[
     [str, dict[str, Any]], Any
@@ -63,6 +63,13 @@ def recording(calls: list[dict[str, Any]]) -> Iterator[None]:
         yield
 
 
+def noted(operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as plain data, the user data in it as what a guest finds there."""
+    texts = {name: adapter.members_of(value) if name == "UserData" else value for name, value in asked.items()}
+    found: dict[str, Any] = plain.plain({"call": operation, "asked": texts})
+    return found
+
+
 class Account:
     """An account as it was recorded. What changes it is noted, and answered by ``changes`` where that knows the call."""
 
@@ -76,7 +83,7 @@ class Account:
 
     def __call__(self, operation: str, asked: dict[str, Any]) -> Any:
         if not operation.partition(":")[2].startswith(READING):
-            self.changing.append(plain.plain({"call": operation, "asked": asked}))
+            self.changing.append(noted(operation, asked))
             answer = self._changes[operation]
             if answer is Stopped:
                 raise Stopped
@@ -86,6 +93,15 @@ class Account:
         if not exactly:
             self.unknown.append({"call": operation, "asked": plain.plain(asked)})
         return plain.restored((exactly or alike)[0]["answer"])
+
+    def also(self, ids: list[str]) -> None:
+        """Each of the instances is described by its id too, and all of them are, not only by their fleet."""
+        (found,) = [each for each in self._recorded if each["call"] == "ec2:DescribeInstances"]
+        there = [each for group in found["answer"]["Reservations"] for each in group["Instances"]]
+        for some in (ids, *([each] for each in ids)):
+            asked = {**found["asked"], "Filters": [{"Name": "instance-id", "Values": some}]}
+            answer = {"Reservations": [{"Instances": [each for each in there if each["InstanceId"] in some]}]}
+            self._recorded = [*self._recorded, {"call": found["call"], "asked": asked, "answer": answer}]
 
 
 class Bucket:

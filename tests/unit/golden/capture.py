@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import plain, produced, recorded, stored
+from . import calls, plain, produced, recorded, stored
 
 
 def main(folder: Path, names: list[str]) -> None:
-    for name, make in {**produced.ENTRIES, **stored.ENTRIES, **recorded.ENTRIES}.items():
+    for name, make in {**produced.ENTRIES, **stored.ENTRIES, **recorded.ENTRIES, **calls.ENTRIES}.items():
         if names and name not in names:
             continue
         with tempfile.TemporaryDirectory() as work:

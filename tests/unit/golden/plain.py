@@ -23,6 +23,10 @@ def golden(name: str) -> Any:
     return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def today() -> str:
+    return datetime.now(timezone.utc).isoformat()
+
+
 def as_text(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
