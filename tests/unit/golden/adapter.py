@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,26 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest 
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.explain import compare, explain_lines
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import Secrets, payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.measured import measured
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Payload, Request
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.copies import image_tags
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image, amis_of
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.retirement import Retirements
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import (
+    Evidence,
+    Instance,
+    LaunchRequest,
+    Member,
+    Volume,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_tags import read, written
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
@@ -61,6 +70,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch i
     user_data,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import (
+    Behaviour,
+    Latencies,
+    SimulatedProvider,
+    World,
+    seeded,
+    seldom,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
@@ -389,3 +406,79 @@ def detach(folder: Path, target: str, volumes: Sequence[str]) -> None:
 
 def remove_volumes(folder: Path, target: str, volumes: Sequence[str]) -> None:
     open_provider(load_definition(folder).target(target), open_store(folder / "store")).volumes.remove(volumes)
+
+
+# The simulated cloud, for whole swaps.
+
+
+def simulated_run(
+    kept: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    killed_at: int = 0,
+    sick: Sequence[str] = (),
+    now: float = 1_000_000.0,
+) -> dict[str, Any]:
+    """One run of the engine on a fleet that was ``kept``, or on none.
+
+    Args:
+        kept: as this function returns it: ``instances``, ``volumes``, ``members``, ``healthy``, ``now`` and ``documents``.
+        asked: the intent, and what instances get (``ports``, ``tags``) by ``payload``.
+        killed_at: the changing call after which the run is killed; 0 for none.
+        sick: digests of images whose instances never get healthy.
+    """
+    world = _world(kept) if kept else World(clock=VirtualClock(now))
+    world.behaviours.update({digest: Behaviour(gets_healthy=False) for digest in sick})
+    store, provider, lines = store_of(kept["documents"] if kept else {}), SimulatedProvider(world), []
+
+    def after(_call: str) -> None:
+        if len(world.calls) == killed_at:
+            raise Killed
+
+    world.after = after
+    fleet_name = asked["intent"]["fleet"]
+    intent = Ledger(store_of({f"fleets/{fleet_name}/intent.json": asked["intent"]}), fleet_name).last()
+    assert intent is not None
+    payload = Payload(ports=tuple(asked["payload"]["ports"]), tags=asked["payload"]["tags"])
+    lease = Lease(
+        store, fleet_name, "a swap", provider.clock, monotonic=provider.clock.now, alive=lambda _holder: False
+    )
+    means = Means(provider, store, provider.probe, Free(), lease, OpenGates(), lines.append, dict, seldom)
+    result: dict[str, Any] = {}
+    with suppress(Killed):
+        try:
+            result = Engine(means).run(Request("shop", "prod", intent, payload, payload, {"a": "recipe"}), How())
+        except ImmutableError as error:
+            result = {**error.details, "failed": True}
+    return {"result": result, "calls": list(world.calls), **_kept(provider, store, fleet_name)}
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does."""
+
+
+def _kept(provider: Any, store: Any, fleet_name: str) -> dict[str, Any]:
+    instances = provider.compute.list(fleet_name)
+    verdicts = provider.probe(instances)
+    return {
+        "now": provider.clock.now(),
+        "instances": [asdict(each) for each in instances],
+        "volumes": [asdict(each) for each in provider.volumes.list(fleet_name)],
+        "members": [asdict(each) for each in provider.traffic(fleet_name).members()],
+        "healthy": sorted(each for each, verdict in verdicts.items() if verdict is True),
+        "documents": documents_of(store),
+    }
+
+
+def _world(kept: Mapping[str, Any]) -> Any:
+    instances = [
+        Instance(
+            **{
+                **each,
+                "endpoints": {int(port): tuple(address) for port, address in each["endpoints"].items()},
+                "evidence": Evidence(**each["evidence"]) if each["evidence"] else None,
+            }
+        )
+        for each in kept["instances"]
+    ]
+    volumes, members_now = [Volume(**each) for each in kept["volumes"]], [Member(**each) for each in kept["members"]]
+    return seeded(instances, volumes, members_now, set(kept["healthy"]), kept["now"], Latencies())

@@ -81,7 +81,7 @@ def launch(target: str) -> Callable[[Path], Any]:
             key: store.read(key)[0] for key in store.list("") if key.startswith(("fleets/", "volumes/", "leases/"))
         }
         holder = documents[f"leases/shop-{target}.json"]["holder"]
-        holder.update({each: f"<{type(holder[each]).__name__}>" for each in ("boot", "pids", "pid", "start")})
+        holder.update({each: f"<{type(holder[each]).__name__}>" for each in ("id", "boot", "pids", "pid", "start")})
         return plain.plain({"calls": account.changing, "documents": documents})
 
     return made

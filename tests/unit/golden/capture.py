@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from . import calls, plain, produced, recorded, stored
+from . import calls, machines, plain, produced, recorded, simulated, stored
+
+
+def entries() -> dict[str, Callable[[Path], Any]]:
+    """How each file is made, by its name. Those after others may read them."""
+    found: dict[str, Callable[[Path], Any]] = {}
+    for module in (produced, stored, recorded, machines, simulated, calls):
+        found |= module.ENTRIES
+    return found
 
 
 def main(folder: Path, names: list[str]) -> None:
-    for name, make in {**produced.ENTRIES, **stored.ENTRIES, **recorded.ENTRIES, **calls.ENTRIES}.items():
+    for name, make in entries().items():
         if names and name not in names:
             continue
         with tempfile.TemporaryDirectory() as work:

@@ -17,6 +17,7 @@ from unittest import mock
 from . import adapter, aws_replay, plain
 
 KEY = bytes(range(32))  # of the store
+AUTHORIZED_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGoldengoldengoldengoldengoldengoldengolde alice@example.com"
 AUTHORIZED = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGolden alice@example.com",)
 SECRETS = {"db": "hunter2hunter2", "mail": "/shop/mail:4"}
 REFS = {"db": "/shop/db:7", "mail": "/shop/mail:4"}

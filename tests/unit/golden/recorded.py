@@ -20,7 +20,6 @@ from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refr
 
 from . import adapter, aws_replay, plain, produced
 
-KEY_LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGoldengoldengoldengoldengoldengoldengolde alice@example.com"
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet": ("fleet", {}),
     "check": ("fleet", {"check_mode": True}),
@@ -40,7 +39,11 @@ def fleet_on_ec2(folder: Path) -> Any:
     """A fleet with data that was swapped once, with a protected host."""
     with cloud() as made:
         shop = Shop(
-            made, folder, authorized_key=KEY_LINE, settings={"color": "red"}, secrets={"db": {"ssm": "/shop/db"}}
+            made,
+            folder,
+            authorized_key=produced.AUTHORIZED_KEY,
+            settings={"color": "red"},
+            secrets={"db": {"ssm": "/shop/db"}},
         )
         shop.store.write_blob("keys/secret", produced.KEY)
         made.boto("ssm").put_parameter(Name="/shop/db", Value="hunter2hunter2", Type="SecureString")

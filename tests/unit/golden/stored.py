@@ -154,7 +154,7 @@ def leases(folder: Path) -> Any:
         }
     for name in ("new", "released", "free", "over"):
         process = told[name]["document"]["holder"]
-        process.update({each: f"<{type(process[each]).__name__}>" for each in ("boot", "pids", "pid", "start")})
+        process.update({each: f"<{type(process[each]).__name__}>" for each in ("id", "boot", "pids", "pid", "start")})
     return plain.plain(told)
 
 
@@ -216,7 +216,7 @@ def bucket(folder: Path) -> Any:
         with adapter.locked(store, "bake-0123", "bake shop"):
             lock = made.documents()["shop/locks/bake-0123.json"]
     lock["holder"].update(
-        {each: f"<{type(lock['holder'][each]).__name__}>" for each in ("boot", "pids", "pid", "start")}
+        {each: f"<{type(lock['holder'][each]).__name__}>" for each in ("id", "boot", "pids", "pid", "start")}
     )
     objects = {key: data.decode() for key, data in made.objects.items() if "locks" not in key}
     return plain.plain({**known, "objects": objects, "lock": lock, "asked": made.asked[:3]})

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.unit.golden import calls, plain, produced, recorded, stored
+from ansible_collections.immutable.infra.tests.unit.golden import capture, plain, produced
 
 
 @pytest.mark.parametrize("name", produced.ENTRIES)
@@ -17,7 +17,7 @@ def test_the_same_is_derived_as_by_0_1_0(name: str, tmp_path: Path) -> None:
 
 def test_every_golden_file_is_compared() -> None:
     there = {path.relative_to(plain.DATA).with_suffix("").as_posix() for path in plain.DATA.rglob("*.json")}
-    entries = {**produced.ENTRIES, **stored.ENTRIES, **recorded.ENTRIES, **calls.ENTRIES}
+    entries = capture.entries()
     assert {name for name in there if not name.startswith("given/")} == set(entries)
 
 
