@@ -7,8 +7,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,27 +40,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest 
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.explain import compare, explain_lines
 from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import Secrets, payload_of, swap_request
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.measured import measured
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Payload, Request
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils.images.copies import image_tags
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image, amis_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.retirement import Retirements
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import (
-    Evidence,
-    Instance,
-    LaunchRequest,
-    Member,
-    Volume,
-)
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_tags import read, written
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import (
@@ -70,16 +53,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch i
     user_data,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import (
-    Behaviour,
-    Latencies,
-    SimulatedProvider,
-    World,
-    seeded,
-    seldom,
-)
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 
 ACTIONS = {
@@ -264,132 +237,6 @@ def memory_folder(name: str, fallback: Path) -> Path:
         return folder
 
 
-# The store.
-
-
-def store_of(documents: Mapping[str, Any]) -> Any:
-    store = MemoryStore()
-    for key, document in documents.items():
-        store.write(key, document)
-    return store
-
-
-def documents_of(store: Any) -> dict[str, Any]:
-    return {key: store.read(key)[0] for key in store.list("") if store.read(key)}
-
-
-def intent_read(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The intent as the code sees it, attribute by attribute, and the document that it writes of it."""
-    store = store_of({"fleets/shop-prod/intent.json": document})
-    ledger = Ledger(store, "shop-prod")
-    intent = ledger.last()
-    assert intent is not None
-    ledger.save(intent)
-    kept = json.loads(json.dumps(store.read("fleets/shop-prod/intent.json")[0]))
-    return {name: _data(getattr(intent, name)) for name in kept}, kept
-
-
-def intent_resumed(stored: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The intent that a run follows which finds ``stored`` and was asked for ``asked``."""
-    wanted = Ledger(store_of({"fleets/shop-prod/intent.json": asked}), "shop-prod").last()
-    assert wanted is not None
-    followed, resumed = Ledger(store_of({"fleets/shop-prod/intent.json": stored}), "shop-prod").intent(wanted, now)
-    return {
-        "resumed": resumed,
-        "intent": followed.as_dict(),
-        "token": followed.token(1, 0),
-        "second_token": followed.token(1, 1),
-    }
-
-
-def _data(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _data(getattr(value, name)) for name in value.__dataclass_fields__}
-    return [_data(each) for each in value] if isinstance(value, tuple) else value
-
-
-def closed_swap(
-    intent: Mapping[str, Any], told: Mapping[str, Any], recipe: Mapping[str, Any], at: float
-) -> dict[str, Any]:
-    """All that the store holds of a fleet once a swap has ended."""
-    store = store_of({"fleets/shop-prod/intent.json": intent})
-    ledger = Ledger(store, "shop-prod")
-    read_intent = ledger.last()
-    assert read_intent is not None
-    ledger.keep_recipe(read_intent.launch, recipe)
-    ledger.close(read_intent, at, told)
-    return documents_of(store)
-
-
-def latencies_in(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return measured(records)
-
-
-def image_read(documents: Mapping[str, Any], digest: str, build: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The image as results show it, and the record that is written of it."""
-    store = store_of(documents)
-    found = Catalogue(store).get(digest, build)
-    assert found is not None
-    seen = {**found.as_dict(), "amis": amis_of(found.artifact)}
-    Catalogue(store).add(found)
-    return seen, store.read(f"{found.key}/record.json")[0]
-
-
-def retirement(documents: Mapping[str, Any], digest: str, build: str) -> dict[str, Any]:
-    """The documents once the image's removal has begun, and whether the code finds that out."""
-    store = store_of(documents)
-    found = Catalogue(store).get(digest, build)
-    assert found is not None
-    Retirements(store).begin(found, "alice")
-    return {
-        "documents": documents_of(store),
-        "begun": Retirements(store).is_begun(found),
-        "all": sorted(map(list, Retirements(store).begun())),
-    }
-
-
-def leased(document: Mapping[str, Any] | None, now: float, act: str = "hold") -> dict[str, Any]:
-    """A lease as the store holds it after a run tried to take it, and what it was told where it could not."""
-    clock, key = VirtualClock(now), "leases/shop-prod.json"
-    store = store_of({key: document} if document else {})
-    lease = Lease(store, "shop-prod", "swap of shop-prod", clock, monotonic=clock.now, alive=lambda _holder: None)
-    try:
-        lease.acquire()
-    except ImmutableError as error:
-        return {"refused": error.message, "details": error.details}
-    if act == "release":
-        lease.release()
-    return {"document": store.read(key)[0], "epoch": lease.epoch}
-
-
-def store_at(location: str) -> Any:
-    """The store that a user names so."""
-    return open_store(location)
-
-
-def store_identity(store: Any) -> str:
-    return identity(store)
-
-
-@contextmanager
-def locked(store: Any, name: str, purpose: str) -> Iterator[None]:
-    with store.lock(name, purpose):
-        yield
-
-
-def lock_refusal(store: Any, name: str) -> str:
-    try:
-        with store.lock(name, "another"):
-            return ""
-    except ImmutableError as error:
-        return error.message
-
-
-def manifest_read(data: bytes) -> tuple[dict[str, Any], bytes]:
-    manifest = Manifest.from_gzip(data)
-    return manifest.as_dict(), manifest.to_gzip()
-
-
 def fetched(folder: Path, target: str) -> str:
     """Bring the base of a target into the store. Returns its path there."""
     chosen = load_definition(folder).target(target)
@@ -406,79 +253,3 @@ def detach(folder: Path, target: str, volumes: Sequence[str]) -> None:
 
 def remove_volumes(folder: Path, target: str, volumes: Sequence[str]) -> None:
     open_provider(load_definition(folder).target(target), open_store(folder / "store")).volumes.remove(volumes)
-
-
-# The simulated cloud, for whole swaps.
-
-
-def simulated_run(
-    kept: Mapping[str, Any] | None,
-    asked: Mapping[str, Any],
-    killed_at: int = 0,
-    sick: Sequence[str] = (),
-    now: float = 1_000_000.0,
-) -> dict[str, Any]:
-    """One run of the engine on a fleet that was ``kept``, or on none.
-
-    Args:
-        kept: as this function returns it: ``instances``, ``volumes``, ``members``, ``healthy``, ``now`` and ``documents``.
-        asked: the intent, and what instances get (``ports``, ``tags``) by ``payload``.
-        killed_at: the changing call after which the run is killed; 0 for none.
-        sick: digests of images whose instances never get healthy.
-    """
-    world = _world(kept) if kept else World(clock=VirtualClock(now))
-    world.behaviours.update({digest: Behaviour(gets_healthy=False) for digest in sick})
-    store, provider, lines = store_of(kept["documents"] if kept else {}), SimulatedProvider(world), []
-
-    def after(_call: str) -> None:
-        if len(world.calls) == killed_at:
-            raise Killed
-
-    world.after = after
-    fleet_name = asked["intent"]["fleet"]
-    intent = Ledger(store_of({f"fleets/{fleet_name}/intent.json": asked["intent"]}), fleet_name).last()
-    assert intent is not None
-    payload = Payload(ports=tuple(asked["payload"]["ports"]), tags=asked["payload"]["tags"])
-    lease = Lease(
-        store, fleet_name, "a swap", provider.clock, monotonic=provider.clock.now, alive=lambda _holder: False
-    )
-    means = Means(provider, store, provider.probe, Free(), lease, OpenGates(), lines.append, dict, seldom)
-    result: dict[str, Any] = {}
-    with suppress(Killed):
-        try:
-            result = Engine(means).run(Request("shop", "prod", intent, payload, payload, {"a": "recipe"}), How())
-        except ImmutableError as error:
-            result = {**error.details, "failed": True}
-    return {"result": result, "calls": list(world.calls), **_kept(provider, store, fleet_name)}
-
-
-class Killed(BaseException):
-    """Ends a run as a kill does."""
-
-
-def _kept(provider: Any, store: Any, fleet_name: str) -> dict[str, Any]:
-    instances = provider.compute.list(fleet_name)
-    verdicts = provider.probe(instances)
-    return {
-        "now": provider.clock.now(),
-        "instances": [asdict(each) for each in instances],
-        "volumes": [asdict(each) for each in provider.volumes.list(fleet_name)],
-        "members": [asdict(each) for each in provider.traffic(fleet_name).members()],
-        "healthy": sorted(each for each, verdict in verdicts.items() if verdict is True),
-        "documents": documents_of(store),
-    }
-
-
-def _world(kept: Mapping[str, Any]) -> Any:
-    instances = [
-        Instance(
-            **{
-                **each,
-                "endpoints": {int(port): tuple(address) for port, address in each["endpoints"].items()},
-                "evidence": Evidence(**each["evidence"]) if each["evidence"] else None,
-            }
-        )
-        for each in kept["instances"]
-    ]
-    volumes, members_now = [Volume(**each) for each in kept["volumes"]], [Member(**each) for each in kept["members"]]
-    return seeded(instances, volumes, members_now, set(kept["healthy"]), kept["now"], Latencies())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from . import adapter, plain, produced
+from . import adapter, adapter_store, plain, produced
 
 HERE = Path(__file__).parent
 PROGRAMS = {"qemu-system-x86_64": "fake_guest.py", "haproxy": "fake_haproxy.py"}
@@ -135,7 +135,7 @@ def restored(kept: Mapping[str, Any], folder: Path) -> Any:
     documents = json.loads(re.sub(r'"<[^<>"]* \d+>"', lambda _found: str(_free_port()), text))
     (folder / "immutable.yml").write_text("\n".join(kept["definition"]) + "\n", encoding="utf-8")
     (folder / "provision.yml").write_text("- hosts: all\n  tasks: []\n", encoding="utf-8")
-    store = adapter.store_at(str(folder / "store"))
+    store = adapter_store.store_at(str(folder / "store"))
     store.write_blob("keys/secret", produced.KEY)
     for key, document in documents.items():
         store.write(key, document)

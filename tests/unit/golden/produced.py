@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from . import adapter, aws_replay, plain
+from . import adapter, adapter_store, aws_replay, plain
 
 KEY = bytes(range(32))  # of the store
 AUTHORIZED_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGoldengoldengoldengoldengoldengoldengolde alice@example.com"
@@ -73,7 +73,7 @@ def definition_in(folder: Path, name: str) -> Path:
 
 def store_in(folder: Path) -> Any:
     """A store with a key that is known and the bases of Debian."""
-    store = adapter.store_at(str(folder / "store"))
+    store = adapter_store.store_at(str(folder / "store"))
     store.write_blob("keys/secret", KEY)
     for suite in ("bookworm", "trixie"):
         store.write(

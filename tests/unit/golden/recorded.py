@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.tests.support.aws import seeds, server
 from ansible_collections.immutable.infra.tests.support.aws.fleet import Shop
 from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refreshes
 
-from . import adapter, aws_replay, plain, produced
+from . import adapter, adapter_store, aws_replay, plain, produced
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet": ("fleet", {}),
@@ -95,7 +95,7 @@ def snapshot(folder: Path, tasks: Sequence[str] = tuple(TASKS)) -> Any:
             told = adapter.run_action(name, folder, target="prod", **more)
             assert "failed" not in told, told
     unique = {plain.as_text(plain.plain([each["call"], each["asked"]])): each for each in calls}
-    store = adapter.store_at(str(folder / "store"))
+    store = adapter_store.store_at(str(folder / "store"))
     documents = {key: store.read(key)[0] for key in store.list("") if key.endswith(".json")}
     kept = {"definition": files_in(folder), "documents": documents, "calls": [unique[each] for each in sorted(unique)]}
     found = plain.plain(kept, {str(folder): "<folder>", "2026-01-01T00:00:00": "2021-01-01T00:00:00"}, "fixed")
@@ -113,7 +113,7 @@ def restored(kept: Mapping[str, Any], folder: Path) -> Any:
     """The folder of a definition with its store. Returns the store."""
     for name, lines in kept["definition"].items():
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    store = adapter.store_at(str(folder / "store"))
+    store = adapter_store.store_at(str(folder / "store"))
     store.write_blob("keys/secret", produced.KEY)
     for key, document in kept["documents"].items():
         store.write(key, document)

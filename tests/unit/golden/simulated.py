@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import adapter, plain, produced
+from . import adapter, adapter_simulated, plain, produced
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 DATA = {
@@ -55,7 +55,7 @@ def asked(digest: str, **changes: Any) -> dict[str, Any]:
 
 def run(kept: Mapping[str, Any] | None, wanted: Mapping[str, Any], **more: Any) -> Any:
     with produced.steady():
-        return plain.plain(adapter.simulated_run(kept, wanted, **more))
+        return plain.plain(adapter_simulated.simulated_run(kept, wanted, **more))
 
 
 def at_rest(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import adapter, aws_replay, plain
+from . import adapter, adapter_store, aws_replay, plain
 from .produced import BASE, DIGEST, SECRETS, definition_in, steady, store_in
 
 NOW = 1_000_010.0
@@ -27,8 +27,8 @@ def given() -> dict[str, Any]:
 
 
 def intent(folder: Path) -> Any:
-    seen, written = adapter.intent_read(plain.golden("given/intent"))
-    _seen, defaults = adapter.intent_read({"fleet": "shop-prod"})
+    seen, written = adapter_store.intent_read(plain.golden("given/intent"))
+    _seen, defaults = adapter_store.intent_read({"fleet": "shop-prod"})
     return plain.plain({"seen": seen, "written": written, "defaults": defaults})
 
 
@@ -49,13 +49,13 @@ def resumed(folder: Path) -> Any:
         "failed": {**left, "status": "failed"},
         "absent": {**left, "goal": "absent", "status": "done"},
     }
-    return plain.plain({name: adapter.intent_resumed(each, asked, NOW) for name, each in found.items()})
+    return plain.plain({name: adapter_store.intent_resumed(each, asked, NOW) for name, each in found.items()})
 
 
 def closed(folder: Path) -> Any:
     told = {name: value for name, value in plain.golden("given/records")[0].items() if name not in ("intent", "ended")}
     return plain.plain(
-        adapter.closed_swap(
+        adapter_store.closed_swap(
             {**plain.golden("given/intent"), "status": "done"},
             told,
             plain.golden("launches/rich")["local"]["recipe"],
@@ -81,11 +81,11 @@ def relaunched(folder: Path) -> Any:
 
 
 def latencies(folder: Path) -> Any:
-    return adapter.latencies_in(plain.golden("given/records"))
+    return adapter_store.latencies_in(plain.golden("given/records"))
 
 
 def images(folder: Path) -> Any:
-    told = {name: adapter.image_read(given(), *key) for name, key in (("qemu", QEMU), ("aws", AWS))}
+    told = {name: adapter_store.image_read(given(), *key) for name, key in (("qemu", QEMU), ("aws", AWS))}
     return plain.plain({name: {"seen": seen, "written": written} for name, (seen, written) in told.items()})
 
 
@@ -127,9 +127,9 @@ def retirement(folder: Path) -> Any:
     revoked = copy.deepcopy(given())
     del revoked[f"revoked/{AWS[0][7:]}/{AWS[1]}.json"]["retired"]
     told = {
-        "unmarked": adapter.retirement(unmarked, *AWS),
-        "revoked": adapter.retirement(revoked, *AWS),
-        "marked": adapter.retirement(given(), *AWS),
+        "unmarked": adapter_store.retirement(unmarked, *AWS),
+        "revoked": adapter_store.retirement(revoked, *AWS),
+        "marked": adapter_store.retirement(given(), *AWS),
     }
     for name, each in told.items():
         each["documents"] = {key: document for key, document in each["documents"].items() if key.startswith("revoked/")}
@@ -145,12 +145,12 @@ def leases(folder: Path) -> Any:
     free, over = {**held, "released": True}, {**held, "until": NOW - 100.0}
     with steady():
         told = {
-            "new": adapter.leased(None, NOW),
-            "released": adapter.leased(None, NOW, "release"),
-            "held": sorted(adapter.leased(held, NOW)),
-            "held_details": adapter.leased(held, NOW)["details"],
-            "free": adapter.leased(free, NOW),
-            "over": adapter.leased(over, NOW),
+            "new": adapter_store.leased(None, NOW),
+            "released": adapter_store.leased(None, NOW, "release"),
+            "held": sorted(adapter_store.leased(held, NOW)),
+            "held_details": adapter_store.leased(held, NOW)["details"],
+            "free": adapter_store.leased(free, NOW),
+            "over": adapter_store.leased(over, NOW),
         }
     for name in ("new", "released", "free", "over"):
         process = told[name]["document"]["holder"]
@@ -163,9 +163,9 @@ def files(folder: Path) -> Any:
     store = store_in(folder)
     with steady():
         tag = store.write("fleets/shop-prod/intent.json", {"b": [1, {"a": None}], "a": "Grüße"})
-        with adapter.locked(store, "bake-0123", "bake shop"):
+        with adapter_store.locked(store, "bake-0123", "bake shop"):
             lock = json.loads((folder / "store/locks/bake-0123.lock").read_text(encoding="utf-8"))
-            refused = adapter.lock_refusal(store, "bake-0123")
+            refused = adapter_store.lock_refusal(store, "bake-0123")
     parts = {name: str(lock[name]) in refused for name in ("pid", "user", "host", "since", "purpose")}
     return plain.plain(
         {
@@ -179,7 +179,7 @@ def files(folder: Path) -> Any:
             "lock": {**lock, "pid": "<pid>"},
             "told_of_the_lock": parts,
             "key": store.secret_key().hex(),
-            "identity": adapter.store_identity(store),
+            "identity": adapter_store.store_identity(store),
         }
     )
 
@@ -209,11 +209,11 @@ def bucket(folder: Path) -> Any:
     made = aws_replay.Bucket()
     made.objects["shop/keys/secret.json"] = json.dumps({"key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}).encode()
     with aws_replay.answering(made), steady():
-        store = adapter.store_at("s3://records/shop?region=eu-central-1&kms_key=alias/records")
-        known = {"key": store.secret_key().hex(), "identity": adapter.store_identity(store)}
+        store = adapter_store.store_at("s3://records/shop?region=eu-central-1&kms_key=alias/records")
+        known = {"key": store.secret_key().hex(), "identity": adapter_store.store_identity(store)}
         store.write("fleets/shop-prod/intent.json", {"b": 1, "a": [2]}, expect="")
         store.write_blob("images/x/packer.log", b"log")
-        with adapter.locked(store, "bake-0123", "bake shop"):
+        with adapter_store.locked(store, "bake-0123", "bake shop"):
             lock = made.documents()["shop/locks/bake-0123.json"]
     lock["holder"].update(
         {each: f"<{type(lock['holder'][each]).__name__}>" for each in ("id", "boot", "pids", "pid", "start")}
@@ -224,7 +224,7 @@ def bucket(folder: Path) -> Any:
 
 def manifest(folder: Path) -> Any:
     text = json.dumps(plain.golden("given/manifest")).encode()
-    seen, written = adapter.manifest_read(gzip.compress(text))
+    seen, written = adapter_store.manifest_read(gzip.compress(text))
     return {"seen": seen, "written": gzip.decompress(written).decode("ascii")}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.unit.golden import adapter, plain, stored
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, plain, stored
 
 
 @pytest.mark.parametrize("name", stored.ENTRIES)
@@ -31,7 +31,7 @@ def test_a_record_of_an_image_keeps_each_field() -> None:
 
 def test_keys_that_a_later_release_may_add_are_passed_over() -> None:
     kept = plain.golden("given/intent")
-    seen, written = adapter.intent_read({**kept, "of_a_later_release": 1})
+    seen, written = adapter_store.intent_read({**kept, "of_a_later_release": 1})
     assert written == kept and seen == kept
 
 

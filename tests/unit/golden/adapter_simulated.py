@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whole swaps in the simulated cloud; see ``adapter``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Payload, Request
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Evidence, Instance, Member, Volume
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import (
+    Behaviour,
+    Latencies,
+    SimulatedProvider,
+    World,
+    seeded,
+    seldom,
+)
+
+from .adapter import Free
+from .adapter_store import documents_of, store_of
+
+
+def simulated_run(
+    kept: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    killed_at: int = 0,
+    sick: Sequence[str] = (),
+    now: float = 1_000_000.0,
+) -> dict[str, Any]:
+    """One run of the engine on a fleet that was ``kept``, or on none.
+
+    Args:
+        kept: as this function returns it: ``instances``, ``volumes``, ``members``, ``healthy``, ``now`` and ``documents``.
+        asked: the intent, and what instances get (``ports``, ``tags``) by ``payload``.
+        killed_at: the changing call after which the run is killed; 0 for none.
+        sick: digests of images whose instances never get healthy.
+    """
+    world = _world(kept) if kept else World(clock=VirtualClock(now))
+    world.behaviours.update({digest: Behaviour(gets_healthy=False) for digest in sick})
+    store, provider, lines = store_of(kept["documents"] if kept else {}), SimulatedProvider(world), []
+
+    def after(_call: str) -> None:
+        if len(world.calls) == killed_at:
+            raise Killed
+
+    world.after = after
+    fleet_name = asked["intent"]["fleet"]
+    intent = Ledger(store_of({f"fleets/{fleet_name}/intent.json": asked["intent"]}), fleet_name).last()
+    assert intent is not None
+    payload = Payload(ports=tuple(asked["payload"]["ports"]), tags=asked["payload"]["tags"])
+    lease = Lease(
+        store, fleet_name, "a swap", provider.clock, monotonic=provider.clock.now, alive=lambda _holder: False
+    )
+    means = Means(provider, store, provider.probe, Free(), lease, OpenGates(), lines.append, dict, seldom)
+    result: dict[str, Any] = {}
+    with suppress(Killed):
+        try:
+            result = Engine(means).run(Request("shop", "prod", intent, payload, payload, {"a": "recipe"}), How())
+        except ImmutableError as error:
+            result = {**error.details, "failed": True}
+    return {"result": result, "calls": list(world.calls), **_kept(provider, store, fleet_name)}
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does."""
+
+
+def _kept(provider: Any, store: Any, fleet_name: str) -> dict[str, Any]:
+    instances = provider.compute.list(fleet_name)
+    verdicts = provider.probe(instances)
+    return {
+        "now": provider.clock.now(),
+        "instances": [asdict(each) for each in instances],
+        "volumes": [asdict(each) for each in provider.volumes.list(fleet_name)],
+        "members": [asdict(each) for each in provider.traffic(fleet_name).members()],
+        "healthy": sorted(each for each, verdict in verdicts.items() if verdict is True),
+        "documents": documents_of(store),
+    }
+
+
+def _world(kept: Mapping[str, Any]) -> Any:
+    instances = [
+        Instance(
+            **{
+                **each,
+                "endpoints": {int(port): tuple(address) for port, address in each["endpoints"].items()},
+                "evidence": Evidence(**each["evidence"]) if each["evidence"] else None,
+            }
+        )
+        for each in kept["instances"]
+    ]
+    volumes, members_now = [Volume(**each) for each in kept["volumes"]], [Member(**each) for each in kept["members"]]
+    return seeded(instances, volumes, members_now, set(kept["healthy"]), kept["now"], Latencies())
