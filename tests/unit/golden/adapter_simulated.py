@@ -7,14 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Payload, Request
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.outcome import Gate
+from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.playbook_gates import PlaybookGates
+from ansible_collections.immutable.infra.plugins.plugin_utils.images.playbook import PlaybookRun
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Evidence, Instance, Member, Volume
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import (
@@ -101,3 +106,30 @@ def _world(kept: Mapping[str, Any]) -> Any:
     ]
     volumes, members_now = [Volume(**each) for each in kept["volumes"]], [Member(**each) for each in kept["members"]]
     return seeded(instances, volumes, members_now, set(kept["healthy"]), kept["now"], Latencies())
+
+
+class Noted(PlaybookRun):
+    """Notes what a gate's playbook would be given, and runs none."""
+
+    noted: dict[str, Any] = {}
+
+    def __call__(
+        self, playbook: Path, inventory: Any, workdir: Path, timeout: float, report: Any, variables: Any = None
+    ) -> None:
+        self.noted.update(
+            {"playbook": playbook.name, "inventory": inventory, "timeout": timeout, "variables": variables}
+        )
+
+
+def gate_played(
+    folder: Path, target: str, document: Mapping[str, Any], kept: Mapping[str, Any], store: Any
+) -> dict[str, Any]:
+    """What a playbook of a swap's gate is given: inventory and variables."""
+    intent = Ledger(store_of({"fleets/shop-prod/intent.json": document}), "shop-prod").last()
+    assert intent is not None
+    clock = VirtualClock()
+    lease = Lease(store, "shop-prod", "a swap", clock, monotonic=clock.now, alive=lambda _holder: None)
+    provider = SimulatedProvider(_world(kept))
+    gates = PlaybookGates(load_definition(folder), target, store, provider, Noted(), lease, lambda _line: None)
+    gates.play(Gate("stage 1 check", playbook="canary.yml", slots=(0, 1)), intent, provider.compute.list("shop-prod"))
+    return dict(Noted.noted)

@@ -187,6 +187,14 @@ def refresh(folder: Path, made: bool) -> Any:
     return recorded.replayed(kept, folder, changes, ("fleet",))["changing"]
 
 
+def rolled_back(folder: Path) -> Any:
+    """The first launch of a rollback to what ran before the last swap, by the recipe that the store keeps."""
+    found = recorded.replayed(
+        plain.golden("fleets/ec2"), folder, {"ec2:RunInstances": aws_replay.Stopped}, ("rollback",)
+    )
+    return {"calls": found["changing"], "intent": found["documents"]["fleets/shop-prod/intent.json"]}
+
+
 ENTRIES: dict[str, Callable[[Path], Any]] = {
     "calls/launch": launch("prod"),
     "calls/launch_plain": launch("plain"),
@@ -196,6 +204,7 @@ ENTRIES: dict[str, Callable[[Path], Any]] = {
     "calls/snapshot": detached,
     "calls/remove": removed,
     "calls/evidence": evidence,
+    "calls/rollback": rolled_back,
     "calls/refresh": lambda folder: refresh(folder, made=True),
     "calls/template": lambda folder: refresh(folder, made=False),
 }

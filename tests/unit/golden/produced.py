@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -180,31 +181,55 @@ def payload(folder: Path) -> Any:
     return plain.plain(adapter.bake_payload(folder / "definition", DIGEST, folder / "empty"))
 
 
-def template(folder: Path) -> Any:
-    files = {
-        "template.pkr.hcl": "source {}",
-        "scripts/a.sh": "echo",
-        "vars/a.json": "{}",
-        "more/b.txt": "b",
-        "packer_cache/x": "x",
-    }
-    for name, text in files.items():
+TEMPLATE: dict[str, Any] = {
+    "service": "own",
+    "version": "1",
+    "template": "template.pkr.hcl",
+    "vars": {"size": 3, "list": ["a"]},
+    "var_files": ["vars/a.json"],
+    "secrets": {"password": "never an input"},
+    "extra": ["more", "more/b.txt"],
+}
+
+
+def template_in(folder: Path) -> None:
+    """A user's own template with the files that it uses."""
+    files = {"template.pkr.hcl": "source {}", "scripts/a.sh": "echo", "vars/a.json": "{}", "more/b.txt": "b"}
+    for name, text in {**files, "packer_cache/x": "x"}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     (folder / "scripts/a.sh").chmod(0o755)
     (folder / "scripts/link").symlink_to("a.sh")
-    order = {
-        "service": "own",
-        "version": "1",
-        "template": "template.pkr.hcl",
-        "vars": {"size": 3, "list": ["a"]},
-        "var_files": ["vars/a.json"],
+
+
+def template(folder: Path) -> Any:
+    template_in(folder)
+    nothing = {"secrets": {}, "var_files": [], "extra": []}
+    whole = adapter.template_bake(folder, {**TEMPLATE, **nothing, "template": "scripts"})
+    return plain.plain({"file": adapter.template_bake(folder, TEMPLATE), "folder": whole})
+
+
+def names(folder: Path) -> Any:
+    """What scripts in a guest read and say, and the environment variables that are the collection's own."""
+    root = Path(adapter.__file__).parents[3]
+    patterns = {
+        "guest": r"\$run/[\w.]+|/run/immutable[\w./-]*|/usr/lib/immutable[\w./-]*|IMMUTABLE-[A-Z]+|opt/immutable/\w+"
     }
-    one = adapter.template_bake(
-        folder, {**order, "secrets": {"password": "never an input"}, "extra": ["more", "more/b.txt"]}
-    )
-    whole = adapter.template_bake(folder, {**order, "template": "scripts", "secrets": {}, "var_files": [], "extra": []})
-    return plain.plain({"file": one, "folder": whole})
+    told: dict[str, Any] = {}
+    for file in sorted(each for each in (root / "roles/seal/files").rglob("*") if each.is_file()):
+        text = "\n".join(
+            line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
+        )
+        told[file.relative_to(root).as_posix()] = sorted(set(re.findall(patterns["guest"], text)))
+    script = (root / "roles/seal/files/seal/usr/lib/immutable/seal").read_text(encoding="utf-8").splitlines()
+    said = [found[0] for line in script if (found := re.search(r"IMMUTABLE-SEALED.*|^{.sealed.*", line))]
+    sources = [
+        each for part in ("plugins", "roles", "playbooks") for each in (root / part).rglob("*") if each.suffix == ".py"
+    ]
+    variables = {
+        one for each in sources for one in re.findall(r"\bIMMUTABLE_[A-Z_]+", each.read_text(encoding="utf-8"))
+    }
+    return {"guest": told, "said": said, "environment": sorted(variables)}
 
 
 def sealed(folder: Path) -> Any:
@@ -270,6 +295,7 @@ ENTRIES: dict[str, Callable[[Path], Any]] = {
     "guest/documents": guest,
     "guest/evidence": evidence,
     "guest/sealed": sealed,
+    "guest/names": names,
     "tags/ec2": tags,
     "bakes/packer": packer,
     "bakes/payload": payload,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,25 @@ def _holder(lease: Mapping[str, Any]) -> dict[str, Any]:
     return {**lease, "holder": {**lease["holder"], "boot": "", "pids": "", "pid": 1, "start": ""}}
 
 
+def gate(folder: Path) -> Any:
+    """What a gate's playbook is given: the inventory with its groups and variables, and the facts of the swap."""
+    produced.definition_in(folder, "strategies")
+    document = folder / "immutable.yml"
+    text = document.read_text(encoding="utf-8").replace(
+        "  canary:\n    provider", f"  prod:\n    authorized_key: {produced.AUTHORIZED_KEY}\n    provider"
+    )
+    document.write_text(text, encoding="utf-8")
+    kept = plain.golden("interrupted/canary")["kept"]
+    intent = kept["documents"]["fleets/shop-prod/intent.json"]
+    store = produced.store_in(folder)
+    with produced.steady():
+        found = adapter_simulated.gate_played(folder, "prod", intent, kept, store)
+    return plain.plain(found, {str(folder): "<folder>", sys.executable: "<python>"})
+
+
 ENTRIES: dict[str, Callable[[Path], Any]] = {
     "fleets/simulated": at_rest,
     "fleets/rehearsed": rehearsed,
     **{f"interrupted/{name}": interrupted(name) for name in CASES},
+    "fleets/gate": gate,
 }

@@ -41,3 +41,7 @@ def test_a_swap_that_was_killed_at_0_1_0_ends_as_it_would_have_there(name: str) 
 
 def test_a_rollout_is_rehearsed_with_the_same_outcome(tmp_path: Path) -> None:
     plain.compare("fleets/rehearsed", simulated.rehearsed(tmp_path))
+
+
+def test_a_gates_playbook_is_given_the_same(tmp_path: Path) -> None:
+    plain.compare("fleets/gate", simulated.gate(tmp_path))
