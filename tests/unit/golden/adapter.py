@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The only place where golden tests touch the code: plain data in, plain data out. What is renamed in the code is renamed here."""
+"""Adapt the code to the golden tests: plain data in, plain data out.
+
+Only the ``adapter`` files import the code. A rename in the code needs an edit here and nowhere else in this folder.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,6 @@ from ansible_collections.immutable.infra.plugins.action import (
     host_mark,
     image,
     image_info,
-    image_prune,
     image_verify,
 )
 from ansible_collections.immutable.infra.plugins.doc_fragments import attributes, options, packer
@@ -56,15 +58,22 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry
 from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
 
 ACTIONS = {
-    "channel": channel, "channel_info": channel_info, "definition_info": definition_info, "fleet": fleet, "fleet_info": fleet_info,
-    "host_mark": host_mark, "image": image, "image_info": image_info, "image_prune": image_prune, "image_verify": image_verify,
-}  # fmt: skip
+    "channel": channel,
+    "channel_info": channel_info,
+    "definition_info": definition_info,
+    "fleet": fleet,
+    "fleet_info": fleet_info,
+    "host_mark": host_mark,
+    "image": image,
+    "image_info": image_info,
+    "image_verify": image_verify,
+}
 FRAGMENTS = {"attributes": attributes, "options": options, "packer": packer}
 PAYLOAD = ("artifact", "ports", "authorized_keys", "settings", "secrets", "secret_refs", "machine", "tags")
 
 
 class Free:
-    """Nothing forbids a change."""
+    """Permits every change."""
 
     def check(self) -> None:
         pass
@@ -73,7 +82,10 @@ class Free:
 def run_action(
     name: str, folder: Path, *, check_mode: bool = False, variables: Mapping[str, Any] | None = None, **asked: Any
 ) -> dict[str, Any]:
-    """The result of one task of a module that works on the controller, in this process; failed or not. Options have their documented defaults."""
+    """Run one task of a controller-side module in this process and return its result, failed or not.
+
+    Options that are not given have their documented defaults.
+    """
     given = {**_defaults(name), "definition": str(folder), "store": str(folder / "store")}
     context = Context(
         report=lambda _line: None,
@@ -93,7 +105,7 @@ def run_action(
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    """Of each documented option of a module, by name."""
+    """Return the default of each documented option of a module."""
     documents = [
         yaml.safe_load(
             (Path(options.__file__).parents[1] / f"modules/{name}.py").read_text(encoding="utf-8").split('"""')[1]
@@ -122,7 +134,7 @@ def launched(
     authorized: Sequence[str],
     secrets: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What a swap of a definition's target to an image is: the intent, what its instances get, and the recipe that is kept of it."""
+    """Return the swap of a target to an image: its intent, its launch payload and its recipe."""
     definition = load_definition(folder)
     chosen = definition.target(target)
     known = {reference.name: secrets[name] for name, reference in chosen.secrets.items()}
@@ -142,12 +154,8 @@ def explained(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return explain_lines(compare(before, after))
 
 
-def inputs_digest(inputs: Mapping[str, Any]) -> str:
-    return digest_of(inputs)
-
-
 def relaunched(recipe: Mapping[str, Any], record: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
-    """What instances get that are launched again by a recipe of the store."""
+    """Return the payload of instances that are launched from a stored recipe."""
     payload = payload_of(
         recipe, Image.from_dict(record), lambda references: {name: secrets[name] for name in references}
     )
@@ -155,7 +163,7 @@ def relaunched(recipe: Mapping[str, Any], record: Mapping[str, Any], secrets: Ma
 
 
 def guest_documents(request: Mapping[str, Any], volumes: Mapping[str, str], region: str) -> dict[str, Any]:
-    """The launch document as QEMU and as EC2 hand it over: mode and text of each member."""
+    """Return the launch document of QEMU and of EC2: mode and text of each member."""
     lists = {"ports", "authorized_keys"}
     asked = LaunchRequest(**{name: tuple(value) if name in lists else value for name, value in request.items()})
     on_ec2 = LaunchRequest(**{**asdict(asked), "secrets": {}})
@@ -181,7 +189,7 @@ def ec2_tags(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
-    """Seal a tree as the role does in the build machine. Returns the changed paths."""
+    """Seal a tree as the role does on the build machine. Return the changed paths."""
     data = tuple((each["name"], each["mount"]) for each in spec["data"])
     folders = [str(files / name) for name in ("launch", "seal")]
     return seal(
@@ -195,7 +203,7 @@ def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
 
 
 def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str, store: str) -> dict[str, Any]:
-    """What Packer makes on AWS, with which tags, and with which names."""
+    """Return the builder that Packer gets for AWS, and the tags of the image."""
     definition = load_definition(folder)
     order = Order(
         definition, definition.target(target), digest, "aws-123456789012-x86_64", {}, base, BakeVariables({}, {}, {})
@@ -205,7 +213,7 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
 
 
 def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
-    """Members of what is sent into the build machine, with the texts of those that are made for it."""
+    """Return the members of the payload for the build machine, and the text of each generated one."""
     payload = make_payload(
         load_definition(folder), digest, empty, None, {"port": 8080}, "immutable-payload-0123456789abcdef"
     )
@@ -217,7 +225,7 @@ def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
 
 
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a user's own template, and their digest."""
+    """Return the inputs of a user's own template, and their digest."""
     paths = {name: tuple(folder / path for path in order[name]) for name in ("var_files", "extra")}
     inputs = template_inputs(
         TemplateOrder(
@@ -238,7 +246,7 @@ def memory_folder(name: str, fallback: Path) -> Path:
 
 
 def fetched(folder: Path, target: str) -> str:
-    """Bring the base of a target into the store. Returns its path there."""
+    """Fetch the base of a target into the store. Return its path there."""
     chosen = load_definition(folder).target(target)
     return str(fetch_base(chosen.base, open_store(folder / "store"), folder).relative_to(folder / "store"))
 

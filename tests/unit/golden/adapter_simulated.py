@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps in the simulated cloud; see ``adapter``."""
+"""Run whole swaps in the simulated cloud; see ``adapter``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulate
     seeded,
     seldom,
 )
-
-from .adapter import Free
-from .adapter_store import documents_of, store_of
+from ansible_collections.immutable.infra.tests.unit.golden.adapter import Free
+from ansible_collections.immutable.infra.tests.unit.golden.adapter_store import documents_of, store_of
 
 
 def simulated_run(
@@ -42,11 +41,11 @@ def simulated_run(
     sick: Sequence[str] = (),
     now: float = 1_000_000.0,
 ) -> dict[str, Any]:
-    """One run of the engine on a fleet that was ``kept``, or on none.
+    """Run the engine once, on the fleet in ``kept`` or on an empty cloud.
 
     Args:
-        kept: as this function returns it: ``instances``, ``volumes``, ``members``, ``healthy``, ``now`` and ``documents``.
-        asked: the intent, and what instances get (``ports``, ``tags``) by ``payload``.
+        kept: an earlier return value of this function.
+        asked: ``intent``, and ``payload`` with ``ports`` and ``tags`` of new instances.
         killed_at: the changing call after which the run is killed; 0 for none.
         sick: digests of images whose instances never get healthy.
     """
@@ -77,7 +76,7 @@ def simulated_run(
 
 
 class Killed(BaseException):
-    """Ends a run as a kill does."""
+    """Ends a run the way a kill does."""
 
 
 def _kept(provider: Any, store: Any, fleet_name: str) -> dict[str, Any]:
@@ -109,7 +108,7 @@ def _world(kept: Mapping[str, Any]) -> Any:
 
 
 class Noted(PlaybookRun):
-    """Notes what a gate's playbook would be given, and runs none."""
+    """Records the input of a gate's playbook instead of running it."""
 
     noted: dict[str, Any] = {}
 
@@ -124,7 +123,7 @@ class Noted(PlaybookRun):
 def gate_played(
     folder: Path, target: str, document: Mapping[str, Any], kept: Mapping[str, Any], store: Any
 ) -> dict[str, Any]:
-    """What a playbook of a swap's gate is given: inventory and variables."""
+    """Return the input of a gate's playbook: inventory and variables."""
     intent = Ledger(store_of({"fleets/shop-prod/intent.json": document}), "shop-prod").last()
     assert intent is not None
     clock = VirtualClock()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What golden tests need of the store and of images; see ``adapter``."""
+"""Read and write the documents of a store; see ``adapter``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def documents_of(store: Any) -> dict[str, Any]:
 
 
 def intent_read(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The intent as the code sees it, attribute by attribute, and the document that it writes of it."""
+    """Return the attributes of a stored intent, and the document that the code writes for it."""
     store = store_of({"fleets/shop-prod/intent.json": document})
     ledger = Ledger(store, "shop-prod")
     intent = ledger.last()
@@ -46,7 +46,7 @@ def intent_read(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
 
 
 def intent_resumed(stored: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The intent that a run follows which finds ``stored`` and was asked for ``asked``."""
+    """Return the intent of a run that finds ``stored`` and is asked for ``asked``."""
     wanted = Ledger(store_of({"fleets/shop-prod/intent.json": asked}), "shop-prod").last()
     assert wanted is not None
     followed, resumed = Ledger(store_of({"fleets/shop-prod/intent.json": stored}), "shop-prod").intent(wanted, now)
@@ -67,7 +67,7 @@ def _data(value: Any) -> Any:
 def closed_swap(
     intent: Mapping[str, Any], told: Mapping[str, Any], recipe: Mapping[str, Any], at: float
 ) -> dict[str, Any]:
-    """All that the store holds of a fleet once a swap has ended."""
+    """Return the documents of a fleet after a swap has ended."""
     store = store_of({"fleets/shop-prod/intent.json": intent})
     ledger = Ledger(store, "shop-prod")
     read_intent = ledger.last()
@@ -82,7 +82,7 @@ def latencies_in(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def image_read(documents: Mapping[str, Any], digest: str, build: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The image as results show it, and the record that is written of it."""
+    """Return the image as results show it, and the record that the code writes for it."""
     store = store_of(documents)
     found = Catalogue(store).get(digest, build)
     assert found is not None
@@ -92,7 +92,7 @@ def image_read(documents: Mapping[str, Any], digest: str, build: str) -> tuple[d
 
 
 def retirement(documents: Mapping[str, Any], digest: str, build: str) -> dict[str, Any]:
-    """The documents once the image's removal has begun, and whether the code finds that out."""
+    """Begin the removal of an image. Return the documents, and whether the code sees the removal."""
     store = store_of(documents)
     found = Catalogue(store).get(digest, build)
     assert found is not None
@@ -105,7 +105,7 @@ def retirement(documents: Mapping[str, Any], digest: str, build: str) -> dict[st
 
 
 def leased(document: Mapping[str, Any] | None, now: float, act: str = "hold") -> dict[str, Any]:
-    """A lease as the store holds it after a run tried to take it, and what it was told where it could not."""
+    """Try to take a lease. Return the stored lease, or the error of a lease that another run holds."""
     clock, key = VirtualClock(now), "leases/shop-prod.json"
     store = store_of({key: document} if document else {})
     lease = Lease(store, "shop-prod", "swap of shop-prod", clock, monotonic=clock.now, alive=lambda _holder: None)
@@ -119,7 +119,7 @@ def leased(document: Mapping[str, Any] | None, now: float, act: str = "hold") ->
 
 
 def store_at(location: str) -> Any:
-    """The store that a user names so."""
+    """Open a store by its location."""
     return open_store(location)
 
 

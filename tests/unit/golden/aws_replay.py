@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""AWS without a network: calls of boto3 are answered here, below the code, so nothing of the code needs to be known."""
+"""Replay AWS without a network: boto3 calls are answered below the code, so no internal name is needed here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, plain
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-
-from . import adapter, plain
 
 Answer = Callable[
     [str, dict[str, Any]], Any
@@ -24,7 +23,7 @@ READING = ("Describe", "Get", "List", "Head")
 
 
 class Stopped(BaseException):
-    """Ends a run as a kill does: no handler of an ordinary error sees it."""
+    """Ends a run the way a kill does: no handler of an ordinary error catches it."""
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def answering(answer: Answer) -> Iterator[None]:
 
 @contextmanager
 def recording(calls: list[dict[str, Any]]) -> Iterator[None]:
-    """Note each call and its answer, as plain data."""
+    """Record each call and its answer as plain data."""
     real = BaseClient._make_api_call
 
     def call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
@@ -64,20 +63,18 @@ def recording(calls: list[dict[str, Any]]) -> Iterator[None]:
 
 
 def noted(operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A call as plain data, the user data in it as what a guest finds there."""
+    """Return a call as plain data, with its user data unpacked."""
     texts = {name: adapter.members_of(value) if name == "UserData" else value for name, value in asked.items()}
     found: dict[str, Any] = plain.plain({"call": operation, "asked": texts})
     return found
 
 
 class Account:
-    """An account as it was recorded. What changes it is noted, and answered by ``changes`` where that knows the call."""
+    """A recorded account. Changing calls are recorded in ``changing`` and answered from ``changes``."""
 
     def __init__(self, recorded: list[dict[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
         self.changing: list[dict[str, Any]] = []
-        self.unknown: list[
-            dict[str, Any]
-        ] = []  # reads that ask for something else than was asked for when it was recorded
+        self.unknown: list[dict[str, Any]] = []  # reads whose parameters differ from the recorded ones
         self._recorded = recorded
         self._changes = changes or {}
 
@@ -95,7 +92,7 @@ class Account:
         return plain.restored((exactly or alike)[0]["answer"])
 
     def also(self, ids: list[str]) -> None:
-        """Each of the instances is described by its id too, and all of them are, not only by their fleet."""
+        """Answer for the instances by id too: for all of them at once and for each one."""
         (found,) = [each for each in self._recorded if each["call"] == "ec2:DescribeInstances"]
         there = [each for group in found["answer"]["Reservations"] for each in group["Instances"]]
         for some in (ids, *([each] for each in ids)):
@@ -105,11 +102,11 @@ class Account:
 
 
 class Bucket:
-    """S3 with one private bucket. ``objects``: bytes by key."""
+    """S3 with one private bucket. ``objects`` holds bytes by key."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.asked: list[dict[str, Any]] = []  # how objects were written, but for their content
+        self.asked: list[dict[str, Any]] = []  # parameters of each write, without the content
 
     def __call__(self, operation: str, asked: dict[str, Any]) -> Any:
         name = operation.partition(":")[2]

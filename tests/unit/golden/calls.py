@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the code asks AWS for: launches, volumes, snapshots, copies of images, parameters, marks and refreshes. As in ``produced``."""
+"""Changing calls to AWS: launches, volumes, snapshots, image copies, parameters, marks and refreshes.
+
+``ENTRIES`` is as in ``produced``.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import adapter, aws_replay, plain, produced, recorded
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, aws_replay, plain, produced, recorded
 
 ARN = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/shop/0123456789abcdef"
 AT = {"$time": "2021-01-01T00:00:00+00:00"}
 
 
 class Empty:
-    """An account without instances. Volumes that are created are there; the first launch or copy ends the run."""
+    """An account without instances. It knows created volumes; the first launch or copy ends the run."""
 
     def __init__(self) -> None:
         self.changing: list[dict[str, Any]] = []
@@ -70,7 +73,7 @@ def prepared(folder: Path, record: Mapping[str, Any], channel: str = "prod") -> 
 
 
 def launch(target: str) -> Callable[[Path], Any]:
-    """All calls until the first launch of a fleet, and the documents that are in the store before it."""
+    """Return the calls up to the first launch of a fleet, and the documents in the store at that point."""
 
     def made(folder: Path) -> Any:
         store, account = prepared(folder, plain.golden("given/images")["aws"]), Empty()
@@ -88,7 +91,7 @@ def launch(target: str) -> Callable[[Path], Any]:
 
 
 def copied(folder: Path) -> Any:
-    """An image is copied to the region of a target that shares it."""
+    """Copy an image to the region of a target that shares it."""
     told = plain.golden("definitions/aws")["copied"]
     record = copy.deepcopy(plain.golden("given/images")["aws"])
     record["artifact"]["copies"], record["base"], record["verified"]["verify"] = (
@@ -104,7 +107,7 @@ def copied(folder: Path) -> Any:
 
 
 def published(folder: Path) -> Any:
-    """A promoted image is told to other tools in each region that has it."""
+    """Publish a promoted image in each region that has it."""
     record, account = plain.golden("given/images")["aws"], Empty()
     prepared(folder, record, "another")
     with aws_replay.answering(account), produced.steady():
@@ -113,7 +116,7 @@ def published(folder: Path) -> Any:
 
 
 def marked(folder: Path) -> Any:
-    """Marks are put on hosts of a recorded fleet, and taken from them."""
+    """Set and remove marks on hosts of a recorded fleet."""
     kept = plain.golden("fleets/ec2")
     recorded.restored(kept, folder)
     account = aws_replay.Account(kept["calls"], {"ec2:CreateTags": {}, "ec2:DeleteTags": {}})
@@ -126,7 +129,7 @@ def marked(folder: Path) -> Any:
 
 
 def detached(folder: Path) -> Any:
-    """A snapshot is made of a volume when it leaves a stopped host."""
+    """Detach a volume from a stopped host, which makes a snapshot."""
     account = Empty()
     tags = plain.golden("calls/launch")["calls"][0]["asked"]["TagSpecifications"][0]["Tags"]
     attached = {"InstanceId": "i-0000000000000000a", "State": "attached", "AttachTime": AT}
@@ -139,7 +142,7 @@ def detached(folder: Path) -> Any:
 
 
 def removed(folder: Path) -> Any:
-    """Volumes are removed: the store counts that, since tokens of volumes that are gone make none again."""
+    """Remove a volume. The store counts removals, because the token of a removed volume is used up."""
     account = Empty()
     tags = plain.golden("calls/launch")["calls"][0]["asked"]["TagSpecifications"][0]["Tags"]
     volume = {"VolumeId": "vol-00000000000000000", "Size": 10, "VolumeType": "io2", "Tags": tags, "State": "available"}
@@ -152,7 +155,7 @@ def removed(folder: Path) -> Any:
 
 
 def evidence(folder: Path) -> Any:
-    """What is kept of consoles that were read."""
+    """Read consoles and return the evidence document that the store keeps."""
     kept = copy.deepcopy(plain.golden("fleets/ec2"))
     del kept["documents"]["evidence/shop-prod.json"]
     for group in next(each for each in kept["calls"] if each["call"] == "ec2:DescribeInstances")["answer"][
@@ -174,7 +177,10 @@ def evidence(folder: Path) -> Any:
 
 
 def refresh(folder: Path, made: bool) -> Any:
-    """The first change that a run makes on a group that launches the version before. ``made``: the wanted version is there."""
+    """Return the first change to a group that still launches the previous version.
+
+    ``made``: the launch template already has the wanted version.
+    """
     kept = copy.deepcopy(plain.golden("fleets/group_before"))
     for each in kept["calls"]:
         if each["call"] == "ec2:DescribeLaunchTemplateVersions" and not made:
@@ -188,7 +194,7 @@ def refresh(folder: Path, made: bool) -> Any:
 
 
 def rolled_back(folder: Path) -> Any:
-    """The first launch of a rollback to what ran before the last swap, by the recipe that the store keeps."""
+    """Return the first launch of a rollback, which uses the recipe in the store."""
     found = recorded.replayed(
         plain.golden("fleets/ec2"), folder, {"ec2:RunInstances": aws_replay.Stopped}, ("rollback",)
     )

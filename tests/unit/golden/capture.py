@@ -1,8 +1,11 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write the golden files again, into another folder: ``python -m ansible_collections.immutable.infra.tests.unit.golden.capture FOLDER [NAME ...]``.
+"""Write the golden files into another folder.
 
-This is how ``data/0.1.0`` was made by the code of that release. Tests only compare with it. What is below ``given`` was written by hand.
+``python -m ansible_collections.immutable.infra.tests.unit.golden.capture FOLDER [NAME ...]``
+
+The code of 0.1.0 made ``data/0.1.0`` this way, except for the files below ``given``, which were written by hand.
+Tests only compare.
 """
 
 from __future__ import annotations
@@ -13,11 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import calls, machines, plain, produced, recorded, simulated, stored
+from ansible_collections.immutable.infra.tests.unit.golden import (
+    calls,
+    machines,
+    plain,
+    produced,
+    recorded,
+    simulated,
+    stored,
+)
 
 
 def entries() -> dict[str, Callable[[Path], Any]]:
-    """How each file is made, by its name. Those after others may read them."""
+    """Return how each golden file is made, by its name. Later entries may read the files of earlier ones."""
     found: dict[str, Callable[[Path], Any]] = {}
     for module in (produced, stored, recorded, machines, simulated, calls):
         found |= module.ENTRIES

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stands for qemu-system-x86_64: a process that says on its console that it sealed itself and answers on its forwarded ports."""
+"""A replacement for qemu-system-x86_64: it prints a line of evidence and answers on its forwarded ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-LONGEST = 300  # seconds that it lives at most
+LONGEST = 300  # seconds until the process ends in any case
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
         print("QEMU emulator version 9.0.0 (golden)")
         return
     if "-pidfile" not in argv:
-        sys.exit(1)  # whether a guest boots with hardware virtualization: it does not
+        sys.exit(1)  # the probe for hardware virtualization: no guest boots
     ports = re.findall(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-", " ".join(argv))
     servers = [http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Healthy) for port in ports]
     facts = json.loads(Path("machine.json").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stands for haproxy: it takes no requests, but keeps the members that its runtime API is given, all of them well."""
+"""A replacement for haproxy: its runtime API keeps members, which all pass their checks. It takes no requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-LONGEST = 300  # seconds that it lives at most
+LONGEST = 300  # seconds until the process ends in any case
 STATES = "srv_name srv_addr srv_port srv_admin_state srv_check_state srv_time_since_last_change"
 DRAINED, CHECKED = "8", "2"
 

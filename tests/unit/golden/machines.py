@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A fleet of the provider qemu as 0.1.0 left it, without virtual machines: QEMU and HAProxy are stood for by small programs. As in ``produced``."""
+"""A fleet of the qemu provider as 0.1.0 left it, without virtual machines: small programs replace QEMU and HAProxy.
+
+``ENTRIES`` is as in ``produced``.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from . import adapter, adapter_store, plain, produced
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, plain, produced
 
 HERE = Path(__file__).parent
 PROGRAMS = {"qemu-system-x86_64": "fake_guest.py", "haproxy": "fake_haproxy.py"}
-# Of this machine, or words for people.
+# Results that depend on this machine, and texts for people.
 ELSEWHERE = ("qemu", "accelerator", "accelerator_reason", "warnings", "timeline", "downtime")
 DEFINITION = f"""\
 schema: 1
@@ -44,7 +47,7 @@ targets:
 
 @contextmanager
 def programs(folder: Path) -> Iterator[None]:
-    """The search path begins with programs that stand for QEMU and HAProxy. What they started ends with this."""
+    """Put the replacements for QEMU and HAProxy first on the search path, and end their processes afterwards."""
     path = folder / "bin"
     path.mkdir(exist_ok=True)
     for name, file in PROGRAMS.items():
@@ -64,7 +67,7 @@ def programs(folder: Path) -> Iterator[None]:
 
 
 def fleet_on_qemu(folder: Path) -> Any:
-    """A fleet with data that was made once, with a protected host."""
+    """Create a fleet with data volumes and protect one host."""
     (folder / "immutable.yml").write_text(DEFINITION, encoding="utf-8")
     (folder / "provision.yml").write_text("- hosts: all\n  tasks: []\n", encoding="utf-8")
     store = produced.store_in(folder)
@@ -99,7 +102,7 @@ def fleet_on_qemu(folder: Path) -> Any:
 
 
 def captured(folder: Path) -> Any:
-    """With what the next run makes of it."""
+    """Create the fleet and add the results of the next run."""
     for name in ("made", "again"):
         (folder / name).mkdir()
     kept = fleet_on_qemu(folder / "made")
@@ -107,12 +110,12 @@ def captured(folder: Path) -> Any:
 
 
 def documents_of(store: Any) -> dict[str, Any]:
-    """But for what is known of this machine's hardware alone."""
+    """Return all documents except the one about the hardware of this machine."""
     return {key: store.read(key)[0] for key in store.list("") if key.endswith(".json") and key != "qemu/accel.json"}
 
 
 def ports_of(documents: Mapping[str, Any]) -> dict[int, str]:
-    """A text for each port of this machine by which a guest is reached."""
+    """Return a text for each forwarded port of this machine."""
     machines = {key: document for key, document in documents.items() if key.endswith("/machine.json")}
     return {
         host: f"<{key.split('/')[3]} {guest}>"
@@ -130,7 +133,10 @@ def portless(value: Any, ports: Mapping[int, str]) -> Any:
 
 
 def restored(kept: Mapping[str, Any], folder: Path) -> Any:
-    """The folder with its definition and store, and processes for the machines and the balancer. Call it within ``programs``."""
+    """Restore the definition and the store, and start processes for the machines and the balancer.
+
+    Call it within ``programs``.
+    """
     text = json.dumps(kept["documents"]).replace("<folder>", str(folder))
     documents = json.loads(re.sub(r'"<[^<>"]* \d+>"', lambda _found: str(_free_port()), text))
     (folder / "immutable.yml").write_text("\n".join(kept["definition"]) + "\n", encoding="utf-8")
@@ -173,7 +179,7 @@ def restored(kept: Mapping[str, Any], folder: Path) -> Any:
     for key, console in kept["consoles"].items():
         store.write_blob(key, console.encode())
     with socket.socket(socket.AF_UNIX) as connection:
-        os.chdir(balancer)  # a socket's address is short
+        os.chdir(balancer)  # the path of a socket must be short
         connection.connect("admin.sock")
         lines = [
             f"add server members/{name} 127.0.0.1:{port}\nset server members/{name} state ready\n"
@@ -188,7 +194,7 @@ def restored(kept: Mapping[str, Any], folder: Path) -> Any:
 def replayed(
     kept: Mapping[str, Any], folder: Path, tasks: tuple[str, ...] = ("fleet", "check", "info")
 ) -> dict[str, Any]:
-    """What tasks return that are run on a fleet that was kept, and the store after them."""
+    """Run tasks on a captured fleet. Return their results and the documents afterwards."""
     given = {"fleet": ("fleet", {}), "check": ("fleet", {"check_mode": True}), "info": ("fleet_info", {})}
     here = Path.cwd()
     with programs(folder):

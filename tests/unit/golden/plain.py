@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Plain JSON data for golden files: what differs from run to run has a fixed text in its place."""
+"""Plain JSON data for golden files: values that differ from run to run are replaced by fixed texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data/0.1.0"
 DAYS = 2 * 86400.0
-FIXED = 1_609_459_200.0  # 2021-01-01T00:00:00Z: captured data tells this time
+FIXED = 1_609_459_200.0  # 2021-01-01T00:00:00Z: the time in captured data
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")
 _STAMP = re.compile(r"(?<!\d)\d{8}T\d{6}")
 
@@ -32,9 +32,11 @@ def as_text(value: Any) -> str:
 
 
 def plain(value: Any, texts: Mapping[str, str] | None = None, now: str = "<time>") -> Any:
-    """JSON data of ``value``. Times of today become ``now``, or the time FIXED where that is asked for; ``texts`` are replaced likewise.
+    """Return ``value`` as JSON data.
 
-    Times keep their form: ``<time>`` stands for a number, ``<time>Z`` for a text that ends so.
+    Each text in ``texts`` is replaced by its value. Times within two days of now become ``<time>``, or FIXED with
+    ``now="fixed"``.
+    The form of a time stays: ``<time>`` is a number, ``<time>Z`` a text that ends with Z.
     """
     return _plain(json.loads(json.dumps(value, default=_json)), texts or {}, now)
 
@@ -90,7 +92,7 @@ def _json(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """With times as boto3 gives them."""
+    """Return captured data with times as boto3 returns them."""
     if isinstance(value, dict):
         return (
             datetime.fromisoformat(value["$time"])
@@ -101,7 +103,7 @@ def restored(value: Any) -> Any:
 
 
 def differing(expected: Any, found: Any, path: str = "") -> Iterable[str]:
-    """A line for each place where the two differ, for messages of tests."""
+    """Yield a line for each difference, for the messages of tests."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted({*expected, *found}):
             yield from differing(expected.get(key, "(absent)"), found.get(key, "(absent)"), f"{path}.{key}")
@@ -113,6 +115,6 @@ def differing(expected: Any, found: Any, path: str = "") -> Iterable[str]:
 
 
 def compare(name: str, found: Any) -> None:
-    """Raises AssertionError where ``found`` is not what was captured under ``name``."""
+    """Raise AssertionError if ``found`` differs from the golden file ``name``."""
     lines = list(differing(golden(name), found))
     assert not lines, f"{name}: " + "\n".join(lines[:20])

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the code derives and writes, by the name of the golden file that holds what 0.1.0 made of the same. Each entry takes an empty folder."""
+"""Data that the code derives from given input.
+
+``ENTRIES`` maps the name of a golden file to the function that makes its content. Each takes an empty folder.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from . import adapter, adapter_store, aws_replay, plain
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, aws_replay, plain
 
 KEY = bytes(range(32))  # of the store
 AUTHORIZED_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGoldengoldengoldengoldengoldengoldengolde alice@example.com"
@@ -43,7 +46,7 @@ BASE = {
 
 @contextmanager
 def steady() -> Iterator[None]:
-    """A user and a machine that are the same everywhere, and nonces that can be foretold."""
+    """Fix the names of user and machine, and make nonces predictable."""
     numbers = iter(range(10**6))
 
     def token_hex(size: int = 32) -> str:
@@ -60,7 +63,7 @@ def steady() -> Iterator[None]:
 
 
 def definition_in(folder: Path, name: str) -> Path:
-    """The files of a given definition. A name that ends with * is a program, one with @ a link."""
+    """Write the files of a given definition. A name that ends with * is a program, one with @ is a link."""
     for path, lines in plain.golden("given/definitions")[name].items():
         file = folder / path.rstrip("*@")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ def definition_in(folder: Path, name: str) -> Path:
 
 
 def store_in(folder: Path) -> Any:
-    """A store with a key that is known and the bases of Debian."""
+    """Create a store with a known key and Debian bases."""
     store = adapter_store.store_at(str(folder / "store"))
     store.write_blob("keys/secret", KEY)
     for suite in ("bookworm", "trixie"):
@@ -85,7 +88,7 @@ def store_in(folder: Path) -> Any:
 
 
 def amis(operation: str, asked: dict[str, Any]) -> Any:
-    """An account with images to bake on."""
+    """Answer for an account with base images."""
     if operation == "sts:GetCallerIdentity":
         return {"Account": "123456789012"}
     if operation == "ssm:GetParameter":
@@ -106,7 +109,7 @@ def amis(operation: str, asked: dict[str, Any]) -> Any:
 
 
 def definition(name: str) -> Callable[[Path], Any]:
-    """Digests and inputs of each target, as the module definition_info tells them."""
+    """Return digest and inputs of each target, as ``definition_info`` returns them."""
 
     def made(folder: Path) -> Any:
         definition_in(folder, name)
@@ -126,7 +129,7 @@ def definition(name: str) -> Callable[[Path], Any]:
 
 
 def launches(name: str) -> Callable[[Path], Any]:
-    """Fingerprint, tags, intent and recipe of each target that our own engine swaps."""
+    """Return fingerprint, tags, intent and recipe of each target."""
 
     def made(folder: Path) -> Any:
         definition_in(folder, name)
@@ -145,10 +148,22 @@ def launches(name: str) -> Callable[[Path], Any]:
 def guest(folder: Path) -> Any:
     settings = {"color": "red", "quoted": 'a "b" $c `d` \\', "number": 3, "deep": {"a": [1, 2]}}
     request = {
-        "token": "shop-prod-0-abc-1", "fleet": "shop-prod", "slot": 0, "image": DIGEST, "artifact": {}, "launch": "f" * 64, "nonce": "0123456789abcdef",
-        "purpose": "fleet", "ports": [8080, 22], "authorized_keys": list(AUTHORIZED), "settings": settings, "secrets": {"db": SECRETS["db"]},
-        "secret_refs": REFS, "machine": {}, "tags": {"port": "8080"},
-    }  # fmt: skip
+        "token": "shop-prod-0-abc-1",
+        "fleet": "shop-prod",
+        "slot": 0,
+        "image": DIGEST,
+        "artifact": {},
+        "launch": "f" * 64,
+        "nonce": "0123456789abcdef",
+        "purpose": "fleet",
+        "ports": [8080, 22],
+        "authorized_keys": list(AUTHORIZED),
+        "settings": settings,
+        "secrets": {"db": SECRETS["db"]},
+        "secret_refs": REFS,
+        "machine": {},
+        "tags": {"port": "8080"},
+    }
     return plain.plain(
         adapter.guest_documents(
             request, {"orders": "vol-0123456789abcdef0", "logs": "vol-0123456789abcdef1"}, "eu-central-1"
@@ -193,7 +208,7 @@ TEMPLATE: dict[str, Any] = {
 
 
 def template_in(folder: Path) -> None:
-    """A user's own template with the files that it uses."""
+    """Write a user's own template with the files that it uses."""
     files = {"template.pkr.hcl": "source {}", "scripts/a.sh": "echo", "vars/a.json": "{}", "more/b.txt": "b"}
     for name, text in {**files, "packer_cache/x": "x"}.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -210,7 +225,7 @@ def template(folder: Path) -> Any:
 
 
 def names(folder: Path) -> Any:
-    """What scripts in a guest read and say, and the environment variables that are the collection's own."""
+    """Return the paths and marks in guest scripts, and the collection's own environment variables."""
     root = Path(adapter.__file__).parents[3]
     patterns = {
         "guest": r"\$run/[\w.]+|/run/immutable[\w./-]*|/usr/lib/immutable[\w./-]*|IMMUTABLE-[A-Z]+|opt/immutable/\w+"
@@ -233,7 +248,7 @@ def names(folder: Path) -> Any:
 
 
 def sealed(folder: Path) -> Any:
-    """A root that was sealed: every file that is made in it, but for those that the role lays over it as they are."""
+    """Seal a root. Return every generated file; those that the role copies are only named."""
     root, role = folder / "root", Path(adapter.__file__).parents[3] / "roles/seal/files"
     for name in ("etc/fstab", "etc/shadow", "etc/cloud/x", "var/cache/shop/deep dir/x", "var/log/x"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -275,7 +290,7 @@ def _written(path: Path, root: Path) -> Any:
 
 
 def _without_owner(made: Any) -> Any:
-    """Whoever runs this owns the root."""
+    """Replace the ids of the current user, who owns the root in this test."""
     mine = {f"uid={os.getuid()},gid={os.getgid()}": "uid=UID,gid=GID", f" {os.getuid()} {os.getgid()} -": " UID GID -"}
     return {
         path: [_replaced(line, mine) for line in text] if isinstance(text, list) else text

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole fleets on AWS as 0.1.0 left them: definition, store, the account as boto3 describes it, and what a run after that returned.
+"""Whole fleets on AWS as 0.1.0 left them: definition, store, boto3's answers, and the results of the next run.
 
-The account is recorded at moto, which makes other ids each time. A test answers the same calls from the record.
+The answers were recorded from moto, which makes new ids each time. Tests replay them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from unittest import mock
 from ansible_collections.immutable.infra.tests.support.aws import seeds, server
 from ansible_collections.immutable.infra.tests.support.aws.fleet import Shop
 from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refreshes
-
-from . import adapter, adapter_store, aws_replay, plain, produced
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, aws_replay, plain, produced
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "fleet": ("fleet", {}),
@@ -38,7 +37,7 @@ def cloud() -> Iterator[server.Cloud]:
 
 
 def fleet_on_ec2(folder: Path) -> Any:
-    """A fleet with data that was swapped once, with a protected host."""
+    """Create a fleet with data volumes, swap it once and protect one host."""
     with cloud() as made:
         shop = Shop(
             made,
@@ -60,7 +59,10 @@ def fleet_on_ec2(folder: Path) -> Any:
 
 
 def group_on_ec2(folder: Path, back: bool = False) -> Any:
-    """A group of Auto Scaling that was refreshed to an image once. ``back``: somebody let it launch the version before again."""
+    """Create an Auto Scaling group and refresh it once.
+
+    ``back``: afterwards, the group is set back to the previous version.
+    """
     with cloud() as made:
         refreshes = Refreshes(made, "shop")
         made.proxy.layers.insert(0, refreshes)
@@ -112,7 +114,7 @@ def files_in(folder: Path) -> dict[str, list[str]]:
 
 
 def restored(kept: Mapping[str, Any], folder: Path) -> Any:
-    """The folder of a definition with its store. Returns the store."""
+    """Restore a definition with its store. Return the store."""
     for name, lines in kept["definition"].items():
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     store = adapter_store.store_at(str(folder / "store"))
@@ -128,7 +130,7 @@ def replayed(
     changes: Mapping[str, Any] | None = None,
     tasks: Sequence[str] = QUIET,
 ) -> dict[str, Any]:
-    """What the tasks return that are run on a recorded account, and what they would change there and in the store."""
+    """Run tasks on a recorded account. Return their results, changing calls and the documents afterwards."""
     store = restored(kept, folder)
     account, results = aws_replay.Account(kept["calls"], changes), {}
     with aws_replay.answering(account), produced.steady(), suppress(aws_replay.Stopped):

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fleets in the simulated cloud as the engine of 0.1.0 left them: at rest, and in the middle of each kind of swap. As in ``produced``."""
+"""Fleets in the simulated cloud as the engine of 0.1.0 left them: finished, and interrupted in each kind of swap.
+
+``ENTRIES`` is as in ``produced``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import adapter, adapter_simulated, plain, produced
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_simulated, plain, produced
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 DATA = {
@@ -18,7 +21,7 @@ DATA = {
     "zones": ["a", "b"],
 }
 STAGES = {"strategy": "canary", "stages": [{"instances": 1, "soak": 60.0}, {"instances": 2, "soak": 30.0}]}
-# By name: what is asked for, the changing call after which the run is killed, and images that never get healthy.
+# By name: changes to the intent, the changing call after which the run is killed, and images that never get healthy.
 CASES: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "rolling": ({}, 5, ()),
     "rolling_launched": ({}, 1, ()),
@@ -30,7 +33,7 @@ CASES: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "rollback_data": (DATA, 8, (NEW,)),
     "absent": ({"goal": "absent", "size": 0, "image": "", "image_name": "", "launch": ""}, 3, ()),
 }
-# Of an intent, what a run may not change by the way it tells of it.
+# Fields of an intent without times and texts for people.
 FACTS = (
     "image",
     "launch",
@@ -60,21 +63,21 @@ def run(kept: Mapping[str, Any] | None, wanted: Mapping[str, Any], **more: Any) 
 
 
 def at_rest(folder: Path) -> Any:
-    """A fleet with data after two swaps, and what the next run makes of it."""
+    """Return a fleet with data volumes after two swaps, and the result of the next run."""
     first = run(None, asked(OLD, **DATA))
     kept = run(first, asked(NEW, **DATA))
     assert kept["result"]["changed"]
-    return {"kept": _state(kept), "asked": asked(NEW, **DATA), "next": told(run(_state(kept), asked(NEW, **DATA)))}
+    return {"kept": _state(kept), "asked": asked(NEW, **DATA), "next": summary(run(_state(kept), asked(NEW, **DATA)))}
 
 
-def told(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a run without words for people, and how much it changed."""
+def summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a run without texts for people, and the number of changing calls."""
     result = {name: value for name, value in found["result"].items() if name not in ("warnings", "timeline")}
     return {"result": result, "calls": len(found["calls"])}
 
 
 def rehearsed(folder: Path) -> Any:
-    """What the fleet module tells of a rollout on each simulated target."""
+    """Return the predicted outcome of a rollout on each simulated target."""
     produced.definition_in(folder, "strategies")
     names = ("lowest_in_service", "peak", "downtime", "size", "instances", "left_alone")
     found = {}
@@ -87,14 +90,14 @@ def rehearsed(folder: Path) -> Any:
 
 
 def interrupted(name: str) -> Callable[[Path], Any]:
-    """A swap that was killed, and how the next run ended it."""
+    """Return an interrupted swap, and its end after the next run."""
 
     def made(folder: Path) -> Any:
         changes, killed_at, sick = CASES[name]
         of_old = {key: value for key, value in changes.items() if key in DATA}
         wanted = asked(NEW, **changes)
         kept = _state(run(run(None, asked(OLD, **of_old)), wanted, killed_at=killed_at, sick=sick))
-        if sick:  # killed again, on its way back
+        if sick:  # interrupted once more, during the rollback
             kept = _state(run(kept, wanted, killed_at=2, sick=sick))
         return {"kept": kept, "asked": wanted, "sick": list(sick), "ended": ended(run(kept, wanted, sick=sick))}
 
@@ -102,7 +105,7 @@ def interrupted(name: str) -> Callable[[Path], Any]:
 
 
 def ended(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What came of a run, but for its words and times."""
+    """Return the outcome of a run without texts and times."""
     intent = found["documents"]["fleets/shop-prod/intent.json"]
     instances = [
         {name: each[name] for name in ("id", "slot", "image", "launch", "state", "tags", "zone")}
@@ -133,7 +136,7 @@ def _holder(lease: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gate(folder: Path) -> Any:
-    """What a gate's playbook is given: the inventory with its groups and variables, and the facts of the swap."""
+    """Return the input of a gate's playbook: the inventory with groups and variables, and the facts of the swap."""
     produced.definition_in(folder, "strategies")
     document = folder / "immutable.yml"
     text = document.read_text(encoding="utf-8").replace(

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the code reads from the documents of a store, and what it writes there. As in ``produced``."""
+"""Documents of a store: what the code reads from them and what it writes.
+
+``ENTRIES`` is as in ``produced``.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import adapter, adapter_store, aws_replay, plain
-from .produced import BASE, DIGEST, SECRETS, definition_in, steady, store_in
+from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, aws_replay, plain
+from ansible_collections.immutable.infra.tests.unit.golden.produced import (
+    BASE,
+    DIGEST,
+    SECRETS,
+    definition_in,
+    steady,
+    store_in,
+)
 
 NOW = 1_000_010.0
 QEMU, AWS = ("sha256:" + "1" * 64, "qemu-x86_64"), ("sha256:" + "2" * 64, "aws-123456789012-x86_64")
 
 
 def given() -> dict[str, Any]:
-    """Documents of a store with two images, one of them revoked and being removed, and a channel."""
+    """Return documents of two images, one of them revoked and being removed, and of a channel."""
     records = plain.golden("given/images").values()
     keys = {f"images/{each['digest'][7:]}/{each['build']}/record.json": each for each in records}
     return {**plain.golden("given/documents"), **keys}
@@ -33,7 +43,7 @@ def intent(folder: Path) -> Any:
 
 
 def resumed(folder: Path) -> Any:
-    """Which of an intent that was left a run takes over, and with which token it launches."""
+    """Return the intent of a run for each kind of stored intent, and its launch tokens."""
     asked = {**plain.golden("launches/strategies")["canary"]["intent"], "fleet": "shop-prod"}
     left = {
         **plain.golden("given/intent"),
@@ -90,7 +100,7 @@ def images(folder: Path) -> Any:
 
 
 def channels(folder: Path) -> Any:
-    """What modules tell of the documents, and what they write when an image is promoted, revoked and taken back."""
+    """Return what modules read from the documents, and what promoting, revoking and restoring an image writes."""
     definition_in(folder, "rich")
     store = store_in(folder)
     for key, document in given().items():
@@ -117,7 +127,7 @@ def channels(folder: Path) -> Any:
         told["marks"] = {key: store.read(key)[0] for key in store.list("revoked/")}
         told["restored"] = adapter.run_action("channel", folder, state="unrevoked", image=DIGEST)["changed"]
         told["left"] = store.list("revoked/")
-    for name in ("revoked", "promoted", "new"):  # its words for people are no concern of ours
+    for name in ("revoked", "promoted", "new"):  # texts for people
         told[name].pop("warnings", None)
     return plain.plain(told, {str(folder): "<folder>"})
 
@@ -135,7 +145,7 @@ def retirement(folder: Path) -> Any:
         each["documents"] = {key: document for key, document in each["documents"].items() if key.startswith("revoked/")}
         if name == "unmarked":
             each["documents"] = {
-                key: {**document, "reason": "in the code's own words"} for key, document in each["documents"].items()
+                key: {**document, "reason": "a text for people"} for key, document in each["documents"].items()
             }
     return plain.plain(told)
 
@@ -159,7 +169,7 @@ def leases(folder: Path) -> Any:
 
 
 def files(folder: Path) -> Any:
-    """A store in a folder: names of its files, how a document is written, what a lock tells."""
+    """Return the file names of a store in a folder, the text of a document and the content of a lock."""
     store = store_in(folder)
     with steady():
         tag = store.write("fleets/shop-prod/intent.json", {"b": [1, {"a": None}], "a": "Grüße"})
@@ -177,7 +187,7 @@ def files(folder: Path) -> Any:
             "text": (folder / "store/fleets/shop-prod/intent.json").read_text(encoding="utf-8"),
             "tag": tag,
             "lock": {**lock, "pid": "<pid>"},
-            "told_of_the_lock": parts,
+            "named_in_the_error": parts,
             "key": store.secret_key().hex(),
             "identity": adapter_store.store_identity(store),
         }
@@ -185,7 +195,7 @@ def files(folder: Path) -> Any:
 
 
 def bases(folder: Path) -> Any:
-    """What is noted of bases: one that is read from a disk, and one that is fetched."""
+    """Return the documents about two bases, one from a local disk and one from a URL."""
     definition_in(folder, "rich")
     document = folder / "immutable.yml"
     text, found = document.read_text(encoding="utf-8"), hashlib.sha256((folder / "base.qcow2").read_bytes()).hexdigest()
@@ -205,7 +215,7 @@ def bases(folder: Path) -> Any:
 
 
 def bucket(folder: Path) -> Any:
-    """A store in S3: its objects, how they are written, and its lock."""
+    """Return the objects of a store in S3, the parameters of each write, and a lock."""
     made = aws_replay.Bucket()
     made.objects["shop/keys/secret.json"] = json.dumps({"key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}).encode()
     with aws_replay.answering(made), steady():

@@ -16,7 +16,7 @@ ON_AWS = [("aws", "prod"), ("aws", "plain"), ("aws", "copied")]
 
 
 def image_of(name: str, target: str, folder: Path) -> dict[str, Any]:
-    """A record as 0.1.0 would have written it for this definition."""
+    """Return the record that 0.1.0 writes for this definition."""
     told = plain.golden(f"definitions/{name}")[target]
     record = copy.deepcopy(plain.golden("given/images")["aws" if name == "aws" else "qemu"])
     record |= {"digest": told["digest"], "inputs": told["inputs"], "base": told["inputs"]["base"]}
@@ -80,7 +80,7 @@ def test_what_0_1_0_built_of_a_template_is_not_built_again(tmp_path: Path) -> No
     adapter_options.pop("extra")
     store = produced.store_in(tmp_path)
     store.write(f"images/{told['digest'][7:]}/packer/record.json", record)
-    # What the store writes lies beside the template, but is no input of it.
+    # The store must not lie beside the template: its files would be inputs.
     moved = tmp_path.with_name("store-of-it")
     (tmp_path / "store").rename(moved)
     found = adapter.run_action("image", tmp_path, check_mode=True, definition=None, store=str(moved), **adapter_options)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the code derives from the same input is what 0.1.0 derived: digests, fingerprints, tags, what a guest is handed, what Packer makes."""
+"""The code derives the same data as 0.1.0: digests, fingerprints, tags, guest documents and Packer's input."""
 
 from __future__ import annotations
 

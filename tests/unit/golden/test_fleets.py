@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A fleet of 0.1.0, as its provider and its store hold it, is observed as it was: nothing is due, no host is replaced."""
+"""A fleet of 0.1.0 on AWS is observed unchanged: nothing is due and no host is replaced."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_nothing_is_due_on_a_fleet_of_0_1_0(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [("color: red", "color: blue"), ("size: 10G", "size: 12G"), ("port: 8080", "port: 8081")]
 )
-def test_a_change_of_the_definition_is_due_on_it(before: str, after: str, tmp_path: Path) -> None:
-    """Or the tests above would pass whatever is compared. A health setting alone is none: it is no part of the fingerprint."""
+def test_a_changed_definition_makes_a_swap_due(before: str, after: str, tmp_path: Path) -> None:
+    """Show that the replay notices a change. The health port is not part of the fingerprint."""
     kept = copy.deepcopy(plain.golden("fleets/ec2"))
     kept["definition"]["immutable.yml"] = [line.replace(before, after) for line in kept["definition"]["immutable.yml"]]
     found = recorded.replayed(kept, tmp_path, tasks=("check",))["results"]["check"]
@@ -55,16 +55,16 @@ def test_each_tag_of_a_host_counts(tag: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", calls.ENTRIES)
-def test_aws_is_asked_for_the_same_as_by_0_1_0(name: str, tmp_path: Path) -> None:
+def test_calls_to_aws_are_the_same_as_by_0_1_0(name: str, tmp_path: Path) -> None:
     plain.compare(name, calls.ENTRIES[name](tmp_path))
 
 
 def test_a_version_of_a_launch_template_that_0_1_0_made_is_found_again(tmp_path: Path) -> None:
-    """By the fingerprint in its description."""
+    """The code finds the version by the fingerprint in its description."""
     assert [each["call"] for each in calls.refresh(tmp_path, made=True)] == ["autoscaling:StartInstanceRefresh"]
 
 
-def test_what_a_group_would_need_is_told_as_by_0_1_0(tmp_path: Path) -> None:
+def test_the_plan_for_a_group_is_the_same_as_by_0_1_0(tmp_path: Path) -> None:
     kept = plain.golden("fleets/group_before")
     found = recorded.replayed(kept, tmp_path, tasks=("check",))
     assert found["results"]["check"]["changed"] and found["changing"] == [] and found["unknown"] == []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A fleet of virtual machines of 0.1.0 is observed as it was, and a new one has the same files."""
+"""A fleet of virtual machines of 0.1.0 is observed unchanged, and new machines get the same files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.tests.unit.golden import machines, plain
 
-NONCE = re.compile(r"0{12,}[0-9a-f]{1,4}")  # as ``produced.steady`` gives them, in the order of the code's calls
+NONCE = re.compile(r"0{12,}[0-9a-f]{1,4}")  # as ``produced.steady`` makes them
 
 
 def agree(expected: Any, found: Any) -> None:
@@ -46,9 +46,9 @@ def test_each_fact_of_a_machine_counts(fact: str, tmp_path: Path) -> None:
     assert found["instances"] != kept["results"]["info"]["instances"]
 
 
-def test_new_machines_have_the_files_that_0_1_0_gave_them(tmp_path: Path) -> None:
+def test_new_machines_get_the_same_files_as_by_0_1_0(tmp_path: Path) -> None:
     kept, found = without_nonces(plain.golden("fleets/qemu")), without_nonces(machines.fleet_on_qemu(tmp_path))
-    for each in (kept, found):  # how long it took is no two times the same
+    for each in (kept, found):  # durations differ from run to run
         for key in [key for key in each["documents"] if "/records/" in key]:
             del each["documents"][key]["timeline"], each["documents"][key]["downtime"]
     agree(kept["documents"], found["documents"])

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the engine of 0.1.0 left is left in peace where it was done, and brought to the same end where it was killed."""
+"""A finished fleet of 0.1.0 stays unchanged, and an interrupted swap comes to the same end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def agree(expected: Any, found: Any) -> None:
     assert not lines, "\n".join(lines[:20])
 
 
-def test_nothing_is_due_on_a_fleet_at_rest() -> None:
+def test_nothing_is_due_on_a_finished_fleet() -> None:
     given = plain.golden("fleets/simulated")
     found = simulated.run(given["kept"], given["asked"])
-    agree(given["next"], simulated.told(found))
+    agree(given["next"], simulated.summary(found))
     assert not found["result"]["changed"] and found["calls"] == []
     agree(given["kept"]["documents"], found["documents"])
 
@@ -33,15 +33,15 @@ def test_another_launch_or_image_is_due(place: str) -> None:
 
 
 @pytest.mark.parametrize("name", simulated.CASES)
-def test_a_swap_that_was_killed_at_0_1_0_ends_as_it_would_have_there(name: str) -> None:
+def test_an_interrupted_swap_of_0_1_0_comes_to_the_same_end(name: str) -> None:
     given = plain.golden(f"interrupted/{name}")
     assert given["kept"]["documents"]["fleets/shop-prod/intent.json"]["status"] == "open"
     agree(given["ended"], simulated.ended(simulated.run(given["kept"], given["asked"], sick=given["sick"])))
 
 
-def test_a_rollout_is_rehearsed_with_the_same_outcome(tmp_path: Path) -> None:
+def test_a_rehearsal_has_the_same_outcome(tmp_path: Path) -> None:
     plain.compare("fleets/rehearsed", simulated.rehearsed(tmp_path))
 
 
-def test_a_gates_playbook_is_given_the_same(tmp_path: Path) -> None:
+def test_a_gates_playbook_gets_the_same_input(tmp_path: Path) -> None:
     plain.compare("fleets/gate", simulated.gate(tmp_path))

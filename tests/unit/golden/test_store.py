@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The documents of a store of 0.1.0 are read as they were, and written with the same keys and values."""
+"""Documents of a 0.1.0 store are read without loss and written with the same keys and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_documents_are_read_and_written_as_by_0_1_0(name: str, tmp_path: Path) -
 
 
 def test_an_intent_keeps_each_field() -> None:
-    """The one that was captured has no field as it is by default, so none can be lost unseen."""
+    """The captured intent has no default value except the fleet's name, so a lost field shows."""
     kept, told = plain.golden("given/intent"), plain.golden("store/intent")
     assert [name for name in kept if kept[name] == told["defaults"][name]] == ["fleet"]
     assert told["seen"] == told["written"] == kept
@@ -29,7 +29,7 @@ def test_a_record_of_an_image_keeps_each_field() -> None:
         assert {name: told["seen"][name] for name in record} == record
 
 
-def test_keys_that_a_later_release_may_add_are_passed_over() -> None:
+def test_unknown_keys_are_ignored() -> None:
     kept = plain.golden("given/intent")
     seen, written = adapter_store.intent_read({**kept, "of_a_later_release": 1})
     assert written == kept and seen == kept
