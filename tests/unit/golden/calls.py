@@ -106,6 +106,22 @@ def copied(folder: Path) -> Any:
     return account.changing
 
 
+def verified(folder: Path) -> Any:
+    """Return the calls up to the first launch of a verification, and the names of its locks."""
+    record = copy.deepcopy(plain.golden("given/images")["aws"])
+    record["verified"] = None
+    prepared_for_tests = {**record, "verified": plain.golden("given/images")["aws"]["verified"]}
+    store, account = prepared(folder, prepared_for_tests), Empty()
+    store.write(f"images/{record['digest'][7:]}/{record['build']}/record.json", record)
+    with aws_replay.answering(account), produced.steady(), suppress(aws_replay.Stopped):
+        raise AssertionError(adapter.run_action("image_verify", folder, target="prod", image=record["digest"]))
+    calls = [each for each in account.changing if each["call"] in ("ec2:CreateVolume", "ec2:RunInstances")]
+    asked = calls[-1]["asked"]
+    random = {asked["ClientToken"]: "<token>", asked["UserData"]["nonce"]["text"].strip(): "<nonce>"}
+    del asked["UserData"]["authorized_keys"]  # made for this run
+    return {"calls": plain.plain(calls, random), "locks": store.list("locks/")}
+
+
 def published(folder: Path) -> Any:
     """Publish a promoted image in each region that has it."""
     record, account = plain.golden("given/images")["aws"], Empty()
@@ -205,6 +221,7 @@ ENTRIES: dict[str, Callable[[Path], Any]] = {
     "calls/launch": launch("prod"),
     "calls/launch_plain": launch("plain"),
     "calls/copy": copied,
+    "calls/verify": verified,
     "calls/publish": published,
     "calls/mark": marked,
     "calls/snapshot": detached,

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from ansible_collections.immutable.infra.tests.unit.golden import adapter, adapter_store, aws_replay, plain
 from ansible_collections.immutable.infra.tests.unit.golden.produced import (
@@ -223,13 +224,15 @@ def bucket(folder: Path) -> Any:
         known = {"key": store.secret_key().hex(), "identity": adapter_store.store_identity(store)}
         store.write("fleets/shop-prod/intent.json", {"b": 1, "a": [2]}, expect="")
         store.write_blob("images/x/packer.log", b"log")
+        with mock.patch.dict("os.environ", {"XDG_CACHE_HOME": str(folder)}):
+            known["local"] = store.local("logs/bake.log")
         with adapter_store.locked(store, "bake-0123", "bake shop"):
             lock = made.documents()["shop/locks/bake-0123.json"]
     lock["holder"].update(
         {each: f"<{type(lock['holder'][each]).__name__}>" for each in ("id", "boot", "pids", "pid", "start")}
     )
     objects = {key: data.decode() for key, data in made.objects.items() if "locks" not in key}
-    return plain.plain({**known, "objects": objects, "lock": lock, "asked": made.asked[:3]})
+    return plain.plain({**known, "objects": objects, "lock": lock, "asked": made.asked[:3]}, {str(folder): "<folder>"})
 
 
 def manifest(folder: Path) -> Any:
