@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .._definition.model import Policy, Metric, Stage, Strategy, Window
+from .._definition.model import Metric, Policy, Stage, Strategy, Window
 from .._providers.contract import (
     DRAIN,
     PENDING,
