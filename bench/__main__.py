@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """``make bench``: measure, print, write the page, and fail where a goal is missed."""
+
 from __future__ import annotations
 
 import sys
@@ -27,12 +28,21 @@ def measure(say: Callable[[str], None]) -> Found:
 
 
 def missed(found: Found) -> list[str]:
-    return [*swaps.missed(found.swaps), *swaps.missed_calls(found.varied), *swaps.missed_work(found.swaps), *sizes.missed(found.sizes)]
+    return [
+        *swaps.missed(found.swaps),
+        *swaps.missed_calls(found.varied),
+        *swaps.missed_work(found.swaps),
+        *sizes.missed(found.sizes),
+    ]
 
 
 def main() -> int:
     found = measure(lambda line: print(line, flush=True))
-    for table in (swap_table([*found.swaps, *found.varied]), size_table(found.sizes), work_table([*found.swaps, *found.varied])):
+    for table in (
+        swap_table([*found.swaps, *found.varied]),
+        size_table(found.sizes),
+        work_table([*found.swaps, *found.varied]),
+    ):
         print(f"\n{table.text()}")
     PAGE.write_text(page(found, datetime.now(timezone.utc).date()), encoding="utf-8")
     print(f"\nwritten: {PAGE.relative_to(PAGE.parents[2])}")

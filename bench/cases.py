@@ -1,18 +1,22 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The swaps that are measured, and for each the time that nothing can go below which does the same in the same order."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Latencies
 
 SIZES = (10, 100, 1000)
 WAVES = 10  # with the surges below, at each size
-TOGETHER, CROWD = 25, 100  # volumes that move at a time, at most, where goals are set, and where what more would cost is told
+TOGETHER, CROWD = (
+    25,
+    100,
+)  # volumes that move at a time, at most, where goals are set, and where what more would cost is told
 SOAK = 300.0
 
 
@@ -99,7 +103,14 @@ def _of_size(size: int) -> list[Case]:
         Case("canary", size, CANARY, 4, {"strategy": "canary", "surge": surge, "stages": stages}),
         Case("blue_green", size, WHOLE, 4, {"strategy": "blue_green", "surge": size}, waves=1),
         Case("recreate", size, COLD, 5, {"strategy": "recreate", "surge": 0, "unavailable": size}, waves=1),
-        Case("recreate, hot", size, HOT, 5, {"strategy": "recreate", "hot": True, "surge": size, "unavailable": size}, waves=1),
+        Case(
+            "recreate, hot",
+            size,
+            HOT,
+            5,
+            {"strategy": "recreate", "hot": True, "surge": size, "unavailable": size},
+            waves=1,
+        ),
         _moving(size, min(surge, TOGETHER)),
     ]
 

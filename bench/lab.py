@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A simulated cloud, the engine on it, and everything counted that a swap asks of cloud and store."""
+
 from __future__ import annotations
 
 import time
@@ -8,15 +9,20 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Simulation
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulation import simulate
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Simulation
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulate
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Latencies,
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-bench"
 OLD, NEW = "sha256:old", "sha256:new"
@@ -58,7 +64,13 @@ class Lab:
     def __init__(self, forgets: bool = True, spread: float = 0.0) -> None:
         self.world = World(latencies=CLOUD, forgets=forgets)
         if spread:
-            times = {"boot": CLOUD.boot, "health": CLOUD.health, "check": CLOUD.check, "drain": CLOUD.drain, "stop": CLOUD.stop}
+            times = {
+                "boot": CLOUD.boot,
+                "health": CLOUD.health,
+                "check": CLOUD.check,
+                "drain": CLOUD.drain,
+                "stop": CLOUD.stop,
+            }
             simulate(self.world, Simulation(**times, spread=spread))
             self.world.latencies = CLOUD  # with the time that a call takes
         self.store = CountingStore()
@@ -71,15 +83,34 @@ class Lab:
         began, cpu = self.world.clock.now(), time.process_time()
         result = self._engine().run(asked)
         spent = time.process_time() - cpu
-        return Swap(self.world.clock.now() - began, spent, Counter(self.world.calls), Counter(self.world.reads), self.store.writes, result)
+        return Swap(
+            self.world.clock.now() - began,
+            spent,
+            Counter(self.world.calls),
+            Counter(self.world.reads),
+            self.store.writes,
+            result,
+        )
 
     def _engine(self) -> Engine:
         clock = self.provider.clock
         lease = Lease(self.store, FLEET, "a bench", clock, monotonic=clock.now)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=seldom))
+        return Engine(
+            FleetServices(
+                self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=seldom
+            )
+        )
 
 
 def request(image: str, size: int, data: bool = False, **changes: Any) -> Request:
     volumes = (VolumeSpec("uploads", 1024, "/data"),) if data else ()
-    intent = Intent(FLEET, image=image, image_name=image[7:], launch=f"launch-{image[7:]}", size=size, volumes=volumes, unavailable=int(data))
+    intent = Intent(
+        FLEET,
+        image=image,
+        image_name=image[7:],
+        launch=f"launch-{image[7:]}",
+        size=size,
+        volumes=volumes,
+        unavailable=int(data),
+    )
     return Request("shop", "bench", replace(intent, **changes), Payload(ports=(8080,), tags={"port": "8080"}))

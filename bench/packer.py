@@ -5,6 +5,7 @@
 - ``packer_build`` of a template with the null builder, against ``packer build`` of the same.
 - ``image`` where nothing changed, by a template and by a definition. For the latter an image is put into the store, not baked.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,12 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.base import resolve_base
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 BUILD = "qemu-x86_64"
 PAIRS = int(os.environ.get("IMMUTABLE_BENCH_PAIRS", "15"))
@@ -103,13 +104,27 @@ def play(folder: Path) -> list[dict[str, float]]:
     """Every pair's seconds, taken by the play itself. The first pair warms up and does not count."""
     store, template = str(folder / "store"), str(folder / "template/null.json")
     steps: list[tuple[str, dict[str, Any]]] = [
-        ("bare", {"ansible.builtin.set_fact": {"said": f"{{{{ lookup('ansible.builtin.pipe', 'packer build {template}') }}}}"}}),
+        (
+            "bare",
+            {
+                "ansible.builtin.set_fact": {
+                    "said": f"{{{{ lookup('ansible.builtin.pipe', 'packer build {template}') }}}}"
+                }
+            },
+        ),
         ("task", {"immutable.infra.packer_build": {"template": template}}),
-        ("template", {"immutable.infra.image": {"template": template, "service": "null", "version": "1", "store": store}}),
+        (
+            "template",
+            {"immutable.infra.image": {"template": template, "service": "null", "version": "1", "store": store}},
+        ),
         (
             "definition",
             {
-                "immutable.infra.image": {"definition": str(folder / "immutable.yml"), "target": ["local"], "store": store},
+                "immutable.infra.image": {
+                    "definition": str(folder / "immutable.yml"),
+                    "target": ["local"],
+                    "store": store,
+                },
                 "failed_when": "baked is changed",
                 "register": "baked",
             },
@@ -118,16 +133,36 @@ def play(folder: Path) -> list[dict[str, float]]:
     ]
     tasks: list[dict[str, Any]] = [{"name": "Look at the clock", "ansible.builtin.set_fact": {"clock_0": CLOCK}}]
     for number, (name, task) in enumerate(steps, 1):
-        tasks += [{"name": name, **task}, {"name": "Look at the clock", "ansible.builtin.set_fact": {f"clock_{number}": CLOCK}}]
+        tasks += [
+            {"name": name, **task},
+            {"name": "Look at the clock", "ansible.builtin.set_fact": {f"clock_{number}": CLOCK}},
+        ]
     spans = {name: f"{{{{ clock_{number} - clock_{number - 1} }}}}" for number, (name, _task) in enumerate(steps, 1)}
-    tasks.append({"name": "Keep them", "ansible.builtin.set_fact": {"rows": "{{ rows | default([]) + [row] }}"}, "vars": {"row": spans}})
+    tasks.append(
+        {
+            "name": "Keep them",
+            "ansible.builtin.set_fact": {"rows": "{{ rows | default([]) + [row] }}"},
+            "vars": {"row": spans},
+        }
+    )
     (folder / "pair.yml").write_text(json.dumps(tasks))
     told = folder / "told.json"
-    repeat = {"name": "Repeat", "ansible.builtin.include_tasks": str(folder / "pair.yml"), "loop": list(range(PAIRS + 1))}
-    tell = {"name": "Tell", "ansible.builtin.copy": {"dest": str(told), "content": "{{ rows | to_json }}", "mode": "0600"}}
-    (folder / "bench.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [repeat, tell]}]))
+    repeat = {
+        "name": "Repeat",
+        "ansible.builtin.include_tasks": str(folder / "pair.yml"),
+        "loop": list(range(PAIRS + 1)),
+    }
+    tell = {
+        "name": "Tell",
+        "ansible.builtin.copy": {"dest": str(told), "content": "{{ rows | to_json }}", "mode": "0600"},
+    }
+    (folder / "bench.yml").write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [repeat, tell]}])
+    )
     environment = {**os.environ, "CHECKPOINT_DISABLE": "1"}
-    done = subprocess.run(["ansible-playbook", str(folder / "bench.yml")], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        ["ansible-playbook", str(folder / "bench.yml")], capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         raise SystemExit(f"the play failed:\n{done.stdout}{done.stderr}")
     return [{name: float(span) for name, span in row.items()} for row in json.loads(told.read_text())][1:]

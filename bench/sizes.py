@@ -5,6 +5,7 @@
 One fleet of 10,000 is compared with ten different fleets of 1,000, one after the other: the same work on as much memory, so what is
 compared is the code and not the processor's caches.
 """
+
 from __future__ import annotations
 
 import copy
@@ -18,12 +19,12 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Observed, Version
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.plan import plan
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Instance, Member, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Observed, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, Member, Volume
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 
 from .lab import FLEET, NEW, OLD, Lab, request
 
@@ -59,7 +60,9 @@ class Growth:
 
 
 def measure_sizes() -> list[Growth]:
-    planned = {name: (lambda size, changes=changes: _planning(size, changes)) for name, changes in _strategies().items()}
+    planned = {
+        name: (lambda size, changes=changes: _planning(size, changes)) for name, changes in _strategies().items()
+    }
     return [_growth(f"plan, {name}", prepared) for name, prepared in planned.items()] + [
         _growth("observe", lambda size: _observing(size, False)),
         _growth("observe, a volume in each slot", lambda size: _observing(size, True)),
@@ -70,7 +73,11 @@ def missed(found: list[Growth]) -> list[str]:
     lines = []
     for each in found:
         grown = (("time", each.slower, TIME), ("memory", each.larger, MEMORY), ("steps", each.longer, STEPS))
-        lines += [f"{each.name}: {times:.1f} times the {what} at ten times the size, more than {most:g}" for what, times, most in grown if times > most]
+        lines += [
+            f"{each.name}: {times:.1f} times the {what} at ten times the size, more than {most:g}"
+            for what, times, most in grown
+            if times > most
+        ]
     return lines
 
 
@@ -147,7 +154,16 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
     asked = request(NEW, size, data, surge=size if whole else size // 10, unavailable=size // 10, **changes).intent
     origin = Version(OLD, "old", "launch-old", size, asked.volumes)
     observed = _half_way(size, data)
-    intent: Intent = replace(asked, begun=True, origin=origin, serial=1, first=1, started=observed.at, resumed=observed.at, reached=observed.at)
+    intent: Intent = replace(
+        asked,
+        begun=True,
+        origin=origin,
+        serial=1,
+        first=1,
+        started=observed.at,
+        resumed=observed.at,
+        reached=observed.at,
+    )
     if losses:
         intent = intent.retried(range(size))
     if back:
@@ -187,7 +203,9 @@ def _launched(size: int, data: bool) -> _Launched:
     lab.run(request(OLD, size, data))
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
-    return _Launched(provider.compute.list(FLEET), provider.volumes.list(FLEET), traffic.members(), observed, provider.clock.now())
+    return _Launched(
+        provider.compute.list(FLEET), provider.volumes.list(FLEET), traffic.members(), observed, provider.clock.now()
+    )
 
 
 class _Still(SimulatedProvider):

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run the cases. All figures here but ``cpu`` are of a virtual clock, and the same on every machine."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -50,7 +51,9 @@ def measure(case: Case) -> Measured:
 
 def measure_spread(size: int) -> Measured:
     """A rolling swap in which no two instances take the same time."""
-    case = Case(f"rolling, latencies vary by {SPREAD:.0%}", size, COUNTED, EACH * size // WAVES, {"surge": size // WAVES})
+    case = Case(
+        f"rolling, latencies vary by {SPREAD:.0%}", size, COUNTED, EACH * size // WAVES, {"surge": size // WAVES}
+    )
     return _measure(case, Lab(spread=SPREAD))
 
 
@@ -70,13 +73,20 @@ def missed(found: Sequence[Measured]) -> list[str]:
 def missed_work(found: Sequence[Measured]) -> list[str]:
     """Likewise for what hangs on the machine: the work of the controller, from one size to the next."""
     worse = [(name, times) for name, times in growth(found) if times > CPU]
-    return [f"{name}: the controller works {times:.1f} times as long for ten times the instances, more than {CPU:g}" for name, times in worse]
+    return [
+        f"{name}: the controller works {times:.1f} times as long for ten times the instances, more than {CPU:g}"
+        for name, times in worse
+    ]
 
 
 def growth(found: Sequence[Measured]) -> list[tuple[str, float]]:
     """By name of the case: how many times as long the controller works for 1,000 instances as for 100, in as many waves."""
     work = {(each.case.name, each.case.size): (each.case.waves, each.swap.cpu) for each in found}
-    pairs = [(name, spent, work[name, 10 * size]) for (name, size), spent in work.items() if size >= 100 and (name, 10 * size) in work]
+    pairs = [
+        (name, spent, work[name, 10 * size])
+        for (name, size), spent in work.items()
+        if size >= 100 and (name, 10 * size) in work
+    ]
     return [(name, more / less) for name, (few, less), (many, more) in pairs if few == many]
 
 
@@ -118,4 +128,8 @@ def _uneven(found: Sequence[Measured]) -> list[str]:
     for each in found:
         if not each.case.volumes:
             looks.setdefault((each.case.name, each.case.waves), set()).add(each.looks)
-    return [f"{name}: as many waves took {sorted(counts)} looks, by size" for (name, _waves), counts in looks.items() if len(counts) > 1]
+    return [
+        f"{name}: as many waves took {sorted(counts)} looks, by size"
+        for (name, _waves), counts in looks.items()
+        if len(counts) > 1
+    ]

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The whole idea on one machine: a service from its definition to a sealed fleet, swapped to its next version under load.
+"""Release a service to a sealed fleet on one machine, then swap the fleet to the next version under load.
 
-Every step is a command that a user of the collection would type. Started by ``make quickstart``, which installs what is needed.
+Every step runs the commands that a user of the collection would type. ``make quickstart`` installs the dependencies
+and runs this file.
 """
 from __future__ import annotations
 
@@ -29,10 +30,12 @@ MARKER = "written under version 1 in slot {slot}"
 
 
 class Failure(Exception):
-    """A step fell short; the message says why."""
+    """A step failed. The message says why."""
 
 
 class Quickstart:
+    """The steps of the quickstart, with the time and the result of each."""
+
     def __init__(self, work: Path) -> None:
         self.work = work
         self.store = work / "store"
@@ -44,25 +47,24 @@ class Quickstart:
     def run(self) -> None:
         self.work.mkdir(mode=0o700, exist_ok=True)
         self.prepare()
-        self.step("base: a small bootable Debian, without root where the system allows", self.base)
+        self.step("build the base: a small bootable Debian", self.base)
         self.release("1.0.0")
-        self.step("each slot gets its own data", self.write_markers)
+        self.step("store data in each slot", self.write_markers)
         self.bake("2.0.0")
-        self.step("swap to 2.0.0 by rolling waves, under load", self.swap_under_load)
-        self.step("data of each slot is there, version 2.0.0 serves", self.read_markers)
-        self.step("attest: every host is its image, and nobody can write", self.attest)
-        self.step("bake and swap again: nothing to do", self.again)
+        self.step("swap to 2.0.0 slot by slot, under load", self.swap_under_load)
+        self.step("check that version 2.0.0 serves the data of each slot", self.read_markers)
+        self.step("attest: every host matches its image, and root cannot write", self.attest)
+        self.step("bake and swap again: nothing changes", self.again)
 
     def prepare(self) -> None:
-        self.inventory.write_text(
-            f"plugin: immutable.infra.fleet\ndefinitions: [{self.definition}]\nstore: {self.store}\nchannel: {CHANNEL}\n", encoding="utf-8"
-        )
+        source = f"definitions: [{self.definition}]\nstore: {self.store}\nchannel: {CHANNEL}\n"
+        self.inventory.write_text(f"plugin: immutable.infra.fleet\n{source}", encoding="utf-8")
         self.write_version("1.0.0")
         if (self.store / "qemu").exists():
             self.step("remove the fleet of an earlier run", self.remove_fleet)
 
     def write_version(self, version: str) -> None:
-        """What a developer would do by editing and committing."""
+        """Write the definition with a new version, as a developer would by editing and committing it."""
         shutil.copytree(HERE / SERVICE, self.definition.parent, dirs_exist_ok=True)
         text = self.definition.read_text(encoding="utf-8")
         self.definition.write_text(text.replace('version: "1.0.0"', f'version: "{version}"'), encoding="utf-8")
@@ -79,18 +81,19 @@ class Quickstart:
 
     def release(self, version: str) -> None:
         self.bake(version)
-        self.step(f"swap to {version} on an empty fleet of {SIZE}", self.first_swap)
+        self.step(f"swap to {version}: launch {SIZE} hosts", self.first_swap)
 
     def bake(self, version: str) -> None:
         self.write_version(version)
         self.step(f"bake {version}", lambda: self.playbook("bake"))
-        self.step(f"verify {version}: boot it and test it", lambda: self.playbook("verify"))
+        self.step(f"verify {version}: boot the image and test it", lambda: self.playbook("verify"))
         self.step(f"promote {version} to {CHANNEL}", lambda: self.playbook("promote"))
 
-    # the steps
+    # Steps
 
     def base(self) -> str:
-        self.command("ansible", "localhost", "-m", "include_role", "-a", "name=immutable.infra.base_image", "-e", f"base_image_store={self.store}")
+        role = ("-m", "include_role", "-a", "name=immutable.infra.base_image", "-e", f"base_image_store={self.store}")
+        self.command("ansible", "localhost", *role)
         return "ok"
 
     def first_swap(self) -> str:
@@ -103,17 +106,17 @@ class Quickstart:
         return "ok"
 
     def swap_under_load(self) -> str:
-        with self.load.on(self.endpoint()):
+        with self.load.running_against(self.endpoint()):
             self.playbook("swap")
         record = self.newest_record()
         lowest = record["lowest_in_service"]
         if lowest < SIZE - 1:
-            raise Failure(f"only {lowest} of {SIZE} hosts were in service at a time")
+            raise Failure(f"only {lowest} of {SIZE} hosts were in service during the swap")
         if self.load.failed:
             raise Failure(f"{self.load.failed} of {self.load.sent} requests failed: {self.load.failures}")
         if self.load.sent == 0:
             raise Failure("no request was sent during the swap")
-        return f"{self.load.sent} requests, {self.load.failed} failed, never fewer than {lowest} in service"
+        return f"{self.load.sent} requests, {self.load.failed} failed, at least {lowest} hosts in service"
 
     def read_markers(self) -> str:
         for slot, address in self.addresses().items():
@@ -126,26 +129,33 @@ class Quickstart:
 
     def attest(self) -> str:
         self.playbook("attest")
-        done = self.command("ansible", "-i", self.inventory, "sealed", "-m", "command", "-a", "touch /usr/bin/intruder", check=False, show=False)
+        write = ("-m", "command", "-a", "touch /usr/bin/intruder")
+        done = self.command("ansible", "-i", self.inventory, "sealed", *write, check=False, show=False)
         refused = done.stdout.count("Read-only file system")
         if refused != SIZE:
-            raise Failure(f"writing as root was refused on {refused} of {SIZE} hosts:\n{done.stdout}")
-        return f"{SIZE} hosts match their image's manifest; root's write was refused on each"
+            raise Failure(f"the write as root failed on only {refused} of {SIZE} hosts:\n{done.stdout}")
+        return f"{SIZE} hosts match the manifest of their image and refuse writes as root"
 
     def again(self) -> str:
         for name in ("bake", "swap"):
             done = self.command("ansible-playbook", f"immutable.infra.{name}", *self.variables(), show=False)
             print(done.stdout, end="")
             if not re.search(r"^localhost\s.*\bchanged=0\s.*\bfailed=0\s", done.stdout, re.MULTILINE):
-                raise Failure(f"a second {name} changed something")
+                raise Failure(f"the second {name} reported a change")
         return "changed=0"
 
     def remove_fleet(self) -> str:
-        arguments = {"definition": str(self.definition), "target": TARGET, "store": str(self.store), "state": "absent", "remove_volumes": [SERVICE]}
+        arguments = {
+            "definition": str(self.definition),
+            "target": TARGET,
+            "store": str(self.store),
+            "state": "absent",
+            "remove_volumes": [SERVICE],
+        }
         self.command("ansible", "localhost", "-m", "immutable.infra.fleet", "-a", json.dumps(arguments))
         return "ok"
 
-    # what the steps need
+    # Helpers of the steps
 
     def playbook(self, name: str) -> str:
         self.command("ansible-playbook", f"immutable.infra.{name}", *self.variables())
@@ -158,15 +168,16 @@ class Quickstart:
     def command(self, *argv: object, check: bool = True, show: bool = True) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in argv]
         print("$ " + " ".join(words), flush=True)
-        done = subprocess.run(words, text=True, cwd=self.work, stdin=subprocess.DEVNULL, stdout=None if show else subprocess.PIPE, check=False)
+        stdout = None if show else subprocess.PIPE
+        done = subprocess.run(words, text=True, cwd=self.work, stdin=subprocess.DEVNULL, stdout=stdout, check=False)
         if check and done.returncode != 0:
             if not show:
                 print(done.stdout)
-            raise Failure(f"{words[0]} {words[1]} ended with {done.returncode}; its last words are above")
+            raise Failure(f"{words[0]} {words[1]} failed with exit code {done.returncode}; see its output above")
         return done
 
     def hosts(self) -> dict[str, dict]:
-        """Host variables by host, from the collection's inventory."""
+        """Return the variables of each sealed host, from the inventory of the collection."""
         done = self.command("ansible-inventory", "-i", self.inventory, "--list", show=False)
         listed = json.loads(done.stdout, object_hook=_plain)
         sealed = set(listed.get("sealed", {}).get("hosts", []))
@@ -182,7 +193,7 @@ class Quickstart:
     def expect_hosts(self) -> int:
         hosts = self.hosts()
         if len(hosts) != SIZE:
-            raise Failure(f"{len(hosts)} sealed hosts instead of {SIZE}: {sorted(hosts)}")
+            raise Failure(f"expected {SIZE} sealed hosts; got {len(hosts)}: {sorted(hosts)}")
         return len(hosts)
 
     def newest_record(self) -> dict:
@@ -196,12 +207,12 @@ class Quickstart:
         width = max(len(name) for name, _seconds, _result in self.rows)
         lines = [f"{'step':<{width}}  seconds  result", f"{'-' * width}  -------  ------"]
         lines += [f"{name:<{width}}  {seconds:7.1f}  {result}" for name, seconds, result in self.rows]
-        lines.append(f"{'in all':<{width}}  {sum(seconds for _n, seconds, _r in self.rows):7.1f}")
+        lines.append(f"{'total':<{width}}  {sum(seconds for _n, seconds, _r in self.rows):7.1f}")
         return "\n".join(lines)
 
 
 class Load:
-    """Reads and writes at a steady, modest rate. Every answer outside 2xx and every socket error counts as failed."""
+    """Read and write at a steady rate. A status outside 2xx and a socket error count as failed requests."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -209,11 +220,14 @@ class Load:
         self.failures: dict[str, int] = {}
 
     @contextmanager
-    def on(self, endpoint: str) -> Iterator[None]:
+    def running_against(self, endpoint: str) -> Iterator[None]:
         common = ["hey", "-z", "1h", "-t", "20"]
         readers = [*common, "-c", "2", "-q", "2", f"{endpoint}/notes/count"]
         writers = [*common, "-c", "1", "-q", "2", "-m", "POST", "-d", "written under load", f"{endpoint}/notes"]
-        running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) for argv in (readers, writers)]
+        running = [
+            subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            for argv in (readers, writers)
+        ]
         try:
             yield
         finally:
@@ -223,7 +237,7 @@ class Load:
                 self.count(process.communicate(timeout=60)[0])
 
     def count(self, summary: str) -> None:
-        """Add up one summary of hey: a part for answers by status, a part for errors by text."""
+        """Add the numbers of a summary printed by hey, which lists responses by status and errors by text."""
         part = ""
         for line in summary.splitlines():
             if line.endswith(":") or line.startswith(("Status code", "Error")):
@@ -244,7 +258,7 @@ class Load:
 
 
 def _plain(value: dict) -> object:
-    """Text that no template may be read from is marked so in an inventory's JSON."""
+    """Unwrap a string that the JSON of the inventory marks as unsafe for templating."""
     return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
 
 
@@ -258,7 +272,7 @@ def post(url: str, text: str) -> object:
 
 def _ask(request: urllib.request.Request) -> object:
     try:
-        # Straight to this machine, whatever proxy the environment names.
+        # Connect directly: the hosts are on this machine, and the environment may name a proxy.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
             return json.load(answer)
     except (urllib.error.URLError, ValueError) as error:
@@ -266,7 +280,7 @@ def _ask(request: urllib.request.Request) -> object:
 
 
 def clean(quickstart: Quickstart) -> None:
-    """Remove all that a quickstart made: machines and balancer first, then the files."""
+    """Remove everything that a quickstart created: first machines and load balancer, then files."""
     if (quickstart.store / "qemu").exists():
         quickstart.remove_fleet()
     shutil.rmtree(quickstart.work, ignore_errors=True)
@@ -274,9 +288,10 @@ def clean(quickstart: Quickstart) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=HERE.parent / ".quickstart", help="folder for the store and the definition")
-    parser.add_argument("--clean", action="store_true", help="remove all that a quickstart made")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    work = HERE.parent / ".quickstart"
+    parser.add_argument("--work", type=Path, default=work, help="folder for the store and the definition")
+    parser.add_argument("--clean", action="store_true", help="remove everything that a quickstart created")
     arguments = parser.parse_args(argv)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quickstart = Quickstart(arguments.work.absolute())
@@ -286,9 +301,11 @@ def main(argv: Sequence[str]) -> int:
             return 0
         quickstart.run()
     except Failure as failure:
-        print(f"\n{quickstart.table()}\n\nquickstart: failed: {failure}" if quickstart.rows else f"failed: {failure}")
+        message = f"quickstart: failed: {failure}"
+        print(f"\n{quickstart.table()}\n\n{message}" if quickstart.rows else message)
         return 1
-    print(f"\n{quickstart.table()}\n\nrequests during the swap: {quickstart.load.sent} sent, {quickstart.load.failed} failed")
+    load = quickstart.load
+    print(f"\n{quickstart.table()}\n\nrequests during the swap: {load.sent} sent, {load.failed} failed")
     print("quickstart: ok")
     return 0
 

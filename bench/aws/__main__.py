@@ -4,6 +4,7 @@
 
 IMMUTABLE_BENCH_SIZES ("10 100") says for how many instances; IMMUTABLE_BENCH_ONLY picks contenders by a part of their names.
 """
+
 from __future__ import annotations
 
 import os
@@ -25,8 +26,16 @@ Row = tuple[int, str, Took, "Took | None"]
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-aws-") as name, cloud() as sky:
-        lab = Lab(Path(name), peers.install(Path(os.environ.get("IMMUTABLE_BENCH_PEERS", ".cache/bench-peers")).resolve()))
-        rows = [row for size in SIZES for case in contenders(lab, size) if ONLY in case.name for row in [measure(lab, sky, case, size)]]
+        lab = Lab(
+            Path(name), peers.install(Path(os.environ.get("IMMUTABLE_BENCH_PEERS", ".cache/bench-peers")).resolve())
+        )
+        rows = [
+            row
+            for size in SIZES
+            for case in contenders(lab, size)
+            if ONLY in case.name
+            for row in [measure(lab, sky, case, size)]
+        ]
         late = ours.slow(lab, sky) if not ONLY else None
     print(table(rows))
     if late:
@@ -39,7 +48,10 @@ def contenders(lab: Lab, size: int) -> list[Case]:
     if peers.has_terraform():
         found.append(peers.terraform(lab))
     else:
-        print("left out: Terraform and its provider for AWS are not at hand (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)", file=sys.stderr)
+        print(
+            "left out: Terraform and its provider for AWS are not at hand (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
+            file=sys.stderr,
+        )
     return [*found, *ours.cases(lab, size <= ONE_BY_ONE)]
 
 
@@ -52,7 +64,11 @@ def measure(lab: Lab, sky: Cloud, case: Case, size: int) -> Row:
         again = step.run(sky) if case.again else None
     finally:
         sky.proxy.layers[:] = layers
-    print(f"{size:>4} {case.name}: {took.calls} calls, {took.wall:.1f} s; {dict(took.by_action.most_common(12))}", file=sys.stderr, flush=True)
+    print(
+        f"{size:>4} {case.name}: {took.calls} calls, {took.wall:.1f} s; {dict(took.by_action.most_common(12))}",
+        file=sys.stderr,
+        flush=True,
+    )
     return size, case.name, took, again
 
 
@@ -61,7 +77,9 @@ def table(rows: list[Row]) -> str:
     lines = [head, "|" + "|".join("-" * (len(part)) for part in head.split("|")[1:-1]) + "|"]
     for size, name, took, again in rows:
         second = (f"{again.calls:>12} | {again.changing:>8}") if again else f"{'':>12} | {'':>8}"
-        lines.append(f"| {size:>9} | {name:<50} | {took.wall:>6.1f} s | {took.cpu:>5.1f} s | {took.calls:>6} | {took.changing:>8} | {second} |")
+        lines.append(
+            f"| {size:>9} | {name:<50} | {took.wall:>6.1f} s | {took.cpu:>5.1f} s | {took.calls:>6} | {took.changing:>8} | {second} |"
+        )
     return "\n".join(lines)
 
 
@@ -77,7 +95,11 @@ def judge(rows: list[Row]) -> int:
             print(f"\n{size} instances: times fewer calls than the best of the others: {ratios}")
             if size >= 100 and most * FEWER > best:
                 missed.append(f"{size} instances: not every way of ours makes {FEWER:.0f} times fewer calls")
-        missed += [f"{row[1]}, {size} instances: a second run made {row[3].changing} changing calls" for row in mine if row[3] and row[3].changing]
+        missed += [
+            f"{row[1]}, {size} instances: a second run made {row[3].changing} changing calls"
+            for row in mine
+            if row[3] and row[3].changing
+        ]
     for line in missed:
         print(f"goal missed: {line}")
     return 1 if missed else 0

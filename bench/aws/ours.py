@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """This collection at the same work, with a load balancer in addition."""
+
 from __future__ import annotations
 
 import json
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 from tests.support.aws import seeds
 from tests.support.aws.server import REGION, Cloud
@@ -46,7 +47,10 @@ def ours(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none") -> 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         groups = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1)
-        traffic = {"target_groups": list(groups.groups), **({"rule": groups.listener} if len(groups.groups) == 2 else {})}
+        traffic = {
+            "target_groups": list(groups.groups),
+            **({"rule": groups.listener} if len(groups.groups) == 2 else {}),
+        }
         write(folder, definition(lab, {**fleet, "size": size, "drain": {"timeout": "1s"}}, traffic, evidence))
         environment = {**os.environ, **cloud.environment()}
         promote(folder, lab.images[0], "1")
@@ -69,7 +73,10 @@ def definition(lab: Lab, fleet: dict[str, Any], traffic: dict[str, Any], evidenc
             TARGET: {
                 "provider": "aws",
                 "region": REGION,
-                "network": {"subnets": dict(zip(lab.network.zones, lab.network.subnets, strict=True)), "security_groups": [lab.network.group]},
+                "network": {
+                    "subnets": dict(zip(lab.network.zones, lab.network.subnets, strict=True)),
+                    "security_groups": [lab.network.group],
+                },
                 "traffic": traffic,
                 "evidence": evidence,
                 "probe": "balancer",
@@ -82,7 +89,9 @@ def write(folder: Path, document: dict[str, Any]) -> None:
     (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
     (folder / "immutable.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
     task = {"immutable.infra.fleet": {"definition": ".", "target": TARGET, "store": "store", "channel": CHANNEL}}
-    (folder / "swap.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    (folder / "swap.yml").write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8"
+    )
 
 
 def promote(folder: Path, ami: str, version: str) -> None:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The others at the same work: N instances of one image are replaced by N of another."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +20,9 @@ from .run import Case, Lab, Step, command
 
 AMAZON = "ansible==12.*"  # the community package whose amazon.aws still replaces instances itself
 GROUP, TEMPLATE = "shop", "shop"
-TERRAFORM = os.environ.get("IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins")  # a mirror in a folder: no network is asked
+TERRAFORM = os.environ.get(
+    "IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins"
+)  # a mirror in a folder: no network is asked
 MAIN = """
 terraform {
   required_providers {
@@ -67,13 +70,22 @@ def amazon(lab: Lab, batch: int) -> Case:
         cloud.proxy.layers.append(no_metrics)
         old, new, where = lab.images[0], lab.images[1], lab.network
         ec2, groups = cloud.boto("ec2"), cloud.boto("autoscaling")
-        ec2.create_launch_template(LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": old, "InstanceType": "t3.micro"})
+        ec2.create_launch_template(
+            LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": old, "InstanceType": "t3.micro"}
+        )
         spread = ",".join(where.subnets)
         template = {"LaunchTemplateName": TEMPLATE, "Version": "1"}
         groups.create_auto_scaling_group(
-            AutoScalingGroupName=GROUP, LaunchTemplate=template, MinSize=size, MaxSize=size, DesiredCapacity=size, VPCZoneIdentifier=spread
+            AutoScalingGroupName=GROUP,
+            LaunchTemplate=template,
+            MinSize=size,
+            MaxSize=size,
+            DesiredCapacity=size,
+            VPCZoneIdentifier=spread,
         )
-        ec2.create_launch_template_version(LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": new, "InstanceType": "t3.micro"})
+        ec2.create_launch_template_version(
+            LaunchTemplateName=TEMPLATE, LaunchTemplateData={"ImageId": new, "InstanceType": "t3.micro"}
+        )
         task = {
             "name": GROUP,
             "launch_template": {"launch_template_name": TEMPLATE, "version": "2"},
@@ -88,8 +100,15 @@ def amazon(lab: Lab, batch: int) -> Case:
         account = {"endpoint_url": cloud.endpoint_url, "region": REGION, "access_key": KEY, "secret_key": SECRET}
         tasks = [{"amazon.aws.autoscaling_group": {**account, **task}}]
         local = {"connection": "local", "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}
-        play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **local, "tasks": tasks}]), encoding="utf-8")
-        return command([str(lab.peers / "bin/ansible-playbook"), "-i", "localhost,", str(play)], folder, lab.plain(cloud), running(new, size))
+        play.write_text(
+            json.dumps([{"hosts": "localhost", "gather_facts": False, **local, "tasks": tasks}]), encoding="utf-8"
+        )
+        return command(
+            [str(lab.peers / "bin/ansible-playbook"), "-i", "localhost,", str(play)],
+            folder,
+            lab.plain(cloud),
+            running(new, size),
+        )
 
     return Case(f"amazon.aws 10, replace_all_instances, batch {batch}", prepare)
 
@@ -103,12 +122,19 @@ def terraform(lab: Lab) -> Case:
         folder.mkdir()
         (folder / "main.tf").write_text(MAIN, encoding="utf-8")
         environment = lab.plain(cloud)
-        command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment, _always).run(cloud)
+        command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment, _always).run(
+            cloud
+        )
         _apply(cloud, size, 0, environment).run(cloud)
         return _apply(cloud, size, 1, environment)
 
     def _apply(cloud: Cloud, size: int, image: int, environment: dict[str, str]) -> Step:
-        values = {"ami": lab.images[image], "size": size, "subnets": list(lab.network.subnets), "endpoint": cloud.endpoint_url}
+        values = {
+            "ami": lab.images[image],
+            "size": size,
+            "subnets": list(lab.network.subnets),
+            "endpoint": cloud.endpoint_url,
+        }
         (folder / "terraform.tfvars.json").write_text(json.dumps(values), encoding="utf-8")
         argv = ["terraform", "apply", "-input=false", "-auto-approve", "-no-color"]
         return command(argv, folder, environment, running(lab.images[image], size))
@@ -139,7 +165,9 @@ def install(folder: Path) -> Path:
     """A virtual environment with amazon.aws, made once."""
     if not (folder / "done").exists():
         venv.create(folder, with_pip=True, clear=True)
-        command([str(folder / "bin/pip"), "install", "--quiet", AMAZON, "boto3"], folder, dict(os.environ), _always).run(None)
+        command(
+            [str(folder / "bin/pip"), "install", "--quiet", AMAZON, "boto3"], folder, dict(os.environ), _always
+        ).run(None)
         (folder / "done").touch()
     return folder
 

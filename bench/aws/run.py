@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run one contender as a child process, and read what it took: wall, processor time, calls."""
+
 from __future__ import annotations
 
 import os
@@ -16,7 +17,17 @@ from typing import Any
 from tests.support.aws import seeds
 from tests.support.aws.server import Cloud
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_INDEX_URL", "PIP_FIND_LINKS")
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "PIP_CERT",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_INDEX_URL",
+    "PIP_FIND_LINKS",
+)
 
 
 @dataclass
@@ -81,7 +92,14 @@ def command(argv: list[str], folder: Path, environment: dict[str, str], done: Ca
         if cloud is not None and not done(cloud):
             raise RuntimeError(f"{' '.join(argv[:3])} ended well, but the work is not done:\n{said[-3000:]}")
         calls = cloud.calls() if cloud is not None else []
-        return Took(wall, cpu, len(calls), sum(call.changing for call in calls), Counter(f"{call.service}:{call.action}" for call in calls), said)
+        return Took(
+            wall,
+            cpu,
+            len(calls),
+            sum(call.changing for call in calls),
+            Counter(f"{call.service}:{call.action}" for call in calls),
+            said,
+        )
 
     return Step(run)
 

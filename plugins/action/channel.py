@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.current import current_image
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition
-from ..plugin_utils.errors import ImageError
-from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.images.copies import published
-from ..plugin_utils.images.revocation import Revocations, would_revoke
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.file import user_name
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._bake.current import current_image
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImageError
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition
+from ..plugin_utils._images.catalogue import Catalogue
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._images.copies import published
+from ..plugin_utils._images.revocation import Revocations, would_revoke
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.file import user_name
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
@@ -34,20 +34,32 @@ class ActionModule(RoomAction):
 
 def _promote(options: dict[str, Any], definition: Definition, store: Store, context: Context) -> dict[str, Any]:
     catalogue, named = Catalogue(store), options["image"]
-    image = catalogue.find(named, definition.service) if named else current_image(definition, definition.target(options["target"]), store)
+    image = (
+        catalogue.find(named, definition.service)
+        if named
+        else current_image(definition, definition.target(options["target"]), store)
+    )
     channels = Channels(store)
     before = channels.current(definition.service, options["channel"])
     if context.check_mode:
-        changed, after = channels.would_promote(definition.service, options["channel"], image, user_name(), options["note"])
+        changed, after = channels.would_promote(
+            definition.service, options["channel"], image, user_name(), options["note"]
+        )
     else:
         changed, after = channels.promote(definition.service, options["channel"], image, user_name(), options["note"])
     # After the channel, which says what is true: a run that was killed in between is mended by the next one.
     told_of = published(image, definition, options["target"], options["channel"], check=context.check_mode)
     told = catalogue.get(image.digest, image.build) or image  # with the channels that point at it now
-    result: dict[str, Any] = {"changed": changed or bool(told_of), "channel": after, "image": told.as_dict(), "published": sorted(told_of)}
+    result: dict[str, Any] = {
+        "changed": changed or bool(told_of),
+        "channel": after,
+        "image": told.as_dict(),
+        "published": sorted(told_of),
+    }
     if context.diff:
         result["diff"] = {
-            "before": f"{before['name'] if before else 'nothing'}\n" + "".join(f"{place}: {was or 'nothing'}\n" for place, was in told_of.items()),
+            "before": f"{before['name'] if before else 'nothing'}\n"
+            + "".join(f"{place}: {was or 'nothing'}\n" for place, was in told_of.items()),
             "after": f"{after['name']}\n" + "".join(f"{place}: its AMI\n" for place in told_of),
         }
     return result
@@ -68,7 +80,9 @@ def _revoke(options: dict[str, Any], definition: Definition, store: Store, conte
             after = revocations.of(image)
     result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
     if after and image.channels:
-        result["warnings"] = [f"{image.name} is revoked, but is what {', '.join(image.channels)} of {image.service} points at; promote another image"]
+        result["warnings"] = [
+            f"{image.name} is revoked, but is what {', '.join(image.channels)} of {image.service} points at; promote another image"
+        ]
     if context.diff:
         result["diff"] = {"before": _line(before), "after": _line(after)}
     return result

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.base import resolve_base
-from ..plugin_utils.definition.digest import bake_inputs, digest_of, verify_digest
-from ..plugin_utils.definition.explain import compare, explain_lines
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.summary import summary_of, target_summary
-from ..plugin_utils.errors import ImmutableError
-from ..plugin_utils.images.catalogue import Catalogue
-from ..plugin_utils.store.registry import find_store, store_location
+from ..plugin_utils._bake.base_image import resolve_base
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImmutableError
+from ..plugin_utils._definition.digest import bake_inputs, digest_of, verify_digest
+from ..plugin_utils._definition.explain import compare, explain_lines
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.summary import summary_of, target_summary
+from ..plugin_utils._images.catalogue import Catalogue
+from ..plugin_utils._store.registry import find_store, store_location
 
 
 class ActionModule(RoomAction):
@@ -40,7 +40,9 @@ class ActionModule(RoomAction):
         }
         if options["compare_with"]:
             if store is None or inputs is None:
-                raise ImmutableError(f"cannot compare with {options['compare_with']}: the digest cannot be told yet, since {missing}")
+                raise ImmutableError(
+                    f"cannot compare with {options['compare_with']}: the digest cannot be told yet, since {missing}"
+                )
             image = Catalogue(store).find(options["compare_with"], definition.service)
             differences = compare(image.inputs, inputs)
             result.update(compared_with=image.digest, differences=differences, explain=explain_lines(differences))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.fleet import AUTOSCALING
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition, Target
-from ..plugin_utils.fleet.autoscaling_result import group_info
-from ..plugin_utils.fleet.ledger import Ledger
-from ..plugin_utils.fleet.observe import Observer
-from ..plugin_utils.fleet.orphans import Seen, orphans
-from ..plugin_utils.fleet.result import instance_dicts, volume_dicts
-from ..plugin_utils.health.prober import prober_for
-from ..plugin_utils.hosts import list_hosts
-from ..plugin_utils.images.channels import Channels
-from ..plugin_utils.providers.registry import open_group, open_provider
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._definition.fleet import AUTOSCALING
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition, Target
+from ..plugin_utils._fleet.autoscaling.result import group_info
+from ..plugin_utils._fleet.ledger import Ledger
+from ..plugin_utils._fleet.swap.observe import Observer
+from ..plugin_utils._fleet.swap.result import instance_dicts, volume_dicts
+from ..plugin_utils._fleet.upkeep.orphans import FleetInventory, orphans
+from ..plugin_utils._health.prober import prober_for
+from ..plugin_utils._hosts.inventory import list_hosts
+from ..plugin_utils._images.channels import Channels
+from ..plugin_utils._providers.registry import open_group, open_provider
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 SWAP = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
 
@@ -37,7 +37,9 @@ class ActionModule(RoomAction):
         observed, snapshot = observer.observe(), observer.snapshot
         promoted = Channels(store).current(definition.service, options["channel"])
         intent = Ledger(store, fleet).last()
-        found = orphans(Seen(fleet, intent, snapshot.instances, snapshot.volumes, snapshot.members), provider.clock.now())
+        found = orphans(
+            FleetInventory(fleet, intent, snapshot.instances, snapshot.volumes, snapshot.members), provider.clock.now()
+        )
         balancer = traffic.describe()
         return {
             "changed": False,
@@ -49,7 +51,10 @@ class ActionModule(RoomAction):
             "size": target.fleet.size,
             "serving": observed.serving,
             "instances": instance_dicts(observed, promoted["image"] if promoted else "", None),
-            "hosts": [host.as_dict() for host in list_hosts(definition, target.name, store, provider.compute.list(fleet), options["channel"])],
+            "hosts": [
+                host.as_dict()
+                for host in list_hosts(definition, target.name, store, provider.compute.list(fleet), options["channel"])
+            ],
             "volumes": volume_dicts(observed),
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
@@ -59,7 +64,9 @@ class ActionModule(RoomAction):
         }
 
 
-def _of_group(options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str) -> dict[str, Any]:
+def _of_group(
+    options: dict[str, Any], definition: Definition, target: Target, store: Store, fleet: str
+) -> dict[str, Any]:
     info, instances = group_info(definition, target, store, open_group(target), options["channel"])
     intent = Ledger(store, fleet).last()
     return {

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.fleet.autoscaling_result import refuse_group
-from ..plugin_utils.fleet.lease import Lease, SystemClock
-from ..plugin_utils.fleet.marks import Marks, marking_of
-from ..plugin_utils.images.revocation import Revocations
-from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._fleet.autoscaling.result import refuse_group
+from ..plugin_utils._fleet.lease import Lease, SystemClock
+from ..plugin_utils._fleet.upkeep.marks import Marks, marking_of
+from ..plugin_utils._images.revocation import Revocations
+from ..plugin_utils._providers.registry import open_provider
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
@@ -31,5 +31,7 @@ class ActionModule(RoomAction):
         if not context.diff:
             del result["diff"]
         if result["left_out"]:
-            result["warnings"] = [f"{name} is not put back in traffic: {why}" for name, why in result["left_out"].items()]
+            result["warnings"] = [
+                f"{name} is not put back in traffic: {why}" for name, why in result["left_out"].items()
+            ]
         return result

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.packer.runner import Packer
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.bake.decide import Decision
-from ..plugin_utils.bake.targets import bake_targets, decision_of, plan_bakes
-from ..plugin_utils.bake.user_template import TemplateBake, TemplateOrder
-from ..plugin_utils.bake.variables import bake_variables
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.errors import ImmutableError
-from ..plugin_utils.images.model import Image
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..module_utils._packer.runner import Packer
+from ..plugin_utils._bake.decide import Decision
+from ..plugin_utils._bake.targets import bake_targets, decision_of, plan_bakes
+from ..plugin_utils._bake.user_template import TemplateBake, TemplateJob
+from ..plugin_utils._bake.variables import bake_variables
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImmutableError
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._image_model import Image
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 OF_TEMPLATES = ("service", "version", "vars", "var_files", "secrets", "inputs")
 
@@ -56,7 +56,9 @@ def _by_definition(options: dict[str, Any], store: Store, context: Context) -> t
     due = [bake for bake in bakes if bake.decision.due]
     if not context.check_mode:
         packer = Packer(options["executable"])
-        bake_targets(due, store, packer, lambda: bake_variables(definition, context.loader), context.guard, context.report)
+        bake_targets(
+            due, store, packer, lambda: bake_variables(definition, context.loader), context.guard, context.report
+        )
     by_target = {target: bake.image for bake in bakes for target in bake.targets}
     return decision, {target: by_target[target] for target in options["target"]}
 
@@ -65,7 +67,7 @@ def _by_template(options: dict[str, Any], store: Store, context: Context) -> tup
     missing = [name for name in ("service", "version") if not options[name]]
     if missing:
         raise ImmutableError(f"{', '.join(missing)}: required with 'template', to record what it builds")
-    order = TemplateOrder(
+    order = TemplateJob(
         service=options["service"],
         version=options["version"],
         template=_absolute(options["template"], context),
@@ -91,7 +93,12 @@ def _timeout(options: dict[str, Any]) -> float | None:
 
 def _diff(difference: dict[str, Any]) -> dict[str, str]:
     path = difference["path"]
-    return {"before_header": path, "after_header": path, "before": f"{difference['before']}\n", "after": f"{difference['after']}\n"}
+    return {
+        "before_header": path,
+        "after_header": path,
+        "before": f"{difference['before']}\n",
+        "after": f"{difference['after']}\n",
+    }
 
 
 def _reason(decision: Decision) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.images.catalogue import Catalogue, lineage
-from ..plugin_utils.images.model import Image
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._image_model import Image
+from ..plugin_utils._images.catalogue import Catalogue, lineage
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 FILES = {"manifest": "manifest.json.gz", "sbom": "sbom.cdx.json", "log": "packer.log"}
 
@@ -20,7 +20,13 @@ class ActionModule(RoomAction):
         known = catalogue.list(options["service"])
         images = [catalogue.find(options["image"], options["service"])] if options["image"] else known
         kept = set(store.list("images/"))
-        return {"changed": False, "images": [{**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, kept)} for image in images]}
+        return {
+            "changed": False,
+            "images": [
+                {**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, kept)}
+                for image in images
+            ],
+        }
 
 
 def _files(store: Store, image: Image, kept: set[str]) -> dict[str, str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.errors import ImageError
-from ..plugin_utils.fleet.references import swapped_images
-from ..plugin_utils.images.model import bake_name
-from ..plugin_utils.images.prune import Rule
-from ..plugin_utils.images.pruner import Pruner
-from ..plugin_utils.providers.registry import SIMULATED, open_provider
-from ..plugin_utils.store.file import user_name
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.errors import ImageError
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._fleet.upkeep.references import swapped_images
+from ..plugin_utils._image_model import bake_name
+from ..plugin_utils._images.prune import Rule
+from ..plugin_utils._images.pruner import Pruner
+from ..plugin_utils._providers.registry import SIMULATED, open_provider
+from ..plugin_utils._store.file import user_name
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
@@ -45,6 +45,8 @@ class ActionModule(RoomAction):
             "removed": [each.as_dict() for each in removed],
         }
         if context.diff:
-            before, after = ("".join(f"{each.image.name}: {'; '.join(each.why)}\n" for each in some) for some in (verdicts, kept))
+            before, after = (
+                "".join(f"{each.image.name}: {'; '.join(each.why)}\n" for each in some) for some in (verdicts, kept)
+            )
             result["diff"] = {"before": before, "after": after}
         return result

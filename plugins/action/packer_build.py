@@ -4,13 +4,14 @@
 
 Otherwise a killed ansible-playbook leaves the worker behind, which goes on listening to the module, and so the module and Packer go on.
 """
+
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ..plugin_utils.action import end_with_parent
+from ..plugin_utils._core.action import end_with_parent
 
 
 class ActionModule(NormalAction):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..plugin_utils.action import Context, RoomAction
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.fleet.lease import Lease
-from ..plugin_utils.fleet.orphans import VOLUME, Orphan
-from ..plugin_utils.fleet.sweep import Broom
-from ..plugin_utils.images.leftovers import BakeBroom
-from ..plugin_utils.providers.base import Leftover
-from ..plugin_utils.providers.registry import open_provider
-from ..plugin_utils.store.registry import open_store, store_location
-from ..plugin_utils.units import seconds_of
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._fleet.lease import Lease
+from ..plugin_utils._fleet.upkeep.orphans import VOLUME, Orphan
+from ..plugin_utils._fleet.upkeep.sweep import OrphanSweeper
+from ..plugin_utils._images.leftovers import BakeSweeper
+from ..plugin_utils._providers.contract import Leftover
+from ..plugin_utils._providers.registry import open_provider
+from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
@@ -27,11 +27,11 @@ class ActionModule(RoomAction):
         def lease(fleet: str) -> Lease:
             return Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
 
-        broom = Broom(provider, store, context.guard, lease, context.report)
+        broom = OrphanSweeper(provider, store, context.guard, lease, context.report)
         older_than = seconds_of(options["older_than"])
         found = broom.look(older_than)
         leftovers = getattr(provider, "leftovers", None)  # not every provider bakes elsewhere
-        bakes = BakeBroom(leftovers, store, context.guard, context.report) if leftovers else None
+        bakes = BakeSweeper(leftovers, store, context.guard, context.report) if leftovers else None
         left = bakes.look(older_than) if bakes else []
         removed: list[Orphan | Leftover] = []
         if options["state"] == "absent" and context.check_mode:
@@ -46,7 +46,10 @@ class ActionModule(RoomAction):
         if context.diff:
             lines = {(each.kind, each.id): f"{each.kind} {each.id}: {each.why}\n" for each in (*found, *left)}
             gone = {(each.kind, each.id) for each in removed}
-            result["diff"] = {"before": "".join(lines.values()), "after": "".join(line for key, line in lines.items() if key not in gone)}
+            result["diff"] = {
+                "before": "".join(lines.values()),
+                "after": "".join(line for key, line in lines.items() if key not in gone),
+            }
         return result
 
 

@@ -72,15 +72,15 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ..plugin_utils.definition.fleet import AUTOSCALING
-from ..plugin_utils.definition.load import load_definition
-from ..plugin_utils.definition.model import Definition
-from ..plugin_utils.errors import ImmutableError
-from ..plugin_utils.fleet.autoscaling_result import group_hosts
-from ..plugin_utils.hosts import list_hosts
-from ..plugin_utils.providers.registry import open_group, open_provider
-from ..plugin_utils.store.base import Store
-from ..plugin_utils.store.registry import open_store, store_location
+from ..plugin_utils._core.errors import ImmutableError
+from ..plugin_utils._definition.fleet import AUTOSCALING
+from ..plugin_utils._definition.load import load_definition
+from ..plugin_utils._definition.model import Definition
+from ..plugin_utils._fleet.autoscaling.result import group_hosts
+from ..plugin_utils._hosts.inventory import list_hosts
+from ..plugin_utils._providers.registry import open_group, open_provider
+from ..plugin_utils._store.base import Store
+from ..plugin_utils._store.registry import open_store, store_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
 
@@ -115,9 +115,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             known = {name for each in definitions for name in each.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
-                raise ImmutableError(f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})")
+                raise ImmutableError(
+                    f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
+                )
             chosen = [(each, name) for each in definitions for name in each.targets if name in wanted]
-            return [host for definition, target in chosen for host in _hosts(definition, target, store, self.get_option("channel"))]
+            return [
+                host
+                for definition, target in chosen
+                for host in _hosts(definition, target, store, self.get_option("channel"))
+            ]
         except (ImmutableError, OSError) as error:
             raise AnsibleParserError(f"{self.NAME}: {error}") from error
 

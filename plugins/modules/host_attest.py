@@ -139,7 +139,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.attest import compare
+from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ paths:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
 
 
 def main() -> None:

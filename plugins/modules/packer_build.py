@@ -138,8 +138,14 @@ stopped_for:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.packer.result import BuildResult
-from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TEMPLATE_OPTIONS, TOOL_OPTIONS, invalid, run, template_arguments
+from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
+    TEMPLATE_OPTIONS,
+    TOOL_OPTIONS,
+    invalid,
+    run,
+    template_arguments,
+)
 
 
 def work(module, packer):

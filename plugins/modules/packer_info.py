@@ -122,11 +122,11 @@ variables:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.packer.errors import PackerError
-from ansible_collections.immutable.infra.plugins.module_utils.packer.inspection import Inspection
-from ansible_collections.immutable.infra.plugins.module_utils.packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils.packer.plugins import command_for, of_complaints
-from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TOOL_OPTIONS, run, timeout_of
+from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
+from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import Inspection
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import command_for, of_complaints
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import TOOL_OPTIONS, run, timeout_of
 
 
 def work(module, packer):

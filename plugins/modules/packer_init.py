@@ -121,11 +121,11 @@ packer_version:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.packer.errors import PackerError
-from ansible_collections.immutable.infra.plugins.module_utils.packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils.packer.plugins import Need, check_source
-from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TOOL_OPTIONS, run, timeout_of
-from ansible_collections.immutable.infra.plugins.module_utils.packer.versions import satisfies
+from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import Need, check_source
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import TOOL_OPTIONS, run, timeout_of
+from ansible_collections.immutable.infra.plugins.module_utils._packer.versions import satisfies
 
 
 def work(module, packer):

@@ -94,7 +94,13 @@ output:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils.packer.task import TEMPLATE_OPTIONS, TOOL_OPTIONS, invalid, run, template_arguments
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
+    TEMPLATE_OPTIONS,
+    TOOL_OPTIONS,
+    invalid,
+    run,
+    template_arguments,
+)
 
 
 def work(module, packer):

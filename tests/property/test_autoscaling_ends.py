@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Killed, Lab, Scaling
 from hypothesis import given
 from hypothesis import strategies as st
 
 GOING = [h.PENDING, h.IN_PROGRESS, h.BAKING, h.ROLLING_BACK, h.CANCELLING, "Pondering"]
-HISTORIES = st.tuples(st.lists(st.sampled_from(GOING), max_size=8), st.sampled_from(h.ENDED)).map(lambda drawn: (*drawn[0], drawn[1]))
+HISTORIES = st.tuples(st.lists(st.sampled_from(GOING), max_size=8), st.sampled_from(h.ENDED)).map(
+    lambda drawn: (*drawn[0], drawn[1])
+)
 BACK = st.sampled_from([h.ROLLED_BACK, h.ROLLBACK_FAILED, h.CANCELLED, h.FAILED]).map(lambda end: (h.ROLLING_BACK, end))
-REFUSALS = st.lists(st.sampled_from(["", "", "", h.RUNS_ALREADY, h.RUNS_NO_MORE, h.NO_WAY_BACK, "ResourceContention", "AccessDenied"]), max_size=6)
+REFUSALS = st.lists(
+    st.sampled_from(["", "", "", h.RUNS_ALREADY, h.RUNS_NO_MORE, h.NO_WAY_BACK, "ResourceContention", "AccessDenied"]),
+    max_size=6,
+)
 RUNS = 8
 
 
@@ -37,7 +42,9 @@ RUNS = 8
 def test_every_history_ends(named, script, back, before, refusals, kills, deadline, hidden, size) -> None:
     images = {"1": OLD, "2": NEW, "3": "ami-third"} if before else {"1": OLD}
     named = named if not before or named == "1" else "3"
-    scaling = Scaling(named=named, images=images, script=script, script_back=back, refusals=list(refusals), hidden=hidden).add(size, named if before else "1")
+    scaling = Scaling(
+        named=named, images=images, script=script, script_back=back, refusals=list(refusals), hidden=hidden
+    ).add(size, named if before else "1")
     if before:
         scaling.begun(*before)
     lab = Lab(scaling, Path("/"), spec=AutoScaling("shop", deadline=deadline))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import DefinitionError, ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.units import bytes_of, count_of, seconds_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError, ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.units import bytes_of, count_of, seconds_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,11 @@ GOOD = {
     "schema": 1,
     "service": "shop",
     "version": "1",
-    "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "immutable.yml", "vars": {"a": 1}}, "verify": "verify.yml"},
+    "image": {
+        "base": {"debian": "bookworm"},
+        "provision": {"playbook": "immutable.yml", "vars": {"a": 1}},
+        "verify": "verify.yml",
+    },
     "data": [{"name": "a", "size": "1G", "mount": "/srv", "type": "raw"}],
     "writable": ["/tmp"],
     "seal": {"shell": "off"},
@@ -32,8 +36,17 @@ GOOD = {
         "drain": {"timeout": 5},
         "strategy": "canary",
         "canary": [
-            {"instances": 1, "soak": "5m", "metric": {"url": "http://a", "path": "a.b", "most": 1}, "check": "verify.yml", "approval": True},
-            {"instances": "100%", "metric": {"command": ["./verify.yml", "a"], "least": 0, "most": 1, "every": 1, "timeout": 1}},
+            {
+                "instances": 1,
+                "soak": "5m",
+                "metric": {"url": "http://a", "path": "a.b", "most": 1},
+                "check": "verify.yml",
+                "approval": True,
+            },
+            {
+                "instances": "100%",
+                "metric": {"command": ["./verify.yml", "a"], "least": 0, "most": 1, "every": 1, "timeout": 1},
+            },
         ],
         "deadline": "1h",
         "max_age": "30d",
@@ -46,13 +59,24 @@ GOOD = {
         "playbook_timeout": 60,
     },
     "targets": {
-        "local": {"provider": "qemu", "secrets": {"a": {"env": "A"}}, "machine": {"memory": "1G"}, "fleet": {"size": 2}},
+        "local": {
+            "provider": "qemu",
+            "secrets": {"a": {"env": "A"}},
+            "machine": {"memory": "1G"},
+            "fleet": {"size": 2},
+        },
         "cloud": {"provider": "simulated", "zones": ["a"], "simulation": {"boot": 1, "spread": 0.5, "seed": 1}},
         "once": {"provider": "simulated", "fleet": {"strategy": "recreate", "hot": True}},
     },
 }
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
-TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3), max_leaves=8)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 def load(content: bytes) -> None:
@@ -113,12 +137,20 @@ def test_any_value_in_any_place_ends_in_words(path, new):
 @given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
 def test_a_duration_is_the_sum_of_its_parts(days, hours, minutes, seconds):
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    assert seconds_of(f"{days}d{hours}h{minutes}m{seconds}s") == total == seconds_of(str(total)) == seconds_of(total) == seconds_of(f"{total}s")
+    assert (
+        seconds_of(f"{days}d{hours}h{minutes}m{seconds}s")
+        == total
+        == seconds_of(str(total))
+        == seconds_of(total)
+        == seconds_of(f"{total}s")
+    )
 
 
 @given(st.integers(1, 900))
 def test_a_size_is_in_powers_of_1024(number):
-    assert bytes_of(f"{number}T") == bytes_of(f"{number * 1024}G") == bytes_of(f"{number * 1024**2}M") == number * 1024**4
+    assert (
+        bytes_of(f"{number}T") == bytes_of(f"{number * 1024}G") == bytes_of(f"{number * 1024**2}M") == number * 1024**4
+    )
 
 
 @given(st.integers(0, 100), st.integers(0, 1000))
@@ -139,5 +171,7 @@ def test_what_is_no_unit_is_one_clear_error(text):
 
 @pytest.mark.parametrize("value", ["", "1h1h", "1s1h", "-1", "1e3", "soon", None, True, float("nan"), -1])
 def test_what_is_no_duration(value):
-    with pytest.raises(ImmutableError, match=r"is not a duration \(allowed: seconds, or numbers with units such as 90s, 5m or 1h30m\)"):
+    with pytest.raises(
+        ImmutableError, match=r"is not a duration \(allowed: seconds, or numbers with units such as 90s, 5m or 1h30m\)"
+    ):
         seconds_of(value)

@@ -8,8 +8,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import bake_inputs, digest_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +23,34 @@ targets: {local: {provider: simulated}}
 """
 NAMES = st.sampled_from(["a", "b", "sub/a", "sub/b", "sub/deep/a", "é", "A"])
 FILES = st.dictionaries(NAMES, st.tuples(st.binary(max_size=20), st.booleans()), min_size=1)
-LITTER = st.sets(st.sampled_from([".git/HEAD", "a~", ".a.swp", "#a#", ".#a", "a.bak", "sub/a.orig", "__pycache__/a.pyc", ".DS_Store", ".cache/x", ".hg/x"]))
+LITTER = st.sets(
+    st.sampled_from(
+        [
+            ".git/HEAD",
+            "a~",
+            ".a.swp",
+            "#a#",
+            ".#a",
+            "a.bak",
+            "sub/a.orig",
+            "__pycache__/a.pyc",
+            ".DS_Store",
+            ".cache/x",
+            ".hg/x",
+        ]
+    )
+)
 
 
 def digest(files, *, order=lambda names: names, litter=(), mode=0o644, time=None) -> str:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        whole = {"immutable.yml": (TEXT.encode(), False), "provision.yml": (b"[]", False), **files, **dict.fromkeys(litter, (b"x", True))}
+        whole = {
+            "immutable.yml": (TEXT.encode(), False),
+            "provision.yml": (b"[]", False),
+            **files,
+            **dict.fromkeys(litter, (b"x", True)),
+        }
         for name in order(list(whole)):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.immutable.infra.tests.support.draws import ERRORS, HAPPENS, KILLS, STALE, cases, faults
-from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, assert_reached, gets_through, judge, ours
+from ansible_collections.immutable.infra.tests.support.judge import (
+    assert_quiet,
+    assert_reached,
+    gets_through,
+    judge,
+    ours,
+)
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
 

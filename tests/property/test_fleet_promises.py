@@ -4,7 +4,17 @@
 
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.tests.support.draws import ERRORS, HAPPENS, JUMPS, KILLS, RIVALS, STALE, VERDICTS, cases, faults
+from ansible_collections.immutable.infra.tests.support.draws import (
+    ERRORS,
+    HAPPENS,
+    JUMPS,
+    KILLS,
+    RIVALS,
+    STALE,
+    VERDICTS,
+    cases,
+    faults,
+)
 from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, harmed, judge
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given

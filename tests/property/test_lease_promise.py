@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Never do two controllers believe that they hold a fleet, whatever their clocks (within the margin), the store and their own pauses do."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,9 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis.strategies as st
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError, LeaseLostError, LockedError, StoreError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import MARGIN, POLL, TTL, Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    ConflictError,
+    LeaseLostError,
+    LockedError,
+    StoreError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -43,7 +49,13 @@ HAPPENING = st.builds(
 )
 QUIET = Happening(0.0, "", 0.0, None)
 # A long wait beside a holder that goes on with its work, and now and then does not.
-BESIDE = st.builds(Happening, before=st.sampled_from([0.0, 1.0, 29.0]), fault=st.just(""), then=st.just(0.0), other=st.none() | st.tuples(WHO, st.just("need")))
+BESIDE = st.builds(
+    Happening,
+    before=st.sampled_from([0.0, 1.0, 29.0]),
+    fault=st.just(""),
+    then=st.just(0.0),
+    other=st.none() | st.tuples(WHO, st.just("need")),
+)
 AHEAD = st.lists(HAPPENING, max_size=5) | st.lists(BESIDE, max_size=12)
 
 
@@ -83,7 +95,9 @@ class World:
         assert len(believers) <= 1, f"{believers} hold it at once"
         found = self.store.read(KEY)
         if found:
-            assert self.holders.setdefault(found[0]["epoch"], found[0]["holder"]["id"]) == found[0]["holder"]["id"], "one fencing number for two holders"
+            assert self.holders.setdefault(found[0]["epoch"], found[0]["holder"]["id"]) == found[0]["holder"]["id"], (
+                "one fencing number for two holders"
+            )
             assert max(self.holders) == found[0]["epoch"], "the fencing number went back"
 
 
@@ -98,7 +112,9 @@ class Controller:
         self.renew()
 
     def renew(self) -> None:
-        self.lease = Lease(self, "shop-prod", f"run {self.number}", self, monotonic=self.steady, alive=lambda _holder: None)  # type: ignore[arg-type]
+        self.lease = Lease(
+            self, "shop-prod", f"run {self.number}", self, monotonic=self.steady, alive=lambda _holder: None
+        )  # type: ignore[arg-type]
 
     def steady(self) -> float:
         return self.world.real + 1000.0 * self.number

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import hypothesis.strategies as st
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImageError
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.search import SHORTEST, forms
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import SHORTEST, forms
 from hypothesis import given, settings
 
 PATHS = st.binary(min_size=1, max_size=20).map(lambda name: "/" + os.fsdecode(name))
@@ -23,7 +23,9 @@ ROWS = st.tuples(
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3))
-def test_any_names_survive_the_manifest(files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]) -> None:
+def test_any_names_survive_the_manifest(
+    files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]
+) -> None:
     manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers))
     again = Manifest.from_gzip(manifest.to_gzip())
     assert again == manifest

@@ -1,11 +1,16 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated clock misses nothing: until the next event that it knows of, every answer stays as it is."""
+
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, Behaviour, Latencies
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    NEVER,
+    Behaviour,
+    Latencies,
+)
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, Cloud, ask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,20 +37,31 @@ ACTS = {
     "detach": lambda cloud, each: cloud.volumes.detach([VOLUME]),
     "register": lambda cloud, each: cloud.provider.traffic(FLEET).register({each: ("192.0.2.1", 80)}),
     "stage": lambda cloud, each: cloud.provider.traffic(FLEET).register({each: ("192.0.2.1", 80)}, staged=True),
-    "switch": lambda cloud, each: cloud.provider.traffic(FLEET).switch([each], [other for other in IDS if other != each]),
+    "switch": lambda cloud, each: cloud.provider.traffic(FLEET).switch(
+        [each], [other for other in IDS if other != each]
+    ),
     "drain": lambda cloud, each: cloud.provider.traffic(FLEET).drain([each], 7.0),
     "deregister": lambda cloud, each: cloud.provider.traffic(FLEET).deregister([each]),
 }
-steps = st.lists(st.tuples(st.sampled_from(sorted(ACTS)), st.sampled_from(IDS), st.integers(0, 3)), min_size=3, max_size=20)
+steps = st.lists(
+    st.tuples(st.sampled_from(sorted(ACTS)), st.sampled_from(IDS), st.integers(0, 3)), min_size=3, max_size=20
+)
 
 
 def answers(cloud: Cloud) -> tuple:
     instances = cloud.compute.list(FLEET)
-    return instances, cloud.volumes.list(FLEET), cloud.provider.traffic(FLEET).members(), cloud.provider.probe(instances)
+    return (
+        instances,
+        cloud.volumes.list(FLEET),
+        cloud.provider.traffic(FLEET).members(),
+        cloud.provider.probe(instances),
+    )
 
 
 @given(behaviours, latencies, st.booleans(), st.one_of(st.just(NEVER), spans), steps)
-def test_between_two_events_every_answer_stays_as_it_is(behaviour: Behaviour, times: Latencies, forgets: bool, life: float, acts: list) -> None:
+def test_between_two_events_every_answer_stays_as_it_is(
+    behaviour: Behaviour, times: Latencies, forgets: bool, life: float, acts: list
+) -> None:
     cloud = Cloud(latencies=times, forgets=forgets)
     cloud.world.fate = lambda _request: (None, behaviour)
     cloud.provider.traffic(FLEET).ensure()

@@ -10,11 +10,11 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ConflictError
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.base import ABSENT
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.s3 import S3Store
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ConflictError
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import ABSENT
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws.bucket import BUCKET, make_bucket
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from hypothesis import given, settings
@@ -51,7 +51,9 @@ def agree(store: Any, memory: MemoryStore, steps: list[tuple[str, str, Any]]) ->
     assert apply(store, steps) == apply(memory, steps)
     for prefix in ("channels/", "channels/shop/p", "images/"):
         assert store.list(prefix) == memory.list(prefix)
-        assert [store.read(key)[0] for key in store.list(prefix)] == [memory.read(key)[0] for key in memory.list(prefix)]  # type: ignore[index]
+        assert [store.read(key)[0] for key in store.list(prefix)] == [
+            memory.read(key)[0] for key in memory.list(prefix)
+        ]  # type: ignore[index]
 
 
 @settings(max_examples=100, deadline=None)
@@ -74,5 +76,7 @@ def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:
 
 @settings(max_examples=30, deadline=None)
 @given(steps=STEPS)
-def test_the_bucket_and_the_memory_are_the_same_store(new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]) -> None:
+def test_the_bucket_and_the_memory_are_the_same_store(
+    new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]
+) -> None:
     agree(new_bucket(), MemoryStore(), steps)

@@ -12,9 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, RUNNING, STOPPED, Instance, Member
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    RUNNING,
+    STOPPED,
+    Instance,
+    Member,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine, World
 
 from .cases import FLEET
 
@@ -66,15 +72,25 @@ class Auditor:
 
     def serving(self) -> set[str]:
         world = self._world
-        up = {each for each in self._served() if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])}
+        up = {
+            each
+            for each in self._served()
+            if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])
+        }
         return {each for each in up if _sealed_right(world.view(world.machines[each]))}
 
     def _served(self) -> set[str]:
-        return {each for each in self._world.members if each in self._world.machines and _ours(self._world.machines[each])}
+        return {
+            each for each in self._world.members if each in self._world.machines and _ours(self._world.machines[each])
+        }
 
     def _live(self, draining: bool) -> set[str]:
         world = self._world
-        live = {each for each, machine in world.machines.items() if _ours(machine) and not machine.leaving and world.state(machine) in (PENDING, RUNNING)}
+        live = {
+            each
+            for each, machine in world.machines.items()
+            if _ours(machine) and not machine.leaving and world.state(machine) in (PENDING, RUNNING)
+        }
         out = {each for each, place in world.members.items() if place.draining or place.staged}
         return live if draining else live - out
 
@@ -85,7 +101,9 @@ class Auditor:
             live=self._live(True),
             machines={each: machine for each, machine in world.machines.items() if _ours(machine)},
             leaving={each for each, machine in world.machines.items() if machine.leaving},
-            members={each for each in self._served() if not (world.members[each].draining or world.members[each].staged)},
+            members={
+                each for each in self._served() if not (world.members[each].draining or world.members[each].staged)
+            },
             holders={volume.id: volume.attached_to for volume in world.volumes.values()},
         )
 
@@ -105,13 +123,22 @@ class Auditor:
         self.ever_served |= serving
 
     def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
-        if not lost or len(serving) >= len(before.serving) or intent["goal"] == "absent" or intent["strategy"] == "recreate":
+        if (
+            not lost
+            or len(serving) >= len(before.serving)
+            or intent["goal"] == "absent"
+            or intent["strategy"] == "recreate"
+        ):
             return
         size = min(intent["size"], aim(intent)["size"])
         served = {before.machines[each].instance.slot for each in before.serving}
-        rests = {machine.instance.slot for machine in before.machines.values() if "standby" in machine.instance.tags} - served
+        rests = {
+            machine.instance.slot for machine in before.machines.values() if "standby" in machine.instance.tags
+        } - served
         floor = max(0, size - intent["unavailable"] - len(rests))
-        assert len(serving) >= floor, f"promise 1: {call} took {sorted(lost)} and left {len(serving)} of {floor} in service"
+        assert len(serving) >= floor, (
+            f"promise 1: {call} took {sorted(lost)} and left {len(serving)} of {floor} in service"
+        )
 
     def _ceiling(self, call: str, intent: Mapping[str, Any], before: Before, told: Answers) -> None:
         live = self._live(intent["count_draining"])
@@ -126,27 +153,43 @@ class Auditor:
         for volume in world.volumes.values():
             was = before.holders.get(volume.id)
             if was and was != volume.attached_to and was in world.machines:
-                assert world.state(world.machines[was]) == STOPPED, f"promise 3: {volume.id} was taken from {was}, which runs"
-            assert volume.attached_to is None or volume.attached_to in world.machines, f"promise 3: {volume.id} is attached to nothing"
+                assert world.state(world.machines[was]) == STOPPED, (
+                    f"promise 3: {volume.id} was taken from {was}, which runs"
+                )
+            assert volume.attached_to is None or volume.attached_to in world.machines, (
+                f"promise 3: {volume.id} is attached to nothing"
+            )
         assert set(before.holders) <= set(world.volumes), "a volume is gone"
 
     def _only_good(self, call: str, before: Before, told: Answers) -> None:
         world = self._world
         for each in set(world.machines) - set(before.machines):
             if _ours(world.machines[each]):
-                assert world.machines[each].instance.image not in told.revoked, f"promise 4: {each} was launched, but its image is revoked"
+                assert world.machines[each].instance.image not in told.revoked, (
+                    f"promise 4: {each} was launched, but its image is revoked"
+                )
         now_in = {each for each in self._served() if not (world.members[each].draining or world.members[each].staged)}
         for each in now_in - before.members:
             machine = world.machines[each]
             view = world.view(machine)
             well = world.healthy(machine) or (told.probes.get(each) and each in told.instances)
-            assert well and _sealed_right(view), f"promise 4: {call} put {each} in service, which is not proven and well"
-            assert each in self.ever_served or view.image not in told.revoked, f"promise 4: {call} put {each} in service, but its image is revoked"
+            assert well and _sealed_right(view), (
+                f"promise 4: {call} put {each} in service, which is not proven and well"
+            )
+            assert each in self.ever_served or view.image not in told.revoked, (
+                f"promise 4: {call} put {each} in service, but its image is revoked"
+            )
 
-    def _succession(self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str], known: Mapping[str, Instance]) -> None:
+    def _succession(
+        self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str], known: Mapping[str, Instance]
+    ) -> None:
         world = self._world
-        slots = {each: view.slot for each, view in known.items()} | {each: machine.instance.slot for each, machine in world.machines.items()}
-        gone = {each for each in before.machines if each not in world.machines or world.machines[each].leaving} - before.leaving
+        slots = {each: view.slot for each, view in known.items()} | {
+            each: machine.instance.slot for each, machine in world.machines.items()
+        }
+        gone = {
+            each for each in before.machines if each not in world.machines or world.machines[each].leaving
+        } - before.leaving
         for each in gone:
             instance = before.machines[each].instance
             undone = intent["stage"] == "rollback" and int(instance.tags.get("swap", -1)) >= intent["first"]

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A virtual machine that stands for an instance of EC2 while Packer provisions it: it starts when EC2 is asked to, with the key pair asked for."""
+
 from __future__ import annotations
 
 import base64
@@ -11,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.module_utils.supervised import Supervised
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import QEMU, choose
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import launch_document
+from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 
 from .aws.answers import Answer
 from .aws.calls import Call
@@ -64,15 +65,44 @@ class BuildMachine:
         folder, key = self._folder, self._folder / "own"
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         launch = folder / "launch.tar"
-        launch.write_bytes(launch_document({"authorized_keys": key.with_suffix(".pub").read_bytes(), "purpose": b"bake\n"}))
+        launch.write_bytes(
+            launch_document({"authorized_keys": key.with_suffix(".pub").read_bytes(), "purpose": b"bake\n"})
+        )
         disk = folder / "root.qcow2"
         _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self._base, disk)
-        argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *choose(STORE / "qemu", self._base).options, "-m", "1024", "-display", "none"]
-        argv += ["-fw_cfg", f"name=opt/immutable/launch,file={launch}", "-drive", f"file={disk},if=virtio,format=qcow2", "-device", "virtio-rng-pci"]
-        argv += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net", "-serial", "null"]
+        argv = [
+            QEMU,
+            "-nodefaults",
+            "-no-user-config",
+            "-machine",
+            "pc",
+            *choose(STORE / "qemu", self._base).options,
+            "-m",
+            "1024",
+            "-display",
+            "none",
+        ]
+        argv += [
+            "-fw_cfg",
+            f"name=opt/immutable/launch,file={launch}",
+            "-drive",
+            f"file={disk},if=virtio,format=qcow2",
+            "-device",
+            "virtio-rng-pci",
+        ]
+        argv += [
+            "-netdev",
+            f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+            "-device",
+            "virtio-net-pci,netdev=net",
+            "-serial",
+            "null",
+        ]
         self._process = Supervised(argv, grace=1.0)
         self._process.__enter__()
-        imported = next(call for call in self._cloud.calls("ec2", "ImportKeyPair") if call.parameters["KeyName"] == name)
+        imported = next(
+            call for call in self._cloud.calls("ec2", "ImportKeyPair") if call.parameters["KeyName"] == name
+        )
         public = base64.b64decode(imported.parameters["PublicKeyMaterial"]).decode().split()[:2]
         self._until_up()
         self._install_sudo()
@@ -104,8 +134,28 @@ class BuildMachine:
         return self._root(command)
 
     def _ssh(self, command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
-        options = ["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
-        argv = ["ssh", "-F", "none", *options, "-i", str(self._folder / "own"), "-p", str(self.port), "root@127.0.0.1", command]
+        options = [
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=20",
+        ]
+        argv = [
+            "ssh",
+            "-F",
+            "none",
+            *options,
+            "-i",
+            str(self._folder / "own"),
+            "-p",
+            str(self.port),
+            "root@127.0.0.1",
+            command,
+        ]
         return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=stdin)
 
 

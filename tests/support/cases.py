@@ -9,10 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Metric, Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import DONE, Intent, Payload, Request, Version, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import PENDING, STOPPED, STOPPING, Instance, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import NEVER, Behaviour, Machine, Place, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric, Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
+    DONE,
+    Intent,
+    Payload,
+    Request,
+    Version,
+    VolumeSpec,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    STOPPED,
+    STOPPING,
+    Instance,
+    Volume,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    NEVER,
+    Behaviour,
+    Machine,
+    Place,
+    World,
+)
 
 NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"
@@ -34,7 +53,11 @@ class Short:
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        told = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if getattr(self, each.name) != each.default]
+        told = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        ]
         return f"{type(self).__name__}({', '.join(told)})"
 
 
@@ -112,7 +135,15 @@ def world_of(case: Case, world: World) -> World:
     for disk in case.disks if case.data else ():
         there = [machine.instance.id for machine in world.machines.values() if machine.instance.slot == disk.slot]
         holder = there[disk.holder] if disk.holder < len(there) else None
-        volume = Volume(f"{FLEET}/{disk.slot}-uploads", FLEET, disk.slot, "uploads", disk.size, holder, NOW - 100.0 if holder else 0.0)
+        volume = Volume(
+            f"{FLEET}/{disk.slot}-uploads",
+            FLEET,
+            disk.slot,
+            "uploads",
+            disk.size,
+            holder,
+            NOW - 100.0 if holder else 0.0,
+        )
         world.volumes[volume.id] = volume
     if case.stray and case.balancing:
         world.members["gone"] = Place(NOW - 100.0, fleet=FLEET)
@@ -148,13 +179,27 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
     dies_at = NOW + found.dies if found.dies else NEVER
     world.machines[name] = Machine(instance, int(case.data), started, dies_at, found.ailing)
     if case.balancing and found.member:
-        world.members[name] = Place(NOW - 100.0, draining=found.member == "drain", staged=found.member == "staged", fleet=FLEET)
+        world.members[name] = Place(
+            NOW - 100.0, draining=found.member == "drain", staged=found.member == "staged", fleet=FLEET
+        )
 
 
 def _foreign(world: World) -> None:
     for name, fleet, purpose in (("mail-0", OTHER, "fleet"), ("probation", FLEET, "verify")):
-        instance = Instance(name, fleet, 0, OLD, "l", PENDING, purpose, NOW - 500.0, "n", {8080: ("192.0.2.1", 8080)}, started=NOW - 500.0)
-        world.machines[name] = Machine(instance, whole_since=NOW - 500.0)
+        instance = Instance(
+            name,
+            fleet,
+            0,
+            OLD,
+            "l",
+            PENDING,
+            purpose,
+            NOW - 500.0,
+            "n",
+            {8080: ("192.0.2.1", 8080)},
+            started=NOW - 500.0,
+        )
+        world.machines[name] = Machine(instance, volumes_ready_since=NOW - 500.0)
     world.members["mail-0"] = Place(NOW - 400.0, fleet=OTHER)
 
 
@@ -195,7 +240,16 @@ def intent_before(case: Case) -> Intent | None:
     """Of the swap that ended well before the history begins."""
     if not case.known:
         return None
-    return Intent(FLEET, image=OLD, image_name="old", launch=launch_of(OLD), size=case.known, volumes=_specs(case), begun=True, status=DONE)
+    return Intent(
+        FLEET,
+        image=OLD,
+        image_name="old",
+        launch=launch_of(OLD),
+        size=case.known,
+        volumes=_specs(case),
+        begun=True,
+        status=DONE,
+    )
 
 
 def origin_of(case: Case) -> Version | None:

@@ -1,10 +1,19 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The simulated provider in short words, for tests of itself."""
+
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Instance, LaunchRequest, VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Latencies, SimulatedProvider, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    Instance,
+    LaunchRequest,
+    VolumeRequest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Latencies,
+    SimulatedProvider,
+    World,
+)
 
 FLEET = "shop-prod"
 GOOD = "sha256:good"

@@ -42,9 +42,14 @@ def end_of(case: Case) -> tuple[tuple[object, ...], Trial]:
     trial = Trial(case)
     ending = play(trial)
     machines = ours(trial)
-    images = sorted((machine.instance.slot, machine.instance.image, trial.world.state(machine)) for machine in machines.values())
+    images = sorted(
+        (machine.instance.slot, machine.instance.image, trial.world.state(machine)) for machine in machines.values()
+    )
     serving = sorted(machines[each].instance.slot for each in trial.auditor.serving())
-    volumes = sorted((volume.id, machines[volume.attached_to].instance.slot if volume.attached_to else None) for volume in trial.world.volumes.values())
+    volumes = sorted(
+        (volume.id, machines[volume.attached_to].instance.slot if volume.attached_to else None)
+        for volume in trial.world.volumes.values()
+    )
     return (ending.what, images, serving, volumes), trial
 
 
@@ -69,7 +74,9 @@ def table() -> str:
     for strategy in SWAPS:
         for image in IMAGES:
             swept = sweep(strategy, image)
-            rows.append(f"| {strategy} | {'good' if image == 'good' else 'never healthy'} | {swept.calls} | {swept.kills} | {swept.same} |")
+            rows.append(
+                f"| {strategy} | {'good' if image == 'good' else 'never healthy'} | {swept.calls} | {swept.kills} | {swept.same} |"
+            )
     return "\n".join(rows)
 
 

@@ -16,10 +16,19 @@ ERRORS = {
     "store": ["refused", "lost"],
     "wait": [],
 }
-KILLS = {"call": ["killed", "killed half", "killed done"], "read": ["killed"], "store": ["killed", "killed done"], "wait": ["killed"]}
+KILLS = {
+    "call": ["killed", "killed half", "killed done"],
+    "read": ["killed"],
+    "store": ["killed", "killed done"],
+    "wait": ["killed"],
+}
 STALE = {"read": ["stale"]}
 HAPPENS = dict.fromkeys(("call", "read", "wait"), EVENTS)
-RIVALS = {"call": ["frozen", "frozen done", "usurped"], "wait": ["frozen", "usurped"], "store": ["frozen", "frozen done"]}
+RIVALS = {
+    "call": ["frozen", "frozen done", "usurped"],
+    "wait": ["frozen", "usurped"],
+    "store": ["frozen", "frozen done"],
+}
 MOST = {"call": 30, "read": 150, "store": 25, "wait": 20}
 THEN = st.sampled_from([0.0, 1.0, 2.0, 20.0, 45.0, 100.0, 400.0])
 
@@ -27,21 +36,34 @@ THEN = st.sampled_from([0.0, 1.0, 2.0, 20.0, 45.0, 100.0, 400.0])
 def faults(*kinds: dict[str, list[str]], most: int = 4) -> st.SearchStrategy[tuple[Fault, ...]]:
     choices = sorted({(at, what) for kind in kinds for at, whats in kind.items() for what in whats})
     one = st.sampled_from(choices).flatmap(
-        lambda each: st.builds(Fault, at=st.just(each[0]), number=st.integers(0, MOST[each[0]]), what=st.just(each[1]), then=THEN)
+        lambda each: st.builds(
+            Fault, at=st.just(each[0]), number=st.integers(0, MOST[each[0]]), what=st.just(each[1]), then=THEN
+        )
     )
     return st.lists(one, max_size=most, unique_by=lambda fault: (fault.at, fault.number)).map(tuple)
 
 
 JUMPS = st.lists(
     st.builds(
-        Fault, at=st.sampled_from(["wait", "read"]), number=st.integers(0, 60), what=st.just("jump"), then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0])
+        Fault,
+        at=st.sampled_from(["wait", "read"]),
+        number=st.integers(0, 60),
+        what=st.just("jump"),
+        then=st.sampled_from([3.0, -3.0, 400.0, -400.0, 5000.0]),
     ),
     min_size=1,
     max_size=3,
     unique_by=lambda fault: (fault.at, fault.number),
 ).map(tuple)
 VERDICTS = st.lists(
-    st.builds(Fault, at=st.sampled_from(["wait", "call"]), number=st.integers(0, 15), what=st.sampled_from(["alarm", "revoked"])), min_size=1, max_size=1
+    st.builds(
+        Fault,
+        at=st.sampled_from(["wait", "call"]),
+        number=st.integers(0, 15),
+        what=st.sampled_from(["alarm", "revoked"]),
+    ),
+    min_size=1,
+    max_size=1,
 ).map(tuple)
 
 
@@ -69,7 +91,16 @@ def founds(size: int, images: list[str], odd: bool) -> st.SearchStrategy[Found]:
 
 
 @st.composite
-def cases(draw, injected=None, images=("good",), strategies=("rolling", "canary", "blue_green", "recreate"), odd=True, known=None, whole=None, moving=True):
+def cases(
+    draw,
+    injected=None,
+    images=("good",),
+    strategies=("rolling", "canary", "blue_green", "recreate"),
+    odd=True,
+    known=None,
+    whole=None,
+    moving=True,
+):
     """``odd``: whether instances may be ill from the start. ``whole``: the fleet that is found is complete and well, one for each slot."""
     strategy, size = draw(st.sampled_from(strategies)), draw(SIZES)
     data = strategy not in ("blue_green", "absent") and draw(st.booleans())
@@ -79,8 +110,20 @@ def cases(draw, injected=None, images=("good",), strategies=("rolling", "canary"
         found = tuple(Found(slot=slot) for slot in range(before))
         disks = tuple(Disk(slot=slot) for slot in range(before)) if data else ()
     else:
-        found = tuple(draw(st.lists(founds(size, [OLD, OLD, OLD, NEW, THIRD] if odd else [OLD], odd), max_size=2 * size if size < 8 else 9)))
-        one = st.builds(Disk, slot=st.integers(0, size), holder=st.sampled_from([0, 0, 1, 9]), size=st.sampled_from([SIZE, SIZE, SIZE // 2]))
+        found = tuple(
+            draw(
+                st.lists(
+                    founds(size, [OLD, OLD, OLD, NEW, THIRD] if odd else [OLD], odd),
+                    max_size=2 * size if size < 8 else 9,
+                )
+            )
+        )
+        one = st.builds(
+            Disk,
+            slot=st.integers(0, size),
+            holder=st.sampled_from([0, 0, 1, 9]),
+            size=st.sampled_from([SIZE, SIZE, SIZE // 2]),
+        )
         disks = tuple(draw(st.lists(one, max_size=size + 1, unique_by=lambda disk: disk.slot))) if data else ()
     return Case(
         strategy=strategy,

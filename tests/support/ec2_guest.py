@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A virtual machine that finds what an instance of EC2 finds: its maker's name, the metadata service, a root that can be written, disks by NVMe."""
+
 from __future__ import annotations
 
 import json
@@ -16,10 +17,10 @@ from shlex import quote
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec
-from ansible_collections.immutable.infra.plugins.module_utils.supervised import Supervised
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import qmp
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
+from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 
 ROLES = Path(__file__).parents[2] / "roles"
 CLOUD = ["cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve"]  # as Debian's images for EC2 have them
@@ -29,7 +30,7 @@ FSTAB = "/dev/vda2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n"
 NETPLAN = "network: {version: 2, ethernets: {ens5: {match: {macaddress: '06:00:00:00:00:01'}, dhcp4: true, set-name: ens5}}}\n"
 SEAL = """
 import json, sys
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
 root, role, spec = sys.argv[1:]
 with open(spec, encoding="utf-8") as file:
     seal(root, [f"{role}/files/launch", f"{role}/files/seal"], Spec(**json.load(file)))
@@ -63,14 +64,36 @@ def build(folder: Path, spec: Spec, files: Path) -> Path:
         path.write_text(text, encoding="utf-8")
     (folder / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
     argv = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join([*known['base_image_needed'], *CLOUD])}"]
-    argv += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"', "--dpkgopt=path-exclude=/usr/share/doc/*"]
-    hooks = [f"sync-in {quote(str(files))} /", f'chroot "$1" systemctl -q mask {shlex.join(known["base_image_masked"])}']
-    hooks.append(f'{shlex.join([sys.executable, str(folder / "seal.py")])} "$1" {shlex.join([str(ROLES / "seal"), str(folder / "spec.json")])}')
-    argv += [f"--essential-hook=sync-in {quote(str(folder / 'kernel'))} /", *(f"--customize-hook={hook}" for hook in hooks)]
+    argv += [
+        '--aptopt=APT::Install-Recommends "false"',
+        '--aptopt=Acquire::Languages "none"',
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+    ]
+    hooks = [
+        f"sync-in {quote(str(files))} /",
+        f'chroot "$1" systemctl -q mask {shlex.join(known["base_image_masked"])}',
+    ]
+    hooks.append(
+        f'{shlex.join([sys.executable, str(folder / "seal.py")])} "$1" {shlex.join([str(ROLES / "seal"), str(folder / "spec.json")])}'
+    )
+    argv += [
+        f"--essential-hook=sync-in {quote(str(folder / 'kernel'))} /",
+        *(f"--customize-hook={hook}" for hook in hooks),
+    ]
     subprocess.run([*argv, "bookworm", str(folder / "root.tar")], check=True)
     as_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--"]
     disk = folder / "disk.qcow2"
-    subprocess.run([*as_root, str(ROLES / "base_image/files/assemble"), str(folder / "root.tar"), str(disk), "3G", str(folder / "work")], check=True)
+    subprocess.run(
+        [
+            *as_root,
+            str(ROLES / "base_image/files/assemble"),
+            str(folder / "root.tar"),
+            str(disk),
+            "3G",
+            str(folder / "work"),
+        ],
+        check=True,
+    )
     (folder / "root.tar").unlink()
     return disk
 
@@ -88,9 +111,34 @@ class Ec2Guest:
         net = f"user,id=net,net=169.254.0.0/16,host={HOST},dns=169.254.0.3,dhcpstart=169.254.0.15,hostfwd=tcp:127.0.0.1:{self._port}-:22"
         root = folder / "root.qcow2"
         _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, root)
-        self._argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options, "-m", "512", "-display", "none"]
-        self._argv += ["-smbios", "type=1,manufacturer=Amazon EC2", "-qmp", f"unix:{folder}/qmp.sock,server=on,wait=off", "-serial", "file:/dev/stdout"]
-        self._argv += ["-netdev", f"{net},guestfwd=tcp:169.254.169.254:80-cmd:{relay}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"]
+        self._argv = [
+            QEMU,
+            "-nodefaults",
+            "-no-user-config",
+            "-machine",
+            "pc",
+            *accel.options,
+            "-m",
+            "512",
+            "-display",
+            "none",
+        ]
+        self._argv += [
+            "-smbios",
+            "type=1,manufacturer=Amazon EC2",
+            "-qmp",
+            f"unix:{folder}/qmp.sock,server=on,wait=off",
+            "-serial",
+            "file:/dev/stdout",
+        ]
+        self._argv += [
+            "-netdev",
+            f"{net},guestfwd=tcp:169.254.169.254:80-cmd:{relay}",
+            "-device",
+            "virtio-net-pci,netdev=net",
+            "-device",
+            "virtio-rng-pci",
+        ]
         self._argv += ["-drive", f"file={root},if=virtio,format=qcow2"]
 
     def __enter__(self) -> Ec2Guest:
@@ -128,7 +176,16 @@ class Ec2Guest:
 
     def ssh(self, command: str, host_key: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self._port} {host_key}\n", encoding="utf-8")
-        options = ["-o", f"UserKnownHostsFile={self.folder}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-i", str(self._key)]
+        options = [
+            "-o",
+            f"UserKnownHostsFile={self.folder}/known_hosts",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "BatchMode=yes",
+            "-i",
+            str(self._key),
+        ]
         argv = ["ssh", "-F", "none", *options, "-p", str(self._port), "root@127.0.0.1", command]
         return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 

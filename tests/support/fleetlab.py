@@ -1,17 +1,27 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A simulated fleet for tests: requests in short, and the promises checked in every state that a swap goes through."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import STOPPED
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Behaviour, SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
+    Engine,
+    FleetServices,
+    RunOptions,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Behaviour,
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-local"
 V1, V2, BROKEN, DUMB = "sha256:1", "sha256:2", "sha256:bad", "sha256:dumb"
@@ -56,7 +66,7 @@ class Lab:
         self.revoked: dict[str, str] = {}
         self.lines: list[str] = []
 
-    def run(self, asked: Request, how: How | None = None) -> dict:
+    def run(self, asked: Request, how: RunOptions | None = None) -> dict:
         began, wait, acts = self.world.clock.now(), self.world.clock.wait, len(self.world.calls)
 
         def bounded(seconds: float) -> None:
@@ -74,7 +84,19 @@ class Lab:
         clock = self.provider.clock
         # One controller follows the other here, so a holder that is found is dead.
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
-        return Engine(Means(self.provider, self.store, self.provider.probe, Free(), lease, self.gates, self.lines.append, lambda: self.revoked, seldom))
+        return Engine(
+            FleetServices(
+                self.provider,
+                self.store,
+                self.provider.probe,
+                Free(),
+                lease,
+                self.gates,
+                self.lines.append,
+                lambda: self.revoked,
+                seldom,
+            )
+        )
 
     def images(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
@@ -84,7 +106,11 @@ class Lab:
 
     def serving(self) -> set[str]:
         world = self.world
-        return {each for each, place in world.members.items() if world.member(each, place).state == "up" and world.healthy(world.machines[each])}
+        return {
+            each
+            for each, place in world.members.items()
+            if world.member(each, place).state == "up" and world.healthy(world.machines[each])
+        }
 
     def running(self) -> int:
         return sum(self.world.state(machine) != STOPPED for machine in self.world.machines.values())

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import Machine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine
 
 from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
@@ -14,7 +14,11 @@ HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
 def ours(trial: Trial) -> dict[str, Machine]:
-    return {each: machine for each, machine in trial.world.machines.items() if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"}
+    return {
+        each: machine
+        for each, machine in trial.world.machines.items()
+        if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
+    }
 
 
 def judge(trial: Trial, ending: Ending) -> None:
@@ -22,10 +26,16 @@ def judge(trial: Trial, ending: Ending) -> None:
     stored = trial.store.read(INTENT)
     assert_others_left_alone(trial)
     for each, machine in ours(trial).items():
-        assert "found" in each or machine.instance.tags.get("swap"), f"promise 7: {each} cannot be told from what was there before"
-    alone = not any(fault.what.startswith(("frozen", "usurped")) for fault in trial.spent)  # or the last word may be another one's
+        assert "found" in each or machine.instance.tags.get("swap"), (
+            f"promise 7: {each} cannot be told from what was there before"
+        )
+    alone = not any(
+        fault.what.startswith(("frozen", "usurped")) for fault in trial.spent
+    )  # or the last word may be another one's
     if ending.what == "stopped" and alone:
-        assert stored and stored[0]["status"] == "failed" and stored[0]["reason"], "promise 6: the reason is not recorded"
+        assert stored and stored[0]["status"] == "failed" and stored[0]["reason"], (
+            "promise 6: the reason is not recorded"
+        )
         if not harmed(trial):
             _restored(trial, stored[0], ending)
     elif ending.what == "done" and trial.case.strategy == "absent":
@@ -37,12 +47,18 @@ def judge(trial: Trial, ending: Ending) -> None:
 
 def harmed(trial: Trial) -> bool:
     """Whether something went wrong with the fleet itself, at a moment that may be later than the last look."""
-    return bool(HARM & {fault.what for fault in trial.spent}) or trial.case.image in ("brief", "flaps") or any(found.dies for found in trial.case.found)
+    return (
+        bool(HARM & {fault.what for fault in trial.spent})
+        or trial.case.image in ("brief", "flaps")
+        or any(found.dies for found in trial.case.found)
+    )
 
 
 def assert_others_left_alone(trial: Trial) -> None:
     if trial.case.foreign:
-        assert {"mail-0", "probation"} <= set(trial.world.machines) and "mail-0" in trial.world.members, "another fleet was touched"
+        assert {"mail-0", "probation"} <= set(trial.world.machines) and "mail-0" in trial.world.members, (
+            "another fleet was touched"
+        )
 
 
 def assert_reached(trial: Trial, ending: Ending) -> None:
@@ -57,19 +73,29 @@ def assert_reached(trial: Trial, ending: Ending) -> None:
         wanted[slot] = found[slot] = found.get(slot) if NEW in found.get(slot, ()) else [NEW]
     assert found == wanted, f"promise 6: it says that all is done, but there is {found}"
     serving = {ours(trial)[each].instance.slot for each in trial.auditor.serving()}
-    assert serving | left | resting >= set(wanted), f"promise 6: it says that all is done, but only slots {serving} serve"
+    assert serving | left | resting >= set(wanted), (
+        f"promise 6: it says that all is done, but only slots {serving} serve"
+    )
 
 
 def _restored(trial: Trial, intent: dict, ending: Ending) -> None:
     """After a rollback that tells of no slot that was lost, what ran before runs everywhere, in its number."""
     origin = origin_of(trial.case)
     told = str(ending.error.details["reason"]) if ending.error else ""
-    if intent["stage"] != "rollback" or origin is None or "slot" in told.partition("; ")[2] or "nothing moved" in told or "revoked" in told.partition("; ")[2]:
+    if (
+        intent["stage"] != "rollback"
+        or origin is None
+        or "slot" in told.partition("; ")[2]
+        or "nothing moved" in told
+        or "revoked" in told.partition("; ")[2]
+    ):
         return
     assert aim(intent)["image"] == OLD
     slots = {slot: [] for slot in range(origin.size)}
     for machine in ours(trial).values():
-        assert machine.instance.slot in slots, f"promise 6: slot {machine.instance.slot} is left after a rollback to {origin.size}: {told}"
+        assert machine.instance.slot in slots, (
+            f"promise 6: slot {machine.instance.slot} is left after a rollback to {origin.size}: {told}"
+        )
         slots[machine.instance.slot].append(machine.instance)
     serving = {ours(trial)[each].instance.slot for each in trial.auditor.serving()}
     for slot, there in slots.items():
@@ -85,7 +111,9 @@ def assert_quiet(trial: Trial) -> None:
     trial.calm()
     calls, writes = len(trial.world.calls), trial.store._writes
     result = trial.run()
-    assert not result["changed"] and len(trial.world.calls) == calls and trial.store._writes == writes, f"promise 8: {trial.world.calls[calls:]}"
+    assert not result["changed"] and len(trial.world.calls) == calls and trial.store._writes == writes, (
+        f"promise 8: {trial.world.calls[calls:]}"
+    )
 
 
 def gets_through(trial: Trial, runs: int = 4) -> None:
@@ -96,10 +124,14 @@ def gets_through(trial: Trial, runs: int = 4) -> None:
             break
         trial.calm()
     else:
-        raise AssertionError(f"promise 9: {runs} runs did not reach it: {ending.what} {ending.error or ending.result.get('paused')}")
+        raise AssertionError(
+            f"promise 9: {runs} runs did not reach it: {ending.what} {ending.error or ending.result.get('paused')}"
+        )
     trial.calm()
     ending = play(trial)  # what went wrong after its last look
     resting = {machine.instance.slot for machine in ours(trial).values() if "standby" in machine.instance.tags}
     for machine in ours(trial).values():
         fine = machine.instance.image == NEW or machine.instance.slot in resting or trial.case.strategy == "absent"
-        assert fine, f"promise 9: {machine.instance.id} is left: {ending.what} {ending.error or ending.result.get('paused')}"
+        assert fine, (
+            f"promise 9: {machine.instance.id} is left: {ending.what} {ending.error or ending.result.get('paused')}"
+        )

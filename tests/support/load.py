@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A steady load on a fleet's endpoint, made by hey, and what came of it."""
+
 from __future__ import annotations
 
 import re

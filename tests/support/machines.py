@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A small service on real virtual machines, driven by the collection's own playbooks as a user would."""
+
 from __future__ import annotations
 
 import http.client
@@ -19,7 +20,12 @@ import pytest
 STORE = Path(os.environ.get("IMMUTABLE_VM_STORE", ".cache/vm-store")).absolute()
 
 TOKEN = "ECHO_TOKEN"  # name of the environment variable that holds the service's secret
-PIPED: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+PIPED: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.STDOUT,
+    "text": True,
+}
 
 PROVISION = """
 - name: Install the echo service
@@ -62,7 +68,7 @@ ExecStart=/usr/local/bin/echo-service
 [Install]
 WantedBy=multi-user.target
 """
-PROGRAM = '''#!/usr/bin/python3
+PROGRAM = """#!/usr/bin/python3
 import os
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -96,13 +102,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 HTTPServer(("", 8080), Handler).serve_forever()
-'''
+"""
 
 
 class Service:
     """One service with its definition in a folder of its own, and its fleet on one target."""
 
-    def __init__(self, folder: Path, name: str, size: int, shell: str, data: bool, target: str = "local", store: Path = STORE) -> None:
+    def __init__(
+        self, folder: Path, name: str, size: int, shell: str, data: bool, target: str = "local", store: Path = STORE
+    ) -> None:
         self.folder = folder
         self.name = name
         self.size = size
@@ -111,11 +119,19 @@ class Service:
         self.fleet = f"{name}-{target}"
         self._target = target
         self._shell = shell
-        self._kept: dict[str, Any] = {"settings": {"greeting": "hello"}, "fleet": {}, "volume": {"size": "64M"}, "path": "/healthz", "version": "1"}
+        self._kept: dict[str, Any] = {
+            "settings": {"greeting": "hello"},
+            "fleet": {},
+            "volume": {"size": "64M"},
+            "path": "/healthz",
+            "version": "1",
+        }
         folder.mkdir(parents=True)
         (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")
         (folder / "verify.yml").write_text(VERIFY, encoding="utf-8")
-        (folder / "echo.service").write_text(UNIT.format(mounts="RequiresMountsFor=/var/lib/echo" if data else ""), encoding="utf-8")
+        (folder / "echo.service").write_text(
+            UNIT.format(mounts="RequiresMountsFor=/var/lib/echo" if data else ""), encoding="utf-8"
+        )
         self.define()
 
     def define(self, **changes: Any) -> None:
@@ -128,7 +144,11 @@ class Service:
             "schema": 1,
             "service": self.name,
             "version": kept["version"],
-            "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "provision.yml"}, "verify": "verify.yml"},
+            "image": {
+                "base": {"debian": "bookworm"},
+                "provision": {"playbook": "provision.yml"},
+                "verify": "verify.yml",
+            },
             "seal": {"shell": self._shell},
             "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": "20s"},
             "fleet": {"size": self.size, **kept["fleet"]},
@@ -143,7 +163,9 @@ class Service:
         }
         if self.data:
             document["data"] = [{"name": "words", "mount": "/var/lib/echo", **kept["volume"]}]
-        program = PROGRAM.replace("{folder}", "/var/lib/echo" if self.data else "/tmp").replace("{version}", kept["version"])
+        program = PROGRAM.replace("{folder}", "/var/lib/echo" if self.data else "/tmp").replace(
+            "{version}", kept["version"]
+        )
         (self.folder / "echo.py").write_text(program, encoding="utf-8")
         (self.folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
 
@@ -152,8 +174,18 @@ class Service:
         self.define(settings={"greeting": greeting}, **changes)
 
     def arguments(self, playbook: str, **more: object) -> list[str]:
-        values = {"definition": self.folder / "immutable.yml", "target": self._target, "store": self.store, "channel": "prod", **more}
-        return ["ansible-playbook", f"immutable.infra.{playbook}", *(word for key, value in values.items() for word in ("-e", f"immutable_{key}={value}"))]
+        values = {
+            "definition": self.folder / "immutable.yml",
+            "target": self._target,
+            "store": self.store,
+            "channel": "prod",
+            **more,
+        }
+        return [
+            "ansible-playbook",
+            f"immutable.infra.{playbook}",
+            *(word for key, value in values.items() for word in ("-e", f"immutable_{key}={value}")),
+        ]
 
     def run(self, playbook: str, **more: object) -> subprocess.CompletedProcess[str]:
         """Play it, however it ends."""
@@ -185,7 +217,12 @@ class Service:
 
     def module(self, name: str, **options: object) -> dict[str, Any]:
         """The result of one module, as JSON."""
-        arguments = {"definition": str(self.folder / "immutable.yml"), "target": self._target, "store": str(self.store), **options}
+        arguments = {
+            "definition": str(self.folder / "immutable.yml"),
+            "target": self._target,
+            "store": str(self.store),
+            **options,
+        }
         told, file = self.folder.parent / "told.json", self.folder.parent / "module.json"
         call = {f"immutable.infra.{name}": arguments, "register": "told"}
         tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
@@ -211,22 +248,36 @@ class Service:
         no process but theirs, each volume open in one process. Returns the instances."""
         told = self.module("fleet_info")
         instances: list[dict[str, Any]] = told["instances"]
-        _same("slots and whether they serve", [(each["slot"], each["serving"]) for each in instances], [(slot, True) for slot in range(self.size)])
+        _same(
+            "slots and whether they serve",
+            [(each["slot"], each["serving"]) for each in instances],
+            [(slot, True) for slot in range(self.size)],
+        )
         _same("processes", self.machines(), sorted(each["id"] for each in instances))
         _same("answers", {ask(each, "/healthz")[1] for each in instances}, {greeting.encode()})
         if words is not None:
-            _same("data", {each["slot"]: ask(each, "/words")[1] for each in instances}, {slot: words[slot] for slot in range(self.size)})
+            _same(
+                "data",
+                {each["slot"]: ask(each, "/words")[1] for each in instances},
+                {slot: words[slot] for slot in range(self.size)},
+            )
         by_slot = {each["slot"]: each["id"] for each in instances}
         for volume in told["volumes"]:
             if volume["slot"] in by_slot:
                 _same(f"holder of {volume['id']}", volume["attached_to"], by_slot[volume["slot"]])
-                _same(f"processes with {volume['id']}", holders(self.store / "qemu/volumes" / volume["id"]), [volume["attached_to"]])
+                _same(
+                    f"processes with {volume['id']}",
+                    holders(self.store / "qemu/volumes" / volume["id"]),
+                    [volume["attached_to"]],
+                )
         return instances
 
     def machines(self) -> list[str]:
         """Names of all QEMU processes that run for this fleet, its verification and its bakes."""
         work = str(self.store / "work")
-        return sorted(_guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words))
+        return sorted(
+            _guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words)
+        )
 
     def newest_record(self) -> dict[str, Any]:
         records = sorted((self.store / "fleets" / self.fleet / "records").glob("*.json"))
@@ -255,7 +306,9 @@ def _same(what: str, found: object, wanted: object) -> None:
 
 def holders(volume: Path) -> list[str]:
     """Names of the machines whose process has a volume's disk open."""
-    return sorted(_guest(words) for pid, words in _machines() if any(volume in Path(file).parents for file in _open_files(pid)))
+    return sorted(
+        _guest(words) for pid, words in _machines() if any(volume in Path(file).parents for file in _open_files(pid))
+    )
 
 
 def _machines() -> list[tuple[int, list[str]]]:

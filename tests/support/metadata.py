@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The instance metadata service of EC2, as a server on loopback. It knows the second version of the protocol alone."""
+
 from __future__ import annotations
 
 import secrets
@@ -11,7 +12,10 @@ from threading import Thread
 
 ROLE = "shop-host"
 CREDENTIALS = b'{"Code": "Success", "AccessKeyId": "ASIAEXAMPLE0", "SecretAccessKey": "example-key-of-the-instance", "Token": "example-session"}'
-PROFILE = {"meta-data/iam/security-credentials/": ROLE.encode(), f"meta-data/iam/security-credentials/{ROLE}": CREDENTIALS}
+PROFILE = {
+    "meta-data/iam/security-credentials/": ROLE.encode(),
+    f"meta-data/iam/security-credentials/{ROLE}": CREDENTIALS,
+}
 
 
 class Metadata(ThreadingHTTPServer):
@@ -35,7 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         life = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds")
-        self._answer(200 if life else 400, self.server.token.encode() if life and self.path == "/latest/api/token" else None)
+        self._answer(
+            200 if life else 400, self.server.token.encode() if life and self.path == "/latest/api/token" else None
+        )
 
     def do_GET(self) -> None:
         if self.headers.get("X-aws-ec2-metadata-token") != self.server.token:

@@ -6,19 +6,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import AutoScaling, Definition, FleetSpec, Health, Provision, Target, TcpProbe
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Base as DefinitionBase
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.autoscaling_run import HandOver, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import How
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.predict import Free
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.progress import silent
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers import handover as h
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import RUNNING
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    AutoScaling,
+    Definition,
+    FleetSpec,
+    Health,
+    Provision,
+    Target,
+    TcpProbe,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base as DefinitionBase
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.run import (
+    GroupServices,
+    InstanceRefreshRun,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import Free
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 ID = "lt-1"
 OLD, NEW = "ami-old", "ami-new"
@@ -55,14 +66,30 @@ class Scaling:
         return self.named if self.named.isdecimal() else max(self.images, key=int)
 
     def add(self, count: int, version: str = "1", **kept) -> Scaling:
-        self.members += [h.Member(f"i-{len(self.members) + n}", kept.pop("state", "InService"), True, h.Template(ID, version), **kept) for n in range(count)]
+        self.members += [
+            h.Member(
+                f"i-{len(self.members) + n}", kept.pop("state", "InService"), True, h.Template(ID, version), **kept
+            )
+            for n in range(count)
+        ]
         return self
 
     def group(self) -> h.Group:
-        return h.Group("shop", h.Template(ID, self.version), self.named, self.images[self.version], len(self.members), 60, tuple(self.members))
+        return h.Group(
+            "shop",
+            h.Template(ID, self.version),
+            self.named,
+            self.images[self.version],
+            len(self.members),
+            60,
+            tuple(self.members),
+        )
 
     def machines(self) -> list[h.Machine]:
-        return [h.Machine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a") for each in self.members]
+        return [
+            h.Machine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a")
+            for each in self.members
+        ]
 
     def refreshes(self) -> list[h.Refresh]:
         self.looks += 1
@@ -93,7 +120,9 @@ class Scaling:
 
     def _run(self, version: str, count: int) -> None:
         free = [each for each in self.members if each.state == "InService" and not each.protected][:count]
-        self.members = [replace(each, template=h.Template(ID, version)) if each in free else each for each in self.members]
+        self.members = [
+            replace(each, template=h.Template(ID, version)) if each in free else each for each in self.members
+        ]
 
     def wanted(self, group: h.Group, image: str, name: str, tags) -> h.Wanted:
         made = [version for version, its in self.images.items() if its == image]
@@ -134,7 +163,9 @@ class Scaling:
 
     def begun(self, version: str, script) -> str:
         """A refresh that is under way, of whomever."""
-        refresh = h.Refresh(f"r-{len(self.found)}", h.PENDING, template=h.Template(ID, version), started=self.clock.now())
+        refresh = h.Refresh(
+            f"r-{len(self.found)}", h.PENDING, template=h.Template(ID, version), started=self.clock.now()
+        )
         self.found.insert(0, refresh)
         self.scripts[refresh.id], self.origins[refresh.id] = list(script), self.named
         return refresh.id
@@ -154,13 +185,24 @@ class Scaling:
         self._may_die()
 
 
-IMAGE = Image("sha256:" + "1" * 64, "aws-1-x86_64", "shop", "2.0", "2026-01-01T00:00:00Z", {"ami": NEW, "region": "eu-west-1"}, {}, {})
+IMAGE = Image(
+    "sha256:" + "1" * 64,
+    "aws-1-x86_64",
+    "shop",
+    "2.0",
+    "2026-01-01T00:00:00Z",
+    {"ami": NEW, "region": "eu-west-1"},
+    {},
+    {},
+)
 
 
 class Lab:
     """One group, one store; each run is a new controller."""
 
-    def __init__(self, scaling: Scaling, tmp_path, spec: AutoScaling | None = None, gates=None, revoked=dict, **fleet) -> None:
+    def __init__(
+        self, scaling: Scaling, tmp_path, spec: AutoScaling | None = None, gates=None, revoked=dict, **fleet
+    ) -> None:
         self.scaling = scaling
         self.store = MemoryStore()
         self.lines: list[str] = []
@@ -169,12 +211,23 @@ class Lab:
         own = FleetSpec(engine="autoscaling", autoscaling=spec or AutoScaling("shop"), **fleet)
         target = Target("prod", "aws", own, Health(tcp=TcpProbe(80)), base)
         path = tmp_path / "immutable.yml"
-        self.definition = Definition(path, "shop", "2.0", Provision("site.yml"), None, (), (), "restricted", {"prod": target}, base)
+        self.definition = Definition(
+            path, "shop", "2.0", Provision("site.yml"), None, (), (), "restricted", {"prod": target}, base
+        )
 
-    def controller(self, how: How | None = None, image: Image = IMAGE) -> HandOver:
+    def controller(self, how: RunOptions | None = None, image: Image = IMAGE) -> InstanceRefreshRun:
         free = Free()
-        means = Means(self.scaling, self.store, self.scaling.clock, free, free, self._gates, self.lines.append or silent, self._revoked)
-        return HandOver(means, self.definition, self.definition.targets["prod"], image, how)
+        means = GroupServices(
+            self.scaling,
+            self.store,
+            self.scaling.clock,
+            free,
+            free,
+            self._gates,
+            self.lines.append or silent,
+            self._revoked,
+        )
+        return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, how)
 
-    def run(self, how: How | None = None) -> dict:
+    def run(self, how: RunOptions | None = None) -> dict:
         return self.controller(how).run()

@@ -22,14 +22,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import FleetError, ImmutableError, ProviderError, StoreError, TrafficError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Request
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedProvider, World, seldom
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    FleetError,
+    ImmutableError,
+    ProviderError,
+    StoreError,
+    TrafficError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
+    Engine,
+    FleetServices,
+    RunOptions,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    SimulatedProvider,
+    World,
+    seldom,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 from .auditor import Answers, Auditor
 from .cases import FLEET, NEW, THIRD, Case, Fault, intent_before, request_of, world_of
@@ -157,14 +171,16 @@ class Trial:
 
     # One run.
 
-    def run(self, asked: Request | None = None, how: How | None = None) -> dict[str, Any]:
+    def run(self, asked: Request | None = None, how: RunOptions | None = None) -> dict[str, Any]:
         asked = asked or request_of(self.case)
-        how = how or How(lock_timeout=LOCK_TIMEOUT)
+        how = how or RunOptions(lock_timeout=LOCK_TIMEOUT)
         who = Controller(self, self.skew)
         steady = self.world.clock.now
         who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
         provider = SimulatedProvider(self.world, who)
-        means = Means(provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, seldom)  # type: ignore[arg-type]
+        means = FleetServices(
+            provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, seldom
+        )  # type: ignore[arg-type]
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
         try:
@@ -183,7 +199,9 @@ class Trial:
         began, calls, reads = self._limits
         assert self.world.clock.now() - began < LONGEST, f"promise 9: this run does not end: {self.lines[-6:]}"
         assert len(self.world.calls) - calls < MOST_CALLS, f"promise 9: this run does too much: {self.lines[-12:]}"
-        assert sum(self.world.reads.values()) - reads < MOST_READS, f"promise 9: this run looks too often: {self.lines[-12:]}"
+        assert sum(self.world.reads.values()) - reads < MOST_READS, (
+            f"promise 9: this run looks too often: {self.lines[-12:]}"
+        )
 
     # What goes wrong.
 
@@ -216,7 +234,9 @@ class Trial:
         except Injected:
             raise
         except ProviderError as error:
-            moved = any(found.dies for found in self.case.found) or (self.case.forgets and isinstance(error, TrafficError))
+            moved = any(found.dies for found in self.case.found) or (
+                self.case.forgets and isinstance(error, TrafficError)
+            )
             if not moved and not DISTURBING & {each.what for each in self.spent}:
                 self.auditor.refused(error)
             raise
@@ -279,7 +299,9 @@ class Trial:
 
     def _happens(self, fault: Fault) -> None:
         machines = [
-            machine for _each, machine in sorted(self.world.machines.items()) if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
+            machine
+            for _each, machine in sorted(self.world.machines.items())
+            if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
         ]
         if fault.what in ("dies", "ails", "vanishes") and machines:
             machine = machines[int(fault.then) % len(machines)]
@@ -306,7 +328,10 @@ class Trial:
         limits = self._limits
         try:
             # Soon after the other one stood still it finds the lease taken; later it waits until that runs out.
-            self.run(request_of(self.case, THIRD if fault.what == "usurped" else NEW), How(lock_timeout=LOCK_TIMEOUT if fault.then >= 30.0 else 0.0))
+            self.run(
+                request_of(self.case, THIRD if fault.what == "usurped" else NEW),
+                RunOptions(lock_timeout=LOCK_TIMEOUT if fault.then >= 30.0 else 0.0),
+            )
         except (ImmutableError, Killed):
             pass
         self._limits = limits
@@ -327,14 +352,16 @@ def play(trial: Trial) -> Ending:
         runs += 1
         spent = len(trial.spent)
         try:
-            result = trial.run(how=How(lock_timeout=LOCK_TIMEOUT, approve=approvals > 0))
+            result = trial.run(how=RunOptions(lock_timeout=LOCK_TIMEOUT, approve=approvals > 0))
         except Killed:
             pass
         except FleetError as error:
             assert "defect" not in error.message, error.message
             return Ending("stopped", error.details, error)
         except ImmutableError as error:
-            assert len(trial.spent) > spent, f"it gave up though nothing went wrong: {type(error).__name__}: {error.message}"
+            assert len(trial.spent) > spent, (
+                f"it gave up though nothing went wrong: {type(error).__name__}: {error.message}"
+            )
         else:
             if not result["approval"]:
                 return Ending("paused" if result["paused"] else "done", result)

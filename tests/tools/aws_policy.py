@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ROOT / "docs/reference/aws-policy.json"
-TESTS = ["tests/unit/aws", "tests/unit/bake", "tests/unit/images", "tests/unit/store"]
+TESTS = ["tests/unit"]
 TAG = "immutable:store"
 FREE = {"sts:GetCallerIdentity"}
 UNCALLED = {  # what no test here can have called by HTTP, or what IAM asks of whoever makes another call

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Record the output of Packers for the tests that parse it: capture_packer.py [PACKER ...]
 
-Runs every template of tests/unit/packer/scenarios and writes
-tests/unit/packer/captured/<version>/<command>-<template>.txt.
+Runs every template of tests/unit/_packer/scenarios and writes
+tests/unit/_packer/captured/<version>/<command>-<template>.txt.
 Without arguments it runs the distribution's packer and every one that ``make packers`` built.
 """
 
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = ROOT / "tests/unit/packer"
+HERE = ROOT / "tests/unit/_packer"
 INSPECTED = ("variables.pkr.hcl", "variables.json")
 VALIDATED = (
     "warning.pkr.hcl", "unknown_argument.pkr.hcl", "unknown_name.pkr.hcl", "syntax_error.pkr.hcl",

@@ -161,7 +161,7 @@ def packers() -> None:
         }
         failed += [f"{target} with {folder.name}" for target in run_targets("packer_*", **environment)]
         environment["PYTHONPATH"] = COLLECTIONS
-        for tests, found in ((["tests/unit/packer"], folder / "none"), (["-m", "packers", "tests/vm"], plugins)):
+        for tests, found in ((["tests/unit/_packer"], folder / "none"), (["-m", "packers", "tests/vm"], plugins)):
             try:
                 run("python", "-m", "pytest", "-q", *tests, **{**environment, "PACKER_PLUGIN_PATH": found})
             except subprocess.CalledProcessError:

@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The map in docs/explanation/architecture.md holds: who imports whom, what stays pure, what is documented where."""
+
 from __future__ import annotations
 
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -18,26 +19,23 @@ PLUGINS = ROOT / "plugins"
 ROOMS = PLUGINS / "plugin_utils"
 PREFIX = "ansible_collections.immutable.infra.plugins."
 
-# A room may import the rooms named here, itself, and the plain files beside the rooms. "room/file" stands for that one file.
-CONTRACTS = {"providers/base", "providers/handover", "providers/launch"}  # what every provider keeps to
-ALLOWED = {
-    "aws": set(),
-    "definition": {"aws"},
-    "store": {"aws"},
-    "health": {"definition", *CONTRACTS},
-    "traffic": {"aws", "definition", "health", *CONTRACTS},
-    "providers": {"aws", "definition", "store", "health", "images/model"},
-    "images": {"aws", "definition", "health", "store", *CONTRACTS},
-    "bake": {"aws", "definition", "health", "store", "images", "providers/accel", *CONTRACTS},
-    "fleet": {"definition", "health", "store", "images", *CONTRACTS},
-    "fleet/predict": {"providers/simulated"},  # a prediction is a swap on the simulated provider
-    "fleet/rehearse": {"providers/simulated", "providers/simulation"},  # and so is a rehearsal
-}
-# By these files a provider, a balancer or a store is found by its name: the only ones that may import a concrete one.
-REGISTRIES = {"providers/registry", "traffic/registry", "store/registry"}
-DOORS = {"socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio"}
+MAP = ROOT / "docs/explanation/architecture.md"
+DOORS = {
+    "socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio",
+}  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
-PURE = {"fleet/plan": DOORS | FILES | {"pathlib"}, "fleet/autoscaling": DOORS | FILES | {"pathlib"}}
+PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}
+CONCRETE = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
+MAY_IMPORT_CONCRETE = {"_providers/registry": set(CONCRETE), "_fleet/prediction": {"_providers/simulated"}}
+
+
+def rooms() -> dict[str, set[str]]:
+    """The table of the map: each room with the rooms it may import, in the order of the rows."""
+    section = MAP.read_text(encoding="utf-8").partition("## Rooms")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")
+    ]
+    return {row[0].strip("`"): set(re.findall(r"`([^`]+)`", row[2])) for row in rows}
 
 
 def sources(folder: Path) -> list[Path]:
@@ -45,14 +43,19 @@ def sources(folder: Path) -> list[Path]:
 
 
 def node_of(path: Path) -> str:
-    """``bake/run`` for a file in a room, ``files`` for one beside them."""
+    """The path below ``plugin_utils`` without its suffix, such as ``_bake/run``."""
     return str(path.relative_to(ROOMS).with_suffix(""))
 
 
 def imported(path: Path) -> Iterator[str]:
     """Absolute dotted names of all that a file imports, wherever in the file, but for type checkers only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)}
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
     package = (PREFIX + ".".join(path.relative_to(PLUGINS).parts[:-1])).split(".")
     for node in ast.walk(tree):
         if id(node) in for_types:
@@ -71,31 +74,84 @@ def links_between_files() -> dict[str, set[str]]:
     known = {node_of(path) for path in sources(ROOMS)}
     graph = {}
     for path in sources(ROOMS):
-        names = {name.removeprefix(f"{PREFIX}plugin_utils.").replace(".", "/") for name in imported(path) if name.startswith(f"{PREFIX}plugin_utils.")}
+        names = {
+            name.removeprefix(f"{PREFIX}plugin_utils.").replace(".", "/")
+            for name in imported(path)
+            if name.startswith(f"{PREFIX}plugin_utils.")
+        }
         graph[node_of(path)] = names & known
     return graph
 
 
-def test_rooms_import_only_whom_they_may() -> None:
+def room_of(node: str, known: Iterable[str]) -> str:
+    """The innermost room that holds the file."""
+    name = node
+    while name not in known:
+        assert "/" in name, f"{node} is in no room of {MAP.name}"
+        name = name.rpartition("/")[0]
+    return name
+
+
+def test_the_map_lists_a_room_after_all_that_it_may_import() -> None:
+    seen: set[str] = set()
+    for room, allowed in rooms().items():
+        assert allowed <= seen, f"{room} may import {sorted(allowed - seen)}, which the map does not list above it"
+        seen.add(room)
+
+
+def test_rooms_import_only_what_the_map_allows() -> None:
+    table = rooms()
     wrong = []
     for node, targets in links_between_files().items():
-        room = node.partition("/")[0]
+        room = room_of(node, table)
         for target in targets:
-            other = target.partition("/")[0]
-            beside = "/" not in target
-            if "/" not in node or other == room or beside or node in REGISTRIES:
-                continue
-            allowed = ALLOWED[room] | ALLOWED.get(node, set()) | REGISTRIES
-            if other not in allowed and target not in allowed:
+            other = room_of(target, table)
+            if other not in table[room] | {room, "_core"}:
                 wrong.append(f"{node} imports {target}")
     assert not wrong
 
 
-def test_every_room_has_its_rule() -> None:
-    assert {path.name for path in ROOMS.iterdir() if path.is_dir() and sources(path)} <= set(ALLOWED)
+def test_the_map_promises_no_import_that_nobody_needs() -> None:
+    table = rooms()
+    used: dict[str, set[str]] = {room: set() for room in table}
+    for node, targets in links_between_files().items():
+        used[room_of(node, table)] |= {room_of(target, table) for target in targets}
+    assert {room: sorted(allowed - used[room]) for room, allowed in table.items() if allowed - used[room]} == {}
 
 
-def test_no_file_imports_itself_by_a_detour() -> None:
+def test_every_room_of_the_map_exists() -> None:
+    files = {node_of(path) for path in sources(ROOMS)}
+    folders = {
+        str(parent.relative_to(ROOMS)) for path in sources(ROOMS) for parent in path.parents if ROOMS in parent.parents
+    }
+    assert set(rooms()) <= files | folders
+
+
+def test_concrete_providers_and_balancers_are_found_in_their_registry() -> None:
+    table = rooms()
+    for room, allowed in table.items():
+        concrete = {name for name in allowed if name in CONCRETE}
+        assert concrete <= MAY_IMPORT_CONCRETE.get(room, set()), f"{room} imports {sorted(concrete)}"
+
+
+def test_names_below_the_utils_begin_with_an_underscore() -> None:
+    for folder in (ROOMS, PLUGINS / "module_utils"):
+        public = [path.name for path in folder.iterdir() if not path.name.startswith("_") and path.name != "py.typed"]
+        assert not public, f"public names in {folder.name}: {public}"
+
+
+def test_the_unit_tests_mirror_the_rooms() -> None:
+    folders = {path.parent.relative_to(ROOMS) for path in sources(ROOMS)}
+    packages = {path.parent.relative_to(PLUGINS / "module_utils") for path in sources(PLUGINS / "module_utils")}
+    beside = {"action", "bench", "docs", "fake_aws", "golden", "inventory", "module_utils", "playbooks", "roles"}
+    tests = {path.parent.relative_to(ROOT / "tests/unit") for path in (ROOT / "tests/unit").rglob("test_*.py")} - {
+        Path()
+    }
+    lost = {str(path) for path in tests if path not in folders | packages and path.parts[0] not in beside}
+    assert not lost
+
+
+def test_there_are_no_import_cycles() -> None:
     try:
         list(TopologicalSorter(links_between_files()).static_order())
     except CycleError as error:
@@ -113,11 +169,11 @@ def test_plan_and_all_it_rests_on_in_the_fleet_do_no_input_or_output() -> None:
             reached.add(node)
             found = doors & set(imported(ROOMS / f"{node}.py"))
             assert not found, f"{start} must stay pure, but {node} imports {sorted(found)}"
-            waiting += [other for other in graph[node] if other.startswith("fleet/")]
+            waiting += [other for other in graph[node] if other.startswith("_fleet/")]
 
 
 def test_the_definition_calls_no_network_and_no_process() -> None:
-    for path in sources(ROOMS / "definition"):
+    for path in sources(ROOMS / "_definition"):
         found = (DOORS - {"tempfile"}) & set(imported(path))
         assert not found, f"{node_of(path)} imports {sorted(found)}"
 
@@ -127,7 +183,9 @@ def test_module_utils_is_standard_library_only() -> None:
     own = ("ansible.module_utils", "ansible_collections.immutable.infra.plugins.module_utils")
     for path in sources(PLUGINS / "module_utils"):
         for name in imported(path):
-            assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(own), f"{path.relative_to(ROOT)} imports {name}"
+            assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(own), (
+                f"{path.relative_to(ROOT)} imports {name}"
+            )
 
 
 def test_actions_are_thin_callers_of_rooms() -> None:
@@ -157,6 +215,10 @@ def test_every_module_stands_in_the_action_group() -> None:
     assert set(runtime["action_groups"]["immutable"]) == modules()
 
 
+# Galaxy shows the README outside of the repository, so its links are absolute. They are checked as paths all the same.
+REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"] + "/blob/main/"
+
+
 def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -165,13 +227,20 @@ def pages() -> list[Path]:
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"[a-z]+:", target):
+        own = target.startswith(REPOSITORY)
+        if re.match(r"[a-z]+:", target) and not own:
             continue
-        name, _hash, anchor = target.partition("#")
-        path = (page.parent / name).resolve() if name else page
+        name, _hash, anchor = target.removeprefix(REPOSITORY).partition("#")
+        path = ((ROOT if own else page.parent) / name).resolve() if name else page
         assert path.exists(), f"{target} leads nowhere"
         if anchor:
             assert anchor in anchors(path), f"{target}: no such heading"
+
+
+def test_links_of_the_readme_are_absolute() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not target.startswith("https://")]
+    assert f"]({REPOSITORY}" in text
 
 
 def anchors(path: Path) -> set[str]:

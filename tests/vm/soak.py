@@ -5,6 +5,7 @@
 IMMUTABLE_SOAK_MINUTES (15) says how long, IMMUTABLE_SOAK_SEED repeats the choices of an earlier run.
 Ends with a summary, and with 1 at the first violation; then all is left as it was found, and the next soak takes it away.
 """
+
 from __future__ import annotations
 
 import os
@@ -57,7 +58,10 @@ class Soak:
         words = service.write(f"{self.rounds};") if service.data else None
         settings = {"greeting": f"round {self.rounds}"}
         service.define(settings={**settings, "broken": "yes"} if unwell else settings, fleet=fleet)
-        print(f"round {self.rounds}: {service.name}, {fleet['strategy']}{' hot' if fleet.get('hot') else ''}{', never healthy' if unwell else ''}", flush=True)
+        print(
+            f"round {self.rounds}: {service.name}, {fleet['strategy']}{' hot' if fleet.get('hot') else ''}{', never healthy' if unwell else ''}",
+            flush=True,
+        )
         for _kill in range(chance.choice((1, 1, 2))):
             self._cut(service, chance.uniform(0.0, self._longest), chance.random() < 0.5)
         began = time.monotonic()
@@ -80,7 +84,10 @@ class Soak:
             kill(child, tree)
             said, _none = child.communicate()  # to the end of every process that still holds it
             last = (events(said) or ["nothing"])[-1]
-            print(f"  kill -9 of {'all processes' if tree else 'ansible-playbook alone'} after {moment:.1f} s; said last: {last}", flush=True)
+            print(
+                f"  kill -9 of {'all processes' if tree else 'ansible-playbook alone'} after {moment:.1f} s; said last: {last}",
+                flush=True,
+            )
 
     def end(self) -> None:
         for service in self._services:
@@ -104,7 +111,9 @@ def main() -> int:
         except AssertionError as violation:
             print(f"\nsoak: VIOLATED in round {soak.rounds}, IMMUTABLE_SOAK_SEED={seed}: {violation}")
             return 1
-    print(f"\nsoak: {soak.rounds} swaps killed at random moments and ended by the next run, none in violation; IMMUTABLE_SOAK_SEED={seed}")
+    print(
+        f"\nsoak: {soak.rounds} swaps killed at random moments and ended by the next run, none in violation; IMMUTABLE_SOAK_SEED={seed}"
+    )
     return 0
 
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From a definition to a parameter of SSM: the real Packer bakes in a virtual machine that stands for an instance, all calls go to moto."""
+
 from __future__ import annotations
 
 import json
@@ -13,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import verify_digest
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import amis_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import verify_digest
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import amis_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.build_machine import USER, BuildMachine
@@ -73,7 +74,10 @@ def write(parent: Path, port: int) -> Path:
     (folder / "site.yml").write_text(PLAYBOOK, encoding="utf-8")
     (parent / "password").write_text("of-the-vault", encoding="utf-8")
     (folder / "secret.yml").write_text(f"token: {SECRET}\n", encoding="utf-8")
-    subprocess.run(["ansible-vault", "encrypt", "--vault-password-file", str(parent / "password"), str(folder / "secret.yml")], check=True)
+    subprocess.run(
+        ["ansible-vault", "encrypt", "--vault-password-file", str(parent / "password"), str(folder / "secret.yml")],
+        check=True,
+    )
     (folder / "immutable.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
     return folder / "immutable.yml"
 
@@ -87,9 +91,14 @@ class Controller:
 
     def run(self, module: str, **options: Any) -> dict[str, Any]:
         told, play = self._folder / "told.json", self._folder / "play.yml"
-        call = {f"immutable.infra.{module}": {"definition": str(self._folder / "service"), "store": self._store, **options}, "register": "told"}
+        call = {
+            f"immutable.infra.{module}": {"definition": str(self._folder / "service"), "store": self._store, **options},
+            "register": "told",
+        }
         tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
-        play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]), encoding="utf-8")
+        play.write_text(
+            json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]), encoding="utf-8"
+        )
         empty = {**os.environ, "XDG_CACHE_HOME": str(self._folder / f"cache-{module}")}
         argv = ["ansible-playbook", "--vault-password-file", str(self._folder / "password"), str(play)]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=empty)
@@ -118,7 +127,12 @@ def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path)
     assert {"cost", "Name", "immutable:service", "immutable:version", "immutable:store", "immutable:bake"} <= set(tags)
     assert tags["immutable:digest"] == image["digest"]
     assert ec2.describe_key_pairs()["KeyPairs"] == []
-    assert not [each for page in ec2.describe_instances()["Reservations"] for each in page["Instances"] if each["State"]["Name"] != "terminated"]
+    assert not [
+        each
+        for page in ec2.describe_instances()["Reservations"]
+        for each in page["Instances"]
+        if each["State"]["Name"] != "terminated"
+    ]
     hardened = [call.parameters.get("ImdsSupport.Value") for call in cloud.calls("ec2", "ModifyImageAttribute")]
     assert [value for value in hardened if value] == ["v2.0"]
     records = open_store(store)
@@ -134,7 +148,11 @@ def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path)
     catalogue, known = Catalogue(records), load_definition(definition)
     found = catalogue.get(image["digest"], image["build"])
     assert found is not None
-    passed = {"verify": verify_digest(known, known.target("staging")), "at": datetime.now(timezone.utc).isoformat(), "checks": []}
+    passed = {
+        "verify": verify_digest(known, known.target("staging")),
+        "at": datetime.now(timezone.utc).isoformat(),
+        "checks": [],
+    }
     catalogue.mark_verified(found, passed)
     verified = controller.run("image_verify", target="staging")
     assert (verified["changed"], verified["due"], verified["copied"]) == (True, False, [OTHER])

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A sealed image that boots as an instance of EC2 does: document by the metadata service, secrets from SSM, a root that could be written, EBS by NVMe."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import user_data
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import user_data
 from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, Ec2Guest, build
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
@@ -87,8 +88,13 @@ def _client(port: int):
     return boto3.client("ssm", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
 
 
-def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_where_a_secret_is_missing(disk: Path, ssm: int, tmp_path: Path) -> None:
-    with metadata(PROFILE) as server, Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest:
+def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_where_a_secret_is_missing(
+    disk: Path, ssm: int, tmp_path: Path
+) -> None:
+    with (
+        metadata(PROFILE) as server,
+        Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest,
+    ):
         request = LaunchRequest(
             token="t",
             fleet="shop-aws",
@@ -101,7 +107,9 @@ def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_w
             settings={"greeting": "hello"},
             secret_refs={"password": "/shop/password"},
         )
-        server.bodies["user-data"] = user_data(request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}")
+        server.bodies["user-data"] = user_data(
+            request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}"
+        )
         evidence = parse_evidence(guest.until("IMMUTABLE-SEALED"))
         assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
         checked = guest.ssh(CLAIMS, evidence.host_key)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What goes wrong around a swap on real machines: a version that never gets healthy, a balancer that dies, a disk that is full."""
+
 from __future__ import annotations
 
 import errno
@@ -32,7 +33,10 @@ def test_a_version_that_fails_is_taken_back_with_its_data(keeper: Service) -> No
     assert keeper.newest_record()["lowest_in_service"] >= keeper.size - 1
 
 
-@pytest.mark.parametrize("fleet", [pytest.param({}, id="rolling", marks=long), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long)])
+@pytest.mark.parametrize(
+    "fleet",
+    [pytest.param({}, id="rolling", marks=long), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long)],
+)
 def test_without_data_never_fewer_than_all_serve(plain: Service, fleet: dict[str, object]) -> None:
     plain.greet("well", fleet=fleet)
     plain.play("swap")
@@ -83,7 +87,12 @@ def cramped(keeper: Service, tmp_path: Path) -> Iterator[Service]:
     """The same service with a store of its own, on a file system of 96 MB. Its images lie elsewhere."""
     store = tmp_path / "store"
     store.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(store)], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(store)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
     for name in ("images", "bases", "cache"):
@@ -103,12 +112,16 @@ def test_a_full_disk_under_the_store(cramped: Service) -> None:
     words = cramped.write("before the disk was full;")
     stuffing = cramped.store / "stuffing"
     cramped.greet("with room again")
-    ended, said = cramped.disturb("swap", "slot 0: sealed", lambda child: Thread(target=keep_full, args=(stuffing, child)).start())
+    ended, said = cramped.disturb(
+        "swap", "slot 0: sealed", lambda child: Thread(target=keep_full, args=(stuffing, child)).start()
+    )
     print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
     assert ended != 0, said
     assert re.search(rf"failed: .*{re.escape(str(cramped.store))}.*: {os.strerror(errno.ENOSPC)}", said), said
     assert "Traceback" not in said
-    assert {each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]}.items() <= words.items()
+    assert {
+        each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]
+    }.items() <= words.items()
     stuffing.unlink()
     cramped.play("swap")
     cramped.converged("with room again", words)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a canary asks before it goes on, asked of real hosts: playbooks that log in, a metric, a person."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +46,13 @@ REFUSAL = """
 
 
 def gated(metric: str) -> dict[str, object]:
-    stage = {"instances": 1, "soak": "3s", "metric": {"command": ["echo", metric], "most": 1, "every": "1s"}, "check": "check.yml", "approval": True}
+    stage = {
+        "instances": 1,
+        "soak": "3s",
+        "metric": {"command": ["echo", metric], "most": 1, "every": "1s"},
+        "check": "check.yml",
+        "approval": True,
+    }
     return {"strategy": "canary", "canary": [stage], "before_swap": "before.yml", "after_swap": "after.yml"}
 
 
@@ -63,7 +70,9 @@ def test_a_canary_asks_its_gates_and_a_person(plain: Service) -> None:
     assert "changed=0" in plain.play("swap")
 
 
-@pytest.mark.parametrize("metric, check, why", [("2", CHECK, "2 is more than 1"), ("0.5", REFUSAL, "Find the page that nobody wrote")])
+@pytest.mark.parametrize(
+    "metric, check, why", [("2", CHECK, "2 is more than 1"), ("0.5", REFUSAL, "Find the page that nobody wrote")]
+)
 def test_a_gate_that_says_no_takes_the_canary_back(plain: Service, metric: str, check: str, why: str) -> None:
     for name, text in (("before.yml", NOTE), ("after.yml", NOTE), ("check.yml", check)):
         (plain.folder / name).write_text(text, encoding="utf-8")

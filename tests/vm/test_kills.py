@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A controller that is killed in the middle of a swap on real machines: the next run takes over at once and ends it."""
+
 from __future__ import annotations
 
 import pytest
@@ -32,10 +33,22 @@ def test_rolling_with_data(keeper: Service, mark: str, tree: bool) -> None:
     ("fleet", "mark", "tree"),
     [
         pytest.param({}, "slot 1: registered", True, id="rolling", marks=long),
-        pytest.param({"strategy": "blue_green"}, "slot 0: launched", True, id="blue_green while the second fleet boots", marks=long),
+        pytest.param(
+            {"strategy": "blue_green"},
+            "slot 0: launched",
+            True,
+            id="blue_green while the second fleet boots",
+            marks=long,
+        ),
         pytest.param({"strategy": "blue_green"}, "takes over", True, id="blue_green at the flip"),
         pytest.param({"strategy": "recreate"}, "slot 1: told to stop", True, id="recreate with nobody left"),
-        pytest.param({"strategy": "recreate", "hot": True}, "slot 0: sealed", False, id="hot recreate before the old ones go", marks=long),
+        pytest.param(
+            {"strategy": "recreate", "hot": True},
+            "slot 0: sealed",
+            False,
+            id="hot recreate before the old ones go",
+            marks=long,
+        ),
     ],
 )
 def test_without_data(plain: Service, fleet: dict[str, object], mark: str, tree: bool) -> None:

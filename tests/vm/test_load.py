@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Swaps on real machines under load: where the strategy promises it no request is lost, and where it does not, for how long none is answered."""
+
 from __future__ import annotations
 
 import pytest
@@ -25,7 +26,11 @@ def under_load(service: Service, greeting: str) -> Load:
 
 @pytest.mark.parametrize(
     "fleet",
-    [pytest.param({}, id="rolling"), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long), pytest.param(CANARY, id="canary", marks=long)],
+    [
+        pytest.param({}, id="rolling"),
+        pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long),
+        pytest.param(CANARY, id="canary", marks=long),
+    ],
 )
 def test_no_request_is_lost(plain: Service, fleet: dict[str, object]) -> None:
     plain.define(fleet=fleet)
@@ -43,7 +48,9 @@ def test_the_time_without_service_is_told(keeper: Service) -> None:
         keeper.define(fleet={"size": 1, "strategy": "recreate", "hot": hot})
         load = under_load(keeper, f"alone, hot {hot}")
         record = keeper.newest_record()
-        print(f"hot {hot}: nobody served for {record['downtime']} s; {load}, that is {load.failed / PER_SECOND} s of them")
+        print(
+            f"hot {hot}: nobody served for {record['downtime']} s; {load}, that is {load.failed / PER_SECOND} s of them"
+        )
         assert record["downtime"] > 0
         assert record["lowest_in_service"] == 0
     keeper.greet("two again", fleet={"size": 2})

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A real bake by whichever Packer is on the search path; ``make test`` runs it for each that was built."""
+
 from __future__ import annotations
 
 import json
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils.packer.flags import version_tuple
-from ansible_collections.immutable.infra.plugins.module_utils.packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils.packer.runner import Packer
+from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import version_tuple
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
+from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.tests.support.machines import PIPED, STORE
 
 pytestmark = [pytest.mark.vm, pytest.mark.packers]
@@ -42,7 +43,11 @@ def bake(folder: Path, word: str, **build: str) -> subprocess.CompletedProcess[s
     (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")
     (folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
     values = [f"immutable_definition={folder / 'immutable.yml'}", f"immutable_store={STORE}"]
-    return subprocess.run(["ansible-playbook", "immutable.infra.bake", *(word for value in values for word in ("-e", value))], **PIPED, check=False)
+    return subprocess.run(
+        ["ansible-playbook", "immutable.infra.bake", *(word for value in values for word in ("-e", value))],
+        **PIPED,
+        check=False,
+    )
 
 
 def records() -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Going back after a swap that went well, with two real images: a flip while the old fleet is warm, a launch of what was once it is gone."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Volumes of real machines that grow and change their type in a swap."""
+
 from __future__ import annotations
 
 import pytest
@@ -26,7 +27,9 @@ def test_a_volume_grows_and_changes_its_type(keeper: Service, fleet: dict[str, o
     keeper.play("swap")
     after = keeper.converged(greeting, words)
     size = int(volume["size"].rstrip("M")) * MB
-    assert [(each["size"], each["type"]) for each in keeper.module("fleet_info")["volumes"]] == [(size, volume["type"])] * 2
+    assert [(each["size"], each["type"]) for each in keeper.module("fleet_info")["volumes"]] == [
+        (size, volume["type"])
+    ] * 2
     has = {each["slot"]: int(ask(each, "/room")[1]) for each in after}
     print(f"the file systems had {had} bytes and have {has}")
     assert all(had[slot] + 50 * MB < has[slot] < size for slot in has)

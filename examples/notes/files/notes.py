@@ -1,6 +1,9 @@
 #!/usr/bin/python3
-"""Notes over HTTP: POST /notes stores one, GET /notes lists the newest, GET /notes/7 is the seventh, GET /notes/count counts
-them, GET /healthz tells who answers."""
+"""Store notes over HTTP.
+
+``POST /notes`` stores a note. ``GET /notes`` returns the newest notes, ``GET /notes/7`` the seventh note, and
+``GET /notes/count`` the number of notes. ``GET /healthz`` returns the version and the image of the host.
+"""
 from __future__ import annotations
 
 import json
@@ -20,7 +23,7 @@ with open(SEAL, encoding="utf-8") as file:
     seal = json.load(file)
 
 
-def ask(statement: str, *values: object) -> list[tuple]:
+def query(statement: str, *values: object) -> list[tuple]:
     with lock:
         return database.execute(statement, values).fetchall()
 
@@ -30,23 +33,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
-            [(count,)] = ask("SELECT count(*) FROM notes")
+            [(count,)] = query("SELECT count(*) FROM notes")
             self.answer(200, {"version": seal["version"], "image": seal["digest"], "notes": count})
         elif self.path == "/notes":
-            self.answer(200, [text for (text,) in ask("SELECT text FROM notes ORDER BY id DESC LIMIT ?", NEWEST)])
+            self.answer(200, [text for (text,) in query("SELECT text FROM notes ORDER BY id DESC LIMIT ?", NEWEST)])
         elif self.path == "/notes/count":
-            self.answer(200, ask("SELECT count(*) FROM notes")[0][0])
-        elif self.path.startswith("/notes/") and (found := ask("SELECT text FROM notes WHERE id = ?", self.path[7:])):
+            self.answer(200, query("SELECT count(*) FROM notes")[0][0])
+        elif self.path.startswith("/notes/") and (found := query("SELECT text FROM notes WHERE id = ?", self.path[7:])):
             self.answer(200, found[0][0])
         else:
-            self.answer(404, {"error": "no such place"})
+            self.answer(404, {"error": "not found"})
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode("utf-8", "replace")
         if self.path != "/notes":
-            self.answer(404, {"error": "no such place"})
+            self.answer(404, {"error": "not found"})
             return
-        [(number,)] = ask("INSERT INTO notes (text) VALUES (?) RETURNING id", text)
+        [(number,)] = query("INSERT INTO notes (text) VALUES (?) RETURNING id", text)
         self.answer(201, {"id": number})
 
     def answer(self, status: int, body: object) -> None:
@@ -58,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_args: object) -> None:
-        """nginx stands in front; nothing more to say."""
+        """Log nothing, as nginx handles every request first."""
 
 
 ThreadingHTTPServer(("127.0.0.1", 8000), Handler).serve_forever()

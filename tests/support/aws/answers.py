@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a call is answered with, and errors in the words of each service's protocol."""
+
 from __future__ import annotations
 
 import json
@@ -39,9 +40,15 @@ def refusal(call: Call, status: int, code: str, message: str) -> Answer:
     """An error as the call's service would write it."""
     if call.protocol == "json":
         document = json.dumps({"__type": code, "message": message})
-        return Answer(status, document.encode(), {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": REQUEST})
+        return Answer(
+            status, document.encode(), {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": REQUEST}
+        )
     if call.protocol == "cbor":
-        return Answer(status, _cbor({"__type": code, "message": message}), {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"})
+        return Answer(
+            status,
+            _cbor({"__type": code, "message": message}),
+            {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"},
+        )
     code, message = escape(code), escape(message)
     if call.service == "ec2":
         body = f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>{REQUEST}</RequestID></Response>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.store import s3
+from ansible_collections.immutable.infra.plugins.plugin_utils._store import s3
 
 from .server import REGION, Cloud
 

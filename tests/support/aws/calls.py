@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One call of AWS's API, as it is read from a request."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +24,9 @@ S3_PARTS = {  # sub-resources, and how their calls are named after Get, Put or D
 class Call:
     service: str  # as in the credential scope: ec2, elasticloadbalancing, autoscaling, ssm, s3, sts, ...
     action: str
-    parameters: Mapping[str, Any]  # query services: flat ("InstanceId.1"); JSON services: the document; s3: Bucket, Key, query and conditions
+    parameters: Mapping[
+        str, Any
+    ]  # query services: flat ("InstanceId.1"); JSON services: the document; s3: Bucket, Key, query and conditions
     region: str = ""
     access_key: str = ""
     agent: str = ""  # who called, by its own word
@@ -69,7 +72,9 @@ def parse(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
     return Call(service, action, parameters, region, key, headers.get("user-agent", ""), protocol)
 
 
-def _action(service: str, method: str, path: str, query: dict[str, str], headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any], str]:
+def _action(
+    service: str, method: str, path: str, query: dict[str, str], headers: Mapping[str, str], body: bytes
+) -> tuple[str, dict[str, Any], str]:
     if target := headers.get("x-amz-target"):
         return target.rpartition(".")[2], json.loads(body or b"{}"), "json"
     if headers.get("smithy-protocol") == "rpc-v2-cbor":
@@ -85,7 +90,12 @@ def _action(service: str, method: str, path: str, query: dict[str, str], headers
 def _s3(method: str, path: str, query: dict[str, str], headers: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     bucket, _slash, key = urllib.parse.unquote(path).lstrip("/").partition("/")
     told = ("if-match", "if-none-match", "x-amz-copy-source", "x-amz-server-side-encryption")
-    parameters: dict[str, Any] = {"Bucket": bucket, "Key": key, **query, **{name: headers[name] for name in told if name in headers}}
+    parameters: dict[str, Any] = {
+        "Bucket": bucket,
+        "Key": key,
+        **query,
+        **{name: headers[name] for name in told if name in headers},
+    }
     return _s3_name(method, bucket, key, query, "x-amz-copy-source" in headers), parameters
 
 
@@ -98,10 +108,16 @@ def _s3_name(method: str, bucket: str, key: str, query: dict[str, str], copy: bo
     if not bucket:
         return "ListBuckets"
     if not key:
-        named = {"GET": "ListObjectsV2" if "list-type" in query else "ListObjects", "PUT": "CreateBucket", "POST": "DeleteObjects"}
+        named = {
+            "GET": "ListObjectsV2" if "list-type" in query else "ListObjects",
+            "PUT": "CreateBucket",
+            "POST": "DeleteObjects",
+        }
         return "ListObjectVersions" if "versions" in query else named.get(method, verb + "Bucket")
     if "uploads" in query:
         return "CreateMultipartUpload"
     if "uploadId" in query:
-        return {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}.get(method, "ListParts")
+        return {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}.get(
+            method, "ListParts"
+        )
     return "CopyObject" if method == "PUT" and copy else verb + "Object"

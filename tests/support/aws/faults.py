@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What goes wrong on the way: effects, and which calls they meet."""
+
 from __future__ import annotations
 
 import os
@@ -19,7 +20,12 @@ THROTTLED = {"ec2": (503, "RequestLimitExceeded"), "s3": (503, "SlowDown"), "ssm
 EXPIRED = {"ec2": (400, "RequestExpired"), "s3": (400, "ExpiredToken"), "ssm": (400, "ExpiredTokenException")}
 DENIED = {"ec2": (403, "UnauthorizedOperation"), "ssm": (400, "AccessDeniedException")}
 
-BROKEN = {("ec2", 500): "InternalError", ("ec2", 503): "Unavailable", ("s3", 500): "InternalError", ("s3", 503): "ServiceUnavailable"}
+BROKEN = {
+    ("ec2", 500): "InternalError",
+    ("ec2", 503): "Unavailable",
+    ("s3", 500): "InternalError",
+    ("s3", 503): "ServiceUnavailable",
+}
 
 
 def drop(call: Call, proceed: Proceed) -> Answer:
@@ -45,12 +51,16 @@ def expired(call: Call, proceed: Proceed) -> Answer:
 
 def denied(call: Call, proceed: Proceed) -> Answer:
     status, code = DENIED.get(call.service, (403, "AccessDenied"))
-    return refusal(call, status, code, f"You are not authorized to perform this operation. ({call.service}:{call.action})")
+    return refusal(
+        call, status, code, f"You are not authorized to perform this operation. ({call.service}:{call.action})"
+    )
 
 
 def broken(status: int = 500) -> Effect:
     """500 or 503, in the words of the service."""
-    return lambda call, _proceed: refusal(call, status, BROKEN.get((call.service, status), "InternalFailure"), "An internal error has occurred")
+    return lambda call, _proceed: refusal(
+        call, status, BROKEN.get((call.service, status), "InternalFailure"), "An internal error has occurred"
+    )
 
 
 def refuse(status: int, code: str, message: str) -> Effect:
@@ -109,7 +119,11 @@ class Fault:
     seen: int = field(default=0)
 
     def matches(self, call: Call) -> bool:
-        return self.action in ("", call.action) and self.service in ("", call.service) and self.changing in (None, call.changing)
+        return (
+            self.action in ("", call.action)
+            and self.service in ("", call.service)
+            and self.changing in (None, call.changing)
+        )
 
     @property
     def met(self) -> int:

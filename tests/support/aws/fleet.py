@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A service on AWS with a definition and a store in a folder, and images that were promoted as if they had been baked and tested."""
+
 from __future__ import annotations
 
 import hashlib
@@ -8,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import Secrets
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.requests import Asker
-from ansible_collections.immutable.infra.plugins.plugin_utils.health.prober import prober_for
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
+    Engine,
+    FleetServices,
+    RunOptions,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import prober_for
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.fleetlab import Free
 
 from . import seeds
@@ -44,7 +49,10 @@ class Shop:
             "provider": "aws",
             "region": REGION,
             "probe": "balancer",
-            "network": {"subnets": dict(zip(self.network.zones, self.network.subnets, strict=True)), "security_groups": [self.network.group]},
+            "network": {
+                "subnets": dict(zip(self.network.zones, self.network.subnets, strict=True)),
+                "security_groups": [self.network.group],
+            },
             "traffic": {"target_groups": list(self.balancer.groups)},
             **target,
         }
@@ -52,7 +60,10 @@ class Shop:
             "schema": 1,
             "service": SERVICE,
             "version": "1.0.0",
-            "image": {"base": {"ami": {"ssm": "/debian/12"}, "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
+            "image": {
+                "base": {"ami": {"ssm": "/debian/12"}, "python": "3.11"},
+                "provision": {"playbook": "provision.yml"},
+            },
             "health": {"http": {"port": 8080, "path": "/healthz"}},
             "fleet": {"size": 3, "drain": {"timeout": "0s"}},
             "targets": {TARGET: self.target},
@@ -63,8 +74,25 @@ class Shop:
         """A new AMI with its record, promoted to prod."""
         ami = seeds.image(self.cloud, f"{SERVICE}-{version}")
         digest = "sha256:" + hashlib.sha256(version.encode()).hexdigest()
-        artifact = {"ami": ami, "region": REGION, "account": "123456789012", "name": f"{SERVICE}-{version}", "snapshots": [], "root_device": "/dev/xvda"}
-        image = Image(digest, BUILD, SERVICE, version, "2026-01-01T00:00:00+00:00", artifact, {}, {}, verified={"at": "2026-01-01T00:00:00+00:00"})
+        artifact = {
+            "ami": ami,
+            "region": REGION,
+            "account": "123456789012",
+            "name": f"{SERVICE}-{version}",
+            "snapshots": [],
+            "root_device": "/dev/xvda",
+        }
+        image = Image(
+            digest,
+            BUILD,
+            SERVICE,
+            version,
+            "2026-01-01T00:00:00+00:00",
+            artifact,
+            {},
+            {},
+            verified={"at": "2026-01-01T00:00:00+00:00"},
+        )
         Catalogue(self.store).add(image)
         if promote:
             Channels(self.store).promote(SERVICE, "prod", image, "tests")
@@ -83,9 +111,15 @@ class Shop:
     def run(self, rollback: bool = False, absent: bool = False, remove_volumes: tuple[str, ...] = ()) -> dict[str, Any]:
         definition = self.definition()
         target, provider = definition.target(TARGET), self.provider()
-        asker = Asker(definition, target, self.store, Secrets(pinned=provider.pinned))
-        request = asker.absent(remove_volumes, provider) if absent else asker.rollback("prod") if rollback else asker.present("prod", None)
-        means = Means(
+        asker = RequestBuilder(definition, target, self.store, Secrets(pinned=provider.pinned))
+        request = (
+            asker.absent(remove_volumes, provider)
+            if absent
+            else asker.rollback("prod")
+            if rollback
+            else asker.present("prod", None)
+        )
+        means = FleetServices(
             provider=provider,
             store=self.store,
             prober=prober_for(provider, target.health),
@@ -95,15 +129,19 @@ class Shop:
             report=lambda _line: None,
             pace=lambda _age, _due: 0.05,
         )
-        return Engine(means).run(request, How())
+        return Engine(means).run(request, RunOptions())
 
     def instances(self) -> list[dict[str, Any]]:
         """As AWS describes those that are not terminated, by slot."""
-        found = [each for page in self.cloud.boto("ec2").describe_instances()["Reservations"] for each in page["Instances"]]
+        found = [
+            each for page in self.cloud.boto("ec2").describe_instances()["Reservations"] for each in page["Instances"]
+        ]
         return [each for each in found if each["State"]["Name"] != "terminated"]
 
     def registered(self) -> set[str]:
-        told = self.cloud.boto("elbv2").describe_target_health(TargetGroupArn=self.balancer.groups[0])["TargetHealthDescriptions"]
+        told = self.cloud.boto("elbv2").describe_target_health(TargetGroupArn=self.balancer.groups[0])[
+            "TargetHealthDescriptions"
+        ]
         return {each["Target"]["Id"] for each in told}
 
 

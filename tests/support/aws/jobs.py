@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Jobs as AWX runs them: by ansible-runner, each with an empty disk and a fresh copy of the project; what a job hands on becomes variables of the next."""
+
 from __future__ import annotations
 
 import itertools
@@ -31,14 +32,20 @@ class Ended:
 
     def result(self, task: str) -> Mapping[str, Any]:
         """Of the last task of that name."""
-        found = [each["event_data"]["res"] for each in self.events if each["event_data"].get("task") == task and "res" in each["event_data"]]
+        found = [
+            each["event_data"]["res"]
+            for each in self.events
+            if each["event_data"].get("task") == task and "res" in each["event_data"]
+        ]
         return dict(found[-1])
 
 
 class Workflow:
     """``project`` is copied for each job. ``variables`` are those of the workflow's template, ``credentials`` what its credentials put in the environment."""
 
-    def __init__(self, folder: Path, project: Path, variables: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, project: Path, variables: Mapping[str, Any], credentials: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._project = project
         self._variables = variables
@@ -56,13 +63,20 @@ class Workflow:
         job = ansible_runner.run(
             private_data_dir=str(disk),
             playbook=f"{playbook}.yml",
-            envvars={**self._credentials, "HOME": str(disk / "home"), "TMPDIR": str(disk / "tmp"), "XDG_CACHE_HOME": str(disk / "home/.cache")},
+            envvars={
+                **self._credentials,
+                "HOME": str(disk / "home"),
+                "TMPDIR": str(disk / "tmp"),
+                "XDG_CACHE_HOME": str(disk / "home/.cache"),
+            },
             extravars={**survey, **self.artifacts, **self._variables},  # in AWX's order
             cancel_callback=cancelled,
             quiet=True,
         )
         events = tuple(job.events)
-        handed = next((each["event_data"].get("artifact_data", {}) for each in events if each["event"] == "playbook_on_stats"), {})
+        handed = next(
+            (each["event_data"].get("artifact_data", {}) for each in events if each["event"] == "playbook_on_stats"), {}
+        )
         if job.status == "successful":
             self.artifacts.update(handed)
         return Ended(job.status, handed, events, job.stdout.read())

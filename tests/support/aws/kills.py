@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Kill the controller around the changing calls of a swap on EC2, run it again, and find the same end."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -52,6 +53,9 @@ def sweep(lab: SwapLab, boundaries: list[tuple[int, bool]]) -> Swept:
         try:
             lab.finish(image)
         except Exception as error:  # the table counts them, and the next one begins where this one ended
-            swept.others.append(f"{'after' if late else 'before'} change {nth}: {type(error).__name__}: {error}\n" + "\n".join(lab.lines[-40:]))
+            swept.others.append(
+                f"{'after' if late else 'before'} change {nth}: {type(error).__name__}: {error}\n"
+                + "\n".join(lab.lines[-40:])
+            )
             return swept
     return swept

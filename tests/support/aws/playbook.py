@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A fleet on AWS as a user has it: a definition, a store in a folder, images promoted in it, and ``ansible-playbook``."""
+
 from __future__ import annotations
 
 import json
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 from . import seeds
 from .server import REGION, Cloud
@@ -49,7 +50,9 @@ class Playbook:
         task = {"immutable.infra.fleet": {"definition": ".", "target": "prod", "store": "store", "channel": "prod"}}
         (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
         (folder / "immutable.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
-        (folder / "swap.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+        (folder / "swap.yml").write_text(
+            json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8"
+        )
         self.watch = Watch(cloud, self.balancer.groups, self.rule, self.intent)
         cloud.proxy.layers.insert(1, self.watch)
 
@@ -61,7 +64,17 @@ class Playbook:
         """As a bake, a verification and a promotion leave it."""
         now, digest = datetime.now(timezone.utc).isoformat(), f"sha256:{str(number).zfill(64)}"
         artifact = {"ami": self.amis[number], "region": REGION, "copies": {}}
-        image = Image(digest, "aws-123456789012-x86_64", "shop", str(number), now, artifact, base={}, inputs={}, verified={"at": now})
+        image = Image(
+            digest,
+            "aws-123456789012-x86_64",
+            "shop",
+            str(number),
+            now,
+            artifact,
+            base={},
+            inputs={},
+            verified={"at": now},
+        )
         Catalogue(self.store).add(image)
         Channels(self.store).promote("shop", "prod", image, "tests")
 
@@ -69,7 +82,15 @@ class Playbook:
         """In a process group of its own."""
         argv = ["ansible-playbook", "-i", "localhost,", "swap.yml"]
         environment = {**os.environ, **self.cloud.environment()}
-        return subprocess.Popen(argv, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        return subprocess.Popen(
+            argv,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def swap(self) -> str:
         """Returns what it said. Raises AssertionError where it fails."""

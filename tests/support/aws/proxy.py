@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """An HTTP proxy in front of moto: it knows what each call is, logs it, and lets rules and faults have their say."""
+
 from __future__ import annotations
 
 import http.client
@@ -14,10 +15,22 @@ from typing import Any
 from .answers import Answer, Dropped
 from .calls import Call, parse
 
-HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect", "content-length", "proxy-connection"}
+HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "content-length",
+    "proxy-connection",
+}
 
 Proceed = Callable[[Call], Answer]
-Layer = Callable[[Call, Proceed], Answer]  # may answer itself, change a query call's parameters or the answer, or raise Dropped
+Layer = Callable[
+    [Call, Proceed], Answer
+]  # may answer itself, change a query call's parameters or the answer, or raise Dropped
 
 
 class Proxy:
@@ -93,10 +106,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _serve(self) -> None:
-        body = self._chunked() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = (
+            self._chunked()
+            if "chunked" in self.headers.get("Transfer-Encoding", "")
+            else self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        )
         call = parse(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         try:
-            answer = self.server.proxy.answer(call, lambda told: self._send(body if told.parameters == call.parameters else told.form()))
+            answer = self.server.proxy.answer(
+                call, lambda told: self._send(body if told.parameters == call.parameters else told.form())
+            )
         except Dropped:
             self.close_connection = True
             return
@@ -123,7 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.behind, timeout=60)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
-            connection.request(self.command, self.path, body or (b"" if self.command in ("PUT", "POST") else None), headers)
+            connection.request(
+                self.command, self.path, body or (b"" if self.command in ("PUT", "POST") else None), headers
+            )
             response = connection.getresponse()
             kept = {name: value for name, value in response.getheaders() if name.lower() not in HOP}
             if self.command == "HEAD" and (length := response.getheader("Content-Length")):

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Instance refreshes, which moto lacks, as a layer of the proxy. A test says which statuses they go through, one a look."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ class Refresh:
 class Refreshes:
     """Of one group. ``cloud.proxy.layers.insert(0, Refreshes(cloud, "shop"))``."""
 
-    def __init__(self, cloud: Any, group: str, script: tuple[str, ...] = ("InProgress", "Baking", "Successful")) -> None:
+    def __init__(
+        self, cloud: Any, group: str, script: tuple[str, ...] = ("InProgress", "Baking", "Successful")
+    ) -> None:
         self.script = script
         self.found: list[Refresh] = []
         self._group = group
@@ -51,7 +54,14 @@ class Refreshes:
         if self._active:
             return refusal(call, 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress")
         told, before = dict(call.parameters), self._told()["LaunchTemplate"]["Version"]
-        refresh = Refresh(f"r-{len(self.found)}", told[f"{DESIRED}LaunchTemplateId"], told[f"{DESIRED}Version"], before, told, list(self.script))
+        refresh = Refresh(
+            f"r-{len(self.found)}",
+            told[f"{DESIRED}LaunchTemplateId"],
+            told[f"{DESIRED}Version"],
+            before,
+            told,
+            list(self.script),
+        )
         self.found.insert(0, refresh)
         return _answer(call, f"<InstanceRefreshId>{refresh.id}</InstanceRefreshId>")
 
@@ -82,7 +92,9 @@ class Refreshes:
     def _end(self, call: Call, script: list[str]) -> Answer:
         active = self._active
         if not active:
-            return refusal(call, 400, "ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found")
+            return refusal(
+                call, 400, "ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found"
+            )
         active.script = script
         return _answer(call, f"<InstanceRefreshId>{active.id}</InstanceRefreshId>")
 
@@ -95,9 +107,13 @@ class Refreshes:
         launch = {"LaunchTemplateId": refresh.template, "Version": refresh.version}
         scaling.update_auto_scaling_group(AutoScalingGroupName=self._group, LaunchTemplate=launch)
         # moto tells the template's default version for each instance, whatever it was launched from.
-        self._cloud.boto("ec2").modify_launch_template(LaunchTemplateId=refresh.template, DefaultVersion=refresh.version)
+        self._cloud.boto("ec2").modify_launch_template(
+            LaunchTemplateId=refresh.template, DefaultVersion=refresh.version
+        )
         for each in self._told()["Instances"]:
-            scaling.terminate_instance_in_auto_scaling_group(InstanceId=each["InstanceId"], ShouldDecrementDesiredCapacity=False)
+            scaling.terminate_instance_in_auto_scaling_group(
+                InstanceId=each["InstanceId"], ShouldDecrementDesiredCapacity=False
+            )
 
 
 def _answer(call: Call, result: str) -> Answer:

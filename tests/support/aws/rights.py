@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which rights the collection's calls need, and whether the documented policy gives them."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.actions import action_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.actions import action_of
 
 from .calls import Call
 
@@ -36,7 +37,10 @@ def allowed() -> tuple[str, ...]:
 @functools.cache
 def tagging() -> frozenset[str]:
     """Calls of EC2 in which the policy lets tags be set on what they make."""
-    conditions = [each.get("Condition", {}).get("StringEquals", {}) for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]]
+    conditions = [
+        each.get("Condition", {}).get("StringEquals", {})
+        for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
+    ]
     return frozenset(action for each in conditions for action in each.get("ec2:CreateAction", ()))
 
 
@@ -49,6 +53,15 @@ def judge(calls: Iterable[Call]) -> None:
             file.writelines(f"{action}\n" for action in sorted(made))
         return
     missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
-    assert not missing, f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py makes it anew"
-    tagged = {each.action for each in calls if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters}
-    assert tagged <= tagging(), f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: see tests/tools/aws_policy.py"
+    assert not missing, (
+        f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py writes it again"
+    )
+    tagged = {
+        each.action
+        for each in calls
+        if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters
+    }
+    assert tagged <= tagging(), (
+        f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: "
+        "see tests/tools/aws_policy.py"
+    )

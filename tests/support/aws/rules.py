@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The table: where moto is kinder than AWS or wrong, and the rule that makes up for it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Instances: tokens, launching, stopping, what AWS refuses, and the console."""
+
 from __future__ import annotations
 
 import base64
 import json
 import threading
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import MARK
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import MARK
 
 from .answers import Answer, refusal
 from .calls import Call
@@ -33,9 +34,18 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
         if key in world.tokens:
             before, answer = world.tokens[key]
             if before != asked:
-                return refusal(call, 400, "IdempotentParameterMismatch", f"The client token {token} was used with other parameters.")
+                return refusal(
+                    call,
+                    400,
+                    "IdempotentParameterMismatch",
+                    f"The client token {token} was used with other parameters.",
+                )
             gone = call.action == "RunInstances" and _ended(world, call, answer)
-            return refusal(call, 400, "IdempotentInstanceTerminated", "The instance of this client token was terminated.") if gone else answer
+            return (
+                refusal(call, 400, "IdempotentInstanceTerminated", "The instance of this client token was terminated.")
+                if gone
+                else answer
+            )
         answer = proceed(call)
         if answer.ok:
             world.tokens[key] = (asked, answer)
@@ -46,7 +56,9 @@ def zone(world: World, call: Call) -> str:
     """The zone that the call names, itself or by its subnet; "" where it names none. A token counts in that zone alone."""
     subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
     if subnet:
-        found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
+        found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])[
+            "Subnets"
+        ]
         return str(found[0]["AvailabilityZone"]) if found else ""
     return str(call.parameters.get("Placement.AvailabilityZone") or call.parameters.get("AvailabilityZone", ""))
 
@@ -93,7 +105,12 @@ def start(world: World, call: Call, proceed: Proceed) -> Answer:
     ids = call.listed("InstanceId")
     for one, each in world.instances(call.region, ids).items():
         if (state := each["State"]["Name"]) in ("stopping", "shutting-down", "terminated"):
-            return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be started ({state}).")
+            return refusal(
+                call,
+                400,
+                "IncorrectInstanceState",
+                f"The instance '{one}' is not in a state from which it can be started ({state}).",
+            )
     answer = proceed(call)
     if answer.ok:
         world.began("launch", *ids)
@@ -110,7 +127,12 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
     before = world.instances(call.region, ids)
     for one, each in before.items():
         if kind == "stopping" and (state := each["State"]["Name"]) in ("shutting-down", "terminated"):
-            return refusal(call, 400, "IncorrectInstanceState", f"The instance '{one}' is not in a state from which it can be stopped ({state}).")
+            return refusal(
+                call,
+                400,
+                "IncorrectInstanceState",
+                f"The instance '{one}' is not in a state from which it can be stopped ({state}).",
+            )
     forced = call.parameters.get("Force") == "true" or call.action == "TerminateInstances"
     answer = proceed(call)
     if not answer.ok:
@@ -125,7 +147,10 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
             world.began("ending", one)
             if kind == "shutting-down":
                 world.began("forced", one)
-                kept = {each["Ebs"]["VolumeId"]: (one, each["DeviceName"]) for each in before[one].get("BlockDeviceMappings", [])}
+                kept = {
+                    each["Ebs"]["VolumeId"]: (one, each["DeviceName"])
+                    for each in before[one].get("BlockDeviceMappings", [])
+                }
                 world.held.update(kept)
     return answer
 
@@ -148,7 +173,11 @@ def states(world: World, call: Call, proceed: Proceed) -> Answer:
         document.put("instanceState/code", CODES[name], item)
         if one in world.lost:
             document.put("stateReason/code", "Server.SpotInstanceTermination", item)
-            document.put("stateReason/message", "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity", item)
+            document.put(
+                "stateReason/message",
+                "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity",
+                item,
+            )
         told = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
         if any(told[key] not in values for key, values in ours.items()):
             hidden.append(one)
@@ -180,11 +209,20 @@ def _printed(world: World, region: str, one: str) -> str:
     if instance["State"]["Name"] == "pending" or world.within("launch", one, settings.launch + settings.console_delay):
         return ""
     if settings.dead & {instance["ImageId"], "*"}:
-        return "[    0.000000] Linux version 6.1.0\n[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
+        return (
+            "[    0.000000] Linux version 6.1.0\n[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
+        )
     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
     if settings.console:
-        said = world.boto("ec2", region).describe_instance_attribute(InstanceId=one, Attribute="userData").get("UserData", {}).get("Value", "")
-        return settings.console(one, {**tags, "ImageId": instance["ImageId"], "UserData": base64.b64decode(said).decode("utf-8", "replace")})
+        said = (
+            world.boto("ec2", region)
+            .describe_instance_attribute(InstanceId=one, Attribute="userData")
+            .get("UserData", {})
+            .get("Value", "")
+        )
+        return settings.console(
+            one, {**tags, "ImageId": instance["ImageId"], "UserData": base64.b64decode(said).decode("utf-8", "replace")}
+        )
     evidence = {
         "digest": tags.get("immutable:image", ""), "nonce": tags.get("immutable:nonce", ""), "host_key": settings.host_key, "shell": settings.shell,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Parameters, buckets and tags."""
+
 from __future__ import annotations
 
 from .answers import Answer, refusal
@@ -37,5 +38,10 @@ def guard(s3: object, bucket: str) -> None:
 def reserved_tags(world: World, call: Call, proceed: Proceed) -> Answer:
     for name, value in call.parameters.items():
         if name.endswith(".Key") and "Tag" in name and str(value).lower().startswith("aws:"):
-            return refusal(call, 400, "InvalidParameterValue", f"Tag keys starting with 'aws:' are reserved for internal use ({value})")
+            return refusal(
+                call,
+                400,
+                "InvalidParameterValue",
+                f"Tag keys starting with 'aws:' are reserved for internal use ({value})",
+            )
     return proceed(call)

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Target groups: registration, checks and draining as a load balancer shows them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ def _targets(call: Call) -> list[tuple[str, str]]:
 
 def _port(world: World, call: Call) -> str:
     group = call.parameters["TargetGroupArn"]
-    return str(world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["Port"])
+    return str(
+        world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["Port"]
+    )
 
 
 def register(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -55,8 +58,13 @@ def register(world: World, call: Call, proceed: Proceed) -> Answer:
 def deregister(world: World, call: Call, proceed: Proceed) -> Answer:
     group = call.parameters["TargetGroupArn"]
     elb = world.boto("elbv2", call.region)
-    here = {(each["Target"]["Id"], str(each["Target"]["Port"])) for each in elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]}
-    attributes = {each["Key"]: each["Value"] for each in elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]}
+    here = {
+        (each["Target"]["Id"], str(each["Target"]["Port"]))
+        for each in elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    }
+    attributes = {
+        each["Key"]: each["Value"] for each in elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+    }
     answer = proceed(call)
     if answer.ok:
         ends = world.settings.now() + float(attributes.get(DELAY, 300)) * world.settings.drain
@@ -73,11 +81,21 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
     if not answer.ok:
         return answer
     group, document = call.parameters["TargetGroupArn"], Document(answer)
-    drains = {(one, port) for (arn, one, port), ends in list(world.draining.items()) if arn == group and ends > world.settings.now()}
-    used = bool(world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["LoadBalancerArns"])
+    drains = {
+        (one, port)
+        for (arn, one, port), ends in list(world.draining.items())
+        if arn == group and ends > world.settings.now()
+    }
+    used = bool(
+        world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0][
+            "LoadBalancerArns"
+        ]
+    )
     members, shown = document.every(f"{LIST}/member"), set()
     ids = [document.text("Target/Id", item) for item in members]
-    known = world.instances(call.region, ids) if world.settings.dead or world.ending.keys() & set(ids) else {}  # moto takes its time over a look
+    known = (
+        world.instances(call.region, ids) if world.settings.dead or world.ending.keys() & set(ids) else {}
+    )  # moto takes its time over a look
     for item in members:
         one, port = document.text("Target/Id", item), document.text("Target/Port", item)
         shown.add((one, port))

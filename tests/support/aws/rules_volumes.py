@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Volumes, snapshots and images: attaching, modifying, copying."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,7 +17,9 @@ DAY, MODIFICATIONS = 24 * 3600.0, 4  # so many modifications of a volume in so m
 
 
 def _volume(world: World, call: Call) -> dict[str, Any]:
-    found = world.boto("ec2", call.region).describe_volumes(Filters=[{"Name": "volume-id", "Values": [call.parameters["VolumeId"]]}])["Volumes"]
+    found = world.boto("ec2", call.region).describe_volumes(
+        Filters=[{"Name": "volume-id", "Values": [call.parameters["VolumeId"]]}]
+    )["Volumes"]
     return dict(found[0]) if found else {}
 
 
@@ -31,10 +34,17 @@ def attach(world: World, call: Call, proceed: Proceed) -> Answer:
     described, instance = _volume(world, call), world.instance(call.region, wanted)
     if not described or not instance:
         return proceed(call)
-    if attached := [each["InstanceId"] for each in described["Attachments"]] or list(filter(None, [_holds(world, volume)])):
+    if attached := [each["InstanceId"] for each in described["Attachments"]] or list(
+        filter(None, [_holds(world, volume)])
+    ):
         return refusal(call, 400, "VolumeInUse", f"{volume} is already attached to an instance ({attached[0]})")
     if described["AvailabilityZone"] != instance["Placement"]["AvailabilityZone"]:
-        return refusal(call, 400, "InvalidVolume.ZoneMismatch", f"The volume '{volume}' is not in the same availability zone as instance '{wanted}'")
+        return refusal(
+            call,
+            400,
+            "InvalidVolume.ZoneMismatch",
+            f"The volume '{volume}' is not in the same availability zone as instance '{wanted}'",
+        )
     if world.within("volume", volume, world.settings.volume):
         return refusal(call, 400, "IncorrectState", f"The volume '{volume}' is not 'available' (it is 'creating').")
     state = instance["State"]["Name"]
@@ -42,14 +52,21 @@ def attach(world: World, call: Call, proceed: Proceed) -> Answer:
         return refusal(call, 400, "IncorrectState", f"Instance '{wanted}' is not 'running' (it is '{state}').")
     if call.parameters.get("Device") in [each["DeviceName"] for each in instance["BlockDeviceMappings"]]:
         device = call.parameters["Device"]
-        return refusal(call, 400, "InvalidParameterValue", f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use")
+        return refusal(
+            call,
+            400,
+            "InvalidParameterValue",
+            f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
+        )
     return proceed(call)
 
 
 def detach(world: World, call: Call, proceed: Proceed) -> Answer:
     described = _volume(world, call)
     if described and not described["Attachments"]:
-        return refusal(call, 400, "IncorrectState", f"Volume '{call.parameters['VolumeId']}' is in the 'available' state.")
+        return refusal(
+            call, 400, "IncorrectState", f"Volume '{call.parameters['VolumeId']}' is in the 'available' state."
+        )
     if described and "InstanceId" not in call.parameters:  # AWS knows it; moto fails without it
         call = replace(call, parameters={**call.parameters, "InstanceId": described["Attachments"][0]["InstanceId"]})
     return proceed(call)
@@ -57,7 +74,9 @@ def detach(world: World, call: Call, proceed: Proceed) -> Answer:
 
 def delete(world: World, call: Call, proceed: Proceed) -> Answer:
     if holder := _holds(world, call.parameters["VolumeId"]):
-        return refusal(call, 400, "VolumeInUse", f"Volume {call.parameters['VolumeId']} is currently attached to {holder}")
+        return refusal(
+            call, 400, "VolumeInUse", f"Volume {call.parameters['VolumeId']} is currently attached to {holder}"
+        )
     return proceed(call)
 
 
@@ -85,7 +104,12 @@ def describe(world: World, call: Call, proceed: Proceed) -> Answer:
             document.put("status", "creating", item)
         elif holder := _holds(world, volume):
             document.put("status", "in-use", item)
-            for name, value in (("volumeId", volume), ("instanceId", holder), ("device", world.held[volume][1]), ("status", "attached")):
+            for name, value in (
+                ("volumeId", volume),
+                ("instanceId", holder),
+                ("device", world.held[volume][1]),
+                ("status", "attached"),
+            ):
                 document.put(f"attachmentSet/item/{name}", value, item)
     return document.done()
 
@@ -95,10 +119,20 @@ def modify(world: World, call: Call, proceed: Proceed) -> Answer:
     if described and int(call.parameters.get("Size", described["Size"])) < described["Size"]:
         return refusal(call, 400, "InvalidParameterValue", "New size cannot be smaller than existing size")
     if world.within("modify", volume, world.settings.modify):
-        return refusal(call, 400, "IncorrectModificationState", f"Volume {volume} cannot be modified in modification state OPTIMIZING")
+        return refusal(
+            call,
+            400,
+            "IncorrectModificationState",
+            f"Volume {volume} cannot be modified in modification state OPTIMIZING",
+        )
     recent = [began for began in world.modified.get(volume, []) if world.settings.now() - began < DAY]
     if len(recent) >= MODIFICATIONS:
-        return refusal(call, 400, "VolumeModificationRateExceeded", f"The maximum modification rate of the volume {volume} is reached.")
+        return refusal(
+            call,
+            400,
+            "VolumeModificationRateExceeded",
+            f"The maximum modification rate of the volume {volume} is reached.",
+        )
     answer = proceed(call)
     if answer.ok:
         world.began("modify", volume)
@@ -158,7 +192,10 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
     """CreateImage, CopyImage, RegisterImage: names are taken once, copies get the tags asked for, and they take their time."""
     ec2 = world.boto("ec2", call.region)
     name = call.parameters.get("Name", "")
-    if call.action != "CopyImage" and ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])["Images"]:
+    if (
+        call.action != "CopyImage"
+        and ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
+    ):
         return refusal(call, 400, "InvalidAMIName.Duplicate", f"AMI name {name} is already in use by another AMI")
     answer = proceed(call)
     if not answer.ok:
@@ -197,11 +234,15 @@ def images(world: World, call: Call, proceed: Proceed) -> Answer:
     for item in document.every("imagesSet/item"):
         one = document.text("imageId", item)
         document.put("rootDeviceType", "ebs", item)
-        document.put("architecture", document.text("architecture", item) or world.architectures.get(one, "x86_64"), item)
+        document.put(
+            "architecture", document.text("architecture", item) or world.architectures.get(one, "x86_64"), item
+        )
         if world.within("image", one, world.settings.image):
             document.put("imageState", "pending", item)
         for disk in document.every("blockDeviceMapping/item/ebs", item):
-            document.put("encrypted", "true" if one in world.encrypted else document.text("encrypted", disk) or "false", disk)
+            document.put(
+                "encrypted", "true" if one in world.encrypted else document.text("encrypted", disk) or "false", disk
+            )
     return document.done()
 
 
@@ -225,8 +266,12 @@ def template_version(world: World, call: Call, proceed: Proceed) -> Answer:
     """What a new version does not say it takes from its source version."""
     if not (source := call.parameters.get("SourceVersion")):
         return proceed(call)
-    which = {name: call.parameters[name] for name in ("LaunchTemplateId", "LaunchTemplateName") if name in call.parameters}
-    found = world.boto("ec2", call.region).describe_launch_template_versions(Versions=[source], **which)["LaunchTemplateVersions"]
+    which = {
+        name: call.parameters[name] for name in ("LaunchTemplateId", "LaunchTemplateName") if name in call.parameters
+    }
+    found = world.boto("ec2", call.region).describe_launch_template_versions(Versions=[source], **which)[
+        "LaunchTemplateVersions"
+    ]
     before = _flat("LaunchTemplateData", found[0]["LaunchTemplateData"]) if found else {}
     said = {name.split(".")[1] for name in call.parameters if name.startswith("LaunchTemplateData.")}
     kept = {name: value for name, value in before.items() if name.split(".")[1] not in said}
@@ -240,7 +285,10 @@ SINGULAR = {"SecurityGroupIds": "SecurityGroupId", "TagSpecifications": "TagSpec
 def _flat(name: str, value: Any) -> dict[str, str]:
     """Nested data as the parameters of a query call."""
     if isinstance(value, dict):
-        pairs = [_flat(f"{name}.{SINGULAR.get(key, key) if isinstance(below, list) else key}", below) for key, below in value.items()]
+        pairs = [
+            _flat(f"{name}.{SINGULAR.get(key, key) if isinstance(below, list) else key}", below)
+            for key, below in value.items()
+        ]
     elif isinstance(value, list):
         pairs = [_flat(f"{name}.{number}", below) for number, below in enumerate(value, 1)]
     else:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What stands in an account before we come: a network, images, a load balancer, a bucket. Made past the proxy, so not in its log."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
     names = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:zones]
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"] for number, zone in enumerate(names)
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        for number, zone in enumerate(names)
     ]
     group = ec2.create_security_group(GroupName="shop", Description="tests", VpcId=vpc)["GroupId"]
     return Network(vpc, tuple(subnets), tuple(names), group)
@@ -51,15 +53,29 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
 def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", port: int = 8080) -> Balancer:
     elb = cloud.boto("elbv2")
     common = {"Protocol": "HTTP", "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
-    arns = [elb.create_target_group(Name=f"{name}-{number}", **common)["TargetGroups"][0]["TargetGroupArn"] for number in range(groups)]
-    made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type="application", Scheme="internal")["LoadBalancers"][0]
-    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 0 if i else 1} for i, arn in enumerate(arns)]}}
-    listener = elb.create_listener(LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[forward])
+    arns = [
+        elb.create_target_group(Name=f"{name}-{number}", **common)["TargetGroups"][0]["TargetGroupArn"]
+        for number in range(groups)
+    ]
+    made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type="application", Scheme="internal")[
+        "LoadBalancers"
+    ][0]
+    forward = {
+        "Type": "forward",
+        "ForwardConfig": {
+            "TargetGroups": [{"TargetGroupArn": arn, "Weight": 0 if i else 1} for i, arn in enumerate(arns)]
+        },
+    }
+    listener = elb.create_listener(
+        LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[forward]
+    )
     return Balancer(made["LoadBalancerArn"], listener["Listeners"][0]["ListenerArn"], tuple(arns), made["DNSName"])
 
 
 def bucket(cloud: Cloud, name: str = "immutable-records") -> str:
-    cloud.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.boto("s3").meta.region_name})
+    cloud.boto("s3").create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.boto("s3").meta.region_name}
+    )
     guard(cloud.boto("s3"), name)
     return name
 
@@ -67,4 +83,8 @@ def bucket(cloud: Cloud, name: str = "immutable-records") -> str:
 def template(cloud: Cloud, ami: str, where: Network, name: str = "shop") -> str:
     """The id of a launch template with one version."""
     data = {"ImageId": ami, "InstanceType": "t3.micro", "SecurityGroupIds": [where.group]}
-    return str(cloud.boto("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"]["LaunchTemplateId"])
+    return str(
+        cloud.boto("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"][
+            "LaunchTemplateId"
+        ]
+    )

@@ -5,6 +5,7 @@
 In FOLDER it finds the definition and the store of a shop with the images 1.0.0 and 2.0.0, which passed their tests and are in no channel,
 their names in ``images.json``, and ``calls``, a line for each call that changes something. The variables are those of the standard AWS configuration.
 """
+
 from __future__ import annotations
 
 import json

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws import clients
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Account
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws import clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account
 
 from .faults import Effect, Fault, Faults, after, before, kill
 from .proxy import Proxy

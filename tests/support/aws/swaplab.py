@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whole swaps on EC2 in this process, by a clock of their own: the real engine, provider and boto3, with the promises watched at each call."""
+
 from __future__ import annotations
 
 import time
@@ -12,16 +13,25 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Health, HttpProbe, Stage, TrafficSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2 import Ec2Provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_images import Ec2Images
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.traffic.elbv2 import TargetGroups
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Health,
+    HttpProbe,
+    Stage,
+    TrafficSpec,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
+    Engine,
+    FleetServices,
+    RunOptions,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
 from ..fleetlab import Free, Killed
 from . import seeds
@@ -122,14 +132,26 @@ class SwapLab:
         return Request("shop", "prod", replace(intent, **changes), self.payload(image), self.payload(other))
 
     def payload(self, image: str) -> Payload:
-        machine = {"subnets": dict(zip(self.net.zones, self.net.subnets, strict=True)), "security_groups": [self.net.group], "evidence": "console"}
-        return Payload({"ami": self.amis[image], "region": REGION, "copies": {}}, (8080,), machine=machine, tags={"port": "8080"})
+        machine = {
+            "subnets": dict(zip(self.net.zones, self.net.subnets, strict=True)),
+            "security_groups": [self.net.group],
+            "evidence": "console",
+        }
+        return Payload(
+            {"ami": self.amis[image], "region": REGION, "copies": {}}, (8080,), machine=machine, tags={"port": "8080"}
+        )
 
     def provider(self) -> Ec2Provider:
         clients = Clients(self.cloud.account())
         spec = TrafficSpec(target_groups=self.balancer.groups, rule=self.rule)
         images = Ec2Images(self.cloud.account(), False)
-        made = Ec2Provider(clients, self.store, lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now), images, probes=False)
+        made = Ec2Provider(
+            clients,
+            self.store,
+            lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now),
+            images,
+            probes=False,
+        )
         made.clock = self.clock  # type: ignore[assignment]
         return made
 
@@ -143,8 +165,10 @@ class SwapLab:
             assert self.clock.skipped - began < LONGEST, f"this run does not end: {self.lines[-5:]}"
 
         lease = Lease(self.store, FLEET, "a swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: False)
-        means = Means(provider, self.store, provider.probe or (lambda _instances: {}), Free(), lease, OpenGates(), report)
-        return Engine(means).run(self.request(image, **more), How())
+        means = FleetServices(
+            provider, self.store, provider.probe or (lambda _instances: {}), Free(), lease, OpenGates(), report
+        )
+        return Engine(means).run(self.request(image, **more), RunOptions())
 
     def old(self) -> SwapLab:
         """The fleet on the old image, with nothing of that in the log."""
@@ -179,7 +203,15 @@ def quick(clock: Clock) -> Iterator[None]:
     import botocore.httpsession
     import botocore.retries.bucket
     import botocore.waiter
-    from ansible_collections.immutable.infra.plugins.plugin_utils.providers import ec2_compute, ec2_evidence, ec2_volumes
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        compute as ec2_compute,
+    )
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        consoles as ec2_evidence,
+    )
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        volumes as ec2_volumes,
+    )
 
     ours = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:

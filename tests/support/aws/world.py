@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the rules know of the account beside what moto knows: when things began, what tests asked for."""
+
 from __future__ import annotations
 
 import threading
@@ -30,7 +31,9 @@ class Settings:
     modify: float = 0.0  # of a volume: optimizing, before it is completed
     snapshot: float = 0.0  # pending
     image: float = 0.0  # pending, after CreateImage, CopyImage and RegisterImage
-    console: Callable[[str, Mapping[str, Any]], str] | None = None  # (instance id, its tags and "ImageId", "UserData") -> text
+    console: Callable[[str, Mapping[str, Any]], str] | None = (
+        None  # (instance id, its tags and "ImageId", "UserData") -> text
+    )
     shell: str = "off"  # what the default console says of the host's shell
     host_key: str = ""  # likewise
     healthy: Callable[[str, str], bool] = serves  # (instance id, ARN of the target group)
@@ -45,7 +48,9 @@ class World:
     boto: Boto
     settings: Settings = field(default_factory=Settings)
     lock: Any = field(default_factory=threading.RLock)
-    tokens: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # (zone or region, action, token) -> (parameters, answer)
+    tokens: dict[tuple[str, str, str], Any] = field(
+        default_factory=dict
+    )  # (zone or region, action, token) -> (parameters, answer)
     token_locks: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     since: dict[tuple[str, str], float] = field(default_factory=dict)  # (what began, id) -> when
     ending: dict[str, str] = field(default_factory=dict)  # instance -> "stopping" or "shutting-down"
@@ -71,7 +76,16 @@ class World:
     def clear(self) -> None:
         with self.lock:
             made = (self.modified, self.encrypted, self.architectures)
-            for each in (self.tokens, self.token_locks, self.since, self.ending, self.held, self.draining, *made, self.lost):
+            for each in (
+                self.tokens,
+                self.token_locks,
+                self.since,
+                self.ending,
+                self.held,
+                self.draining,
+                *made,
+                self.lost,
+            ):
                 each.clear()
             self.settings = Settings()
 
@@ -92,7 +106,9 @@ class World:
         wanted = [one for one in ids if one.startswith("i-")]
         if not wanted:
             return {}
-        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": wanted}])["Reservations"]
+        found = self.boto("ec2", region).describe_instances(Filters=[{"Name": "instance-id", "Values": wanted}])[
+            "Reservations"
+        ]
         described = {each["InstanceId"]: each for group in found for each in group["Instances"]}
         for one, each in described.items():
             each["State"]["Name"] = self.state(one, each["State"]["Name"])

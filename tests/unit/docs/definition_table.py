@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The table of docs/reference/definition.md, made from the schema. Run it to print the table anew."""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[3] / "plugins/plugin_utils/definition/schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (Path(__file__).resolve().parents[3] / "plugins/plugin_utils/_definition/schema.json").read_text(encoding="utf-8")
+)
 DEFAULT = re.compile(r"\s*Default: (.+?)\.?$")
 # What is written in the same way is told once, where it says most.
 REPEATED = {
@@ -48,7 +51,10 @@ def _of_key(key: str, part: Mapping[str, Any], needed: bool) -> Iterator[dict[st
         "key": key,
         "needed": "yes" if needed else "",
         "default": default[1] if default else "",
-        "allowed": REPEATED.get(key) and f"as `{REPEATED[key]}`" or node.get("x-allowed") or f"a {'list' if node.get('type') == 'array' else 'mapping'}",
+        "allowed": REPEATED.get(key)
+        and f"as `{REPEATED[key]}`"
+        or node.get("x-allowed")
+        or f"a {'list' if node.get('type') == 'array' else 'mapping'}",
         "meaning": DEFAULT.sub("", text) or "A value.",
     }
     if key in REPEATED:

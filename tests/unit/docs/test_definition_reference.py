@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The reference of the definition says what the schema says, and the defaults it tells are those that work."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import FILE, load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import FILE, load_definition
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[2] / "docs/reference/definition.md"
@@ -31,7 +32,11 @@ AWS = {
         "local": {
             "provider": "aws",
             "network": {"subnets": {"eu-west-1a": "subnet-01234567"}},
-            "traffic": {"target_groups": ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"]},
+            "traffic": {
+                "target_groups": [
+                    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
+                ]
+            },
         }
     },
 }
@@ -42,7 +47,10 @@ GROUP = {
 }
 # What some keys need around them.
 AROUND = {
-    "fleet.autoscaling.checkpoint_delay": {**GROUP, "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [100]}}},
+    "fleet.autoscaling.checkpoint_delay": {
+        **GROUP,
+        "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [100]}},
+    },
     "fleet.autoscaling": GROUP,
     "targets.local.network": AWS,
     "targets.local.evidence": AWS,
@@ -54,12 +62,18 @@ AROUND = {
     "fleet.alarm": {"fleet": {"alarm": {"command": ["true"]}}},
     "targets.local.simulation": {"targets": {"local": {"provider": "simulated"}}},
 }
-DEFAULTS = [(row["key"].replace("<name>", "local"), row["default"]) for row in TABLE.rows() if row["default"] and " " not in row["default"]]
+DEFAULTS = [
+    (row["key"].replace("<name>", "local"), row["default"])
+    for row in TABLE.rows()
+    if row["default"] and " " not in row["default"]
+]
 
 
 def test_the_page_has_the_table_of_the_schema() -> None:
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    assert lines == TABLE.table(), "the schema changed: put what tests/unit/docs/definition_table.py prints into docs/reference/definition.md"
+    assert lines == TABLE.table(), (
+        "the schema changed: put what tests/unit/docs/definition_table.py prints into docs/reference/definition.md"
+    )
 
 
 def test_there_are_defaults_to_try() -> None:

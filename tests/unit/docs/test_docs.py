@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Every example in README and docs is taken at its word: definitions load, playbooks are what Ansible and our modules accept, commands exist."""
+
 from __future__ import annotations
 
 import configparser
@@ -19,9 +20,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition import load as loading
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.fleet import files_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import files_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = ROOT / "examples/notes"
@@ -49,7 +50,12 @@ class Block:
 
 
 def blocks(*languages: str) -> list[Block]:
-    return [block for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) for block in _of_page(page) if block.language in languages]
+    return [
+        block
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+        for block in _of_page(page)
+        if block.language in languages
+    ]
 
 
 def _of_page(page: Path) -> Iterator[Block]:
@@ -58,7 +64,13 @@ def _of_page(page: Path) -> Iterator[Block]:
         before = text[: found.start()].rstrip().rpartition("\n")[2]
         named = re.fullmatch(r"`([\w./-]+)`:", before)
         body = "".join(line.removeprefix(found["indent"]) for line in found["text"].splitlines(keepends=True))
-        yield Block(str(page.relative_to(ROOT)), text[: found.start()].count("\n") + 1, found["language"], body, named[1] if named else "")
+        yield Block(
+            str(page.relative_to(ROOT)),
+            text[: found.start()].count("\n") + 1,
+            found["language"],
+            body,
+            named[1] if named else "",
+        )
 
 
 def is_definition(block: Block) -> bool:
@@ -84,7 +96,9 @@ CONFIGURATIONS = [block for block in blocks("ini") if not block.file]
 
 def test_every_block_is_of_a_kind_that_is_tried() -> None:
     tried = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "text")}
-    others = [block for block in blocks(*{block.language for block in every()}) if block not in tried and not block.file]
+    others = [
+        block for block in blocks(*{block.language for block in every()}) if block not in tried and not block.file
+    ]
     # The one that is left is a changelog fragment, which the gate "changelog" looks at.
     assert [block.page for block in others] == ["docs/contributing.md"]
 
@@ -94,7 +108,13 @@ def every() -> list[Block]:
 
 
 def test_there_is_something_to_try() -> None:
-    assert len(DEFINITIONS) >= 5 and len(PLAYBOOKS) >= 8 and INVENTORIES and CONFIGURATIONS and len(blocks("console")) >= 10
+    assert (
+        len(DEFINITIONS) >= 5
+        and len(PLAYBOOKS) >= 8
+        and INVENTORIES
+        and CONFIGURATIONS
+        and len(blocks("console")) >= 10
+    )
 
 
 @pytest.mark.parametrize("block", [block for block in every() if block.file], ids=str)
@@ -143,9 +163,13 @@ def _named_files(part: Mapping[str, Any]) -> Iterator[str]:
 @functools.cache
 def documentation(kind: str) -> Mapping[str, Any]:
     """All plugins of a kind as ansible-doc tells them, from which the actions take their options too."""
-    names = [PREFIX + path.stem for path in sorted((ROOT / "plugins" / {"module": "modules"}.get(kind, kind)).glob("*.py"))]
+    names = [
+        PREFIX + path.stem for path in sorted((ROOT / "plugins" / {"module": "modules"}.get(kind, kind)).glob("*.py"))
+    ]
     argv = [sys.executable, "-m", "ansible", "doc", "--json", "-t", kind, *names]
-    found: Mapping[str, Any] = json.loads(subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout)
+    found: Mapping[str, Any] = json.loads(
+        subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
+    )
     return found
 
 
@@ -161,7 +185,9 @@ def test_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
         paths[-1].write_text(block.text, encoding="utf-8")
     argv = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "--syntax-check", *map(str, paths)]
     done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stderr}\n{[f'{path.name}: {block}' for path, block in zip(paths, PLAYBOOKS, strict=True)]}"
+    assert done.returncode == 0, (
+        f"{done.stderr}\n{[f'{path.name}: {block}' for path, block in zip(paths, PLAYBOOKS, strict=True)]}"
+    )
 
 
 @pytest.mark.parametrize("block", PLAYBOOKS, ids=str)
@@ -227,10 +253,18 @@ def test_commands_name_what_exists(place: str, words: list[str]) -> None:
 
 def _playbook(words: list[str]) -> None:
     name = words[1].removeprefix(PREFIX)
-    assert words[1].startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), f"there is no playbook {words[1]}"
+    assert words[1].startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), (
+        f"there is no playbook {words[1]}"
+    )
     known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8") + _text_of(name)
-    given = {value.partition("=")[0] for flag, value in zip(words, words[1:], strict=False) if flag == "-e" and not value.startswith("@")}
-    assert all(re.search(rf"\b{variable}\b", known) for variable in given), f"{sorted(given)}: not all of them are variables of the playbooks"
+    given = {
+        value.partition("=")[0]
+        for flag, value in zip(words, words[1:], strict=False)
+        if flag == "-e" and not value.startswith("@")
+    }
+    assert all(re.search(rf"\b{variable}\b", known) for variable in given), (
+        f"{sorted(given)}: not all of them are variables of the playbooks"
+    )
     needed = set(re.findall(r"immutable_needed: \[(.*)\]", _text_of(name))[0].split(", "))
     assert needed <= given, f"{words[1]} needs {sorted(needed - given)}"
 

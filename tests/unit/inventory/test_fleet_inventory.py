@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The inventory of a simulated fleet, as ansible loads it, and the variables by which hosts are reached."""
+
 from __future__ import annotations
 
 import json
@@ -14,14 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils import connection
-from ansible_collections.immutable.infra.plugins.plugin_utils.connection import host_vars, write_known_hosts
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.model import Definition, Provision
-from ansible_collections.immutable.infra.plugins.plugin_utils.hosts import Place, hosts_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import FLEET, PENDING, RUNNING, STOPPED, VERIFY, Evidence, Instance
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, Provision
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import ssh as connection
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.inventory import HostContext, hosts_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.ssh import host_vars, write_known_hosts
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    FLEET,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    VERIFY,
+    Evidence,
+    Instance,
+)
 
 # .../ansible_collections/immutable/infra/plugins/plugin_utils/connection.py, as imported: a link on the way stays one
-ROOT = Path(connection.__file__).parents[5]
+ROOT = Path(connection.__file__).parents[6]
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh"
 CHANNELS = [{"channel": "prod", "image": NEW}, {"channel": "staging", "image": NEW}, {"channel": "lts", "image": OLD}]
@@ -46,52 +55,86 @@ def instance(slot: int, image: str = NEW, **changes: Any) -> Instance:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    definition = Definition(tmp_path / "immutable.yml", "shop", "1.0", Provision("p.yml"), None, (), (), "restricted", {}, None)  # type: ignore[arg-type]
-    return Place(definition, "local", str(tmp_path), tmp_path / "key", tmp_path / "known_hosts")
+def place(tmp_path: Path) -> HostContext:
+    definition = Definition(
+        tmp_path / "immutable.yml", "shop", "1.0", Provision("p.yml"), None, (), (), "restricted", {}, None
+    )  # type: ignore[arg-type]
+    return HostContext(definition, "local", str(tmp_path), tmp_path / "key", tmp_path / "known_hosts")
 
 
-def test_hosts_are_grouped_by_what_they_are(place: Place) -> None:
+def test_hosts_are_grouped_by_what_they_are(place: HostContext) -> None:
     [old, new] = hosts_of(place, [instance(1), instance(0, OLD)], CHANNELS, NEW)
     assert (old.name, new.name) == ("shop-local-0", "shop-local-1")
     assert set(old.groups) == {"service_shop", "target_local", "image_shop-aa", "channel_lts", "sealed", "outdated"}
-    assert set(new.groups) == {"service_shop", "target_local", "image_shop-bb", "channel_prod", "channel_staging", "sealed"}
+    assert set(new.groups) == {
+        "service_shop",
+        "target_local",
+        "image_shop-bb",
+        "channel_prod",
+        "channel_staging",
+        "sealed",
+    }
     assert new.variables["immutable_endpoints"] == {"22": ["127.0.0.1", 40022], "8080": ["127.0.0.1", 48080]}
     assert new.variables["immutable_image"] == NEW
 
 
-def test_in_the_midst_of_a_swap_the_name_stays_with_the_older_one(place: Place) -> None:
-    present = [instance(0), instance(0, OLD), instance(1, state=STOPPED), instance(2, purpose=VERIFY), instance(3, evidence=None, state=PENDING)]
+def test_in_the_midst_of_a_swap_the_name_stays_with_the_older_one(place: HostContext) -> None:
+    present = [
+        instance(0),
+        instance(0, OLD),
+        instance(1, state=STOPPED),
+        instance(2, purpose=VERIFY),
+        instance(3, evidence=None, state=PENDING),
+    ]
     hosts = hosts_of(place, present, CHANNELS, NEW)
-    assert [(host.name, host.variables["immutable_image"]) for host in hosts] == [("shop-local-0", OLD), ("shop-local-0-2", NEW), ("shop-local-3", NEW)]
+    assert [(host.name, host.variables["immutable_image"]) for host in hosts] == [
+        ("shop-local-0", OLD),
+        ("shop-local-0-2", NEW),
+        ("shop-local-3", NEW),
+    ]
     assert "sealed" not in hosts[2].groups
 
 
-def test_evidence_of_another_launch_does_not_make_a_host_sealed(place: Place) -> None:
+def test_evidence_of_another_launch_does_not_make_a_host_sealed(place: HostContext) -> None:
     [host] = hosts_of(place, [instance(0, evidence=Evidence(NEW, "another", KEY, "restricted"))], CHANNELS, None)
     assert "sealed" not in host.groups
     assert "outdated" not in host.groups
 
 
-def test_what_a_guest_says_is_not_taken_over_as_it_is(place: Place) -> None:
-    [host] = hosts_of(place, [instance(0, evidence=Evidence(NEW, "n", KEY, "{{ lookup('pipe', 'id') }}"))], CHANNELS, NEW)
+def test_what_a_guest_says_is_not_taken_over_as_it_is(place: HostContext) -> None:
+    [host] = hosts_of(
+        place, [instance(0, evidence=Evidence(NEW, "n", KEY, "{{ lookup('pipe', 'id') }}"))], CHANNELS, NEW
+    )
     assert host.variables["immutable_shell"] == "restricted"
 
 
-def test_marked_hosts_are_in_the_group_of_the_mark(place: Place) -> None:
-    [bare, marked] = hosts_of(place, [instance(0), instance(1, tags={"tainted": "{{ lookup('pipe', 'id') }}", "standby": "ann"})], CHANNELS, NEW)
+def test_marked_hosts_are_in_the_group_of_the_mark(place: HostContext) -> None:
+    [bare, marked] = hosts_of(
+        place,
+        [instance(0), instance(1, tags={"tainted": "{{ lookup('pipe', 'id') }}", "standby": "ann"})],
+        CHANNELS,
+        NEW,
+    )
     assert not {"tainted", "protected", "standby"} & set(bare.groups) and {"tainted", "standby"} <= set(marked.groups)
-    assert [marked.variables[f"immutable_{mark}"] for mark in ("tainted", "protected", "standby")] == [True, False, True]
+    assert [marked.variables[f"immutable_{mark}"] for mark in ("tainted", "protected", "standby")] == [
+        True,
+        False,
+        True,
+    ]
     assert "lookup" not in str(marked.variables), "anybody's words are not taken for a template"
 
 
 def test_a_host_key_of_several_lines_is_not_believed(tmp_path: Path) -> None:
-    write_known_hosts(tmp_path / "known_hosts", [instance(0, evidence=Evidence(NEW, "n", f"{KEY}\n* {KEY}", "restricted"))])
+    write_known_hosts(
+        tmp_path / "known_hosts", [instance(0, evidence=Evidence(NEW, "n", f"{KEY}\n* {KEY}", "restricted"))]
+    )
     assert (tmp_path / "known_hosts").read_text() == ""
 
 
-def test_a_host_without_a_shell_gets_no_way_in(place: Place) -> None:
-    closed = instance(0, endpoints={8080: ("127.0.0.1", 48080)}, evidence=Evidence(NEW, "n", "", "off"), tags={"shell": "off"})
+def test_a_host_without_a_shell_gets_no_way_in(place: HostContext) -> None:
+    closed = instance(
+        0, endpoints={8080: ("127.0.0.1", 48080)}, evidence=Evidence(NEW, "n", "", "off"), tags={"shell": "off"}
+    )
     [host] = hosts_of(place, [closed], CHANNELS, NEW)
     assert not [name for name in host.variables if name.startswith("ansible_")]
     assert host.variables["immutable_shell"] == "off"
@@ -103,11 +146,15 @@ def test_ssh_understands_the_options_whatever_the_folder_is_called(tmp_path: Pat
     assert (folder / "known_hosts").read_text() == f"{instance(0).id} {KEY}\n"
     variables = host_vars(instance(0), None, folder / "known_hosts")
     options = shlex.split(variables["ansible_ssh_common_args"])
-    told = subprocess.run(["ssh", "-G", "-F", "none", *options, "127.0.0.1"], capture_output=True, text=True, check=True).stdout.splitlines()
+    told = subprocess.run(
+        ["ssh", "-G", "-F", "none", *options, "127.0.0.1"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert f"hostkeyalias {instance(0).id}" in told
     assert "stricthostkeychecking true" in told
     [files] = [line for line in told if line.startswith("userknownhostsfile ")]
-    assert files.endswith("""/my 100%% "own" 'store'/known_hosts""") or files.endswith("""/my 100% "own" 'store'/known_hosts""")
+    assert files.endswith("""/my 100%% "own" 'store'/known_hosts""") or files.endswith(
+        """/my 100% "own" 'store'/known_hosts"""
+    )
     assert variables["ansible_host_key_checking"] is True
 
 
@@ -129,8 +176,8 @@ import json, sys
 from ansible.plugins.loader import init_plugin_loader
 
 init_plugin_loader()
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Evidence, Instance
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import SimulatedCompute
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedCompute
 
 def instance(facts):
     endpoints = {int(port): tuple(address) for port, address in facts["endpoints"].items()}
@@ -151,19 +198,33 @@ def listed(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
 
     def run(*instances: Instance, **changes: Any) -> tuple[dict[str, Any], str]:
         source = tmp_path / "shop.immutable_fleet.yml"
-        source.write_text(json.dumps({"plugin": "immutable.infra.fleet", "definitions": ["."], "store": "store", **changes}))
-        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_INVENTORY_ENABLED": "immutable.infra.fleet", "COLUMNS": "999"}
+        source.write_text(
+            json.dumps({"plugin": "immutable.infra.fleet", "definitions": ["."], "store": "store", **changes})
+        )
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT),
+            "ANSIBLE_INVENTORY_ENABLED": "immutable.infra.fleet",
+            "COLUMNS": "999",
+        }
         environment["ANSIBLE_INVENTORY_CACHE_CONNECTION"] = str(tmp_path / "cache")
         argv = [sys.executable, "-c", DRIVER, str(source), json.dumps([asdict(each) for each in instances])]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
         # From ansible-core 2.19 on text that must not be taken for a template is wrapped.
-        return (json.loads(done.stdout, object_hook=lambda each: each.get("__ansible_unsafe", each)) if done.stdout else {}), done.stderr
+        return (
+            json.loads(done.stdout, object_hook=lambda each: each.get("__ansible_unsafe", each)) if done.stdout else {}
+        ), done.stderr
 
     return run
 
 
-def test_ansible_lists_it_with_constructed_groups(listed: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path) -> None:
-    constructed = {"keyed_groups": [{"key": "immutable_version", "prefix": "version"}], "compose": {"url": "immutable_endpoints['8080'] | join(':')"}}
+def test_ansible_lists_it_with_constructed_groups(
+    listed: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path
+) -> None:
+    constructed = {
+        "keyed_groups": [{"key": "immutable_version", "prefix": "version"}],
+        "compose": {"url": "immutable_endpoints['8080'] | join(':')"},
+    }
     found, errors = listed(instance(0), instance(1), **constructed)
     assert sorted(found["_meta"]["hostvars"]) == ["shop-local-0", "shop-local-1"], errors
     assert found["sealed"]["hosts"] == ["shop-local-0", "shop-local-1"]
@@ -190,7 +251,9 @@ def test_a_cached_inventory_does_not_ask_again(listed: Callable[..., tuple[dict[
         ({"store": "gs://bucket"}, "is not a store"),
     ],
 )
-def test_what_is_wrong_is_told(listed: Callable[..., tuple[dict[str, Any], str]], changes: dict[str, Any], message: str) -> None:
+def test_what_is_wrong_is_told(
+    listed: Callable[..., tuple[dict[str, Any], str]], changes: dict[str, Any], message: str
+) -> None:
     _found, errors = listed(**changes)
     assert message in errors
     assert "Traceback" not in errors

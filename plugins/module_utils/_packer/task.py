@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the packer modules share: their options, and one place where errors become failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .duration import seconds
+from .errors import PackerError
+from .runner import Packer, Validation
+
+TEMPLATE_OPTIONS: dict[str, Any] = {
+    "template": {"type": "path", "required": True},
+    "chdir": {"type": "path"},
+    "vars": {"type": "dict", "default": {}},
+    "var_files": {"type": "list", "elements": "path", "default": []},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "only": {"type": "list", "elements": "str", "default": []},
+    "except": {"type": "list", "elements": "str", "default": []},
+    "env": {"type": "dict", "default": {}},
+}
+TOOL_OPTIONS: dict[str, Any] = {
+    "executable": {"type": "path"},
+    "timeout": {"type": "str"},
+}
+
+
+def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str, Any]]) -> None:
+    """Call ``work`` with the module and its Packer, and end the module with what it returns or raises."""
+    try:
+        result = work(module, Packer(module.params["executable"], watch_output=True))
+    except PackerError as error:
+        # Of several builds some may have succeeded.
+        module.fail_json(msg=error.message, changed=bool(error.details.get("artifacts")), **error.details)
+    module.exit_json(**result)
+
+
+def timeout_of(module: AnsibleModule) -> float | None:
+    """The option ``timeout`` in seconds. Raises PackerError."""
+    text = module.params["timeout"]
+    return None if text is None else seconds(text)
+
+
+def template_arguments(module: AnsibleModule) -> dict[str, Any]:
+    """The options of ``TEMPLATE_OPTIONS`` as keyword arguments of ``Packer.build`` and ``Packer.validate``."""
+    params = module.params
+    return {
+        "template": params["template"],
+        "cwd": params["chdir"],
+        "vars": params["vars"],
+        "var_files": params["var_files"],
+        "secrets": params["secrets"],
+        "only": params["only"],
+        "except_": params["except"],
+        "environment": {name: str(value) for name, value in params["env"].items()},
+        "timeout": timeout_of(module),
+    }
+
+
+def invalid(validation: Validation, **details: Any) -> PackerError:
+    """The failure for a template that Packer does not accept: its first error, with its place."""
+    first = next((one for one in validation.diagnostics if one.severity == "error"), validation.diagnostics[0])
+    place = f"{first.file}:{first.line}: " if first.file else ""
+    more = len(validation.diagnostics) - 1
+    return PackerError(
+        f"{place}{first.summary}{f' (and {more} more, see diagnostics)' if more else ''}",
+        **validation.as_dict(),
+        **details,
+    )

@@ -1,0 +1,340 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Turn a root file system into one that lives read-only. Runs at bake time, as the last thing before the image is taken.
+
+Everything is written below ``root``, so that tests can seal a folder.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import stat
+from dataclasses import dataclass, field
+from typing import Iterable
+
+# What any system needs to write while it runs; the definition's ``writable`` lists only what the service needs.
+SYSTEM_WRITABLE = ("/tmp", "/var/tmp", "/var/log", "/var/lib/systemd")
+# systemd mounts a transient machine-id over the empty file of a read-only root.
+SYSTEM_COVERS = ("/dev", "/etc/machine-id", "/proc", "/run", "/sys")
+ENABLED = {
+    "immutable-launch.service": "sysinit.target",
+    "immutable-seal.service": "multi-user.target",
+}
+# Nobody logs in on a console, and nothing updates or writes back on its own.
+MASKED = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "autovt@.service",
+    "console-getty.service",
+    "container-getty@.service",
+    "debug-shell.service",
+    "dnf-makecache.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@.service",
+    "grub-common.service",
+    "grub-initrd-fallback.service",
+    "logrotate.timer",
+    "man-db.timer",
+    "serial-getty@.service",
+    "systemd-machine-id-commit.service",
+    "systemd-random-seed.service",
+    "unattended-upgrades.service",
+)
+PACKAGE_MANAGERS = (
+    "apt",
+    "apt-get",
+    "aptitude",
+    "dpkg",
+    "dnf",
+    "yum",
+    "rpm",
+    "zypper",
+    "apk",
+    "pacman",
+    "snap",
+    "pip",
+    "pip3",
+)
+RESIDUE_FILES = (
+    "etc/ssh/ssh_host_*",
+    "root/.ssh/authorized_keys",
+    "home/*/.ssh/authorized_keys",
+    "root/.*_history",
+    "home/*/.*_history",
+    "root/.lesshst",
+    "root/.wget-hsts",
+    "var/lib/systemd/random-seed",
+    "var/lib/dbus/machine-id",
+    "var/lib/dhcp/*.leases",
+    "var/cache/apt/*.bin",
+    "etc/*-",
+    # What cloud-init made for the build machine and its network card alone.
+    "etc/netplan/50-cloud-init.yaml",
+    "etc/network/interfaces.d/50-cloud-init*",
+    "etc/systemd/network/*cloud-init*",
+    "etc/udev/rules.d/70-persistent-net.rules",
+    "etc/ssh/sshd_config.d/50-cloud-init.conf",
+)
+RESIDUE_TREES = (
+    "root/.ansible",
+    "home/*/.ansible",
+    "root/.cache",
+    "var/lib/apt/lists/*",
+    "var/cache/apt/archives/*",
+    "var/cache/debconf/*-old",
+    "var/log/*",
+    "tmp/*",
+    "tmp/.[!.]*",
+    "var/tmp/*",
+    "var/lib/cloud/*",
+)
+# In the place of cloud-init, which writes to the root at each boot: its own switch turns it off, and the network is the cloud's DHCP.
+CLOUD_FILES = {
+    "/etc/cloud/cloud-init.disabled": "",
+    "/etc/hostname": "localhost\n",  # stands for none: the DHCP server's counts
+    "/etc/systemd/network/80-immutable.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n",
+}
+CLOUD_ENABLED = {
+    "systemd-networkd.service": "multi-user.target",
+    "systemd-networkd.socket": "sockets.target",
+    "systemd-networkd-wait-online.service": "network-online.target",  # only where a service asks for that target
+}
+CLOUD_MASKED = ("ifup@.service", "networking.service")  # one DHCP client is enough
+# Mounts of the image itself, beside the root, and what must not be done to a file system that is never written.
+IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
+NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the definition says of the host."""
+
+    service: str
+    version: str
+    digest: str
+    shell: str = "restricted"
+    writable: tuple[str, ...] = ()
+    data: tuple[tuple[str, str], ...] = ()  # (name, mount)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@dataclass
+class Changes:
+    """What was written, as paths; a run that finds all in place leaves it empty."""
+
+    root: str
+    paths: list[str] = field(default_factory=list)
+
+    def full(self, path: str) -> str:
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        full = self.full(path)
+        if os.path.isfile(full) and not os.path.islink(full):
+            with open(full, encoding="utf-8", errors="surrogateescape") as old:
+                if old.read() == text and stat.S_IMODE(os.stat(full).st_mode) == mode:
+                    return
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        # For the owner alone until it is whole: one of these files is the shadow of passwords.
+        with open(full + ".new", "w", encoding="utf-8", errors="surrogateescape", opener=_private) as new:
+            new.write(text)
+        os.chmod(full + ".new", mode)
+        os.replace(full + ".new", full)
+        self.paths.append(path)
+
+    def link(self, path: str, target: str) -> None:
+        full = self.full(path)
+        if os.path.islink(full) and os.readlink(full) == target:
+            return
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        if os.path.lexists(full):
+            os.remove(full)
+        os.symlink(target, full)
+        self.paths.append(path)
+
+    def remove(self, path: str) -> None:
+        full = self.full(path)
+        if os.path.isdir(full) and not os.path.islink(full):
+            shutil.rmtree(full)
+        else:
+            os.remove(full)
+        self.paths.append(path)
+
+
+def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
+    """Seal the file system below ``root``; ``files`` are folders whose trees are laid over it. Returns the changed paths."""
+    changes = Changes(root)
+    for folder in files:
+        _install_tree(changes, folder)
+    for unit, target in ENABLED.items():
+        changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
+    for unit in MASKED:
+        changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
+    if os.path.isdir(changes.full("/etc/cloud")):
+        _replace_cloud_init(changes)
+    tmpfs = _tmpfs_paths(spec)
+    _write_skeleton(changes, tmpfs)
+    _write_fstab(changes, tmpfs, spec)
+    _write_identity(changes, tmpfs, spec)
+    _lock_passwords(changes)
+    _remove_residue(changes)
+    _switch_package_managers_off(changes)
+    return changes.paths
+
+
+def _install_tree(changes: Changes, folder: str) -> None:
+    for parent, _dirs, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            source = os.path.join(parent, name)
+            with open(source, encoding="utf-8") as file:
+                text = file.read()
+            mode = 0o755 if os.access(source, os.X_OK) else 0o644
+            changes.write("/" + os.path.relpath(source, folder), text, mode)
+
+
+def _replace_cloud_init(changes: Changes) -> None:
+    for path, text in CLOUD_FILES.items():
+        changes.write(path, text)
+    for unit, target in CLOUD_ENABLED.items():
+        changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
+    for unit in CLOUD_MASKED:
+        changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
+
+
+def _tmpfs_paths(spec: Spec) -> list[str]:
+    """Declared and needed paths, each once, without those that lie inside another."""
+    paths: list[str] = []
+    for path in sorted({os.path.normpath(p) for p in (*SYSTEM_WRITABLE, *spec.writable)}):
+        if not any(path == p or path.startswith(p + "/") for p in (*paths, "/run")):
+            paths.append(path)
+    return paths
+
+
+def _owner(path: str) -> tuple[int, int, int]:
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return (0o755, 0, 0)
+    return (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+
+
+def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
+    """Directories that were baked below a tmpfs come back at each boot, empty, with their owners and modes."""
+    lines = ["# Made at bake time from the directories that the mounted tmpfs hide.\n"]
+    for path in tmpfs:
+        if path in ("/tmp", "/var/tmp"):
+            continue
+        for parent, dirs, _names in os.walk(changes.full(path)):
+            for name in sorted(dirs):
+                full = os.path.join(parent, name)
+                if not os.path.islink(full):
+                    mode, uid, gid = _owner(full)
+                    quoted = (
+                        os.path.join("/", os.path.relpath(full, changes.root)).replace("%", "%%").replace(" ", "\\x20")
+                    )
+                    lines.append(f"d {quoted} {mode:04o} {uid} {gid} -\n")
+    changes.write("/usr/lib/tmpfiles.d/immutable.conf", "".join([lines[0], *sorted(lines[1:])]))
+
+
+def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
+    ours = {*tmpfs, *(mount for _name, mount in spec.data)}
+    kept = []
+    full = changes.full("/etc/fstab")
+    if os.path.exists(full):
+        with open(full, encoding="utf-8", errors="surrogateescape") as file:
+            kept = [
+                _read_only(line)
+                for line in file.read().splitlines()
+                if len(line.split()) < 2 or line.split()[1] not in ours
+            ]
+    lines = list(kept)
+    for path in tmpfs:
+        os.makedirs(changes.full(path), exist_ok=True)
+        mode, uid, gid = (0o1777, 0, 0) if path in ("/tmp", "/var/tmp") else _owner(changes.full(path))
+        lines.append(f"tmpfs {_quoted(path)} tmpfs rw,nosuid,nodev,mode={mode:04o},uid={uid},gid={gid} 0 0")
+    for name, mount in spec.data:
+        os.makedirs(changes.full(mount), exist_ok=True)
+        # Without a time limit: the volume comes when it leaves the host before this one.
+        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires=immutable-data@{_unit_name(name)}.service"
+        lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
+    changes.write("/etc/fstab", "\n".join(lines) + "\n")
+
+
+def _unit_name(name: str) -> str:
+    """As systemd-escape would, for the letters a volume's name can have: fstab needs the backslash doubled."""
+    return name.replace("-", "\\\\x2d")
+
+
+def _quoted(path: str) -> str:
+    return path.replace(" ", "\\040")
+
+
+def _read_only(line: str) -> str:
+    fields = line.split()
+    if line.lstrip().startswith("#") or len(fields) < 4 or fields[1] not in IMAGE_MOUNTS:
+        return line
+    options = [option for option in fields[3].split(",") if option not in NOT_READ_ONLY]
+    return " ".join([*fields[:3], ",".join(["ro", *options]), "0", "0"])
+
+
+def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
+    values = {"digest": spec.digest, "shell": spec.shell, "service": spec.service, "version": spec.version}
+    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+    facts = {
+        **values,
+        "covers": sorted({*SYSTEM_COVERS, *tmpfs}),
+        "data": [mount for _name, mount in spec.data],
+        "writable": sorted(spec.writable),
+    }
+    changes.write("/usr/lib/immutable/seal.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
+
+
+def _lock_passwords(changes: Changes) -> None:
+    """No password opens anything: ``*`` also keeps sshd from treating the account as locked."""
+    full = changes.full("/etc/shadow")
+    if not os.path.exists(full):
+        return
+    with open(full, encoding="utf-8", errors="surrogateescape") as file:
+        rows = [line.split(":") for line in file.read().splitlines()]
+    locked = [
+        [row[0], "*" if not row[1].startswith("!") else row[1], *row[2:]] if len(row) > 1 else row for row in rows
+    ]
+    if locked != rows:
+        mode, uid, gid = _owner(full)
+        changes.write("/etc/shadow", "".join(":".join(row) + "\n" for row in locked), mode)
+        os.chown(full, uid, gid)
+
+
+def _remove_residue(changes: Changes) -> None:
+    for pattern in (*RESIDUE_FILES, *RESIDUE_TREES):
+        for full in sorted(glob.glob(os.path.join(glob.escape(changes.root), pattern))):
+            if os.path.abspath(__file__).startswith(full + os.sep):
+                continue  # this very program, unpacked for its run and removed after it
+            # Emptied, not removed: the directories of a service's logs are its own.
+            if pattern == "var/log/*" and os.path.isdir(full):
+                for parent, _dirs, names in os.walk(full):
+                    for name in names:
+                        changes.remove(os.path.relpath(os.path.join(parent, name), changes.root))
+                continue
+            changes.remove(os.path.relpath(full, changes.root))
+    # Empty, not missing: a missing one would make each boot a first boot.
+    changes.write("/etc/machine-id", "", 0o444)
+
+
+def _switch_package_managers_off(changes: Changes) -> None:
+    for name in PACKAGE_MANAGERS:
+        for folder in ("usr/bin", "usr/sbin", "usr/local/bin"):
+            full = changes.full(os.path.join(folder, name))
+            if os.path.isfile(full) and not os.path.islink(full) and os.access(full, os.X_OK):
+                os.chmod(full, stat.S_IMODE(os.stat(full).st_mode) & ~0o111)
+                changes.paths.append(os.path.join("/", folder, name))

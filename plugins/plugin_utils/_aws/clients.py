@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Clients of AWS's services, made when first used. What is not said here comes from the standard AWS configuration."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._core.errors import ImmutableError, ProviderError
+from .actions import action_of
+
+ATTEMPTS = 4  # of one call, by botocore's adaptive retry: throttling slows the caller down
+CONNECT, READ = 5, 25  # seconds
+PAUSES = 15  # seconds between the attempts, in all
+LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # a lease must last as long when a changing call begins
+SERVICE = "ImmutableService"  # in an answer's metadata
+SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where calls go and as whom. Each "" stands for what the environment, the profile or the shared configuration says."""
+
+    region: str = ""
+    profile: str = ""
+    role: str = ""  # ARN of a role to assume
+    endpoint_url: str = ""
+
+    def in_region(self, region: str) -> Account:
+        return replace(self, region=region)
+
+
+class Clients:
+    """``Clients(account).ec2`` and so on. Clients may be used by several threads."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+        """Raises ProviderError where boto3 is missing or nothing says the region.
+
+        ``attempts``: of one call; fewer where AWS's refusal is better answered by another call.
+        """
+        return _client(self.account, service, attempts)
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @property
+    def region(self) -> str:
+        return str(self.ec2.meta.region_name)
+
+    def in_region(self, region: str) -> Clients:
+        return self if region in ("", self.account.region) else Clients(self.account.in_region(region))
+
+    @functools.cached_property
+    def account_id(self) -> str:
+        with aws_errors():
+            return str(self.client("sts").get_caller_identity()["Account"])
+
+
+@functools.cache
+def _client(account: Account, service: str, attempts: int) -> Any:
+    boto3, botocore = _sdk()
+    with aws_errors():
+        session = _session(account)
+        settings = botocore.config.Config(
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            connect_timeout=CONNECT,
+            read_timeout=READ,
+            user_agent_extra="immutable.infra",
+        )
+        client = session.client(service, endpoint_url=account.endpoint_url or None, config=settings)
+        client.meta.events.register("after-call", _name_service)
+        return client
+
+
+def _name_service(parsed: dict[str, Any], model: Any, **_rest: Any) -> None:
+    """An answer that becomes an error knows its operation, but not of which service. ``SERVICE`` in its metadata tells."""
+    parsed.setdefault("ResponseMetadata", {})[SERVICE] = model.service_model.signing_name
+
+
+@functools.cache
+def _session(account: Account) -> Any:
+    """One for all services of an account. A role's credentials renew themselves before they end."""
+    boto3, botocore = _sdk()
+    session = boto3.Session(region_name=account.region or None, profile_name=account.profile or None)
+    if not account.role:
+        return session
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+    core = botocore.session.Session(profile=account.profile or None)
+
+    def client_creator(service: str, **kwargs: Any) -> Any:
+        return session.client(
+            service, endpoint_url=account.endpoint_url or None, **{"region_name": session.region_name, **kwargs}
+        )
+
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION}
+    )
+    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
+    return boto3.Session(botocore_session=core, region_name=session.region_name)
+
+
+def _forget() -> None:
+    """A forked worker must not talk over the connections of its parent, nor wait for locks that threads of the parent held."""
+    _client.cache_clear()
+    _session.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _sdk() -> tuple[Any, Any]:
+    try:
+        import boto3
+        import botocore.config
+        import botocore.exceptions
+        import botocore.session
+    except ImportError as error:
+        raise ProviderError(
+            f"AWS needs the Python packages boto3 and botocore on the controller: {error} (pip install boto3)"
+        ) from error
+    return boto3, botocore
+
+
+@contextmanager
+def aws_errors(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
+    """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
+
+    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
+    """
+    botocore = _sdk()[1]
+    before = f"{doing}: " if doing else ""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        lasting = {"lasting": True} if code_of(error) in (*DENIED, *EXPIRED) else {}
+        raise error_type(
+            before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting
+        ) from error
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
+        raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
+
+
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation")
+EXPIRED = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "AuthFailure",
+    "UnrecognizedClientException",
+)
+OTHERS_OWN = "AuthFailure"  # also EC2's word for what belongs to another account, such as an AMI that is not shared
+
+
+def code_of(error: Any) -> str:
+    """AWS's error code of a botocore ClientError."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _refusal(error: Any) -> str:
+    code, operation = code_of(error), error.operation_name
+    said = str(error.response.get("Error", {}).get("Message", "")).strip() or "no message"
+    text = f"AWS refused {operation}: {said} ({code})"
+    if code in DENIED:
+        service = error.response.get("ResponseMetadata", {}).get(SERVICE, "")
+        action = action_of(service, operation) if service else operation
+        return f"{text}; allow the action {action} for who runs this (see the policy in docs/reference/aws-policy.json)"
+    if code in EXPIRED and not (code == OTHERS_OWN and "credentials" not in said):
+        return f"{text}; renew the credentials and run again, which goes on where this run ended"
+    return text

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is sent into the build machine: ansible-core, the definition's tree, its collections and a play that ends with the seal.
+
+It lives in the guest's memory only, below a folder whose name no image may contain afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .._core.errors import BakeError
+from .._core.progress import Report
+from .._definition.digest import tree_files
+from .._definition.model import Definition
+from .._store.base import Store
+
+COLLECTION = Path(__file__).resolve().parents[3]
+# Of this collection the guest needs what the seal needs.
+OWN_PARTS = (
+    "meta/runtime.yml",
+    "plugins/modules/host_seal.py",
+    "plugins/module_utils/_seal.py",
+    "roles/seal",
+)
+RUN = """# {marker}
+import sys
+sys.path.insert(0, "{folder}/lib")
+from ansible.cli.playbook import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """``archive`` is a gzipped tarball; everything in it goes below ``folder``."""
+
+    archive: bytes
+    folder: str
+    marker: str
+
+
+def make_payload(
+    definition: Definition,
+    digest: str,
+    ansible: Path,
+    collections: Path | None,
+    variables: Mapping[str, Any],
+    marker: str,
+) -> Payload:
+    """Put the payload together.
+
+    Args:
+        ansible: folder for the guest's ``sys.path``.
+        collections: folder with ``ansible_collections`` and ``roles`` that the definition asks for, or None.
+        variables: the definition's own, without any secret.
+        marker: unique text that names the folder, so that whatever stays behind is found.
+    """
+    folder = f"/dev/shm/{marker}"  # noqa: S108  in the guest: memory, never the disk
+    files: dict[str, bytes] = {
+        "run.py": RUN.format(marker=marker, folder=folder).encode(),
+        "site.json": json.dumps(_site(definition, digest, marker)).encode(),
+        "inventory.json": json.dumps(_inventory(definition)).encode(),
+        "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
+    }
+    buffer = io.BytesIO()
+    # Level 1: an emulated guest unpacks faster than it would receive, but not by much.
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+        archive.add(ansible, "lib", filter=_plain)
+        for source, name in _trees(definition, collections):
+            archive.add(source, name, filter=_plain)
+    return Payload(buffer.getvalue(), folder, marker)
+
+
+def _trees(definition: Definition, collections: Path | None) -> Iterator[tuple[Path, str]]:
+    for relative in tree_files(definition):
+        yield definition.folder / relative, f"tree/{Path(relative).as_posix()}"
+    if collections:
+        yield collections, "collections"
+    for part in OWN_PARTS:
+        yield COLLECTION / part, f"own/ansible_collections/immutable/infra/{part}"
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    return entry
+
+
+def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, Any]]:
+    sealed = {
+        "seal_service": definition.service,
+        "seal_version": definition.version,
+        "seal_digest": digest,
+        "seal_shell": definition.shell,
+        "seal_writable": list(definition.writable),
+        "seal_data": [{"name": volume.name, "mount": volume.mount} for volume in definition.data],
+    }
+    seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": sealed}
+    return [
+        {"name": "Provision", "ansible.builtin.import_playbook": f"tree/{definition.provision.playbook}"},
+        {"name": f"Seal ({marker})", "hosts": "localhost", "gather_facts": False, "tasks": [seal]},
+    ]
+
+
+def _inventory(definition: Definition) -> dict[str, Any]:
+    """The build machine is every host and every group that the playbook plays on."""
+    groups = {
+        name
+        for name in _patterns(definition)
+        if name.replace("_", "").isalnum() and name not in ("all", "localhost", "ungrouped")
+    }
+    host = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
+    return {"all": {"hosts": host, "children": {name: {"hosts": {"localhost": {}}} for name in sorted(groups)}}}
+
+
+def _patterns(definition: Definition) -> Iterator[str]:
+    """Names in the plays' host patterns. What is wrong with the playbook, the run in the guest will say."""
+    try:
+        text = (definition.folder / definition.provision.playbook).read_text(encoding="utf-8")
+        plays = yaml.load(text, Loader=_AnyTag)  # noqa: S506  a safe loader that reads each tag as nothing
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    for play in plays if isinstance(plays, list) else []:
+        hosts = play.get("hosts") if isinstance(play, dict) else None
+        for pattern in hosts if isinstance(hosts, list) else [hosts or ""]:
+            yield from (name.strip().lstrip("&!") for name in re.split(r"[,:]", str(pattern)))
+
+
+class _AnyTag(yaml.SafeLoader):
+    """Playbooks may hold ``!vault`` and ``!unsafe``; here only the plays' hosts are of interest."""
+
+
+def _nothing(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> None:
+    return None
+
+
+_AnyTag.add_multi_constructor("!", _nothing)
+
+
+def _facts(definition: Definition, digest: str) -> dict[str, str]:
+    return {
+        "immutable_service": definition.service,
+        "immutable_version": definition.version,
+        "immutable_digest": digest,
+    }
+
+
+def required_collections(definition: Definition, store: Store, report: Report) -> Path | None:
+    """Install what ``provision.requirements`` names into a folder kept by the file's content. Raises BakeError."""
+    if definition.provision.requirements is None:
+        return None
+    requirements = definition.folder / definition.provision.requirements
+    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    folder = store.local(f"cache/requirements/{key}")
+    with store.lock(f"requirements-{key}", "install requirements", wait=600.0):
+        if not folder.exists():
+            report(f"installing {definition.provision.requirements}")
+            _install(requirements, folder)
+    return folder
+
+
+def _install(requirements: Path, folder: Path) -> None:
+    new = folder.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    wanted: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
+    # A plain list is the old form, which knows roles only.
+    kinds = (
+        ["role"] if isinstance(wanted, list) else [kind for kind in ("role", "collection") if wanted.get(f"{kind}s")]
+    )
+    for kind in kinds:
+        target = new / ("roles" if kind == "role" else "")
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)]
+        done = subprocess.run(
+            argv, cwd=requirements.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+            raise BakeError(f"cannot install {requirements.name}: {last}")
+    new.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new.rename(folder)

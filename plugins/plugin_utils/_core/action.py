@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What all action plugins of the collection share: options in, one call into a room, result out.
+
+The options are read from the documentation in ``plugins/modules/<name>.py``, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import signal
+import sys
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
+
+from .display import LiveDisplay
+from .errors import ImmutableError
+from .guard import Guard
+from .progress import Report
+
+COLLECTION = "immutable.infra"
+_MODULES = Path(__file__).resolve().parents[2] / "modules"
+_SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases", "no_log")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a room may need of the task that calls it."""
+
+    report: Report
+    guard: Guard
+    check_mode: bool
+    diff: bool
+    task_vars: Mapping[str, Any]
+    template: Callable[[Any], Any]  # resolve Jinja2, for Ansible variables named by a definition
+    loader: Any  # ansible's DataLoader, holds the vault secrets
+    folder: Path  # relative paths of options start here
+
+
+class RoomAction(ActionBase):
+    """Subclasses implement ``work``. They run in-process, once, on the controller."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    _supports_diff = True
+    exclusive: tuple[tuple[str, ...], ...] = ()  # mutually exclusive options
+    one_of: tuple[tuple[str, ...], ...] = ()  # of each group one is required
+
+    @abstractmethod
+    def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Do what the options ask for and return the task's result, ``changed`` included."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        try:
+            self._refuse_where_it_cannot_run(task_vars)
+            options = self._options()
+            guard = end_with_parent()
+            with LiveDisplay(self._prefix(task_vars), quiet=bool(self._task.no_log)) as report:
+                context = Context(
+                    report=report,
+                    guard=guard,
+                    check_mode=self._task.check_mode,
+                    diff=self._task.diff,
+                    task_vars=task_vars,
+                    template=self._templar.template,
+                    loader=self._loader,
+                    folder=Path(self._loader.get_basedir()),
+                )
+                result.update(self.work(options, context))
+        except ImmutableError as error:
+            result.update(error.details)
+            result.update(failed=True, msg=error.message)
+            result.setdefault("changed", False)
+        except OSError as error:  # a full disk, say: the system's own words are the message
+            place = f"{error.filename}: " if error.filename else ""
+            result.update(
+                failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc()
+            )
+        return result
+
+    def _name(self) -> str:
+        return self._task.action.rpartition(".")[2]
+
+    def _prefix(self, task_vars: Mapping[str, Any]) -> str:
+        return f"[{task_vars.get('inventory_hostname', 'localhost')}] {self._name()}: "
+
+    def _options(self) -> dict[str, Any]:
+        spec = argument_spec(self._name())
+        _checked, options = self.validate_argument_spec(
+            spec, mutually_exclusive=self.exclusive, required_one_of=self.one_of
+        )
+        return dict(options)
+
+    def _refuse_where_it_cannot_run(self, task_vars: Mapping[str, Any]) -> None:
+        name = f"{COLLECTION}.{self._name()}"
+        if self._task.async_val:
+            raise ImmutableError(
+                f"{name} cannot run with async: it works on the controller and shows its progress; remove 'async'"
+            )
+        if self._task.delegate_to not in (None, "localhost", "127.0.0.1"):
+            raise ImmutableError(
+                f"{name} runs on the controller and cannot be delegated to {self._task.delegate_to!r}; remove 'delegate_to'"
+            )
+        if self._task.become:
+            raise ImmutableError(
+                f"{name} runs on the controller as you are and cannot become another user; set 'become: false' on the task"
+            )
+        hosts = task_vars.get("ansible_play_hosts_all") or []
+        if len(hosts) > 1 and not self._task.run_once:
+            raise ImmutableError(
+                f"{name} works once on the controller, but this play has {len(hosts)} hosts; add 'run_once: true' or play on localhost"
+            )
+
+
+@functools.cache
+def argument_spec(name: str) -> dict[str, Any]:
+    """The argument spec of the documented module ``name``."""
+    docs = get_docstring(
+        str(_MODULES / f"{name}.py"), fragment_loader, collection_name=COLLECTION, plugin_type="module"
+    )[0]
+    return {option: _spec_of(text) for option, text in (docs.get("options") or {}).items()}
+
+
+def _spec_of(option: Mapping[str, Any]) -> dict[str, Any]:
+    spec = {key: option[key] for key in _SPEC_KEYS if key in option}
+    if "suboptions" in option:
+        spec["options"] = {name: _spec_of(text) for name, text in option["suboptions"].items()}
+    return spec
+
+
+def end_with_parent() -> Guard:
+    """Ask the kernel to end this worker when ansible-playbook dies, and watch for it as well.
+
+    The parent may have died before the request took effect, so the guard made first is asked once more afterwards.
+    """
+    guard = Guard()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    guard.check()
+    return guard
+
+
+__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent"]

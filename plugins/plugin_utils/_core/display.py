@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Live progress lines of an action plugin, while its task still runs.
+
+Lines go to stderr, so that callbacks which print JSON on stdout stay whole. One pump thread calls Display and is joined
+before the task returns: a thread that still displays while the worker exits can hang it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from types import TracebackType
+
+from ansible.utils.display import Display
+
+from .progress import Report, silent
+
+
+class LiveDisplay:
+    """A context manager that gives a Report; every line is prefixed with host and task."""
+
+    def __init__(self, prefix: str, quiet: bool) -> None:
+        self._prefix = prefix
+        self._quiet = quiet
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Report:
+        if self._quiet:
+            return silent
+        self._thread = threading.Thread(target=self._pump, daemon=True)
+        self._thread.start()
+        return self._lines.put
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._lines.put(None)
+            self._thread.join()
+
+    def _pump(self) -> None:
+        display = Display()
+        while (line := self._lines.get()) is not None:
+            display.display(f"{self._prefix}{line}", stderr=True)

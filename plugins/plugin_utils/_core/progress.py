@@ -1,0 +1,13 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How rooms tell a waiting person what happens, without knowing of any terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Report = Callable[[str], None]  # one line, without a newline; returns at once
+
+
+def silent(line: str) -> None:
+    """A Report for callers who do not want to hear."""

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The digest: a checksum over every declared input of a bake. It does not depend on folder, order or time stamps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .model import Definition, Target, Vaulted
+from .tree import entry, tree_entries, tree_files
+
+VAULTED = "!vault"  # the key under which ciphertext stands among the inputs
+
+__all__ = ["bake_inputs", "digest_of", "tree_files", "verify_digest"]
+
+
+def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Every input of the bake as plain data (JSON types).
+
+    Args:
+        base: the resolved base; see ``bake.base.resolve_base``.
+
+    Raises DefinitionError for a file that cannot be read or a link that leaves the folder.
+    """
+    provision = definition.provision
+    return {
+        "schema": 1,
+        "service": definition.service,
+        "version": definition.version,
+        "image": {
+            "playbook": provision.playbook,
+            "requirements": provision.requirements,
+            "vars": _plain(provision.vars),
+            "vars_files": list(provision.vars_files),
+            "ansible_core": provision.ansible_core,
+        },
+        "data": {volume.name: volume.mount for volume in definition.data},
+        "writable": sorted(definition.writable),
+        "seal": {"shell": definition.shell},
+        "base": dict(base),
+        "tree": tree_entries(definition),
+        # Only where it is pinned: whoever bakes decides the version otherwise.
+        **({"plugin": target.build.plugin} if target.build.plugin else {}),
+    }
+
+
+def digest_of(inputs: Mapping[str, Any]) -> str:
+    """``sha256:<hex>`` over the inputs as canonical JSON."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def verify_digest(definition: Definition, target: Target) -> str:
+    """Of what an image is tested by: a change asks for a new verification, not for a bake."""
+    verify = definition.verify
+    health = target.health
+    return digest_of(
+        {
+            "playbook": {verify: entry(definition.folder / verify, definition.folder)} if verify else {},
+            "http": [health.http.port, health.http.path, list(health.http.status)] if health.http else None,
+            "tcp": health.tcp.port if health.tcp else None,
+            "data": [[volume.name, volume.mount] for volume in definition.data],
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Vaulted):
+        return {VAULTED: value.ciphertext.strip()}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value

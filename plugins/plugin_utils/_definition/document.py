@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A YAML document as plain data, with the line of everything in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from .model import Vaulted
+
+Path = tuple[str | int, ...]
+VAULT = "!vault"
+VARIABLES: Path = ("image", "provision", "vars")  # only their values may be vaulted
+MOST_VALUES = 20_000  # aliases of aliases can multiply without end
+_MERGE = "tag:yaml.org,2002:merge"
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_BOOLEANS = {"true": True, "false": False}
+_KINDS = {"timestamp": "a date", "float": "a number", "int": "a number", "bool": "true or false", "binary": "bytes"}
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass
+class Document:
+    """``lines`` and ``written`` (a plain scalar's own text) are by path. ``problems`` are (line, path, text)."""
+
+    data: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    problems: list[tuple[int, Path, str]] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """Of the value at ``path``, or of the nearest thing around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def problem(self, path: Path, text: str) -> None:
+        """Note what is wrong at ``path``. One mistake a place is enough: the first one found is told."""
+        if all(path != known for _line, known, _text in self.problems):
+            self.problems.append((self.line(path), path, text))
+
+
+class _Loader(yaml.SafeLoader):
+    """Booleans are true and false, as in YAML 1.2: ``off`` stays a word, and so do ``yes`` and ``no``."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_document(text: str) -> Document:
+    """Parse one YAML document. What is wrong with its form stands in ``problems``; nothing is raised."""
+    document = Document()
+    try:
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
+        if len(nodes) > 1:
+            document.problems.append(
+                (nodes[1].start_mark.line + 1, (), "a second document begins here (allowed: one document in a file)")
+            )
+        elif not nodes:
+            document.problem((), "the file is empty (allowed: a definition, a mapping that begins with schema: 1)")
+        else:
+            document.data = _Reader(document).read(nodes[0], (), ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        document.problems.append(
+            (mark.line + 1 if mark else 1, (), f"this is not YAML: {error.problem or error.context}")
+        )
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        document.problems.append(
+            (line, (), f"this is not YAML: it holds the control character U+{ord(text[error.position]):04X}")
+        )
+    except (_TooLarge, RecursionError):
+        document = Document()
+        document.problem(
+            (),
+            f"this is too large or nested too deeply for a definition (allowed: {MOST_VALUES} values, aliases counted each time)",
+        )
+    return document
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._scalars = yaml.constructor.SafeConstructor()
+        self._values = 0
+
+    def read(self, node: yaml.Node, path: Path, within: tuple[int, ...]) -> Any:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _TooLarge
+        self._document.lines.setdefault(path, node.start_mark.line + 1)
+        if id(node) in within:
+            self._document.problem(
+                path, "an alias points at something that holds it (allowed: aliases of finished values)"
+            )
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in _COLLECTIONS:
+            self._document.problem(
+                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            )
+        within = (*within, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, within)
+        return [self.read(item, (*path, number), within) for number, item in enumerate(node.value)]
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            line = key_node.start_mark.line + 1
+            if key_node.tag != "tag:yaml.org,2002:str":
+                what = _one_line(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+                self._document.problems.append(
+                    (line, path, f"the key {what} is not text (allowed: text; put it in quotes)")
+                )
+                continue
+            key = str(key_node.value)
+            if key in found:
+                first = self._document.line((*path, key))
+                self._document.problems.append(
+                    (line, (*path, key), f"the key is given twice, first in line {first} (allowed: each key once)")
+                )
+                continue
+            self._document.lines[(*path, key)] = line
+            found[key] = self.read(value_node, (*path, key), within)
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                self._merge(value_node, found, path, within)
+        return found
+
+    def _merge(self, node: yaml.Node, found: dict[str, Any], path: Path, within: tuple[int, ...]) -> None:
+        """Take over what ``<<`` names, below what the mapping itself says."""
+        if isinstance(node, yaml.SequenceNode):
+            for each in node.value:
+                self._merge(each, found, path, within)
+        elif not isinstance(node, yaml.MappingNode) or id(node) in within:
+            self._document.problem(
+                path, "<< does not name a mapping (allowed: the alias of a mapping, or a list of them)"
+            )
+        else:
+            pairs = [pair for pair in node.value if pair[0].tag == _MERGE or pair[0].value not in found]
+            found.update(self._mapping(yaml.MappingNode(node.tag, pairs, node.start_mark), path, (*within, id(node))))
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        if node.tag == VAULT:
+            if path[:-1] == VARIABLES:
+                return Vaulted(node.value)
+            self._document.problem(
+                path,
+                f"{VAULT} is not understood here (allowed: as the whole value of a variable in {shown(VARIABLES)})",
+            )
+            return None
+        if node.tag not in self._scalars.yaml_constructors or not node.tag.startswith("tag:yaml.org,2002:"):
+            self._document.problem(
+                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            )
+            return None
+        if node.style is None:
+            self._document.written[path] = node.value
+            if node.tag == "tag:yaml.org,2002:str" and node.value.lower() in _BOOLEANS:
+                return _BOOLEANS[node.value.lower()]
+        try:
+            value = self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError, LookupError, OverflowError, AttributeError):
+            value = math.nan
+        if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+            return value
+        kind = _KINDS.get(node.tag.rpartition(":")[2], node.tag)
+        self._document.problem(
+            path, f"{_one_line(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)"
+        )
+        return None
+
+
+def _one_line(written: str) -> str:
+    return written if written.isprintable() and len(written) <= 60 else json.dumps(written[:60])
+
+
+def shown(path: Path) -> str:
+    """Such as ``data[0].size``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _PLAIN_KEY.fullmatch(part) else json.dumps(part))
+    return text
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f'did you mean "{close[0]}"? ' if close else ""
+
+
+def value_at(data: Any, keys: Path) -> Any:
+    """The value there, or None."""
+    for key in keys:
+        if isinstance(key, int):
+            data = data[key] if isinstance(data, list) and key < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def targets_of(data: Any) -> list[str]:
+    """The names of all targets that are mappings."""
+    targets = value_at(data, ("targets",))
+    return (
+        [name for name, target in targets.items() if isinstance(target, Mapping)]
+        if isinstance(targets, Mapping)
+        else []
+    )

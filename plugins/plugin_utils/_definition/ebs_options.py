@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options of Packer's amazon-ebs that a definition may not pass on, since it says them elsewhere or a bake needs them as they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+OWN_TAG = "immutable:"
+TAGS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # ours are added to these
+_BAKE = "a bake sets it itself"
+_COPIES = "images are copied once they are tested, to the regions of the targets"
+_CREDENTIALS = "credentials come from the AWS configuration, never from a definition"
+# By what says it, or why nothing does.
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(("source_ami", "source_ami_filter"), "image.base says it"),
+    **dict.fromkeys(("region",), "build.region says it"),
+    **dict.fromkeys(("instance_type", "spot_instance_types"), "build.type says it"),
+    **dict.fromkeys(("subnet_id", "subnet_filter"), "build.subnet says it"),
+    **dict.fromkeys(("encrypt_boot",), "build.encrypt says it"),
+    **dict.fromkeys(("kms_key_id", "region_kms_key_ids"), "build.kms_key says it"),
+    **dict.fromkeys(("ssh_username",), "build.ssh_username says it"),
+    **dict.fromkeys(("profile",), "the target's profile says it"),
+    **dict.fromkeys(("assume_role",), "the target's role says it"),
+    **dict.fromkeys(
+        ("custom_endpoint_ec2", "skip_region_validation", "skip_metadata_api_check"),
+        "the target's endpoint_url says it",
+    ),
+    **dict.fromkeys(("ami_regions", "skip_save_build_region"), _COPIES),
+    **dict.fromkeys(
+        ("access_key", "secret_key", "token", "mfa_code", "vault_aws_engine", "ssh_password"), _CREDENTIALS
+    ),
+    **dict.fromkeys(
+        ("type", "communicator", "ami_name", "ami_description", "skip_create_ami", "shutdown_behavior", "imds_support"),
+        _BAKE,
+    ),
+    **dict.fromkeys(
+        ("metadata_options", "ssh_private_key_file", "ssh_keypair_name", "ssh_agent_auth", "ssh_clear_authorized_keys"),
+        _BAKE,
+    ),
+    **dict.fromkeys(
+        (
+            "temporary_key_pair_name",
+            "temporary_key_pair_type",
+            "temporary_key_pair_bits",
+            "tag",
+            "run_tag",
+            "snapshot_tag",
+        ),
+        _BAKE,
+    ),
+}
+
+
+def refused(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each option that cannot be passed on, and why."""
+    for name, value in options.items():
+        if name in REFUSED:
+            yield name, REFUSED[name]
+        elif name in TAGS and not isinstance(value, Mapping):
+            yield name, "it is a mapping of names to values"
+        elif name in TAGS and any(str(key).startswith(OWN_TAG) for key in value):
+            yield name, f"tags that begin with {OWN_TAG} are the bake's own"

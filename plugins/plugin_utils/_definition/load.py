@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read a definition and check all of it before anything is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .._aws.clients import Account
+from .._core.errors import DefinitionError
+from .._core.units import bytes_of, seconds_of
+from .ami import ami_source
+from .checks.checks import check_meaning
+from .document import Document, read_document, shown
+from .fleet import files_of, fleet_of, given, merged
+from .messages import check_schema
+from .model import (
+    Base,
+    Build,
+    DataVolume,
+    Definition,
+    Health,
+    HttpProbe,
+    Machine,
+    Network,
+    Provision,
+    SecretRef,
+    Simulation,
+    Target,
+    TcpProbe,
+    TrafficSpec,
+)
+
+FILE = "immutable.yml"
+_BUILD_TEXTS = ("region", "type", "subnet", "kms_key", "ssh_username")
+BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # where it is not the usual one: the consoles of EC2 lag behind
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
+
+
+def load_definition(path: Path) -> Definition:
+    """The definition at ``path``; a folder stands for the ``immutable.yml`` in it.
+
+    Raises DefinitionError with every mistake as a line ``file:line: key: what was wrong (allowed: what would be right)``.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        path = path / FILE
+    document = read_document(_text(path))
+    if document.data is not None or not document.problems:
+        check_schema(document)
+    if isinstance(document.data, Mapping):
+        check_meaning(document, path.parent)
+    _refuse(document, path)
+    return _definition(document.data, path)
+
+
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        text = f"{path}: is not a file (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        raise DefinitionError(text, problems=[text])
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        text = f"{path}: cannot be read: {error.strerror} (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        raise DefinitionError(text, problems=[text]) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        text = f"{path.name}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"
+        raise DefinitionError(text, problems=[text]) from error
+
+
+def _refuse(document: Document, path: Path) -> None:
+    if not document.problems:
+        return
+    problems = []
+    for line, keys, text in sorted(set(document.problems), key=lambda each: (each[0], shown(each[1]), each[2])):
+        where = f"{shown(keys)}: " if keys else ""
+        problems.append(f"{path.name}:{line}: {where}{text}")
+    head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
+    raise DefinitionError("\n".join([*head, *problems]), problems=problems)
+
+
+def _definition(data: Mapping[str, Any], path: Path) -> Definition:
+    image = data["image"]
+    provision = image["provision"]
+    base = _base(image["base"])
+    return Definition(
+        path=path,
+        service=data["service"],
+        version=data["version"],
+        provision=Provision(
+            playbook=provision["playbook"],
+            requirements=provision.get("requirements"),
+            vars=provision.get("vars", {}),
+            vars_files=tuple(provision.get("vars_files", ())),
+            ansible_core=provision.get("ansible_core"),
+        ),
+        verify=image.get("verify"),
+        data=tuple(
+            DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/"), each.get("type", ""))
+            for each in data.get("data", ())
+        ),
+        writable=tuple(data.get("writable", ())),
+        shell=data.get("seal", {}).get("shell", "restricted"),
+        targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
+        base=base,
+        swap_files=tuple(dict.fromkeys(name for _keys, name in files_of(data))),
+    )
+
+
+def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base) -> Target:
+    machine, build, traffic, network = (target.get(key, {}) for key in ("machine", "build", "traffic", "network"))
+    return Target(
+        name=name,
+        provider=target["provider"],
+        fleet=fleet_of(merged(data, name)),
+        health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
+        base=_base(target["base"]) if "base" in target else base,
+        settings=target.get("settings", {}),
+        secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
+        machine=Machine(
+            **given(
+                machine,
+                memory=bytes_of,
+                cpus=int,
+                type=str,
+                instance_profile=str,
+                launch_template=_template,
+                root_size=bytes_of,
+            )
+        ),
+        build=Build(
+            **given(
+                build,
+                memory=bytes_of,
+                cpus=int,
+                timeout=seconds_of,
+                plugin=str,
+                encrypt=bool,
+                options=dict,
+                **_texts(_BUILD_TEXTS),
+            )
+        ),
+        traffic=TrafficSpec(**given(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
+        authorized_key=target.get("authorized_key"),
+        zones=tuple(target.get("zones", network.get("subnets", ()))),
+        simulation=_simulation(target.get("simulation", {})),
+        aws=Account(**given(target, **_texts(("region", "profile", "role", "endpoint_url")))),
+        network=Network(**given(network, subnets=dict, security_groups=tuple, address=str)),
+        evidence=target.get("evidence", "console"),
+        probe=target.get("probe", "direct"),
+        snapshots=target.get("snapshots", False),
+    )
+
+
+def _template(data: Mapping[str, Any]) -> tuple[str, int]:
+    return data["id"], data["version"]
+
+
+def _texts(names: Iterable[str]) -> dict[str, type[str]]:
+    return dict.fromkeys(names, str)
+
+
+def _simulation(data: Mapping[str, Any]) -> Simulation:
+    times = dict.fromkeys(("boot", "health", "check", "drain", "stop"), seconds_of)
+    shares = dict.fromkeys(("spread", "fail_boot", "fail_health", "fail_call"), float)
+    return Simulation(**given(data, seed=int, **times, **shares))
+
+
+def _base(data: Mapping[str, Any]) -> Base:
+    kind = next(kind for kind in ("debian", "qcow2", "url", "ami") if kind in data)
+    source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
+    return Base(
+        kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source)
+    )
+
+
+def _health(data: Mapping[str, Any]) -> Health:
+    values = given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
+    if "http" in data:
+        status = data["http"].get("status", 200)
+        values["http"] = HttpProbe(
+            data["http"]["port"],
+            data["http"].get("path", "/"),
+            tuple(status) if isinstance(status, list) else (status,),
+        )
+    if "tcp" in data:
+        values["tcp"] = TcpProbe(data["tcp"]["port"])
+    return Health(**values)

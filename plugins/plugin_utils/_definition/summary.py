@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A definition as plain data for results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from .model import Definition, Target, Vaulted
+
+
+def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
+    """JSON types only. ``base`` is the target's; a vaulted variable's value is the word ``vaulted``."""
+    provision = definition.provision
+    variables = {name: "vaulted" if isinstance(value, Vaulted) else value for name, value in provision.vars.items()}
+    return {
+        "path": str(definition.path),
+        "service": definition.service,
+        "version": definition.version,
+        "base": asdict(target.base),
+        "provision": {**asdict(provision), "vars": variables, "vars_files": list(provision.vars_files)},
+        "verify": definition.verify,
+        "data": [asdict(volume) for volume in definition.data],
+        "writable": list(definition.writable),
+        "shell": definition.shell,
+        "targets": sorted(definition.targets),
+    }
+
+
+def target_summary(target: Target) -> dict[str, Any]:
+    """JSON types only. Secrets are told by where they are found."""
+    data: dict[str, Any] = _plain(asdict(target))
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The files that a bake is made from: which they are, and what of each counts."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._core.errors import DefinitionError
+from .._core.files import STORE_MARKER
+from .model import Definition
+
+# What version control, editors and tools leave lying around is no input.
+IGNORED = (
+    *(".git", ".hg", ".svn", ".ansible", ".cache", ".molecule", "__pycache__", "*.pyc", "*.retry", ".DS_Store"),
+    *("*~", ".*.sw?", "#*#", ".#*", "*.bak", "*.orig"),
+)
+_CHUNK = 1024**2
+
+
+def tree_files(definition: Definition) -> list[Path]:
+    """All files and links in the playbook's folder and below, and every file that the definition names for the bake.
+
+    Relative to the definition's folder, sorted. The bake ships exactly these. Raises DefinitionError for a folder that cannot be read.
+    """
+    root = (definition.folder / definition.provision.playbook).parent
+    found = set(_walk(root)) - _apart(definition)
+    provision = definition.provision
+    found |= {
+        definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name
+    }
+    return sorted(path.relative_to(definition.folder) for path in found)
+
+
+def tree_entries(definition: Definition) -> dict[str, dict[str, Any]]:
+    """By path: ``{"sha256", "executable"}`` of a file, ``{"link"}`` of a link.
+
+    Raises DefinitionError for what cannot be read, is neither, or is a link that leads out of the playbook's folder.
+    """
+    root = (definition.folder / definition.provision.playbook).parent
+    return {_name(path): entry(definition.folder / path, root) for path in tree_files(definition)}
+
+
+def entry(path: Path, root: Path) -> dict[str, Any]:
+    """What of one file counts; a link must stay inside ``root``. Raises DefinitionError."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return {"link": _checked_link(path, root)}
+        if not stat.S_ISREG(mode):
+            raise DefinitionError(
+                f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere"
+            )
+        return {"sha256": _sha256(path), "executable": bool(mode & stat.S_IXUSR)}
+    except (OSError, RuntimeError) as error:
+        raise DefinitionError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _checked_link(path: Path, root: Path) -> str:
+    target = os.readlink(path)
+    if os.path.isabs(target) or not (path.parent / target).resolve().is_relative_to(root.resolve()):
+        raise DefinitionError(
+            f"{path}: the link to {target} leaves {root}, the folder of the provision playbook (allowed: a relative link inside it)"
+        )
+    return target
+
+
+def _sha256(path: Path) -> str:
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            checksum.update(chunk)
+    return checksum.hexdigest()
+
+
+def _apart(definition: Definition) -> set[Path]:
+    """Files that may lie in the playbook's folder and have a place of their own: the base's disk, for one, enters as the base."""
+    disks = [
+        base.source
+        for base in (definition.base, *(target.base for target in definition.targets.values()))
+        if base.kind == "qcow2"
+    ]
+    named = [*disks, *definition.swap_files, *([definition.verify] if definition.verify else [])]
+    return {definition.path, *(definition.folder / name for name in named)}
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root, onerror=_refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        folders[:] = [
+            name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))
+        ]
+        yield from (Path(parent, name) for name in (*names, *links) if not _ignored(name))
+
+
+def _is_store(folder: Path) -> bool:
+    """What a bake writes there must not make the next one due, and the store's keys must not travel."""
+    return os.path.lexists(folder / STORE_MARKER)
+
+
+def _refuse(error: OSError) -> None:
+    raise DefinitionError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def _ignored(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
+
+
+def _name(path: Path) -> str:
+    name = path.as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DefinitionError(
+            f"{name.encode(errors='surrogateescape')!r}: the file's name is not UTF-8; rename it"
+        ) from error
+    return name

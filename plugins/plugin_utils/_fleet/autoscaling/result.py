@@ -1,0 +1,227 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a group that Auto Scaling refreshes is told: in the shapes of a fleet, as far as Auto Scaling knows what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..._core.errors import FleetError
+from ..._core.progress import Report
+from ..._core.units import iso
+from ..._definition.fleet import AUTOSCALING
+from ..._definition.model import AutoScaling, Definition, Target
+from ..._image_model import Image, amis_of
+from ..._images.catalogue import Catalogue
+from ..._images.channels import Channels
+from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Instance
+from ..._providers.group import AutoScaling as Scaling
+from ..._providers.group import Group, Machine, Member, Refresh
+from ..._store.base import Store
+from .decide import GroupSnapshot, left_alone
+
+LINE_EVERY = 60.0  # seconds between two lines about a refresh that says nothing new
+SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class GroupInstance:
+    """An instance with its number in the group. Auto Scaling has no slots; the oldest is 0."""
+
+    slot: int
+    member: Member
+    machine: Machine | None  # None where EC2 does not list it (yet)
+    image: Image | None  # None where its AMI is none of the store's
+
+
+def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[GroupInstance]:
+    """``images``: by AMI."""
+    known = {each.id: each for each in machines}
+    launched = {each.id: known[each.id].launched for each in group.members if each.id in known}
+    members = sorted(group.members, key=lambda each: (launched.get(each.id, float("inf")), each.id))
+    found = [known.get(each.id) for each in members]
+    return [
+        GroupInstance(slot, each, machine, images.get(machine.image) if machine else None)
+        for slot, (each, machine) in enumerate(zip(members, found, strict=True))
+    ]
+
+
+def images_by_ami(store: Store, service: str) -> dict[str, Image]:
+    found: dict[str, Image] = {}
+    for image in reversed(Catalogue(store).list(service)):
+        found.update(dict.fromkeys(amis_of(image.artifact).values(), image))
+    return found
+
+
+def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoScaling) -> dict[str, Any]:
+    """As ``result.instance_dict``. ``sealed`` and ``in_flight`` are not known."""
+    member, machine = place.member, place.machine
+    problem = "" if member.serving else f"{member.state}, {'healthy' if member.healthy else 'unhealthy'}"
+    return {
+        "id": member.id,
+        "slot": place.slot,
+        "image": place.image.digest if place.image else None,
+        "image_name": place.image.name if place.image else (machine.image if machine else None),
+        "launch": str(member.template) if member.template else None,
+        "state": _state(member),
+        "sealed": None,
+        "healthy": member.healthy,
+        "problem": problem,
+        "traffic": None,
+        "in_flight": None,
+        "serving": member.serving,
+        "outdated": seen is not None and not member.leaving and member.template != seen.wanted.template,
+        "left_alone": left_alone(member, spec),
+        "address": machine.address or None if machine else None,
+        "port": None,
+        "volumes": [],
+        "zone": member.zone or None,
+        "tainted": None,
+        "protected": "protected from scaling in" if member.protected else None,
+        "standby": "in standby" if member.state in ("Standby", "EnteringStandby") else None,
+        "created": iso(machine.launched) if machine else None,
+    }
+
+
+def _state(member: Member) -> str:
+    if member.leaving:
+        return STOPPING
+    return PENDING if member.state.startswith("Pending") else STOPPED if member.state == "Warmed:Stopped" else RUNNING
+
+
+def hosts(found: Sequence[GroupInstance], fleet: str, ports: Sequence[int]) -> list[Instance]:
+    """The instances as hosts that a playbook or an inventory can reach."""
+    running = [
+        (place, place.machine)
+        for place in found
+        if place.machine and place.machine.state != STOPPED and not place.member.leaving
+    ]
+    return [_host(place, machine, fleet, ports) for place, machine in running]
+
+
+def _host(place: GroupInstance, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
+    return Instance(
+        id=machine.id,
+        fleet=fleet,
+        slot=place.slot,
+        image=place.image.digest if place.image else "",
+        launch=str(place.member.template or ""),
+        state=machine.state,
+        purpose=FLEET,
+        created=machine.launched,
+        nonce="",
+        endpoints={port: (machine.address, port) for port in dict.fromkeys([SSH_PORT, *ports])}
+        if machine.address
+        else {},
+        tags={**machine.tags, **({"image_name": place.image.name} if place.image else {})},
+        zone=machine.zone,
+    )
+
+
+def refresh_dict(refresh: Refresh | None) -> dict[str, Any] | None:
+    if refresh is None:
+        return None
+    return {
+        "id": refresh.id,
+        "status": refresh.status,
+        "reason": refresh.reason or None,
+        "percent": refresh.percent,
+        "instances_left": refresh.left,
+        "launch": str(refresh.template) if refresh.template else None,
+        "started": iso(refresh.started) if refresh.started else None,
+        "ended": iso(refresh.ended) if refresh.ended else None,
+    }
+
+
+def group_hosts(definition: Definition, target: Target, store: Store, scaling: Scaling) -> list[Instance]:
+    found = places(scaling.group(), scaling.machines(), images_by_ami(store, definition.service))
+    return hosts(found, definition.fleet_name(target.name), target.health.ports)
+
+
+def group_info(
+    definition: Definition, target: Target, store: Store, scaling: Scaling, channel: str
+) -> tuple[dict[str, Any], list[Instance]]:
+    """What ``fleet_info`` tells of the group, and its instances as hosts."""
+    group, refreshes = scaling.group(), scaling.refreshes()
+    promoted = Channels(store).current(definition.service, channel)
+    due = promoted["image"] if promoted else None
+    found = places(group, scaling.machines(), images_by_ami(store, definition.service))
+    told = [instance_dict(place, None, spec_of(target)) for place in found]
+    info = {
+        "image": due,
+        "image_name": promoted["name"] if promoted else None,
+        "size": group.size,
+        "serving": sum(each["serving"] for each in told),
+        "instances": [{**each, "outdated": bool(due) and each["image"] != due} for each in told],
+        "volumes": [],
+        "endpoint": None,
+        "traffic": {},
+        "orphans": [],
+        "group": group.name,
+        "launch": str(group.template),
+        "refresh": refresh_dict(next(iter(refreshes), None)),
+        "provider": target.provider,
+    }
+    return info, hosts(found, definition.fleet_name(target.name), target.health.ports)
+
+
+def group_diff(before: Sequence[Mapping[str, Any]], image: Image) -> dict[str, str]:
+    """``before``: the instances as they were told. Auto Scaling names the new ones as it makes them, so only their number is known."""
+    there = [each for each in before if each["state"] != STOPPING]
+    old = "".join(f"instance {number}: {each['image_name']}\n" for number, each in enumerate(there))
+    new = "".join(
+        f"instance {number}: {each['image_name'] if each['left_alone'] else image.name}\n"
+        for number, each in enumerate(there)
+    )
+    return {"before": old, "after": new}
+
+
+def refuse_group(target: Target, what: str) -> None:
+    """Raises FleetError where the instances are Auto Scaling's."""
+    if target.fleet.engine == AUTOSCALING:
+        raise FleetError(
+            f"{what} is not for target {target.name}, whose engine is autoscaling: its instances belong to its group"
+        )
+
+
+def spec_of(target: Target) -> AutoScaling:
+    """Raises FleetError for a target whose instances Auto Scaling does not replace."""
+    if target.fleet.autoscaling is None:
+        raise FleetError(f"target {target.name} has no fleet.autoscaling")
+    return target.fleet.autoscaling
+
+
+class RefreshTimeline:
+    """What happened, as data and as lines."""
+
+    def __init__(self, report: Report, began: float) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.lowest: int | None = None  # in service, over all that was seen
+        self.peak = 0
+        self._report = report
+        self._began = began
+        self._told: tuple[str, float] = ("", 0.0)
+
+    def saw(self, group: Group) -> None:
+        serving = sum(each.serving for each in group.members)
+        self.lowest = serving if self.lowest is None else min(self.lowest, serving)
+        self.peak = max(self.peak, sum(not each.leaving for each in group.members))
+
+    def add(self, event: str, at: float) -> None:
+        seconds = round(at - self._began, 1)
+        self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": None, "instance": None})
+        self._report(f"{seconds:7.1f} s  {event}")
+
+    def watches(self, refresh: Refresh | None, what: str, at: float) -> None:
+        """A line when there is news, and now and then while there is none."""
+        state = f"{refresh.status}, {refresh.percent} %, {refresh.left} instances left" if refresh else "not listed yet"
+        line = f"waiting: {what} ({state})" + (f": {refresh.reason}" if refresh and refresh.reason else "")
+        told, told_at = self._told
+        if line != told or at - told_at >= LINE_EVERY:
+            self._told = (line, at)
+            self._report(f"{at - self._began:7.1f} s  {line}")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"timeline": self.entries, "lowest_in_service": self.lowest, "peak": self.peak}

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One writer a fleet, by a lease in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._core.processes import alive as process_alive
+from .._store import lease
+from .._store.base import Store
+from .._store.lease import MARGIN, POLL, TTL, Clock, SystemClock, steady
+
+__all__ = ["MARGIN", "POLL", "TTL", "Lease", "SystemClock"]
+
+
+class Lease(lease.Lease):
+    """The right to change one fleet."""
+
+    waiting = "wait for it (lock_timeout)"
+
+    def __init__(
+        self,
+        store: Store,
+        fleet: str,
+        purpose: str,
+        clock: Clock,
+        ttl: float = TTL,
+        monotonic: Callable[[], float] = steady,
+        alive: Callable[[Mapping[str, Any]], bool | None] = process_alive,
+        longest_call: float = 0.0,
+    ) -> None:
+        """See ``store.lease.Lease``. ``longest_call``: seconds that one of the provider's changing calls may take, its retries included."""
+        super().__init__(store, f"leases/{fleet}.json", fleet, purpose, clock, ttl, monotonic, alive)
+        self.fleet = fleet
+        self._longest_call = longest_call
+
+    def need(self, seconds: float) -> None:
+        super().need(max(seconds, self._longest_call))

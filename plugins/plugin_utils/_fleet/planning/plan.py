@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The pure heart: what is safe now, given what is and what shall be.
+
+No I/O, no clock, no memory. It looks only at what was observed, so a swap that was cut anywhere is simply gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..._core.errors import FleetError
+from ..actions import BeginRollback, Done, Gate, Outcome, Pause, Stopped
+from ..model import ABSENT, DRAIN, InstanceView, Intent, Observed
+from .absent import plan_absent
+from .blue_green import plan_blue_green
+from .canary import soak_failure
+from .recreate import plan_recreate
+from .rolling import plan_rolling
+from .slots import Slot, arrange, failure
+
+Strategy = Callable[[Observed, Intent, float], Outcome]
+BLUE_GREEN = "blue_green"
+STRATEGIES: dict[str, Strategy] = {
+    "rolling": plan_rolling,
+    "canary": plan_rolling,
+    BLUE_GREEN: plan_blue_green,
+    "recreate": plan_recreate,
+}
+BEFORE, AFTER = "before_swap", "after_swap"  # names of gates
+
+
+def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
+    """Raises FleetError for an unknown strategy."""
+    if intent.goal == ABSENT:
+        return plan_absent(observed, intent, now)
+    try:
+        strategy = STRATEGIES[intent.strategy]
+    except KeyError:
+        raise FleetError(
+            f"there is no strategy {intent.strategy!r} (there is: {', '.join(sorted(STRATEGIES))})"
+        ) from None
+    if intent.back:
+        revoked = observed.revoked.get(intent.aim.image)
+        return (
+            Stopped(f"{intent.reason}; what ran before was revoked: {revoked}")
+            if revoked
+            else strategy(observed, intent, now)
+        )
+    turn = _turn(observed, intent, now) if intent.begun else None
+    if turn:
+        return turn
+    outcome = strategy(observed, intent, now)
+    if isinstance(outcome, Done):
+        due = intent.begun and intent.after_swap and AFTER not in intent.passed
+        return Gate(AFTER, playbook=intent.after_swap, slots=tuple(range(intent.size))) if due else outcome
+    if intent.before_swap and BEFORE not in intent.passed and not isinstance(outcome, Pause):
+        return Gate(BEFORE, playbook=intent.before_swap)
+    return outcome
+
+
+def _turn(observed: Observed, intent: Intent, now: float) -> BeginRollback | None:
+    """Why the swap must go back, if it must."""
+    if observed.alarms:
+        return BeginRollback(f"alarm: {'; '.join(observed.alarms)}")
+    if intent.image in observed.revoked:
+        return BeginRollback(f"{intent.image_name or intent.image} was revoked: {observed.revoked[intent.image]}")
+    slots, _surplus = arrange(observed, intent, now)
+    for slot in slots:
+        view = slot.current
+        reason = failure(view, slot, intent, now) or _unchecked(view, intent, now) if view else ""
+        if view and reason:
+            return BeginRollback(f"slot {slot.number}: {view.id} failed: {reason}", view.id)
+    soaked = soak_failure(slots, intent)
+    if soaked:
+        return soaked
+    if intent.deadline and now > intent.resumed + intent.deadline and not _over(slots, intent):
+        return BeginRollback(f"the swap was not done within its deadline of {intent.deadline:g} s")
+    return None
+
+
+def _unchecked(view: InstanceView, intent: Intent, now: float) -> str:
+    """A staged member gets no requests, but its checks must pass in time all the same."""
+    late = now > max(view.member_since, view.waiting_since) + intent.health_deadline
+    if intent.strategy == BLUE_GREEN and view.member == DRAIN and view.proven and not view.passing and late:
+        return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"
+    return ""
+
+
+def _over(slots: Sequence[Slot], intent: Intent) -> bool:
+    """All that is left is to take away what was replaced."""
+    return all(slot.current and slot.current.serving for slot in slots) and not intent.stages

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a definition, a target and an image to what the engine is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._core.errors import FleetError
+from .._core.units import count_of
+from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
+from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
+from .._health.prober import health_tag
+from .._hosts.ssh import SSH_PORT
+from .._image_model import Image
+from .._providers import tags
+from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
+
+# References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
+Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
+KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Finds secrets by where they are said to be, for a launch alone."""
+
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible's, by name
+    template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
+    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = (
+        None  # the provider's: parameters of SSM with their versions
+    )
+
+    def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
+        """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
+        found, missing = {}, []
+        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
+        pinned = self.pinned(parameters) if parameters and self.pinned else {}
+        for name, reference in references.items():
+            if reference.kind == PARAMETER and reference.name in pinned:
+                found[name] = pinned[reference.name]
+            elif reference.kind == "env" and reference.name in os.environ:
+                found[name] = os.environ[reference.name]
+            elif reference.kind == "variable" and reference.name in self.variables:
+                found[name] = str(self.template(self.variables[reference.name]))
+            else:
+                kind = KINDS[reference.kind]
+                missing.append(f"{name} (there is no {kind} {reference.name})")
+        if missing:
+            raise FleetError(f"secrets are missing: {', '.join(missing)}")
+        return found
+
+
+def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
+    """All that instances are launched with, as plain data without secrets: kept in the store, it launches the same ones again later."""
+    ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])
+    return {
+        "image": image.digest,
+        "build": image.build,
+        "size": target.fleet.size,
+        "volumes": [
+            {"name": each.name, "size": each.size, "mount": each.mount, "kind": each.type} for each in definition.data
+        ],
+        "ports": list(ports),
+        "authorized_keys": list(authorized_keys),
+        "settings": dict(target.settings),
+        "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
+        "machine": machine_of(target),
+        "tags": {
+            tags.PORT: str(target.health.port),
+            tags.HEALTH: health_tag(target.health),
+            tags.IMAGE_NAME: image.name,
+            tags.SERVICE: definition.service,
+            tags.TARGET: target.name,
+            tags.VERSION: image.version,
+            tags.BUILD: image.build,
+            tags.SHELL: definition.shell,
+        },
+    }
+
+
+def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
+    """Raises FleetError where a secret is missing."""
+    references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
+    found = resolve(references)
+    return Payload(
+        artifact=image.artifact,
+        ports=tuple(recipe["ports"]),
+        authorized_keys=tuple(recipe["authorized_keys"]),
+        settings=recipe["settings"],
+        secrets={name: text for name, text in found.items() if references[name].kind != PARAMETER},
+        secret_refs={name: text for name, text in found.items() if references[name].kind == PARAMETER},
+        machine=recipe["machine"],
+        tags=recipe["tags"],
+    )
+
+
+def swap_request(
+    definition: Definition, target: Target, image: Image, key: bytes, resolve: Resolve, authorized_keys: tuple[str, ...]
+) -> Request:
+    """``key``: the store's, for the launch fingerprint. Raises FleetError where a secret is missing."""
+    recipe = recipe_of(definition, target, image, authorized_keys)
+    payload = payload_of(recipe, image, resolve)
+    handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
+    if payload.secret_refs:  # with their versions: a secret that changed is a reason to swap
+        handed_over["secret_refs"] = dict(payload.secret_refs)
+    if definition.data:  # so that a volume that shall grow or change its type is a reason to swap
+        handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
+    version = Version(
+        image=image.digest,
+        image_name=image.name,
+        launch=launch_fingerprint(key, image.digest, target.settings, payload.secrets, handed_over),
+        size=target.fleet.size,
+        volumes=tuple(VolumeSpec(**spec) for spec in recipe["volumes"]),
+    )
+    return Request(definition.service, target.name, _intent(definition, target, version), payload, recipe=recipe)
+
+
+def again_request(
+    definition: Definition, target: Target, version: Version, recipe: Mapping[str, Any], image: Image, resolve: Resolve
+) -> Request:
+    """Back to a version as it was launched before, settings and size as they were then; how it is swapped in is as the definition says now."""
+    intent = _intent(definition, target, replace(version, size=target.fleet.size))
+    return Request(definition.service, target.name, intent, payload_of(recipe, image, resolve), recipe=recipe)
+
+
+def absent_request(definition: Definition, target: Target, remove_volumes: tuple[str, ...]) -> Request:
+    intent = Intent(
+        definition.fleet_name(target.name), goal=ABSENT, size=0, remove_volumes=remove_volumes, **_limits(target)
+    )
+    return Request(definition.service, target.name, intent)
+
+
+def with_origin(request: Request, origin: Version | None, payload: Payload | None, problem: str) -> Request:
+    """``payload``: for instances of ``origin``; where there is none, ``problem`` says why they cannot be launched."""
+    if origin is None:
+        return request
+    return replace(request, origin=payload, intent=replace(request.intent, origin_problem="" if payload else problem))
+
+
+def _intent(definition: Definition, target: Target, version: Version) -> Intent:
+    spec, size = target.fleet, version.size
+    return Intent(
+        fleet=definition.fleet_name(target.name),
+        strategy=spec.strategy,
+        image=version.image,
+        image_name=version.image_name,
+        launch=version.launch,
+        size=size,
+        surge=_surge(spec, size, bool(version.volumes)),
+        unavailable=unavailable(spec, definition.data),
+        count_draining=spec.count_draining,
+        volumes=version.volumes,
+        zones=target.zones,
+        keep_old=spec.keep_old,
+        hot=spec.hot,
+        stages=tuple(replace(stage, instances=count_of(stage.instances, size)) for stage in spec.canary),
+        alarm=spec.alarm,
+        before_swap=spec.before_swap or "",
+        after_swap=spec.after_swap or "",
+        deadline=spec.deadline or 0.0,
+        max_age=spec.max_age or 0.0,
+        protected=spec.protected,
+        standby=spec.standby,
+        windows=spec.windows,
+        **_limits(target),
+    )
+
+
+def _surge(spec: FleetSpec, size: int, data: bool) -> int:
+    """A second fleet beside the first needs as many places again; what is recreated in place needs none."""
+    whole = spec.strategy == "blue_green" or (spec.strategy == "recreate" and spec.hot and not data)
+    if whole:
+        return max(1, size)
+    if spec.strategy == "recreate":
+        return 1 if spec.hot else 0
+    return max(1, count_of(spec.surge, size))
+
+
+def unavailable(spec: FleetSpec, data: tuple[DataVolume, ...]) -> int:
+    """How many may be out of service. Raises FleetError where slots own data and none may: a volume cannot be in two places."""
+    if spec.strategy == "recreate" and not data:
+        return spec.size  # by its name
+    if spec.unavailable is None:
+        return 1 if data else 0
+    count = count_of(spec.unavailable, spec.size, up=False)
+    if data and count < 1:
+        raise FleetError(
+            f"fleet.unavailable: {spec.unavailable!r} of {spec.size} is 0, but slots own data volumes, "
+            "and a volume cannot be in two places (allowed: 1 or more)"
+        )
+    return count
+
+
+def _limits(target: Target) -> dict[str, Any]:
+    return {
+        "drain_timeout": target.fleet.drain_timeout,
+        "stop_timeout": target.fleet.stop_timeout,
+        "boot_deadline": target.health.boot_deadline,
+        "health_deadline": target.health.deadline,
+    }

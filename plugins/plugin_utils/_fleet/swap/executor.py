@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carry out actions by a provider. Each is one bulk call, or one per instance where volumes are plugged."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from ..._core.errors import FleetError
+from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Traffic, VolumeRequest
+from ..._providers.tags import ATTEMPT, SWAP, VOLUMES
+from ..actions import (
+    Action,
+    Attach,
+    CreateVolumes,
+    Deregister,
+    Detach,
+    Drain,
+    Launch,
+    Modify,
+    PowerOff,
+    Register,
+    Remove,
+    RemoveVolumes,
+    Start,
+    Stop,
+    Switch,
+)
+from ..model import Intent, Observed, Payload
+from ..planning.holds import zone_of
+
+Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
+_T = TypeVar("_T")
+
+# Seconds that a call may take at most, by which the fleet's lease must outlast its begin.
+ORDINARY = 30.0
+BOUNDS: Mapping[type, float] = {Launch: 120.0, Modify: 600.0, CreateVolumes: 60.0}
+
+
+def bound_of(action: Action) -> float:
+    return BOUNDS.get(type(action), ORDINARY)
+
+
+class Executor:
+    """``launched`` holds the instances that the last call of ``act`` launched."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        traffic: Traffic,
+        payloads: Callable[[Intent], Payload],
+        check: Callable[[float], None],
+    ) -> None:
+        self.launched: list[Instance] = []
+        self._provider = provider
+        self._traffic = traffic
+        self._payloads = payloads  # what a new instance of the intent's present aim gets
+        self._check = (
+            check  # raises when nothing may be changed for so many seconds; asked right before each changing call
+        )
+
+    def act(self, action: Action, observed: Observed, intent: Intent) -> list[Event]:
+        """Do it and tell what was done. Raises ProviderError and whatever ``check`` raises."""
+        self.launched = []
+        self._check(bound_of(action))
+        if isinstance(action, CreateVolumes):
+            return self._create(action, intent)
+        if isinstance(action, Launch):
+            return self._launch(action, intent)
+        if isinstance(action, (Attach, Detach, Modify, RemoveVolumes)):
+            return self._on_volumes(action, observed)
+        slots = {view.id: view.slot for view in observed.instances}
+        if isinstance(action, Switch):
+            self._traffic.switch(action.on, action.off)
+            return [
+                *(("takes over", slots.get(each), each) for each in action.on),
+                *(("draining", slots.get(each), each) for each in action.off),
+            ]
+        done = self._on_instances(action, observed, intent)
+        return [(done, slots.get(each), each) for each in action.ids]
+
+    def _on_volumes(self, action: Attach | Detach | Modify | RemoveVolumes, observed: Observed) -> list[Event]:
+        volumes = {volume.id: volume for volume in observed.volumes}
+        if isinstance(action, Attach):
+            self._provider.volumes.attach(action.volumes, action.instance)
+            return [("volumes attached", volumes[action.volumes[0]].slot, action.instance)]
+        if isinstance(action, Modify):
+            self._provider.volumes.modify(action.volumes, action.size, action.kind)
+            return [(f"volume {volumes[each].name} modified", volumes[each].slot, None) for each in action.volumes]
+        if isinstance(action, RemoveVolumes):
+            self._provider.volumes.remove(action.volumes)
+            return [(f"volume {each} removed", volumes[each].slot, None) for each in action.volumes]
+        self._provider.volumes.detach(action.volumes)
+        return [("volumes detached", slot, None) for slot in _once(volumes[each].slot for each in action.volumes)]
+
+    def _on_instances(
+        self,
+        action: Start | Register | Drain | Deregister | Stop | PowerOff | Remove,
+        observed: Observed,
+        intent: Intent,
+    ) -> str:
+        compute, traffic = self._provider.compute, self._traffic
+        if isinstance(action, Start):
+            compute.start(action.ids)
+            return "started again"
+        if isinstance(action, Register):
+            if traffic.ensure():
+                self._check(ORDINARY)
+            traffic.register(_addresses(action, observed), action.staged)
+            return "staged" if action.staged else "registered"
+        if isinstance(action, Drain):
+            traffic.drain(action.ids, intent.drain_timeout)
+            return "draining"
+        if isinstance(action, Deregister):
+            traffic.deregister(action.ids)
+            return "deregistered"
+        if isinstance(action, Stop):
+            compute.stop(action.ids)
+            return "told to stop"
+        if isinstance(action, PowerOff):
+            compute.power_off(action.ids)
+            return "powered off"
+        compute.remove(action.ids)
+        return "removed"
+
+    def _create(self, action: CreateVolumes, intent: Intent) -> list[Event]:
+        specs = {spec.name: spec for spec in intent.aim.volumes}
+        wanted = [
+            VolumeRequest(
+                intent.fleet, slot, name, specs[name].size, specs[name].mount, specs[name].kind, zone_of(slot, intent)
+            )
+            for slot, name in action.missing
+        ]
+        self._provider.volumes.create(wanted)
+        return [(f"volume {name} created", slot, None) for slot, name in action.missing]
+
+    def _launch(self, action: Launch, intent: Intent) -> list[Event]:
+        payload = self._payloads(intent)
+        requests = [
+            LaunchRequest(
+                token=intent.token(place.slot, place.attempt),
+                fleet=intent.fleet,
+                slot=place.slot,
+                image=intent.aim.image,
+                artifact=payload.artifact,
+                launch=intent.aim.launch,
+                nonce=secrets.token_hex(16),
+                purpose=FLEET,
+                ports=payload.ports,
+                authorized_keys=payload.authorized_keys,
+                settings=payload.settings,
+                secrets=payload.secrets,
+                secret_refs=payload.secret_refs,
+                machine=payload.machine,
+                volumes=place.volumes,
+                tags={
+                    **payload.tags,
+                    VOLUMES: ",".join(spec.name for spec in intent.aim.volumes),
+                    SWAP: str(intent.serial),
+                    ATTEMPT: str(place.attempt),
+                },
+                zone=zone_of(place.slot, intent),
+            )
+            for place in action.places
+        ]
+        self.launched = list(self._provider.compute.launch(requests))
+        return [("launched", each.slot, each.id) for each in self.launched]
+
+
+def _addresses(action: Register, observed: Observed) -> dict[str, tuple[str, int]]:
+    found, wanted = {}, set(action.ids)
+    for view in observed.instances:
+        if view.id in wanted:
+            if view.address is None:
+                raise FleetError(f"{view.id} has no address for the port that takes traffic")
+            found[view.id] = view.address
+    return found
+
+
+def _once(items: Iterable[_T]) -> list[_T]:
+    return list(dict.fromkeys(items))

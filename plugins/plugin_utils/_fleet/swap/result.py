@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one shape in which a fleet and its instances are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._core.units import iso
+from ..._providers.contract import STOPPED, Volume
+from ..actions import Done, Outcome, Pause, Wait
+from ..model import PRESENT, InstanceView, Intent, Observed, Request
+
+
+def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
+    """``outdated``: whether it differs from the image (and, where known, the launch fingerprint) that it should have."""
+    return {
+        "id": view.id,
+        "slot": view.slot,
+        "image": view.image,
+        "image_name": view.image_name,
+        "launch": view.launch,
+        "state": view.state,
+        "sealed": view.proven,
+        "healthy": view.healthy,
+        "problem": view.problem,
+        "traffic": view.member,
+        "in_flight": view.in_flight,
+        "serving": view.serving,
+        "outdated": bool(image) and (view.image != image or (launch is not None and view.launch != launch)),
+        "address": view.address[0] if view.address else None,
+        "port": view.address[1] if view.address else None,
+        "volumes": list(view.volumes),
+        "zone": view.zone or None,
+        "tainted": view.tainted or None,
+        "protected": view.protected or None,
+        "standby": view.standby or None,
+        "created": iso(view.created),
+    }
+
+
+def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[dict[str, Any]]:
+    """By slot, the oldest first."""
+    return [
+        instance_dict(view, image, launch)
+        for view in sorted(observed.instances, key=lambda view: (view.slot, view.created, view.id))
+    ]
+
+
+def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
+    volumes = sorted(observed.volumes, key=lambda volume: (volume.slot, volume.name))
+    return [_volume_dict(each) for each in volumes]
+
+
+def _volume_dict(each: Volume) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "slot": each.slot,
+        "name": each.name,
+        "size": each.size,
+        "type": each.kind or None,
+        "attached_to": each.attached_to,
+    }
+
+
+def swap_result(request: Request, intent: Intent, observed: Observed, outcome: Outcome | None) -> dict[str, Any]:
+    """What a run tells of the fleet. ``outcome``: what it ended with, or None where it failed."""
+    waits = outcome.reason if isinstance(outcome, (Pause, Wait)) else None
+    return {
+        "fleet": intent.fleet,
+        "service": request.service,
+        "target": request.target,
+        "image": intent.image or None,
+        "image_name": intent.image_name or None,
+        "size": intent.size,
+        "instances": instance_dicts(observed, intent.image, intent.launch),
+        "volumes": volume_dicts(observed),
+        "paused": waits,
+        "approval": outcome.gate or None if isinstance(outcome, Pause) else None,
+        "left_alone": list(outcome.left) if isinstance(outcome, Done) else [],
+        "origin_image_name": intent.origin.image_name if intent.origin else None,
+    }
+
+
+def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:
+    """A line per slot, for diffs."""
+    return "".join(f"slot {each['slot']}: {each['image_name']}\n" for each in instances if each["state"] != STOPPED)
+
+
+def wanted_text(intent: Intent) -> str:
+    return (
+        "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size)) if intent.goal == PRESENT else ""
+    )

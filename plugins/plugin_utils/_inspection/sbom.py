@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The software bill of materials of an image, as CycloneDX: Debian's packages and Python's distributions."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from email.parser import BytesHeaderParser
+from typing import Any, Protocol
+
+from .._core.errors import ImageError
+from .filesystem import FILE, Entry
+
+try:
+    from cyclonedx.model import Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.contact import OrganizationalEntity
+    from cyclonedx.model.license import DisjunctiveLicense
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+_STATUS = re.compile(r"/var/lib/dpkg/status(\.d/[^/]*(?<!\.md5sums))?")
+_PYTHON = re.compile(r".*\.dist-info/METADATA|.*\.egg-info(/PKG-INFO)?", re.DOTALL)
+_OS_RELEASE = "/usr/lib/os-release"
+_NAMESPACE = uuid.UUID("b1f4b7c6-6f0f-5c5e-9a43-0d6a3a0a5f2e")  # of serial numbers made from digests
+
+
+class Files(Protocol):
+    """A file system, or what was taken from one."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]: ...
+
+    def read(self, paths: Iterable[str], /) -> dict[str, bytes]: ...
+
+
+def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
+    """CycloneDX 1.6 as JSON text, about the image ``name`` ``version``. Two of the same image differ in their time stamp alone.
+
+    Raises ImageError where cyclonedx-python-lib is missing.
+    """
+    if MISSING is not None:
+        raise ImageError(
+            f"the SBOM needs a Python library on the controller ({MISSING}): pip install cyclonedx-python-lib"
+        )
+    listed = [
+        path
+        for path, entry in files.entries.items()
+        if entry.type == FILE and (_STATUS.fullmatch(path) or _PYTHON.fullmatch(path))
+    ]
+    contents = files.read([*listed, _OS_RELEASE])
+    system = _os_release(contents.pop(_OS_RELEASE, b""))
+    packages = [fields for path in listed if _STATUS.fullmatch(path) for fields in _stanzas(contents[path])]
+    licences = _licences(files, packages)
+    components = [_package(fields, system, licences.get(fields["Package"], ())) for fields in packages]
+    components += [
+        found for path in listed if _PYTHON.fullmatch(path) and (found := _distribution(path, contents[path]))
+    ]
+    bom = Bom(components=components, serial_number=uuid.uuid5(_NAMESPACE, digest))
+    bom.metadata.component = Component(
+        name=name,
+        version=version,
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref=digest,
+        properties=[Property(name="immutable:digest", value=digest)],
+    )
+    bom.register_dependency(bom.metadata.component, components)
+    return (str(JsonV1Dot6(bom).output_as_string(indent=1)) + "\n").encode("utf-8")
+
+
+def _stanzas(status: bytes) -> Iterator[dict[str, str]]:
+    """Installed packages of a dpkg status file, the first line of each field."""
+    for stanza in status.decode("utf-8", "replace").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
+        if (
+            "Package" in fields
+            and "Version" in fields
+            and fields.get("Status", "install ok installed").endswith(" installed")
+        ):
+            yield fields
+
+
+def _package(fields: Mapping[str, str], system: Mapping[str, str], licences: tuple[str, ...]) -> Any:
+    qualifiers = {
+        "arch": fields.get("Architecture", ""),
+        "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID")))),
+    }
+    purl = PackageURL(
+        "deb",
+        system.get("ID", "debian"),
+        fields["Package"],
+        fields["Version"],
+        {key: value for key, value in qualifiers.items() if value},
+    )
+    return Component(
+        name=fields["Package"],
+        version=fields["Version"],
+        purl=purl,
+        bom_ref=purl.to_string(),
+        supplier=OrganizationalEntity(name=fields["Maintainer"]) if "Maintainer" in fields else None,
+        licenses=[DisjunctiveLicense(name=licence) for licence in licences],
+        properties=[Property(name="immutable:source", value=fields.get("Source", fields["Package"]))],
+    )
+
+
+def _distribution(path: str, metadata: bytes) -> Any:
+    """A Python distribution, or None where its metadata names none."""
+    fields = BytesHeaderParser().parsebytes(metadata)
+    name, version = str(fields.get("Name") or "").strip(), str(fields.get("Version") or "").strip()
+    if not name or not version:
+        return None
+    purl = PackageURL("pypi", None, name, version)
+    licence = str(fields.get("License-Expression") or fields.get("License") or "").strip().partition("\n")[0]
+    return Component(
+        name=name,
+        version=version,
+        purl=purl,
+        bom_ref=f"{purl.to_string()}#{path.rpartition('/')[0] or path}",  # the same one may be there twice
+        licenses=[DisjunctiveLicense(name=licence)] if licence and licence != "UNKNOWN" else [],
+        properties=[Property(name="immutable:path", value=path.encode("utf-8", "replace").decode())],
+    )
+
+
+def _licences(files: Files, packages: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The licences that a package's machine-readable copyright file names; where the files were left out there are none."""
+    paths = {f"/usr/share/doc/{fields['Package']}/copyright": fields["Package"] for fields in packages}
+    found = {}
+    for path, content in files.read(paths).items():
+        if content.startswith(b"Format:"):
+            names = re.findall(r"^License:[ \t]*(\S.*)$", content.decode("utf-8", "replace"), re.MULTILINE)
+            found[paths[path]] = tuple(sorted({name.strip() for name in names}))
+    return found
+
+
+def _os_release(text: bytes) -> dict[str, str]:
+    lines = (line.partition("=") for line in text.decode("utf-8", "replace").splitlines() if "=" in line)
+    return {key.strip(): value.strip().strip("\"'") for key, _equals, value in lines}

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Images of virtual machines on this machine: one disk each, in the store's folder. The simulated provider uses them as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._core.errors import ProviderError
+
+Users = Callable[[Sequence[Mapping[str, Any]]], Sequence[Sequence[str]]]  # for each artifact all that uses it, in words
+
+
+class DiskImages:
+    """See ``contract.Images``.
+
+    Args:
+        users: which machines run from a disk, as their provider knows it. Only a provider's own images have it.
+    """
+
+    def __init__(self, users: Users | None = None) -> None:
+        self._users = users
+
+    def build(self, architecture: str) -> str:
+        return f"qemu-{architecture}"
+
+    def present(self, artifact: Mapping[str, Any]) -> bool:
+        return "path" in artifact and Path(artifact["path"]).exists()
+
+    def copy(
+        self,
+        artifact: Mapping[str, Any],
+        places: Mapping[str, str],
+        tags: Mapping[str, str],  # noqa: ARG002  a file has no tags
+    ) -> Mapping[str, Any]:
+        if places:
+            raise ProviderError(f"a disk of this machine cannot be copied to {', '.join(places)}")
+        return artifact
+
+    def users(
+        self,
+        artifacts: Sequence[Mapping[str, Any]],
+        shared: bool = True,  # noqa: ARG002  there are no accounts on this machine
+    ) -> Sequence[Sequence[str]]:
+        if self._users is None:
+            raise ProviderError("only the provider itself knows which machines run an image")
+        return self._users(artifacts)
+
+    def remove(self, artifact: Mapping[str, Any]) -> None:
+        try:
+            Path(artifact["path"]).unlink(missing_ok=True)
+        except OSError as error:
+            raise ProviderError(f"the image's disk cannot be removed: {artifact['path']}: {error.strerror}") from error
+
+    def publish(
+        self,
+        name: str,  # noqa: ARG002  no other tool reads these disks by name
+        artifact: Mapping[str, Any],  # noqa: ARG002
+        *,
+        check: bool = False,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        return {}

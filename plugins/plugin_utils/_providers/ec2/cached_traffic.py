@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A load balancer that remembers what it last told of its members, so that who needs that again does not ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..contract import Member, Traffic
+
+
+class CachedTraffic:
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._seen: dict[str, Member] = {}
+
+    @property
+    def shared(self) -> bool:
+        """Whether others register there too."""
+        return self._traffic.shared
+
+    def verdict(self, instance_id: str) -> bool | str:
+        """Whether an instance is well, by what was told of the members last."""
+        member = self._seen.get(instance_id)
+        return "the target group's checks do not pass" if member and member.state == "down" else True
+
+    def ensure(self) -> bool:
+        return self._traffic.ensure()
+
+    def members(self) -> list[Member]:
+        found = self._traffic.members()
+        self._seen = {member.id: member for member in found}
+        return found
+
+    def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
+        self._traffic.register(endpoints, staged)
+
+    def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
+        self._traffic.switch(on, off)
+
+    def drain(self, ids: Sequence[str], timeout: float) -> None:
+        self._traffic.drain(ids, timeout)
+
+    def deregister(self, ids: Sequence[str]) -> None:
+        self._traffic.deregister(ids)
+
+    def remove(self) -> None:
+        self._traffic.remove()
+
+    def describe(self) -> dict[str, Any]:
+        return self._traffic.describe()

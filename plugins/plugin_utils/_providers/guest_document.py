@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a launch hands to the guest, as the guest's launch unit reads it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+from .._core.errors import ProviderError
+from .contract import LaunchRequest
+
+USER_DATA_LIMIT = 16384  # bytes that EC2 takes, before it is encoded for the call
+
+
+def launch_document(members: Mapping[str, bytes]) -> bytes:
+    """The tarball that the guest's launch unit unpacks into /run/immutable. Secrets are readable by root alone."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in sorted(members.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            entry.mode = 0o400 if name.startswith("secrets/") else 0o444
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def members(request: LaunchRequest) -> dict[str, bytes]:
+    """The document's files for a launch, secrets in clear among them."""
+    files = {
+        "nonce": request.nonce.encode() + b"\n",
+        "purpose": request.purpose.encode() + b"\n",
+        "settings.json": json.dumps(dict(request.settings), sort_keys=True).encode(),
+        "settings.env": "".join(f"{name}={_env(value)}\n" for name, value in sorted(request.settings.items())).encode(),
+    }
+    if request.authorized_keys:
+        files["authorized_keys"] = "".join(f"{key.strip()}\n" for key in request.authorized_keys).encode()
+    for name, value in request.secrets.items():
+        files[f"secrets/{name}"] = value.encode()
+    return files
+
+
+def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, endpoint_url: str = "") -> bytes:
+    """The document for EC2: compressed, and the same bytes for the same launch, as its client token wants.
+
+    ``volumes``: for each data volume of the slot, attached now or later, the id of its EBS volume by its name in the definition. ``region`` and
+    ``endpoint_url`` ("" for AWS's own) say where the guest finds the parameters of ``secret_refs``. Raises ProviderError where a secret
+    is given in clear (user data can be read by everybody who may describe the instance) or the document is too large.
+    """
+    if request.secrets:
+        raise ProviderError(
+            f"secrets never go into user data: {', '.join(sorted(request.secrets))} (allowed on EC2: ssm, a parameter's name)"
+        )
+    files = members(request)
+    if request.secret_refs:
+        where: dict[str, Any] = {"region": region, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
+        where["secrets"] = {name: {"ssm": parameter} for name, parameter in request.secret_refs.items()}
+        files["secrets.json"] = json.dumps(where, sort_keys=True).encode()
+    if volumes:
+        # Nitro tells an EBS volume's id, without its dash, as the disk's serial number.
+        files["volumes"] = "".join(
+            f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())
+        ).encode()
+    data = gzip.compress(launch_document(files), mtime=0)
+    if len(data) > USER_DATA_LIMIT:
+        raise ProviderError(
+            f"settings and keys of {request.fleet} are too large: {len(data)} bytes of user data, and EC2 takes {USER_DATA_LIMIT} "
+            "(put large settings into the image, or on a data volume)"
+        )
+    return data
+
+
+def _env(value: Any) -> str:
+    """A value as systemd's EnvironmentFile reads it."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+    return f'"{escaped}"'

@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Virtual machines of this machine, without a daemon and without root.
+
+Everything lies below one folder: ``machines/<fleet>/<id>/`` and ``volumes/<fleet>/<slot>-<name>/``. Nothing is kept in memory,
+so any later run finds what an earlier one made. A machine that is told to go keeps its folder until its process has ended; the next
+look takes it away. There are no zones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..._core.errors import ProviderError
+from ..._core.files import write_atomically
+from ..accel import Accel, choose, qemu_version
+from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
+from ..disk_images import DiskImages
+from ..evidence import parse_evidence
+from ..guest_document import launch_document, members
+from .image_users import image_users
+from .machine import LOOPBACK, MachineFolder
+from .volumes import QemuVolumes
+
+POLL = 0.25  # seconds: consoles and pid files are cheap to read
+
+
+class QemuClock:
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(max(0.0, min(seconds, POLL)))
+
+
+class QemuCompute:
+    """Instances as QEMU processes. Their root disk is the image itself, given read-only: nothing is copied."""
+
+    def __init__(self, root: Path, volumes: QemuVolumes, accel: Callable[[Path], Accel]) -> None:
+        self._root = root / "machines"
+        self._volumes = volumes
+        self._accel = accel
+
+    def list(self, fleet: str) -> list[Instance]:
+        self._clear_gone(fleet)
+        return [instance for instance in map(_instance, self._machines(fleet)) if instance]
+
+    def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
+        launched = []
+        for request in requests:
+            self._clear_gone(request.fleet)
+            self._clear_unborn(request.fleet, request.token)
+            machine = self._machine(request.fleet, request.token)
+            if machine.facts() is None:
+                self._make(machine, request)
+            for volume_id in request.volumes:
+                self._volumes.attach([volume_id], machine.id)
+            self._start(request.fleet, machine)
+            instance = _instance(machine)
+            if instance is None:
+                raise ProviderError(f"machine {machine.id} ended as soon as it was started: {machine.console()[-500:]}")
+            launched.append(instance)
+        return launched
+
+    def stop(self, ids: Sequence[str]) -> None:
+        for machine in self._found(ids):
+            machine.ask_to_stop()
+
+    def power_off(self, ids: Sequence[str]) -> None:
+        for machine in self._found(ids):
+            machine.power_off()
+
+    def start(self, ids: Sequence[str]) -> None:
+        for instance_id in ids:
+            machine = self._find(instance_id)
+            if machine is None:
+                raise ProviderError(f"there is no instance {instance_id}")
+            self._start(machine.folder.parent.name, machine)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        for machine in self._found(ids):
+            machine.ask_to_stop(for_good=True)
+            if machine.pid() is None:
+                machine.remove()
+
+    def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
+        for machine in self._found(ids):
+            machine.update(tags=tags)
+
+    def fleets(self) -> Sequence[str]:
+        names = {folder.name for folder in self._root.glob("*/")} | set(self._volumes.fleets())
+        return sorted(name for name in names if self._volumes.list(name) or self.list(name))
+
+    def console(self, instance_id: str) -> str:
+        machine = self._find(instance_id)
+        return machine.console() if machine else ""
+
+    def _machines(self, fleet: str) -> Sequence[MachineFolder]:
+        return [MachineFolder(document.parent) for document in sorted((self._root / fleet).glob("*/machine.json"))]
+
+    def _machine(self, fleet: str, instance_id: str) -> MachineFolder:
+        return MachineFolder(self._root / fleet / instance_id)
+
+    def _find(self, instance_id: str) -> MachineFolder | None:
+        found = next(self._root.glob(f"*/{instance_id}/machine.json"), None)
+        return MachineFolder(found.parent) if found else None
+
+    def _found(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
+        return [machine for machine in map(self._find, ids) if machine]
+
+    def _make(self, machine: MachineFolder, request: LaunchRequest) -> None:
+        disk = request.artifact["path"]
+        if not os.path.exists(disk):
+            raise ProviderError(f"the image's disk is gone: {disk} (bake it again)")
+        shutil.rmtree(machine.folder, ignore_errors=True)
+        machine.folder.mkdir(mode=0o700, parents=True)
+        write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
+        machine.save(
+            {
+                "fleet": request.fleet,
+                "slot": request.slot,
+                "image": request.image,
+                "launch": request.launch,
+                "nonce": request.nonce,
+                "purpose": request.purpose,
+                "tags": dict(request.tags),
+                "disk": str(disk),
+                "ports": [str(port) for port in request.ports],
+                "endpoints": {},
+                "memory": request.machine["memory"],
+                "cpus": request.machine["cpus"],
+                "created": time.time(),
+                "started": 0.0,
+            }
+        )
+
+    def _start(self, fleet: str, machine: MachineFolder) -> None:
+        facts = machine.facts() or {}
+        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id))
+
+    def _clear_gone(self, fleet: str) -> None:
+        """Take away what was told to go and has ended since."""
+        for machine in self._machines(fleet):
+            if machine.gone():
+                machine.remove()
+
+    def _clear_unborn(self, fleet: str, token: str) -> None:
+        """A run that was cut between making a folder and starting QEMU leaves what no list shows: take it away."""
+        for folder in (self._root / fleet).glob("*/"):
+            machine = MachineFolder(folder)
+            if machine.id != token and _instance(machine) is None:
+                shutil.rmtree(folder)
+
+
+class QemuProvider:
+    """One target on this machine."""
+
+    name = "qemu"
+    longest_call = 0.0
+
+    def __init__(self, directory: Path, balancer: Callable[[str], Traffic]) -> None:
+        self._directory = directory
+        self._balancer = balancer
+        self._chosen: Accel | None = None
+        self.volumes = QemuVolumes(directory, directory / "machines")
+        self.compute = QemuCompute(directory, self.volumes, self._accel)
+        self.images = DiskImages(partial(image_users, directory / "machines"))
+        self.clock = QemuClock()
+
+    def traffic(self, fleet: str) -> Traffic:
+        return self._balancer(fleet)
+
+    def describe(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"provider": self.name, "qemu": qemu_version(), "warnings": []}
+        if self._chosen:
+            facts["accelerator"] = self._chosen.name
+            facts["accelerator_reason"] = self._chosen.reason
+        if in_container():
+            facts["warnings"].append("this is a container: its virtual machines and their data end with it")
+        return facts
+
+    def _accel(self, disk: Path) -> Accel:
+        if self._chosen is None:
+            self._chosen = choose(self._directory, disk)
+        return self._chosen
+
+
+def in_container() -> bool:
+    """Whether this machine is a container, whose end would take the instances with it."""
+    return any(os.path.exists(mark) for mark in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
+
+
+def _instance(machine: MachineFolder) -> Instance | None:
+    """The machine as the rooms see it, or None while it was never started."""
+    facts = machine.facts()
+    if facts is None:
+        return None
+    running = machine.pid() is not None
+    if not running and not facts["started"]:
+        return None
+    evidence = parse_evidence(machine.console()) if running else None
+    stopping_since = facts.get("stopping", 0.0) if running else 0.0
+    return Instance(
+        id=machine.id,
+        fleet=facts["fleet"],
+        slot=facts["slot"],
+        image=facts["image"],
+        launch=facts["launch"],
+        state=STOPPED if not running else STOPPING if stopping_since else RUNNING if evidence else PENDING,
+        purpose=facts["purpose"],
+        created=facts["created"],
+        nonce=facts["nonce"],
+        endpoints={int(guest): (LOOPBACK, host) for guest, host in facts["endpoints"].items()},
+        evidence=evidence,
+        tags=facts["tags"],
+        started=facts["started"] or facts["created"],
+        stopping_since=stopping_since,
+    )

@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Data volumes as files: ``volumes/<fleet>/<slot>-<name>/`` holds ``disk.<kind>`` and ``volume.json``, which is written last.
+
+QEMU itself locks a disk while a machine has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..._core.errors import ProviderError
+from ..._core.files import write_atomically
+from ..contract import Volume, VolumeRequest
+from .machine import Disk, MachineFolder
+
+KINDS = ("qcow2", "raw")  # the first is the default
+_SECTOR = 512  # bytes; disks are made of whole ones
+
+
+class QemuVolumes:
+    def __init__(self, root: Path, machines: Path) -> None:
+        self._root = root / "volumes"
+        self._machines = machines
+
+    def fleets(self) -> Sequence[str]:
+        """Names of all fleets that may have volumes."""
+        return [folder.name for folder in self._root.glob("*/")]
+
+    def list(self, fleet: str) -> list[Volume]:
+        return [volume for volume in map(self._read, sorted((self._root / fleet).glob("*/volume.json"))) if volume]
+
+    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
+        kinds = [
+            _known(request.kind, f"{request.fleet}/{request.slot}-{request.name}") or KINDS[0] for request in requests
+        ]
+        made = []
+        for request, kind in zip(requests, kinds, strict=True):
+            folder = self._root / request.fleet / f"{request.slot}-{request.name}"
+            document = folder / "volume.json"
+            if not document.exists():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])
+                facts = {"slot": request.slot, "name": request.name, "size": request.size, "kind": kind}
+                self._write(folder, {**facts, "attached_to": None, "attached_at": 0.0})
+            volume = self._read(document)
+            if volume:
+                made.append(volume)
+        return made
+
+    def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
+        folders = [self._folder(volume_id) for volume_id in volume_ids]
+        if not folders:
+            return
+        for folder in folders:
+            volume = self._read(folder / "volume.json")
+            if volume and volume.attached_to not in (None, instance_id):
+                raise ProviderError(
+                    f"volume {volume.id} is attached to {volume.attached_to}, so it cannot be attached to {instance_id}"
+                )
+        machine = self._machine_of(folders[0], instance_id)
+        if (machine.facts() or {"condemned": True}).get("condemned"):
+            raise ProviderError(f"instance {instance_id} is gone or about to go, so no volume is attached to it")
+        for folder in folders:
+            _clear_leftovers(folder)
+        if machine.pid() is not None:
+            # Plugged before it is noted: a run that is cut between the two finds it plugged and only notes it.
+            machine.plug(_disk(folder) for folder in folders)
+        for folder in folders:
+            self._write(folder, {**_load(folder), "attached_to": instance_id, "attached_at": time.time()})
+
+    def detach(self, volume_ids: Sequence[str]) -> None:
+        for volume_id in volume_ids:
+            folder = self._folder(volume_id)
+            holder = _load(folder).get("attached_to")
+            if holder and self._machine_of(folder, holder).pid() is not None:
+                raise ProviderError(f"volume {volume_id} is in use by {holder}, which still runs: stop it first")
+            self._write(folder, {**_load(folder), "attached_to": None, "attached_at": 0.0})
+
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+        folders = [self._folder(volume_id) for volume_id in volume_ids]
+        for folder in folders:  # all of them before any is changed
+            _known(kind, _id(folder))
+            self._check_change(folder, size)
+        for folder in folders:
+            _clear_leftovers(folder)
+            self._grow(folder, size)
+            if kind:
+                self._convert(folder, kind)
+
+    def remove(self, volume_ids: Sequence[str]) -> None:
+        for volume_id in volume_ids:
+            folder = self._folder(volume_id)
+            if folder.exists():
+                if (folder / "volume.json").exists():  # else a removal that was cut
+                    self.detach([volume_id])
+                shutil.rmtree(folder)
+
+    def disks(self, fleet: str, instance_id: str) -> Sequence[Disk]:
+        """What is attached to an instance, for its next start."""
+        return [_disk(self._folder(volume.id)) for volume in self.list(fleet) if volume.attached_to == instance_id]
+
+    def _check_change(self, folder: Path, size: int) -> None:
+        facts = _load(folder)
+        volume = self._read(folder / "volume.json")
+        if volume and volume.attached_to:
+            raise ProviderError(
+                f"volume {volume.id} is attached to {volume.attached_to}: detach it before it is changed"
+            )
+        real = _size_of(_path(folder, _kind(facts)), _kind(facts))
+        if _whole(size) < real:
+            raise ProviderError(
+                f"volume {_id(folder)} has {real} bytes and cannot shrink to {size}: its data would be cut"
+            )
+
+    def _grow(self, folder: Path, size: int) -> None:
+        """The disk first: a run that is cut here leaves the old size noted, and the next one finds nothing to grow."""
+        facts = _load(folder)
+        path, kind = _path(folder, _kind(facts)), _kind(facts)
+        if _whole(size) > _size_of(path, kind):
+            _run(["qemu-img", "resize", "-q", "-f", kind, str(path), str(_whole(size))])
+        if facts["size"] != size:
+            _sync(path)
+            self._write(folder, {**facts, "size": size})
+
+    def _convert(self, folder: Path, kind: str) -> None:
+        """Copy the disk beside itself. The old one counts until ``volume.json`` names the new one; a copy from before is never trusted."""
+        facts = _load(folder)
+        old, new = _path(folder, _kind(facts)), _path(folder, kind)
+        if old == new:
+            return
+        copy = new.with_name(f"{new.name}.part")
+        _run(["qemu-img", "convert", "-q", "-f", _kind(facts), "-O", kind, str(old), str(copy)])
+        _sync(copy)
+        copy.replace(new)
+        self._write(folder, {**facts, "kind": kind})
+        old.unlink()
+
+    def _folder(self, volume_id: str) -> Path:
+        fleet, _slash, name = volume_id.partition("/")
+        return self._root / fleet / name
+
+    def _machine_of(self, folder: Path, instance_id: str) -> MachineFolder:
+        return MachineFolder(self._machines / folder.parent.name / instance_id)
+
+    def _read(self, document: Path) -> Volume | None:
+        folder = document.parent
+        try:
+            facts = _load(folder)
+        except ProviderError:
+            return None  # somebody removed it since
+        holder = facts["attached_to"]
+        if holder and self._machine_of(folder, holder).gone():
+            holder = None  # so nobody has it
+        return Volume(
+            id=_id(folder),
+            fleet=folder.parent.name,
+            slot=facts["slot"],
+            name=facts["name"],
+            size=facts["size"],
+            attached_to=holder,
+            attached_at=facts["attached_at"] if holder else 0.0,
+            kind=_kind(facts),
+        )
+
+    def _write(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        write_atomically(folder / "volume.json", json.dumps(facts, indent=1).encode())
+
+
+def _id(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _kind(facts: Mapping[str, Any]) -> str:
+    kind: str = facts.get("kind", KINDS[0])  # volumes of earlier releases had no other
+    return kind
+
+
+def _known(kind: str, volume_id: str) -> str:
+    if kind and kind not in KINDS:
+        raise ProviderError(f"volume {volume_id}: unknown type {kind!r} (qemu has: {', '.join(KINDS)})")
+    return kind
+
+
+def _path(folder: Path, kind: str) -> Path:
+    return folder / f"disk.{kind}"
+
+
+def _disk(folder: Path) -> Disk:
+    facts = _load(folder)
+    return Disk(_path(folder, _kind(facts)), facts["name"], _kind(facts))
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Take away copies of a change that was cut: whatever is not the disk that ``volume.json`` names."""
+    disk = _path(folder, _kind(_load(folder)))
+    for file in folder.glob("disk.*"):
+        if file != disk:
+            file.unlink(missing_ok=True)
+
+
+def _whole(size: int) -> int:
+    return -(-size // _SECTOR) * _SECTOR
+
+
+def _size_of(path: Path, kind: str) -> int:
+    size: int = json.loads(_run(["qemu-img", "info", "--output=json", "-f", kind, str(path)]))["virtual-size"]
+    return size
+
+
+def _sync(path: Path) -> None:
+    """qemu-img does not wait for the disk below."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / "volume.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProviderError(f"there is no volume {_id(folder)}") from None
+    return facts
+
+
+def _run(argv: Sequence[str]) -> str:
+    """Its standard output. Raises ProviderError with its last words."""
+    try:
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise ProviderError(f"{argv[0]} is not installed (Debian: apt install qemu-utils)") from None
+    except subprocess.CalledProcessError as error:
+        raise ProviderError(f"{argv[0]} failed: {error.stderr.strip()}") from error

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""HAProxy's configuration file, rendered from a fleet's traffic and health settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..._core.errors import TrafficError
+from ..._definition.model import Health
+
+BACKEND = "members"
+SOCKET = "admin.sock"  # relative to HAProxy's working directory: a long path would not fit into a socket address
+CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine has probed it before it is registered
+
+
+@dataclass(frozen=True)
+class Known:
+    """A member that a new process takes over from the one before."""
+
+    id: str
+    address: tuple[str, int]
+    draining: bool
+
+
+def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Known] = ()) -> str:
+    """The whole file. Raises TrafficError for a health path that cannot be written into it.
+
+    Nothing is retried and no request is sent to a second member: an error is seen by the client that it befell. Each request
+    gets a connection of its own, so none is lost to a member that closes an idle one.
+    """
+    mode = "http" if health.http else "tcp"
+    lines = [
+        "global",
+        f"    stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners",
+        "    stats timeout 1m",
+        "    hard-stop-after 1m",
+        "defaults",
+        f"    mode {mode}",
+        "    retries 0",
+        "    timeout connect 5s",
+        "    timeout client 1m",
+        "    timeout server 2m",
+        "    timeout tunnel 1h",
+        f"    timeout check {max(1, round(health.timeout * 1000))}ms",
+        *(
+            ["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"]
+            if health.http
+            else []
+        ),
+        # When another process takes over, a connection that waits for its next request is closed only after that one's answer.
+        *(["    option idle-close-on-response"] if health.http else []),
+        f"frontend {fleet}",
+        f"    bind {bracketed(bind)}:{port}",
+        f"    default_backend {BACKEND}",
+        f"backend {BACKEND}",
+        "    balance roundrobin",
+        *_check(fleet, health),
+        *(f"    {_taken_over(each)}" for each in known),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _check(fleet: str, health: Health) -> list[str]:
+    if health.http is None:
+        return ["    option tcp-check"]
+    path = health.http.path
+    if not path.isprintable() or "'" in path or " " in path:
+        raise TrafficError(
+            f"health.http.path: {path!r} cannot be asked for (allowed: printable characters without spaces and quotes)"
+        )
+    codes = ",".join(map(str, health.http.status))
+    return [
+        "    option httpchk",
+        f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host {fleet} hdr User-Agent immutable-balancer",
+        f"    http-check expect status {codes}",
+    ]
+
+
+def _taken_over(known: Known) -> str:
+    """One in service is unchecked: it came there under another health setting and need not answer to this one. One that drains
+    or is staged has to pass this one's checks before it gets requests.
+    """
+    address, port = known.address
+    return f"server {known.id} {bracketed(address)}:{port}" + (f" disabled {CHECK}" if known.draining else "")

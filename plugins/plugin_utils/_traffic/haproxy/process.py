@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The HAProxy process of one folder: a daemon in its own session, so that it outlives the run that started it."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from ..._core.errors import TrafficError
+from .config import SOCKET
+
+CONFIG, PID = "haproxy.cfg", "haproxy.pid"
+_STOP = 5.0  # seconds to end after being asked to
+
+
+class Process:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.config = folder / CONFIG
+        self.socket = folder / SOCKET
+
+    def pid(self) -> int | None:
+        """The running HAProxy, known by its configuration's path: a pid alone may have been given to another process."""
+        try:
+            pid = int((self._folder / PID).read_text(encoding="ascii"))
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        return pid if os.fsencode(self.config) in argv else None
+
+    def start(self) -> None:
+        """Start it, or let a new one take over from the running one: listening sockets are handed on, requests in flight are
+        finished by the old one. Raises TrafficError with HAProxy's own words."""
+        argv = [_binary(), "-D", "-C", str(self._folder), "-f", str(self.config), "-p", str(self._folder / PID)]
+        running = self.pid()
+        if running is not None:
+            argv += ["-x", SOCKET, "-sf", str(running)]
+        done = subprocess.run(
+            argv,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise TrafficError(f"HAProxy did not start: {_alerts(done.stderr)}")
+
+    def stop(self) -> None:
+        """End it at once, and return when it has ended."""
+        pid = self.pid()
+        if pid is None:
+            return
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            if not select.select([handle], [], [], _STOP)[0]:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], _STOP)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+
+
+def version() -> str | None:
+    """Such as ``2.6.12``, or None where it is not installed."""
+    try:
+        first = subprocess.run([_binary(), "-v"], capture_output=True, text=True, check=True).stdout.split()
+    except (TrafficError, OSError, subprocess.CalledProcessError):
+        return None
+    return first[2].partition("-")[0] if len(first) > 2 else None
+
+
+def _binary() -> str:
+    # Ordinary users do not have the folder for daemons on their path.
+    found = shutil.which(
+        "haproxy", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+    )
+    if found is None:
+        raise TrafficError("HAProxy is not installed (Debian: apt install haproxy; 2.6 or newer is needed)")
+    return found
+
+
+def _alerts(text: str) -> str:
+    """HAProxy's alerts without their prefixes, notices left out."""
+    alerts = [line.partition(" : ")[2].strip() for line in text.splitlines() if line.startswith("[ALERT]")]
+    return "; ".join(alerts) or text.strip() or "it gave no reason"

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What Packer's amazon-ebs is told. Nothing here calls AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import amis_in, ebs_builder
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import REFUSED, refused
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import TAGS as TAGGED
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Build, Definition
+
+TAGS = {"immutable:digest": "sha256:ab", "immutable:bake": "bake-ab"}
+OLD, NEW = (1, 6, 6), (1, 11, 2)
+LOCAL = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def make(
+        packer: tuple[int, ...] = OLD, role: str = "", endpoint: str = "", version: str = "1.0.0", **build: Any
+    ) -> dict[str, Any]:
+        definition = define(version=version)
+        account = Account("eu-central-1", endpoint_url=endpoint)
+        target = replace(definition.targets["local"], provider="aws", build=Build(**build), aws=account)
+        base = {"ami": "ami-0123456789abcdef0", "region": "eu-central-1"}
+        order = BakeJob(definition, target, f"sha256:{'ab' * 32}", "aws-1-x86_64", {}, base, BakeVariables({}, {}, {}))
+        clients = Clients(account)
+        clients.account = replace(account, role=role)
+        return ebs_builder(order, clients, TAGS, packer)
+
+    return make
+
+
+@pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
+def test_packer_accepts_it(builder: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    for name in ("payload", "secrets"):
+        (tmp_path / name).write_text("x")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    keys = {"ssh_keypair_name": "k", "ssh_private_key_file": str(tmp_path / "key")}
+    told = builder(endpoint=LOCAL, subnet="subnet-1", kms_key="alias/images", options={"ssh_interface": "public_ip"})
+    guest = Guest(
+        tmp_path / "payload",
+        tmp_path / "secrets",
+        "/dev/shm/x",
+        "3.11",
+        tmp_path / "gathered.tar.gz",
+        "admin",
+        ("true",),
+    )
+    (tmp_path / "template.json").write_text(as_text(packer_template({**told, **keys}, guest)))
+    environment = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE0",
+        "AWS_SECRET_ACCESS_KEY": "example",
+        "CHECKPOINT_DISABLE": "1",
+    }
+    done = subprocess.run(
+        ["packer", "validate", "template.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    if "required plugin" in done.stdout or "unknown builder" in done.stdout.lower():
+        pytest.skip("this packer has no amazon-ebs builder")
+    assert done.returncode == 0, done.stdout
+
+
+def test_everything_is_tagged_and_ours_win(builder: Callable[..., dict[str, Any]]) -> None:
+    told = builder(options={"tags": {"cost": "shop", "Name": "mine"}})
+    for kind in TAGGED:
+        assert told[kind].items() >= TAGS.items()
+    assert (told["tags"]["cost"], told["tags"]["Name"], told["run_tags"]["Name"]) == ("shop", "mine", "shop-1.0.0")
+
+
+def test_imdsv2_is_asked_for_where_packer_knows_of_it(builder: Callable[..., dict[str, Any]]) -> None:
+    assert "imds_support" not in builder(OLD)
+    assert builder(NEW)["metadata_options"]["http_tokens"] == "required"
+
+
+def test_an_endpoint_is_told_only_where_it_is_not_the_regions_own(
+    builder: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "custom_endpoint_ec2" not in builder()
+    vpc = "https://vpce-1.ec2.eu-central-1.vpce.amazonaws.com"
+    told = builder(endpoint=vpc)
+    assert (told["custom_endpoint_ec2"], told["skip_region_validation"]) == (vpc, True)
+
+
+def test_a_name_holds_what_names_of_amis_may_hold(builder: Callable[..., dict[str, Any]]) -> None:
+    name = builder(version="1.0+rc:1" + "x" * 200)["ami_name"]
+    assert name.startswith("shop-1.0-rc-1xxx") and "-abababababab-" in name
+    assert len(name) == 128
+
+
+def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> None:
+    role = "arn:aws:iam::123456789012:role/bakes"
+    assert builder(role=role)["assume_role"]["role_arn"] == role
+
+
+def test_no_option_of_ours_can_be_passed_on(builder: Callable[..., dict[str, Any]]) -> None:
+    told = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
+    assert set(told) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
+    assert dict(refused({"region": "x", "ssh_interface": "session_manager"})) == {"region": "build.region says it"}
+    assert [name for name, _why in refused({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
+        "tags",
+        "run_tags",
+    ]
+
+
+def test_whoever_logs_in_gets_no_further_than_sudo(tmp_path: Path) -> None:
+    steps = packer_template(
+        {}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11", user="admin", last=("forget the key",))
+    )["provisioners"]
+    assert {step["execute_command"] for step in steps if step["type"] == "shell"} == {
+        "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
+    }
+    assert steps[-1]["inline"][:2] == ["rm -rf /dev/shm/x", "forget the key"]
+    assert "execute_command" not in json.dumps(
+        packer_template({}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11"))
+    )
+
+
+def test_amis_are_told_by_region() -> None:
+    assert amis_in("eu-west-1:ami-0a,us-east-1:ami-0b") == {"eu-west-1": "ami-0a", "us-east-1": "ami-0b"}
+    assert amis_in("VM") == amis_in("") == {}

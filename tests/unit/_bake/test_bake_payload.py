@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload import Payload, make_payload
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+
+DIGEST = f"sha256:{'cd' * 32}"
+MARKER = "immutable-payload-0123456789abcdef"
+
+
+def unpacked(payload: Payload) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(payload.archive)) as archive:
+        entries = archive.getmembers()
+        assert {(entry.uid, entry.gid, entry.uname) for entry in entries if entry.uname} <= {(0, 0, "root")}
+        return {entry.name: file.read() for entry in entries if (file := archive.extractfile(entry))}
+
+
+@pytest.fixture
+def made(define: Callable[..., Definition], tmp_path: Path) -> dict[str, bytes]:
+    definition = define()
+    (definition.folder / "files").mkdir()
+    (definition.folder / "files" / "shop.conf").write_text("a file of the tree\n")
+    (definition.folder / "notes.txt~").write_text("an editor's backup\n")
+    (tmp_path / "lib" / "ansible").mkdir(parents=True)
+    (tmp_path / "lib" / "ansible" / "release.py").write_text("")
+    return unpacked(make_payload(definition, DIGEST, tmp_path / "lib", None, {"port": 8080}, MARKER))
+
+
+def test_the_tree_that_travels_is_the_one_that_is_digested(made: dict[str, bytes]) -> None:
+    assert {name for name in made if name.startswith("tree/")} == {"tree/provision.yml", "tree/files/shop.conf"}
+
+
+def test_the_play_ends_with_the_seal(made: dict[str, bytes]) -> None:
+    provision, seal = json.loads(made["site.json"])
+    assert provision["ansible.builtin.import_playbook"] == "tree/provision.yml"
+    variables = seal["tasks"][0]["vars"]
+    assert variables["seal_digest"] == DIGEST
+    assert variables["seal_data"] == [{"name": "uploads", "mount": "/var/lib/shop"}]
+    own = "own/ansible_collections/immutable/infra"
+    assert {
+        f"{own}/plugins/modules/host_seal.py",
+        f"{own}/plugins/module_utils/_seal.py",
+        f"{own}/roles/seal/tasks/main.yml",
+    } <= set(made)
+
+
+def test_the_build_machine_is_in_every_group_that_is_played_on(made: dict[str, bytes]) -> None:
+    inventory = json.loads(made["inventory.json"])["all"]
+    assert set(inventory["children"]) == {"web", "prod", "db"}
+    assert inventory["hosts"]["localhost"]["ansible_connection"] == "local"
+
+
+def test_the_playbook_is_told_what_it_becomes(made: dict[str, bytes]) -> None:
+    assert json.loads(made["vars.json"]) == {
+        "port": 8080,
+        "immutable_service": "shop",
+        "immutable_version": "1.0.0",
+        "immutable_digest": DIGEST,
+    }
+
+
+def test_the_marker_names_the_place_and_stands_in_what_runs(define: Callable[..., Definition], tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    payload = make_payload(define(), DIGEST, tmp_path / "lib", None, {}, MARKER)
+    assert payload.folder == f"/dev/shm/{MARKER}"
+    assert MARKER.encode() in unpacked(payload)["run.py"]
+
+
+@pytest.mark.parametrize("text", ["not: a list\n", "[unclosed\n", "- 5\n"])
+def test_a_playbook_that_is_wrong_is_left_to_ansible_to_refuse(
+    define: Callable[..., Definition], tmp_path: Path, text: str
+) -> None:
+    definition = define()
+    (definition.folder / "provision.yml").write_text(text)
+    (tmp_path / "lib").mkdir()
+    made = unpacked(make_payload(definition, DIGEST, tmp_path / "lib", None, {}, MARKER))
+    assert json.loads(made["inventory.json"])["all"]["children"] == {}

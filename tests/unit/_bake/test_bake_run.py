@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A whole bake, with a Packer and an inspection that only pretend."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
+from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake import memory, run, targets
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders import qemu
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import AbandonedError, BakeError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base, Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import Inspection
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+
+SECRET = "correct-horse-battery"
+VARIABLES = BakeVariables({"port": 8080}, {"token": SECRET}, {"variable token": SECRET})
+FATAL = '1700000000,,ui,message,    qemu: fatal: [localhost]: FAILED! => {"msg": "it broke"}'
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+
+
+class PretendPacker:
+    """Builds a disk of a few bytes, or fails as Packer does."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.builds: list[dict[str, Any]] = []
+        self.seen: dict[str, bytes] = {}
+
+    def build(self, template: Path, *, log_path: Path, on_event: Callable[[Any], None], **options: Any) -> Any:
+        self.builds.append(options)
+        builder = json.loads(template.read_text())["builders"][0]
+        self.seen = {str(path): path.read_bytes() for path in template.parent.rglob("*") if path.is_file()}
+        log_path.write_text("the whole log\n")
+        if self.fails:
+            for line in ("1700000000,,ui,message,    qemu: TASK [Install] ****", FATAL):
+                on_event(parse_line(line))
+            raise PackerError("qemu: Script exited with non-zero exit status: 2")
+        output = Path(builder["output_directory"])
+        output.mkdir()
+        (output / builder["vm_name"]).write_bytes(b"a sealed disk")
+        return SimpleNamespace(packer_version="1.6.6", artifacts=[])
+
+
+class Alive:
+    def check(self) -> None:
+        pass
+
+
+class Abandoned:
+    def check(self) -> None:
+        raise AbandonedError("gone")
+
+
+@pytest.fixture
+def needles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
+    """No virtual machine, no pip, no disk to read; what the inspection was asked to look for."""
+    asked: dict[str, bytes] = {}
+    (tmp_path / "shm").mkdir()
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "shm")
+    monkeypatch.setattr(run, "guest_ansible", lambda *arguments: tmp_path / "lib")
+    monkeypatch.setattr(targets, "choose", lambda folder, disk: Accel("tcg", "plain emulation"))
+
+    def inspect(disk: Path, work: Path, digest: str, wanted: Mapping[str, bytes]) -> Inspection:
+        asked.update(wanted)
+        return Inspection(Manifest(digest, {}, {}), b"{}", (), (), ("3.11",))
+
+    monkeypatch.setattr(qemu, "inspect_image", inspect)
+    return asked
+
+
+def bake(
+    definition: Definition,
+    store: FileStore,
+    packer: PretendPacker,
+    *,
+    wanted: tuple[str, ...] = ("local",),
+    force: bool = False,
+    guard: Any = None,
+) -> list[targets.TargetBake]:
+    bakes = targets.plan_bakes(definition, wanted, store, force=force)
+    due = [each for each in bakes if each.decision.due]
+    targets.bake_targets(due, store, packer, lambda: VARIABLES, guard or Alive(), silent)  # type: ignore[arg-type]
+    return bakes
+
+
+def left(store: FileStore, tmp_path: Path) -> list[Path]:
+    return [*store.path("work").iterdir(), *(tmp_path / "shm").iterdir()]
+
+
+def test_an_image_is_whole_before_it_is_known(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes], tmp_path: Path
+) -> None:
+    [done] = bake(define(), debian, PretendPacker())
+    assert done.image
+    disk = Path(done.image.artifact["path"])
+    assert (disk.read_bytes(), stat.S_IMODE(disk.stat().st_mode)) == (b"a sealed disk", 0o444)
+    assert {path.name for path in disk.parent.iterdir()} == {
+        "disk.qcow2",
+        "manifest.json.gz",
+        "sbom.cdx.json",
+        "packer.log",
+        "record.json",
+    }
+    assert left(debian, tmp_path) == []
+    assert SECRET.encode() in needles.values()
+    assert any(name == "the payload's marker" for name in needles)
+
+
+def test_what_is_there_is_not_baked_again(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    packer = PretendPacker()
+    bake(define(), debian, packer)
+    [again] = bake(define(), debian, packer)
+    assert (len(packer.builds), again.decision.due) == (1, False)
+    assert again.image
+    bake(define(), debian, packer, force=True)
+    Path(again.image.artifact["path"]).unlink()
+    bake(define(), debian, packer)
+    assert len(packer.builds) == 3
+
+
+def test_secrets_are_on_no_disk_and_hidden_from_the_log(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    packer = PretendPacker()
+    bake(define(), debian, packer)
+    assert packer.builds[0]["redact"] == [SECRET]
+    assert not [path for path, data in packer.seen.items() if SECRET.encode() in data]
+
+
+def test_a_failure_keeps_the_log_and_nothing_else(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(BakeError, match=r"^task 'Install' failed in the guest: it broke \(whole log: ") as failure:
+        bake(define(), debian, PretendPacker(fails=True))
+    assert Path(failure.value.details["log"]).read_text() == "the whole log\n"
+    assert (Catalogue(debian).list("shop"), left(debian, tmp_path)) == ([], [])
+
+
+def test_an_image_with_residue_is_not_kept(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        qemu,
+        "inspect_image",
+        lambda *a: Inspection(Manifest("", {}, {}), b"", ("variable token: byte 5, in /etc/shop",), (), ()),
+    )
+    with pytest.raises(BakeError, match="must not stay there: variable token: byte 5, in /etc/shop"):
+        bake(define(), debian, PretendPacker())
+    assert Catalogue(debian).list("shop") == []
+    assert not debian.path("images").exists()
+
+
+def test_an_abandoned_bake_records_nothing(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    with pytest.raises(AbandonedError):
+        bake(define(), debian, PretendPacker(), guard=Abandoned())
+    assert Catalogue(debian).list("shop") == []
+
+
+def test_targets_that_agree_share_one_bake(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    packer = PretendPacker()
+    [both] = bake(define(), debian, packer, wanted=("local", "staging"))
+    assert (both.targets, len(packer.builds)) == (["local", "staging"], 1)
+
+
+def test_bakes_side_by_side_are_told_by_their_targets(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    bake(define(), debian, PretendPacker())
+    changed = define(version="2.0.0")
+    (changed.folder / "own.qcow2").write_bytes(b"another disk")
+    own = replace(changed.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
+    planned = targets.plan_bakes(
+        replace(changed, targets={**changed.targets, "own": own}), ["local", "staging", "own"], debian, force=False
+    )
+    decision = targets.decision_of(planned)
+    assert decision.why.startswith("local, staging: it differs from shop-1.0.0-")
+    assert "; own: it differs from shop-1.0.0-" in decision.why
+    paths = [each["path"] for each in decision.differences]
+    assert (paths.count("version"), paths.count("base.sha256")) == (1, 1)
+    lines: list[str] = []
+    targets.bake_targets(planned, debian, PretendPacker(), lambda: VARIABLES, Alive(), lines.append)  # type: ignore[arg-type]
+    assert {line.split(": ")[0] for line in lines} == {"local, staging", "own"}
+
+
+def test_one_reason_for_all_is_told_once(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    definition = define()
+    (definition.folder / "own.qcow2").write_bytes(b"another disk")
+    own = replace(definition.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
+    definition = replace(definition, targets={**definition.targets, "own": own})
+    assert (
+        targets.decision_of(targets.plan_bakes(definition, ["local", "own"], debian, force=False)).why
+        == "it was never baked"
+    )
+    bake(definition, debian, PretendPacker())
+    due = targets.decision_of(targets.plan_bakes(definition, ["local", "own"], debian, force=False))
+    assert (due.due, due.why.startswith("it differs from ")) == (True, True)
+
+
+def test_a_change_says_what_it_is(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    bake(define(), debian, PretendPacker())
+    [changed] = targets.plan_bakes(define(version="2.0.0"), ["local"], debian, force=False)
+    assert 'version: "1.0.0" -> "2.0.0"' in changed.decision.why
+
+
+def test_leftovers_of_killed_bakes_go_and_live_ones_stay(
+    debian: FileStore, needles: dict[str, bytes], tmp_path: Path
+) -> None:
+    killed = {name: memory.private_memory(name, debian.path(f"work/{name}")) for name in ("bake-dead", "bake-live")}
+    for name, folder in killed.items():
+        debian.path(f"work/{name}").mkdir(parents=True)
+        folder.__enter__().joinpath("secrets.json").write_text("x")
+    with debian.lock("bake-live", "a bake"):
+        run.clear_leftovers(debian)
+    assert [path.name for path in debian.path("work").iterdir()] == ["bake-live"]
+    assert len(list((tmp_path / "shm").iterdir())) == 1
+
+
+def test_without_a_base_it_is_due_and_says_what_to_do(define: Callable[..., Definition], store: FileStore) -> None:
+    [planned] = targets.plan_bakes(define(), ["local", "staging"], store, force=False)
+    assert (planned.decision.due, planned.decision.why) == (True, "the base bookworm is not built yet")
+    with pytest.raises(
+        BakeError, match="the base bookworm is not built yet: apply the role immutable.infra.base_image"
+    ):
+        bake(define(), store, PretendPacker())

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.qemu import BakeFiles, qemu_builder
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
+
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def files(folder: Path) -> BakeFiles:
+    for name in ("base.qcow2", "launch.tar", "payload.tar.gz", "secrets.json"):
+        (folder / name).write_text("x")
+    if shutil.which("ssh-keygen") and not (folder / "key").exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
+    return BakeFiles(
+        folder / "base.qcow2", folder / "out", folder / "launch.tar", folder / "key", folder / "console.log"
+    )
+
+
+def template(
+    folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root"
+) -> dict[str, Any]:
+    builder = qemu_builder(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
+    secret = folder / "secrets.json" if secrets else None
+    return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
+
+
+@pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
+@pytest.mark.parametrize("accelerator", ["kvm", "tcg"])
+def test_packer_accepts_it(tmp_path: Path, accelerator: str) -> None:
+    path = tmp_path / "template.json"
+    path.write_text(as_text(template(tmp_path, accelerator)))
+    done = subprocess.run(["packer", "validate", str(path)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "required plugin" in done.stdout or "unknown builder" in done.stdout.lower():
+        pytest.skip("this packer has no qemu builder")
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
+    arguments = dict(template(tmp_path)["builders"][0]["qemuargs"])
+    assert "hostfwd=tcp:127.0.0.1:" in arguments["-netdev"]
+    assert arguments["-vnc"] == "none"
+
+
+def test_secrets_are_a_file_of_their_own_where_there_are_any(tmp_path: Path) -> None:
+    def uploads(secrets: bool) -> list[str]:
+        return [
+            Path(step["source"]).name
+            for step in template(tmp_path, secrets=secrets)["provisioners"]
+            if step["type"] == "file"
+        ]
+
+    assert uploads(True) == ["payload.tar.gz", "secrets.json"]
+    assert uploads(False) == ["payload.tar.gz"]
+    assert "secrets.json" not in json.dumps(template(tmp_path, secrets=False))
+
+
+def first_script(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    lines = template(folder, python=python)["provisioners"][0]["inline"]
+    # The guest's python3 is the interpreter of this test.
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "python3").unlink(missing_ok=True)
+    (folder / "bin" / "python3").symlink_to(sys.executable)
+    return subprocess.run(
+        ["sh", "-e", "-c", "\n".join(lines)],
+        env={"PATH": f"{folder}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_guest_is_asked_for_its_python_first(tmp_path: Path) -> None:
+    refused = first_script(tmp_path, "2.9")
+    assert refused.returncode == 1
+    assert f"the guest's Python is Python {PYTHON}" in refused.stderr
+    assert "not 2.9: say so in image.base.python" in refused.stderr
+    assert not (tmp_path / "guest").exists()
+    assert first_script(tmp_path, PYTHON).returncode == 0
+    assert (tmp_path / "guest" / "temp").is_dir()
+
+
+def test_a_comma_in_a_path_does_not_split_an_option_of_qemu(tmp_path: Path) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    assert f"file={tmp_path}/a,,b/launch.tar" in json.dumps(template(folder))

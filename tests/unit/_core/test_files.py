@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import write_atomically
+
+
+def test_a_write_that_the_disk_refuses_says_whose_it_was_and_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "document"
+    write_atomically(file, b"before")
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError) as refused:
+            write_atomically(file, bytes(8192))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert refused.value.filename == str(file)
+    assert file.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a target on AWS may say, and what it says in vain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ami import AmiReference, ami_reference
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+
+GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
+GOOD = f"""\
+schema: 1
+service: shop
+version: "1.0"
+image:
+  base: {{ami: {{owner: "136693071363", name: debian-12-amd64-*}}, python: "3.11"}}
+  provision: {{playbook: site.yml}}
+health: {{http: {{port: 8080}}}}
+data: [{{name: files, size: 1G, mount: /srv/files, type: gp3}}]
+targets:
+  prod:
+    provider: aws
+    region: eu-west-1
+    role: arn:aws:iam::123456789012:role/deploy
+    network: {{subnets: {{eu-west-1a: subnet-01234567, eu-west-1b: subnet-89abcdef}}, security_groups: [sg-01234567]}}
+    machine: {{type: t3.small, launch_template: {{id: lt-01234567, version: 3}}, root_size: 8G}}
+    build: {{region: eu-central-1, kms_key: alias/images, options: {{ssh_interface: session_manager}}}}
+    traffic: {{target_groups: ["{GROUP}"]}}
+    secrets: {{password: {{ssm: /shop/password}}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site.yml").write_text("[]\n", encoding="utf-8")
+    return tmp_path
+
+
+def load(folder: Path, text: str):
+    (folder / "immutable.yml").write_text(text, encoding="utf-8")
+    return load_definition(folder)
+
+
+def test_all_that_a_target_on_aws_says_is_read(folder: Path) -> None:
+    target = load(folder, GOOD).target("prod")
+    assert target.aws == Account("eu-west-1", role="arn:aws:iam::123456789012:role/deploy")
+    assert target.zones == ("eu-west-1a", "eu-west-1b")
+    assert target.network.subnets["eu-west-1b"] == "subnet-89abcdef"
+    assert target.machine.launch_template == ("lt-01234567", 3)
+    assert target.machine.root_size == 8 * 1024**3
+    assert target.build.options == {"ssh_interface": "session_manager"}
+    assert target.build.encrypt
+    assert target.traffic.target_groups == (GROUP,)
+    assert (target.secrets["password"].kind, target.secrets["password"].name) == ("ssm", "/shop/password")
+    assert ami_reference(target.base.source) == AmiReference(owner="136693071363", name="debian-12-amd64-*")
+
+
+@pytest.mark.parametrize(
+    "ami, reference",
+    [
+        ("ami-0123456789abcdef0", AmiReference(ami="ami-0123456789abcdef0")),
+        ("{ssm: /aws/service/debian/latest}", AmiReference(parameter="/aws/service/debian/latest")),
+        ("{owner: self, name: base/*}", AmiReference(owner="self", name="base/*")),
+    ],
+)
+def test_a_base_is_named_in_three_ways(folder: Path, ami: str, reference: AmiReference) -> None:
+    text = GOOD.replace('{owner: "136693071363", name: debian-12-amd64-*}', ami)
+    assert ami_reference(load(folder, text).target("prod").base.source) == reference
+
+
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ('{owner: "136693071363", name: debian-12-amd64-*}', "{owner: self}", "does not say which image it is"),
+        (
+            '{owner: "136693071363", name: debian-12-amd64-*}',
+            "{owner: self, name: a, ssm: /b}",
+            "does not say which image it is",
+        ),
+        (
+            "machine: {",
+            "machine: {memory: 1G, ",
+            "machine.memory: the provider aws does not heed it, qemu does (allowed: leave it out)",
+        ),
+        (
+            '{ami: {owner: "136693071363", name: debian-12-amd64-*}, python: "3.11"}',
+            "{debian: bookworm}",
+            "cannot bake on debian (allowed: ami",
+        ),
+        ("{ssm: /shop/password}", "{env: PASSWORD}", "hands over no secret from there (allowed: ssm)"),
+        (
+            "provider: aws",
+            "provider: aws\n    zones: [eu-west-1c]",
+            '"eu-west-1c" has no subnet (allowed: eu-west-1a, eu-west-1b)',
+        ),
+        (
+            "provider: aws",
+            "provider: aws\n    fleet: {strategy: blue_green}",
+            "blue_green on aws flips a rule from one target group to another",
+        ),
+        (f'["{GROUP}"]', f'["{GROUP}", "{GROUP}2"]', "go together"),
+        (f'    traffic: {{target_groups: ["{GROUP}"]}}\n', "", "the provider aws needs a target group"),
+        (
+            "ssh_interface: session_manager",
+            "encrypt_boot: false",
+            "build.options.encrypt_boot: cannot be passed on to Packer: build.encrypt says it",
+        ),
+        ("type: gp3", "type: qcow2", "is no type of volume on target prod"),
+        ("version: 3}", "version: $Latest}", "is not the number of a version"),
+    ],
+)
+def test_what_does_not_fit_is_told(folder: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    with pytest.raises(DefinitionError, match="immutable.yml:") as error:
+        load(folder, GOOD.replace(old, new))
+    assert told in error.value.message

@@ -1,0 +1,335 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A group is brought to an image by Auto Scaling: begun, watched, judged, turned back, gone on with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    FleetError,
+    GateError,
+    ImageError,
+    ProviderError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling, Metric
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.decide import (
+    GroupSnapshot,
+    Look,
+    RefreshProgress,
+    ami_of,
+    decide,
+    preferences,
+    what_runs,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
+from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
+
+SPEC = AutoScaling("shop")
+ENDLESS = (h.PENDING, h.IN_PROGRESS)
+
+
+class Gates(OpenGates):
+    def __init__(self, wrong_after: int = 1000, fails: tuple[str, ...] = ()) -> None:
+        self.played: list[str] = []
+        self.readings, self.wrong_after, self.fails = 0, wrong_after, list(fails)
+
+    def play(self, gate, intent, instances) -> None:
+        self.played.append(gate.name)
+        self.stage = [
+            each.id
+            for each in instances
+            if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image
+        ]
+        if gate.name in self.fails:
+            self.fails.remove(gate.name)
+            raise GateError("it says no")
+
+    def read(self, metric) -> str:
+        self.readings += 1
+        return "12 errors a second" if self.readings > self.wrong_after else ""
+
+
+def versions(scaling: Scaling) -> set[str]:
+    return {each.template.version for each in scaling.members}
+
+
+def test_a_group_is_refreshed_to_the_image(tmp_path: Path) -> None:
+    lab = Lab(Scaling().add(4), tmp_path)
+    result = lab.run()
+    assert lab.scaling.calls == ["make", "start 2"] and lab.scaling.named == "2"
+    assert result["changed"] and result["refresh"]["status"] == "Successful" and result["launch"] == "lt-1:2"
+    assert [(each["outdated"], each["serving"], each["launch"]) for each in result["instances"]] == [
+        (False, True, "lt-1:2")
+    ] * 4
+    assert [each["event"].split(" ")[0] for each in result["timeline"]] == ["made", "began"]
+    assert any("Baking, 0 %" in line for line in lab.lines)
+
+
+def test_a_run_after_success_changes_nothing_and_takes_no_lease(tmp_path: Path) -> None:
+    lab = Lab(Scaling().add(2), tmp_path)
+    lab.run()
+    lab.scaling.calls.clear()
+    run = lab.controller()
+    run._means.lease.acquire = None
+    result = run.run()
+    assert not result["changed"] and result["timeline"] == [] and lab.scaling.calls == []
+
+
+@pytest.mark.parametrize("alias", ["$Latest", "$Default"])
+def test_an_alias_is_pinned_before_there_is_a_newer_version(alias: str, tmp_path: Path) -> None:
+    lab = Lab(Scaling(named=alias).add(2), tmp_path)
+    lab.run()
+    assert lab.scaling.calls == ["pin 1", "make", "start 2"] and lab.scaling.named == "2"
+
+
+def test_an_alias_that_all_instances_match_is_only_pinned(tmp_path: Path) -> None:
+    lab = Lab(Scaling(named="$Latest", images={"1": OLD, "2": NEW}).add(2, "2"), tmp_path)
+    assert lab.run()["changed"] and lab.scaling.calls == ["pin 2"]
+    assert not lab.run()["changed"]
+
+
+@pytest.mark.parametrize("ended", [h.FAILED, h.CANCELLED, h.ROLLBACK_FAILED, h.ROLLED_BACK])
+def test_a_refresh_that_ends_otherwise_fails_the_task_and_the_group_launches_what_runs(
+    ended: str, tmp_path: Path
+) -> None:
+    lab = Lab(Scaling(script=(*ENDLESS, ended)).add(4), tmp_path)
+    with pytest.raises(FleetError, match=f"the refresh r-0 ended as {ended}; the group launches lt-1:1") as error:
+        lab.run()
+    assert lab.scaling.named == "1" and error.value.details["refresh"]["status"] == ended
+    assert error.value.details["changed"]
+    lab.scaling.script = (h.PENDING, h.SUCCESSFUL)
+    assert lab.run()["refresh"]["id"] == "r-1" and versions(lab.scaling) == {"2"}
+
+
+def test_a_group_that_was_left_at_what_nobody_runs_is_set_to_what_runs(tmp_path: Path) -> None:
+    scaling = Scaling(script=(h.IN_PROGRESS, h.CANCELLED)).add(4)
+    scaling._run = lambda version, count: setattr(scaling, "named", "2")  # the group was changed, no instance yet
+    lab = Lab(scaling, tmp_path)
+    with pytest.raises(FleetError):
+        lab.run()
+    assert scaling.calls == ["make", "start 2", "pin 1"] and scaling.named == "1"
+    assert any("the group launches lt-1:1 from now on: this is what runs" in line for line in lab.lines)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"gates": Gates(3), "alarm": Metric(command=("true",))}, "alarm: 12 errors a second"),
+        ({"spec": replace(SPEC, deadline=100.0)}, "the swap took longer than its deadline of 100 s"),
+    ],
+)
+def test_what_says_no_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -> None:
+    lab = Lab(Scaling(script=ENDLESS).add(4), tmp_path, **asked)
+    with pytest.raises(FleetError, match=told):
+        lab.run()
+    assert lab.scaling.calls == ["make", "start 2", "roll back"]
+    assert versions(lab.scaling) == {"1"} and lab.scaling.named == "1"
+
+
+def test_a_refresh_that_does_not_show_yet_that_it_was_told_to_end_is_not_told_again(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS, script_back=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)).add(2)
+    with pytest.raises(FleetError, match="deadline"):
+        Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
+    assert scaling.calls == ["make", "start 2", "roll back"]
+
+
+def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS).add(2)
+    lab = Lab(
+        scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {}
+    )
+    with pytest.raises(FleetError, match=r"shop-2.0-111111111111 was revoked by ann: it leaks"):
+        lab.run()
+    assert scaling.calls[-1] == "roll back" and versions(scaling) == {"1"}
+
+
+def test_where_there_is_no_way_back_the_refresh_is_cancelled(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS, refusals=["", "", h.NO_WAY_BACK]).add(4)
+    with pytest.raises(FleetError, match="deadline.*2 instances do not run"):
+        Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
+    assert scaling.calls == ["make", "start 2", "roll back", "cancel"] and scaling.named == "1"
+
+
+def test_an_image_named_by_a_parameter_cannot_be_gone_back_to(tmp_path: Path) -> None:
+    scaling = Scaling(images={"1": "resolve:ssm:/ami"}, script=ENDLESS).add(2)
+    with pytest.raises(FleetError, match="allowed: auto_rollback: false") as error:
+        Lab(scaling, tmp_path).run()
+    assert scaling.calls == [] and not error.value.details["changed"]
+    with pytest.raises(FleetError, match="deadline"):
+        Lab(scaling, tmp_path, spec=replace(SPEC, auto_rollback=False, deadline=60.0)).run()
+    assert scaling.calls[-1] == "cancel"
+
+
+def test_a_refresh_to_the_same_is_watched(tmp_path: Path) -> None:
+    scaling = Scaling(images={"1": OLD, "2": NEW}).add(2)
+    scaling.begun("2", (h.IN_PROGRESS, h.SUCCESSFUL))
+    result = Lab(scaling, tmp_path).run()
+    assert scaling.calls == [] and result["changed"] and result["refresh"]["id"] == "r-0"
+
+
+def test_a_refresh_to_something_else_is_cancelled_first(tmp_path: Path) -> None:
+    scaling = Scaling(images={"1": OLD, "2": NEW, "3": "ami-third"}).add(2)
+    scaling.begun("3", ENDLESS)
+    lab = Lab(scaling, tmp_path)
+    assert lab.run()["refresh"]["id"] == "r-1"
+    assert scaling.calls == ["cancel", "start 2"] and versions(scaling) == {"2"}
+    assert any("cancelling the refresh r-0: it goes to lt-1:3" in line for line in lab.lines)
+
+
+@pytest.mark.parametrize("kill", [1, 2, 3])
+def test_a_killed_run_is_gone_on_with(kill: int, tmp_path: Path) -> None:
+    scaling, gates = Scaling(named="$Latest", killed_at=kill).add(2), Gates()
+    lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
+    with pytest.raises(Killed):
+        lab.run()
+    scaling.killed_at = -1
+    lab.run()
+    assert scaling.calls == ["pin 1", "make", "start 2"]
+    assert gates.played == ["before_swap", "after_swap"] and len(scaling.found) == 1
+
+
+def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> None:
+    scaling = Scaling(script=ENDLESS, killed_at=3).add(2)
+    lab = Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0))
+    with pytest.raises(Killed):
+        lab.run()
+    scaling.killed_at = -1
+    with pytest.raises(FleetError, match="deadline"):
+        lab.run()
+    assert scaling.calls == ["make", "start 2", "roll back"] and versions(scaling) == {"1"}
+
+
+def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
+    scaling, gates = Scaling().add(2), Gates(fails=("before_swap", "after_swap"))
+    lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
+    Catalogue(lab.store).add(IMAGE)
+    with pytest.raises(FleetError, match="before_swap: it says no"):
+        lab.run()
+    assert scaling.calls == []
+    with pytest.raises(FleetError, match="after_swap: it says no"):
+        lab.run()
+    assert versions(scaling) == {"2"}
+    lab.run()
+    assert gates.played == ["before_swap", "before_swap", "after_swap", "after_swap"] and len(scaling.found) == 1
+    assert gates.stage == ["i-0", "i-1"]
+
+
+def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:
+    lab = Lab(Scaling(script=(h.PENDING, h.IN_PROGRESS, h.FAILED)).add(2), tmp_path)
+    assert "r-0 goes on" in lab.run(RunOptions(wait=False))["paused"]
+    with pytest.raises(FleetError, match="ended as Failed"):
+        for _run in range(3):
+            lab.run(RunOptions(wait=False))
+
+
+def test_a_refresh_that_is_not_listed_yet_is_not_begun_twice(tmp_path: Path) -> None:
+    scaling = Scaling(hidden=3).add(2)
+    Lab(scaling, tmp_path).run()
+    assert scaling.calls == ["make", "start 2"]
+
+
+def test_somebody_was_quicker(tmp_path: Path) -> None:
+    scaling = Scaling(images={"1": OLD, "2": NEW}, refusals=[h.RUNS_ALREADY]).add(2)
+    Lab(scaling, tmp_path).run()
+    assert scaling.calls == ["start 2", "start 2"] and len(scaling.found) == 1
+
+
+def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
+    scaling = Scaling(refusals=["AccessDenied"]).add(2)
+    with pytest.raises(ProviderError, match="AccessDenied"):
+        Lab(scaling, tmp_path).run()
+    assert scaling.calls == ["make"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [(replace(SPEC, protected="ignore"), {"protected": True}), (replace(SPEC, standby="ignore"), {"state": "Standby"})],
+)
+def test_who_is_left_alone_is_told_and_is_no_reason_to_begin_again(spec: AutoScaling, kept, tmp_path: Path) -> None:
+    scaling = Scaling().add(2).add(1, **kept)
+    lab = Lab(scaling, tmp_path, spec=spec)
+    assert lab.run()["left_alone"] == [2]
+    scaling.calls.clear()
+    assert not lab.run()["changed"] and scaling.calls == []
+
+
+def test_success_that_leaves_an_instance_as_it_was_is_none(tmp_path: Path) -> None:
+    scaling = Scaling().add(2).add(1, protected=True)
+    with pytest.raises(FleetError, match="was successful, and yet i-2 run another version"):
+        Lab(scaling, tmp_path).run()
+
+
+def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
+    scaling = Scaling(named="$Latest").add(3)
+    result = Lab(scaling, tmp_path).controller().foresee()
+    steps = [each["action"] for each in result["plan"]["steps"]]
+    assert (
+        scaling.calls == []
+        and result["changed"]
+        and [each.split(" ")[0] for each in steps] == ["let", "make", "refresh"]
+    )
+    assert steps[-1] == "refresh 3 instances of shop to it"
+    other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
+    other.begun("3", ENDLESS)
+    steps = [each["action"] for each in Lab(other, tmp_path).controller().foresee()["plan"]["steps"]]
+    assert steps[0].startswith("cancel the refresh r-0") and steps[1] == "refresh 3 instances of shop to lt-1:2"
+    there = Scaling(images={"1": NEW}).add(3)
+    assert not Lab(there, tmp_path).controller().foresee()["changed"]
+
+
+def test_every_preference_is_spelled_out() -> None:
+    group = Scaling().add(1).group()
+    told = {
+        "MinHealthyPercentage": 100,
+        "MaxHealthyPercentage": 110,
+        "InstanceWarmup": 60,
+        "BakeTime": 0,
+        "AutoRollback": True,
+        "SkipMatching": True,
+        "ScaleInProtectedInstances": "Wait",
+        "StandbyInstances": "Wait",
+    }
+    assert preferences(SPEC, group) == told
+    full = AutoScaling("shop", 90, 120, 5.0, (50, 100), 60.0, 30.0, ("a",), False, False, "refresh", "terminate")
+    assert preferences(full, group) == {
+        "MinHealthyPercentage": 90,
+        "MaxHealthyPercentage": 120,
+        "InstanceWarmup": 5,
+        "BakeTime": 30,
+        "AutoRollback": False,
+        "SkipMatching": False,
+        "ScaleInProtectedInstances": "Refresh",
+        "StandbyInstances": "Terminate",
+        "CheckpointPercentages": [50, 100],
+        "CheckpointDelay": 60,
+        "AlarmSpecification": {"Alarms": ["a"]},
+    }
+
+
+def test_a_status_that_is_not_known_is_watched() -> None:
+    scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
+    refresh = h.Refresh("r", "Pondering", template=h.Template(ID, "2"))
+    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
+    assert decide(seen, RefreshProgress(), SPEC) == Look(refresh, "the refresh r is Pondering", True)
+
+
+def test_what_runs() -> None:
+    group = Scaling().add(1, "1").add(2, "2").group()
+    assert what_runs(group, None).version == "1"
+    assert what_runs(group, h.Template(ID, "2")).version == "2"
+    assert what_runs(replace(group, template=h.Template(ID, "3")), h.Template(ID, "4")).version == "2"
+    assert what_runs(replace(group, members=()), h.Template(ID, "4")).version == "4"
+
+
+def test_the_ami_is_the_one_of_the_groups_region() -> None:
+    artifact = {"ami": "ami-1", "region": "eu-west-1", "copies": {"us-east-1": {"ami": "ami-2"}}}
+    assert ami_of(artifact, "eu-west-1", "shop") == "ami-1"
+    assert ami_of(artifact, "us-east-1", "shop") == "ami-2"
+    with pytest.raises(ImageError, match=r"shop has no AMI in eu-north-1 \(it has one in: eu-west-1, us-east-1\)"):
+        ami_of(artifact, "eu-north-1", "shop")

@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How often the engine looks, and what it asks for in a look, where each look costs calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, LaunchSlot, Remove
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
+    Pace,
+    Steps,
+    every_second,
+    pace_for,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Latencies,
+    SimulatedProvider,
+    VirtualClock,
+    World,
+)
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Free, Lab, request
+
+CLOUD = Latencies(boot=26.0, health=2.0, check=10.0, drain=30.0, stop=15.0)
+INSTANT = Latencies(boot=0.0, health=0.0, check=0.0, drain=0.0, stop=0.0)
+
+
+class BlindClock:
+    """As a cloud's: it knows of no event, so what happens meanwhile is seen at the next look."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def wait(self, seconds: float) -> None:
+        self._clock.pass_by(seconds)
+
+
+class Cloud(Lab):
+    """Looked at by a pace. Its balancer forgets drained members and tells of none what is in flight."""
+
+    def __init__(self, pace: Pace, latencies: Latencies = CLOUD) -> None:
+        super().__init__(World(latencies, forgets=True))
+        self.world.tells_in_flight = False
+        self.provider = SimulatedProvider(self.world, BlindClock(self.world.clock))
+        self.pace = pace
+
+    def engine(self) -> Engine:
+        clock = self.provider.clock
+        lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
+        return Engine(
+            FleetServices(
+                self.provider,
+                self.store,
+                self.provider.probe,
+                Free(),
+                lease,
+                self.gates,
+                self.lines.append,
+                pace=self.pace,
+            )
+        )
+
+    def swap(self, **changes: object) -> float:
+        """Seconds that a swap to V2 took, with reads and changes of it alone."""
+        self.run(request(V1, **changes))
+        self.world.reads.clear()
+        self.world.calls.clear()
+        began = self.world.clock.now()
+        self.run(request(V2, **changes))
+        return self.world.clock.now() - began
+
+
+def test_a_look_comes_too_late_by_a_tenth_at_most_and_looks_grow_with_the_logarithm() -> None:
+    for wanted, looks in ((2.5, 10), (26.0, 36), (60.0, 45), (120.0, 52)):
+        at, count = 0.0, 0
+        while at < wanted:
+            at, count = at + cloud_pace(at), count + 1
+        assert at <= 1.1 * wanted and count <= looks, wanted
+    assert cloud_pace(0.0) == SHORTEST and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST
+    assert cloud_pace(3.0, 10.0) == 9.0
+
+
+def test_what_one_instance_took_is_not_looked_for_earlier_in_the_next() -> None:
+    steps, asked = Steps(), []
+
+    def pace(idle: float, due: float) -> float:
+        asked.append((idle, due))
+        return due or 0.5
+
+    assert steps.next_look(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
+    steps.note("launched", "a", 100.0)
+    steps.note("launched", "b", 100.0)
+    steps.note("sealed", "a", 126.0)
+    steps.note("sealed", "b", 130.0)
+    steps.note("in service", "a", 140.0)
+    steps.note("in service", "b", 140.0)
+    asked.clear()
+    steps.note("launched", "c", 200.0)
+    assert steps.next_look(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
+    steps.note("launched", "d", 210.0)
+    assert steps.next_look(pace, 230.0, 0.0) == 0.5, "c is overdue"
+
+
+@pytest.mark.parametrize("latencies", [CLOUD, replace(CLOUD, boot=2.6, health=0.2, check=1.0, drain=3.0, stop=1.5)])
+def test_a_swap_at_the_pace_of_a_cloud_stays_near_its_bound_with_few_looks(latencies: Latencies) -> None:
+    lab = Cloud(cloud_pace, latencies)
+    seconds = lab.swap(size=20, surge=2, drain_timeout=latencies.drain)
+    bound = 10 * (latencies.boot + latencies.health + latencies.check + latencies.drain) + latencies.stop
+    assert bound <= seconds <= 1.1 * bound
+    assert lab.world.reads["instances"] < 30 * 10
+    often = Cloud(every_second, latencies)
+    often.swap(size=20, surge=2, drain_timeout=latencies.drain)
+    if latencies is CLOUD:
+        assert 2.5 * lab.world.reads["instances"] < often.world.reads["instances"]
+
+
+def test_a_wave_where_everything_is_instant_takes_three_looks_and_four_changes() -> None:
+    lab = Cloud(cloud_pace, INSTANT)
+    lab.swap(size=20, surge=5, drain_timeout=0.0)
+    assert lab.world.calls == ["launch", "register", "drain", "remove"] * 4
+    assert (
+        lab.world.reads["instances"] <= 3 * 4 + 3
+    )  # before and after the lease was taken, and one that finds nothing left to do
+
+
+def test_volumes_of_a_fleet_without_data_are_asked_for_once_before_the_lease_and_once_after() -> None:
+    lab = Cloud(every_second)
+    lab.swap(size=2)
+    assert lab.world.reads["volumes"] == 2 < lab.world.reads["instances"] == lab.world.reads["members"]
+    lab = Cloud(every_second)
+    lab.swap(size=2, data=True)
+    assert lab.world.reads["volumes"] == lab.world.reads["instances"]
+
+
+def test_what_another_run_made_before_the_lease_was_taken_is_seen() -> None:
+    lab = Cloud(every_second)
+    lab.run(request(V1, size=1))
+    observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
+    assert observer.observe(data=False).volumes == ()
+    lab.provider.volumes.create([VolumeRequest(FLEET, 0, "uploads", 1024, "/data")])
+    assert observer.observe(data=False).volumes == ()
+    observer.forget_volumes()
+    assert len(observer.observe(data=False).volumes) == len(observer.observe(data=False).volumes) == 1
+
+
+def test_probes_spared_while_waiting_are_made_up_for_without_another_reading() -> None:
+    lab = Cloud(every_second)
+    waits: list[float] = []
+    wait = lab.provider.clock.wait
+    lab.provider.clock.wait = lambda seconds: (waits.append(seconds), wait(seconds))[1]  # type: ignore[method-assign]
+    lab.run(request(V1, size=2))
+    lab.world.reads.clear()
+    lab.world.calls.clear()
+    waits.clear()
+    lab.run(request(V2, size=2, drain_timeout=30.0))
+    looks = lab.world.reads["instances"]
+    # A look before each wait and each pass of actions; two more, of which one is before the lease.
+    assert looks <= len(waits) + len(lab.world.calls) + 2
+    assert lab.world.reads["probe"] > looks
+
+
+def test_who_leaves_makes_room_for_who_comes_in_the_same_pass_but_not_before() -> None:
+    lab = Cloud(every_second, INSTANT)
+    lab.run(request(V1, size=2))
+    traffic, gone = lab.provider.traffic(FLEET), max(lab.world.machines)
+    traffic.drain([gone], 30.0)
+    seen, intent = (
+        Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe(),
+        request(V2, size=1, surge=1).intent,
+    )
+    promises = Promises(seen, intent)
+    promises.allow(Remove((gone,)))
+    promises.allow(Launch((LaunchSlot(0),)))
+    with pytest.raises(FleetError, match="3 instances would run, but no more than 2 may"):
+        Promises(seen, intent).allow(Launch((LaunchSlot(0),)))
+
+
+def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> None:
+    lab = Cloud(every_second)
+    lab.run(request(V1, size=2))
+    (one, two) = sorted(lab.world.machines)
+    traffic = lab.provider.traffic(FLEET)
+    observer = Observer(lab.provider, traffic, lab.provider.probe, FLEET)
+    traffic.drain([one, two], 900.0)
+    lab.world.machines[one].dies_at = lab.world.clock.now()
+    lab.world.settle = lambda: None  # type: ignore[method-assign]  # the balancer takes its time
+    assert {view.id: view.member for view in observer.observe().instances} == {one: None, two: "drain"}
+    del lab.world.machines[one]
+    assert observer.observe().strays == ()
+
+
+def test_members_without_a_machine_are_none_of_ours_where_others_have_members_too() -> None:
+    lab = Cloud(every_second)
+    lab.run(request(V1, size=1))
+    traffic = lab.provider.traffic(FLEET)
+    traffic.register({"theirs": ("192.0.2.7", 80)})
+    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().strays == ("theirs",)
+    traffic.shared = True  # type: ignore[misc]
+    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().strays == ()
+
+
+def test_a_provider_may_have_a_pace_of_its_own() -> None:
+    provider = SimulatedProvider()
+    assert pace_for(provider) is every_second  # type: ignore[arg-type]
+    own: Callable[[float, float], float] = cloud_pace
+    provider.pace = own  # type: ignore[attr-defined]
+    assert pace_for(provider) is cloud_pace  # type: ignore[arg-type]
+
+
+def test_a_soak_is_not_hammered() -> None:
+    lab = Cloud(cloud_pace, INSTANT)
+    lab.swap(size=2, surge=2, strategy="blue_green", keep_old=3600.0, drain_timeout=0.0)
+    assert lab.world.reads["instances"] < 300

@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core import processes
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    ImmutableError,
+    LeaseLostError,
+    LockedError,
+    StoreError,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import Store
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+
+ROOT = Path(processes.__file__).parents[6]  # where this collection was imported from
+KEY = "leases/shop-prod.json"
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        bucket: Store = request.getfixturevalue("bucket")
+        return bucket
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def lease(
+    store: Store,
+    clock: Any,
+    purpose: str = "swap",
+    alive: Callable[[Mapping[str, Any]], bool | None] = lambda _holder: None,
+) -> Lease:
+    return Lease(store, "shop-prod", purpose, clock, monotonic=clock.now, alive=alive)
+
+
+class Jumping(VirtualClock):
+    """A time of day that may be set, over a steady clock that may not."""
+
+    def __init__(self, steady: VirtualClock) -> None:
+        super().__init__()
+        self.steady, self.error = steady, 0.0
+
+    def now(self) -> float:
+        return self.steady.now() + self.error
+
+    def wait(self, seconds: float) -> None:
+        self.steady.wait(seconds)
+
+
+class Failing:
+    """A store whose next writes fail, before or after their effect."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.faults, self.location = store, [], store.location  # type: ignore[var-annotated]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, key: str, document: Any, expect: str | None = None) -> str:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "before":
+            raise StoreError("the wire is cut")
+        tag = self._store.write(key, document, expect=expect)
+        if fault == "after":
+            raise StoreError("the answer is lost")
+        return tag
+
+
+def test_one_holds_it_and_others_are_told_who(store: Store, clock: VirtualClock) -> None:
+    first = lease(store, clock, "swap to 1.4.2")
+    first.acquire()
+    assert first.left() == TTL and first.epoch == 1
+    with pytest.raises(
+        LockedError,
+        match=rf"shop-prod is held by process {os.getpid()} of .* since 1970-.* \(swap to 1.4.2\), until 1970-",
+    ) as told:
+        lease(store, clock).acquire()
+    assert told.value.details["lease"]["purpose"] == "swap to 1.4.2"
+    assert clock.now() == 1_000_000.0
+    first.release()
+    assert first.left() == 0
+    with pytest.raises(LeaseLostError):
+        first.need(1)
+    second = lease(store, clock)
+    with second.held() as held:
+        assert held.epoch == 2
+    found = store.read(KEY)
+    assert found is not None and found[0]["released"] and found[0]["epoch"] == 2
+
+
+def test_a_contender_waits_no_longer_than_it_may(store: Store, clock: VirtualClock) -> None:
+    lease(store, clock).acquire()
+    with pytest.raises(LockedError):
+        lease(store, clock).acquire(wait=7.5)
+    assert clock.now() == 1_000_007.5
+
+
+def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, clock: VirtualClock) -> None:
+    lease(store, clock).acquire()
+    clock.pass_by(TTL + MARGIN - 1)
+    contender = lease(store, clock)
+    with pytest.raises(LockedError):
+        contender.acquire()
+    contender.acquire(wait=10)
+    assert clock.now() == 1_000_000 + TTL + MARGIN - 1 + POLL
+    assert contender.epoch == 2
+
+
+def test_a_holder_that_is_surely_dead_is_followed_at_once_and_a_frozen_one_is_not(
+    store: Store, clock: VirtualClock
+) -> None:
+    lease(store, clock).acquire()
+    for verdict in (True, None):
+        with pytest.raises(LockedError):
+            lease(store, clock, alive=lambda _holder, verdict=verdict: verdict).acquire()  # type: ignore[misc]
+    follower = lease(store, clock, alive=lambda holder: holder["pid"] != os.getpid())
+    follower.acquire()
+    assert follower.epoch == 2
+
+
+def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None:
+    held = lease(store, clock)
+    held.acquire()
+    written = store.read(KEY)
+    held.need(10)
+    assert store.read(KEY) == written, "nothing is written while more than half is left"
+    for _call in range(20):
+        clock.pass_by(17)
+        held.need(20)
+        assert held.left() > 20 + MARGIN
+    held.need(1800)
+    assert held.left() > 1800 + MARGIN
+    assert held.epoch == 1
+
+
+def test_who_stood_still_too_long_is_told_who_has_it_now(store: Store, clock: VirtualClock) -> None:
+    first, second = lease(store, clock), lease(store, clock, "scaling in")
+    first.acquire()
+    clock.pass_by(TTL)
+    assert first.left() == 0
+    first.need(1)  # nobody wanted it in the meantime
+    clock.pass_by(TTL + MARGIN)
+    second.acquire()
+    with pytest.raises(LeaseLostError, match=rf"was taken over by process {os.getpid()} .*\(scaling in\).*run again"):
+        first.need(1)
+    assert first.left() == 0
+    first.release()
+    second.need(1)
+    found = store.read(KEY)
+    assert found is not None and not found[0]["released"]
+
+
+def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock) -> None:
+    held = lease(store, clock)
+    held.acquire()
+    store.delete(KEY)
+    clock.pass_by(TTL)
+    with pytest.raises(LeaseLostError, match="removed"):
+        held.need(1)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_store_that_fails_is_tried_again_while_enough_is_left(store: Store, clock: VirtualClock, fault: str) -> None:
+    failing = Failing(store)
+    held = lease(failing, clock)  # type: ignore[arg-type]
+    failing.faults = [fault]
+    held.acquire(wait=POLL)
+    clock.pass_by(TTL / 2 + 1)
+    failing.faults, left = [fault], held.left()
+    held.need(5)
+    assert held.left() == left, "enough was left without"
+    failing.faults = [fault] * 3
+    held.need(30)
+    assert held.left() > 30 + MARGIN
+    clock.pass_by(TTL / 2)
+    failing.faults = ["before"] * 100
+    with pytest.raises(LeaseLostError, match="could not be renewed in time: the wire is cut"):
+        held.need(30)
+
+
+def test_a_write_whose_answer_was_lost_counts_from_before_it(store: Store, clock: VirtualClock) -> None:
+    failing = Failing(store)
+    held = lease(failing, clock)  # type: ignore[arg-type]
+    failing.faults = ["after"]
+    held.acquire(wait=10)
+    assert held.left() == TTL - POLL
+    clock.pass_by(50)
+    failing.faults = ["after"]
+    held.need(1)
+    clock.pass_by(3)
+    held.need(1)
+    found = store.read(KEY)
+    assert found is not None and found[0]["until"] == clock.now() + held.left()
+    failing.faults = ["after", "before"]
+    held.release()
+    found = store.read(KEY)
+    assert found is not None and found[0]["released"]
+
+
+def test_a_clock_that_jumps_takes_nothing_away(clock: VirtualClock) -> None:
+    store, jumping = MemoryStore(), Jumping(clock)
+    holder = lease(store, clock)
+    holder.acquire()
+
+    class Renewing(VirtualClock):
+        def now(self) -> float:
+            return jumping.now()
+
+        def wait(self, seconds: float) -> None:
+            jumping.wait(seconds)
+            jumping.error = 86400.0
+            holder.need(10)
+
+    with pytest.raises(LockedError):
+        Lease(store, "shop-prod", "swap", Renewing(), monotonic=clock.now, alive=lambda _holder: None).acquire(
+            wait=10 * TTL
+        )
+    assert holder.epoch == 1
+
+
+@pytest.mark.parametrize("error", [-86400.0, 86400.0])
+def test_a_wrong_time_of_day_makes_nobody_wait_for_longer_than_the_lease(clock: VirtualClock, error: float) -> None:
+    store, wrong = MemoryStore(), Jumping(clock)
+    wrong.error = error
+    lease(store, clock).acquire()
+    contender = Lease(store, "shop-prod", "swap", wrong, monotonic=clock.now, alive=lambda _holder: None)
+    contender.acquire(wait=TTL + POLL)
+    assert clock.now() <= 1_000_000 + TTL + POLL
+
+
+@pytest.mark.parametrize("document", [[], {}, {"holder": "me"}])
+def test_what_is_no_lease_is_told(store: Store, clock: VirtualClock, document: Any) -> None:
+    store.write(KEY, document)
+    with pytest.raises(ImmutableError, match="is no lease; remove it"):
+        lease(store, clock).acquire()
+
+
+@pytest.fixture
+def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A process that has told its identity and waits."""
+    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import identity\n"
+    code += "print(json.dumps(identity()), flush=True)\nsys.stdin.read()\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    yield process, json.loads(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    if process.stdin:
+        process.stdin.close()
+
+
+def test_a_process_is_alive_until_it_is_killed(child: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
+    process, told = child
+    assert told["pid"] == process.pid
+    assert processes.alive(told) is True
+    process.send_signal(signal.SIGSTOP)
+    assert processes.alive(told) is True, "a frozen one is alive"
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.alive(told) is False, "its parent has not looked yet, but it does nothing any more"
+    process.wait()
+    assert processes.alive(told) is False
+
+
+def test_another_process_with_the_same_number_is_another_one() -> None:
+    mine = processes.identity()
+    assert processes.alive(mine) is True
+    assert processes.alive({**mine, "start": "1"}) is False
+    for part in ("host", "boot", "pids"):
+        assert processes.alive({**mine, part: "elsewhere"}) is None
+        assert processes.alive({**mine, part: "", "pid": 1 << 22}) is None
+    assert processes.alive({}) is None
+
+
+def test_the_lease_of_a_killed_controller_is_taken_at_once(
+    tmp_path: Path, child: tuple[subprocess.Popen[str], dict[str, Any]], clock: VirtualClock
+) -> None:
+    store = FileStore(tmp_path)
+    process, told = child
+    Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
+    found = store.read(KEY)
+    assert found is not None
+    store.write(KEY, {**found[0], "holder": {**found[0]["holder"], **told}})
+    with pytest.raises(LockedError):
+        Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
+    process.kill()
+    process.wait()
+    Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
+
+
+def test_a_call_that_may_take_longer_asks_for_a_longer_lease() -> None:
+    clock = VirtualClock()
+    lease = Lease(MemoryStore(), "shop-prod", "tests", clock, monotonic=clock.now, longest_call=3 * TTL)
+    lease.acquire()
+    assert lease.left() <= TTL
+    lease.need(1.0)
+    assert lease.left() > 3 * TTL

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What no fleet owns is found and named; it is taken away only where that is asked for, and data only by its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, LockedError
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import OrphanSweeper
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Place
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Free, Lab, request
+
+
+def broom(lab: Lab) -> OrphanSweeper:
+    clock = lab.provider.clock
+    return OrphanSweeper(
+        lab.provider,
+        lab.store,
+        Free(),
+        lambda fleet: Lease(lab.store, fleet, "a sweep", clock, monotonic=clock.now),
+        lab.lines.append,
+    )
+
+
+def launched(lab: Lab, token: str, fleet: str = FLEET, slot: int = 0, purpose: str = "fleet") -> None:
+    lab.provider.compute.launch([LaunchRequest(token, fleet, slot, V1, {}, "l", "n", purpose)])
+
+
+@pytest.fixture
+def lab() -> Lab:
+    lab = Lab()
+    lab.run(request(data=True))
+    return lab
+
+
+def found(lab: Lab, **options: object) -> dict[str, str]:
+    return {orphan.id: orphan.why for orphan in broom(lab).look(**options)}
+
+
+def test_a_fleet_that_is_whole_has_none(lab):
+    assert found(lab) == {}
+
+
+def test_each_kind_is_found_and_told_why(lab):
+    serving = next(each for each, machine in lab.world.machines.items() if machine.instance.slot == 0)
+    launched(lab, "foreign", fleet="old-local")
+    launched(lab, "candidate", fleet="verify-shop-local", purpose="verify")
+    lab.run(request(size=2, data=True))  # slot 2's volume stays
+    launched(lab, "twin")
+    launched(lab, "beyond", slot=7)
+    lab.world.members["ghost"] = Place(lab.world.clock.now())
+    assert found(lab) == {
+        "twin": f"its slot belongs to {serving}",
+        "beyond": "the fleet has 2 slots",
+        "foreign": "no fleet owns it",
+        "candidate": "a verification left it",
+        "ghost": "its instance is gone",
+        f"{FLEET}/2-uploads": "the fleet has 2 slots",
+    }
+
+
+def test_a_swap_under_way_has_none(lab):
+    intent = lab.store.read(f"fleets/{FLEET}/intent.json")[0]
+    lab.store.write(f"fleets/{FLEET}/intent.json", {**intent, "status": "open"})
+    launched(lab, "twin")
+    assert found(lab) == {}
+
+
+def test_what_is_young_is_left_alone(lab):
+    launched(lab, "twin")
+    assert found(lab, older_than=60.0) == {}
+    lab.world.clock.pass_by(61.0)
+    assert list(found(lab, older_than=60.0)) == ["twin"]
+
+
+def test_a_sweep_takes_instances_and_named_data_and_nothing_else(lab):
+    lab.run(request(size=1, data=True))
+    launched(lab, "twin")
+    lab.world.clock.pass_by(100.0)
+    serving = lab.serving()
+    orphans = broom(lab).look()
+    taken = broom(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
+    assert {each.id for each in taken} == {"twin", f"{FLEET}/2-uploads"}
+    assert set(lab.world.machines) == serving
+    assert set(lab.world.volumes) == {f"{FLEET}/0-uploads", f"{FLEET}/1-uploads"}
+    assert broom(lab).sweep(broom(lab).look(), []) == []
+
+
+def test_one_that_does_not_shut_down_is_powered_off(lab):
+    launched(lab, "twin")
+    machine = lab.world.machines["twin"]
+    machine.behaviour = replace(lab.world._behaviour(machine), stops=False)
+    broom(lab).sweep(broom(lab).look(), [])
+    assert "twin" not in lab.world.machines and "power_off" in lab.world.calls
+
+
+def test_a_volume_that_a_fleet_owns_is_not_swept(lab):
+    with pytest.raises(FleetError, match="is no orphan"):
+        broom(lab).sweep(broom(lab).look(), [f"{FLEET}/0-uploads"])
+    assert len(lab.world.volumes) == 3
+
+
+def test_a_fleet_that_another_run_holds_is_left_alone(lab):
+    launched(lab, "twin")
+    clock = lab.provider.clock
+    Lease(lab.store, FLEET, "a swap", clock, monotonic=clock.now).acquire()
+    with pytest.raises(LockedError, match="a swap"):
+        broom(lab).sweep(broom(lab).look(), [])
+    assert "twin" in lab.world.machines

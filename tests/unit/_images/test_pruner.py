@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Images go whole or not at all, wherever a run is cut; what somebody takes up in between stays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Version
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.references import swapped_images
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.prune import Rule
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.pruner import Pruner
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+
+BUILD = "qemu-x86_64"
+NOW = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
+ALL = Rule(1, 0.0)
+
+
+class Killed(BaseException):
+    """As if the controller were gone: no handler of an ordinary error sees it."""
+
+
+class Steps:
+    """A guard that ends the run at one of its changing calls, or does something before it."""
+
+    def __init__(self, at: int = 0, do: Callable[[], object] | None = None) -> None:
+        self.at, self.do, self.taken = at, do, 0
+
+    def check(self) -> None:
+        self.taken += 1
+        if self.taken != self.at:
+            return
+        if self.do is None:
+            raise Killed
+        self.do()
+
+
+class Shop:
+    """A store with images 1 (the oldest) to 4, on a simulated provider whose disks are real."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = FileStore(folder / "store")
+        self.provider = SimulatedProvider()
+        self.machines = folder / "machines"
+        self.provider.images = DiskImages(partial(image_users, self.machines))
+        self.images = [self._bake(number) for number in range(1, 5)]
+
+    def _bake(self, number: int) -> Image:
+        digest = f"{number}" * 64
+        disk = self.store.path(f"images/{digest}/{BUILD}/disk.qcow2")
+        disk.parent.mkdir(parents=True)
+        disk.write_bytes(b"disk")
+        self.store.write_blob(f"images/{digest}/{BUILD}/manifest.json.gz", b"files")
+        at = f"2026-02-0{number}T00:00:00+00:00"
+        facts: dict[str, Any] = {
+            "version": f"{number}.0.0",
+            "created": at,
+            "verified": {"at": at},
+            "artifact": {"path": str(disk)},
+        }
+        image = Image(digest=f"sha256:{digest}", build=BUILD, service="shop", base={}, inputs={}, **facts)
+        Catalogue(self.store).add(image)
+        return image
+
+    def pruner(self, guard: Any = None) -> Pruner:
+        return Pruner(
+            service="shop",
+            provider=self.provider,
+            store=self.store,
+            swaps=lambda: swapped_images(self.store),
+            lock=lambda image: self.store.lock(f"bake-{image.hex[:12]}", "remove it"),
+            guard=guard or Steps(),
+            report=silent,
+            now=lambda: NOW,
+        )
+
+    def prune(self, guard: Any = None, rule: Rule = ALL) -> list[str]:
+        """First digits of what went."""
+        return sorted(each.image.hex[0] for each in self.pruner(guard).prune(rule, "ann") if not each.stays)
+
+    def left(self) -> list[str]:
+        return sorted(image.hex[0] for image in Catalogue(self.store).list())
+
+    def why(self, number: int) -> tuple[str, ...]:
+        return next(each.why for each in self.pruner().look(ALL) if each.image.hex[0] == str(number))
+
+    def files(self) -> set[str]:
+        """All that the store has of images, but for lock files."""
+        return {key for prefix in ("images/", "revoked/") for key in self.store.list(prefix)}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_what_goes_goes_with_all_its_files(shop: Shop) -> None:
+    assert shop.prune() == ["1", "2", "3"] and shop.left() == ["4"]
+    assert shop.files() == {
+        f"images/{'4' * 64}/{BUILD}/{name}" for name in ("disk.qcow2", "manifest.json.gz", "record.json")
+    }
+    assert shop.prune() == []
+
+
+def test_looking_changes_nothing(shop: Shop) -> None:
+    before = shop.files()
+    assert [each.stays for each in shop.pruner().look(ALL)] == [True, False, False, False]
+    assert shop.files() == before
+
+
+def test_what_channels_point_at_and_rollbacks_go_back_to_stays(shop: Shop) -> None:
+    channels, (one, two, three, _four) = Channels(shop.store), shop.images
+    for image in (one, two, three):
+        channels.promote("shop", "prod", image, "ann")
+    Revocations(shop.store).revoke(two, "ann", "slow")
+    assert shop.why(3) == ("shop's channel prod points at it",)
+    assert shop.why(1) == ("a rollback of the channel prod would go back to it",)
+    assert shop.prune() == ["2"]
+    assert shop.files() >= {f"revoked/{'2' * 64}/{BUILD}.json"}, (
+        "baked again it would be the same image, which a person revoked"
+    )
+    assert channels.rollback_image("shop", "prod", three.digest).digest == one.digest
+
+
+def intent(image: str, origin: str, status: str) -> Intent:
+    version = Version(image=origin, image_name="shop", launch="l", size=1)
+    return Intent(fleet="shop-local", image=image, image_name="shop", launch="l", size=1, status=status, origin=version)
+
+
+@pytest.mark.parametrize(
+    ("status", "doing"), [("open", "an unfinished swap"), ("done", "the last swap"), ("failed", "the last swap")]
+)
+def test_what_the_last_swap_of_any_fleet_is_about_stays(shop: Shop, status: str, doing: str) -> None:
+    ledger = Ledger(shop.store, "shop-local")
+    ledger.last()
+    ledger.save(intent(shop.images[1].digest, shop.images[0].digest, status))
+    assert shop.why(2) == (f"{doing} of shop-local is to it",) and shop.why(1) == (f"{doing} of shop-local is from it",)
+    assert shop.prune() == ["3"]
+
+
+def test_what_an_instance_of_whatever_fleet_runs_stays(shop: Shop) -> None:
+    shop.provider.compute.launch(
+        [LaunchRequest("t", "shop-other", 0, shop.images[0].digest, shop.images[0].artifact, "l", "n")]
+    )
+    assert shop.why(1)[0].endswith("of shop-other runs it") and shop.prune() == ["2", "3"]
+
+
+def test_what_a_machine_was_made_from_stays_though_no_fleet_tells_of_it(shop: Shop) -> None:
+    folder = shop.machines / "shop-local" / "m1"
+    folder.mkdir(parents=True)
+    (folder / "machine.json").write_text(json.dumps({"disk": shop.images[1].artifact["path"]}))
+    assert shop.why(2) == ("machine m1 of shop-local runs from its disk",) and shop.prune() == ["1", "3"]
+
+
+def test_an_image_that_is_being_baked_stays(shop: Shop) -> None:
+    with shop.store.lock(f"bake-{'2' * 12}", "bake shop"):
+        assert shop.prune() == ["1", "3"]
+    assert shop.prune() == ["2"]
+
+
+def test_a_run_that_is_cut_anywhere_is_gone_on_with_and_nobody_uses_half_an_image(tmp_path: Path) -> None:
+    cuts = 0
+    for at in itertools.count(1):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        shop = Shop(folder)
+        try:
+            shop.prune(Steps(at))
+            break
+        except Killed:
+            cuts += 1
+        for image in Catalogue(shop.store).list("shop"):
+            if not Path(image.artifact["path"]).exists() or not shop.store.read_blob(f"{image.key}/manifest.json.gz"):
+                with pytest.raises(ImageError, match="it is being removed"):
+                    Channels(shop.store).promote("shop", "prod", image, "ann")
+                with pytest.raises(ImageError, match="run immutable.infra.image_prune to its end"):
+                    Revocations(shop.store).restore(image)
+        shop.prune(rule=Rule(4, 0.0))  # what was begun is ended whatever is asked for
+        whole = {
+            image.hex: image for image in Catalogue(shop.store).list("shop") if Path(image.artifact["path"]).exists()
+        }
+        assert set(shop.left()) == {digest[0] for digest in whole} and "4" in shop.left()
+        assert shop.files() == {
+            f"{image.key}/{name}"
+            for image in whole.values()
+            for name in ("disk.qcow2", "manifest.json.gz", "record.json")
+        }
+        shop.prune()
+        assert shop.left() == ["4"] and not shop.store.list("revoked/")
+    assert cuts > 12
+
+
+def test_what_is_taken_up_after_the_first_look_stays_and_may_be_used(shop: Shop) -> None:
+    ledger = Ledger(shop.store, "shop-local")
+    ledger.last()
+    begun = Steps(1, lambda: ledger.save(intent(shop.images[1].digest, shop.images[1].digest, "open")))
+    assert shop.prune(begun) == ["1", "3"]
+    assert Catalogue(shop.store).find("shop-2.0.0-222222222222").revoked is None
+
+
+def test_a_mark_says_nothing_of_an_image_that_was_baked_anew(shop: Shop) -> None:
+    with pytest.raises(Killed):
+        shop.prune(Steps(4))  # all three are marked
+    Catalogue(shop.store).add(replace(shop.images[0], created="2026-02-28T00:00:00+00:00"))
+    assert shop.prune() == ["2", "3", "4"]
+    assert Catalogue(shop.store).list()[0].revoked is None
+
+
+def test_two_runs_at_once_take_nothing_that_was_baked_in_between(shop: Shop) -> None:
+    def other() -> None:
+        assert shop.prune() == ["1", "2"]  # the first run is at the third
+        Catalogue(shop.store).add(replace(shop.images[1], created="2026-02-28T00:00:00+00:00"))
+
+    shop.prune(Steps(7, other))
+    assert shop.left() == ["2", "4"]

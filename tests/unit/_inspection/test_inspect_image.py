@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection import tools
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.disk import open_disk
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import FileSystem
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import Inspection, inspect_image
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import (
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
+
+DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # as the disk of conftest.py has them
+DIGEST = "sha256:" + "ab" * 32
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def inspection(qcow2_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Inspection:
+    pytest.importorskip("cyclonedx")
+    work = tmp_path_factory.mktemp("work")
+    (work / "inspect-of-a-killed-run").mkdir()
+    (work / "inspect-of-a-killed-run" / "disk.raw").touch()
+    found = inspect_image(
+        qcow2_image,
+        work,
+        DIGEST,
+        {"gone": DELETED, "kept": KEPT + b"\n", "absent": b"is-nowhere-at-all", "pin": b"1234"},
+    )
+    assert not list(work.iterdir())  # neither its own disk nor a killed run's
+    return found
+
+
+def test_each_file_is_told_as_the_image_has_it_not_as_this_machine_could_make_it(inspection: Inspection) -> None:
+    files = inspection.manifest.files
+    assert files["/usr/bin/tool"] == ("file", "4755", 33, 70000, 10, sha(b"#!/bin/sh\n"))
+    assert files["/usr/bin/same"] == files["/usr/bin/tool"]  # a hard link
+    assert files["/etc/unreadable"][1] == "0000" and files["/etc/unreadable"][5] == sha(b"nobody reads me")
+    assert files["/console"][0] == "char" and files["/console"][5] == "5:1"
+    assert files["/pipe"][0] == "fifo"
+    assert files["/big"][4:] == (2097152, sha(bytes(range(256)) * 8192))
+    assert files["/sparse"][4:] == (3 * 1024**2 + 3, sha(bytes(3 * 1024**2) + b"end"))
+    assert files["/"][:4] == ("dir", "0755", 0, 0)
+    assert "/deleted" not in files
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("/odd/with space", b"1"),
+        ("/odd/new\nline", b"2"),
+        ('/odd/quo"te', b"3"),
+        ("/odd/dir with space/inner", b"4"),
+        ("/odd/\udcff\udcfe", b"5"),
+    ],
+)
+def test_odd_names_are_files_like_others(inspection: Inspection, name: str, content: bytes) -> None:
+    assert inspection.manifest.files[name][4:] == (1, sha(content))
+
+
+def test_links_are_told_by_their_target(inspection: Inspection) -> None:
+    assert inspection.manifest.files["/short"] == (
+        "link",
+        "0777",
+        *inspection.manifest.files["/short"][2:4],
+        6,
+        '/x"y\nz',
+    )
+    assert inspection.manifest.files["/long"][4:] == (100, "q" * 100)
+
+
+def test_what_is_not_the_file_system_is_covered_too(inspection: Inspection, raw_image: Path) -> None:
+    data = raw_image.read_bytes()
+    assert inspection.manifest.boot == {"0": sha(data[: 1024**2]), "1": sha(data[1024**2 : 2 * 1024**2])}
+
+
+def test_declared_places_come_from_the_seal(inspection: Inspection) -> None:
+    manifest = inspection.manifest
+    assert (manifest.covers, manifest.data, manifest.writable) == (("/run", "/tmp"), ("/data",), ("/tmp",))
+
+
+def test_a_manifest_is_read_as_it_was_written(inspection: Inspection, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.json.gz", inspection.manifest)
+    assert read_manifest(tmp_path / "manifest.json.gz") == inspection.manifest
+
+
+def test_a_secret_is_found_in_a_file_and_in_a_free_block_and_never_shown(inspection: Inspection) -> None:
+    kept = [line for line in inspection.findings if line.startswith("kept: ")]
+    gone = [line for line in inspection.findings if line.startswith("gone: ")]
+    assert len(kept) == 1 and kept[0].endswith(", in /etc/shop.conf")
+    assert len(gone) == 1 and "in no file" in gone[0]
+    assert len(inspection.findings) == 2
+    assert "secret" not in "".join(inspection.findings)
+    assert inspection.not_searched == ("pin",)
+
+
+def test_the_sbom_names_packages_and_distributions_that_are_installed(inspection: Inspection) -> None:
+    bom = json.loads(inspection.sbom)
+    found = {component["purl"]: component for component in bom["components"]}
+    assert set(found) == {"pkg:deb/debian/hello@2.10-3?arch=amd64&distro=debian-12", "pkg:pypi/six@1.16.0"}
+    hello = found["pkg:deb/debian/hello@2.10-3?arch=amd64&distro=debian-12"]
+    assert hello["supplier"]["name"].startswith("Santiago Vila")
+    assert [licence["license"]["name"] for licence in hello["licenses"]] == ["GPL-3+", "MIT"]
+    assert (bom["specVersion"], bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == (
+        "1.6",
+        "shop",
+        "1.4.2",
+    )
+
+
+def test_the_same_image_gives_the_same_sbom_and_manifest(
+    inspection: Inspection, qcow2_image: Path, tmp_path: Path
+) -> None:
+    again = inspect_image(qcow2_image, tmp_path, DIGEST, {})
+    assert again.manifest.to_gzip() == inspection.manifest.to_gzip()
+    boms = [json.loads(each.sbom) for each in (again, inspection)]
+    for bom in boms:
+        del bom["metadata"]["timestamp"]
+    assert boms[0] == boms[1]
+    assert again.pythons == ("3.11",)
+
+
+def test_a_store_with_a_question_mark_in_its_path_does_no_harm(qcow2_image: Path, tmp_path: Path) -> None:
+    work = tmp_path / "what? a store"
+    work.mkdir()
+    assert "/big" in inspect_image(qcow2_image, work, DIGEST, {}).manifest.files
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"not a disk at all" * 1000, "sfdisk failed"), (b"", "sfdisk failed")])
+def test_what_is_no_disk_is_refused_in_words(tmp_path: Path, content: bytes, words: str, qcow2_image: Path) -> None:
+    (tmp_path / "image").write_bytes(content)
+    with pytest.raises(ImageError, match=words):
+        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+
+
+def test_a_missing_work_folder_or_image_is_told_in_words(tmp_path: Path, qcow2_image: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be inspected: .*No such file"):
+        inspect_image(qcow2_image, tmp_path / "absent", DIGEST, {})
+    with pytest.raises(ImageError, match="qemu-img failed .*No such file"):
+        inspect_image(tmp_path / "absent", tmp_path, DIGEST, {})
+
+
+def test_a_disk_without_ext4_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
+    data = bytearray(raw_image.read_bytes())
+    data[2 * 1024**2 :] = bytes(len(data) - 2 * 1024**2)
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(ImageError, match="none of the image's 2 partitions has an ext4 file system"):
+        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+
+
+def test_a_damaged_file_system_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
+    data = bytearray(raw_image.read_bytes())
+    data[2 * 1024**2 + 4096 : 3 * 1024**2] = b"\xff" * (1024**2 - 4096)
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(ImageError, match="debugfs"):
+        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+
+
+@pytest.mark.parametrize("path", ["/big", "/sparse", "/etc/unreadable"])
+@pytest.mark.parametrize("more", [-1, 1, 10**7])
+def test_contents_that_are_not_as_long_as_told_are_refused(raw_image: Path, path: str, more: int) -> None:
+    """So it is when debugfs meets blocks that it cannot read."""
+    files = FileSystem(raw_image, open_disk(raw_image).root.start)
+    files.entries[path] = replace(files.entries[path], size=files.entries[path].size + more)
+    with pytest.raises(ImageError, match="debugfs (could not read every file|stopped in the middle)"):
+        files.checksums()
+
+
+def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_MORE_FOLDERS", ())
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ImageError, match="qemu-img is not installed .*apt install qemu-utils"):
+        tools.program("qemu-img")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x1f\x8b", b"text", __import__("gzip").compress(b"[]"), __import__("gzip").compress(b'{"schema": 2}')],
+)
+def test_a_damaged_manifest_is_one_clear_message(data: bytes) -> None:
+    with pytest.raises(ImageError, match="bake the image again"):
+        Manifest.from_gzip(data)

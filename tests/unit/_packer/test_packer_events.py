@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reading what Packers say: ``captured`` holds it, by version, written by ``tests/tools/capture_packer.py`` from ``scenarios``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._packer.build_names import renaming
+from ansible_collections.immutable.infra.plugins.module_utils._packer.diagnostics import Diagnostic, diagnostics
+from ansible_collections.immutable.infra.plugins.module_utils._packer.events import (
+    Artifact,
+    BuildError,
+    Event,
+    Raw,
+    Ui,
+    parse_line,
+)
+from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import read
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import of_complaints
+from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult, collect
+
+HERE = Path(__file__).parent
+CAPTURED = HERE / "captured"
+VERSIONS = sorted(path.name for path in CAPTURED.iterdir())
+every_version = pytest.mark.parametrize("version", VERSIONS)
+
+
+def events(version: str, name: str) -> list[Event]:
+    return [
+        event for line in (CAPTURED / version / f"{name}.txt").read_text().splitlines() if (event := parse_line(line))
+    ]
+
+
+def built(version: str, name: str, template: str = "") -> BuildResult:
+    return collect(events(version, f"build-{name}"), "/srv", renaming(str(HERE / "scenarios" / template)))
+
+
+def found(version: str, name: str) -> list[Diagnostic]:
+    return diagnostics(events(version, f"validate-{name}"), "web.json")
+
+
+def statuses(result: BuildResult) -> dict[str, str]:
+    return {build.name: build.status for build in result.builds}
+
+
+def test_the_old_the_last_free_and_a_new_packer_were_heard() -> None:
+    lines = [tuple(int(number) for number in version.split(".")) for version in VERSIONS]
+    assert [
+        sum(low <= line < high for line in lines)
+        for low, high in (((1, 6), (1, 7)), ((1, 9), (1, 10)), ((1, 14), (2,)))
+    ] == [1, 1, 1]
+
+
+def test_escapes_are_undone() -> None:
+    assert parse_line(r"17,,ui,say,\n==> web: one%!(PACKER_COMMA) two\r") == Ui(17, "", "say", "\n==> web: one, two\r")
+    assert parse_line("17,web,error,no%!(PACKER_COMMA) thanks") == BuildError(17, "web", "no, thanks")
+    assert parse_line("17,web,artifact,0,file,1,/a%!(PACKER_COMMA)b") == Artifact(17, "web", 0, "file", ("1", "/a,b"))
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "panic: runtime error",
+        "2026/11/24 10:00:00 ui: ok, then, so",
+        "17,,ui,say",
+        "17,x,error-count,many",
+        "17,,Not a type,x",
+    ],
+)
+def test_what_is_not_of_the_protocol_is_kept_as_it_is(junk: str) -> None:
+    assert parse_line(junk) == Raw(0, "", junk)
+
+
+def test_nothing_is_no_event() -> None:
+    assert parse_line("  ") is None
+
+
+def test_a_line_knows_its_build() -> None:
+    line = Ui(0, "", "message", "    pair.null.shell: one: two")
+    assert (line.builder, line.message) == ("pair.null.shell", "one: two")
+    headline = Ui(0, "", "error", "\n==> Some builds didn't complete successfully and had errors:")
+    assert (headline.builder, headline.message) == ("", "Some builds didn't complete successfully and had errors:")
+
+
+@every_version
+def test_two_builds_succeed(version: str) -> None:
+    result = built(version, "success")
+    assert statuses(result) == {"pair.file.note": "succeeded", "pair.null.shell": "succeeded"}
+    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {
+        "pair.file.note": ("/srv/out/note.txt",),
+        "pair.null.shell": (),
+    }
+    assert any(line.endswith("one, two") for line in result.output)
+    assert not result.failed
+
+
+@every_version
+def test_an_artifact_that_a_post_processor_hands_on_counts_once(version: str) -> None:
+    seen = events(version, "build-manifest-json")
+    assert sum(isinstance(event, Artifact) and event.key == "end" for event in seen) == 4
+    assert sorted(artifact.builder_id for artifact in collect(seen).artifacts) == ["fnoeding.null", "packer.file"]
+
+
+@every_version
+def test_a_build_of_a_json_template_has_the_name_that_only_takes(version: str) -> None:
+    result = built(version, "manifest-json", "manifest.json")
+    assert statuses(result) == {"note": "succeeded", "null": "succeeded"}
+    assert {artifact.builder for artifact in result.artifacts} == {"note", "null"}
+
+
+@every_version
+def test_a_provisioner_fails(version: str) -> None:
+    result = built(version, "provisioner_failure")
+    assert result.failed
+    assert result.error_count == 1
+    assert result.reason.startswith("null.shell: Script exited with non-zero exit status: 7")
+    assert any("on the error stream" in line for line in result.output)
+
+
+@every_version
+def test_one_builder_of_two_fails(version: str) -> None:
+    result = built(version, "builder_failure")
+    assert statuses(result) == {"file.bad": "failed", "file.good": "succeeded"}
+    assert result.errors == {"file.bad": "open nosuch.txt: no such file or directory"}
+    assert [artifact.builder for artifact in result.artifacts] == ["file.good"]
+
+
+@every_version
+def test_of_builds_in_parallel_each_has_its_own_end(version: str) -> None:
+    result = built(version, "parallel")
+    assert statuses(result) == {"file.left": "succeeded", "file.right": "succeeded", "null.wrong": "failed"}
+    assert {artifact.builder: artifact.files for artifact in result.artifacts} == {
+        "file.left": ("/srv/left.txt",),
+        "file.right": ("/srv/right.txt",),
+    }
+    assert result.errors["null.wrong"].startswith("Script exited with non-zero exit status: 1")
+
+
+@every_version
+@pytest.mark.parametrize("how", ["cancelled", "terminated"])
+def test_a_stopped_run_is_a_failure_whatever_its_exit_code(version: str, how: str) -> None:
+    result = built(version, how)
+    assert statuses(result) == {"file.quick": "succeeded", "null.slow": "cancelled"}
+    assert result.cancelled
+    assert result.failed
+    assert result.errors == {}
+    assert result.last_words.endswith("null.slow: started")
+
+
+@every_version
+def test_a_warning_is_no_error(version: str) -> None:
+    (warning,) = found(version, "warning")
+    assert (warning.severity, warning.file) == ("warning", "warning.pkr.hcl")
+    assert warning.summary.startswith("Both source file and contents are blank")
+    result = built(version, "warning")
+    assert statuses(result) == {"file.empty": "succeeded"}
+    assert not result.failed
+
+
+@every_version
+def test_mistakes_in_hcl_have_their_place(version: str) -> None:
+    assert [(one.severity, one.file) for one in found(version, "syntax_error")] == [
+        ("error", "syntax_error.pkr.hcl")
+    ] * 3
+    assert {("Invalid multi-line string", 2), ("Unterminated template string", 2)} <= {
+        (one.summary, one.line) for one in found(version, "syntax_error")
+    }
+    (argument,) = found(version, "unknown_argument")
+    assert (argument.severity, argument.summary, argument.file, argument.line) == (
+        "error",
+        "Unsupported argument",
+        "unknown_argument.pkr.hcl",
+        2,
+    )
+    assert 'named "communicatr"' in argument.detail
+
+
+@every_version
+def test_an_unknown_source_is_told(version: str) -> None:
+    summaries = [one.summary for one in found(version, "unknown_name")]
+    assert "Unknown source null.y" in summaries
+
+
+@every_version
+def test_a_mistake_in_json_has_its_place(version: str) -> None:
+    (mistake,) = found(version, "json_error-json")
+    assert (mistake.file, mistake.line) == ("web.json", 2)
+    assert "Error parsing JSON: invalid character" in mistake.summary
+
+
+@every_version
+def test_several_mistakes_under_one_heading_are_told_one_by_one(version: str) -> None:
+    assert {one.summary for one in found(version, "unset-json")} == {
+        "required variable not set: wanted",
+        "required variable not set: also",
+    }
+
+
+@every_version
+def test_what_needs_a_plugin_is_an_error(version: str) -> None:
+    for name in ("missing_plugin", "missing_plugin-json", "required_plugins"):
+        assert [one.severity for one in found(version, name)] == ["error"], name
+    if not version.startswith("1.6."):
+        assert "github.com/nobody/nowhere" in found(version, "required_plugins")[0].detail
+
+
+@every_version
+def test_a_plugin_that_packer_misses_is_seen(version: str) -> None:
+    """Packers from 1.10 on say that a plugin is missing; what older ones say may be a slip of the pen."""
+    said = "\n".join(built(version, "missing_plugin-json").output)
+    modern = tuple(int(number) for number in version.split(".")) >= (1, 10)
+    assert [need.reason for need in of_complaints(said)] == (["builder nowhere"] if modern else [])
+    assert [need.source for need in of_complaints(said.replace("nowhere", "hcloud"))] == ["github.com/hashicorp/hcloud"]
+
+
+@every_version
+def test_inspection_of_both_kinds(version: str) -> None:
+    hcl2, legacy = read(events(version, "inspect-variables")), read(events(version, "inspect-variables-json"))
+    assert hcl2.builds == ["pair.file.note", "pair.null.shell"]
+    assert [(one.name, one.default, one.required) for one in hcl2.variables] == [
+        ("name", "shop", False),
+        ("needed", None, True),
+        ("token", None, False),
+    ]
+    assert legacy.builds == ["null"]
+    assert [one.name for one in legacy.variables if one.required] == ["needed"]
+    for kind in (hcl2, legacy):
+        assert [one.name for one in kind.variables if one.sensitive] == ["token"]

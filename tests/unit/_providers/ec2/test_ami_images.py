@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""AMIs as bases, as artifacts, as copies and as parameters of SSM, against moto."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ami import resolve_ami
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError, ImageError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Base,
+    Build,
+    Definition,
+    FleetSpec,
+    Health,
+    Provision,
+    Target,
+    TcpProbe,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image, amis_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._images import copies
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+
+OTHER, THIRD = "eu-west-1", "us-east-1"
+TAGS = {"immutable:digest": "sha256:ab"}
+
+
+def resolved(cloud: Cloud, source: str) -> dict[str, Any]:
+    return resolve_ami(Base("ami", source, python="3.11"), cloud.account())
+
+
+def artifact(cloud: Cloud, name: str = "shop-1") -> dict[str, Any]:
+    ami = seeds.image(cloud, name)
+    return {
+        "ami": ami,
+        "region": REGION,
+        "account": "123456789012",
+        "name": name,
+        "architecture": "x86_64",
+        "root_device": "/dev/xvda",
+        "copies": {},
+    }
+
+
+def test_a_base_is_one_concrete_image_however_it_is_named(cloud: Cloud) -> None:
+    old = seeds.image(cloud, "debian-12-20240101")
+    found = resolved(cloud, old)
+    assert found == {
+        "kind": "ami",
+        "source": old,
+        "ami": old,
+        "region": REGION,
+        "architecture": "x86_64",
+        "root_device": "/dev/sda1",  # as moto names it
+        "python": "3.11",
+    }
+    cloud.boto("ssm").put_parameter(Name="/base/current", Value=old, Type="String")
+    assert resolved(cloud, "ssm:/base/current")["ami"] == old
+    assert resolved(cloud, "self/debian-12-*")["ami"] == old
+
+
+def test_aws_is_asked_once_for_a_base(cloud: Cloud) -> None:
+    seeds.image(cloud, "debian-12-20240101")
+    first = resolved(cloud, "self/debian-12-*")
+    asked = cloud.count()
+    assert resolved(cloud, "self/debian-12-*") == first
+    assert (asked, cloud.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ami-0123456789abcdef0", "there is no AMI ami-0123456789abcdef0 in eu-central-1"),
+        ("self/nothing-*", "no available AMI in eu-central-1 has that owner and name"),
+        ("ssm:/no/such", "AWS refused GetParameter"),
+        ("ssm:/a/word", "holds no id of an AMI, but 'a word'"),
+    ],
+)
+def test_a_base_that_is_not_there_is_told_by_its_name(cloud: Cloud, source: str, said: str) -> None:
+    cloud.boto("ssm").put_parameter(Name="/a/word", Value="a word", Type="String")
+    with pytest.raises(BakeError, match=said):
+        resolved(cloud, source)
+
+
+def test_one_name_for_two_architectures_is_refused(cloud: Cloud) -> None:
+    for architecture in ("x86_64", "arm64"):
+        cloud.boto("ec2", proxied=True).register_image(
+            Name=f"debian-{architecture}", Architecture=architecture, RootDeviceName="/dev/xvda"
+        )
+    with pytest.raises(BakeError, match="fits AMIs for arm64 and x86_64"):
+        resolved(cloud, "self/debian-*")
+
+
+def test_an_image_is_present_as_long_as_its_ami_is(cloud: Cloud) -> None:
+    made, images = artifact(cloud), Ec2Images(cloud.account())
+    assert images.build("x86_64") == "aws-123456789012-x86_64"
+    assert images.present(made)
+    cloud.boto("ec2").deregister_image(ImageId=made["ami"])
+    assert not images.present(made)
+
+
+def test_copies_are_made_once_encrypted_and_tagged(cloud: Cloud) -> None:
+    made, images = artifact(cloud), Ec2Images(cloud.account(), delay=0)
+    copied = images.copy(made, {OTHER: "alias/images", THIRD: "", REGION: ""}, TAGS)
+    assert set(amis_of(copied)) == {REGION, OTHER, THIRD}
+    calls = cloud.calls("ec2", "CopyImage")
+    assert {call.parameters.get("KmsKeyId", "") for call in calls} == {"alias/images", ""}
+    assert {call.parameters["Encrypted"] for call in calls} == {"true"}
+    for region in (OTHER, THIRD):
+        [image] = cloud.boto("ec2", region).describe_images(ImageIds=[copied["copies"][region]["ami"]])["Images"]
+        assert {tag["Key"]: tag["Value"] for tag in image["Tags"]} == TAGS
+    # As a run does whose predecessor was killed before it could write down what it had begun.
+    assert amis_of(images.copy(made, {OTHER: "", THIRD: ""}, TAGS)) == amis_of(copied)
+    assert len(cloud.calls("ec2", "CopyImage")) == 2
+
+
+def test_a_promotion_is_told_in_each_region_and_only_where_it_is_news(cloud: Cloud) -> None:
+    images = Ec2Images(cloud.account(), delay=0)
+    made = images.copy(artifact(cloud), {OTHER: ""}, TAGS)
+    name = "/immutable/shop/prod/ami"
+    would = images.publish("shop/prod", made, check=True)
+    assert cloud.count(changing=True, service="ssm") == 0
+    assert images.publish("shop/prod", made) == would == {f"{name} in {REGION}": "", f"{name} in {OTHER}": ""}
+    for region, ami in amis_of(made).items():
+        assert cloud.boto("ssm", region).get_parameter(Name=name)["Parameter"]["Value"] == ami
+    assert images.publish("shop/prod", made) == {}
+    cloud.boto("ssm", OTHER).put_parameter(Name=name, Value="ami-0000000000000000f", Type="String", Overwrite=True)
+    assert images.publish("shop/prod", made) == {f"{name} in {OTHER}": "ami-0000000000000000f"}
+
+
+def test_a_parameter_that_ssm_drops_after_its_answer_is_told(cloud: Cloud) -> None:
+    """AWS looks at the AMI only after it has answered."""
+    images, made = Ec2Images(cloud.account(), taken=0), artifact(cloud)
+    cloud.fault(lambda _call, _proceed: Answer(200, b'{"Version": 1, "Tier": "Standard"}'), action="PutParameter")
+    with pytest.raises(
+        ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"
+    ):
+        images.publish("shop/prod", made)
+    assert images.publish("shop/prod", made)  # still news
+
+
+def definition(folder: Path, cloud: Cloud, source: str, regions: Mapping[str, str]) -> Definition:
+    base = Base("ami", source, python="3.11")
+    targets = {
+        name: Target(
+            name,
+            "aws",
+            FleetSpec(),
+            Health(tcp=TcpProbe(80)),
+            base,
+            build=Build(region=REGION, kms_key=f"alias/{name}"),
+            aws=cloud.account(region),
+        )
+        for name, region in regions.items()
+    }
+    return Definition(
+        folder / "immutable.yml", "shop", "1", Provision("site.yml"), None, (), (), "restricted", targets, base
+    )
+
+
+def record(made: Mapping[str, Any], source: str) -> Image:
+    return Image(
+        f"sha256:{'ab' * 32}",
+        "aws-123456789012-x86_64",
+        "shop",
+        "1",
+        "2026-01-01T00:00:00+00:00",
+        made,
+        {"source": source},
+        {},
+        verified={"at": "now"},
+    )
+
+
+def test_targets_that_share_an_image_say_where_it_is_needed(cloud: Cloud, tmp_path: Path) -> None:
+    made = artifact(cloud)
+    known = definition(tmp_path, cloud, "ami-1", {"staging": REGION, "prod": OTHER, "far": THIRD})
+    image = record(made, "ami-1")
+    assert copies.missing(image, known) == {OTHER: "alias/prod", THIRD: "alias/far"}
+    other_base = replace(known.targets["far"], base=Base("ami", "ami-2", python="3.11"))
+    assert copies.missing(image, replace(known, targets={**known.targets, "far": other_base})) == {OTHER: "alias/prod"}
+    catalogue = Catalogue(FileStore(tmp_path / "store"))
+    done = copies.copied(image, known.targets["staging"], copies.missing(image, known), "me", catalogue)
+    found = catalogue.get(image.digest, image.build)
+    assert found and amis_of(found.artifact) == amis_of(done.artifact)
+    assert copies.missing(done, known) == {}
+
+
+def test_only_a_target_in_the_account_tells_of_a_promotion(cloud: Cloud, tmp_path: Path) -> None:
+    image = record(artifact(cloud), "ami-1")
+    known = definition(tmp_path, cloud, "ami-1", {"prod": REGION})
+    assert list(copies.published(image, known, None, "prod", check=False)) == [f"/immutable/shop/prod/ami in {REGION}"]
+    with pytest.raises(ImageError, match="no target of the definition shares it"):
+        copies.published(image, definition(tmp_path, cloud, "ami-2", {"prod": REGION}), None, "prod", check=False)

@@ -1,0 +1,368 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Groups and launch templates over HTTP against moto; instance refreshes, which moto lacks, on answers as AWS documents them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import AwsAutoScaling
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from botocore.stub import Stubber
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+TAGS = {"immutable:image": "sha256:1"}
+REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
+MIXED = {
+    "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3a.small", "WeightedCapacity": "2"}],
+    "InstancesDistribution": {"OnDemandBaseCapacity": 1, "SpotAllocationStrategy": "capacity-optimized"},
+}
+
+
+class World:
+    """A launch template and a group of its own, at moto."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
+        self.scaling = AwsAutoScaling(cloud.account(), "shop")
+        self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
+        self.seed_ec2, self.seed_groups = (
+            cloud.boto("ec2"),
+            cloud.boto("autoscaling"),
+        )  # what a user made before, past the collection's own clients
+        self.template = self.seed_ec2.create_launch_template(
+            LaunchTemplateName="shop",
+            LaunchTemplateData={
+                "ImageId": self.old,
+                "InstanceType": "t3.micro",
+                "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "a"}]}],
+            },
+        )["LaunchTemplate"]["LaunchTemplateId"]
+
+    def group(self, version: str = "1", count: int = 2, **given) -> World:
+        launch = given or {"LaunchTemplate": {"LaunchTemplateId": self.template, "Version": version}}
+        self.seed_groups.create_auto_scaling_group(
+            AutoScalingGroupName="shop",
+            MinSize=0,
+            MaxSize=10,
+            DesiredCapacity=count,
+            AvailabilityZones=[f"{REGION}a"],
+            HealthCheckGracePeriod=90,
+            **launch,
+        )
+        return self
+
+    def mixed(self, **given) -> World:
+        launch = {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": self.template, "Version": "1"},
+            "Overrides": MIXED["Overrides"],
+            **given,
+        }
+        return self.group(
+            MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]}
+        )
+
+    def told(self) -> dict:
+        return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
+
+    def add_version(self, image: str) -> None:
+        self.seed_ec2.create_launch_template_version(
+            LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image}
+        )
+
+
+@pytest.fixture
+def world(cloud: Cloud) -> World:
+    return World(cloud)
+
+
+def test_a_group_is_read_with_its_instances(world: World) -> None:
+    group = world.group().scaling.group()
+    assert (group.template, group.named, group.image, group.size, group.warmup) == (
+        h.Template(world.template, "1"),
+        "1",
+        world.old,
+        2,
+        90,
+    )
+    assert group.pinned and group.reversible
+    assert [(each.state, each.healthy, each.serving, each.template) for each in group.members] == [
+        ("InService", True, True, group.template)
+    ] * 2
+    machines = world.scaling.machines()
+    assert {each.id for each in machines} == {each.id for each in group.members}
+    assert all(each.address.count(".") == 3 and each.state == "running" and each.launched > 0 for each in machines)
+
+
+@pytest.mark.parametrize(("alias", "number", "image"), [("$Latest", "2", "new"), ("$Default", "1", "old")])
+def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, image: str, world: World) -> None:
+    world.add_version(world.new)
+    group = world.group(alias).scaling.group()
+    assert (group.named, group.template.version, group.image, group.pinned) == (
+        alias,
+        number,
+        getattr(world, image),
+        False,
+    )
+
+
+def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
+    with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
+        AwsAutoScaling(cloud.account(), "none").group()
+    world.seed_groups.create_launch_configuration(
+        LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
+    )
+    with pytest.raises(FleetError, match="has no launch template, so it cannot be refreshed"):
+        world.group(LaunchConfigurationName="before").scaling.group()
+
+
+def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> None:
+    scaling = world.group().scaling
+    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    assert wanted.template is None
+    made = scaling.make(wanted)
+    assert made == h.Template(world.template, "2")
+    told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
+        "LaunchTemplateVersions"
+    ][0]
+    assert (
+        told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
+        and told["LaunchTemplateData"]["ImageId"] == world.new
+    )
+    assert told["LaunchTemplateData"]["TagSpecifications"] == [
+        {
+            "ResourceType": "instance",
+            "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
+        },
+        {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
+    ]
+    other = AwsAutoScaling(cloud.account(), scaling.group().name)
+    assert other.wanted(other.group(), world.new, "shop-2.0-1", TAGS).template == made
+    assert other.wanted(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
+
+
+def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> None:
+    scaling = world.group().scaling
+    assert scaling.wanted(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.Template(world.template, "1")
+
+
+def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
+    scaling = world.group().scaling
+    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    answer = {
+        "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
+    }
+    asked = {
+        "LaunchTemplateId": world.template,
+        "SourceVersion": "1",
+        "VersionDescription": f"immutable.infra shop-2.0-1 {wanted.content}",
+        "LaunchTemplateData": {
+            "ImageId": world.new,
+            "TagSpecifications": [
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
+                },
+                {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
+            ],
+        },
+        "ClientToken": f"immutable-{wanted.content}-1",
+    }
+    with Stubber(world.ec2) as stub:
+        stub.add_response("create_launch_template_version", answer, asked)
+        assert scaling.make(wanted) == h.Template(world.template, "7")
+        warned = {**answer, "Warning": {"Errors": [{"Code": "Gone", "Message": "the snapshot is gone"}]}}
+        stub.add_response("create_launch_template_version", warned)
+        with pytest.raises(ProviderError, match="AWS doubts the new version: the snapshot is gone"):
+            scaling.make(wanted)
+
+
+def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
+    scaling = world.group("$Latest").scaling
+    scaling.pin(scaling.group().template)
+    assert world.told()["LaunchTemplate"]["Version"] == "1"
+
+
+def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) -> None:
+    world.add_version(world.new)
+    scaling = world.mixed().scaling
+    assert scaling.group().template.version == "1"
+    before = world.told()["MixedInstancesPolicy"]
+    scaling.pin(h.Template(world.template, "2"))
+    after = world.told()["MixedInstancesPolicy"]
+    assert after["LaunchTemplate"]["LaunchTemplateSpecification"]["Version"] == "2"
+    assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
+    assert after["InstancesDistribution"] == before["InstancesDistribution"]
+
+
+def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None:
+    own = [
+        {
+            "InstanceType": "t4g.small",
+            "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
+        }
+    ]
+    with pytest.raises(FleetError, match=r"the override of t4g.small has a launch template of its own"):
+        world.mixed(Overrides=own).scaling.group()
+
+
+def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
+    group = {**world.group().told(), "MixedInstancesPolicy": {"LaunchTemplate": {
+        "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
+        "Overrides": [{"InstanceType": "t4g.small", "ImageId": world.old}, *MIXED["Overrides"]],
+    }}}  # fmt: skip
+    with (
+        Stubber(world.groups) as stub,
+        pytest.raises(FleetError, match=r"the override of t4g.small names an image of its own"),
+    ):
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [group]})
+        world.scaling.group()
+
+
+def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) -> None:
+    scaling = world.group().scaling
+    scaling.group()
+    wants = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110, "AutoRollback": True}
+    asked = {
+        "AutoScalingGroupName": "shop",
+        "Strategy": "Rolling",
+        "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": world.template, "Version": "2"}},
+        "Preferences": wants,
+    }
+    with Stubber(world.groups) as stub:
+        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
+        assert scaling.start(h.Template(world.template, "2"), wants) == REFRESH
+        stub.assert_no_pending_responses()
+    with pytest.raises(FleetError, match="is no version that can be gone back to"):
+        scaling.start(h.Template(world.template, "$Latest"), wants)
+
+
+def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
+    scaling = world.mixed().scaling
+    scaling.group()
+    policy = {
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "2"},
+            "Overrides": world.told()["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"],
+        },
+        "InstancesDistribution": world.told()["MixedInstancesPolicy"]["InstancesDistribution"],
+    }
+    asked = {
+        "AutoScalingGroupName": "shop",
+        "Strategy": "Rolling",
+        "DesiredConfiguration": {"MixedInstancesPolicy": policy},
+        "Preferences": {},
+    }
+    with Stubber(world.groups) as stub:
+        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
+        scaling.start(h.Template(world.template, "2"), {})
+
+
+def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
+    name = "shop"
+    answer = {
+        "InstanceRefreshes": [
+            {"InstanceRefreshId": REFRESH, "AutoScalingGroupName": name, **each} for each in refreshes
+        ]
+    }
+    world.scaling.group()
+    with Stubber(world.groups) as stub:
+        stub.add_response("describe_instance_refreshes", answer, {"AutoScalingGroupName": name, "MaxRecords": 10})
+        return world.scaling.refreshes()
+
+
+@pytest.mark.parametrize("status", [*h.FORWARD, *h.BACK, *h.ENDED])
+def test_every_status_is_read(status: str, world: World) -> None:
+    found = listed(world.group(), {"Status": status})[0]
+    assert (found.status, found.active, found.template) == (status, status not in h.ENDED, None)
+
+
+def test_the_statuses_are_those_that_botocore_knows(world: World) -> None:
+    known = world.groups.meta.service_model.shape_for("InstanceRefreshStatus").enum
+    assert set(known) == {*h.FORWARD, *h.BACK, *h.ENDED}
+
+
+def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> None:
+    progress = {
+        "Status": "InProgress",
+        "StatusReason": "Waiting for instances to warm up before continuing. For example: i-0645704820a8e83ff is warming up.",
+        "StartTime": AT,
+        "PercentageComplete": 50,
+        "InstancesToUpdate": 5,
+        "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": "lt-068f72b729example", "Version": "3"}},
+    }
+    told = listed(world.group(), progress)[0]
+    assert (told.percent, told.left, told.started, told.template) == (
+        50,
+        5,
+        AT.timestamp(),
+        h.Template("lt-068f72b729example", "3"),
+    )
+    assert told.reason.startswith("Waiting for instances to warm up")
+
+
+def test_a_rollback_tells_its_reason(world: World) -> None:
+    back = {
+        "Status": "RollbackInProgress",
+        "RollbackDetails": {"RollbackReason": "a manual rollback", "RollbackStartTime": AT},
+    }
+    assert listed(world.group(), back)[0].reason == "a manual rollback"
+
+
+def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) -> None:
+    by_name = {
+        "Status": "Pending",
+        "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": "shop", "Version": "$Latest"}},
+    }
+    named = {"LaunchTemplateId": world.template, "Version": "2"}
+    mixed = {
+        "Status": "Failed",
+        "DesiredConfiguration": {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": named}}},
+    }
+    assert [each.template for each in listed(world.group(), by_name, mixed)] == [
+        h.Template(world.template, "$Latest"),
+        h.Template(world.template, "2"),
+    ]
+
+
+def test_a_refresh_is_told_to_end(world: World) -> None:
+    name = {"AutoScalingGroupName": "shop"}
+    with Stubber(world.groups) as stub:
+        stub.add_response("cancel_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
+        stub.add_response("rollback_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
+        world.scaling.cancel()
+        world.scaling.roll_back()
+        stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("start_instance_refresh", h.RUNS_ALREADY),
+        ("cancel_instance_refresh", h.RUNS_NO_MORE),
+        ("rollback_instance_refresh", h.NO_WAY_BACK),
+        ("rollback_instance_refresh", "ResourceContention"),
+    ],
+)
+def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> None:
+    calls = {
+        "start_instance_refresh": lambda: world.scaling.start(h.Template(world.template, "1"), {}),
+        "cancel_instance_refresh": world.scaling.cancel,
+        "rollback_instance_refresh": world.scaling.roll_back,
+    }
+    with Stubber(world.groups) as stub:
+        stub.add_client_error(call, code, "no", http_status_code=400)
+        with pytest.raises(ProviderError, match=rf"no \({code}\)") as error:
+            calls[call]()
+    assert error.value.details["code"] == code
+
+
+def test_a_permission_that_is_missing_is_named(world: World) -> None:
+    with Stubber(world.groups) as stub:
+        stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
+        with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):
+            world.scaling.start(h.Template(world.template, "1"), {})

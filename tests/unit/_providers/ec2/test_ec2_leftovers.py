@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What killed bakes leave on AWS is found by its tags, its age and its use, and goes; what others need stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.leftovers import BakeSweeper
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.leftovers import Ec2Leftovers
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+
+STORE, BAKE, OTHER = "0123456789abcdef", "bake-aaaaaaaaaaaa", "us-east-1"
+HOUR = 3600.0
+
+
+class Free:
+    def check(self) -> None:
+        pass
+
+
+def tags(store: str = STORE, bake: str = BAKE) -> dict[str, str]:
+    return {"immutable:store": store, "immutable:bake": bake}
+
+
+def listed(given: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in given.items()]
+
+
+def specification(kind: str, given: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": listed(given)}]
+
+
+@dataclass
+class Account:
+    cloud: Cloud
+    store: FileStore
+    at: float = 0.0  # seconds from now
+
+    @property
+    def ec2(self) -> Any:
+        return self.cloud.boto("ec2")
+
+    def broom(self) -> BakeSweeper:
+        places = [Clients(self.cloud.account()), Clients(self.cloud.account(OTHER))]
+        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, Free(), silent)
+
+    def found(self, older_than: float = 0.0) -> list[tuple[str, str]]:
+        return [(each.kind, each.id) for each in self.broom().look(older_than)]
+
+    def swept(self, older_than: float = 0.0) -> list[tuple[str, str]]:
+        broom = self.broom()
+        return [(each.kind, each.id) for each in broom.sweep(broom.look(older_than))]
+
+    def instance(self, given: dict[str, str], **more: Any) -> str:
+        base = seeds.image(self.cloud, f"base-{time.monotonic_ns()}")
+        made = self.ec2.run_instances(
+            ImageId=base, MinCount=1, MaxCount=1, TagSpecifications=specification("instance", given), **more
+        )
+        return str(made["Instances"][0]["InstanceId"])
+
+    def volume(self, given: dict[str, str]) -> str:
+        return str(
+            self.ec2.create_volume(
+                AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=specification("volume", given)
+            )["VolumeId"]
+        )
+
+    def key(self, name: str, given: dict[str, str]) -> str:
+        self.ec2.create_key_pair(KeyName=name, TagSpecifications=specification("key-pair", given) if given else [])
+        return name
+
+    def snapshot(self, given: dict[str, str]) -> str:
+        return str(
+            self.ec2.create_snapshot(
+                VolumeId=self.volume({"Name": "a"}), TagSpecifications=specification("snapshot", given)
+            )["SnapshotId"]
+        )
+
+    def packer(self, hours: float) -> str:
+        """A name as Packer gives it, so many hours ago."""
+        return f"packer_{int(time.time() - hours * HOUR):08x}-1111-2222-3333-444444444444"
+
+
+@pytest.fixture
+def account(cloud: Cloud, tmp_path: Path) -> Account:
+    return Account(cloud, FileStore(tmp_path))
+
+
+def test_all_that_a_killed_bake_left_is_found_and_goes(account: Account) -> None:
+    image = seeds.image(account.cloud, "shop-1", tags())
+    copy = seeds.image(account.cloud, "shop-1", tags(), region=OTHER)
+    left = [
+        ("build_instance", account.instance(tags())),
+        ("key_pair", account.key("immutable-bake", tags())),
+        ("build_volume", account.volume(tags())),
+    ]
+    left += [("image", image), ("image", copy), ("snapshot", account.snapshot(tags()))]
+    assert set(account.found()) == set(left)
+    assert set(account.swept()) == set(left)
+    assert account.found() == []
+    state = account.ec2.describe_instances(InstanceIds=[left[0][1]])["Reservations"][0]["Instances"][0]["State"]["Name"]
+    assert state == "terminated" and account.ec2.describe_key_pairs()["KeyPairs"] == []
+    for ec2 in (account.ec2, account.cloud.boto("ec2", OTHER)):
+        mine = [{"Name": "tag:immutable:store", "Values": [STORE]}]
+        assert not ec2.describe_images(Filters=mine)["Images"] and not ec2.describe_snapshots(Filters=mine)["Snapshots"]
+
+
+def test_what_is_young_or_of_others_stays(account: Account) -> None:
+    account.instance(tags(store="another"))
+    account.instance({"immutable:store": STORE, "immutable:fleet": "shop-prod"})
+    account.volume({"immutable:store": STORE, "immutable:volume": "uploads"})
+    account.snapshot(tags(bake="not a bake"))
+    seeds.image(account.cloud, "other")
+    assert account.found() == []
+    mine = account.instance(tags())
+    assert account.found(older_than=HOUR) == []
+    account.at = 2 * HOUR
+    assert account.found(older_than=HOUR) == [("build_instance", mine)]
+
+
+def test_what_a_running_bake_makes_stays(account: Account) -> None:
+    mine = account.instance(tags())
+    other = account.instance(tags(bake="bake-bbbbbbbbbbbb"))
+    with account.store.lock(BAKE, "bake shop"):
+        assert account.found() == [("build_instance", other)]
+    broom = account.broom()
+    before = broom.look(0.0)
+    with account.store.lock(BAKE, "bake shop"):  # it begins after the look
+        assert [each.id for each in broom.sweep(before)] == [other]
+    assert account.found() == [("build_instance", mine)]
+
+
+def recorded(account: Account, ami: str) -> None:
+    artifact = {"ami": ami, "region": REGION, "name": "shop-1", "snapshots": [], "copies": {}}
+    at = "2026-01-01T00:00:00+00:00"
+    image = Image(
+        digest="sha256:" + "a" * 64,
+        build="aws-1-x86_64",
+        service="shop",
+        version="1",
+        created=at,
+        artifact=artifact,
+        base={},
+        inputs={},
+    )
+    Catalogue(account.store).add(image)
+
+
+def test_images_on_record_their_copies_and_their_snapshots_stay(account: Account) -> None:
+    image = seeds.image(account.cloud, "shop-1", tags())
+    seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy that is being made
+    broom = account.broom()
+    before = broom.look(0.0)
+    assert len(before) == 2
+    recorded(account, image)  # the bake ends after the look
+    assert broom.sweep(before) == [] and account.found() == []
+
+
+def test_an_image_that_something_refers_to_stays_though_no_record_names_it(account: Account) -> None:
+    image = seeds.image(account.cloud, "shop-1", tags())
+    seeds.template(account.cloud, image, seeds.network(account.cloud))
+    assert account.found() == []
+
+
+def group(account: Account, name: str) -> str:
+    vpc = account.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    return str(
+        account.ec2.create_security_group(GroupName=name, Description="Temporary group for Packer", VpcId=vpc)[
+            "GroupId"
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda account, name: ("security_group", group(account, name)),
+        lambda account, name: ("key_pair", account.key(name, {})),
+    ],
+)
+def test_what_packer_names_goes_by_its_name_once_it_is_old(
+    account: Account, make: Callable[[Account, str], tuple[str, str]]
+) -> None:
+    old = make(account, account.packer(25))
+    make(account, account.packer(23))
+    make(account, "packer_" + "g" * 36)
+    make(account, "shop")
+    assert account.found() == [old] and account.found(older_than=26 * HOUR) == []
+    assert account.swept() == [old] and account.found() == []
+
+
+def test_what_packer_names_stays_while_an_instance_uses_it(account: Account) -> None:
+    name = account.packer(25)
+    subnet = account.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    account.instance(
+        {"Name": "theirs"}, KeyName=account.key(name, {}), SecurityGroupIds=[group(account, name)], SubnetId=subnet
+    )
+    assert account.found() == []
+
+
+def test_what_came_into_use_meanwhile_stays_and_is_not_told_as_gone(account: Account) -> None:
+    used, gone = group(account, account.packer(25)), group(account, account.packer(26))
+    in_use = faults.refuse(400, "DependencyViolation", f"resource {used} has a dependent object")
+    account.cloud.fault(in_use, action="DeleteSecurityGroup")
+    assert len(account.swept()) == 1
+    assert len(account.found()) == 1 and {used, gone} > {each for _kind, each in account.found()}

@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What EC2 is asked for and what is read of its answers, without a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    Evidence,
+    LaunchRequest,
+    Volume,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.describe import (
+    boot_of,
+    instance_of,
+    volume_of,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import (
+    Group,
+    Site,
+    gib,
+    groups_of,
+    parameters_of,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import (
+    LIMIT,
+    LONGEST,
+    keys_of,
+    read,
+    written,
+)
+
+SITE = Site("eu-central-1", "0123456789abcdef")
+MACHINE = {
+    "subnets": {"a": "subnet-a", "b": "subnet-b"},
+    "security_groups": ["sg-1"],
+    "type": "",
+    "evidence": "console",
+    "address": "private",
+}
+REQUEST = LaunchRequest(
+    token="shop-prod-0-abc-1", fleet="shop-prod", slot=0, image="sha256:11", artifact={"ami": "ami-1", "region": "eu-central-1"}, launch="f" * 64,
+    nonce="of this request", ports=(8080, 22), machine=MACHINE, tags={"port": "8080", "attempt": "0", "swap": "1"}, zone="a",
+)  # fmt: skip
+AT = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
+
+
+def slots(*numbers: int, **changes: Any) -> list[LaunchRequest]:
+    return [replace(REQUEST, slot=number, token=f"shop-prod-{number}-abc-1", **changes) for number in numbers]
+
+
+def tags_in(parameters: dict[str, Any], kind: str = "instance") -> dict[str, str]:
+    return next(
+        {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+        for each in parameters["TagSpecifications"]
+        if each["ResourceType"] == kind
+    )
+
+
+def described(parameters: dict[str, Any], index: int = 0, **changes: Any) -> dict[str, Any]:
+    tags = next(each["Tags"] for each in parameters["TagSpecifications"] if each["ResourceType"] == "instance")
+    plain = {
+        "InstanceId": f"i-{index}", "AmiLaunchIndex": index, "ImageId": parameters["ImageId"], "State": {"Name": "running"}, "LaunchTime": AT,
+        "PrivateIpAddress": "10.9.0.5", "Placement": {"AvailabilityZone": "a"}, "Tags": tags,
+    }  # fmt: skip
+    return {**plain, **changes}
+
+
+def asked(*requests: LaunchRequest, **more: Any) -> dict[str, Any]:
+    (group,) = groups_of(requests, more.pop("volumes", {}))
+    return parameters_of(group, group.zones()[0], SITE, **more)
+
+
+def never(_instance: str) -> float:
+    return 7.0
+
+
+def test_what_differs_in_its_slot_alone_is_one_call() -> None:
+    mixed = [*slots(4, 2), *slots(1, zone="b"), *slots(3, settings={"colour": "red"})]
+    assert [[each.slot for each in group.requests] for group in groups_of(mixed, {})] == [[1], [2, 4], [3]]
+    parameters = asked(*slots(4, 2))
+    assert (parameters["MinCount"], parameters["MaxCount"], parameters["SubnetId"]) == (2, 2, "subnet-a")
+    assert tags_in(parameters)["immutable:slots"] == "2,4"
+
+
+def test_a_call_that_is_repeated_is_the_same_to_the_letter() -> None:
+    once, again = asked(*slots(0, 1, nonce="one")), asked(*slots(1, 0, nonce="another"))
+    assert once == again
+    assert len(once["ClientToken"]) <= 64 and once["ClientToken"].isascii()
+    others = [asked(*slots(0)), asked(*slots(0, 2)), asked(*slots(0, 1, zone="b"))]
+    assert len({each["ClientToken"] for each in [once, *others]}) == 4
+    assert len({tags_in(each)["immutable:nonce"] for each in [once, *others[:2]]}) == 3
+
+
+def test_each_instance_finds_its_own_slot_and_attempt_by_its_index() -> None:
+    requests = [*slots(3), *slots(5, tags={**REQUEST.tags, "attempt": "1"})]
+    parameters = asked(*requests)
+    seen = [instance_of(described(parameters, index), {}, never) for index in (0, 1)]
+    assert [(each.slot, each.tags["attempt"], each.tags["swap"]) for each in seen if each] == [
+        (3, "0", "1"),
+        (5, "1", "1"),
+    ]
+    assert instance_of(described(parameters, 2), {}, never) is None
+
+
+def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
+    parameters = asked(REQUEST)
+    nonce = tags_in(parameters)["immutable:nonce"]
+    told = Evidence("sha256:11", nonce, "ssh-ed25519 AAAA", "restricted")
+    one = described(parameters)
+    seen = instance_of(one, {boot_of(one): told}, never)
+    assert seen is not None
+    assert (seen.fleet, seen.slot, seen.image, seen.launch, seen.purpose, seen.nonce) == (
+        "shop-prod",
+        0,
+        "sha256:11",
+        "f" * 64,
+        "fleet",
+        nonce,
+    )
+    assert seen.endpoints == {8080: ("10.9.0.5", 8080), 22: ("10.9.0.5", 22)}
+    assert (seen.state, seen.evidence, seen.zone, seen.started) == (RUNNING, told, "a", AT.timestamp())
+    assert dict(seen.tags) == dict(REQUEST.tags)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("pending", PENDING),
+        ("running", PENDING),
+        ("shutting-down", STOPPING),
+        ("stopping", STOPPING),
+        ("stopped", STOPPED),
+    ],
+)
+def test_states(state: str, expected: str) -> None:
+    seen = instance_of(described(asked(REQUEST), State={"Name": state}), {}, never)
+    assert seen and seen.state == expected
+    assert seen.stopping_since == (7.0 if expected == STOPPING else 0.0)
+
+
+def test_since_when_it_stops_and_when_it_was_launched_first() -> None:
+    disk = {
+        "DeviceName": "/dev/xvda",
+        "Ebs": {"VolumeId": "vol-1", "AttachTime": datetime(2026, 1, 1, tzinfo=timezone.utc)},
+    }
+    one = described(
+        asked(REQUEST), State={"Name": "stopping"}, RootDeviceName="/dev/xvda", BlockDeviceMappings=[disk],
+        StateTransitionReason="User initiated (2026-01-31 12:30:00 GMT)",
+    )  # fmt: skip
+    seen = instance_of(one, {}, never)
+    assert seen and seen.stopping_since == AT.timestamp() + 1800
+    assert (seen.created, seen.started) == (datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp(), AT.timestamp())
+
+
+def test_evidence_of_an_earlier_boot_proves_nothing() -> None:
+    one = described(asked(REQUEST))
+    told = {boot_of(one): Evidence("sha256:11", "n", "", "off")}
+    later = instance_of({**one, "LaunchTime": AT.replace(hour=13)}, told, never)
+    assert later and later.evidence is None
+
+
+def test_without_a_console_ec2s_word_counts_for_the_image_alone() -> None:
+    parameters = asked(replace(REQUEST, machine={**MACHINE, "evidence": "none"}))
+    seen = instance_of(described(parameters), {}, never)
+    assert (
+        seen
+        and seen.state == RUNNING
+        and seen.evidence
+        and seen.evidence.digest == "sha256:11"
+        and seen.evidence.nonce == seen.nonce
+    )
+    other = instance_of(described(parameters, ImageId="ami-2"), {}, never)
+    assert other and other.state == PENDING
+
+
+def test_what_others_made_is_not_ours() -> None:
+    assert instance_of(described(asked(REQUEST), Tags=[{"Key": "Name", "Value": "shop"}]), {}, never) is None
+    assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": written({"fleet": "shop-prod", "store": "x"})}) is None, (
+        "a root volume"
+    )
+
+
+def test_launch_settings() -> None:
+    plain = asked(REQUEST)
+    assert (
+        plain["InstanceType"] == "t3.micro"
+        and plain["MetadataOptions"]["HttpTokens"] == "required"
+        and plain["SecurityGroupIds"] == ["sg-1"]
+    )
+    assert not {"LaunchTemplate", "BlockDeviceMappings", "IamInstanceProfile"} & set(plain)
+    machine = {
+        **MACHINE,
+        "launch_template": ["lt-1", 7],
+        "security_groups": [],
+        "instance_profile": "shop",
+        "root_size": 12 * 1024**3,
+    }
+    full = asked(replace(REQUEST, machine=machine), root={"DeviceName": "/dev/sda1"})
+    assert full["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "7"}
+    assert full["BlockDeviceMappings"] == [
+        {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}}
+    ]
+    assert full["IamInstanceProfile"] == {"Name": "shop"}
+    assert not {"InstanceType", "SecurityGroupIds"} & set(full), "the template says them"
+
+
+def test_data_keeps_a_slot_in_its_zone() -> None:
+    def volume(slot: int, zone: str) -> Volume:
+        return Volume(f"vol-{slot}", "shop-prod", slot, "data", 1024**3, zone=zone)
+
+    assert Group((REQUEST,)).zones() == ["a", "b"]
+    assert Group((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
+    assert Group((REQUEST,), (volume(0, "b"),)).zones() == ["b"], "though the slot would be in another zone by now"
+    both = groups_of(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
+    assert [len(each.requests) for each in both] == [1, 1], "each is told the ids of its own"
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (
+            replace(REQUEST, artifact={"ami": "ami-1", "region": "us-east-1"}),
+            "no AMI in eu-central-1 (it has: us-east-1)",
+        ),
+        (replace(REQUEST, zone="c"), "zone c has none (it has: a, b)"),
+        (
+            replace(REQUEST, settings={"long": "".join(str(number * 7919 % 104729) for number in range(20000))}),
+            "too large",
+        ),
+        (replace(REQUEST, secrets={"password": "in clear, wrongly"}), "secrets never go into user data: password"),
+    ],
+)
+def test_what_ec2_would_not_take_is_told_before_it_is_asked(request_: LaunchRequest, words: str) -> None:
+    with pytest.raises(ProviderError) as error:
+        asked(request_)
+    assert words in error.value.message
+    assert "in clear, wrongly" not in error.value.message
+
+
+def test_texts_longer_than_a_tag_take_several() -> None:
+    long = "".join(chr(97 + number % 26) for number in range(LONGEST * 2 + 9))
+    tags = written({"health": long, "short": "s"})
+    assert max(len(tag["Value"]) for tag in tags) == LONGEST and len(tags) == 4
+    assert read([*reversed(tags), {"Key": "theirs", "Value": "x"}]) == {"health": long, "short": "s"}
+    assert len("".join(tag["Value"] for tag in written({"reason": "x" * 9999}))) == LIMIT
+    assert {tag["Key"] for tag in written({"reason": "x" * 9999})} == {tag["Key"] for tag in keys_of("reason")}
+
+
+def test_sizes_are_rounded_up() -> None:
+    assert [gib(size) for size in (1, 1024**3, 1024**3 + 1)] == [1, 1, 2]
+
+
+def test_many_slots_are_several_calls_and_each_instance_still_finds_its_own() -> None:
+    groups = groups_of(slots(*range(9000, 9700)), {})
+    assert [len(each.requests) for each in groups] == [100] * 7
+    for group in groups:
+        parameters = parameters_of(group, "a", SITE)
+        found = [instance_of(described(parameters, index), {}, never) for index in range(100)]
+        assert [each.slot for each in found if each] == [each.slot for each in group.requests]
+    assert len({parameters_of(each, "a", SITE)["ClientToken"] for each in groups}) == 7

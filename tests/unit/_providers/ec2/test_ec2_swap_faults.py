@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whole swaps on EC2 while something goes wrong: the promises are watched at each call, and the end is the same."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from itertools import product
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
+from ansible_collections.immutable.infra.tests.support.aws import faults
+from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
+from ansible_collections.immutable.infra.tests.support.aws.calls import Call
+from ansible_collections.immutable.infra.tests.support.aws.faults import Effect
+from ansible_collections.immutable.infra.tests.support.aws.kills import killed
+from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import NEW, OLD, STRATEGIES, Clock, SwapLab, sampled
+
+REFUSED = {"throttled": faults.throttle, "500": faults.broken(500), "503": faults.broken(503)}
+BROKEN = {"before": faults.drop, "after": faults.drop_after}
+SOME, ALL = 1, 12  # attempts of a call that go wrong: boto3 gets through, or gives up
+
+
+def each_call(effect: Effect, times: int) -> Effect:
+    """Meets the first ``times`` attempts of each call, told from others by its parameters."""
+    seen: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def met(call: Call, proceed: Proceed) -> Answer:
+        asked = {
+            name: value
+            for name, value in call.parameters.items()
+            if call.action != "RunInstances" or name == "SubnetId"
+        }  # its token may be another one
+        key = f"{call.service}:{call.action}:{sorted(asked.items())}"
+        with lock:
+            seen[key] += 1
+            due = seen[key] <= times
+        return effect(call, proceed) if due else proceed(call)
+
+    return met
+
+
+def lab_of(cloud: Cloud, clock: Clock, strategy: str = "rolling", **changes: Any) -> SwapLab:
+    return SwapLab(cloud, clock, 2, strategy, **changes).old()
+
+
+def runs_of(lab: SwapLab, image: str) -> int:
+    """How many runs it took: each gets further."""
+    for number in range(1, 25):
+        try:
+            lab.run(image)
+            return number
+        except ProviderError:
+            continue
+    raise AssertionError(lab.lines[-10:])
+
+
+def made(cloud: Cloud) -> list[str]:
+    """Ids of all instances that ever were; moto keeps them."""
+    return [
+        each["InstanceId"]
+        for page in cloud.boto("ec2").describe_instances()["Reservations"]
+        for each in page["Instances"]
+    ]
+
+
+def test_the_watch_sees_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock, "rolling, data")
+    lab.store.write("fleets/shop-prod/intent.json", {**lab.intent(), "first": 99})
+    hosts, ec2 = sorted(lab.watch.see().hosts), cloud.boto("ec2", proxied=True)
+    ec2.terminate_instances(InstanceIds=hosts[:1])
+    assert [each.partition(":")[0] for each in lab.watch.broken] == ["the new one first"]
+    ec2.terminate_instances(InstanceIds=hosts[1:])
+    (volume, *_others) = lab.watch.see().holders
+    clock.wait(60.0)
+    ec2.run_instances(ImageId=lab.amis[OLD], MinCount=5, MaxCount=5, SubnetId=lab.net.subnets[0])
+    ec2.delete_volume(VolumeId=volume)
+    assert [each.partition(":")[0] for each in lab.watch.broken] == [
+        "the new one first",
+        "floor",
+        "the new one first",
+        "ceiling",
+        "data",
+    ]
+
+
+@pytest.mark.parametrize(("what", "times"), sampled(product(REFUSED, (2, 5)), ("throttled", 5), ("500", 2)))
+def test_the_first_calls_of_every_action_are_refused(cloud: Cloud, clock: Clock, what: str, times: int) -> None:
+    lab, effect = lab_of(cloud, clock), REFUSED[what]
+    lab.run(NEW)
+    actions = {(call.service, call.action) for call in cloud.calls()}
+    lab.forget()
+    refused = [cloud.fault(effect, action, service, times=times) for service, action in actions]
+    assert runs_of(lab, OLD) == 1 or times > 2
+    assert sum(fault.met >= min(times, 4) for fault in refused) > len(refused) / 2
+    cloud.faults.clear()
+    lab.rest(OLD)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "when", "times"),
+    sampled(
+        product(("rolling", "rolling, data", "blue_green"), BROKEN, (SOME, ALL)),
+        ("rolling, data", "before", SOME), ("rolling, data", "after", SOME), ("blue_green", "after", ALL),
+    ),
+)  # fmt: skip
+def test_the_connection_breaks_at_every_change(
+    cloud: Cloud, clock: Clock, strategy: str, when: str, times: int
+) -> None:
+    """Before AWS heard of it, and after it had its effect; for some attempts of boto3 and for all."""
+    lab = lab_of(cloud, clock, strategy)
+    cloud.fault(each_call(BROKEN[when], times), changing=True, times=0)
+    runs_of(lab, NEW)
+    cloud.faults.clear()
+    lab.rest()
+    assert len(made(cloud)) == 4, "one instance for each token"
+
+
+def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock)
+    cloud.set(no_capacity=frozenset(lab.net.zones[:1]))
+    began = clock.skipped
+    result = lab.run()
+    asked = [call for call in cloud.calls("ec2", "RunInstances") if call.status >= 400]
+    assert 1 <= len(asked) <= 3, "it is not asked again and again"
+    assert clock.skipped - began < 40
+    assert (
+        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): slots 0 are launched in {lab.net.zones[1]}"
+        in result["warnings"]
+    )
+    lab.rest()
+
+
+def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock, "rolling, data")
+    cloud.set(no_capacity=frozenset(lab.net.zones))
+    with pytest.raises(
+        ProviderError, match=rf"launching 1 of shop-prod in {lab.net.zones[0]}: .*\(InsufficientInstanceCapacity\)"
+    ):
+        lab.run()
+    assert len(lab.watch.see().serving) == 2 and not lab.watch.broken
+    cloud.set(no_capacity=frozenset())
+    lab.finish()
+
+
+@pytest.mark.parametrize("strategy", sampled(product(STRATEGIES), ("rolling, data",), ("blue_green",)))
+def test_an_ami_that_never_boots_is_given_up(cloud: Cloud, clock: Clock, strategy: str) -> None:
+    lab = lab_of(cloud, clock, strategy)
+    before = set(lab.watch.see().hosts)
+    cloud.set(dead=frozenset({lab.amis[NEW]}))
+    with pytest.raises(FleetError, match=r"(?s)was stopped: .*Kernel panic"):
+        lab.run()
+    lab.watch.settled(clock, lab.amis[OLD], 2, "data" in strategy)
+    assert set(lab.watch.see().hosts) == before, "the old ones are the same as before"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "whose", "nth"),
+    sampled(
+        product(("rolling", "blue_green"), ("old", "new"), (1, 3, 5, 7)),
+        ("rolling", "old", 3),
+        ("rolling", "new", 5),
+        ("blue_green", "new", 5),
+    ),
+)
+def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy: str, whose: str, nth: int) -> None:
+    lab = lab_of(cloud, clock, strategy)
+    lost = []
+
+    def lose() -> None:
+        ami = lab.amis[OLD if whose == "old" else NEW]
+        there = [host.id for host in lab.watch.see().hosts.values() if host.ami == ami and host.state == "running"]
+        if there:
+            lost.append(there[0])
+            cloud.lose(there[0])
+
+    cloud.at_change(nth, lose)
+    lab.run()
+    lab.run()
+    lab.rest()
+    assert whose == "new" or nth > 3 or lost
+
+
+def test_an_instance_that_is_lost_afterwards_is_healed(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock)
+    lab.run()
+    cloud.lose(sorted(lab.watch.see().hosts)[0])
+    lab.run()
+    lab.rest()
+
+
+@pytest.mark.parametrize("nth", sampled(product((1, 2, 4)), (2,)))
+def test_credentials_that_expire_are_told_and_the_next_run_goes_on(cloud: Cloud, clock: Clock, nth: int) -> None:
+    lab = lab_of(cloud, clock)
+    from_then = cloud.fault(faults.expired, nth=10_000, times=0)
+    cloud.at_change(nth, lambda: setattr(from_then, "nth", 1))
+    began = clock.skipped
+    with pytest.raises(
+        ProviderError, match=r"expired .*renew the credentials and run again, which goes on where this run ended"
+    ):
+        lab.run()
+    assert clock.skipped - began < 10 and not lab.watch.broken and len(lab.watch.see().serving) >= 2
+    lab.finish()
+
+
+def test_a_registration_in_the_idle_group_does_not_outlive_the_take_over(cloud: Cloud, clock: Clock) -> None:
+    """The host that replaces a lost one is staged first. Where a run ends between the two calls that put it in service, the next swap takes it away."""
+    lab = lab_of(cloud, clock, "blue_green")
+    cloud.lose(sorted(lab.watch.see().serving)[0])
+    lab.run(OLD)
+    lab.rest(OLD)
+    cloud.lose(sorted(lab.watch.see().serving)[0])
+    assert killed(lab, OLD, 3, late=True)
+    lab.finish(NEW)
+
+
+def test_whatever_is_denied_is_named(cloud: Cloud, clock: Clock) -> None:
+    """With no right at all, and each one given when it is asked for, a fleet with data comes about and moves to another image."""
+    lab, allowed = SwapLab(cloud, clock, 1, "rolling, data"), set()
+
+    def unless_allowed(call: Call, proceed: Proceed) -> Answer:
+        return proceed(call) if call.action in allowed else faults.denied(call, proceed)
+
+    cloud.fault(unless_allowed, times=0)
+    for image in (OLD, NEW):
+        while True:
+            try:
+                lab.run(image)
+                break
+            except ProviderError as error:
+                action = str(error.details["operation"])
+                assert f":{action} for who runs this" in error.message and action not in allowed
+                allowed.add(action)
+    assert {
+        "RunInstances",
+        "CreateVolume",
+        "DetachVolume",
+        "TerminateInstances",
+        "ModifyTargetGroupAttributes",
+        "DescribeTargetHealth",
+    } <= allowed
+    lab.rest()
+
+
+@pytest.mark.parametrize("strategy", sampled(product(("rolling", "rolling, data", "blue_green")), ("rolling, data",)))
+def test_what_is_new_is_not_seen_for_a_while(cloud: Cloud, clock: Clock, strategy: str) -> None:
+    lab = SwapLab(cloud, clock, 2, strategy)
+    cloud.set(visible=8.0)
+    lab.run(OLD)
+    lab.run(NEW)
+    lab.rest()
+    assert len(made(cloud)) == 4
+
+
+def test_a_controller_dies_before_what_it_launched_is_seen(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock)
+    cloud.set(visible=8.0)
+    assert killed(lab, NEW, 1, late=True)
+    lab.finish()
+    assert len(made(cloud)) == 4

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller is killed around changing calls of a swap on EC2, and the next run comes to the same end."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.aws.kills import one_after_the_other, sweep
+from ansible_collections.immutable.infra.tests.support.aws.playbook import SIZE, Playbook
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATEGIES, Clock, SwapLab, sampled
+
+
+@pytest.mark.parametrize(
+    ("strategy", "late"),
+    sampled(
+        product(STRATEGIES, (False, True)),
+        ("rolling, data", True),
+        ("blue_green", True),
+        ("canary", False),
+        ("recreate", True),
+    ),
+)
+def test_every_run_dies_after_one_change_and_the_swap_ends_all_the_same(
+    cloud: Cloud, clock: Clock, strategy: str, late: bool
+) -> None:
+    lab = SwapLab(cloud, clock, 2, strategy).old()
+    assert one_after_the_other(lab, late) > 4
+    lab.rest()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_end_is_the_same_wherever_it_was_killed(cloud: Cloud, clock: Clock, strategy: str) -> None:
+    swept = sweep(SwapLab(cloud, clock, 2, strategy).old(), [])
+    assert not swept.others, swept.others[0]
+    assert swept.kills == 2 * swept.calls
+    print(f"{strategy}: {swept.calls} changing calls, {swept.kills} kills")
+
+
+def _sigkilled(book: Playbook, boundaries: list[tuple[int, bool]], clock: Clock) -> int:
+    """Swaps to and fro, each killed once and run again. Returns the number of kills."""
+    kills = 0
+    for nth, late in boundaries:
+        image = (kills + 1) % 2
+        book.promote(image)
+        if not book.killed(nth, late):
+            break
+        kills += 1
+        book.swap()
+        book.watch.settled(clock, book.amis[image], SIZE, False)
+        book.cloud.proxy.forget()
+        assert "changed=0" in book.swap() and not book.cloud.count(changing=True)
+    return kills
+
+
+@pytest.fixture
+def book(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Playbook:
+    monkeypatch.setattr(cloud.proxy, "layers", list(cloud.proxy.layers))
+    made = Playbook(cloud, tmp_path, getattr(request, "param", {"strategy": "rolling", "surge": 2}))
+    made.promote(0)
+    made.swap()
+    return made
+
+
+def test_ansible_playbook_and_all_its_processes_are_killed(book: Playbook) -> None:
+    assert _sigkilled(book, [(1, True)], Clock()) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "book",
+    [{"strategy": "rolling", "surge": 2}, {"strategy": "blue_green"}],
+    ids=["rolling", "blue_green"],
+    indirect=True,
+)
+def test_ansible_playbook_is_killed_at_every_change(book: Playbook) -> None:
+    book.promote(1)
+    book.swap()
+    book.cloud.proxy.forget()
+    book.promote(0)
+    book.swap()
+    calls = book.cloud.count(changing=True)
+    kills = _sigkilled(book, [(nth, late) for nth in range(1, calls + 1) for late in (False, True)], Clock())
+    print(f"{calls} changing calls, {kills} kills")
+    assert kills == 2 * calls

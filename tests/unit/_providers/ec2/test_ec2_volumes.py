@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Volumes of EBS one call at a time, and a verification with its scratch volumes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, VerifyError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import volumes as ec2_volumes
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._verification.verify import Candidate, Verification
+from ansible_collections.immutable.infra.tests.support.aws.faults import drop_after, refuse
+from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+
+GIB = 1024**3
+
+
+@pytest.fixture
+def shop(cloud: Cloud, tmp_path: Path) -> Shop:
+    made = Shop(cloud, tmp_path)
+    made.document["fleet"]["size"] = 2
+    made.document["data"] = [{"name": "orders", "size": "1G", "mount": "/srv/orders"}]
+    return made
+
+
+def wanted(shop: Shop, slot: int = 0, size: int = GIB, name: str = "orders") -> VolumeRequest:
+    return VolumeRequest(FLEET, slot, name, size, "/srv/orders", "", shop.network.zones[0])
+
+
+def test_a_volume_is_made_once_however_often_it_is_asked_for(shop: Shop) -> None:
+    shop.cloud.fault(drop_after, "CreateVolume")
+    volumes = shop.provider().volumes
+    first = volumes.create([wanted(shop), wanted(shop, 1)])
+    assert [each.id for each in volumes.create([wanted(shop, 1), wanted(shop)])] == [
+        each.id for each in reversed(first)
+    ]
+    assert [(each.slot, each.name, each.size, each.kind, each.attached_to) for each in volumes.list(FLEET)] == [
+        (slot, "orders", GIB, "gp3", None) for slot in (0, 1)
+    ]
+
+
+def test_a_volume_that_no_list_shows_yet_is_not_made_again(shop: Shop) -> None:
+    shop.cloud.set(visible=30.0)
+    first = shop.provider().volumes.create([wanted(shop)])
+    assert shop.provider().volumes.create([wanted(shop)])[0].id == first[0].id
+
+
+def test_a_volume_that_was_removed_is_made_anew(shop: Shop) -> None:
+    volumes = shop.provider().volumes
+    (first,) = volumes.create([wanted(shop)])
+    volumes.remove([first.id])
+    volumes.remove([first.id])
+    (second,) = shop.provider().volumes.create([wanted(shop)])
+    assert second.id != first.id
+
+
+def test_a_volume_that_others_removed_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = shop.provider().volumes.create([wanted(shop)])
+    shop.cloud.boto("ec2").delete_volume(VolumeId=first.id)
+    volumes = shop.provider().volumes
+    later = time.time() + 3600  # the answer of a spent token is old
+    monkeypatch.setattr(time, "time", lambda: later)
+    (second,) = volumes.create([wanted(shop)])
+    assert [each.id for each in volumes.list(FLEET)] == [second.id] != [first.id]
+
+
+def test_one_writer(shop: Shop) -> None:
+    shop.image("1.0.0")
+    shop.run()
+    provider = shop.provider()
+    one, other = sorted(provider.compute.list(FLEET), key=lambda each: each.slot)
+    mine, theirs = sorted(provider.volumes.list(FLEET), key=lambda each: each.slot)
+    provider.volumes.attach([mine.id], one.id)
+    with pytest.raises(ProviderError, match=f"{theirs.id} is attached to {other.id}"):
+        provider.volumes.attach([theirs.id], one.id)
+    with pytest.raises(ProviderError, match=f"{mine.id} belongs to {one.id}, which is running"):
+        provider.volumes.detach([mine.id])
+    shop.cloud.set(stop=0.3)
+    provider.compute.stop([one.id])
+    with pytest.raises(ProviderError, match="which is stopping"):
+        provider.volumes.detach([mine.id])
+    _until(lambda: next(each for each in provider.compute.list(FLEET) if each.id == one.id).state == "stopped")
+    provider.volumes.detach([mine.id])
+    provider.volumes.detach([mine.id])
+    assert [each.attached_to for each in provider.volumes.list(FLEET) if each.id == mine.id] == [None]
+
+
+def test_what_leaves_a_stopped_host_is_kept_as_a_snapshot_where_that_is_asked_for(shop: Shop) -> None:
+    shop.image("1.0.0")
+    shop.document["fleet"]["size"] = 1
+    shop.run()
+    shop.image("2.0.0")
+    shop.target["snapshots"] = True
+    before = {each["SnapshotId"] for each in shop.cloud.boto("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]}
+    shop.run()
+    kept = [
+        each
+        for each in shop.cloud.boto("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        if each["SnapshotId"] not in before
+    ]
+    (volume,) = shop.provider().volumes.list(FLEET)
+    assert [each["VolumeId"] for each in kept] == [volume.id]
+    assert tags_of(kept[0])["immutable:fleet"] == FLEET and tags_of(kept[0])["immutable:volume"] == "orders"
+    done = [each.action for each in shop.cloud.calls("ec2", changing=True)]
+    assert done.index("CreateSnapshot") < done.index("DetachVolume")
+
+
+def _until(true: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None:
+    volumes = shop.provider().volumes
+    (one,) = volumes.create([wanted(shop, size=2 * GIB)])
+    volumes.modify([one.id], 3 * GIB, "io2")
+    volumes.modify([one.id], 3 * GIB, "io2")
+    assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(3 * GIB, "io2")]
+    assert shop.cloud.count(action="ModifyVolume") == 1
+    with pytest.raises(ProviderError, match="cannot shrink to 1 GiB"):
+        volumes.modify([one.id], GIB, "")
+    shop.cloud.fault(refuse(400, "IncorrectModificationState", "it is optimizing"), "ModifyVolume")
+    with pytest.raises(ProviderError, match="run again later"):
+        volumes.modify([one.id], 4 * GIB, "")
+
+
+def verification(shop: Shop, provider: Ec2Provider) -> Verification:
+    image = shop.image("1.0.0")
+    definition = shop.definition()
+    candidate = Candidate(image, definition, definition.target(TARGET), {}, {})
+    return Verification(candidate, provider, lambda *_: None, SimpleNamespace(check=lambda: None), lambda _line: None)
+
+
+def test_a_verification_brings_its_scratch_volumes_and_takes_all_away(shop: Shop) -> None:
+    shop.cloud.set(visible=0.5)
+    tested = verification(shop, shop.provider()).run(60)
+    assert tested["checks"] == ["sealed itself and proved its image", "passed its health probe"]
+    assert shop.cloud.count(action="AttachVolume") == 1
+    assert shop.instances() == [] and shop.provider().volumes.list(f"verify-{FLEET}") == []
+
+
+def test_a_candidate_that_never_boots_fails_with_its_console(shop: Shop) -> None:
+    shop.cloud.set(dead=frozenset({"*"}))
+    with pytest.raises(VerifyError, match="no test instance sealed itself in time.*Kernel panic"):
+        verification(shop, shop.provider()).run(1)
+    assert shop.instances() == []
+
+
+def test_a_slot_has_its_volumes_in_one_zone(shop: Shop) -> None:
+    volumes = shop.provider().volumes
+    volumes.create([wanted(shop)])
+    (second,) = volumes.create([replace(wanted(shop, name="more"), zone=shop.network.zones[1])])
+    assert second.zone == shop.network.zones[0]
+
+
+@pytest.mark.parametrize(("kind", "made", "grown"), [("gp3", None, None), ("io1", 200, 3000), ("io2", 3000, 3000)])
+def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(
+    shop: Shop, kind: str, made: int | None, grown: int | None
+) -> None:
+    volumes, asked = shop.provider().volumes, []
+
+    def note(params: dict[str, Any], model: Any, **_rest: Any) -> None:
+        asked.append((model.name, params["body"].get("Iops")))
+
+    events = volumes._clients.ec2.meta.events
+    for call in ("CreateVolume", "ModifyVolume"):
+        events.register(f"before-call.ec2.{call}", note)
+    try:
+        volumes.create([replace(wanted(shop, size=4 * GIB), kind=kind)])
+        (other,) = volumes.create([replace(wanted(shop, 1), kind="gp2")])
+        volumes.modify([other.id], 100 * GIB, kind)
+    finally:
+        for call in ("CreateVolume", "ModifyVolume"):
+            events.unregister(f"before-call.ec2.{call}", note)
+    assert asked == [("CreateVolume", made), ("CreateVolume", None), ("ModifyVolume", grown)]
+
+
+def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_failed_is_no_matter(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = shop.provider().volumes
+    (one,) = volumes.create([wanted(shop)])
+    before = [{"VolumeId": one.id, "TargetSize": 9, "TargetVolumeType": "gp3", "ModificationState": "failed"}]
+    asked = {"TargetSize": 2, "TargetVolumeType": "gp3"}
+    answers = [
+        [],
+        before,
+        *([{"VolumeId": one.id, "ModificationState": state, **asked}] for state in ("modifying", "optimizing")),
+    ]
+    pages = SimpleNamespace(paginate=lambda **_asked: [{"VolumesModifications": answers.pop(0)}])
+    real = volumes._clients.ec2.get_paginator
+    monkeypatch.setattr(
+        volumes._clients.ec2,
+        "get_paginator",
+        lambda name: pages if name == "describe_volumes_modifications" else real(name),
+    )
+    monkeypatch.setattr(ec2_volumes, "LOOK_AGAIN", 0.0)
+    volumes.modify([one.id], 2 * GIB, "")
+    assert answers == []
+    volumes.modify([one.id], 2 * GIB, "")
+    answers.append(
+        [
+            {
+                "VolumeId": one.id,
+                "TargetSize": 3,
+                "TargetVolumeType": "gp3",
+                "ModificationState": "failed",
+                "StatusMessage": "out of luck",
+            }
+        ]
+    )
+    with pytest.raises(ProviderError, match="modifying failed: .*out of luck"):
+        volumes.modify([one.id], 3 * GIB, "")
+
+
+def test_looks_are_asked_for_in_pages(shop: Shop) -> None:
+    provider = shop.provider()
+    provider.volumes.list(FLEET)
+    provider.compute.list(FLEET)
+    for action in ("DescribeVolumes", "DescribeInstances"):
+        assert {each.parameters.get("MaxResults") for each in shop.cloud.calls(action=action)} == {"1000"}

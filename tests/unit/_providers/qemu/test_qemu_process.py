@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real QEMU processes without a system in them: they run, and never listen to the power button."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    STOPPED,
+    STOPPING,
+    Instance,
+    LaunchRequest,
+    VolumeRequest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+
+pytestmark = pytest.mark.skipif(not (shutil.which(QEMU) and shutil.which("qemu-img")), reason="needs QEMU")
+MIB = 1 << 20
+FLEET_NAME = "shop-local"
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> QemuVolumes:
+    return QemuVolumes(tmp_path, tmp_path / "machines")
+
+
+@pytest.fixture
+def compute(tmp_path: Path, volumes: QemuVolumes) -> Iterator[QemuCompute]:
+    made = QemuCompute(tmp_path, volumes, lambda _disk: Accel("tcg", "nothing boots here"))
+    yield made
+    for document in tmp_path.glob("machines/*/*/machine.json"):
+        MachineFolder(document.parent).power_off()
+
+
+@pytest.fixture
+def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
+    root = tmp_path / "root.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", root, "1M"], check=True)
+
+    def do(name: str, *volumes: str) -> Instance:
+        facts = {
+            "machine": {"memory": 64 * MIB, "cpus": 1},
+            "volumes": volumes,
+            "tags": {"by": "a test"},
+            "zone": "any",
+        }
+        request = LaunchRequest(name, FLEET_NAME, 0, "sha256:a", {"path": str(root)}, "l", "n", **facts)
+        [instance] = compute.launch([request])
+        return instance
+
+    return do
+
+
+def states(compute: QemuCompute) -> dict[str, str]:
+    return {instance.id: instance.state for instance in compute.list(FLEET_NAME)}
+
+
+def kill(tmp_path: Path, name: str) -> None:
+    """As a guest that has shut down: its process ends."""
+    pid = MachineFolder(tmp_path / "machines" / FLEET_NAME / name).pid()
+    assert pid is not None
+    handle = os.pidfd_open(pid)
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    assert select.select([handle], [], [], 20)[0]
+    os.close(handle)
+
+
+def test_a_stop_returns_at_once_and_lasts_until_it_is_down(
+    compute: QemuCompute, launch: Callable[..., Instance]
+) -> None:
+    assert launch("m1").state == PENDING
+    before = time.time()
+    compute.stop(["m1", "never-known"])
+    [first] = compute.list(FLEET_NAME)
+    compute.stop(["m1"])
+    [second] = compute.list(FLEET_NAME)
+    assert first.state == second.state == STOPPING
+    assert before <= first.stopping_since == second.stopping_since, "the first time counts"
+    compute.power_off(["m1", "never-known"])
+    [off] = compute.list(FLEET_NAME)
+    assert (off.state, off.stopping_since) == (STOPPED, 0.0)
+    compute.stop(["m1"])
+    assert states(compute) == {"m1": STOPPED}
+    compute.start(["m1"])
+    [again] = compute.list(FLEET_NAME)
+    assert (again.state, again.stopping_since) == (PENDING, 0.0)
+
+
+def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
+    """As QEMU pauses one whose volume met a full disk."""
+    launch("m1")
+    socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
+    assert qmp.execute(socket, [("stop", {}), ("query-status", {})])[1]["status"] == "paused"
+    compute.stop(["m1"])
+    assert qmp.execute(socket, [("query-status", {})])[0]["status"] == "running"
+
+
+def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(
+    compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
+    [volume] = volumes.create([VolumeRequest(FLEET_NAME, 0, "uploads", MIB, "/x")])
+    launch("m1", volume.id)
+    compute.remove(["m1", "never-known"])
+    assert states(compute) == {"m1": STOPPING}
+    assert volumes.list(FLEET_NAME)[0].attached_to == "m1"
+    for forbidden in (lambda: compute.start(["m1"]), lambda: launch("m1")):
+        with pytest.raises(ProviderError, match="m1 is (being removed|gone or about to go)"):
+            forbidden()
+    with pytest.raises(ProviderError, match="still runs"):
+        volumes.detach([volume.id])
+    kill(tmp_path, "m1")
+    assert volumes.list(FLEET_NAME)[0].attached_to is None, "whether or not somebody has looked at the machines"
+    assert states(compute) == {}
+    assert not (tmp_path / "machines" / FLEET_NAME / "m1").exists()
+    assert compute.fleets() == [FLEET_NAME], "its volume is left"
+    volumes.remove([volume.id])
+    assert compute.fleets() == []
+
+
+def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
+    for name in ("m1", "m2"):
+        launch(name)
+    compute.remove(["m1"])
+    compute.power_off(["m1", "m2"])
+    assert states(compute) == {"m2": STOPPED}
+    compute.remove(["m2"])
+    assert not (tmp_path / "machines" / FLEET_NAME / "m2").exists()
+    compute.remove(["m1", "m2"])
+
+
+def test_disks_of_both_types_are_plugged_and_booted_with(
+    compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance]
+) -> None:
+    made = volumes.create([VolumeRequest(FLEET_NAME, 0, kind, MIB, "/x", kind=kind) for kind in ("qcow2", "raw")])
+    launch("m1")
+    for _repeated in range(2):
+        volumes.attach([volume.id for volume in made], "m1")
+    assert [volume.attached_to for volume in volumes.list(FLEET_NAME)] == ["m1", "m1"]
+    launch("m2")
+    with pytest.raises(ProviderError, match="lock"):
+        volumes._machine_of(volumes._folder(made[0].id), "m2").plug(volumes.disks(FLEET_NAME, "m1"))
+    compute.power_off(["m1"])
+    compute.start(["m1"])
+    assert states(compute)["m1"] == PENDING
+
+
+def test_tags_are_set_and_taken_away_while_a_machine_runs(
+    compute: QemuCompute, launch: Callable[..., Instance]
+) -> None:
+    launch("m1")
+    compute.tag(["m1", "never-known"], {"tainted": "unsealed", "by": None, "never": None})
+    compute.stop(["m1"])
+    [instance] = compute.list(FLEET_NAME)
+    assert (instance.tags, instance.state) == ({"tainted": "unsealed"}, STOPPING)

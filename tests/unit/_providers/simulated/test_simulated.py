@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The simulated cloud's instances: what they do in time, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    VolumeRequest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Behaviour,
+    Latencies,
+    SimulatedProvider,
+    VirtualClock,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, TAINTED
+from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, Cloud, ask
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: Cloud) -> None:
+    (made,) = cloud.compute.launch([ask(zone="a")])
+    assert (made.state, made.evidence, made.zone, made.created, made.started) == (
+        PENDING,
+        None,
+        "a",
+        cloud.began,
+        cloud.began,
+    )
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == cloud.began + 30.0
+    sealed = cloud.listed()["i"]
+    assert sealed.state == RUNNING and (sealed.evidence.digest, sealed.evidence.nonce) == (GOOD, "n")
+    assert not cloud.healthy()
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == cloud.began + 33.0 and cloud.healthy()
+
+
+def test_the_same_token_is_the_same_instance(cloud: Cloud) -> None:
+    cloud.compute.launch([ask()])
+    cloud.clock.wait(10.0)
+    (again,) = cloud.compute.launch([ask(nonce="another")])
+    assert again.nonce == "n" and again.created == cloud.began and len(cloud.listed()) == 1
+
+
+@pytest.mark.parametrize("change", [{"image": "sha256:other"}, {"slot": 1}, {"launch": "other"}, {"fleet": "other"}])
+def test_a_token_is_never_used_for_something_else(cloud: Cloud, change: dict) -> None:
+    cloud.compute.launch([ask()])
+    with pytest.raises(ProviderError, match="token i was used for another launch"):
+        cloud.compute.launch([ask(**change)])
+
+
+def test_a_token_is_spent_once_its_instance_was_removed(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.compute.remove(["i"])
+    assert cloud.compute.launch([ask()])[0].state == STOPPING
+    cloud.clock.wait(10.0)
+    with pytest.raises(ProviderError, match="belonged to an instance that was removed"):
+        cloud.compute.launch([ask()])
+
+
+def test_a_stop_begins_and_is_over_later(cloud: Cloud) -> None:
+    cloud.run()
+    began = cloud.clock.now()
+    cloud.compute.stop(["i", "unknown"])
+    assert cloud.clock.now() == began
+    stopping = cloud.listed()["i"]
+    assert (stopping.state, stopping.stopping_since) == (STOPPING, began) and stopping.evidence is not None
+    assert not cloud.healthy()
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == began + 5.0
+    stopped = cloud.listed()["i"]
+    assert (stopped.state, stopped.stopping_since, stopped.evidence) == (STOPPED, 0.0, None)
+
+
+def test_a_stop_said_again_begins_no_new_one(cloud: Cloud) -> None:
+    cloud.run()
+    began = cloud.clock.now()
+    cloud.compute.stop(["i"])
+    cloud.clock.wait(3.0)
+    cloud.compute.stop(["i"])
+    assert cloud.listed()["i"].stopping_since == began
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == began + 5.0
+    cloud.compute.stop(["i"])
+    assert cloud.state() == STOPPED
+
+
+def test_what_was_stopped_before_it_sealed_itself_has_no_evidence(cloud: Cloud) -> None:
+    cloud.compute.launch([ask()])
+    cloud.clock.wait(28.0)
+    cloud.compute.stop(["i"])
+    cloud.clock.wait(4.0)
+    assert cloud.state() == STOPPING and cloud.listed()["i"].evidence is None
+
+
+def test_only_power_ends_what_does_not_obey() -> None:
+    cloud = Cloud(behaviours={GOOD: Behaviour(stops=False)})
+    cloud.run()
+    cloud.compute.stop(["i"])
+    cloud.clock.wait(10_000.0)
+    assert cloud.state() == STOPPING
+    cloud.compute.power_off(["i", "unknown"])
+    assert cloud.state() == STOPPED
+    cloud.compute.start(["i"])
+    assert cloud.state() == PENDING
+
+
+def test_a_start_boots_again(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.compute.power_off(["i"])
+    began = cloud.clock.now()
+    cloud.compute.start(["i"])
+    cloud.clock.wait(10.0)
+    cloud.compute.start(["i"])
+    found = cloud.listed()["i"]
+    assert (found.state, found.started, found.created, found.evidence) == (PENDING, began, cloud.began, None)
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == began + 30.0 and cloud.state() == RUNNING
+
+
+def test_a_start_is_refused_where_it_cannot_be(cloud: Cloud) -> None:
+    with pytest.raises(ProviderError, match="there is no instance i"):
+        cloud.compute.start(["i"])
+    cloud.run()
+    cloud.compute.stop(["i"])
+    with pytest.raises(ProviderError, match="is shutting down and cannot be started"):
+        cloud.compute.start(["i"])
+
+
+def test_what_runs_shuts_down_before_it_is_gone_and_keeps_its_volumes_until_then(cloud: Cloud) -> None:
+    volume = cloud.volume()
+    cloud.run(data=True, volumes=(volume,))
+    cloud.compute.remove(["i", "unknown"])
+    states = set()
+    while cloud.listed():
+        states.add(cloud.state())
+        assert cloud.holder() == "i"
+        cloud.clock.wait(1.0)
+    assert states == {STOPPING} and cloud.clock.now() == cloud.began + 45.0
+    assert cloud.holder() is None and cloud.volumes.list(FLEET)[0].attached_at == 0.0
+
+
+@pytest.mark.parametrize("how", ["stop", "power_off", "death"])
+def test_what_is_down_goes_at_once(cloud: Cloud, how: str) -> None:
+    volume = cloud.volume()
+    cloud.run(volumes=(volume,))
+    if how == "death":
+        cloud.world.machines["i"].dies_at = cloud.clock.now()
+    else:
+        getattr(cloud.compute, how)(["i"])
+    cloud.clock.wait(10.0)
+    cloud.compute.remove(["i"])
+    assert not cloud.world.machines and not cloud.listed() and cloud.holder() is None
+
+
+def test_a_removal_after_a_stop_does_not_begin_anew_and_power_hurries_it(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.compute.stop(["i"])
+    cloud.clock.wait(3.0)
+    cloud.compute.remove(["i"])
+    cloud.clock.wait(60.0)
+    assert cloud.clock.now() == cloud.began + 45.0 and not cloud.listed()
+    cloud.run("j")
+    cloud.compute.remove(["j"])
+    cloud.compute.power_off(["j"])
+    assert not cloud.listed()
+
+
+def test_tags_are_set_and_taken_away(cloud: Cloud) -> None:
+    cloud.compute.launch([ask(tags={"port": "80"})])
+    cloud.compute.tag(["i", "unknown"], {TAINTED: "drifted", PROTECTED: "a person"})
+    assert cloud.listed()["i"].tags == {"port": "80", TAINTED: "drifted", PROTECTED: "a person"}
+    cloud.compute.tag(["i"], {TAINTED: None, "absent": None})
+    assert cloud.listed()["i"].tags == {"port": "80", PROTECTED: "a person"}
+
+
+def test_fleets_are_known_by_their_instances_and_volumes(cloud: Cloud) -> None:
+    assert cloud.compute.fleets() == []
+    cloud.compute.launch([ask(fleet="one", purpose="verify")])
+    cloud.volumes.create([VolumeRequest("two", 0, "uploads", 1, "/data")])
+    assert cloud.compute.fleets() == ["one", "two"]
+    assert cloud.compute.list("one")[0].purpose == "verify" and cloud.compute.list("two") == []
+
+
+# How they fare
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "turns"),
+    [
+        (Behaviour(), [33.0]),
+        (Behaviour(boots=False), []),
+        (Behaviour(gets_healthy=False), []),
+        (Behaviour(flaps=7.0), [33.0, 40.0, 47.0, 54.0, 61.0, 68.0, 75.0]),
+        (Behaviour(flaps=0.1, lasts=0.35), [33.0, 33.1, 33.2, 33.3]),
+        (Behaviour(lasts=20.0), [33.0, 53.0]),
+        (Behaviour(flaps=15.0, lasts=40.0), [33.0, 48.0, 63.0, 73.0]),
+    ],
+)
+def test_health_comes_and_goes_as_the_image_behaves(behaviour: Behaviour, turns: list[float]) -> None:
+    cloud = Cloud(behaviours={GOOD: behaviour})
+    cloud.compute.launch([ask()])
+    assert cloud.turns(80.0) == turns
+
+
+def test_what_never_boots_stays_pending() -> None:
+    cloud = Cloud(behaviours={GOOD: Behaviour(boots=False)})
+    cloud.run()
+    assert cloud.state() == PENDING
+
+
+def test_an_image_may_seal_as_another() -> None:
+    cloud = Cloud(behaviours={GOOD: Behaviour(seals_as="sha256:other")})
+    cloud.run()
+    assert cloud.listed()["i"].evidence.digest == "sha256:other"
+    cloud.world.behaviours.clear()
+    assert cloud.listed()["i"].evidence.digest == GOOD
+
+
+def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
+    cloud.world.fate = lambda request: (
+        (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    )
+    cloud.compute.launch([ask("slow"), ask("ill", slot=1)])
+    cloud.world.clock.pass_by(45.0)
+    assert (cloud.state("slow"), cloud.state("ill")) == (PENDING, RUNNING)
+    cloud.world.clock.pass_by(10.0)
+    assert (cloud.healthy("slow"), cloud.healthy("ill")) == (True, False)
+
+
+def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.world.machines["i"].dies_at = cloud.clock.now() + 7.0
+    assert cloud.turns(60.0) == [7.0]
+    assert cloud.state() == STOPPED
+    cloud.compute.start(["i"])
+    assert cloud.turns(60.0) == [33.0]
+
+
+def test_a_death_shows_in_any_state(cloud: Cloud) -> None:
+    cloud.compute.launch([ask(), ask("j", slot=1)])
+    assert cloud.state() == PENDING
+    cloud.world.machines["i"].dies_at = cloud.clock.now()
+    assert cloud.state() == STOPPED
+    cloud.world.clock.pass_by(40.0)
+    cloud.compute.remove(["j"])
+    cloud.world.machines["j"].dies_at = cloud.clock.now()
+    assert list(cloud.listed()) == ["i"]
+
+
+# Time
+
+
+def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> None:
+    clock = VirtualClock(100.0)
+    clock.wait(5.0)
+    clock.wait(-5.0)
+    clock.pass_by(-5.0)
+    assert clock.now() == 105.0
+
+
+def test_a_grain_gathers_events_in_one_look() -> None:
+    clock = VirtualClock(100.0, grain=1.0)
+    clock.next_event = lambda now: now + 0.125
+    clock.wait(60.0)
+    assert clock.now() == 101.0
+    clock.wait(0.5)
+    assert clock.now() == 101.5
+
+
+def test_another_controller_may_see_another_time(cloud: Cloud) -> None:
+    seen = cloud.world.clock.seen_by(-40.0)
+    other = SimulatedProvider(cloud.world, seen)
+    assert other.clock.now() == cloud.began - 40.0
+    other.compute.launch([ask()])
+    other.clock.wait(60.0)
+    assert cloud.clock.now() == cloud.began + 30.0 and other.clock.now() == cloud.began - 10.0
+    seen.skew = 500.0
+    assert other.clock.now() == cloud.began + 530.0 and other.compute.list(FLEET)[0].created == cloud.began
+
+
+def test_calls_take_time_where_they_shall_and_reads_take_none() -> None:
+    cloud = Cloud(latencies=Latencies(call=2.0))
+    cloud.compute.launch([ask("a"), ask("b")])
+    assert cloud.clock.now() == cloud.began + 2.0 and cloud.listed()["a"].created == cloud.began + 2.0
+    cloud.compute.list(FLEET)
+    cloud.volumes.list(FLEET)
+    assert cloud.clock.now() == cloud.began + 2.0

@@ -1,0 +1,260 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The simulated balancers, as strict as HAProxy or as forgetful as a cloud's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, Member
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
+    Behaviour,
+    Latencies,
+    SimulatedProvider,
+    World,
+)
+
+FLEET = "shop-prod"
+AT = ("192.0.2.1", 8080)
+TIMES = Latencies(boot=30.0, health=3.0, check=2.0, drain=10.0, stop=5.0)
+
+
+class Balanced:
+    """Healthy instances a, b and c behind a balancer."""
+
+    def __init__(self, forgets: bool = False) -> None:
+        self.world = World(TIMES, forgets=forgets)
+        self.provider = SimulatedProvider(self.world)
+        self.clock = self.world.clock
+        self.provider.compute.launch([LaunchRequest(each, FLEET, 0, "sha256:1", {}, "l", "n") for each in "abc"])
+        self.clock.pass_by(100.0)
+        self.traffic = self.provider.traffic(FLEET)
+        self.traffic.ensure()
+
+    def register(self, *ids: str, staged: bool = False) -> None:
+        self.traffic.register(dict.fromkeys(ids, AT), staged)
+
+    def serve(self, *ids: str) -> None:
+        self.register(*ids)
+        self.clock.pass_by(50.0)
+
+    def members(self) -> dict[str, Member]:
+        return {each.id: each for each in self.traffic.members()}
+
+    def states(self) -> dict[str, str]:
+        return {each.id: each.state for each in self.traffic.members()}
+
+
+@pytest.fixture(params=[False, True], ids=["keeps", "forgets"])
+def lab(request: pytest.FixtureRequest) -> Balanced:
+    return Balanced(request.param)
+
+
+@pytest.fixture
+def keeps() -> Balanced:
+    return Balanced()
+
+
+@pytest.fixture
+def forgets() -> Balanced:
+    return Balanced(forgets=True)
+
+
+def test_there_is_no_balancer_before_it_is_made(keeps: Balanced) -> None:
+    traffic = keeps.provider.traffic("other")
+    assert traffic.members() == []
+    for act in (lambda: traffic.register({"a": AT}), lambda: traffic.switch(["a"], [])):
+        with pytest.raises(TrafficError, match="the balancer is not there"):
+            act()
+    assert traffic.ensure() and not traffic.ensure()
+
+
+def test_each_fleet_has_a_balancer_of_its_own(keeps: Balanced) -> None:
+    other = keeps.provider.traffic("other")
+    other.ensure()
+    keeps.serve("a")
+    assert other.members() == []
+    other.remove()
+    other.remove()
+    assert keeps.states() == {"a": "up"} and not keeps.traffic.ensure()
+    keeps.traffic.remove()
+    assert keeps.members() == {} and keeps.traffic.ensure()
+
+
+def test_a_member_is_up_once_its_checks_passed(lab: Balanced) -> None:
+    lab.register("a")
+    began = lab.clock.now()
+    assert lab.members()["a"] == Member("a", "down", 0, began, passing=False)
+    lab.clock.wait(60.0)
+    assert lab.members()["a"] == Member("a", "up", 1, began + 2.0, passing=True)
+    lab.register("a")  # said again, it changes nothing
+    assert lab.members()["a"].since == began + 2.0
+
+
+def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
+    lab.serve("a", "b")
+    began = lab.clock.now()
+    lab.provider.compute.stop(["a"])
+    lab.world.machines["b"].dies_at = began
+    assert lab.members() == {"a": Member("a", "down", 0, began), "b": Member("b", "down", 0, began)}
+    lab.register("c")
+    lab.clock.pass_by(10.0)
+    lab.provider.compute.power_off(["c"])
+    assert lab.members()["c"] == Member("c", "down", 0, began + 10.0)
+    lab.traffic.deregister(["c"])
+    lab.provider.compute.remove(["a"])
+    lab.clock.wait(60.0)
+    assert lab.states()["a"] == "down"  # the instance is gone, its member is not
+    lab.traffic.deregister(["a", "unknown"])
+    assert list(lab.members()) == ["b"]
+
+
+def test_a_member_that_flaps_is_up_in_between(lab: Balanced) -> None:
+    lab.world.machines["a"].behaviour = Behaviour(flaps=20.0)
+    lab.provider.compute.power_off(["a"])
+    lab.provider.compute.start(["a"])
+    lab.register("a")
+    began, seen = lab.clock.now(), []
+    while lab.clock.now() < began + 80.0:
+        lab.clock.wait(100.0)
+        member = lab.members()["a"]
+        seen.append((lab.clock.now() - began, member.state, member.since - began))
+    first = [(30.0, "down", 0.0), (33.0, "down", 0.0), (35.0, "up", 35.0)]
+    assert seen == [*first, (53.0, "down", 53.0), (73.0, "down", 53.0), (75.0, "up", 75.0), (93.0, "down", 93.0)]
+
+
+def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
+    lab.register("a", staged=True)
+    assert (lab.members()["a"].state, lab.members()["a"].in_flight, lab.members()["a"].passing) == ("drain", 0, False)
+    lab.clock.wait(60.0)
+    lab.register("a", staged=True)
+    assert (lab.members()["a"].state, lab.members()["a"].in_flight, lab.members()["a"].passing) == ("drain", 0, True)
+    lab.clock.wait(1_000.0)
+    assert "a" in lab.members()  # to be staged is not to drain: nobody forgets it
+
+
+def test_a_staged_member_has_nothing_to_drain(lab: Balanced) -> None:
+    lab.register("a", staged=True)
+    lab.traffic.drain(["a"], 30.0)
+    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets else [0])
+
+
+def test_a_switch_changes_all_at_once(lab: Balanced) -> None:
+    lab.serve("a", "b")
+    lab.register("c", staged=True)
+    lab.clock.pass_by(10.0)
+    now = lab.clock.now()
+    for _again in range(2):
+        lab.traffic.switch(["c"], ["a", "b"])
+        members = lab.members()
+        assert lab.states() == {"a": "drain", "b": "drain", "c": "up"}
+        assert [members[each].since for each in "abc"] == [now, now, now]
+        assert [members[each].in_flight for each in "abc"] == [1, 1, 1] and all(
+            each.passing for each in members.values()
+        )
+
+
+def test_a_switch_to_what_is_no_member_does_nothing(lab: Balanced) -> None:
+    lab.serve("a")
+    with pytest.raises(TrafficError, match="no members of the balancer: b, c"):
+        lab.traffic.switch(["b", "c"], ["a"])
+    assert lab.states() == {"a": "up"}
+
+
+def test_a_staged_member_may_serve_by_registration_and_a_serving_one_is_not_staged(lab: Balanced) -> None:
+    lab.register("a", staged=True)
+    lab.clock.pass_by(10.0)
+    lab.register("a")
+    assert lab.states() == {"a": "up"}
+    lab.register("a", staged=True)
+    assert lab.states() == {"a": "up"}
+
+
+def test_a_drained_member_stays_until_it_is_deregistered(keeps: Balanced) -> None:
+    keeps.serve("a")
+    began = keeps.clock.now()
+    keeps.traffic.drain(["a", "unknown"], 3.0)
+    keeps.clock.wait(4.0)
+    keeps.traffic.drain(["a"], 3.0)
+    assert keeps.members() == {"a": Member("a", "drain", 1, began, passing=True)}
+    keeps.clock.wait(60.0)
+    assert keeps.clock.now() == began + 10.0
+    keeps.clock.wait(1_000.0)
+    assert keeps.members() == {"a": Member("a", "drain", 0, began, passing=True)}
+
+
+def test_a_draining_member_comes_back_at_once(keeps: Balanced) -> None:
+    keeps.serve("a")
+    keeps.traffic.drain(["a"], 30.0)
+    keeps.clock.pass_by(1.0)
+    keeps.register("a")
+    assert keeps.members()["a"] == Member("a", "up", 1, keeps.clock.now(), passing=True)
+
+
+@pytest.mark.parametrize(("timeout", "gone"), [(30.0, 10.0), (4.0, 4.0), (0.0, 0.0)])
+def test_a_forgetful_balancer_lets_drained_members_go(forgets: Balanced, timeout: float, gone: float) -> None:
+    forgets.serve("a")
+    began = forgets.clock.now()
+    forgets.traffic.drain(["a"], timeout)
+    while forgets.members():
+        assert forgets.states() == {"a": "drain"}
+        forgets.clock.wait(60.0)
+    assert forgets.clock.now() == began + gone
+    forgets.traffic.drain(["a"], timeout)
+    assert forgets.members() == {}
+
+
+def test_a_timeout_given_after_a_switch_holds(forgets: Balanced) -> None:
+    forgets.world.latencies = replace(TIMES, drain=1_000.0)
+    forgets.serve("a")
+    forgets.traffic.switch([], ["a"])
+    forgets.traffic.drain(["a"], 20.0)
+    began = forgets.clock.now()
+    forgets.clock.wait(100.0)
+    assert forgets.clock.now() == began + 20.0 and forgets.members() == {}
+
+
+def test_what_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
+    forgets.serve("a")
+    forgets.traffic.drain(["a"], 5.0)
+    forgets.traffic.switch(["a"], [])
+    forgets.clock.pass_by(100.0)
+    assert forgets.states() == {"a": "up"}
+    forgets.traffic.drain(["a"], 30.0)
+    forgets.clock.pass_by(8.0)
+    assert forgets.states() == {"a": "drain"}
+
+
+def test_a_forgetful_balancer_checks_anew_what_comes_back(forgets: Balanced) -> None:
+    forgets.serve("a")
+    forgets.traffic.drain(["a"], 30.0)
+    forgets.register("a")
+    assert forgets.states() == {"a": "down"}
+    forgets.clock.wait(60.0)
+    assert forgets.states() == {"a": "up"}
+    forgets.clock.wait(1_000.0)
+    assert forgets.states() == {"a": "up"}
+
+
+def test_what_is_down_has_nothing_in_flight(lab: Balanced) -> None:
+    lab.serve("a")
+    lab.traffic.drain(["a"], 30.0)
+    lab.provider.compute.power_off(["a"])
+    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets else [0])
+
+
+def test_a_balancer_may_not_tell_what_is_in_flight(lab: Balanced) -> None:
+    lab.serve("a")
+    lab.world.tells_in_flight = False
+    assert lab.members()["a"].in_flight is None
+
+
+@pytest.mark.parametrize("balancing", [True, False])
+def test_a_restart_loses_every_member(lab: Balanced, balancing: bool) -> None:
+    lab.serve("a")
+    lab.world.lose_members(balancing)
+    assert lab.members() == {} and lab.traffic.ensure() is not balancing
+    lab.serve("a")
+    assert lab.states() == {"a": "up"}

@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Base,
+    FleetSpec,
+    Health,
+    HttpProbe,
+    Target,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+
+
+def target(provider: str) -> Target:
+    return Target("local", provider, FleetSpec(), Health(http=HttpProbe(80)), Base("debian", "bookworm", python="3.11"))
+
+
+def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None:
+    provider = open_provider(target("qemu"), FileStore(tmp_path))
+    try:
+        for fleet in ("shop-local", "mail-local"):
+            provider.traffic(fleet).ensure()
+        endpoints = {provider.traffic(fleet).describe()["endpoint"] for fleet in ("shop-local", "mail-local")}
+        assert len(endpoints) == 2
+    finally:
+        for fleet in ("shop-local", "mail-local"):
+            provider.traffic(fleet).remove()
+
+
+def test_an_unknown_provider_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="known: aws, qemu, simulated"):
+        open_provider(target("clouds"), FileStore(tmp_path))

@@ -1,0 +1,414 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The real HAProxy before small HTTP servers: swapped under load, drained, killed, taken over."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import os
+import shutil
+import signal
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Health,
+    HttpProbe,
+    TcpProbe,
+    TrafficSpec,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin") is None, reason="haproxy is not installed"
+)
+HTTP = Health(http=HttpProbe(8080, "/healthz"))
+
+
+class Backend:
+    """A service: answers with its name, ``/slow`` only once it is let go."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.well = True
+        self.waiting = threading.Event()
+        self.let_go = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                if self.path == "/slow":
+                    outer.waiting.set()
+                    outer.let_go.wait(30)
+                self.send_response(200 if outer.well or self.path != "/healthz" else 503)
+                self.send_header("Content-Length", str(len(outer.name)))
+                self.end_headers()
+                self.wfile.write(outer.name.encode())
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.address = ("127.0.0.1", self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self.let_go.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as each:
+        yield each
+
+
+@pytest.fixture
+def backend(stack: ExitStack) -> Callable[[str], Backend]:
+    def make(name: str) -> Backend:
+        made = Backend(name)
+        stack.callback(made.close)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def balancer(tmp_path: Path, stack: ExitStack) -> Callable[..., HAProxy]:
+    # Deeper than the address of a unix socket can be long.
+    folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
+
+    def make(health: Health = HTTP, **spec: object) -> HAProxy:
+        made = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
+        stack.callback(made.remove)
+        return made
+
+    return make
+
+
+def port_of(balancer: HAProxy) -> int:
+    return int(balancer.describe()["endpoint"].rpartition(":")[2])
+
+
+def get(port: int, path: str = "/") -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status == 200, (answer.status, text)
+        return text
+    finally:
+        connection.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        threading.Event().wait(0.02)
+
+
+def states(balancer: HAProxy) -> dict[str, str]:
+    return {member.id: member.state for member in balancer.members()}
+
+
+@contextmanager
+def load(port: int) -> Iterator[list[str]]:
+    """Four clients, two of them on connections that stay open. Yields what went wrong, still growing."""
+    failures: list[str] = []
+    done = threading.Event()
+    sent = [0] * 4
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        while not done.wait(0.002):
+            try:
+                connection.request("GET", "/", headers={} if number < 2 else {"Connection": "close"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    failures.append(f"status {answer.status}")
+                sent[number] += 1
+            except Exception as error:
+                failures.append(repr(error))
+                connection.close()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: min(sent) > 10)
+        yield failures
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
+    proxy = balancer()
+    assert proxy.ensure() is True
+    old = {name: backend(name) for name in ("shop-local-0-old", "shop-local-1-old")}
+    proxy.register({name: each.address for name, each in old.items()})
+    until(lambda: set(states(proxy).values()) == {"up"})
+    with load(port_of(proxy)) as failures:
+        for name, each in old.items():
+            fresh = backend(name.replace("old", "new"))
+            proxy.register({fresh.name: fresh.address})
+            until(lambda: states(proxy)[fresh.name] == "up")  # noqa: B023 - called before the next round
+            proxy.drain([name], 30.0)
+            assert states(proxy)[name] == "drain"
+            until(lambda: next(m.in_flight for m in proxy.members() if m.id == name) == 0)  # noqa: B023
+            proxy.deregister([name])
+            each.close()
+    assert failures == []
+    assert states(proxy) == {"shop-local-0-new": "up", "shop-local-1-new": "up"}
+
+
+def passing(balancer: HAProxy) -> dict[str, bool]:
+    return {member.id: member.passing for member in balancer.members()}
+
+
+def test_a_staged_member_is_checked_and_gets_no_request(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    old, fresh = backend("old"), backend("fresh")
+    fresh.well = False
+    proxy.register({"old": old.address})
+    for _repeated in range(2):
+        proxy.register({"fresh": fresh.address}, staged=True)
+    until(lambda: states(proxy) == {"old": "up", "fresh": "drain"})
+    until(lambda: proxy._servers()[1].status.startswith("DOWN"))
+    assert passing(proxy) == {"old": True, "fresh": False}
+    fresh.well = True
+    until(lambda: passing(proxy) == {"old": True, "fresh": True})
+    assert states(proxy)["fresh"] == "drain"
+    assert {get(port_of(proxy)) for _request in range(10)} == {"old"}
+    proxy.register({"old": old.address}, staged=True)
+    assert states(proxy)["old"] == "up", "what serves goes on serving"
+
+
+def test_a_flip_there_and_back_under_load_fails_no_request(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    blue, green = ({name: backend(name) for name in (f"{colour}-0", f"{colour}-1")} for colour in ("blue", "green"))
+    proxy.register({name: each.address for name, each in blue.items()})
+    proxy.register({name: each.address for name, each in green.items()}, staged=True)
+    until(lambda: all(passing(proxy).values()))
+    with load(port_of(proxy)) as failures:
+        for _round in range(5):
+            proxy.switch([*green], [*blue, "never-known"])
+            assert states(proxy) == {"blue-0": "drain", "blue-1": "drain", "green-0": "up", "green-1": "up"}
+            assert {get(port_of(proxy)) for _request in range(4)} <= set(green)
+            proxy.switch([*blue], [*green])
+            assert {get(port_of(proxy)) for _request in range(4)} <= set(blue)
+    assert failures == []
+
+
+def test_nobody_is_put_in_service_who_is_not_there(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
+    with pytest.raises(TrafficError, match="^shop-1, shop-2 cannot be put in service"):
+        proxy.switch(["shop-1", "shop-2"], ["shop-0"])
+    assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
+
+
+def test_after_a_take_over_the_way_back_is_open(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    """Who served has no checks now and passes; who was staged has to pass the new ones."""
+    proxy = balancer()
+    proxy.ensure()
+    services = {name: backend(name) for name in ("old", "fresh", "ill")}
+    proxy.register({"old": services["old"].address})
+    proxy.register({name: services[name].address for name in ("fresh", "ill")}, staged=True)
+    until(lambda: all(passing(proxy).values()))
+    services["ill"].well = False
+    changed = balancer(Health(http=HttpProbe(8080, "/healthz", (200, 204))))
+    assert changed.ensure() is True
+    until(lambda: passing(changed) == {"old": True, "fresh": True, "ill": False})
+    assert states(changed) == {"old": "up", "fresh": "drain", "ill": "drain"}
+    changed.switch(["fresh"], ["old"])
+    assert passing(changed) == {"old": True, "fresh": True, "ill": False}
+    changed.register({"old": services["old"].address})
+    assert states(changed) == {"old": "up", "fresh": "up", "ill": "drain"}
+
+
+def test_in_flight_counts_requests_and_not_idle_connections(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    idle = http.client.HTTPConnection("127.0.0.1", port_of(proxy), timeout=20)
+    idle.request("GET", "/")
+    assert idle.getresponse().read() == b"shop-0"
+    until(lambda: proxy.members()[0].in_flight == 0)
+    answers: list[str] = []
+    slow = threading.Thread(target=lambda: answers.append(get(port_of(proxy), "/slow")))
+    slow.start()
+    assert service.waiting.wait(20)
+    assert proxy.members()[0].in_flight == 1
+    before = time.time()
+    proxy.drain(["shop-0"], 30.0)
+    [member] = proxy.members()
+    assert (member.state, member.in_flight) == ("drain", 1)
+    assert member.since >= before - 2, "a drain begins when it is asked for"
+    service.let_go.set()
+    slow.join()
+    assert answers == ["shop-0"]
+    until(lambda: proxy.members()[0].in_flight == 0)
+    idle.close()
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
+
+
+def test_deregister_ends_what_is_still_open(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    failed: list[BaseException] = []
+
+    def slow() -> None:
+        try:
+            get(port_of(proxy), "/slow")
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert service.waiting.wait(20)
+    proxy.drain(["shop-0", "never-known"], 30.0)
+    proxy.deregister(["shop-0", "never-known"])
+    thread.join()
+    assert proxy.members() == []
+    assert failed, "the request was cut"
+
+
+def test_an_ill_member_is_down_and_comes_back(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    service.well = False
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "down"})
+    service.well = True
+    until(lambda: states(proxy) == {"shop-0": "up"})
+    service.well = False
+    proxy.drain(["shop-0"], 30.0)
+    until(lambda: proxy._servers()[0].status.startswith("DOWN"))
+    assert states(proxy) == {"shop-0": "drain"}
+
+
+def test_a_killed_balancer_comes_back_on_its_port_without_members(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    port, pid = port_of(proxy), proxy.describe()["pid"]
+    assert proxy.ensure() is False
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: proxy.describe()["pid"] is None)
+    assert proxy.members() == []
+    again = balancer()
+    assert again.ensure() is True
+    assert port_of(again) == port
+    assert again.members() == []
+    again.register({"shop-0": service.address})
+    assert get(port) == "shop-0"
+
+
+def test_a_change_of_health_is_taken_over_without_a_gap(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    services = {name: backend(name) for name in ("shop-0", "shop-1")}
+    proxy.register({name: each.address for name, each in services.items()})
+    until(lambda: set(states(proxy).values()) == {"up"})
+    proxy.drain(["shop-1"], 30.0)
+    port, pid = port_of(proxy), proxy.describe()["pid"]
+    changed = balancer(Health(http=HttpProbe(8080, "/other", (204,))))
+    with load(port) as failures:
+        assert changed.ensure() is True
+        assert changed.describe()["pid"] != pid
+        assert states(changed) == {"shop-0": "up", "shop-1": "drain"}
+        assert changed.ensure() is False
+    assert failures == []
+    changed.deregister(["shop-0", "shop-1"])
+    assert changed.members() == []
+
+
+def test_tcp_health_makes_a_balancer_for_connections(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    proxy = balancer(Health(tcp=TcpProbe(8080)))
+    proxy.ensure()
+    service = backend("shop-0")
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
+    assert proxy.describe()["endpoint"].startswith("tcp://127.0.0.1:")
+    assert get(port_of(proxy)) == "shop-0"
+
+
+def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
+    proxy = balancer()
+    proxy.ensure()
+    pid = proxy.describe()["pid"]
+    proxy.remove()
+    assert proxy.describe()["pid"] is None
+    assert not list(tmp_path.rglob("*.cfg"))
+    assert not Path(f"/proc/{pid}/cmdline").exists() or Path(f"/proc/{pid}/cmdline").read_bytes() == b""
+    proxy.remove()
+
+
+def test_a_taken_port_and_an_odd_name_are_told(
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
+) -> None:
+    taken = backend("someone else")
+    with pytest.raises(TrafficError, match="cannot bind"):
+        balancer(port=taken.address[1]).ensure()
+    proxy = balancer()
+    proxy.ensure()
+    with pytest.raises(TrafficError, match="cannot be the name"):
+        proxy.register({"a; quit": ("127.0.0.1", 1)})
+
+
+def test_where_haproxy_is_missing_it_says_how_to_get_it(
+    balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
+    with pytest.raises(TrafficError, match="apt install haproxy"):
+        balancer().ensure()

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The task itself, by ansible-playbook: real groups and templates at moto, refreshes by the layer that makes up for moto."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refreshes
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.tasks import COLLECTIONS, run_task
+
+OLD, NEW = "shop-1.0-111111111111", "shop-2.0-222222222222"
+
+
+def definition() -> dict[str, Any]:
+    target = {
+        "provider": "aws",
+        "network": {"subnets": {f"{REGION}a": "subnet-01234567"}},
+        "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [50, 100]}},
+    }
+    image = {"base": {"ami": "ami-01234567", "python": "3.11"}, "provision": {"playbook": "site.yml"}}
+    return {
+        "schema": 1,
+        "service": "shop",
+        "version": "1.0",
+        "image": image,
+        "health": {"http": {"port": 8080}},
+        "targets": {"prod": target},
+    }
+
+
+def image_of(number: int, ami: str) -> Image:
+    artifact = {"ami": ami, "region": REGION, "copies": {}}
+    return Image(
+        f"sha256:{str(number) * 64}",
+        "aws-1-x86_64",
+        "shop",
+        f"{number}.0",
+        f"2026-01-0{number}T00:00:00Z",
+        artifact,
+        {},
+        {},
+        verified={"at": "now"},
+    )
+
+
+@pytest.fixture
+def refreshes(cloud: Cloud) -> Refreshes:
+    layer = Refreshes(cloud, "shop")
+    cloud.proxy.layers.insert(0, layer)
+    yield layer
+    cloud.proxy.layers.remove(layer)
+
+
+@pytest.fixture
+def place(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
+    """A folder with a definition, and a store whose channel prod points at what the group runs."""
+    where = seeds.network(cloud)
+    amis = [seeds.image(cloud, "old"), seeds.image(cloud, "new")]
+    launch = {"LaunchTemplateId": seeds.template(cloud, amis[0], where), "Version": "1"}
+    cloud.boto("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName="shop",
+        MinSize=0,
+        MaxSize=4,
+        DesiredCapacity=2,
+        VPCZoneIdentifier=where.subnets[0],
+        LaunchTemplate=launch,
+    )
+    (tmp_path / "site.yml").write_text("[]\n", encoding="utf-8")
+    (tmp_path / "immutable.yml").write_text(yaml.safe_dump(definition()), encoding="utf-8")
+    store = FileStore(tmp_path / "store")
+    images = [image_of(1, amis[0]), image_of(2, amis[1])]
+    for image, channel in zip(images, ("prod", "next"), strict=True):
+        Catalogue(store).add(image)
+        Channels(store).promote("shop", channel, image, "a test")
+    return tmp_path
+
+
+def test_a_group_that_runs_the_image_is_left_alone(place: Path, cloud: Cloud) -> None:
+    told = run_task(place, "fleet", "--diff")
+    assert not told.get("failed"), told["msg"]
+    assert (told["changed"], told["image_name"], told["group"], told["size"]) == (False, OLD, "shop", 2)
+    assert [(each["image_name"], each["outdated"], each["serving"]) for each in told["instances"]] == [
+        (OLD, False, True)
+    ] * 2
+    assert told["diff"]["before"] == told["diff"]["after"]
+    assert not (place / "store/leases").exists()
+    assert sorted(call.action for call in cloud.calls()) == [
+        "DescribeAutoScalingGroups", "DescribeInstanceRefreshes", "DescribeInstances", "DescribeLaunchTemplateVersions",
+    ]  # fmt: skip
+
+
+def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
+    place: Path, cloud: Cloud, refreshes: Refreshes
+) -> None:
+    told = run_task(place, "fleet", channel="next", wait=False)
+    assert told["paused"] == "the refresh r-0 goes on" and told["refresh"]["status"] == "InProgress"
+    for _run in range(5):  # a look or two each
+        told = run_task(place, "fleet", channel="next", wait=False) if told.get("paused") else told
+    assert not told.get("failed"), told["msg"]
+    assert (told["paused"], told["refresh"]["status"], told["launch"].rpartition(":")[2]) == (None, "Successful", "2")
+    assert [(each["image_name"], each["outdated"]) for each in told["instances"]] == [(NEW, False)] * 2
+    asked = refreshes.found[0].asked
+    assert (
+        asked["DesiredConfiguration.LaunchTemplate.Version"],
+        asked["Preferences.CheckpointPercentages.member.1"],
+    ) == ("2", "50")
+    assert [call.action for call in cloud.calls(changing=True)] == [
+        "CreateLaunchTemplateVersion",
+        "StartInstanceRefresh",
+    ]
+    made = cloud.boto("ec2").describe_launch_template_versions(LaunchTemplateName="shop", Versions=["2"])[
+        "LaunchTemplateVersions"
+    ][0]["LaunchTemplateData"]
+    assert made["InstanceType"] == "t3.micro" and made["SecurityGroupIds"]
+    assert not run_task(place, "fleet", channel="next")["changed"]
+    assert cloud.count(changing=True) == 2
+    assert len(list((place / "store/fleets/shop-prod/records").iterdir())) == 1
+
+
+def test_a_refresh_that_fails_fails_the_task(place: Path, refreshes: Refreshes) -> None:
+    refreshes.script = ("Failed",)
+    told = run_task(place, "fleet", channel="next", wait=False)
+    assert told["failed"] and "the refresh r-0 ended as Failed" in told["msg"] and told["refresh"]["status"] == "Failed"
+    assert [each["image_name"] for each in told["instances"]] == [OLD] * 2
+
+
+def test_check_mode_tells_what_another_image_would_need(place: Path) -> None:
+    told = run_task(place, "fleet", "--check", "--diff", channel="next")
+    assert told["changed"] and [each["action"].split(" ")[0] for each in told["plan"]["steps"]] == ["make", "refresh"]
+    assert told["plan"]["preferences"]["MinHealthyPercentage"] == 100
+    assert told["diff"]["after"].splitlines() == [f"instance 0: {NEW}", f"instance 1: {NEW}"]
+
+
+def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> None:
+    told = run_task(place, "fleet_info")
+    assert (told["serving"], told["group"], told["refresh"]) == (2, "shop", None)
+    assert [each["name"] for each in told["hosts"]] == ["shop-prod-0", "shop-prod-1"]
+    (place / "immutable_fleet.yml").write_text(
+        yaml.safe_dump({"plugin": "immutable.infra.fleet", "definitions": ["immutable.yml"], "store": "store"}),
+        encoding="utf-8",
+    )
+    argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(place / "immutable_fleet.yml"), "--list"]
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_INVENTORY_ENABLED": "immutable.infra.fleet",
+    }
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    listed = json.loads(done.stdout)
+    assert sorted(listed["_meta"]["hostvars"]) == ["shop-prod-0", "shop-prod-1"], done.stderr
+    assert listed["image_shop_1_0_111111111111"]["hosts"] == ["shop-prod-0", "shop-prod-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"state": "absent"}, "belongs to Auto Scaling, so its group is not ours to remove"),
+        (
+            {"approve": True},
+            "approve is of no use on target prod: Auto Scaling has no gate that a person passes (allowed: leave it out)",
+        ),
+        ({"ignore_windows": True}, "ignore_windows is of no use on target prod"),
+        ({"remove_volumes": ["a"]}, "remove_volumes is of no use on target prod"),
+    ],
+)
+def test_what_auto_scaling_does_not_do_is_refused(options: dict[str, Any], told: str, place: Path) -> None:
+    result = run_task(place, "fleet", **options)
+    assert result["failed"] and told in result["msg"]
+
+
+def test_hosts_of_a_group_cannot_be_marked(place: Path) -> None:
+    result = run_task(place, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
+    assert result["failed"] and "whose engine is autoscaling: its instances belong to its group" in result["msg"]

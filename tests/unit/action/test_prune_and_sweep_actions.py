@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The tasks themselves, by ansible-playbook, on a target on AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import identity
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
+
+BUILDS = "us-east-1"  # where it bakes
+
+
+@pytest.fixture
+def place(tmp_path: Path, cloud: Cloud) -> Path:
+    """A folder with a definition, and a store with images 1 to 3."""
+    where = seeds.network(cloud)
+    target = {
+        "provider": "aws",
+        "region": REGION,
+        "network": {"subnets": {where.zones[0]: where.subnets[0]}},
+        "traffic": {"target_groups": list(seeds.balancer(cloud, where).groups)},
+        "build": {"region": BUILDS},
+    }
+    image = {"base": {"ami": "ami-01234567", "python": "3.11"}, "provision": {"playbook": "site.yml"}}
+    data = {
+        "schema": 1,
+        "service": "shop",
+        "version": "1.0",
+        "image": image,
+        "health": {"http": {"port": 8080}},
+        "targets": {"prod": target},
+    }
+    (tmp_path / "site.yml").write_text("[]\n", encoding="utf-8")
+    (tmp_path / "immutable.yml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    catalogue = Catalogue(FileStore(tmp_path / "store"))
+    for number in (1, 2, 3):
+        copies = {REGION: {"ami": seeds.image(cloud, f"shop-{number}"), "snapshots": []}}
+        artifact = {
+            "ami": seeds.image(cloud, f"shop-{number}", region=BUILDS),
+            "region": BUILDS,
+            "name": f"shop-{number}",
+            "snapshots": [],
+            "copies": copies,
+        }
+        at = f"2026-01-0{number}T00:00:00+00:00"
+        catalogue.add(
+            Image(
+                f"sha256:{str(number) * 64}",
+                "aws-123456789012-x86_64",
+                "shop",
+                f"{number}.0",
+                at,
+                artifact,
+                {},
+                {},
+                verified={"at": at},
+            )
+        )
+    return tmp_path
+
+
+def play(place: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
+    told = run_task(place, module, *flags, **options)
+    assert not told.get("failed"), told["msg"]
+    return told
+
+
+def names(cloud: Cloud, region: str) -> set[str]:
+    return {image["Name"] for image in cloud.boto("ec2", region).describe_images(Owners=["self"])["Images"]}
+
+
+def test_an_old_image_goes_from_both_regions_and_one_that_a_machine_runs_stays(place: Path, cloud: Cloud) -> None:
+    used = FileStore(place / "store").read(f"images/{'2' * 64}/aws-123456789012-x86_64/record.json")[0]["artifact"][
+        "copies"
+    ][REGION]["ami"]
+    instance = cloud.boto("ec2").run_instances(ImageId=used, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    cloud.proxy.forget()
+    asked = play(place, "image_prune", "--check", "--diff", keep=1)
+    assert cloud.count(changing=True) == 0 and asked["changed"]
+    told = play(place, "image_prune", keep=1)
+    assert [each["version"] for each in told["removed"]] == [each["version"] for each in asked["removed"]] == ["1.0"]
+    assert told["kept"][1]["why"] == [f"instance {instance} runs it ({used} in {REGION})"]
+    assert names(cloud, REGION) == names(cloud, BUILDS) == {"shop-2", "shop-3"}
+    assert (
+        sorted(call.action for call in cloud.calls(changing=True)) == ["DeleteSnapshot"] * 2 + ["DeregisterImage"] * 2
+    )
+    assert not play(place, "image_prune", keep=1)["changed"]
+
+
+def test_what_a_killed_bake_left_goes_when_it_is_asked_for(place: Path, cloud: Cloud) -> None:
+    tags = {"immutable:store": identity(FileStore(place / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
+    stray = seeds.image(cloud, "shop-4", tags, region=BUILDS)
+    assert play(place, "sweep")["orphans"] == []
+    told = play(place, "sweep", older_than="0s")
+    assert not told["changed"] and told["removed"] == []
+    assert [(each["kind"], each["id"], each["place"], each["bake"], each["fleet"]) for each in told["orphans"]] == [
+        ("image", stray, BUILDS, "bake-aaaaaaaaaaaa", "")
+    ]
+    assert play(place, "sweep", "--check", older_than="0s", state="absent")["removed"] and "shop-4" in names(
+        cloud, BUILDS
+    )
+    assert [each["id"] for each in play(place, "sweep", older_than="0s", state="absent")["removed"]] == [stray]
+    assert names(cloud, BUILDS) == {"shop-1", "shop-2", "shop-3"}

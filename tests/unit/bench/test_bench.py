@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The bench's cases of small fleets: time by the virtual clock, calls and reads, none of which hang on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "bench").is_dir(), reason="the bench is no part of the collection as users get it"
+)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from bench import cases, swaps
+
+    return cases, swaps
+
+
+def test_swaps_of_ten_reach_their_goals(bench):
+    cases, swaps = bench
+    found = [swaps.measure(case) for case in cases.cases((10,))]
+    assert {each.case.intent.get("strategy", "rolling") for each in found} == {
+        "rolling",
+        "canary",
+        "blue_green",
+        "recreate",
+    }
+    assert swaps.missed(found) == []
+
+
+def test_a_hot_fleet_boots_in_one_call(bench):
+    cases, swaps = bench
+    (case,) = [case for case in cases.cases((10,)) if case.name == "recreate, hot"]
+    assert swaps.measure(case).swap.calls["launch"] == 1
+
+
+def test_a_swap_of_as_many_waves_looks_as_often_at_ten_times_the_size(bench):
+    cases, swaps = bench
+    small, large = (next(case for case in cases.cases((size,)) if case.name == "rolling") for size in (10, 100))
+    assert swaps.measure(small).swap.reads == swaps.measure(large).swap.reads
+
+
+def test_a_missed_goal_is_told(bench):
+    cases, swaps = bench
+    case = cases.Case("rolling", 10, cases.WHOLE, 3, {"surge": 1})
+    told = swaps.missed([swaps.measure(case)])
+    assert "more than 1.1 times the bound of 97.0 s" in told[0] and "4 changing calls a wave, more than 3" in told[1]

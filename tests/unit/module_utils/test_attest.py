@@ -1,0 +1,292 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A host's tree against its manifest: the comparison on folders, and on real read-only file systems where mounts are allowed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._attest import TYPES, compare
+from ansible_collections.immutable.infra.plugins.module_utils._mounts import read_mounts
+
+Manifest = dict[str, Any]
+
+
+def manifest_of(root: Path) -> Manifest:
+    """As the image's own manifest would say, written down independently of the code under test."""
+    files: dict[str, list[Any]] = {}
+    for path in [root, *root.rglob("*")]:
+        info = path.lstat()
+        kind = TYPES[stat.S_IFMT(info.st_mode)]
+        holds = (
+            path.readlink().as_posix()
+            if kind == "link"
+            else hashlib.sha256(path.read_bytes()).hexdigest()
+            if kind == "file"
+            else ""
+        )
+        size = info.st_size if kind in ("file", "link") else 0
+        name = "/" + path.relative_to(root).as_posix() if path != root else "/"
+        files[name] = [kind, f"{stat.S_IMODE(info.st_mode):04o}", info.st_uid, info.st_gid, size, holds]
+    return {"schema": 1, "files": files, "covers": ["/tmp"], "data": ["/var/lib/shop"], "writable": ["/var/cache/shop"]}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for folder in ("etc", "usr/bin", "tmp", "var/lib/shop", "var/cache/shop"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/app.conf").write_text("port=8080\n")
+    (root / "usr/bin/app").write_bytes(os.urandom(3 * 1024 * 1024))
+    (root / "usr/bin/app").chmod(0o755)
+    (root / "usr/bin/also").hardlink_to(root / "usr/bin/app")
+    (root / "etc/alias").symlink_to("app.conf")
+    (root / os.fsdecode(b"etc/odd \xff\nname")).write_text("odd")
+    return root
+
+
+def differences(manifest: Manifest, root: Path) -> set[tuple[str, str]]:
+    """Without the one that is certain here: a folder of tests can be written to."""
+    found = compare(json.loads(json.dumps(manifest)), str(root)).differences
+    return {(each.kind, each.path) for each in found if each.kind != "unexpected_writable"}
+
+
+def test_an_untouched_tree_differs_in_nothing(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    assert differences(manifest, tree) == set()
+    assert compare(manifest, str(tree)).checked == len(manifest["files"]) - 3  # declared places are not looked into
+
+
+def _same_size(root: Path) -> None:
+    (root / "etc/app.conf").write_text("port=9090\n")
+
+
+def _grow(root: Path) -> None:
+    (root / "etc/app.conf").write_text("port=80800\n")
+
+
+def _make_link(root: Path) -> None:
+    (root / "etc/app.conf").unlink()
+    (root / "etc/app.conf").symlink_to("/dev/null")
+
+
+def _redirect(root: Path) -> None:
+    (root / "etc/alias").unlink()
+    (root / "etc/alias").symlink_to("/etc/shadow")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_same_size, {("changed", "/etc/app.conf")}),
+        (_grow, {("changed", "/etc/app.conf")}),
+        (lambda root: (root / "etc/app.conf").unlink(), {("missing", "/etc/app.conf")}),
+        (lambda root: (root / "usr/bin/intruder").mkdir(), {("added", "/usr/bin/intruder")}),
+        (lambda root: (root / "usr/bin/app").chmod(0o4755), {("mode", "/usr/bin/app"), ("mode", "/usr/bin/also")}),
+        (_make_link, {("type", "/etc/app.conf")}),
+        (_redirect, {("link", "/etc/alias")}),
+        (lambda root: (root / "var/cache/shop/anything").write_text("x"), set()),
+        (lambda root: (root / "var/lib/shop/uploads").mkdir(), set()),
+    ],
+)
+def test_every_kind_of_change_is_found(
+    tree: Path, change: Callable[[Path], object], expected: set[tuple[str, str]]
+) -> None:
+    manifest = manifest_of(tree)
+    change(tree)
+    assert differences(manifest, tree) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_owner_is_found(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    os.chown(tree / "etc/app.conf", 1234, 0)
+    [found] = [each for each in compare(manifest, str(tree)).differences if each.kind == "owner"]
+    assert found.as_dict() == {"kind": "owner", "path": "/etc/app.conf", "expected": "0:0", "found": "1234:0"}
+
+
+def test_a_writable_root_is_told_and_left_clean(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    result = compare(manifest, str(tree))
+    assert {each.path for each in result.differences} == {"/", "/etc", "/usr"}
+    assert result.refused == []
+    assert manifest_of(tree) == manifest
+
+
+def test_a_name_that_is_no_text_can_be_returned(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    (tree / os.fsdecode(b"etc/odd \xff\nname")).unlink()
+    [found] = [each.as_dict() for each in compare(manifest, str(tree)).differences if each.kind == "missing"]
+    assert json.dumps(found, ensure_ascii=False).encode()
+    assert found["path"] == "/etc/odd \\xff\nname"
+
+
+@pytest.mark.parametrize("wrong", [None, [], {}, {"schema": 2, "files": {}}, {"schema": 1, "files": []}])
+def test_a_manifest_of_another_shape_is_refused(tree: Path, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="schema 1"):
+        compare(wrong, str(tree))
+
+
+def test_the_mount_table_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:0 / / ro,relatime shared:1 - ext4 /dev/vda2 ro\n"
+        "30 22 0:25 / /with\\040space rw,nosuid - tmpfs tmpfs rw,size=1024k\n"
+        "31 22 254:16 / /data ro - ext4 /dev/vdb rw\n"
+        "32 22 0:5 / /proc rw shared:5 master:1 - proc proc rw\n"
+    )
+    mounts = read_mounts("/", str(table))
+    assert [(each.point, each.type, each.writable, each.of_kernel) for each in mounts] == [
+        ("/", "ext4", False, False),
+        ("/with space", "tmpfs", True, False),
+        ("/data", "ext4", False, False),
+        ("/proc", "proc", True, True),
+    ]
+
+
+def test_a_mount_that_another_one_hides_is_not_told(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:0 / / ro - ext4 /dev/vda2 ro\n"
+        "30 22 0:25 / /mnt/deep rw - tmpfs below rw\n"
+        "31 30 0:26 / /mnt/deep/er rw - tmpfs below rw\n"
+        "32 22 0:27 / /mnt rw - tmpfs above rw\n"
+        "33 32 0:28 / /mnt/deep rw - tmpfs on-top rw\n"
+    )
+    assert [(each.point, each.source) for each in read_mounts("/", str(table))] == [
+        ("/", "/dev/vda2"),
+        ("/mnt", "above"),
+        ("/mnt/deep", "on-top"),
+    ]
+    assert [each.point for each in read_mounts("/mnt", str(table))] == ["/", "/deep"]
+
+
+# A program of its own, since a mount namespace belongs to a process: it builds a host, changes it, and compares.
+MOUNTED = """
+import json, subprocess, sys
+from pathlib import Path
+from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+
+root, manifest, steps = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+subprocess.run(["mount", "--bind", root, root], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
+for step in steps:
+    subprocess.run(["mount", *(word.replace("ROOT", str(root)) for word in step)], check=True)
+result = compare(manifest, str(root))
+print(json.dumps({"differences": sorted([each.kind, each.path] for each in result.differences), "refused": result.refused}))
+"""
+
+
+@pytest.fixture
+def mounted(tree: Path) -> Callable[..., dict[str, Any]]:
+    if (
+        subprocess.run(
+            ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+        ).returncode
+        != 0
+    ):
+        pytest.skip("mounts are not allowed here")
+
+    def run(*steps: list[str]) -> dict[str, Any]:
+        arguments = [sys.executable, "-c", MOUNTED, str(tree), json.dumps(manifest_of(tree)), json.dumps(steps)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(
+            ["unshare", "-m", *arguments], capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    return run
+
+
+def test_a_read_only_host_with_its_declared_mounts_is_attested(mounted: Callable[..., dict[str, Any]]) -> None:
+    found = mounted(["-t", "tmpfs", "tmpfs", "ROOT/tmp"], ["-t", "tmpfs", "tmpfs", "ROOT/var/lib/shop"])
+    assert found == {"differences": [], "refused": ["/", "/etc", "/usr"]}
+
+
+def test_a_mount_over_the_image_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
+    found = mounted(["-t", "tmpfs", "tmpfs", "ROOT/usr/bin"])
+    assert found["differences"] == [["covering", "/usr/bin"], ["unexpected_writable", "/usr/bin"]]
+
+
+def test_a_bind_mount_of_the_same_file_system_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
+    found = mounted(["--bind", "ROOT/usr/bin/app", "ROOT/etc/app.conf"])
+    assert [each for each in found["differences"] if each[0] == "covering"] == [["covering", "/etc/app.conf"]]
+
+
+def test_a_root_that_was_made_writable_again_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
+    found = mounted(["-o", "remount,bind,rw", "ROOT"])
+    assert ["unexpected_writable", "/"] in found["differences"]
+    assert found["refused"] == []
+
+
+DISK = """
+import json, subprocess, sys
+from pathlib import Path
+from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import inspect_image
+
+disk, work = Path(sys.argv[1]), Path(sys.argv[2])
+work.mkdir()
+manifest = json.loads(json.dumps(inspect_image(disk, work, "sha256:1", {}).manifest.as_dict()))
+subprocess.run(["mount", "-o", "ro,loop,offset=1048576", disk, "/mnt"], check=True)
+result = compare(manifest, "/mnt")
+subprocess.run(["umount", "/mnt"], check=True)
+print(json.dumps({"differences": [each.as_dict() for each in result.differences], "checked": result.checked, "refused": result.refused}))
+"""
+
+
+def test_a_disk_is_what_its_own_manifest_says(tree: Path, tmp_path: Path) -> None:
+    """The manifest is read from the disk's bytes, the comparison from its mounted files: both must see the same."""
+    os.mkfifo(tree / "etc/pipe")
+    (tree / "usr/bin/app").chmod(0o4755)
+    disk = tmp_path / "disk.img"
+    programs = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    if not all(
+        shutil.which(program, path=programs) for program in ("mke2fs", "sfdisk", "debugfs", "qemu-img", "mount")
+    ):
+        pytest.skip("needs e2fsprogs, fdisk and qemu-utils")
+    with disk.open("wb") as file:
+        file.truncate(32 * 1024**2)
+    subprocess.run(
+        [shutil.which("sfdisk", path=programs) or "", "-q", disk], input="label: dos\n2048,,83\n", text=True, check=True
+    )
+    make = [
+        shutil.which("mke2fs", path=programs) or "",
+        "-q",
+        "-t",
+        "ext4",
+        "-d",
+        tree,
+        "-E",
+        "offset=1048576",
+        disk,
+        "30M",
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    environment = {**os.environ, "PATH": programs, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    argv = ["unshare", "-m", sys.executable, "-c", DISK, str(disk), str(tmp_path / "work")]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0 and ("unshare:" in done.stderr or "mount:" in done.stderr):
+        pytest.skip("mounts are not allowed here")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["differences"] == []
+    assert result["refused"] == ["/", "/etc", "/usr"]
+    assert result["checked"] == len(manifest_of(tree)["files"]) + 1  # lost+found
+
+
+def test_a_mount_over_everything_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
+    found = mounted(["-t", "tmpfs", "tmpfs", "ROOT"])
+    assert ["covering", "/"] in found["differences"]

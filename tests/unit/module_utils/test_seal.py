@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Seal a folder that looks like a system, and look at what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+
+ROLE = Path(__file__).parents[3] / "roles/seal/files"
+FILES = [str(ROLE / "launch"), str(ROLE / "seal")]
+SPEC = Spec("shop", "1.4.2", "sha256:abc", writable=("/var/cache/shop",), data=(("my-uploads", "/var/lib/shop"),))
+
+
+def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    file.chmod(mode)
+    return file
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    put(
+        tmp_path,
+        "/etc/fstab",
+        "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n",
+    )
+    put(
+        tmp_path,
+        "/etc/shadow",
+        "root:$6$salt$hash:19000:0:99999:7:::\ndaemon:*:19000::::::\nshop:!:19000::::::\n",
+        0o600,
+    )
+    put(tmp_path, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    put(tmp_path, "/etc/ssh/ssh_host_rsa_key", "secret")
+    put(tmp_path, "/root/.ssh/authorized_keys", "ssh-ed25519 AAAA")
+    put(tmp_path, "/root/.bash_history", "ls")
+    put(tmp_path, "/var/log/nginx/access.log", "a line")
+    put(tmp_path, "/var/log/dpkg.log", "a line")
+    put(tmp_path, "/var/cache/apt/archives/x.deb", "x")
+    put(tmp_path, "/usr/bin/apt-get", "", 0o755)
+    put(tmp_path, "/var/cache/shop/kept/by/tmpfiles", "")
+    return tmp_path
+
+
+def fields(root: Path, mount: str) -> list[str]:
+    rows = [line.split() for line in (root / "etc/fstab").read_text().splitlines()]
+    return next(row for row in rows if row[1] == mount)
+
+
+def test_the_image_itself_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    assert fields(system, "/")[3] == "ro,noatime"
+    assert fields(system, "/boot/efi") == ["/dev/vda1", "/boot/efi", "vfat", "ro", "0", "0"]
+    assert fields(system, "/mnt") == ["nas:/x", "/mnt", "nfs", "defaults", "0", "0"]
+
+
+def test_declared_and_needed_paths_are_tmpfs(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    for path in ("/tmp", "/var/log", "/var/cache/shop"):
+        assert fields(system, path)[2] == "tmpfs"
+
+
+def test_directories_below_a_tmpfs_come_back_at_boot(system: Path) -> None:
+    (system / "var/log/nginx").chmod(0o750)
+    seal(str(system), FILES, SPEC)
+    lines = (system / "usr/lib/tmpfiles.d/immutable.conf").read_text().splitlines()
+    uid, gid = os.getuid(), os.getgid()
+    assert f"d /var/log/nginx 0750 {uid} {gid} -" in lines
+    assert f"d /var/cache/shop/kept/by 0755 {uid} {gid} -" in lines
+
+
+def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    device, _mount, kind, options, *_rest = fields(system, "/var/lib/shop")
+    assert (device, kind) == ("/dev/disk/immutable/my-uploads", "ext4")
+    assert {
+        "nofail",
+        "x-systemd.device-timeout=0",
+        "x-systemd.requires=immutable-data@my\\\\x2duploads.service",
+    } <= set(options.split(","))
+
+
+def test_nothing_of_the_build_stays(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    gone = [
+        "etc/ssh/ssh_host_rsa_key",
+        "root/.ssh/authorized_keys",
+        "root/.bash_history",
+        "var/log/nginx/access.log",
+        "var/log/dpkg.log",
+    ]
+    assert [path for path in [*gone, "var/cache/apt/archives/x.deb"] if (system / path).exists()] == []
+    assert (system / "var/log/nginx").is_dir(), "a service's log folder is its own"
+    assert (system / "etc/machine-id").read_text() == ""
+
+
+def test_no_password_opens_anything(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    hashes = [line.split(":")[1] for line in (system / "etc/shadow").read_text().splitlines()]
+    assert hashes == ["*", "*", "!"]
+    assert (system / "etc/shadow").stat().st_mode & 0o777 == 0o600
+
+
+def test_package_managers_and_logins_on_consoles_are_off(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    assert not os.access(system / "usr/bin/apt-get", os.X_OK)
+    assert os.readlink(system / "etc/systemd/system/serial-getty@.service") == "/dev/null"
+
+
+def test_the_host_can_tell_what_it_is(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    facts = json.loads((system / "usr/lib/immutable/seal.json").read_text())
+    assert (facts["service"], facts["version"], facts["digest"], facts["shell"]) == (
+        "shop",
+        "1.4.2",
+        "sha256:abc",
+        "restricted",
+    )
+    assert {"/var/cache/shop", "/run", "/etc/machine-id"} <= set(facts["covers"])
+    assert facts["data"] == ["/var/lib/shop"]
+    assert os.access(system / "usr/lib/immutable/seal", os.X_OK)
+
+
+def test_a_second_run_changes_nothing(system: Path) -> None:
+    assert seal(str(system), FILES, SPEC)
+    assert seal(str(system), FILES, SPEC) == []
+
+
+def test_a_path_inside_another_is_mounted_once(system: Path) -> None:
+    seal(
+        str(system), FILES, Spec("shop", "1", "sha256:abc", writable=("/var/log/shop", "/srv/a", "/srv/a/b", "/srv/ab"))
+    )
+    mounts = [line.split()[1] for line in (system / "etc/fstab").read_text().splitlines() if line.startswith("tmpfs")]
+    assert mounts == sorted(["/srv/a", "/srv/ab", "/tmp", "/var/lib/systemd", "/var/log", "/var/tmp"])
+
+
+@pytest.fixture
+def cloud(system: Path) -> Path:
+    put(system, "/etc/cloud/cloud.cfg", "users: [default]\n")
+    put(system, "/etc/fstab", "PARTUUID=1-2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n")
+    put(system, "/etc/netplan/50-cloud-init.yaml", "network: {}\n")
+    put(system, "/etc/netplan/60-ours.yaml", "network: {}\n")
+    put(system, "/etc/hostname", "ip-10-0-0-1\n")
+    seal(str(system), FILES, SPEC)
+    return system
+
+
+def test_cloud_init_stays_off_and_nothing_of_the_build_machines_network_stays(cloud: Path) -> None:
+    assert (cloud / "etc/cloud/cloud-init.disabled").exists()
+    assert sorted(os.listdir(cloud / "etc/netplan")) == ["60-ours.yaml"]
+    assert (cloud / "etc/hostname").read_text() == "localhost\n"
+
+
+def test_the_network_of_a_cloud_comes_by_dhcp(cloud: Path) -> None:
+    assert "DHCP=yes" in (cloud / "etc/systemd/network/80-immutable.network").read_text()
+    assert os.path.islink(cloud / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
+    assert os.readlink(cloud / "etc/systemd/system/networking.service") == "/dev/null"
+
+
+def test_a_root_that_is_never_written_is_not_grown_or_trimmed(cloud: Path) -> None:
+    assert fields(cloud, "/") == ["PARTUUID=1-2", "/", "ext4", "ro", "0", "0"]
+
+
+def test_where_there_is_no_cloud_init_the_network_is_left_alone(system: Path) -> None:
+    seal(str(system), FILES, SPEC)
+    assert not (system / "etc/systemd/network").exists()

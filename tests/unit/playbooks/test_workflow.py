@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The collection's playbooks as a workflow of AWX: real ansible-runner, a store in S3, EC2 as moto serves it, and an empty disk for every job."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.amis import look
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import (
+    bake_inputs,
+    digest_of,
+    verify_digest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_images
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.answers import Answer, Dropped
+from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
+from ansible_collections.immutable.infra.tests.support.aws.calls import Call
+from ansible_collections.immutable.infra.tests.support.aws.faults import after
+from ansible_collections.immutable.infra.tests.support.aws.jobs import Ended, Workflow
+from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, SECRET, Cloud
+
+COLLECTIONS = Path(loading.__file__).parents[6]
+PLAYBOOKS = sorted(path.stem for path in (Path(loading.__file__).parents[3] / "playbooks").glob("*.yml"))
+PASSWORD = "planted-password-0123456789"
+LARGEST = 700_000  # bytes of a result that AWX keeps
+SIZE = 2
+
+
+def definition(ami: str, version: str, where: seeds.Network, balancer: seeds.Balancer, **fleet: Any) -> dict[str, Any]:
+    target = {
+        "provider": "aws",
+        "region": REGION,
+        "network": {"subnets": dict(zip(where.zones, where.subnets, strict=True)), "security_groups": [where.group]},
+        "traffic": {"target_groups": [balancer.groups[0]]},
+        "probe": "balancer",
+        "settings": {"shop_mail_from": "shop@example.com"},
+        "secrets": {"shop_db_password": {"ssm": "/shop/db-password"}},
+        "machine": {"instance_profile": "shop-host"},
+    }
+    return {
+        "schema": 1,
+        "service": "shop",
+        "version": version,
+        "image": {"base": {"ami": ami, "python": "3.11"}, "provision": {"playbook": "site.yml"}},
+        "data": [{"name": "uploads", "size": "1G", "mount": "/var/lib/shop"}],
+        "health": {"http": {"port": 8080}},
+        "fleet": {"size": SIZE, "drain": {"timeout": "1s"}, **fleet},
+        "targets": {"prod": target},
+    }
+
+
+class Shop:
+    """An account, a project of AWX with the service's definition, and the workflow."""
+
+    def __init__(self, cloud: Cloud, store: S3Store, folder: Path) -> None:
+        self.cloud, self.store, self.project = cloud, store, folder / "project"
+        self._where = seeds.network(cloud)
+        self._balancer = seeds.balancer(cloud, self._where)
+        self._base = seeds.image(cloud, "debian-12")
+        cloud.boto("ssm").put_parameter(Name="/shop/db-password", Value=PASSWORD, Type="SecureString")
+        cloud.boto("iam").create_instance_profile(InstanceProfileName="shop-host")
+        self.project.mkdir()
+        (self.project / "site.yml").write_text("[]\n", encoding="utf-8")
+        for name in PLAYBOOKS:
+            (self.project / f"{name}.yml").write_text(
+                json.dumps([{"import_playbook": f"immutable.infra.{name}"}]), encoding="utf-8"
+            )
+        self.write("1.0")
+        variables = {
+            "immutable_definition": "immutable.yml",
+            "immutable_target": "prod",
+            "immutable_store": LOCATION,
+            "immutable_channel": "prod",
+        }
+        credentials = {
+            **cloud.environment(),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "PATH": os.environ["PATH"],
+            "ANSIBLE_TIMEOUT": "1",
+        }
+        self.awx = Workflow(folder, self.project, variables, credentials)
+
+    def write(self, version: str, **fleet: Any) -> None:
+        text = yaml.safe_dump(definition(self._base, version, self._where, self._balancer, **fleet))
+        (self.project / "immutable.yml").write_text(text, encoding="utf-8")
+
+    def baked(self, verified: bool = True) -> str:
+        """The AMI of an image of the definition as it is now, on record as a bake and a verification would have left it."""
+        now = datetime.now(timezone.utc).isoformat()
+        read = loading.load_definition(self.project)
+        target = read.target("prod")
+        base = resolve_base(target.base, self.store, read.folder, target.build_account)
+        assert base is not None
+        ami = seeds.image(self.cloud, f"shop-{read.version}")
+        found = look(Clients(target.aws).ec2, ami)
+        assert found is not None
+        account = Clients(target.aws).account_id
+        artifact = {
+            "ami": ami,
+            "region": REGION,
+            "account": account,
+            "name": found["Name"],
+            "architecture": "x86_64",
+            "root_device": "/dev/xvda",
+        }
+        inputs = bake_inputs(read, target, base)
+        image = Image(
+            digest=digest_of(inputs),
+            build=open_images(target).build("x86_64"),
+            service="shop",
+            version=read.version,
+            created=now,
+            artifact={**artifact, "snapshots": [], "copies": {}},
+            base=base,
+            inputs=inputs,
+            shell=read.shell,
+            verified={"at": now, "verify": verify_digest(read, target)} if verified else None,
+        )
+        Catalogue(self.store).add(image)
+        self.store.write_blob(f"{image.key}/manifest.json.gz", gzip.compress(b'{"version": 1, "files": {}}'))
+        return ami
+
+    def instances(self) -> list[str]:
+        found = self.cloud.boto("ec2").describe_instances()["Reservations"]
+        return [each["InstanceId"] for group in found for each in group["Instances"]]
+
+    def volumes(self) -> list[str]:
+        """Data volumes, which outlive every job."""
+        found = self.cloud.boto("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}])[
+            "Volumes"
+        ]
+        return sorted(each["VolumeId"] for each in found)
+
+    def running(self) -> list[str]:
+        """AMIs of the instances that run."""
+        found = self.cloud.boto("ec2").describe_instances(
+            Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        )["Reservations"]
+        return [each["ImageId"] for group in found for each in group["Instances"]]
+
+
+@pytest.fixture
+def shop(cloud: Cloud, bucket: S3Store, tmp_path: Path) -> Shop:
+    return Shop(cloud, bucket, tmp_path)
+
+
+def well(job: Ended) -> Ended:
+    assert job.status == "successful", job.output
+    for secret in (PASSWORD, SECRET, "PRIVATE KEY"):
+        assert secret not in job.written
+    assert all(len(json.dumps(each)) < LARGEST for each in job.events)
+    return job
+
+
+class Cancel:
+    """Somebody cancels the job while AWS still has a call of it, of which it then hears nothing."""
+
+    def __init__(self) -> None:
+        self.asked, self.over = threading.Event(), threading.Event()
+
+    def __call__(self, call: Call, proceed: Proceed) -> Answer:
+        self.asked.set()
+        self.over.wait(60)
+        raise Dropped
+
+
+def sliced(shop: Shop, playbook: str, **survey: Any) -> list[Ended]:
+    """Two slices of one job, at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda _slice: well(shop.awx.run(playbook, **survey)), range(2)))
+
+
+def test_a_release_job_by_job(shop: Shop) -> None:
+    awx, first = shop.awx, shop.baked()
+    slices = sliced(shop, "release", immutable_lock_timeout="2m")
+    assert sorted(each.artifacts["immutable_swap"]["changed"] for each in slices) == [False, True]
+    assert shop.running() == [first] * SIZE
+    told = well(awx.run("status")).artifacts["immutable_status"]
+    assert (told["serving"], told["swap"]["status"]) == (SIZE, "done")
+
+    shop.write("2.0", strategy="canary", canary=[{"instances": 1, "approval": True}])
+    second, volumes = shop.baked(), shop.volumes()
+    assert not well(awx.run("bake")).artifacts["immutable_bake"]["changed"]
+    assert well(awx.run("verify")).artifacts["immutable_verify"]["verified"]
+    assert well(awx.run("promote")).artifacts["immutable_promote"]["changed"]
+    told = well(awx.run("swap", immutable_wait=False)).artifacts["immutable_swap"]
+    assert told["paused"] and told["approval"] and sorted(shop.running()) == sorted([first, second])
+    cancel = Cancel()
+    shop.cloud.fault(cancel, action="AttachVolume")
+    cancelled = awx.run("swap", cancelled=cancel.asked.is_set, immutable_approve=True)
+    cancel.over.set()
+    assert (cancelled.status, cancelled.artifacts) == ("canceled", {})
+    assert well(awx.run("status")).artifacts["immutable_status"]["swap"]["status"] == "open"
+    told = well(awx.run("swap")).artifacts["immutable_swap"]
+    assert (told["changed"], told["paused"]) == (True, None)
+    assert shop.running() == [second] * SIZE and shop.volumes() == volumes
+
+    told = well(awx.run("rollback")).artifacts["immutable_rollback"]
+    assert told["changed"] and told["paused"]
+    assert well(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
+    assert shop.running() == [first] * SIZE and shop.volumes() == volumes
+    told = well(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts[
+        "immutable_sweep"
+    ]
+    assert (told["orphans"], told["removed"]) == ([], [])
+
+
+def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
+    """A host of moto has a console and no more: a verification ends with it, and nobody opens when the host is to be attested."""
+    awx = shop.awx
+    shop.baked(verified=False)
+    shop.cloud.set(dead=frozenset({"*"}))  # its console tells of no seal
+    shop.cloud.fault(after(lambda: [shop.cloud.lose(each) for each in shop.instances()]), action="GetConsoleOutput")
+    failed = awx.run("verify")
+    assert (failed.status, failed.artifacts, shop.running()) == ("failed", {}, [])
+    assert "a test instance ended before it sealed itself" in failed.output and PASSWORD not in failed.written
+
+    shop.cloud.set(dead=frozenset())
+    shop.baked()
+    well(awx.run("release"))
+    closed = awx.run("attest")
+    assert (closed.status, closed.artifacts) == ("failed", {})
+    assert "PRIVATE KEY" not in closed.written
+    assert sorted(each["event_data"]["host"] for each in closed.events if each["event"] == "runner_on_unreachable") == [
+        "shop-prod-0",
+        "shop-prod-1",
+    ]

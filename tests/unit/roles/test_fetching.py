@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The guest's scripts that fetch a launch's document and secrets, against servers on loopback."""
+
+from __future__ import annotations
+
+import calendar
+import importlib.machinery
+import importlib.util
+import json
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.tests.support.metadata import CREDENTIALS, PROFILE, metadata
+
+SCRIPTS = Path(__file__).parents[3] / "roles/seal/files/launch/usr/lib/immutable"
+BODIES = {"user-data": b"\x1f\x8b\x00raw", **PROFILE}
+REGION = "eu-central-1"
+VALUES = {f"/shop/{number}": f"value {number}, nothing added\n" for number in range(12)}  # more than one call takes
+
+
+def load(name: str) -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader(name, str(SCRIPTS / name))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def run(script: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-IS", str(SCRIPTS / script), *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("refusals", [0, 2])
+def test_user_data_arrives_as_it_is_also_when_the_service_is_slow_to_come_up(refusals: int) -> None:
+    with metadata(BODIES, refusals) as server:
+        done = run("imds", "user-data", server.host)
+    assert (done.returncode, done.stdout) == (0, BODIES["user-data"])
+
+
+def test_what_is_not_there_is_told_at_once() -> None:
+    with metadata({}) as server:
+        done = run("imds", "user-data", server.host)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"user-data: there is none\n")
+
+
+def test_a_service_that_never_answers_is_given_up() -> None:
+    told = "did not answer within 0 s: PUT /latest/api/token was answered with 503"
+    with metadata(BODIES, refusals=10**6) as server, pytest.raises(TimeoutError, match=told):
+        load("imds").fetch(server.host, "user-data", patience=0.1)
+
+
+def test_a_request_is_signed_as_botocore_signs_it() -> None:
+    auth = pytest.importorskip("botocore.auth")
+    request = pytest.importorskip("botocore.awsrequest").AWSRequest
+    secrets = load("secrets")
+    host, body = f"ssm.{REGION}.amazonaws.com", b'{"Names": ["/a"]}'
+    theirs = request(
+        "POST",
+        f"https://{host}/",
+        headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET},
+        data=body,
+    )
+    credentials = json.loads(CREDENTIALS)
+    auth.SigV4Auth(
+        SimpleNamespace(
+            access_key=credentials["AccessKeyId"], secret_key=credentials["SecretAccessKey"], token=credentials["Token"]
+        ),
+        "ssm",
+        REGION,
+    ).add_auth(theirs)
+    now = calendar.timegm(time.strptime(theirs.context["timestamp"], "%Y%m%dT%H%M%SZ"))
+    assert secrets.signed(host, body, REGION, credentials, now)["authorization"] == theirs.headers["Authorization"]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a parameter store that has the values."""
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE0")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example-key-of-the-controller")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    client = boto3.client("ssm", region_name=REGION, endpoint_url=url)
+    for name, value in VALUES.items():
+        client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+    yield url
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "selector, names",
+    [("", {"/a", "arn:x/a", "/a:3", "arn:x/a:3"}), (":live", {"/a:live", "arn:x/a:live", "/a:3", "arn:x/a:3"})],
+)
+def test_a_parameter_answers_to_each_of_its_names(selector: str, names: set[str]) -> None:
+    assert set(load("secrets").spellings({"Name": "/a", "ARN": "arn:x/a", "Version": 3, "Selector": selector})) == names
+
+
+def hand_over(folder: Path, url: str, **references: str) -> None:
+    document = {
+        "region": REGION,
+        "endpoint_url": url,
+        "secrets": {name: {"ssm": parameter} for name, parameter in references.items()},
+    }
+    (folder / "secrets.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_secrets_are_written_for_root_alone_and_nothing_is_added(tmp_path: Path, store: str) -> None:
+    hand_over(tmp_path, store, **{f"s{number}": name for number, name in enumerate(VALUES)})
+    done = run("secrets", tmp_path, given=CREDENTIALS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    files = {file.name: file for file in (tmp_path / "secrets").iterdir()}
+    assert {name: file.read_text() for name, file in files.items()} == {
+        f"s{n}": v for n, v in enumerate(VALUES.values())
+    }
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o400}
+
+
+def test_all_that_is_missing_is_named_and_nothing_is_written(tmp_path: Path, store: str) -> None:
+    hand_over(tmp_path, store, db="/shop/1", mail="/shop/mail", api="/shop/api")
+    done = run("secrets", tmp_path, given=CREDENTIALS)
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"secrets: SSM has no parameter for: api (/shop/api), mail (/shop/mail)\n",
+    )
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_a_profile_that_gives_nothing_is_told(tmp_path: Path) -> None:
+    hand_over(tmp_path, "http://127.0.0.1:9", db="/shop/1")
+    done = run("secrets", tmp_path, given=b'{"Code": "AssumeRoleUnauthorizedAccess"}')
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"secrets: the instance's profile gives no credentials: AssumeRoleUnauthorizedAccess\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "region, url",
+    [
+        ("eu-central-1", "https://ssm.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "https://ssm.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_endpoint_follows_the_region(region: str, url: str) -> None:
+    assert load("secrets").endpoint(region) == url
+
+
+class Answers:
+    """A store that says each of these in turn: (status, body)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: ModuleType, *answers: tuple[int, Any]) -> None:
+        self.left = list(answers)
+        monkeypatch.setattr(script.http.client, "HTTPSConnection", lambda *_a, **_k: self)
+        monkeypatch.setattr(script, "PAUSE", 0.0)
+
+    def request(self, *_arguments: object) -> None:
+        """Whatever it is."""
+
+    def getresponse(self) -> Any:
+        status, body = self.left.pop(0)
+        return SimpleNamespace(status=status, read=lambda: json.dumps(body).encode())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_throttling_is_waited_out_and_a_denied_call_is_told_in_awss_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    script, credentials = load("secrets"), json.loads(CREDENTIALS)
+    document = {"region": REGION, "secrets": {"db": {"ssm": "/a"}}}
+    throttled = (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+    Answers(monkeypatch, script, throttled, (500, {}), (200, {"Parameters": [{"Name": "/a", "Value": "v"}]}))
+    assert script.values(document, credentials)["/a"] == "v"
+    Answers(
+        monkeypatch,
+        script,
+        (400, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "User x is not authorized"}),
+    )
+    with pytest.raises(
+        script.Refused, match="SSM refused GetParameters: AccessDeniedException User x is not authorized"
+    ):
+        script.values(document, credentials)
