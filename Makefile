@@ -1,7 +1,6 @@
 # One command runs the main job, one runs the tests; both set up what they need.
 SHELL := /bin/bash
 CORE ?= 2.19
-export PYTHONDONTWRITEBYTECODE := 1
 
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
