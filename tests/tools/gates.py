@@ -2,8 +2,8 @@
 """Run gates and say how each one ended: gates.py test|machines|long|coverage [NAME ...]
 
 The Makefile calls it, with the collection installed from its tarball on the paths. Gates that need one core run side by
-side, one on each core. The output of such a gate appears as a whole when it ends. Then the gates that use all cores
-run, one after the other.
+side, one on each core. The output of such a gate goes to .cache/gates and, if the gate fails, to the terminal as well.
+Then the gates that use all cores run, one after the other. Their output goes to the terminal only.
 """
 
 from __future__ import annotations
@@ -202,7 +202,6 @@ class Ended:
     name: str
     seconds: float
     passed: bool
-    output: str = ""
 
 
 # The longest first: the short ones fill the other cores.
@@ -226,24 +225,40 @@ def one(function: Callable[[], None]) -> int:
 
 
 def play(gate: Gate) -> Ended:
-    """Run a gate in a process of its own. The output of one that runs alone is shown as it comes."""
+    """Run a gate in a process of its own."""
     began = time.monotonic()
     command = [sys.executable, __file__, "one", gate.name]
-    output = None if gate.alone else subprocess.PIPE
-    errors = None if gate.alone else subprocess.STDOUT
-    done = subprocess.run(command, stdout=output, stderr=errors, check=False, text=True, errors="replace")
-    return Ended(gate.name, time.monotonic() - began, done.returncode == 0, done.stdout or "")
+    if gate.alone:
+        done = subprocess.run(command, check=False)
+    else:
+        with log_of(gate.name).open("wb") as log:
+            done = subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT)
+    return Ended(gate.name, time.monotonic() - began, done.returncode == 0)
+
+
+def log_of(name: str) -> Path:
+    return CACHE / "gates" / f"{name}.log"
+
+
+def show(ended: Ended) -> None:
+    """One line for a gate that passed, all of its output for one that failed."""
+    if ended.passed:
+        print(f"{ended.name} passed in {ended.seconds:.0f} s", flush=True)
+    else:
+        print(f"\n=== {ended.name}", flush=True)
+        print(log_of(ended.name).read_text(encoding="utf-8", errors="replace"), flush=True)
 
 
 def play_all(gates: list[Gate]) -> list[Ended]:
     ended = []
     together = [gate for gate in gates if not gate.alone]
     if together:
-        print(f"\n=== {', '.join(gate.name for gate in together)}: side by side", flush=True)
+        print(f"\n=== side by side: {', '.join(gate.name for gate in together)}", flush=True)
+        log_of("").parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(CORES) as pool:
         for future in as_completed([pool.submit(play, gate) for gate in together]):
             ended.append(future.result())
-            print(f"\n=== {ended[-1].name}\n{ended[-1].output}", end="", flush=True)
+            show(ended[-1])
     for gate in gates:
         if gate.alone:
             print(f"\n=== {gate.name}", flush=True)
