@@ -16,7 +16,7 @@ WAVES = 10  # with the surges below, at each size
 TOGETHER, CROWD = (
     25,
     100,
-)  # volumes that move at a time, at most, where goals are set, and where what more would cost is told
+)  # most volumes that move at a time: in cases with goals, and in the case that shows the cost of more
 SOAK = 300.0
 
 
@@ -47,45 +47,49 @@ def _h(t: Latencies) -> float:
 COUNTED = Formula(
     "W·(L+H+D) + S",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop,
-    "draining instances take places, so a wave begins when the one before it has drained; what shuts down takes none, so S comes once",
+    "draining instances count toward the ceiling, so a wave starts when the previous one has drained; "
+    "instances that shut down do not count, so S occurs once",
 )
 UNCOUNTED = Formula(
     "W·(L+H) + D + S",
     lambda t, w: w * (t.boot + _h(t)) + t.drain + t.stop,
-    "draining instances take no places (`count_draining: false`), so a wave begins when the one before it serves",
+    "draining instances do not count toward the ceiling (`count_draining: false`), "
+    "so a wave starts when the previous one serves",
 )
 CANARY = Formula(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10 % and 50 %); a soak begins as soon as the stage serves, while what it replaced drains",
+    "as rolling, with two stages (10 % and 50 %); a soak starts as soon as the stage serves, "
+    "while the replaced instances drain",
 )
 WHOLE = Formula(
     "L + H + D + S",
     lambda t, _w: t.boot + _h(t) + t.drain + t.stop,
-    "the second fleet boots and is checked, traffic flips, the first fleet drains and goes",
+    "the second fleet boots and is checked, all traffic moves to it, the first fleet drains and is removed",
 )
 COLD = Formula(
     "D + S + L + H",
     lambda t, _w: t.boot + _h(t) + t.drain + t.stop,
-    "all old ones are down before the first new one is launched",
+    "all old instances are down before the first new one is launched",
     gap="D + S + L + H",
 )
 HOT = Formula(
     "L + D + S + H",
     lambda t, _w: t.boot + _h(t) + t.drain + t.stop,
-    "the new ones boot first (and, without data, pass their probes); the balancer is told of them when the old ones are down",
+    "the new instances boot first (and, without data, pass their probes); "
+    "they are registered with the load balancer when the old ones are down",
     gap="D + S + H",
 )
 DATA = Formula(
     "L + (W−1)·(D + max(S+H, L)) + D + S + H",
     lambda t, w: t.boot + (w - 1) * (t.drain + max(t.stop + _h(t), t.boot)) + t.drain + t.stop + _h(t),
-    "the volume moves when the old host is down, and H counts from then; with as many places as slots in motion, "
-    "the next host is launched when the old one was told to stop, and boots meanwhile",
+    "the volume moves when the old host is down, and H starts then; with as much surge as slots in motion, "
+    "the next host is launched when the old one begins its shutdown, and boots in the meantime",
 )
 DATA_AHEAD = Formula(
     "L + V·(D + S + H)",
     lambda t, w: t.boot + w * (t.drain + t.stop + _h(t)),
-    "volume by volume (`unavailable: 1`), with places to spare: all boots but the first one are hidden",
+    "one volume at a time (`unavailable: 1`), with spare surge: all boots except the first are hidden",
 )
 
 

@@ -15,12 +15,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulate
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Latencies,
     SimulatedProvider,
     World,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
@@ -97,7 +97,14 @@ class Lab:
         lease = Lease(self.store, FLEET, "a bench", clock, monotonic=clock.now)
         return Engine(
             FleetServices(
-                self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), silent, pace=seldom
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=OpenGates(),
+                report=silent,
+                pace=event_driven_pace,
             )
         )
 

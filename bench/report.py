@@ -49,7 +49,19 @@ class Table:
 
 
 def swap_table(found: Iterable[Measured]) -> Table:
-    head = ("swap", "instances", "waves", "bound", "took", "over", "calls", "a wave", "a volume", "looks", "writes")
+    head = (
+        "swap",
+        "instances",
+        "waves",
+        "bound",
+        "took",
+        "over",
+        "changing calls",
+        "per wave",
+        "per volume",
+        "observations",
+        "writes",
+    )
     return Table(head, [_swap_row(each) for each in found])
 
 
@@ -73,14 +85,14 @@ def _swap_row(each: Measured) -> Row:
 def size_table(found: Iterable[Growth]) -> Table:
     small, large = f"{sizes.SMALL:,}", f"{sizes.LARGE:,}"
     head = (
-        "of one",
+        "operation",
         f"time, {small}",
         f"time, {large}",
-        "times",
+        "ratio",
         f"memory, {small}",
         f"memory, {large}",
-        "times",
-        "steps, times",
+        "ratio",
+        "ratio of steps",
     )
     return Table(head, [_size_row(each) for each in found])
 
@@ -96,7 +108,7 @@ def _size_row(each: Growth) -> Row:
 def work_table(found: Sequence[Measured]) -> Table:
     grown = {name: f"{times:.1f}" for name, times in growth(found)}
     largest = [(each.case.name, each.swap.cpu) for each in found if each.case.size == SIZES[-1]]
-    head = (f"swap of {SIZES[-1]:,}", "processor", "an instance", f"times that of {SIZES[-2]:,}")
+    head = (f"swap of {SIZES[-1]:,}", "CPU time", "per instance", f"ratio to {SIZES[-2]:,}")
     return Table(
         head, [(name, f"{cpu:.1f} s", f"{cpu / SIZES[-1] * 1000:.1f} ms", grown.get(name, "")) for name, cpu in largest]
     )
@@ -107,7 +119,7 @@ def page(found: Found, today: date) -> str:
     formulas = [(case.name, case.formula.text, case.formula.why) for case in cases]
     gaps = {each.case.name: each for each in found.swaps if each.case.formula.gap}.values()
     tables = {
-        "formulas": Table(("swap", "bound", "because"), formulas),
+        "formulas": Table(("swap", "bound", "reason"), formulas),
         "swaps": swap_table(found.swaps),
         "varied": swap_table(found.varied),
         "gaps": Table(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Time and memory of one ``plan`` and of one look, by fleet size. These hang on the machine; their growth does not.
+"""Time and memory of one ``plan`` and of one look, by fleet size. These depend on the machine, but their growth does not.
 
 One fleet of 10,000 is compared with ten different fleets of 1,000, one after the other: the same work on as much memory, so what is
 compared is the code and not the processor's caches.
@@ -82,7 +82,7 @@ def missed(found: list[Growth]) -> list[str]:
 
 
 def _strategies() -> dict[str, dict[str, object]]:
-    """Changes to the intent, without what hangs on the size."""
+    """Changes to the intent, without those that depend on the size."""
     return {
         "rolling": {},
         "rolling, a volume in each slot": {"data": True},

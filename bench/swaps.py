@@ -71,7 +71,7 @@ def missed(found: Sequence[Measured]) -> list[str]:
 
 
 def missed_work(found: Sequence[Measured]) -> list[str]:
-    """Likewise for what hangs on the machine: the work of the controller, from one size to the next."""
+    """The missed goals that depend on the machine: the work of the controller, from one size to the next."""
     worse = [(name, times) for name, times in growth(found) if times > CPU]
     return [
         f"{name}: the controller works {times:.1f} times as long for ten times the instances, more than {CPU:g}"

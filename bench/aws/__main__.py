@@ -49,7 +49,7 @@ def contenders(lab: Lab, size: int) -> list[Case]:
         found.append(peers.terraform(lab))
     else:
         print(
-            "left out: Terraform and its provider for AWS are not at hand (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
+            "skipped: Terraform or its AWS provider is not installed (IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
             file=sys.stderr,
         )
     return [*found, *ours.cases(lab, size <= ONE_BY_ONE)]
@@ -73,18 +73,21 @@ def measure(lab: Lab, sky: Cloud, case: Case, size: int) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    head = f"| {'instances':>9} | {'who':<50} | {'wall':>8} | {'cpu':>7} | {'calls':>6} | {'changing':>8} | {'again: calls':>12} | {'changing':>8} |"
+    head = (
+        f"| {'instances':>9} | {'tool':<50} | {'wall time':>9} | {'CPU time':>8} | {'calls':>6} | {'changing calls':>14} "
+        f"| {'second run: calls':>17} | {'changing calls':>14} |"
+    )
     lines = [head, "|" + "|".join("-" * (len(part)) for part in head.split("|")[1:-1]) + "|"]
     for size, name, took, again in rows:
-        second = (f"{again.calls:>12} | {again.changing:>8}") if again else f"{'':>12} | {'':>8}"
+        second = (f"{again.calls:>17} | {again.changing:>14}") if again else f"{'':>17} | {'':>14}"
         lines.append(
-            f"| {size:>9} | {name:<50} | {took.wall:>6.1f} s | {took.cpu:>5.1f} s | {took.calls:>6} | {took.changing:>8} | {second} |"
+            f"| {size:>9} | {name:<50} | {took.wall:>7.1f} s | {took.cpu:>6.1f} s | {took.calls:>6} | {took.changing:>14} | {second} |"
         )
     return "\n".join(lines)
 
 
 def judge(rows: list[Row]) -> int:
-    """0 where all goals are met; each that is not is told."""
+    """Print each missed goal. Return 0 if there is none, else 1."""
     missed = []
     for size in sorted({row[0] for row in rows}):
         mine = [row for row in rows if row[0] == size and ours.NAME in row[1]]

@@ -32,7 +32,7 @@ PASSED_ON = (
 
 @dataclass
 class Lab:
-    """Where contenders work. The network and the two images are made anew for each."""
+    """Where the compared tools work. Each gets a new network and two new images."""
 
     folder: Path
     peers: Path  # virtual environment with the other collection

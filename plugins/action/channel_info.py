@@ -6,13 +6,10 @@ from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._images.channels import Channels
-from ..plugin_utils._store.registry import open_store, store_location
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
-        channels = Channels(open_store(store_location(context.folder, options["store"]))).list(options["service"])
-        return {
-            "changed": False,
-            "channels": [each for each in channels if options["channel"] in (None, each["channel"])],
-        }
+        channels = Channels(context.store(options)).list(options["service"])
+        wanted = options["channel"]
+        return {"changed": False, "channels": [each for each in channels if wanted in (None, each["channel"])]}

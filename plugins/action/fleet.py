@@ -11,6 +11,7 @@ from ..plugin_utils._core.units import seconds_of
 from ..plugin_utils._definition.fleet import AUTOSCALING
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._definition.model import Definition, Target
+from ..plugin_utils._definition.secrets import Secrets
 from ..plugin_utils._fleet.autoscaling.result import group_diff
 from ..plugin_utils._fleet.autoscaling.run import GroupServices as GroupMeans
 from ..plugin_utils._fleet.autoscaling.run import InstanceRefreshRun
@@ -19,7 +20,6 @@ from ..plugin_utils._fleet.model import Request
 from ..plugin_utils._fleet.playbook_gates import PlaybookGates
 from ..plugin_utils._fleet.prediction.predict import foresee
 from ..plugin_utils._fleet.prediction.rehearse import rehearse
-from ..plugin_utils._fleet.recipes import Secrets
 from ..plugin_utils._fleet.requests import RequestBuilder
 from ..plugin_utils._fleet.swap.engine import Engine, FleetServices, RunOptions
 from ..plugin_utils._fleet.swap.observe import Observer
@@ -62,7 +62,7 @@ class ActionModule(RoomAction):
                 definition,
                 target,
                 store,
-                Secrets(context.task_vars, context.template, getattr(provider, "pinned", None)),
+                Secrets(context.task_vars, context.template, provider.pin_secrets),
             ),
             provider,
         )

@@ -30,7 +30,7 @@ class ActionModule(RoomAction):
         broom = OrphanSweeper(provider, store, context.guard, lease, context.report)
         older_than = seconds_of(options["older_than"])
         found = broom.look(older_than)
-        leftovers = getattr(provider, "leftovers", None)  # not every provider bakes elsewhere
+        leftovers = provider.leftovers  # not every provider bakes elsewhere
         bakes = BakeSweeper(leftovers, store, context.guard, context.report) if leftovers else None
         left = bakes.look(older_than) if bakes else []
         removed: list[Orphan | Leftover] = []

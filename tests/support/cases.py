@@ -29,9 +29,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     NEVER,
     Behaviour,
     Machine,
-    Place,
     World,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import BalancerEntry
 
 NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"
@@ -146,7 +146,7 @@ def world_of(case: Case, world: World) -> World:
         )
         world.volumes[volume.id] = volume
     if case.stray and case.balancing:
-        world.members["gone"] = Place(NOW - 100.0, fleet=FLEET)
+        world.members["gone"] = BalancerEntry(NOW - 100.0, fleet=FLEET)
     if case.foreign:
         _foreign(world)
     return world
@@ -179,7 +179,7 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
     dies_at = NOW + found.dies if found.dies else NEVER
     world.machines[name] = Machine(instance, int(case.data), started, dies_at, found.ailing)
     if case.balancing and found.member:
-        world.members[name] = Place(
+        world.members[name] = BalancerEntry(
             NOW - 100.0, draining=found.member == "drain", staged=found.member == "staged", fleet=FLEET
         )
 
@@ -200,7 +200,7 @@ def _foreign(world: World) -> None:
             started=NOW - 500.0,
         )
         world.machines[name] = Machine(instance, volumes_ready_since=NOW - 500.0)
-    world.members["mail-0"] = Place(NOW - 400.0, fleet=OTHER)
+    world.members["mail-0"] = BalancerEntry(NOW - 400.0, fleet=OTHER)
 
 
 def launch_of(image: str) -> str:

@@ -81,6 +81,6 @@ def table() -> str:
 
 
 def within(text: str) -> str:
-    """``text`` with the table between its marks made anew."""
+    """Return ``text`` with the table between its marks regenerated."""
     head, tail = text.split(BEGIN)[0], text.split(END)[-1]
     return f"{head}{BEGIN}\n{table()}\n{END}{tail}"

@@ -15,11 +15,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine
     RunOptions,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Behaviour,
     SimulatedProvider,
     World,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
@@ -86,15 +86,15 @@ class Lab:
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
         return Engine(
             FleetServices(
-                self.provider,
-                self.store,
-                self.provider.probe,
-                Free(),
-                lease,
-                self.gates,
-                self.lines.append,
-                lambda: self.revoked,
-                seldom,
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=self.gates,
+                report=self.lines.append,
+                revoked=lambda: self.revoked,
+                pace=event_driven_pace,
             )
         )
 

@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling
     InstanceRefreshRun,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import Free
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
@@ -216,16 +216,15 @@ class Lab:
         )
 
     def controller(self, how: RunOptions | None = None, image: Image = IMAGE) -> InstanceRefreshRun:
-        free = Free()
         means = GroupServices(
-            self.scaling,
-            self.store,
-            self.scaling.clock,
-            free,
-            free,
-            self._gates,
-            self.lines.append or silent,
-            self._revoked,
+            scaling=self.scaling,
+            store=self.store,
+            clock=self.scaling.clock,
+            guard=NoGuard(),
+            lease=NoLease(),
+            gates=self._gates,
+            report=self.lines.append or silent,
+            revoked=self._revoked,
         )
         return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, how)
 

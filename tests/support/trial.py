@@ -38,10 +38,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine
     FleetServices,
     RunOptions,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     SimulatedProvider,
     World,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
@@ -179,7 +179,15 @@ class Trial:
         who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
         provider = SimulatedProvider(self.world, who)
         means = FleetServices(
-            provider, who, provider.probe, Free(), who.lease, self.gates, self.lines.append, who.revoked, seldom
+            provider=provider,
+            store=who,
+            prober=provider.probe,
+            guard=Free(),
+            lease=who.lease,
+            gates=self.gates,
+            report=self.lines.append,
+            revoked=who.revoked,
+            pace=event_driven_pace,
         )  # type: ignore[arg-type]
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write docs/reference/aws-policy.json from the calls that the tests on AWS make: aws_policy.py [FILE]
 
-FILE holds the actions of an earlier run, one on each line. Without FILE, ``aws_policy.py`` runs the tests.
-The policy allows an action only if the tests called it or UNCALLED names it.
+FILE holds the actions of an earlier run, one per line. Without it the tests run first.
+The policy allows exactly the actions that were seen or are in UNCALLED.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ POLICY = ROOT / "docs/reference/aws-policy.json"
 TESTS = ["tests/unit"]
 TAG = "immutable:store"
 FREE = {"sts:GetCallerIdentity"}
-UNCALLED = {  # what no test here can have called by HTTP, or what IAM asks of whoever makes another call
-    # by botocore's Stubber
+UNCALLED = {  # actions that no test can call over HTTP, or that IAM requires for other calls
+    # tested with botocore's Stubber
     "autoscaling:CancelInstanceRefresh", "autoscaling:RollbackInstanceRefresh", "autoscaling:UpdateAutoScalingGroup",
-    "ec2:DescribeRegions",  # Packer, where no endpoint is given
-    "ec2:CreateTags", "iam:PassRole",  # whoever makes tagged things, whoever launches with an instance profile
+    "ec2:DescribeRegions",  # Packer, if no endpoint is given
+    "ec2:CreateTags", "iam:PassRole",  # required to create tagged resources, to launch with an instance profile
 }  # fmt: skip
 
 
 def ec2(*kinds: str) -> list[str]:
-    """AMIs and snapshots belong to no account in their ARNs."""
+    """Return ARN patterns of these resource types. The ARNs of AMIs and snapshots contain no account."""
     return [f"arn:aws:ec2:*:{'' if kind in ('image', 'snapshot') else 'ACCOUNT'}:{kind}/*" for kind in kinds]
 
 
@@ -42,7 +42,7 @@ def ours(kind: str, operator: str = "StringEquals") -> dict[str, Any]:
 class Statement:
     sid: str
     service: str
-    actions: str  # without their service, by blanks
+    actions: str  # without the service, separated by spaces
     resources: list[str] = field(default_factory=lambda: ["*"])
     condition: dict[str, Any] = field(default_factory=dict)
 
@@ -84,8 +84,7 @@ STATEMENTS = [
         "LaunchFrom", "ec2", "RunInstances",
         ec2("image", "snapshot", "subnet", "security-group", "network-interface", "key-pair", "launch-template"),
     ),
-    # Auto Scaling checks that the caller who sets a group's template may launch from it.
-    # That launch has no tag of the store.
+    # Auto Scaling requires permission to launch from a group's template, which may lack the tag of the store
     Statement(
         "ScalingLaunch", "ec2", "RunInstances", ec2("instance", "volume"),
         {"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:ACCOUNT:launch-template/TEMPLATE"}},
@@ -162,14 +161,14 @@ def main(argv: list[str]) -> int:
     known = {name for each in STATEMENTS for name in each.names}
     if strange := seen - known - FREE:
         print(
-            f"no statement holds {', '.join(sorted(strange))}: say in STATEMENTS on what it may be done",
+            f"no statement contains {', '.join(sorted(strange))}: add to STATEMENTS the resources that they may act on",
             file=sys.stderr,
         )
         return 1
     statements = [body for each in STATEMENTS if (body := each.rendered(seen | UNCALLED))]
     POLICY.write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2) + "\n", encoding="utf-8")
     unseen = ", ".join(sorted(known - seen - UNCALLED)) or "none"
-    print(f"{POLICY.relative_to(ROOT)}: {len(seen)} actions seen. Left out because no test called them: {unseen}")
+    print(f"{POLICY.relative_to(ROOT)}: {len(seen)} actions seen; never seen and therefore omitted: {unseen}")
     return 0
 
 

@@ -133,18 +133,25 @@ def _sdk() -> tuple[Any, Any]:
 
 @contextmanager
 def aws_errors(error_type: type[ImmutableError] = ProviderError, doing: str = "") -> Iterator[None]:
-    """AWS's and botocore's own words as one of our errors, with the missing IAM action where that is what was wrong.
+    """Turn an error of AWS or botocore into ``error_type``, naming the IAM action where permission is missing.
 
-    The details carry ``code`` (AWS's error code, or the name of botocore's error) and ``operation``; ``lasting`` where trying again is of no use.
+    The details carry ``code`` (AWS's error code, or the name of botocore's exception) and ``operation``.
+    A ProviderError has its typed attributes as well.
+
+    Args:
+        doing: what the call was for, such as "launching 2 instances"; the message begins with it.
     """
     botocore = _sdk()[1]
     before = f"{doing}: " if doing else ""
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        lasting = {"lasting": True} if code_of(error) in (*DENIED, *EXPIRED) else {}
+        attributes: dict[str, Any] = {}
+        if issubclass(error_type, ProviderError):
+            attributes["permanent"] = code_of(error) in (*DENIED, *EXPIRED)
+            attributes["token_spent"] = code_of(error) == TOKEN_SPENT
         raise error_type(
-            before + _refusal(error), code=code_of(error), operation=error.operation_name, **lasting
+            before + _refusal(error), code=code_of(error), operation=error.operation_name, **attributes
         ) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         raise error_type(f"{before}{error}", code=type(error).__name__, operation="") from error
@@ -159,6 +166,8 @@ EXPIRED = (
     "AuthFailure",
     "UnrecognizedClientException",
 )
+# RunInstances says so of a token whose instances are terminated.
+TOKEN_SPENT = "IdempotentInstanceTerminated"  # noqa: S105  no secret
 OTHERS_OWN = "AuthFailure"  # also EC2's word for what belongs to another account, such as an AMI that is not shared
 
 

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all action plugins of the collection share: options in, one call into a room, result out.
+"""The base of all action plugins: options in, one call into a room, result out.
 
-The options are read from the documentation in ``plugins/modules/<name>.py``, so the two cannot differ.
+An action reads its options from the documentation in ``plugins/modules/<name>.py``, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,14 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 
+from .._definition.load import load_definition
+from .._definition.model import Definition
+from .._store.base import Store
+from .._store.registry import find_store, open_store, store_location
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
-from .progress import Report
+from .task import Task
 
 COLLECTION = "immutable.infra"
 _MODULES = Path(__file__).resolve().parents[2] / "modules"
@@ -33,33 +37,42 @@ _SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases", "
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a room may need of the task that calls it."""
+@dataclass(frozen=True, kw_only=True)
+class Context(Task):
+    """The task that runs an action. It opens the definition and the store that the options name."""
 
-    report: Report
-    guard: Guard
-    check_mode: bool
-    diff: bool
-    task_vars: Mapping[str, Any]
-    template: Callable[[Any], Any]  # resolve Jinja2, for Ansible variables named by a definition
-    loader: Any  # ansible's DataLoader, holds the vault secrets
     folder: Path  # relative paths of options start here
+
+    def definition(self, options: Mapping[str, Any]) -> Definition:
+        """Load the definition that the option ``definition`` names. Raises DefinitionError."""
+        return load_definition(self.folder / options["definition"])
+
+    def store(self, options: Mapping[str, Any]) -> Store:
+        """Open the store that the option ``store`` names, and create its folder if missing. Raises StoreError."""
+        return store_at(self.folder, options["store"])
+
+    def existing_store(self, options: Mapping[str, Any]) -> Store | None:
+        """Open the store that the option ``store`` names; None if there is no such store. Raises StoreError."""
+        return find_store(store_location(self.folder, options["store"])) if options["store"] else None
+
+    def path(self, option: str) -> Path:
+        """Return the absolute path that an option stands for."""
+        return (self.folder / option).absolute()
 
 
 class RoomAction(ActionBase):
-    """Subclasses implement ``work``. They run in-process, once, on the controller."""
+    """An action that runs once, on the controller, inside the worker of its task. Subclasses implement ``work``."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
     _supports_diff = True
-    exclusive: tuple[tuple[str, ...], ...] = ()  # mutually exclusive options
-    one_of: tuple[tuple[str, ...], ...] = ()  # of each group one is required
+    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of mutually exclusive options
+    one_of: tuple[tuple[str, ...], ...] = ()  # groups of options of which one is required
 
     @abstractmethod
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Do what the options ask for and return the task's result, ``changed`` included."""
+        """Do what the options ask for. Returns the result of the task, including ``changed``."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -74,7 +87,7 @@ class RoomAction(ActionBase):
                     guard=guard,
                     check_mode=self._task.check_mode,
                     diff=self._task.diff,
-                    task_vars=task_vars,
+                    variables=task_vars,
                     template=self._templar.template,
                     loader=self._loader,
                     folder=Path(self._loader.get_basedir()),
@@ -84,7 +97,7 @@ class RoomAction(ActionBase):
             result.update(error.details)
             result.update(failed=True, msg=error.message)
             result.setdefault("changed", False)
-        except OSError as error:  # a full disk, say: the system's own words are the message
+        except OSError as error:  # such as a full disk: the system's own text is the message
             place = f"{error.filename}: " if error.filename else ""
             result.update(
                 failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc()
@@ -108,26 +121,34 @@ class RoomAction(ActionBase):
         name = f"{COLLECTION}.{self._name()}"
         if self._task.async_val:
             raise ImmutableError(
-                f"{name} cannot run with async: it works on the controller and shows its progress; remove 'async'"
+                f"{name} cannot run with async: it runs on the controller and shows its progress; remove 'async'"
             )
         if self._task.delegate_to not in (None, "localhost", "127.0.0.1"):
             raise ImmutableError(
-                f"{name} runs on the controller and cannot be delegated to {self._task.delegate_to!r}; remove 'delegate_to'"
+                f"{name} runs on the controller and cannot be delegated to {self._task.delegate_to!r}; "
+                "remove 'delegate_to'"
             )
         if self._task.become:
             raise ImmutableError(
-                f"{name} runs on the controller as you are and cannot become another user; set 'become: false' on the task"
+                f"{name} runs on the controller as the calling user and cannot become another user; "
+                "set 'become: false' on the task"
             )
         hosts = task_vars.get("ansible_play_hosts_all") or []
         if len(hosts) > 1 and not self._task.run_once:
             raise ImmutableError(
-                f"{name} works once on the controller, but this play has {len(hosts)} hosts; add 'run_once: true' or play on localhost"
+                f"{name} runs once, on the controller, but this play has {len(hosts)} hosts; "
+                "add 'run_once: true' or use a play on localhost"
             )
+
+
+def store_at(folder: Path, option: str) -> Store:
+    """Open the store that a user names; a relative path starts at ``folder``. Raises StoreError."""
+    return open_store(store_location(folder, option))
 
 
 @functools.cache
 def argument_spec(name: str) -> dict[str, Any]:
-    """The argument spec of the documented module ``name``."""
+    """Return the argument spec of the module ``name``, as its documentation states it."""
     docs = get_docstring(
         str(_MODULES / f"{name}.py"), fragment_loader, collection_name=COLLECTION, plugin_type="module"
     )[0]
@@ -142,9 +163,10 @@ def _spec_of(option: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def end_with_parent() -> Guard:
-    """Ask the kernel to end this worker when ansible-playbook dies, and watch for it as well.
+    """Ask the kernel to terminate this worker when ansible-playbook dies. Returns a guard that checks for it as well.
 
-    The parent may have died before the request took effect, so the guard made first is asked once more afterwards.
+    The parent may die before the kernel knows of the request, so the guard, which is created first, checks once more.
+    Raises AbandonedError.
     """
     guard = Guard()
     if sys.platform == "linux":
@@ -153,4 +175,4 @@ def end_with_parent() -> Guard:
     return guard
 
 
-__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent"]
+__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent", "store_at"]

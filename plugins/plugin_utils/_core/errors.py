@@ -57,7 +57,35 @@ class ImageError(ImmutableError):
 
 
 class ProviderError(ImmutableError):
-    """A provider refused or failed. The message carries the provider's own last words."""
+    """A provider refused a call or failed. The message ends with the provider's own words.
+
+    Callers decide by the attributes, never by ``details``, which belong to the user's result.
+
+    Args:
+        permanent: whether retrying is of no use, such as after a denied permission.
+        token_spent: whether the launch token belongs to instances that no longer exist, so only a launch with
+            another token can succeed.
+        code: the provider's own error code, also in ``details``; "" where it gave none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        token_spent: bool = False,
+        code: str = "",
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **({"code": code} if code else {}), **details)
+        self.permanent = permanent
+        self.token_spent = token_spent
+        self.code = code
+        # Read by the engine until it uses the attributes.
+        if permanent:
+            self.details["lasting"] = True
+        if token_spent:
+            self.details["spent"] = True
 
 
 class TrafficError(ProviderError):

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
+from .._core.errors import FleetError
 from .._definition.model import Metric
 from .model import Intent
 
@@ -97,7 +99,18 @@ class Remove:
 
 
 OnInstances = Start | Register | Drain | Deregister | Stop | PowerOff | Remove
-Action = CreateVolumes | Launch | Attach | Detach | Modify | RemoveVolumes | Switch | OnInstances
+OnVolumes = Attach | Detach | Modify | RemoveVolumes
+Action = CreateVolumes | Launch | OnVolumes | Switch | OnInstances
+
+
+def defect(what: str) -> FleetError:
+    """The error of a changing call that a correct plan does not ask for."""
+    return FleetError(f"refused by the engine's own check, which is a defect worth reporting: {what}")
+
+
+def unknown_action(action: NoReturn) -> FleetError:
+    """The error of an action that a ``match`` has no case for. mypy reports each known action that can get here."""
+    return defect(f"unknown action {type(action).__name__}")
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from .._definition.model import Metric
 from .._providers.contract import Instance
 from .actions import Gate
 from .model import Intent
+from .ports import Gates
 
 CONFIRM = 5.0  # seconds at most until a reading that failed is repeated
-
-
-class Gates(Protocol):
-    """Whoever knows whether a swap may go on."""
-
-    def play(self, gate: Gate, intent: Intent, instances: Sequence[Instance]) -> None:
-        """Run the gate's playbook to its end. Raises GateError; LeaseLostError and AbandonedError once nobody wants it any more.
-
-        Args:
-            instances: all of the fleet.
-        """
-
-    def read(self, metric: Metric) -> str:
-        """ "" where it is as it should be, else why not, in one line. A metric that cannot be read is not as it should be."""
 
 
 class OpenGates:

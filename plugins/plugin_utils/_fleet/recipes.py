@@ -4,54 +4,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .._core.errors import FleetError
 from .._core.units import count_of
 from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
+from .._definition.secrets import Resolve
 from .._health.prober import health_tag
 from .._hosts.ssh import SSH_PORT
 from .._image_model import Image
 from .._providers import tags
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
-
-# References in; secrets in clear out, and for a parameter of SSM, which the host fetches itself, its name and version. Raises FleetError.
-Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
-KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """Finds secrets by where they are said to be, for a launch alone."""
-
-    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible's, by name
-    template: Callable[[Any], Any] = str  # resolves what a variable's value refers to
-    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = (
-        None  # the provider's: parameters of SSM with their versions
-    )
-
-    def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
-        """Those that are found here. Raises FleetError naming every one that is not there, never a value."""
-        found, missing = {}, []
-        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
-        pinned = self.pinned(parameters) if parameters and self.pinned else {}
-        for name, reference in references.items():
-            if reference.kind == PARAMETER and reference.name in pinned:
-                found[name] = pinned[reference.name]
-            elif reference.kind == "env" and reference.name in os.environ:
-                found[name] = os.environ[reference.name]
-            elif reference.kind == "variable" and reference.name in self.variables:
-                found[name] = str(self.template(self.variables[reference.name]))
-            else:
-                kind = KINDS[reference.kind]
-                missing.append(f"{name} (there is no {kind} {reference.name})")
-        if missing:
-            raise FleetError(f"secrets are missing: {', '.join(missing)}")
-        return found
 
 
 def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:

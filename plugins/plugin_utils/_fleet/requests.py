@@ -10,6 +10,7 @@ from typing import Any
 
 from .._core.errors import FleetError, ImmutableError
 from .._definition.model import Definition, Target
+from .._definition.secrets import Resolve
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
@@ -18,7 +19,7 @@ from .._providers.contract import Provider
 from .._store.base import Store
 from .ledger import Ledger, last_good_version
 from .model import Intent, Request, Version
-from .recipes import Resolve, absent_request, again_request, payload_of, swap_request, with_origin
+from .recipes import absent_request, again_request, payload_of, swap_request, with_origin
 
 REMEMBERED = 20  # swaps that a rollback looks back on for how an image was launched
 

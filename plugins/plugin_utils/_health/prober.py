@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from .._definition.model import Health, HttpProbe, TcpProbe
-from .._providers.contract import Instance, Provider
+from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
 from .probe import probe_all
 
@@ -30,10 +30,9 @@ class Prober:
         return found
 
 
-def prober_for(provider: Provider, default: Health) -> Callable[[Sequence[Instance]], dict[str, bool | str]]:
-    """The provider's own prober where its instances cannot be reached by a network, as simulated ones."""
-    own: Callable[[Sequence[Instance]], dict[str, bool | str]] | None = getattr(provider, "probe", None)
-    return own or Prober(default)
+def prober_for(provider: Provider, default: Health) -> Probe:
+    """The provider's own probe if it has one, else a probe over the network."""
+    return provider.probe or Prober(default)
 
 
 def health_tag(health: Health) -> str:

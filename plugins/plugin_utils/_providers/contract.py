@@ -243,7 +243,7 @@ class Leftover:
 
 
 class Leftovers(Protocol):
-    """What killed bakes left. Providers that bake elsewhere than on this machine have it as ``leftovers``. Raises ProviderError."""
+    """What killed bakes left behind, at a provider that bakes elsewhere than on this machine. Raises ProviderError."""
 
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> Sequence[Leftover]:
         """Also of bakes that are under way: whoever asks knows which those are.
@@ -264,8 +264,23 @@ class Clock(Protocol):
         """Return when something may have changed, after ``seconds`` at the latest."""
 
 
+# Whether instances are healthy: by instance id True, or the reason why the probe failed.
+Probe = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
+
+# How long to wait until the next observation, in seconds. Arguments: for how many seconds something has been waited
+# for, and in how many seconds it is expected (0 where that is not known).
+Pace = Callable[[float, float], float]
+
+# The present version of each secret parameter, by the name that was asked for. Raises ProviderError naming every
+# parameter that does not exist.
+PinSecrets = Callable[[Sequence[str]], Mapping[str, str]]
+
+
 class Provider(Protocol):
-    """One target's provider: found by name through ``providers.registry``."""
+    """One target's provider, found by name through ``_providers/registry``.
+
+    ``probe``, ``pace``, ``leftovers`` and ``pin_secrets`` are optional: a provider that lacks one sets it to None.
+    """
 
     @property
     def name(self) -> str: ...
@@ -285,6 +300,22 @@ class Provider(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def probe(self) -> Probe | None:
+        """How to probe instances that cannot be reached over a network; None if they are probed directly."""
+
+    @property
+    def pace(self) -> Pace | None:
+        """How often to observe, if each observation costs calls; None if observing is cheap."""
+
+    @property
+    def leftovers(self) -> Leftovers | None:
+        """What killed bakes left behind; None if bakes use nothing but this machine."""
+
+    @property
+    def pin_secrets(self) -> PinSecrets | None:
+        """Looks up the versions of secrets that instances fetch; None if the provider hands over secrets itself."""
 
     def traffic(self, fleet: str) -> Traffic: ...
 

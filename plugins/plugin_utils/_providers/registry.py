@@ -1,9 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Find a provider by the name that a target gives. What a provider needs is imported only when it is the one."""
+"""Find a provider by the name that a target gives.
+
+A new provider is one entry in the table at the end of this file. Its openers import its folder when they are called,
+so that a target needs only the libraries of its own provider.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.errors import ProviderError
@@ -16,48 +22,84 @@ from .group import AutoScaling
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider
 
-SIMULATED = "simulated"
-KNOWN = ("aws", "qemu", SIMULATED)
-_WORLDS: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, as long as this process lives
+AWS, QEMU, SIMULATED = "aws", "qemu", "simulated"
+_SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, for as long as this process lives
+
+
+@dataclass(frozen=True)
+class ProviderOpeners:
+    """How to open one provider, its images alone, and its group of instances (None if it has no such groups)."""
+
+    provider: Callable[[Target, Store], Provider]
+    images: Callable[[Target], Images]
+    group: Callable[[Target, str], AutoScaling] | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
-    """Raises ProviderError for a name that is not known, StoreError for a store that does not serve that provider."""
-    if target.provider == "qemu":
-        return _qemu(target, store)
-    if target.provider == "aws":
-        return _aws(target, store)
-    if target.provider == SIMULATED:
-        from .simulated.faults import simulate
-        from .simulated.provider import SimulatedProvider
+    """Open the provider of a target.
 
-        simulated = _WORLDS.setdefault((store.location, target.name), SimulatedProvider())
-        simulate(simulated.world, target.simulation)
-        return simulated
-    raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {', '.join(KNOWN)})")
+    Raises ProviderError if its name is unknown, StoreError if the provider cannot work with this store.
+    """
+    return _openers(target).provider(target, store)
 
 
 def open_images(target: Target) -> Images:
-    """What is known of the images of a target's provider, without opening the provider itself. Raises ProviderError."""
-    if target.provider == "aws":
-        from .ec2.images import Ec2Images
-
-        return Ec2Images(target.build_account, target.build.encrypt)
-    from .disk_images import DiskImages
-
-    return DiskImages()
+    """Open the images of a target's provider, without the provider itself. Raises ProviderError."""
+    return _openers(target).images(target)
 
 
 def open_group(target: Target) -> AutoScaling:
-    """The group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
-    if target.provider != "aws" or target.fleet.autoscaling is None:
-        raise ProviderError(f"target {target.name}: nobody but aws has a group, and only with engine: autoscaling")
+    """Open the group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
+    open_one = _openers(target).group
+    if open_one is None or target.fleet.autoscaling is None:
+        having = ", ".join(name for name, openers in PROVIDERS.items() if openers.group)
+        raise ProviderError(
+            f"target {target.name} has no group of instances (allowed: provider {having} with engine: autoscaling)"
+        )
+    return open_one(target, target.fleet.autoscaling.group)
+
+
+def _openers(target: Target) -> ProviderOpeners:
+    if target.provider not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        raise ProviderError(f"target {target.name}: unknown provider {target.provider!r} (known: {known})")
+    return PROVIDERS[target.provider]
+
+
+def _open_aws(target: Target, store: Store) -> Provider:
+    from .._aws.clients import Clients
+    from .._traffic.elbv2.balancer import TargetGroups
+    from .ec2.provider import Ec2Provider
+
+    clients = Clients(target.aws)
+
+    def balancer(fleet: str) -> Traffic:
+        return TargetGroups(clients, fleet, target.traffic, target.health)
+
+    return Ec2Provider(
+        clients,
+        store,
+        balancer,
+        images=_open_amis(target),
+        probes=target.probe == "direct",
+        snapshots=target.snapshots,
+        bakes=[Clients(target.build_account)],
+    )
+
+
+def _open_amis(target: Target) -> Images:
+    from .ec2.images import Ec2Images
+
+    return Ec2Images(target.build_account, target.build.encrypt)
+
+
+def _open_auto_scaling(target: Target, group: str) -> AutoScaling:
     from .ec2.autoscaling import AwsAutoScaling
 
-    return AwsAutoScaling(target.aws, target.fleet.autoscaling.group, target.network.address)
+    return AwsAutoScaling(target.aws, group, target.network.address)
 
 
-def _qemu(target: Target, store: Store) -> Provider:
+def _open_qemu(target: Target, store: Store) -> Provider:
     from .._traffic.haproxy.balancer import HAProxy
     from .qemu.provider import QemuProvider
 
@@ -69,15 +111,23 @@ def _qemu(target: Target, store: Store) -> Provider:
     return QemuProvider(root / "qemu", balancer)
 
 
-def _aws(target: Target, store: Store) -> Provider:
-    from .._aws.clients import Clients
-    from .._traffic.elbv2.balancer import TargetGroups
-    from .ec2.provider import Ec2Provider
+def _open_disks(_target: Target) -> Images:
+    from .disk_images import DiskImages
 
-    clients = Clients(target.aws)
+    return DiskImages()
 
-    def balancer(fleet: str) -> Traffic:
-        return TargetGroups(clients, fleet, target.traffic, target.health)
 
-    bakes = [Clients(target.build_account)]
-    return Ec2Provider(clients, store, balancer, open_images(target), target.probe == "direct", target.snapshots, bakes)
+def _open_simulated(target: Target, store: Store) -> Provider:
+    from .simulated.faults import simulate
+    from .simulated.provider import SimulatedProvider
+
+    simulated = _SIMULATED.setdefault((store.location, target.name), SimulatedProvider())
+    simulate(simulated.world, target.simulation)
+    return simulated
+
+
+PROVIDERS: Mapping[str, ProviderOpeners] = {
+    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling),
+    QEMU: ProviderOpeners(_open_qemu, _open_disks),
+    SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
+}

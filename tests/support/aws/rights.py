@@ -54,7 +54,7 @@ def judge(calls: Iterable[Call]) -> None:
         return
     missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
     assert not missing, (
-        f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py writes it again"
+        f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py regenerates it"
     )
     tagged = {
         each.action

@@ -149,7 +149,7 @@ class SwapLab:
             clients,
             self.store,
             lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now),
-            images,
+            images=images,
             probes=False,
         )
         made.clock = self.clock  # type: ignore[assignment]
@@ -166,7 +166,13 @@ class SwapLab:
 
         lease = Lease(self.store, FLEET, "a swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: False)
         means = FleetServices(
-            provider, self.store, provider.probe or (lambda _instances: {}), Free(), lease, OpenGates(), report
+            provider=provider,
+            store=self.store,
+            prober=provider.probe or (lambda _instances: {}),
+            guard=Free(),
+            lease=lease,
+            gates=OpenGates(),
+            report=report,
         )
         return Engine(means).run(self.request(image, **more), RunOptions())
 

@@ -23,8 +23,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     Window,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets, payload_of, swap_request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 
 BASE = Base("debian", "bookworm")

@@ -19,9 +19,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Target,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import Free, foresee
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import foresee
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
     Engine,
@@ -33,10 +34,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Behaviour,
     SimulatedProvider,
-    seldom,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
@@ -74,10 +75,17 @@ class House:
         return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
 
     def means(self) -> FleetServices:
-        free = Free()
         revoked = Revocations(self.store).reasons
         return FleetServices(
-            self.provider, self.store, self.provider.probe, free, free, OpenGates(), self.lines.append, revoked, seldom
+            provider=self.provider,
+            store=self.store,
+            prober=self.provider.probe,
+            guard=NoGuard(),
+            lease=NoLease(),
+            gates=OpenGates(),
+            report=self.lines.append,
+            revoked=revoked,
+            pace=event_driven_pace,
         )
 
     def run(self, request, **how: object) -> dict:

@@ -13,7 +13,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     HttpProbe,
     Target,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import (
+    open_group,
+    open_images,
+    open_provider,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 
@@ -33,6 +37,14 @@ def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None
             provider.traffic(fleet).remove()
 
 
-def test_an_unknown_provider_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+def test_an_unknown_provider_is_refused_with_the_names_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match="known: aws, qemu, simulated"):
         open_provider(target("clouds"), FileStore(tmp_path))
+    with pytest.raises(ProviderError, match="known: aws, qemu, simulated"):
+        open_images(target("clouds"))
+
+
+@pytest.mark.parametrize("provider", ["aws", "qemu", "simulated"])
+def test_only_a_target_whose_engine_is_autoscaling_has_a_group(provider: str) -> None:
+    with pytest.raises(ProviderError, match="target local has no group of instances .allowed: provider aws with"):
+        open_group(target(provider))

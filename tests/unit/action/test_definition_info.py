@@ -66,7 +66,7 @@ def info(folder: Path, **options: object) -> dict:
 def test_without_a_store_the_definition_is_checked_and_the_digest_missed(folder):
     result = info(folder)
     assert (result["changed"], result["digest"], result["inputs"]) == (False, None, None)
-    assert result["digest_missing"] == "the base is one of its inputs, and it is found by the store: give 'store'"
+    assert result["digest_missing"] == "the base is one of its inputs and is found in the store: set 'store'"
     assert result["definition"]["targets"] == ["bare", "local"]
 
 
@@ -75,7 +75,7 @@ def test_a_store_that_is_missing_is_told_and_not_made(folder):
     assert (result["digest"], (folder / "store").exists()) == (None, False)
     assert result["digest_missing"] == "the base is one of its inputs, and there is no store store yet"
     assert info(folder, store="store", compare_with="abcdef")["msg"].startswith(
-        "cannot compare with abcdef: the digest cannot be told yet, since "
+        "cannot compare with abcdef: the digest is not known yet, because "
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The table of docs/reference/definition.md, made from the schema. Run it to print the table anew."""
+"""The table in docs/reference/definition.md, generated from the schema. Run this file to print the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ SCHEMA = json.loads(
     (Path(__file__).resolve().parents[3] / "plugins/plugin_utils/_definition/schema.json").read_text(encoding="utf-8")
 )
 DEFAULT = re.compile(r"\s*Default: (.+?)\.?$")
-# What is written in the same way is told once, where it says most.
+KINDS = {"array": "a list", "boolean": "true, false"}
+# Keys with the same structure are documented once, at the most detailed place.
 REPEATED = {
     "fleet.canary[].metric": "fleet.alarm",
     "targets.<name>.base": "image.base",
@@ -54,7 +55,7 @@ def _of_key(key: str, part: Mapping[str, Any], needed: bool) -> Iterator[dict[st
         "allowed": REPEATED.get(key)
         and f"as `{REPEATED[key]}`"
         or node.get("x-allowed")
-        or f"a {'list' if node.get('type') == 'array' else 'mapping'}",
+        or KINDS.get(node.get("type"), "a mapping"),
         "meaning": DEFAULT.sub("", text) or "A value.",
     }
     if key in REPEATED:

@@ -17,11 +17,12 @@ from ..._providers.contract import Clock
 from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling, Template
 from ..._store.base import Store
 from ..actions import Gate
-from ..gates import Gates, MetricWatcher
+from ..gates import MetricWatcher
 from ..ledger import Ledger
 from ..model import DONE, FAILED, ROLLBACK, Intent
 from ..planning.plan import AFTER, BEFORE
-from ..swap.engine import Guard, Lease, RunOptions
+from ..ports import Gates, Guard, Lease
+from ..swap.engine import RunOptions
 from .decide import (
     Begin,
     Done,

@@ -16,7 +16,9 @@ def plan_absent(observed: Observed, intent: Intent, now: float) -> Outcome:
     for view in observed.instances:
         batch.take_away(view, given_up=not view.healthy)
     if not observed.instances:
-        unwanted = [volume.id for volume in observed.volumes if volume.name in intent.remove_volumes]
-        if unwanted:
-            batch.remove_volumes(unwanted)
+        named = [volume for volume in observed.volumes if volume.name in intent.remove_volumes]
+        batch.remove_volumes(volume.id for volume in named if not volume.attached_to)
+        for volume in named:
+            if volume.attached_to:  # a provider may still list the attachment of an instance that is gone
+                batch.wait(f"slot {volume.slot}: {volume.id} is still attached to {volume.attached_to}")
     return batch.outcome() or Done()

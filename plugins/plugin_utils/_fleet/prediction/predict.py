@@ -17,22 +17,11 @@ from ..._store.memory import MemoryStore
 from ..gates import OpenGates
 from ..ledger import Ledger
 from ..model import Request
+from ..ports import NoGuard, NoLease
 from ..swap.engine import Engine, FleetServices, RunOptions
 from ..swap.observe import Observer, Snapshot
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
-
-
-class Free:
-    """A prediction changes nothing, so nothing can forbid it."""
-
-    def check(self) -> None: ...
-
-    def acquire(self, wait: float = 0.0) -> None: ...
-
-    def need(self, seconds: float) -> None: ...
-
-    def release(self) -> None: ...
 
 
 def foresee(request: Request, observer: Observer, means: FleetServices, given: Mapping[str, float]) -> dict[str, Any]:
@@ -79,9 +68,16 @@ def predict(
     left = store.read(key)
     if left is not None:
         memory.write(key, left[0])
-    free = Free()
     means = FleetServices(
-        provider, memory, provider.probe, free, free, OpenGates(), silent, lambda: revoked or {}, event_driven_pace
+        provider=provider,
+        store=memory,
+        prober=provider.probe,
+        guard=NoGuard(),
+        lease=NoLease(),
+        gates=OpenGates(),
+        report=silent,
+        revoked=lambda: revoked or {},
+        pace=event_driven_pace,
     )
     stops = None
     try:

@@ -20,9 +20,9 @@ from ..._providers.simulated.provider import SimulatedProvider
 from ..._store.memory import MemoryStore
 from ..gates import OpenGates
 from ..model import Request
+from ..ports import NoGuard, NoLease
 from ..recipes import swap_request
 from ..swap.engine import Engine, FleetServices, RunOptions
-from .predict import Free
 
 BEFORE, AFTER = "0" * 64, "1" * 64  # digits of images that nobody baked
 
@@ -32,11 +32,20 @@ def rehearse(definition: Definition, target: Target, report: Report) -> dict[str
 
     Gates are taken as passed, approvals as given, windows as open. Raises ImmutableError where not even the fleet before could be launched.
     """
-    provider, store, free = SimulatedProvider(), MemoryStore(), Free()
+    provider, store = SimulatedProvider(), MemoryStore()
 
     def run(request: Request, to: Report) -> dict[str, Any]:
         return Engine(
-            FleetServices(provider, store, provider.probe, free, free, OpenGates(), to, dict, event_driven_pace)
+            FleetServices(
+                provider=provider,
+                store=store,
+                prober=provider.probe,
+                guard=NoGuard(),
+                lease=NoLease(),
+                gates=OpenGates(),
+                report=to,
+                pace=event_driven_pace,
+            )
         ).run(request, RunOptions())
 
     simulate(provider.world, replace(target.simulation, fail_boot=0.0, fail_health=0.0, fail_call=0.0))

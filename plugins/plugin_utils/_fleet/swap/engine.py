@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
-from ..._providers.contract import Provider
+from ..._providers.contract import Pace, Provider
 from ..._store.base import Store
 from ..actions import (
     Act,
@@ -27,13 +27,14 @@ from ..actions import (
     Stopped,
     Wait,
 )
-from ..gates import Gates, MetricWatcher
+from ..gates import MetricWatcher
 from ..ledger import Ledger
 from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import AFTER, BEFORE, plan
+from ..ports import Gates, Guard, Lease, Prober
 from .executor import Executor
-from .observe import Observer, Prober
-from .pace import Pace, every_second
+from .observe import Observer
+from .pace import every_second
 from .promises import Promises
 from .result import swap_result
 from .timeline import Timeline
@@ -43,21 +44,6 @@ LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is loo
 LAST_WORDS = 15  # lines of a failed instance's console that are kept
 TRIES = 4  # of what the provider refuses, in a row; each time twice as long after the one before
 MARGIN = 10.0  # seconds of the lease that each look leaves at least
-
-
-class Guard(Protocol):
-    def check(self) -> None:
-        """Raises AbandonedError when nothing may be changed any more."""
-
-
-class Lease(Protocol):
-    """See ``fleet.lease``."""
-
-    def acquire(self, wait: float = 0.0) -> None: ...
-
-    def need(self, seconds: float) -> None: ...
-
-    def release(self) -> None: ...
 
 
 @dataclass(frozen=True)

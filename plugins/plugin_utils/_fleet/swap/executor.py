@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 from ..._core.errors import FleetError
 from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Traffic, VolumeRequest
@@ -20,6 +19,8 @@ from ..actions import (
     Drain,
     Launch,
     Modify,
+    OnInstances,
+    OnVolumes,
     PowerOff,
     Register,
     Remove,
@@ -27,12 +28,12 @@ from ..actions import (
     Start,
     Stop,
     Switch,
+    unknown_action,
 )
 from ..model import Intent, Observed, Payload
 from ..planning.holds import zone_of
 
 Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
-_T = TypeVar("_T")
 
 # Seconds that a call may take at most, by which the fleet's lease must outlast its begin.
 ORDINARY = 30.0
@@ -65,65 +66,71 @@ class Executor:
         """Do it and tell what was done. Raises ProviderError and whatever ``check`` raises."""
         self.launched = []
         self._check(bound_of(action))
-        if isinstance(action, CreateVolumes):
-            return self._create(action, intent)
-        if isinstance(action, Launch):
-            return self._launch(action, intent)
-        if isinstance(action, (Attach, Detach, Modify, RemoveVolumes)):
-            return self._on_volumes(action, observed)
         slots = {view.id: view.slot for view in observed.instances}
-        if isinstance(action, Switch):
-            self._traffic.switch(action.on, action.off)
-            return [
-                *(("takes over", slots.get(each), each) for each in action.on),
-                *(("draining", slots.get(each), each) for each in action.off),
-            ]
-        done = self._on_instances(action, observed, intent)
-        return [(done, slots.get(each), each) for each in action.ids]
+        match action:
+            case CreateVolumes():
+                return self._create(action, intent)
+            case Launch():
+                return self._launch(action, intent)
+            case Attach() | Detach() | Modify() | RemoveVolumes():
+                return self._on_volumes(action, observed)
+            case Switch():
+                self._traffic.switch(action.on, action.off)
+                on: list[Event] = [("takes over", slots.get(each), each) for each in action.on]
+                return on + [("draining", slots.get(each), each) for each in action.off]
+            case Start() | Register() | Drain() | Deregister() | Stop() | PowerOff() | Remove():
+                done = self._on_instances(action, observed, intent)
+                return [(done, slots.get(each), each) for each in action.ids]
+            case _:
+                raise unknown_action(action)
 
-    def _on_volumes(self, action: Attach | Detach | Modify | RemoveVolumes, observed: Observed) -> list[Event]:
+    def _on_volumes(self, action: OnVolumes, observed: Observed) -> list[Event]:
         volumes = {volume.id: volume for volume in observed.volumes}
-        if isinstance(action, Attach):
-            self._provider.volumes.attach(action.volumes, action.instance)
-            return [("volumes attached", volumes[action.volumes[0]].slot, action.instance)]
-        if isinstance(action, Modify):
-            self._provider.volumes.modify(action.volumes, action.size, action.kind)
-            return [(f"volume {volumes[each].name} modified", volumes[each].slot, None) for each in action.volumes]
-        if isinstance(action, RemoveVolumes):
-            self._provider.volumes.remove(action.volumes)
-            return [(f"volume {each} removed", volumes[each].slot, None) for each in action.volumes]
-        self._provider.volumes.detach(action.volumes)
-        return [("volumes detached", slot, None) for slot in _once(volumes[each].slot for each in action.volumes)]
+        match action:
+            case Attach():
+                self._provider.volumes.attach(action.volumes, action.instance)
+                return [("volumes attached", volumes[action.volumes[0]].slot, action.instance)]
+            case Detach():
+                self._provider.volumes.detach(action.volumes)
+                slots = dict.fromkeys(volumes[each].slot for each in action.volumes)
+                return [("volumes detached", slot, None) for slot in slots]
+            case Modify():
+                self._provider.volumes.modify(action.volumes, action.size, action.kind)
+                return [(f"volume {volumes[each].name} modified", volumes[each].slot, None) for each in action.volumes]
+            case RemoveVolumes():
+                self._provider.volumes.remove(action.volumes)
+                return [(f"volume {each} removed", volumes[each].slot, None) for each in action.volumes]
+            case _:
+                raise unknown_action(action)
 
-    def _on_instances(
-        self,
-        action: Start | Register | Drain | Deregister | Stop | PowerOff | Remove,
-        observed: Observed,
-        intent: Intent,
-    ) -> str:
+    def _on_instances(self, action: OnInstances, observed: Observed, intent: Intent) -> str:
         compute, traffic = self._provider.compute, self._traffic
-        if isinstance(action, Start):
-            compute.start(action.ids)
-            return "started again"
-        if isinstance(action, Register):
-            if traffic.ensure():
-                self._check(ORDINARY)
-            traffic.register(_addresses(action, observed), action.staged)
-            return "staged" if action.staged else "registered"
-        if isinstance(action, Drain):
-            traffic.drain(action.ids, intent.drain_timeout)
-            return "draining"
-        if isinstance(action, Deregister):
-            traffic.deregister(action.ids)
-            return "deregistered"
-        if isinstance(action, Stop):
-            compute.stop(action.ids)
-            return "told to stop"
-        if isinstance(action, PowerOff):
-            compute.power_off(action.ids)
-            return "powered off"
-        compute.remove(action.ids)
-        return "removed"
+        match action:
+            case Start():
+                compute.start(action.ids)
+                return "started again"
+            case Register():
+                if traffic.ensure():
+                    self._check(ORDINARY)
+                traffic.register(_addresses(action, observed), action.staged)
+                return "staged" if action.staged else "registered"
+            case Drain():
+                traffic.drain(action.ids, intent.drain_timeout)
+                return "draining"
+            case Deregister():
+                traffic.deregister(action.ids)
+                return "deregistered"
+            case Stop():
+                compute.stop(action.ids)
+                return "told to stop"
+            case PowerOff():
+                compute.power_off(action.ids)
+                return "powered off"
+            case Remove():
+                compute.remove(action.ids)
+                return "removed"
+            case _:
+                raise unknown_action(action)
 
     def _create(self, action: CreateVolumes, intent: Intent) -> list[Event]:
         specs = {spec.name: spec for spec in intent.aim.volumes}
@@ -177,7 +184,3 @@ def _addresses(action: Register, observed: Observed) -> dict[str, tuple[str, int
                 raise FleetError(f"{view.id} has no address for the port that takes traffic")
             found[view.id] = view.address
     return found
-
-
-def _once(items: Iterable[_T]) -> list[_T]:
-    return list(dict.fromkeys(items))

@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
 from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import UP, InstanceView, Observed
+from ..ports import Prober
 
-Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]  # by instance id: True, or why the probe failed
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
 

@@ -4,12 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..._providers.contract import Provider
-
-# By seconds that something has been waited for, and seconds until it is due (0 where that is not known): seconds until the next look, at most.
-Pace = Callable[[float, float], float]
+from ..._providers.contract import Pace, Provider
 
 AWAITED = ("launched", "started again", "sealed", "staged", "registered", "draining")  # events that a slot waits after
 BESIDE = ("told to stop", "removed")  # likewise, but mostly beside what goes on
@@ -22,8 +17,7 @@ def every_second(_idle: float, _due: float = 0.0) -> float:
 
 def pace_for(provider: Provider) -> Pace:
     """The provider's own pace where looks cost something, as calls of a cloud do."""
-    own: Pace | None = getattr(provider, "pace", None)
-    return own or every_second
+    return provider.pace or every_second
 
 
 class Steps:

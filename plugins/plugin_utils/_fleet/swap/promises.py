@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..._core.errors import FleetError
 from ..._providers.contract import STOPPED
 from ..actions import (
     Action,
     Attach,
+    CreateVolumes,
     Deregister,
     Detach,
     Drain,
@@ -19,9 +19,12 @@ from ..actions import (
     PowerOff,
     Register,
     Remove,
+    RemoveVolumes,
     Start,
     Stop,
     Switch,
+    defect,
+    unknown_action,
 )
 from ..model import ABSENT, UP, InstanceView, Intent, Observed
 from ..planning.batch import lowered_floor
@@ -37,6 +40,7 @@ class Promises:
         self._revoked = observed.revoked
         self._views = {view.id: view for view in observed.instances}
         self._holders = {volume.id: volume.attached_to for volume in observed.volumes}
+        self._volume_names = {volume.id: volume.name for volume in observed.volumes}
         self._serving = {view.id for view in observed.instances if view.serving}
         self._successors: dict[int, int] = {}
         for view in observed.instances:
@@ -45,40 +49,37 @@ class Promises:
         self._counted = observed.counted(intent.count_draining)
 
     def allow(self, action: Action) -> None:
-        if isinstance(action, Launch):
-            self._ceiling(len(action.places))
-            self._launch(action)
-        elif isinstance(action, Start):
-            self._ceiling(len(action.ids))
-        elif isinstance(action, Attach):
-            self._attach(action)
-        elif isinstance(action, Detach):
-            self._detach(action)
-        elif isinstance(action, Modify):
-            for volume in action.volumes:
-                if self._holders.get(volume):
-                    _refuse(f"{volume} would be changed while {self._holders[volume]} has it")
-        elif isinstance(action, Register):
-            self._admit(action.ids)
-        elif isinstance(action, Switch):
-            self._admit(action.on)
-            before = len(self._serving)
-            self._serving |= {view.id for view in self._known(action.on) if view.passing or view.member == UP}
-            self._leave(action.off, min(before, self._floor))  # one for one takes nothing away
-        elif isinstance(action, (Drain, Deregister, Stop)):
-            self._leave(action.ids)
-            if isinstance(action, Stop):
+        match action:
+            case CreateVolumes():
+                pass  # takes nothing away from anybody
+            case Launch():
+                self._ceiling(len(action.places))
+                self._launch(action)
+            case Start():
+                self._ceiling(len(action.ids))
+            case Attach():
+                self._attach(action)
+            case Detach():
+                self._detach(action)
+            case Modify():
+                self._free(action.volumes, "changed")
+            case RemoveVolumes():
+                self._remove_volumes(action)
+            case Register():
+                self._admit(action.ids)
+            case Switch():
+                self._switch(action)
+            case Drain() | Deregister():
+                self._leave(action.ids)
+            case Stop():
+                self._leave(action.ids)
                 self._unserved(action.ids, "stopped")
-        elif isinstance(action, PowerOff):
-            for view in self._known(action.ids):
-                if not view.stopping:
-                    _refuse(f"{view.id} would be powered off without having been asked to stop")
-        elif isinstance(action, Remove):
-            self._leave(action.ids)
-            self._unserved(action.ids, "removed")
-            for view in self._known(action.ids):
-                self._succession(view)
-                self._counted -= view.counts(self._intent.count_draining)
+            case PowerOff():
+                self._power_off(action)
+            case Remove():
+                self._remove(action)
+            case _:
+                raise unknown_action(action)
 
     def _known(self, ids: Iterable[str]) -> list[InstanceView]:
         return [self._views[each] for each in ids if each in self._views]
@@ -86,46 +87,81 @@ class Promises:
     def _ceiling(self, more: int) -> None:
         self._counted += more
         if self._counted > self._intent.ceiling:
-            _refuse(f"{self._counted} instances would run, but no more than {self._intent.ceiling} may")
+            raise defect(f"{self._counted} instances would run, but no more than {self._intent.ceiling} may")
 
     def _launch(self, action: Launch) -> None:
         if self._intent.aim.image in self._revoked:
-            _refuse(f"{self._intent.aim.image} would be launched, but it is revoked")
+            raise defect(f"{self._intent.aim.image} would be launched, but it is revoked")
         for place in action.places:
             for volume in place.volumes:
                 if self._holders.get(volume) is not None:
-                    _refuse(f"{volume} would get a second writer")
+                    raise defect(f"{volume} would get a second writer")
 
     def _attach(self, action: Attach) -> None:
         for volume in action.volumes:
             if self._holders.get(volume) not in (None, action.instance):
-                _refuse(f"{volume} would get a second writer, {action.instance}")
+                raise defect(f"{volume} would get a second writer, {action.instance}")
             self._holders[volume] = action.instance
 
     def _detach(self, action: Detach) -> None:
         for volume in action.volumes:
             holder = self._views.get(self._holders.get(volume) or "")
             if holder and holder.state != STOPPED:
-                _refuse(f"{volume} would be taken from {holder.id}, which still runs")
+                raise defect(f"{volume} would be taken from {holder.id}, which still runs")
             self._holders[volume] = None
+
+    def _free(self, volumes: Iterable[str], what: str) -> None:
+        for volume in volumes:
+            if self._holders.get(volume):
+                raise defect(f"{volume} would be {what} while {self._holders[volume]} has it")
+
+    def _remove_volumes(self, action: RemoveVolumes) -> None:
+        """Data is removed only on request: the user made the fleet absent and named the volume."""
+        for volume in action.volumes:
+            name = self._volume_names.get(volume)
+            if name is None:
+                raise defect(f"{volume} would be removed, but no such volume was observed")
+            if self._intent.goal != ABSENT:
+                raise defect(f"{volume} would be removed, but the fleet is not to become absent")
+            if name not in self._intent.remove_volumes:
+                raise defect(f"{volume} would be removed, but {name} is not named in remove_volumes")
+        self._free(action.volumes, "removed")
 
     def _admit(self, ids: Iterable[str]) -> None:
         for view in self._known(ids):
             if not view.ready:
-                _refuse(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
+                raise defect(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
             if view.image in self._revoked and view.image in (self._intent.image, self._intent.aim.image):
-                _refuse(f"{view.id} would be put in service, but its image is revoked")
+                raise defect(f"{view.id} would be put in service, but its image is revoked")
+
+    def _switch(self, action: Switch) -> None:
+        self._admit(action.on)
+        before = len(self._serving)
+        self._serving |= {view.id for view in self._known(action.on) if view.passing or view.member == UP}
+        self._leave(action.off, min(before, self._floor))  # an exchange one for one takes nothing out of service
+
+    def _power_off(self, action: PowerOff) -> None:
+        for view in self._known(action.ids):
+            if not view.stopping:
+                raise defect(f"{view.id} would be powered off without having been asked to stop")
+
+    def _remove(self, action: Remove) -> None:
+        self._leave(action.ids)
+        self._unserved(action.ids, "removed")
+        for view in self._known(action.ids):
+            self._succession(view)
+            self._counted -= view.counts(self._intent.count_draining)
 
     def _leave(self, ids: Iterable[str], floor: int | None = None) -> None:
         left, floor = self._serving.difference(ids), self._floor if floor is None else floor
         if len(left) < len(self._serving) and len(left) < floor:
-            _refuse(f"{len(left)} instances would be in service, but {floor} must be")
+            raise defect(f"{len(left)} instances would be in service, but {floor} must be")
         self._serving = left
 
     def _unserved(self, ids: Iterable[str], what: str) -> None:
         for view in self._known(ids):
             if view.serving:
-                _refuse(f"{view.id} would be {what} while it is in service")
+                raise defect(f"{view.id} would be {what} while it is in service")
 
     def _succession(self, view: InstanceView) -> None:
         """An old instance goes only after its successor serves; what the swap made and takes back may always go."""
@@ -134,8 +170,4 @@ class Promises:
         if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or undone:
             return
         if self._successors.get(view.slot, 0) - view.serving < 1:
-            _refuse(f"{view.id} would be removed before its successor is in service")
-
-
-def _refuse(what: str) -> None:
-    raise FleetError(f"refused by the engine's own check, which is a defect worth reporting: {what}")
+            raise defect(f"{view.id} would be removed before its successor is in service")

@@ -12,7 +12,7 @@ from ..._core.progress import Report
 from ..._providers.contract import Provider
 from ..._store.base import Store
 from ..ledger import Ledger
-from ..swap.engine import Guard, Lease
+from ..ports import Guard, Lease
 from .orphans import INSTANCE, REGISTRATION, VOLUME, FleetInventory, Orphan, orphans
 
 STOP_TIMEOUT = 60.0  # seconds that an instance may take to shut down before it is powered off

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..._aws.batches import FILTER, batches
-from ..._aws.clients import Clients, aws_errors
+from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..contract import Instance, LaunchRequest
 from .consoles import Consoles
@@ -29,7 +29,6 @@ GONE = (
     "InvalidInstanceID.Malformed",
     "IncorrectInstanceState",
 )  # of one of those named, which spoils the call for all
-SPENT = "IdempotentInstanceTerminated"  # of a token whose instances are no more
 REPLAYED = (
     60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 )
@@ -129,13 +128,11 @@ class Ec2Compute:
             try:
                 return self._launch_in(group, zone)
             except ProviderError as error:
-                if error.details.get("code") == SPENT:
-                    error.details["spent"] = True
-                if error.details.get("code") not in FULL or not another:
+                if error.code not in FULL or not another:
                     raise
                 slots = ", ".join(str(each.slot) for each in group.requests)
                 self._warn(
-                    f"zone {zone} takes no more instances ({error.details['code']}): slots {slots} are launched in {another}"
+                    f"zone {zone} takes no more instances ({error.code}): slots {slots} are launched in {another}"
                 )
         raise AssertionError(zones)
 
@@ -158,7 +155,9 @@ class Ec2Compute:
         now = [each for each in self._named(ids) if each["State"]["Name"] in ALIVE]
         gone = sorted(set(ids) - {each["InstanceId"] for each in now})
         if gone:
-            raise ProviderError(f"this launch was made before, and {', '.join(gone)} of it is gone", code=SPENT)
+            raise ProviderError(
+                f"this launch was made before, and {', '.join(gone)} of it is gone", code=TOKEN_SPENT, token_spent=True
+            )
         return now
 
     def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
@@ -179,7 +178,7 @@ class Ec2Compute:
             try:
                 self._call(operation, part, more)
             except ProviderError as error:
-                if error.details.get("code") not in GONE:
+                if error.code not in GONE:
                     raise
                 left = [each["InstanceId"] for each in self._named(part) if each["State"]["Name"] in fitting]
                 if set(left) == set(part):

@@ -66,7 +66,7 @@ class Consoles:
         try:
             said = self._output(described["InstanceId"])
         except ProviderError as error:
-            if error.details.get("code") == "InvalidInstanceID.NotFound":  # it ended just now
+            if error.code == "InvalidInstanceID.NotFound":  # it ended just now
                 return None
             raise
         if "Timestamp" in said and int(said["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
@@ -78,7 +78,7 @@ class Consoles:
             with aws_errors(doing=f"reading the console of {instance_id}"):
                 return dict(self._clients.ec2.get_console_output(InstanceId=instance_id, Latest=True))
         except ProviderError as error:
-            if error.details.get("code") not in OLD_KIND:
+            if error.code not in OLD_KIND:
                 raise
         with aws_errors(doing=f"reading the console of {instance_id}"):
             return dict(self._clients.ec2.get_console_output(InstanceId=instance_id))

@@ -83,7 +83,7 @@ def went(remove: Callable[..., Any], ignored: Sequence[str], **which: Any) -> bo
         with aws_errors():
             remove(**which)
     except ProviderError as error:
-        if error.details.get("code") in ignored:
+        if error.code in ignored:
             return False
         raise
     return True

@@ -16,7 +16,7 @@ from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
 from ..._store.keys import identity
-from ..contract import Images, Instance, Traffic
+from ..contract import Images, Instance, Pace, Probe, Traffic
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .consoles import Consoles
@@ -43,6 +43,7 @@ class Ec2Provider:
         clients: Clients,
         store: Store,
         balancer: Callable[[str], Traffic],
+        *,
         images: Images,
         probes: bool = True,
         snapshots: bool = False,
@@ -56,7 +57,6 @@ class Ec2Provider:
         """
         self._clients = clients
         self._balancer = balancer
-        self._probes = probes
         self._traffic: dict[str, CachedTraffic] = {}
         site = Site(clients.region, identity(store), clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, site, store, snapshots)
@@ -64,12 +64,8 @@ class Ec2Provider:
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
         self.clock = Ec2Clock()
-        self.pace = cloud_pace
-
-    @property
-    def probe(self) -> Callable[[Sequence[Instance]], dict[str, bool | str]] | None:
-        """See ``health.prober``: None where instances are asked directly."""
-        return None if self._probes else self._by_balancer
+        self.pace: Pace = cloud_pace
+        self.probe: Probe | None = None if probes else self._by_balancer
 
     def traffic(self, fleet: str) -> Traffic:
         if fleet not in self._traffic:
@@ -79,7 +75,7 @@ class Ec2Provider:
     def describe(self) -> dict[str, Any]:
         return {"provider": self.name, "region": self._clients.region, "warnings": list(self.compute.warnings)}
 
-    def pinned(self, parameters: Sequence[str]) -> Mapping[str, str]:
+    def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         """Each parameter of SSM, by how it was asked for, with its version of now: what an instance fetches does not change behind its launch.
 
         No value is decrypted. Raises ProviderError naming all that are not there.

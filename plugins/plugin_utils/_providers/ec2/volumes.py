@@ -153,7 +153,7 @@ class Ec2Volumes:
                 with aws_errors(doing=f"removing {volume_id}"):
                     self._clients.ec2.delete_volume(VolumeId=volume_id)
             except ProviderError as error:
-                if error.details.get("code") != "InvalidVolume.NotFound":
+                if error.code != "InvalidVolume.NotFound":
                     raise
 
     def _list(self, *filters: dict[str, Any]) -> Sequence[Volume]:
@@ -281,13 +281,15 @@ class Ec2Volumes:
             with aws_errors(doing=f"modifying {volume_id}"):
                 self._clients.ec2.modify_volume(VolumeId=volume_id, **change)
         except ProviderError as error:
-            if error.details.get("code") not in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
+            if error.code not in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
                 raise
             last = self._modifications([volume_id]).get(volume_id, {})
             if _is(last, change) and last["ModificationState"] in GROWS:  # by an earlier run that was cut
                 return
             why = "EBS modifies a volume only after the last modification is complete, and not many times a day; run again later"
-            raise ProviderError(f"{error.message} ({why})", **error.details) from error
+            raise ProviderError(
+                f"{error.message} ({why})", code=error.code, operation=error.details["operation"]
+            ) from error
 
     def _settle(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         """There is no waiter of boto3 for it. For a while AWS may tell of no modification yet, or of an earlier one."""

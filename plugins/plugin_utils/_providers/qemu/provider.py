@@ -20,7 +20,19 @@ from typing import Any
 from ..._core.errors import ProviderError
 from ..._core.files import write_atomically
 from ..accel import Accel, choose, qemu_version
-from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest, Traffic
+from ..contract import (
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    Instance,
+    LaunchRequest,
+    Leftovers,
+    Pace,
+    PinSecrets,
+    Probe,
+    Traffic,
+)
 from ..disk_images import DiskImages
 from ..evidence import parse_evidence
 from ..guest_document import launch_document, members
@@ -172,6 +184,10 @@ class QemuProvider:
         self.compute = QemuCompute(directory, self.volumes, self._accel)
         self.images = DiskImages(partial(image_users, directory / "machines"))
         self.clock = QemuClock()
+        self.probe: Probe | None = None
+        self.pace: Pace | None = None
+        self.leftovers: Leftovers | None = None
+        self.pin_secrets: PinSecrets | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

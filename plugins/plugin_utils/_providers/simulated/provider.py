@@ -21,7 +21,10 @@ from ..contract import (
     Clock,
     Instance,
     LaunchRequest,
+    Leftovers,
     Member,
+    Pace,
+    PinSecrets,
     Volume,
     VolumeRequest,
 )
@@ -348,6 +351,9 @@ class SimulatedProvider:
         self.volumes = SimulatedVolumes(self.world)
         self.images = DiskImages()  # it pretends to boot what was baked for QEMU
         self.clock: Clock = clock or self.world.clock
+        self.pace: Pace | None = None
+        self.leftovers: Leftovers | None = None
+        self.pin_secrets: PinSecrets | None = None
 
     def traffic(self, fleet: str) -> SimulatedTraffic:
         return SimulatedTraffic(self.world, fleet)

@@ -13,14 +13,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
-    Pace,
-    Steps,
-    every_second,
-    pace_for,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import Steps, every_second, pace_for
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
     Latencies,
@@ -61,13 +56,13 @@ class Cloud(Lab):
         lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
         return Engine(
             FleetServices(
-                self.provider,
-                self.store,
-                self.provider.probe,
-                Free(),
-                lease,
-                self.gates,
-                self.lines.append,
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=self.gates,
+                report=self.lines.append,
                 pace=self.pace,
             )
         )
@@ -213,10 +208,10 @@ def test_members_without_a_machine_are_none_of_ours_where_others_have_members_to
 
 def test_a_provider_may_have_a_pace_of_its_own() -> None:
     provider = SimulatedProvider()
-    assert pace_for(provider) is every_second  # type: ignore[arg-type]
+    assert pace_for(provider) is every_second
     own: Callable[[float, float], float] = cloud_pace
-    provider.pace = own  # type: ignore[attr-defined]
-    assert pace_for(provider) is cloud_pace  # type: ignore[arg-type]
+    provider.pace = own
+    assert pace_for(provider) is cloud_pace
 
 
 def test_a_soak_is_not_hammered() -> None:

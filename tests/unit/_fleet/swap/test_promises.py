@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import (
+    Act,
     Attach,
     Deregister,
     Detach,
@@ -19,19 +20,41 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions imp
     PowerOff,
     Register,
     Remove,
+    RemoveVolumes,
     Stop,
     Switch,
+    Wait,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import InstanceView, Intent, Observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
+    InstanceView,
+    Intent,
+    Observed,
+    Payload,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import Executor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Volume
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, Lab, request
 
 OLD = InstanceView(
-    "old", 0, "sha256:1", "l1", "running", 0.0, 0.0, proven=True, healthy=True, member="up", volumes=("v",)
+    id="old",
+    slot=0,
+    image="sha256:1",
+    launch="l1",
+    state="running",
+    created=0.0,
+    started=0.0,
+    proven=True,
+    healthy=True,
+    member="up",
+    volumes=("v",),
 )
-NEW = InstanceView("new", 0, "sha256:2", "l2", "running", 0.0, 0.0, proven=False)
+NEW = InstanceView(
+    id="new", slot=0, image="sha256:2", launch="l2", state="running", created=0.0, started=0.0, proven=False
+)
 INTENT = Intent("f", image="sha256:2", launch="l2", size=1, surge=1)
-OBSERVED = Observed(0.0, (OLD, NEW), (Volume("v", "f", 0, "uploads", 1, "old"),))
+OBSERVED = Observed(0.0, (OLD, NEW), (Volume(id="v", fleet="f", slot=0, name="uploads", size=1, attached_to="old"),))
 
 
 @pytest.mark.parametrize(
@@ -70,3 +93,58 @@ def test_what_earlier_actions_of_a_batch_did_is_counted():
     promises.allow(Drain(("old",)))
     with pytest.raises(FleetError):
         promises.allow(Drain(("new",)))
+
+
+@dataclass(frozen=True)
+class Defragment:
+    """An action that neither the engine's check nor the executor knows. It looks like one on instances."""
+
+    ids: tuple[str, ...] = ("old",)
+
+
+ABSENT = replace(INTENT, goal="absent", remove_volumes=("uploads",))
+LEFT = Observed(0.0, volumes=(Volume(id="v", fleet="f", slot=0, name="uploads", size=1),))
+
+
+def test_an_unknown_action_is_refused():
+    with pytest.raises(FleetError, match="unknown action Defragment"):
+        Promises(OBSERVED, INTENT).allow(Defragment())
+
+
+def test_the_executor_refuses_an_unknown_action():
+    lab = Lab()
+    lab.run(request(size=1))
+    (instance,) = lab.world.machines
+    lab.world.calls.clear()
+    executor = Executor(lab.provider, lab.provider.traffic(FLEET), lambda _intent: Payload(), lambda _seconds: None)
+    with pytest.raises(FleetError, match="unknown action Defragment"):
+        executor.act(Defragment((instance,)), OBSERVED, INTENT)
+    assert lab.world.calls == []
+
+
+def test_a_volume_is_removed_only_if_it_was_named_for_an_absent_fleet_and_is_not_attached():
+    remove = RemoveVolumes(("v",))
+    Promises(LEFT, ABSENT).allow(remove)
+    attached = replace(LEFT, volumes=(replace(LEFT.volumes[0], attached_to="gone"),))
+    for observed, intent, why in (
+        (LEFT, replace(ABSENT, goal="present"), "v would be removed, but the fleet is not to become absent"),
+        (LEFT, replace(ABSENT, remove_volumes=()), "v would be removed, but uploads is not named in remove_volumes"),
+        (LEFT, replace(ABSENT, remove_volumes=("v",)), "v would be removed, but uploads is not named"),
+        (attached, ABSENT, "v would be removed while gone has it"),
+        (Observed(0.0), ABSENT, "v would be removed, but no such volume was observed"),
+    ):
+        with pytest.raises(FleetError, match=why):
+            Promises(observed, intent).allow(remove)
+
+
+def test_a_volume_that_an_earlier_action_of_the_batch_detached_may_be_removed():
+    stopped = replace(OLD, state="stopped", member=None)
+    promises = Promises(replace(OBSERVED, instances=(stopped,)), ABSENT)
+    promises.allow(Detach(("v",)))
+    promises.allow(RemoveVolumes(("v",)))
+
+
+def test_a_volume_of_an_absent_fleet_that_is_still_attached_is_waited_for():
+    attached = replace(LEFT, volumes=(replace(LEFT.volumes[0], attached_to="gone"),))
+    assert plan(LEFT, ABSENT, 1.0) == Act((RemoveVolumes(("v",)),))
+    assert plan(attached, ABSENT, 1.0) == Wait("slot 0: v is still attached to gone")

@@ -11,7 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import OrphanSweeper
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Place
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import BalancerEntry
 from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Free, Lab, request
 
 
@@ -52,7 +52,7 @@ def test_each_kind_is_found_and_told_why(lab):
     lab.run(request(size=2, data=True))  # slot 2's volume stays
     launched(lab, "twin")
     launched(lab, "beyond", slot=7)
-    lab.world.members["ghost"] = Place(lab.world.clock.now())
+    lab.world.members["ghost"] = BalancerEntry(lab.world.clock.now())
     assert found(lab) == {
         "twin": f"its slot belongs to {serving}",
         "beyond": "the fleet has 2 slots",

@@ -383,7 +383,15 @@ class Lab:
             self.store, FLEET, "a swap", self.world.clock, monotonic=self.world.clock.now, alive=lambda _holder: False
         )
         return Engine(
-            FleetServices(self.provider, self.store, self.provider.probe, Free(), lease, OpenGates(), self.lines.append)
+            FleetServices(
+                provider=self.provider,
+                store=self.store,
+                prober=self.provider.probe,
+                guard=Free(),
+                lease=lease,
+                gates=OpenGates(),
+                report=self.lines.append,
+            )
         )  # type: ignore[arg-type]
 
     def _healthy(self, target: str, _group: str) -> bool:

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Find the secrets of a target when an instance is launched. A definition only says where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._core.errors import FleetError
+from .launch import PARAMETER
+from .model import SecretRef
+
+# Takes references by name. Returns secrets in clear text; for an SSM parameter, which the host reads itself, the
+# parameter's name and version. Raises FleetError.
+Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
+KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Finds the values of references: in the environment, in Ansible variables and, by their versions only, in SSM."""
+
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible variables by name
+    template: Callable[[Any], Any] = str  # resolves Jinja2 in the value of a variable
+    # From the provider: SSM parameters with their versions, by name. None where the provider has no SSM.
+    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None
+
+    def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
+        """Return the secrets by the names of their references.
+
+        Raises FleetError if secrets are missing. It names every missing one and no value.
+        """
+        found, missing = {}, []
+        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
+        pinned = self.pinned(parameters) if parameters and self.pinned else {}
+        for name, reference in references.items():
+            if reference.kind == PARAMETER and reference.name in pinned:
+                found[name] = pinned[reference.name]
+            elif reference.kind == "env" and reference.name in os.environ:
+                found[name] = os.environ[reference.name]
+            elif reference.kind == "variable" and reference.name in self.variables:
+                found[name] = str(self.template(self.variables[reference.name]))
+            else:
+                kind = KINDS[reference.kind]
+                missing.append(f"{name} (there is no {kind} {reference.name})")
+        if missing:
+            raise FleetError(f"secrets are missing: {', '.join(missing)}")
+        return found

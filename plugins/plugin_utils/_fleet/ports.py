@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The interfaces of what a run uses, the permit that precedes each changing call, and implementations that allow everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .._definition.model import Metric
+from .._providers.contract import Instance
+from .actions import Gate
+from .model import Intent
+
+# Probes instances. Returns by instance id True, or why the probe failed.
+Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
+
+# Returns why images must not be put in service, by digest.
+Revoked = Callable[[], Mapping[str, str]]
+
+
+class Guard(Protocol):
+    """Knows whether the controlling process is alive."""
+
+    def check(self) -> None:
+        """Raises AbandonedError once the controlling process is gone and nothing may be changed any more."""
+
+
+class Lease(Protocol):
+    """The right to change one fleet. ``_fleet/lease`` implements it with a document in the store."""
+
+    def acquire(self, wait: float = 0.0) -> None:
+        """Raises LockedError if another run still holds the lease after ``wait`` seconds; StoreError."""
+
+    def need(self, seconds: float) -> None:
+        """Renew the lease if it would expire within ``seconds``. Raises LeaseLostError."""
+
+    def release(self) -> None: ...
+
+
+class Gates(Protocol):
+    """Playbooks and metrics that decide whether a swap may continue."""
+
+    def play(self, gate: Gate, intent: Intent, instances: Sequence[Instance]) -> None:
+        """Run the gate's playbook to its end. Raises GateError; LeaseLostError and AbandonedError if the run loses its permit.
+
+        Args:
+            instances: all instances of the fleet.
+        """
+
+    def read(self, metric: Metric) -> str:
+        """Return "" if the metric is within its bounds, else the reason in one line. An unreadable metric is out of bounds."""
+
+
+class NoGuard:
+    """Never stops a run: for predictions and tests."""
+
+    def check(self) -> None: ...
+
+
+class NoLease:
+    """Is always held: for runs that change nothing outside this process."""
+
+    def acquire(self, wait: float = 0.0) -> None: ...
+
+    def need(self, seconds: float) -> None: ...
+
+    def release(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ChangePermit:
+    """The check before each changing call: the controlling process is alive, and the lease outlasts the call."""
+
+    guard: Guard = field(default_factory=NoGuard)
+    lease: Lease = field(default_factory=NoLease)
+
+    def check(self, seconds: float = 0.0) -> None:
+        """Check right before a call that takes at most ``seconds``. Raises AbandonedError, LeaseLostError."""
+        self.guard.check()
+        self.lease.need(seconds)

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the actions on images and channels call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from .._bake.current import named_image
+from .._core.errors import ImageError
+from .._core.task import Task
+from .._definition.model import Definition, Target
+from .._fleet.upkeep.references import swapped_images
+from .._image_model import Image, bake_name
+from .._providers.registry import SIMULATED, open_provider
+from .._store.base import Store
+from .._store.file import user_name
+from .catalogue import Catalogue, lineage
+from .channels import Channels
+from .copies import published
+from .prune import Rule, Verdict
+from .pruner import Pruner
+from .revocation import Revocations, would_revoke
+
+FILES = {"manifest": "manifest.json.gz", "sbom": "sbom.cdx.json", "log": "packer.log"}  # result key -> file
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What to point a channel at."""
+
+    target: str  # name of the target whose current image is promoted if no image is named
+    channel: str
+    image: str | None = None  # digest, at least six digits of it, or name
+    note: str = ""
+
+
+def promote(definition: Definition, store: Store, wanted: Promotion, task: Task) -> dict[str, Any]:
+    """Point a channel at a verified image and publish it. Returns the result of the task. Raises ImageError."""
+    service, channel = definition.service, wanted.channel
+    image = named_image(wanted.image, definition, wanted.target, store)
+    channels = Channels(store)
+    before = channels.current(service, channel)
+    write = channels.would_promote if task.check_mode else channels.promote
+    changed, after = write(service, channel, image, by=user_name(), note=wanted.note)
+    # After the channel, which is the authority: if a run is killed in between, the next one publishes.
+    replaced = published(image, definition, wanted.target, channel, check=task.check_mode)
+    current = Catalogue(store).get(image.digest, image.build) or image  # with the channels that point at it now
+    result: dict[str, Any] = {
+        "changed": changed or bool(replaced),
+        "channel": after,
+        "image": current.as_dict(),
+        "published": sorted(replaced),
+    }
+    if task.diff:
+        result["diff"] = _promotion_diff(before, after, replaced)
+    return result
+
+
+def _promotion_diff(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], replaced: Mapping[str, str]
+) -> dict[str, str]:
+    """``replaced``: what each place had before, "" for nothing."""
+    return {
+        "before": f"{before['name'] if before else 'nothing'}\n"
+        + "".join(f"{place}: {old or 'nothing'}\n" for place, old in replaced.items()),
+        "after": f"{after['name']}\n" + "".join(f"{place}: its AMI\n" for place in replaced),
+    }
+
+
+def revoke(
+    definition: Definition, store: Store, name: str, state: Literal["revoked", "unrevoked"], *, note: str, task: Task
+) -> dict[str, Any]:
+    """Revoke an image, or take that back. Returns the result of the task. Raises ImageError."""
+    image = Catalogue(store).find(name, definition.service)
+    before = after = image.revoked
+    wanted = state == "revoked"
+    if wanted is (before is None):
+        after = would_revoke(user_name(), note) if wanted else None
+        if not task.check_mode:
+            after = _write_revocation(image, store, note if wanted else None)
+    result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
+    if after and image.channels:
+        channels = ", ".join(image.channels)
+        result["warnings"] = [
+            f"{image.name} is revoked, but {channels} of {image.service} still points at it; promote another image"
+        ]
+    if task.diff:
+        result["diff"] = {"before": _revocation_text(before), "after": _revocation_text(after)}
+    return result
+
+
+def _write_revocation(image: Image, store: Store, note: str | None) -> dict[str, Any] | None:
+    revocations = Revocations(store)
+    if note is None:
+        revocations.restore(image)
+    else:
+        revocations.revoke(image, user_name(), note)
+    return revocations.of(image)
+
+
+def _revocation_text(revoked: Mapping[str, Any] | None) -> str:
+    return f"revoked: {revoked['reason']}\n" if revoked else "not revoked\n"
+
+
+def image_info(store: Store, service: str | None, name: str | None) -> list[dict[str, Any]]:
+    """Describe the images of a service, or one of them, each with its lineage and the files that its bake kept."""
+    catalogue = Catalogue(store)
+    known = catalogue.list(service)
+    images = [catalogue.find(name, service)] if name else known
+    keys = set(store.list("images/"))
+    return [
+        {**image.as_dict(), "lineage": lineage(image, known), "files": _files(store, image, keys)} for image in images
+    ]
+
+
+def _files(store: Store, image: Image, present: set[str]) -> dict[str, str]:
+    """Return where the files of the image are, for those of the keys that are present."""
+    keys = {name: f"{image.key}/{file}" for name, file in FILES.items()}
+    return {name: store.place(key) for name, key in keys.items() if key in present}
+
+
+def pruned_target(definition: Definition, name: str) -> Target:
+    """Return the target whose images may be pruned. Raises ImageError for a simulated one."""
+    target = definition.target(name)
+    if target.provider == SIMULATED:
+        raise ImageError(f"target {name} is simulated and has no images; name another target")
+    return target
+
+
+def prune(service: str, target: Target, store: Store, rule: Rule, *, shared: bool, task: Task) -> dict[str, Any]:
+    """Remove the images of a service that the rule gives up and nothing needs. Returns the result of the task.
+
+    Args:
+        shared: whether to remove images that are shared with other accounts, too.
+    """
+    pruner = Pruner(
+        service=service,
+        provider=open_provider(target, store),
+        store=store,
+        swaps=lambda: swapped_images(store),
+        lock=lambda image: store.lock(bake_name(image.digest), f"remove {image.name}"),
+        guard=task.guard,
+        report=task.report,
+        shared=shared,
+    )
+    verdicts = pruner.look(rule) if task.check_mode else pruner.prune(rule, user_name())
+    kept = [verdict for verdict in verdicts if verdict.stays]
+    removed = [verdict for verdict in verdicts if not verdict.stays]
+    result: dict[str, Any] = {
+        "changed": bool(removed),
+        "kept": [verdict.as_dict() for verdict in kept],
+        "removed": [verdict.as_dict() for verdict in removed],
+    }
+    if task.diff:
+        result["diff"] = {"before": _verdict_lines(verdicts), "after": _verdict_lines(kept)}
+    return result
+
+
+def _verdict_lines(verdicts: Sequence[Verdict]) -> str:
+    return "".join(f"{verdict.image.name}: {'; '.join(verdict.why)}\n" for verdict in verdicts)
+
+
+def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
+    """Read the compressed manifest of the image that a host runs.
+
+    Args:
+        name: the image, by digest or name.
+        build: the build of the image if it is known. With a digest it saves a search.
+
+    Raises ImageError if the image has no manifest.
+    """
+    hex_digits = name.removeprefix("sha256:")
+    key = f"images/{hex_digits}/{build}" if build and hex_digits != name else Catalogue(store).find(name).key
+    manifest = store.read_blob(f"{key}/manifest.json.gz")
+    if manifest is not None:
+        return manifest
+    if "/aws-" in key:
+        raise ImageError(
+            f"{host} runs an AMI, and the disk of an AMI cannot be read from outside: "
+            "there is no manifest to compare the host with"
+        )
+    raise ImageError(
+        f"the store {store.location} has no manifest of image {name}, which {host} runs; bake the image again"
+    )

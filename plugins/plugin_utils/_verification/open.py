@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the action ``image_verify`` calls: test an image if a verification is due, and copy it to where targets need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from .._bake.current import named_image
+from .._core.errors import ImageError
+from .._core.task import Task
+from .._definition.digest import verify_digest
+from .._definition.launch import PARAMETER
+from .._definition.model import Definition, Target
+from .._definition.secrets import Secrets
+from .._hosts.playbook_arguments import playbook_run
+from .._image_model import Image
+from .._images.catalogue import Catalogue
+from .._images.copies import copied, missing, region_of
+from .._providers.registry import open_provider
+from .._store.base import Store
+from .._store.keys import identity
+from .verify import Candidate, Verification
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Which image to verify, and how."""
+
+    image: str | None = None  # digest, at least six digits of it, or name; None for the definition's current image
+    force: bool = False
+    timeout: float = 0.0  # seconds
+
+
+def verify_image(
+    definition: Definition, target: Target, store: Store, options: VerifyOptions, *, task: Task
+) -> dict[str, Any]:
+    """Test the image and record the outcome. Returns the result of the task. Raises ImageError, VerifyError."""
+    image = named_image(options.image, definition, target.name, store)
+    if "artifacts" in image.artifact:
+        raise ImageError(
+            f"{image.name} was built from a Packer template of your own; "
+            "only an image that was baked from a definition can be booted here"
+        )
+    tested_by = verify_digest(definition, target)
+    due, why = _due(image, tested_by, options.force)
+    places = missing(image, definition)
+    result: dict[str, Any] = {
+        "changed": due or bool(places),
+        "due": due,
+        "why": why,
+        "copied": sorted(places),
+        "image": image.as_dict(),
+    }
+    if task.check_mode or not result["changed"]:
+        return result
+    run = _Run(definition, target, store, task)
+    with store.lock(f"verify-{definition.fleet_name(target.name)}", f"verify {image.name}"):
+        if due:
+            image, result["checks"] = run.verified(image, tested_by, options.timeout)
+        image = run.copied(image, missing(image, definition))
+    return {**result, "image": image.as_dict()}
+
+
+def _due(image: Image, tested_by: str, force: bool) -> tuple[bool, str]:
+    """Say whether a verification is due, and why."""
+    before = image.verified or {}
+    if force:
+        return True, "it is forced (force: true)"
+    if not before:
+        return True, "it was never verified"
+    if before.get("verify") != tested_by:
+        return True, "the tests changed since it was verified"
+    return False, f"it passed the same tests at {before.get('at')}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The changing part, under the lock of the verification."""
+
+    definition: Definition
+    target: Target
+    store: Store
+    task: Task
+
+    def verified(self, image: Image, tested_by: str, timeout: float) -> tuple[Image, list[str]]:
+        """Boot and test the image. Returns it with the verification on record, and the checks that it passed."""
+        places = missing(image, self.definition)
+        # It can only be booted in the target's own region. Other regions get it once it has passed.
+        own = {region: key for region, key in places.items() if region == region_of(self.target)} if places else {}
+        image = self.copied(image, own)
+        outcome = self._test(image, timeout)
+        at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        record = {"at": at, "verify": tested_by, **outcome}
+        return Catalogue(self.store).mark_verified(image, record), outcome["checks"]
+
+    def copied(self, image: Image, places: Mapping[str, str]) -> Image:
+        """Copy the image to regions; ``places`` has the encryption key of each."""
+        if places:
+            self.task.report(f"{image.name}: copying it to {', '.join(sorted(places))}")
+            self.task.guard.check()
+        return copied(image, self.target, places, identity(self.store), Catalogue(self.store))
+
+    def _test(self, image: Image, timeout: float) -> dict[str, Any]:
+        definition, target, task = self.definition, self.target, self.task
+        references = {name: each for name, each in target.secrets.items() if each.kind != PARAMETER}
+        candidate = Candidate(
+            image=image,
+            definition=definition,
+            target=target,
+            settings=target.settings,
+            secrets=Secrets(task.variables, task.template)(references),
+            authorized_keys=self._authorized_keys(),
+        )
+        provider = open_provider(target, self.store)
+        return Verification(candidate, provider, playbook_run(), task.guard, task.report).run(timeout)
+
+    def _authorized_keys(self) -> tuple[str, ...]:
+        if self.definition.shell == "off":
+            return ()
+        name = self.definition.fleet_name(self.target.name)
+        return (self.target.authorized_key or self.store.ssh_key(name)[1],)

@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Errors of providers carry what callers decide by as attributes, apart from the user's result."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, TrafficError
+
+
+@pytest.mark.parametrize("error_type", [ProviderError, TrafficError])
+def test_an_error_of_a_provider_is_neither_permanent_nor_about_a_token_unless_it_says_so(
+    error_type: type[ProviderError],
+) -> None:
+    error = error_type("the disk is full", path="/disk")
+    assert not error.permanent and not error.token_spent and error.code == ""
+    assert error.details == {"path": "/disk"}
+
+
+@pytest.mark.parametrize("error_type", [ProviderError, TrafficError])
+def test_the_attributes_are_typed_and_the_code_is_also_in_the_result(error_type: type[ProviderError]) -> None:
+    error = error_type("refused", permanent=True, token_spent=True, code="AccessDenied", operation="RunInstances")
+    assert error.permanent is True and error.token_spent is True and error.code == "AccessDenied"
+    assert error.details["code"] == "AccessDenied" and error.details["operation"] == "RunInstances"

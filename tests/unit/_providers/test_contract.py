@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every provider offers all members of the contract; optional abilities that it lacks are None."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Provider, Traffic
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+OPTIONAL = {"probe", "pace", "leftovers", "pin_secrets"}
+
+
+def balancer(_fleet: str) -> Traffic:
+    raise ProviderError("no balancer is needed here")
+
+
+def ec2(probes: bool) -> Ec2Provider:
+    clients = Clients(Account(region="eu-central-1"))
+    return Ec2Provider(clients, MemoryStore(), balancer, images=DiskImages(), probes=probes)
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("qemu", set()),
+        ("simulated", {"probe"}),
+        ("aws", {"pace", "leftovers", "pin_secrets"}),
+        ("aws, probed by its load balancer", OPTIONAL),
+    ],
+)
+def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[str], tmp_path: Path) -> None:
+    providers: dict[str, Provider] = {
+        "qemu": QemuProvider(tmp_path, balancer),
+        "simulated": SimulatedProvider(),
+        "aws": ec2(probes=True),
+        "aws, probed by its load balancer": ec2(probes=False),
+    }
+    provider = providers[name]
+    members = {member for member in vars(Provider) if not member.startswith("_")}
+    assert OPTIONAL <= members
+    missing = object()
+    found = {member: getattr(provider, member, missing) for member in members}
+    assert [member for member, value in found.items() if value is missing] == []
+    assert {member for member in OPTIONAL if found[member] is not None} == offered
+    assert [member for member in members - OPTIONAL if found[member] is None] == []
+
+
+def test_no_code_guesses_what_a_provider_offers() -> None:
+    guesses = [
+        f"{file.relative_to(PLUGINS)}:{node.lineno}"
+        for file in PLUGINS.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("getattr", "hasattr")
+        and "provider" in ast.unparse(node.args[0])
+    ]
+    assert guesses == []

@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Phrases that an earlier vocabulary of this project had, and that must not come back: in docs, docstrings, comments and messages."""
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PHRASES = (ROOT / "tests/unit/docs/banned_phrases.txt").read_text(encoding="utf-8").splitlines()
+BANNED = [re.compile(rf"\b(?:{line})\b", re.IGNORECASE) for line in PHRASES if line and not line.startswith("#")]
+FOLDERS = ("plugins", "roles", "playbooks", "docs", "examples", "bench", "tests", "changelogs", "extensions", "meta")
+PROSE = {".md", ".rst", ".yml", ".yaml", ".txt"}
+CAPTURED = ("tests/unit/_packer/captured", "tests/unit/_packer/corpus", "tests/unit/golden/data", "tests/unit/docs/banned_phrases.txt")
+
+
+def files() -> list[Path]:
+    found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+    found += [path for path in ROOT.glob("*") if path.suffix in PROSE]
+    names = {path: path.relative_to(ROOT).as_posix() for path in found}
+    return sorted(path for path in found if path.suffix in PROSE | {".py"} and not names[path].startswith(CAPTURED))
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a page; of code the docstrings, comments and messages with their lines."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from enumerate(source.splitlines(), 1)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from enumerate(node.value.splitlines(), node.lineno)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_banned_phrase(path: Path) -> None:
+    found = [f"{path.relative_to(ROOT)}:{line}: {hit[0]!r} in: {text.strip()[:100]}"
+             for line, text in texts(path) for pattern in BANNED if (hit := pattern.search(text))]
+    assert not found, "\n".join(found)
+
+
+def test_every_banned_phrase_is_found_where_it_stands() -> None:
+    assert all(pattern.search("The swap is gone on with, as nobody tells of it anew.") for pattern in BANNED[:3])
