@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
@@ -87,7 +87,7 @@ def prepare(folder: Path) -> None:
     definition = load_definition(folder / "immutable.yml")
     store = open_store(folder / "store")
     target = definition.target("local")
-    base = resolve_base(target.base, store, folder)
+    base = resolve_base(target, store, folder)
     assert base is not None
     inputs = bake_inputs(definition, target, base)
     disk = folder / "disk.qcow2"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read the manifest of the host's image from the store and send it along with the module: one round trip to each host."""
+"""Read the manifest of a host's image from the store and send it with the module, so each host takes one round trip."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class ActionModule(ActionBase):
             )
         image = options["image"] or self._variable("immutable_image", task_vars)
         location = options["store"] or self._variable("immutable_store", task_vars)
-        missing = [name for name, value in (("image", image), ("store", location)) if not value]
-        if missing:
+        if not image or not location:
+            missing = [name for name, value in (("image", image), ("store", location)) if not value]
             raise ImmutableError(
                 f"{NAME} needs {' and '.join(missing)}: set the option, or list {host} with the inventory plugin "
                 "immutable.infra.fleet, which sets it"

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module does all the work; here only its task's worker is made to end with ansible-playbook.
+"""Run the module in a worker that ends together with ansible-playbook. The module does all the work.
 
-Otherwise a killed ansible-playbook leaves the worker behind, which goes on listening to the module, and so the module and Packer go on.
+Without this, a killed ansible-playbook leaves its worker behind. The worker keeps the module and Packer running.
 """
 
 from __future__ import annotations

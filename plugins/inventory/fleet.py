@@ -73,13 +73,8 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
 from ..plugin_utils._core.errors import ImmutableError
-from ..plugin_utils._definition.fleet import AUTOSCALING
 from ..plugin_utils._definition.load import load_definition
-from ..plugin_utils._definition.model import Definition
-from ..plugin_utils._fleet.autoscaling.result import group_hosts
-from ..plugin_utils._hosts.inventory import list_hosts
-from ..plugin_utils._providers.registry import open_group, open_provider
-from ..plugin_utils._store.base import Store
+from ..plugin_utils._fleet.open import open_fleet
 from ..plugin_utils._store.registry import open_store, store_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
@@ -112,18 +107,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             store = open_store(store_location(folder, self.get_option("store")))
             definitions = [load_definition(folder / Path(each).expanduser()) for each in self.get_option("definitions")]
-            known = {name for each in definitions for name in each.targets}
+            known = {name for definition in definitions for name in definition.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
                 raise ImmutableError(
                     f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
                 )
-            chosen = [(each, name) for each in definitions for name in each.targets if name in wanted]
-            return [
-                host
-                for definition, target in chosen
-                for host in _hosts(definition, target, store, self.get_option("channel"))
+            fleets = [
+                open_fleet(definition, target, store)
+                for definition in definitions
+                for name, target in definition.targets.items()
+                if name in wanted
             ]
+            return [host.as_dict() for fleet in fleets for host in fleet.hosts(self.get_option("channel"))]
         except (ImmutableError, OSError) as error:
             raise AnsibleParserError(f"{self.NAME}: {error}") from error
 
@@ -138,12 +134,3 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
-
-
-def _hosts(definition: Definition, target: str, store: Store, channel: str) -> list[dict[str, Any]]:
-    chosen = definition.targets[target]
-    if chosen.fleet.engine == AUTOSCALING:
-        instances = group_hosts(definition, chosen, store, open_group(chosen))
-    else:
-        instances = open_provider(chosen, store).compute.list(definition.fleet_name(target))
-    return [host.as_dict() for host in list_hosts(definition, target, store, instances, channel)]

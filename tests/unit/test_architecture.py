@@ -25,8 +25,13 @@ DOORS = {
 }  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
 PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}
-CONCRETE = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
-MAY_IMPORT_CONCRETE = {"_providers/registry": set(CONCRETE), "_fleet/prediction": {"_providers/simulated"}}
+PROVIDERS = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
+CONCRETE = (*PROVIDERS, "_bake/builders")
+MAY_IMPORT_CONCRETE = {
+    "_providers/registry": set(PROVIDERS),
+    "_bake/builders/registry": {"_bake/builders"},
+    "_fleet/prediction": {"_providers/simulated"},
+}
 
 
 def rooms() -> dict[str, set[str]]:
@@ -127,7 +132,7 @@ def test_every_room_of_the_map_exists() -> None:
     assert set(rooms()) <= files | folders
 
 
-def test_concrete_providers_and_balancers_are_found_in_their_registry() -> None:
+def test_concrete_providers_balancers_and_builders_are_found_in_their_registry() -> None:
     table = rooms()
     for room, allowed in table.items():
         concrete = {name for name in allowed if name in CONCRETE}
@@ -192,6 +197,15 @@ def test_actions_are_thin_callers_of_rooms() -> None:
     for path in sources(PLUGINS / "action"):
         found = (DOORS | {"shutil"}) & set(imported(path))
         assert not found, f"{path.relative_to(ROOT)} works itself, by {sorted(found)}; that belongs into a room"
+
+
+def test_an_action_imports_the_core_and_one_other_room() -> None:
+    # Options in, one call into a room, result out: what joins several rooms is built in a room.
+    for path in sources(PLUGINS / "action"):
+        names = [name.removeprefix(PREFIX).split(".") for name in imported(path) if name.startswith(PREFIX)]
+        found = {parts[1] for parts in names if parts[0] == "plugin_utils" and len(parts) > 1} - {"_core"}
+        assert len(found) <= 1, f"{path.relative_to(ROOT)} joins the rooms {sorted(found)}; let one of them do that"
+        assert "module_utils" not in {parts[0] for parts in names}, f"{path.relative_to(ROOT)} imports module_utils"
 
 
 def modules() -> set[str]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a bake is told, and what differs between what images are baked by: on this machine by QEMU, on AWS by EC2."""
+"""What one bake needs to know, and the interface of the builders that Packer bakes images with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ...module_utils._packer.result import BuildResult
 from .._definition.model import Definition, Target
@@ -17,7 +17,14 @@ from .variables import BakeVariables
 
 @dataclass(frozen=True)
 class BakeJob:
-    """What is to be baked."""
+    """The image to bake.
+
+    Attributes:
+        digest: the image's, ``sha256:<hex>``.
+        build: the provider and architecture, such as ``qemu-x86_64``.
+        inputs: every input of the digest, as ``bake_inputs`` returns them.
+        base: the resolved base, as ``resolve_base`` returns it.
+    """
 
     definition: Definition
     target: Target
@@ -29,50 +36,85 @@ class BakeJob:
 
     @property
     def hex(self) -> str:
+        """The digest without its algorithm."""
         return self.digest.removeprefix("sha256:")
 
     @property
     def label(self) -> str:
+        """The service and its version, for messages."""
         return f"{self.definition.service} {self.definition.version}"
 
 
 @dataclass(frozen=True)
 class BakeWorkspace:
-    """Where one bake works on this machine. All of it but the log goes when it ends."""
+    """The files of one bake on the controller. All of them except the log are removed when the bake ends.
 
-    work: Path
-    memory: Path  # for what must not reach a disk
+    Attributes:
+        folder: on disk.
+        memory: a folder for what must not reach a disk.
+        log: Packer's log.
+        marker: unique text that is part of everything sent into the guest.
+    """
+
+    folder: Path
+    memory: Path
     log: Path
-    marker: str  # stands in all that is sent into the guest
+    marker: str
 
     @property
     def private_key(self) -> Path:
-        """Of a pair for this bake alone."""
+        """The SSH key of this bake. Its public key is beside it, with the suffix ``.pub``."""
         return self.memory / "key"
 
     @property
-    def gathered(self) -> Path:
-        """What was brought from the guest for an SBOM."""
-        return self.work / "gathered.tar.gz"
+    def sbom_sources(self) -> Path:
+        """A tarball of the guest's files that the SBOM is made from, if the builder collects them."""
+        return self.folder / "sbom-sources.tar.gz"
 
     @property
     def console(self) -> Path:
-        return self.work / "console.log"
+        """The console of the build machine, if the builder can read it."""
+        return self.folder / "console.log"
+
+
+class PackerBuilder(NamedTuple):
+    """One builder of a Packer template.
+
+    Attributes:
+        settings: the builder as plain data.
+        cleanup: lines of shell that run as root at the end of the provisioning.
+    """
+
+    settings: Mapping[str, Any]
+    cleanup: tuple[str, ...] = ()
 
 
 class Builder(Protocol):
-    """Of one order."""
+    """Bakes the image of one job.
 
-    plugin: str  # of Packer
-    user: str  # who logs in to the build machine
-    gathers: bool  # whether the guest is asked for what an SBOM is made of, since its disk cannot be read from here
-    facts: Mapping[str, Any]  # for the image's provenance
+    Attributes:
+        plugin: the name of the Packer plugin that contains the builder.
+        user: the user who logs in to the build machine.
+        collects_sbom_sources: whether the guest sends the files that the SBOM is made from, because its disk cannot be read.
+        provenance: facts for the image's provenance.
+    """
 
-    def building(self, place: BakeWorkspace) -> AbstractContextManager[tuple[Mapping[str, Any], tuple[str, ...]]]:
-        """Packer's builder, and the last lines of shell for the guest. What was made for it goes at the end."""
+    plugin: str
+    user: str
+    collects_sbom_sources: bool
+    provenance: Mapping[str, Any]
 
-    def inspect(self, place: BakeWorkspace, result: BuildResult, /) -> Mapping[str, bytes]:
-        """Files to keep beside the record, by name. Raises BakeError for an image that must not be kept."""
+    def prepared(self, workspace: BakeWorkspace) -> AbstractContextManager[PackerBuilder]:
+        """Return a context with Packer's builder. What it creates for the bake is removed at the end.
 
-    def keep(self, place: BakeWorkspace, result: BuildResult, /) -> Mapping[str, Any]:
-        """Move the image to where it stays. Returns the artifact."""
+        Raises BakeError.
+        """
+
+    def inspect(self, workspace: BakeWorkspace, result: BuildResult, /) -> Mapping[str, bytes]:
+        """Check the image and return the files to store with its record, by name.
+
+        Raises BakeError for an image that must not be used, ImageError for one that cannot be read.
+        """
+
+    def save(self, workspace: BakeWorkspace, result: BuildResult, /) -> Mapping[str, Any]:
+        """Move the image to its final place and return its artifact (plain data). Raises BakeError."""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The image that a definition stands for, as the definition is now."""
+"""Finds the image of a definition with its current inputs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._providers.registry import open_images
 from .._store.base import Store
-from .base_image import resolve_base
+from .builders.registry import resolve_base
 
 
 def current_image(definition: Definition, target: Target, store: Store) -> Image:
-    """Return the image with the digest that the definition has now. Raises ImageError if it is not baked yet."""
-    base = resolve_base(target.base, store, definition.folder, target.build_account)
+    """Return the image that was baked from the definition's current inputs. Raises ImageError if there is none."""
+    base = resolve_base(target, store, definition.folder)
     if base is None:
         raise ImageError(
-            f"{definition.service} {definition.version} is not baked yet, and neither is its base; bake it first"
+            f"{definition.service} {definition.version} is not baked yet, and its base is not built yet;"
+            " bake it first (immutable.infra.image)"
         )
     digest = digest_of(bake_inputs(definition, target, base))
     image = Catalogue(store).get(digest, open_images(target).build(base["architecture"]))
     if image is None:
         raise ImageError(
-            f"{definition.service} {definition.version} as it is now ({digest[:19]}) is not baked yet; bake it first (immutable.infra.image)"
+            f"{definition.service} {definition.version} is not baked yet with its current inputs ({digest[:19]});"
+            " bake it first (immutable.infra.image)"
         )
     return image
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether a bake is due, and why. Pure."""
+"""Decides whether a bake is due, and why. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from typing import Any
 from .._definition.explain import compare, explain_lines
 from .._image_model import Image
 
+_MAX_DIFFERENCES = 5  # in the reason; the decision has all
+
 
 @dataclass(frozen=True)
 class Decision:
-    """``why`` is one line for a person; ``differences`` compares with the service's newest image, where there is one."""
+    """Whether a bake is due.
+
+    Attributes:
+        why: the reason, one line for the user.
+        differences: the inputs that differ from those of the service's newest image with the same build, see ``compare``.
+    """
 
     due: bool
     why: str
@@ -22,25 +29,26 @@ class Decision:
 
 
 def decide(
-    digest: str, build: str, inputs: Mapping[str, Any], images: Sequence[Image], *, whole: bool, force: bool
+    *, digest: str, build: str, inputs: Mapping[str, Any], images: Sequence[Image], intact: bool, force: bool
 ) -> Decision:
-    """Compare what shall be with what is there.
+    """Compare the image that the inputs describe with the images in the catalogue.
 
     Args:
-        images: of the service and build, the newest first.
-        whole: whether the artifact of the image with this digest, if there is one, is still there.
+        digest: of ``inputs``.
+        images: the service's, newest first.
+        intact: whether the artifact of the image with this digest and build still exists.
+        force: bake even if the image exists.
     """
-    present = next((image for image in images if image.digest == digest and image.build == build), None)
-    if present and not whole:
-        return Decision(True, f"the artifact of {present.name} is gone")
-    if present and force:
-        return Decision(True, "asked for by force")
-    if present:
-        return Decision(False, f"{present.name} was baked from the same inputs")
+    existing = next((image for image in images if image.digest == digest and image.build == build), None)
+    if existing and not intact:
+        return Decision(True, f"the artifact of {existing.name} is missing")
+    if existing and force:
+        return Decision(True, "the bake is forced (force: true)")
+    if existing:
+        return Decision(False, f"{existing.name} was baked from the same inputs")
     same_build = [image for image in images if image.build == build]
     if not same_build:
         return Decision(True, "it was never baked")
     differences = tuple(compare(same_build[0].inputs, inputs))
-    return Decision(
-        True, f"it differs from {same_build[0].name}: {'; '.join(explain_lines(differences)[:5])}", differences
-    )
+    summary = "; ".join(explain_lines(differences)[:_MAX_DIFFERENCES])
+    return Decision(True, f"it differs from {same_build[0].name}: {summary}", differences)

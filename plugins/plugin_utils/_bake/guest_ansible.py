@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""ansible-core for the guest: wheels for *its* Python and architecture, unpacked, pruned and byte-compiled, as one cached folder.
+"""ansible-core for the guest, from wheels for its Python and architecture, in a folder that is cached in the store.
 
-The controller's own ansible-core is of no use there: the guest's Python decides which versions can run, and PyYAML and
-MarkupSafe bring machine code.
+The controller's own ansible-core cannot be used: the guest's Python decides which versions run, and PyYAML and MarkupSafe contain
+machine code.
 """
 
 from __future__ import annotations
@@ -24,64 +24,64 @@ from .._core.errors import BakeError
 from .._core.progress import Report, silent
 from .._store.base import Store
 
-# The newest ansible-core that each Python can run, exactly, so that the same definition bakes with the same tool.
+# The newest ansible-core for each Python. Exact versions, so that a definition is always baked with the same tool.
 CORES = {
     "3.10": "==2.17.14",
     "3.11": "==2.19.4",
     "3.12": "==2.19.4",
     "3.13": "==2.19.4",
 }
-REQUIRED = ("jinja2==3.1.6", "MarkupSafe==3.0.3", "packaging==25.0", "PyYAML==6.0.3")
-# Neither the vault (decrypted on the controller), nor Galaxy, nor test tools are needed in the guest.
+DEPENDENCIES = ("jinja2==3.1.6", "MarkupSafe==3.0.3", "packaging==25.0", "PyYAML==6.0.3")
+# The guest needs neither the vault (the controller decrypts), nor Galaxy, nor test tools.
 _UNNEEDED = re.compile(
     r"ansible_test/|ansible/galaxy/|ansible/_internal/ansible_collections/.*/tests?/|[^/]+\.data/|.*\.(c|pyx|pxd|pyi)$"
 )
 _GLIBC = ("2_17", "2_28", "2_34")
-RECIPE = 1  # raise it when what is made of the wheels changes
+RECIPE = 1  # increase it when the folder is built from the wheels in another way
 
 
 def guest_ansible(
-    store: Store, python: str, architecture: str, core: str | None = None, report: Report = silent
+    store: Store, *, python: str, architecture: str, core: str | None = None, report: Report = silent
 ) -> Path:
-    """A folder to put on the guest's ``sys.path``, made once and kept in the store.
+    """Return a folder for the guest's ``sys.path``. It is built once and kept in the store.
 
     Args:
         python: the guest's Python, such as ``3.11``.
+        architecture: in the words of pip's wheels, such as ``aarch64``.
         core: version specifier of ansible-core (``==2.19.4``), by default the one pinned for ``python``.
 
-    Raises BakeError with pip's own last words.
+    Raises BakeError with pip's error.
     """
-    wanted = [f"ansible-core{core or default_core(python)}", *REQUIRED]
+    requirements = [f"ansible-core{core or default_core(python)}", *DEPENDENCIES]
     compiler = _interpreter(python)
-    key = hashlib.sha256(json.dumps([RECIPE, python, architecture, wanted, compiler is not None]).encode()).hexdigest()[
-        :16
-    ]
-    folder = store.local(f"cache/ansible/{key}")
+    inputs = json.dumps([RECIPE, python, architecture, requirements, compiler is not None])
+    folder = store.local(f"cache/ansible/{hashlib.sha256(inputs.encode()).hexdigest()[:16]}")
     if folder.is_dir():
         return folder
-    report(f"fetching {wanted[0]} for Python {python} on {architecture}")
+    report(f"downloading {requirements[0]} for Python {python} on {architecture}")
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
         work = Path(name)
-        _download(wanted, python, architecture, work / "wheels")
+        _download(requirements, python, architecture, work / "wheels")
         _unpack(sorted((work / "wheels").glob("*.whl")), work / "lib")
         if compiler:
             _compile(compiler, work / "lib")
         try:
             os.rename(work / "lib", folder)
         except OSError:
-            if not folder.is_dir():  # else another run was faster
+            if not folder.is_dir():  # otherwise another run has created it
                 raise
     return folder
 
 
 def default_core(python: str) -> str:
-    """The specifier pinned for a guest's Python. Raises BakeError for a Python without one."""
+    """Return the version specifier pinned for a guest's Python. Raises BakeError for an unknown Python."""
     try:
         return CORES[python]
     except KeyError:
         raise BakeError(
-            f"no ansible-core is known for a guest with Python {python} (known: {', '.join(CORES)}); set provision.ansible_core"
+            f"no version of ansible-core is pinned for a guest with Python {python} (known: {', '.join(CORES)});"
+            " set provision.ansible_core"
         ) from None
 
 
@@ -89,7 +89,7 @@ def _platforms(architecture: str) -> list[str]:
     return [f"manylinux2014_{architecture}", *(f"manylinux_{glibc}_{architecture}" for glibc in _GLIBC)]
 
 
-def _download(wanted: Sequence[str], python: str, architecture: str, folder: Path) -> None:
+def _download(requirements: Sequence[str], python: str, architecture: str, folder: Path) -> None:
     argv = [
         sys.executable,
         "-m",
@@ -104,16 +104,14 @@ def _download(wanted: Sequence[str], python: str, architecture: str, folder: Pat
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
-    done = subprocess.run([*argv, *wanted], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run([*argv, *requirements], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (
-            [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")]
-            or done.stderr.strip().splitlines()
-            or ["it said nothing"]
-        )
+        lines = done.stderr.strip().splitlines()
+        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no error message"]
         hint = " (Debian: apt install python3-pip)" if "No module named pip" in done.stderr else ""
         raise BakeError(
-            f"pip cannot fetch {wanted[0]} for the guest's Python {python}: {said[-1]}{hint}", output=done.stderr
+            f"pip cannot download {requirements[0]} for the guest's Python {python}: {errors[-1]}{hint}",
+            output=done.stderr,
         )
 
 
@@ -127,16 +125,17 @@ def _unpack(wheels: Sequence[Path], folder: Path) -> None:
 
 
 def _interpreter(python: str) -> str | None:
-    """An interpreter of the guest's version, whose byte code the guest can use, or None."""
+    """An interpreter whose byte code the guest can use, or None if this machine has none."""
     if python == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
     return shutil.which(f"python{python}")
 
 
 def _compile(interpreter: str, folder: Path) -> None:
-    """Byte-compile everything but modules, which travel as source. Unchecked: time stamps change on the way.
+    """Byte-compile everything except modules, which Ansible sends as source. A file that does not compile stays source.
 
-    An emulated guest spends far longer on compiling than on running. A file that does not compile stays source.
+    Without it an emulated guest spends more time on compiling than on running. Python must not compare time stamps, because they
+    change on the way to the guest.
     """
     argv = [
         interpreter,

@@ -18,7 +18,7 @@ from .._definition.summary import summary_of, target_summary
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._store.base import Store
-from .base_image import resolve_base
+from .builders.registry import resolve_base
 from .decide import Decision
 from .targets import bake_targets, decision_of, plan_bakes
 from .user_template import TemplateBake, TemplateJob
@@ -44,10 +44,10 @@ def bake_definition(
         bake_targets(
             [bake for bake in bakes if bake.decision.due],
             store,
-            Packer(options.executable),
-            lambda: bake_variables(definition, task.loader),
-            task.guard,
-            task.report,
+            packer=Packer(options.executable),
+            variables=lambda: bake_variables(definition, task.loader),
+            guard=task.guard,
+            report=task.report,
         )
     images = {target: bake.image for bake in bakes for target in bake.targets}
     return _result(decision, {target: images[target] for target in targets}, task.diff)
@@ -55,7 +55,7 @@ def bake_definition(
 
 def bake_template(job: TemplateJob, store: Store, options: BakeOptions, *, task: Task) -> dict[str, Any]:
     """Build the user's own Packer template if a build is due. Returns the result of the task."""
-    bake = TemplateBake(job, store, Packer(options.executable), task.guard, task.report)
+    bake = TemplateBake(job, store, packer=Packer(options.executable), guard=task.guard, report=task.report)
     decision, image = bake.decide(options.force)
     if decision.due and not task.check_mode:
         image = bake.run(options.timeout, options.force)
@@ -108,7 +108,7 @@ def definition_info(
 
     Raises ImmutableError if there is nothing to compare with.
     """
-    base = resolve_base(target.base, store, definition.folder, target.build_account) if store else None
+    base = resolve_base(target, store, definition.folder) if store else None
     inputs = bake_inputs(definition, target, base) if base else None
     missing = None if inputs else _missing(target, store, store_option)
     result: dict[str, Any] = {

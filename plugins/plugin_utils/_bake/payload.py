@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is sent into the build machine: ansible-core, the definition's tree, its collections and a play that ends with the seal.
+"""The payload that is sent into the build machine: ansible-core, the definition's files, its collections, and a play that ends with the seal.
 
-It lives in the guest's memory only, below a folder whose name no image may contain afterwards.
+It stays in the guest's memory, below a folder whose name no image may contain afterwards.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from .._definition.model import Definition
 from .._store.base import Store
 
 COLLECTION = Path(__file__).resolve().parents[3]
-# Of this collection the guest needs what the seal needs.
+# The parts of this collection that the seal needs in the guest.
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
     "plugins/module_utils/_seal.py",
     "roles/seal",
 )
+INSTALL_LOCK_TIMEOUT = 600.0  # seconds to wait for another run that installs the same requirements
 RUN = """# {marker}
 import sys
 sys.path.insert(0, "{folder}/lib")
@@ -46,30 +47,36 @@ main()
 
 @dataclass(frozen=True)
 class Payload:
-    """``archive`` is a gzipped tarball; everything in it goes below ``folder``."""
+    """The payload of one bake.
+
+    Attributes:
+        archive: a gzipped tarball.
+        folder: where the guest unpacks it.
+    """
 
     archive: bytes
     folder: str
-    marker: str
 
 
 def make_payload(
     definition: Definition,
+    *,
     digest: str,
     ansible: Path,
     collections: Path | None,
     variables: Mapping[str, Any],
     marker: str,
 ) -> Payload:
-    """Put the payload together.
+    """Return the payload.
 
     Args:
+        digest: the image's, ``sha256:<hex>``.
         ansible: folder for the guest's ``sys.path``.
-        collections: folder with ``ansible_collections`` and ``roles`` that the definition asks for, or None.
-        variables: the definition's own, without any secret.
-        marker: unique text that names the folder, so that whatever stays behind is found.
+        collections: folder with the ``ansible_collections`` and ``roles`` that the definition requires, or None.
+        variables: the definition's variables, without secrets.
+        marker: unique text for the name of the folder, so that an inspection of the image finds whatever is left of the payload.
     """
-    folder = f"/dev/shm/{marker}"  # noqa: S108  in the guest: memory, never the disk
+    folder = f"/dev/shm/{marker}"  # noqa: S108  memory of the guest, not its disk
     files: dict[str, bytes] = {
         "run.py": RUN.format(marker=marker, folder=folder).encode(),
         "site.json": json.dumps(_site(definition, digest, marker)).encode(),
@@ -77,19 +84,20 @@ def make_payload(
         "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
     }
     buffer = io.BytesIO()
-    # Level 1: an emulated guest unpacks faster than it would receive, but not by much.
+    # Level 1, because an emulated guest unpacks slowly.
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-        archive.add(ansible, "lib", filter=_plain)
+        archive.add(ansible, "lib", filter=_as_root)
         for source, name in _trees(definition, collections):
-            archive.add(source, name, filter=_plain)
-    return Payload(buffer.getvalue(), folder, marker)
+            archive.add(source, name, filter=_as_root)
+    return Payload(buffer.getvalue(), folder)
 
 
 def _trees(definition: Definition, collections: Path | None) -> Iterator[tuple[Path, str]]:
+    """Files and folders on the controller, with their paths in the archive."""
     for relative in tree_files(definition):
         yield definition.folder / relative, f"tree/{Path(relative).as_posix()}"
     if collections:
@@ -98,14 +106,14 @@ def _trees(definition: Definition, collections: Path | None) -> Iterator[tuple[P
         yield COLLECTION / part, f"own/ansible_collections/immutable/infra/{part}"
 
 
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
     return entry
 
 
 def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, Any]]:
-    sealed = {
+    seal_variables = {
         "seal_service": definition.service,
         "seal_version": definition.version,
         "seal_digest": digest,
@@ -113,7 +121,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
         "seal_writable": list(definition.writable),
         "seal_data": [{"name": volume.name, "mount": volume.mount} for volume in definition.data],
     }
-    seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": sealed}
+    seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}
     return [
         {"name": "Provision", "ansible.builtin.import_playbook": f"tree/{definition.provision.playbook}"},
         {"name": f"Seal ({marker})", "hosts": "localhost", "gather_facts": False, "tasks": [seal]},
@@ -121,7 +129,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
 
 
 def _inventory(definition: Definition) -> dict[str, Any]:
-    """The build machine is every host and every group that the playbook plays on."""
+    """The build machine is in every group that the playbook names in its hosts."""
     groups = {
         name
         for name in _patterns(definition)
@@ -132,10 +140,10 @@ def _inventory(definition: Definition) -> dict[str, Any]:
 
 
 def _patterns(definition: Definition) -> Iterator[str]:
-    """Names in the plays' host patterns. What is wrong with the playbook, the run in the guest will say."""
+    """The names in the plays' host patterns. The run in the guest reports any problem of the playbook."""
     try:
         text = (definition.folder / definition.provision.playbook).read_text(encoding="utf-8")
-        plays = yaml.load(text, Loader=_AnyTag)  # noqa: S506  a safe loader that reads each tag as nothing
+        plays = yaml.load(text, Loader=_AnyTag)  # noqa: S506  a safe loader that reads each tagged value as None
     except (OSError, ValueError, yaml.YAMLError):
         return
     for play in plays if isinstance(plays, list) else []:
@@ -145,14 +153,14 @@ def _patterns(definition: Definition) -> Iterator[str]:
 
 
 class _AnyTag(yaml.SafeLoader):
-    """Playbooks may hold ``!vault`` and ``!unsafe``; here only the plays' hosts are of interest."""
+    """Playbooks may contain tags such as ``!vault`` and ``!unsafe``. Only the plays' hosts are needed here."""
 
 
-def _nothing(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> None:
+def _none(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> None:
     return None
 
 
-_AnyTag.add_multi_constructor("!", _nothing)
+_AnyTag.add_multi_constructor("!", _none)
 
 
 def _facts(definition: Definition, digest: str) -> dict[str, str]:
@@ -164,13 +172,13 @@ def _facts(definition: Definition, digest: str) -> dict[str, str]:
 
 
 def required_collections(definition: Definition, store: Store, report: Report) -> Path | None:
-    """Install what ``provision.requirements`` names into a folder kept by the file's content. Raises BakeError."""
+    """Install what ``provision.requirements`` lists, once per content of the file. Returns the folder, or None. Raises BakeError."""
     if definition.provision.requirements is None:
         return None
     requirements = definition.folder / definition.provision.requirements
     key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
     folder = store.local(f"cache/requirements/{key}")
-    with store.lock(f"requirements-{key}", "install requirements", wait=600.0):
+    with store.lock(f"requirements-{key}", "install requirements", wait=INSTALL_LOCK_TIMEOUT):
         if not folder.exists():
             report(f"installing {definition.provision.requirements}")
             _install(requirements, folder)
@@ -180,10 +188,10 @@ def required_collections(definition: Definition, store: Store, report: Report) -
 def _install(requirements: Path, folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    wanted: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
-    # A plain list is the old form, which knows roles only.
+    content: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
+    # A plain list is the old format, which supports only roles.
     kinds = (
-        ["role"] if isinstance(wanted, list) else [kind for kind in ("role", "collection") if wanted.get(f"{kind}s")]
+        ["role"] if isinstance(content, list) else [kind for kind in ("role", "collection") if content.get(f"{kind}s")]
     )
     for kind in kinds:
         target = new / ("roles" if kind == "role" else "")

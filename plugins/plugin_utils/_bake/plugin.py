@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The plugin of Packer that builds an image, where the definition pins its version.
+"""Makes Packer use the version of a plugin that the definition pins.
 
-A template in JSON cannot say which version it wants; so Packer is shown a folder that holds no other.
+A JSON template cannot require a version, so Packer gets a plugin folder that contains only that version.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError
 
 
-def only_plugin(packer: Packer, name: str, version: str | None, folder: Path) -> Mapping[str, str]:
-    """What to add to Packer's environment, after the pinned version was linked into ``folder``; nothing where none is pinned.
+def only_plugin(packer: Packer, name: str, *, version: str | None, folder: Path) -> Mapping[str, str]:
+    """Link the pinned version of a plugin into ``folder`` and return what to add to Packer's environment.
+
+    Args:
+        name: of a plugin of HashiCorp, such as ``qemu``.
+        version: None if the definition pins no version; then nothing is linked and the result is empty.
 
     Raises:
-        BakeError: it is not installed.
-        PackerError: Packer does not answer.
+        BakeError: this version is not installed.
+        PackerError: Packer does not work.
     """
     if version is None:
         return {}
     source = f"{HASHICORP}/{name}"
     if version_tuple(packer.version()) < PLUGINS_SINCE:
         raise BakeError(
-            f"build.plugin asks for version {version} of the plugin {source}, but Packer {packer.version()} can only use what it holds itself"
+            f"build.plugin requires version {version} of the plugin {source}, but Packer {packer.version()}"
+            " can only use its bundled plugins"
         )
-    found = next(
-        (plugin for plugin in Installed(packer).found() if (plugin.source, plugin.version) == (source, version)), None
-    )
-    if found is None:
+    plugins = Installed(packer).found()
+    plugin = next((plugin for plugin in plugins if (plugin.source, plugin.version) == (source, version)), None)
+    if plugin is None:
         raise BakeError(
-            f"Packer {packer.version()} does not find version {version} of the plugin {source}, which build.plugin asks for; "
-            f"install it: packer plugins install {source} {version} (or use the module immutable.infra.packer_init)"
+            f"Packer {packer.version()} does not find version {version} of the plugin {source}, which build.plugin requires;"
+            f" install it: packer plugins install {source} {version} (or use the module immutable.infra.packer_init)"
         )
-    place = folder / source
-    place.mkdir(parents=True)
-    for file in (Path(found.path), Path(f"{found.path}_SHA256SUM")):
-        (place / file.name).symlink_to(file.absolute())
+    plugin_folder = folder / source
+    plugin_folder.mkdir(parents=True)
+    for file in (Path(plugin.path), Path(f"{plugin.path}_SHA256SUM")):
+        (plugin_folder / file.name).symlink_to(file.absolute())
     return {"PACKER_PLUGIN_PATH": str(folder)}

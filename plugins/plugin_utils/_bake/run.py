@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One bake of a definition from this machine: Packer builds, the image is looked through, and only a whole one becomes known."""
+"""Runs one bake on the controller: Packer builds the image, the builder inspects it, and only a complete image gets a record."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import secrets as random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,61 +30,168 @@ from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
 from .guest_ansible import guest_ansible
-from .memory import clear, clear_memory, private_memory, write_private
+from .memory import private_memory, remove_folder, remove_private_memory, write_private
 from .payload import make_payload, required_collections
 from .plugin import only_plugin
-from .stages import Stages
+from .stages import StageReporter
 from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
 LOG = "packer.log"
-# What pip's wheels call an architecture that AWS calls otherwise.
-WHEELS = {"arm64": "aarch64"}
+CONSOLE_LINES = 5  # of the build machine's console, in the details of a failure
+# The names that pip's wheels use for architectures for which AWS has other names.
+WHEEL_ARCHITECTURES = {"arm64": "aarch64"}
 
 
-def bake(
-    order: BakeJob, maker: Builder, store: Store, packer: Packer, guard: Guard, report: Report, lock: Sequence[int]
-) -> Image:
-    """Bake and return the image. Called under the digest's ``lock``, which is kept until Packer has ended even when this run is killed.
+@dataclass(frozen=True)
+class Bake:
+    """One bake. The caller holds the lock of the image's digest."""
 
-    Raises BakeError with Packer's last error first; the whole log stays on this machine, and nothing else does.
-    """
-    began = time.monotonic()
-    clear_leftovers(store)
-    work = store.local(f"work/{bake_name(order.digest)}")
-    log = store.local(f"logs/bake-{order.hex[:12]}.log")
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
-    with _fresh(work), private_memory(work.name, work) as memory:
-        place = BakeWorkspace(work, memory, log, f"immutable-payload-{random.token_hex(8)}")
-        make_ssh_key(place.private_key, "")
-        guest = _guest(order, maker, store, place, report)
-        with maker.building(place) as (builder, last):
-            write_atomically(
-                work / "template.json", as_text(packer_template(builder, replace(guest, last=last))).encode()
+    job: BakeJob
+    builder: Builder
+    store: Store
+    packer: Packer
+    guard: Guard
+    report: Report
+
+    def run(self, lock: Sequence[int]) -> Image:
+        """Bake, record and return the image.
+
+        Args:
+            lock: descriptors of the digest's lock. Packer inherits them, so the lock is held until Packer ends, even if this run is killed.
+
+        Raises BakeError with Packer's last error first. Only the log stays on this machine.
+        """
+        started = time.monotonic()
+        remove_leftovers(self.store)
+        folder = self.store.local(f"work/{bake_name(self.job.digest)}")
+        log = self.store.local(f"logs/bake-{self.job.hex[:12]}.log")
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        with _empty_folder(folder), private_memory(folder.name, folder) as memory:
+            workspace = BakeWorkspace(folder, memory, log, f"immutable-payload-{random.token_hex(8)}")
+            make_ssh_key(workspace.private_key, "")
+            guest = self._guest(workspace)
+            with self.builder.prepared(workspace) as (settings, cleanup):
+                template = packer_template(settings, replace(guest, cleanup=cleanup))
+                write_atomically(folder / "template.json", as_text(template).encode())
+                result = self._build(workspace, lock)
+            self.report(f"{self.job.label}: inspecting the image")
+            files = {**self.builder.inspect(workspace, result), LOG: log.read_bytes()}
+            self.guard.check()
+            return self._record(workspace, result, files, seconds=round(time.monotonic() - started, 1))
+
+    def _guest(self, workspace: BakeWorkspace) -> Guest:
+        """Write the files that Packer uploads to the build machine."""
+        job, definition, python = self.job, self.job.definition, str(self.job.base["python"])
+        architecture = str(job.base["architecture"])
+        payload = make_payload(
+            definition,
+            digest=job.digest,
+            ansible=guest_ansible(
+                self.store,
+                python=python,
+                architecture=WHEEL_ARCHITECTURES.get(architecture, architecture),
+                core=definition.provision.ansible_core,
+                report=self.report,
+            ),
+            collections=required_collections(definition, self.store, self.report),
+            variables=job.variables.plain,
+            marker=workspace.marker,
+        )
+        archive = workspace.folder / "payload.tar.gz"
+        write_atomically(archive, payload.archive)
+        secrets = workspace.memory / "secrets.json" if job.variables.secret else None
+        if secrets:
+            write_private(secrets, json.dumps(dict(job.variables.secret)).encode())
+        return Guest(
+            payload=archive,
+            secrets=secrets,
+            folder=payload.folder,
+            python=python,
+            sbom_sources=workspace.sbom_sources if self.builder.collects_sbom_sources else None,
+            user=self.builder.user,
+        )
+
+    def _build(self, workspace: BakeWorkspace, lock: Sequence[int]) -> BuildResult:
+        job, packer = self.job, self.packer
+        stages = StageReporter(job.label, self.report, hide=workspace.marker)
+        try:
+            plugins = only_plugin(
+                packer, self.builder.plugin, version=job.target.build.plugin, folder=workspace.folder / "plugins"
             )
-            result = _build(order, maker, packer, place, lock, report)
-        report(f"{order.label}: reading the image")
-        files = maker.inspect(place, result)
-        facts = {"packer": result.packer_version, "seconds": round(time.monotonic() - began, 1), **maker.facts}
-        guard.check()
-        return _keep(order, store, lambda: maker.keep(place, result), {**files, LOG: log.read_bytes()}, facts)
+            return packer.build(
+                workspace.folder / "template.json",
+                environment={
+                    "PACKER_CACHE_DIR": str(workspace.folder / "cache"),
+                    "TMPDIR": str(workspace.memory),
+                    **plugins,
+                },
+                timeout=job.target.build.timeout,
+                redact=list(texts_of(job.variables.values)),
+                on_event=stages.handle,
+                log_path=workspace.log,
+                # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while Packer cleans up.
+                remove=[workspace.memory],
+                hold=lock,
+            )
+        except PackerError as error:
+            message = stages.failure or error.message
+            console = _last_lines(workspace.console)
+            if not workspace.log.exists():  # Packer was not started
+                raise BakeError(f"{message} (bake of {job.label})", console=console) from error
+            raise BakeError(
+                f"{message} (complete log: {workspace.log})", log=str(workspace.log), console=console
+            ) from error
+
+    def _record(
+        self, workspace: BakeWorkspace, result: BuildResult, files: Mapping[str, bytes], *, seconds: float
+    ) -> Image:
+        """Save the artifact and the files, then write the record: an image with a record is complete."""
+        job, definition = self.job, self.job.definition
+        provenance: dict[str, Any] = {
+            "controller": platform.python_version(),
+            "commit": _commit(definition.folder),
+            "packer": result.packer_version,
+            "seconds": seconds,
+            **self.builder.provenance,
+        }
+        image = Image(
+            digest=job.digest,
+            build=job.build,
+            service=definition.service,
+            version=definition.version,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            artifact={},
+            base=job.base,
+            inputs=job.inputs,
+            provenance=provenance,
+            shell=definition.shell,
+            seconds=seconds,
+        )
+        # A forced bake replaces an image. Without a record there is no image until the new one is complete.
+        self.store.delete(f"{image.key}/{RECORD}")
+        image = replace(image, artifact=self.builder.save(workspace, result))
+        for name, data in files.items():
+            self.store.write_blob(f"{image.key}/{name}", data)
+        Catalogue(self.store).add(image)
+        return image
 
 
-def clear_leftovers(store: Store) -> None:
-    """Remove what killed bakes left: disks, and secrets in memory. What a live one works with is locked and stays."""
+def remove_leftovers(store: Store) -> None:
+    """Remove the disks and the secrets in memory that killed bakes left behind. Running bakes hold a lock and are skipped."""
     for folder in store.local("work").glob("bake-*"):
         try:
-            with store.lock(folder.name, "clear what a killed bake left"):
-                clear_memory(folder.name, folder)
-                clear(folder)
+            with store.lock(folder.name, "remove what a killed bake left behind"):
+                remove_private_memory(folder.name, folder)
+                remove_folder(folder)
         except (LockedError, OSError):
             continue
 
 
 @contextmanager
-def _fresh(folder: Path) -> Iterator[None]:
-    """An empty private folder, whatever a killed run left there; gone afterwards."""
+def _empty_folder(folder: Path) -> Iterator[None]:
+    """Create a private folder without what a killed run left in it, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     try:
@@ -93,95 +200,14 @@ def _fresh(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _guest(order: BakeJob, maker: Builder, store: Store, place: BakeWorkspace, report: Report) -> Guest:
-    """What is sent into the build machine, as files."""
-    definition, python = order.definition, str(order.base["python"])
-    architecture = str(order.base["architecture"])
-    ansible = guest_ansible(
-        store, python, WHEELS.get(architecture, architecture), definition.provision.ansible_core, report
-    )
-    collections = required_collections(definition, store, report)
-    payload = make_payload(definition, order.digest, ansible, collections, order.variables.plain, place.marker)
-    write_atomically(place.work / "payload.tar.gz", payload.archive)
-    secrets = place.memory / "secrets.json" if order.variables.secret else None
-    if secrets:
-        write_private(secrets, json.dumps(dict(order.variables.secret)).encode())
-    return Guest(
-        place.work / "payload.tar.gz",
-        secrets,
-        payload.folder,
-        python,
-        place.gathered if maker.gathers else None,
-        maker.user,
-    )
-
-
-def _build(
-    order: BakeJob, maker: Builder, packer: Packer, place: BakeWorkspace, lock: Sequence[int], report: Report
-) -> BuildResult:
-    stages = Stages(order.label, report, hide=place.marker)
-    try:
-        return packer.build(
-            place.work / "template.json",
-            environment={
-                "PACKER_CACHE_DIR": str(place.work / "cache"),
-                "TMPDIR": str(place.memory),
-                **only_plugin(packer, maker.plugin, order.target.build.plugin, place.work / "plugins"),
-            },
-            timeout=order.target.build.timeout,
-            redact=list(texts_of(order.variables.values)),
-            on_event=stages.take,
-            log_path=place.log,
-            # When this run is killed, no secret outlives Packer, and no other bake begins before Packer has cleaned up.
-            remove=[place.memory],
-            hold=lock,
-        )
-    except PackerError as error:
-        console = (
-            place.console.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            if place.console.exists()
-            else []
-        )
-        if not place.log.exists():  # it did not come as far as that
-            raise BakeError(f"{stages.failure or error.message} (bake of {order.label})", console=console) from error
-        raise BakeError(
-            f"{stages.failure or error.message} (whole log: {place.log})", log=str(place.log), console=console
-        ) from error
-
-
-def _keep(
-    order: BakeJob,
-    store: Store,
-    keep: Callable[[], Mapping[str, Any]],
-    files: Mapping[str, bytes],
-    facts: Mapping[str, Any],
-) -> Image:
-    """Everything goes to its place, the record last: an image is known only once it is whole."""
-    definition = order.definition
-    image = Image(
-        digest=order.digest,
-        build=order.build,
-        service=definition.service,
-        version=definition.version,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        artifact={},
-        base=order.base,
-        inputs=order.inputs,
-        provenance={"controller": platform.python_version(), "commit": _commit(definition.folder), **facts},
-        shell=definition.shell,
-        seconds=facts["seconds"],
-    )
-    # Baked again by force: until the new record is written there is no image, rather than one of two halves.
-    store.delete(f"{image.key}/{RECORD}")
-    image = replace(image, artifact=keep())
-    for name, data in files.items():
-        store.write_blob(f"{image.key}/{name}", data)
-    Catalogue(store).add(image)
-    return image
+def _last_lines(console: Path) -> list[str]:
+    if not console.exists():
+        return []
+    return console.read_text(encoding="utf-8", errors="replace").splitlines()[-CONSOLE_LINES:]
 
 
 def _commit(folder: Path) -> str | None:
-    """The commit that the definition was baked from, where it lies in a git repository."""
+    """The commit that the definition was baked from, or None if it is not in a git repository."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False

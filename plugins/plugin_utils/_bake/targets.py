@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The bakes of a definition's targets: those that agree on everything share one, the others run side by side."""
+"""Bakes the images of a definition's targets. Targets with the same digest and build share an image; different images are baked in parallel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...module_utils._packer.errors import PackerError
-from ...module_utils._packer.flags import version_tuple
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError
 from .._core.guard import Guard
@@ -19,26 +17,26 @@ from .._definition.digest import bake_inputs, digest_of
 from .._definition.model import Definition, Target
 from .._image_model import Image, bake_name
 from .._images.catalogue import Catalogue
-from .._providers.accel import choose
 from .._providers.registry import open_images
 from .._store.base import Store
-from .._store.keys import identity
-from .._store.registry import folder_store
-from .base_image import fetch_base, resolve_base
-from .builder import BakeJob, Builder
-from .builders.ebs import EbsBuilder
-from .builders.qemu import QemuBuilder
+from .builder import BakeJob
+from .builders.registry import check_store, open_builder, resolve_base
 from .decide import Decision, decide
-from .run import bake
+from .run import Bake
 from .variables import BakeVariables
 
-NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
-WAIT_FOR_OTHERS = 3600.0  # seconds: another run may be baking the very same image
+LOCK_TIMEOUT = 3600.0  # seconds to wait for another run that bakes the same image
 
 
 @dataclass
 class TargetBake:
-    """One image for one or more targets. ``image`` is None while a bake of it is due; ``digest`` is '' while its base is not built."""
+    """One image for one or more targets.
+
+    Attributes:
+        targets: names of the targets that share the image.
+        digest: '' if the base is not built yet.
+        image: None while a bake is due.
+    """
 
     definition: Definition
     target: Target
@@ -51,19 +49,30 @@ class TargetBake:
     image: Image | None
     force: bool
 
+    @property
+    def label(self) -> str:
+        """The names of the targets, for messages."""
+        return ", ".join(self.targets)
+
 
 def plan_bakes(
     definition: Definition, targets: Sequence[str], store: Store, *, force: bool, timeout: float | None = None
 ) -> list[TargetBake]:
-    """What each target needs. Changes nothing."""
+    """Decide for each target whether a bake is due. Changes nothing.
+
+    Args:
+        targets: names of targets of the definition.
+        timeout: seconds for each bake, instead of what the targets say.
+
+    Raises BakeError for a base that cannot be used, StoreError for a store that a target cannot use.
+    """
     found: dict[tuple[str, str], TargetBake] = {}
     for name in dict.fromkeys(targets):
         target = definition.target(name)
-        if target.provider == "qemu":
-            folder_store(store, NEEDS_FOLDER)
+        check_store(target, store)
         if timeout is not None:
             target = replace(target, build=replace(target.build, timeout=timeout))
-        base = resolve_base(target.base, store, definition.folder, target.build_account)
+        base = resolve_base(target, store, definition.folder)
         inputs = bake_inputs(definition, target, base) if base else {}
         digest = digest_of(inputs) if base else ""
         build = open_images(target).build(base["architecture"]) if base else ""
@@ -71,103 +80,107 @@ def plan_bakes(
         if key in found:
             found[key].targets.append(name)
             continue
-        decision, image = Decision(True, f"the base {target.base.source} is not built yet"), None
+        bake = TargetBake(
+            definition=definition,
+            target=target,
+            targets=[name],
+            base=base or {},
+            inputs=inputs,
+            digest=digest,
+            build=build,
+            decision=Decision(True, f"the base {target.base.source} is not built yet"),
+            image=None,
+            force=force,
+        )
         if base:
-            decision, image = _decide(definition, target, digest, build, inputs, store, force)
-        found[key] = TargetBake(definition, target, [name], base or {}, inputs, digest, build, decision, image, force)
+            bake.decision, bake.image = _decide(bake, store)
+        found[key] = bake
     return list(found.values())
 
 
-def _decide(
-    definition: Definition,
-    target: Target,
-    digest: str,
-    build: str,
-    inputs: Mapping[str, Any],
-    store: Store,
-    force: bool,
-) -> tuple[Decision, Image | None]:
-    images = Catalogue(store).list(definition.service)
-    present = next((image for image in images if image.digest == digest and image.build == build), None)
-    whole = present is not None and open_images(target).present(present.artifact)
-    decision = decide(digest, build, inputs, images, whole=whole, force=force)
-    return decision, None if decision.due else present
+def _decide(bake: TargetBake, store: Store) -> tuple[Decision, Image | None]:
+    images = Catalogue(store).list(bake.definition.service)
+    existing = next((image for image in images if (image.digest, image.build) == (bake.digest, bake.build)), None)
+    intact = existing is not None and open_images(bake.target).present(existing.artifact)
+    decision = decide(
+        digest=bake.digest, build=bake.build, inputs=bake.inputs, images=images, intact=intact, force=bake.force
+    )
+    return decision, None if decision.due else existing
 
 
 def decision_of(bakes: Sequence[TargetBake]) -> Decision:
-    """One answer for all targets: what is due, or why nothing is. Reasons that differ are told with the targets they are for."""
-    told = [each for each in bakes if each.decision.due] or bakes
-    whys = list(dict.fromkeys(each.decision.why for each in told))
-    why = whys[0] if len(whys) == 1 else "; ".join(f"{_label(each)}: {each.decision.why}" for each in told)
+    """Return one decision for all targets. Different reasons are prefixed with their targets."""
+    relevant = [bake for bake in bakes if bake.decision.due] or bakes
+    reasons = list(dict.fromkeys(bake.decision.why for bake in relevant))
+    why = reasons[0] if len(reasons) == 1 else "; ".join(f"{bake.label}: {bake.decision.why}" for bake in relevant)
     differences: list[Mapping[str, Any]] = []
-    for each in told:
-        differences += [difference for difference in each.decision.differences if difference not in differences]
-    return Decision(told[0].decision.due, why, tuple(differences))
-
-
-def _label(each: TargetBake) -> str:
-    return ", ".join(each.targets)
+    for bake in relevant:
+        differences += [difference for difference in bake.decision.differences if difference not in differences]
+    return Decision(relevant[0].decision.due, why, tuple(differences))
 
 
 def bake_targets(
     bakes: Sequence[TargetBake],
     store: Store,
+    *,
     packer: Packer,
     variables: Callable[[], BakeVariables],
     guard: Guard,
     report: Report,
 ) -> None:
-    """Bake all that is due, side by side, and fill in each ``image``.
-
-    Raises BakeError where a base is not built yet, or the first failure once all have ended.
+    """Run the bakes in parallel and set the ``image`` of each.
 
     Args:
-        variables: asked once, and only where something is due: decrypting may need a vault's password.
+        variables: called once if there is a bake, because decrypting may need a vault password.
+
+    Raises BakeError if a base is not built yet, or the first failure after all bakes have ended.
     """
     if not bakes:
         return
-    for each in bakes:
-        if not each.digest:
+    for bake in bakes:
+        if not bake.digest:
             raise BakeError(
-                f"{each.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
+                f"{bake.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
             )
-    known = variables()
-    reports = [report] if len(bakes) == 1 else [_labelled(report, _label(each)) for each in bakes]
+    decrypted = variables()
+
+    def run(bake: TargetBake) -> Image:
+        own_report = report if len(bakes) == 1 else _prefixed(report, bake.label)
+        return _bake(bake, store, packer=packer, variables=decrypted, guard=guard, report=own_report)
+
     with ThreadPoolExecutor(max_workers=len(bakes)) as pool:
-        running = [
-            pool.submit(_bake, each, store, packer, known, guard, own) for each, own in zip(bakes, reports, strict=True)
-        ]
-    for each, future in zip(bakes, running, strict=True):
-        each.image = future.result()
+        running = [pool.submit(run, bake) for bake in bakes]
+    for bake, future in zip(bakes, running, strict=True):
+        bake.image = future.result()
 
 
-def _labelled(report: Report, label: str) -> Report:
+def _prefixed(report: Report, label: str) -> Report:
     return lambda line: report(f"{label}: {line}")
 
 
 def _bake(
-    each: TargetBake, store: Store, packer: Packer, variables: BakeVariables, guard: Guard, report: Report
+    bake: TargetBake, store: Store, *, packer: Packer, variables: BakeVariables, guard: Guard, report: Report
 ) -> Image:
-    with store.lock(bake_name(each.digest), f"bake {each.definition.service}", wait=WAIT_FOR_OTHERS) as lock:
-        # Whoever held the lock before may have baked it.
-        decision, image = _decide(each.definition, each.target, each.digest, each.build, each.inputs, store, each.force)
+    with store.lock(bake_name(bake.digest), f"bake {bake.definition.service}", wait=LOCK_TIMEOUT) as lock:
+        # The previous holder of the lock may have baked the image.
+        decision, image = _decide(bake, store)
         if image is not None:
             return image
-        order = BakeJob(each.definition, each.target, each.digest, each.build, each.inputs, each.base, variables)
-        report(f"{order.label}: a bake is due: {decision.why}")
-        maker = _on_aws(order, store, packer) if each.base["kind"] == "ami" else _on_this_machine(order, store, report)
-        return bake(order, maker, store, packer, guard, report, lock)
-
-
-def _on_aws(order: BakeJob, store: Store, packer: Packer) -> Builder:
-    try:
-        return EbsBuilder(order, identity(store), version_tuple(packer.version()))
-    except PackerError as error:
-        raise BakeError(error.message) from error
-
-
-def _on_this_machine(order: BakeJob, store: Store, report: Report) -> Builder:
-    base = fetch_base(order.target.base, store, order.definition.folder, report)
-    accel = choose(store.local("qemu"), base)
-    report(f"{order.label}: {accel.reason}")
-    return QemuBuilder(order, folder_store(store, NEEDS_FOLDER), base, accel.name, report)
+        job = BakeJob(
+            definition=bake.definition,
+            target=bake.target,
+            digest=bake.digest,
+            build=bake.build,
+            inputs=bake.inputs,
+            base=bake.base,
+            variables=variables,
+        )
+        report(f"{job.label}: a bake is due: {decision.why}")
+        return Bake(
+            job=job,
+            builder=open_builder(job, store, packer, report),
+            store=store,
+            packer=packer,
+            guard=guard,
+            report=report,
+        ).run(lock)

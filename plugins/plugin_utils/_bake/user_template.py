@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A user's own Packer template, built only when one of its inputs changed or what it made is gone."""
+"""Builds a user's own Packer template, if one of its inputs changed or its artifact is missing."""
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError
+from .._core.files import file_sha256
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
@@ -25,63 +25,76 @@ from .._definition.tree import IGNORED
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._store.base import Store
-from .base_image import file_sha256
-from .builders.ebs import amis_in
+from .builders.registry import artifact_details
 from .decide import Decision, decide
-from .stages import Stages
+from .stages import StageReporter
 
 BUILD = "packer"
 LOG = "packer.log"
-# What Packer itself writes beside a template is no input of it.
-_MADE = ("packer_cache", "crash.log", "packer-manifest.json", "output-*")
+# What Packer writes next to a template is not an input.
+_PACKER_OUTPUT = ("packer_cache", "crash.log", "packer-manifest.json", "output-*")
 
 
 @dataclass(frozen=True)
 class TemplateJob:
-    """A template and all it depends on; paths are absolute."""
+    """A template and its inputs. Paths are absolute.
+
+    Attributes:
+        template: a file or folder.
+        vars: variables (JSON data) by name.
+        secrets: variables by name. Only the names are inputs.
+        extra: further files and folders that the template uses.
+    """
 
     service: str
     version: str
     template: Path
     vars: Mapping[str, Any] = field(default_factory=dict)
     var_files: tuple[Path, ...] = ()
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)  # only their names are inputs
-    extra: tuple[Path, ...] = ()  # further files and folders that the template uses
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
+        """The folder of the template."""
         return self.template if self.template.is_dir() else self.template.parent
 
 
-def template_inputs(order: TemplateJob, made: Sequence[Path] = ()) -> dict[str, Any]:
-    """Every input as plain data. ``made`` are files that earlier builds left in the folder. Raises BakeError."""
-    if not order.template.exists():
-        raise BakeError(f"there is no template {order.template}")
+def template_inputs(job: TemplateJob, artifacts: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return every input as plain data.
+
+    Args:
+        artifacts: files of earlier builds, which are not inputs.
+
+    Raises BakeError for a file that is missing or cannot be read.
+    """
+    if not job.template.exists():
+        raise BakeError(f"the template {job.template} does not exist")
     try:
         return {
             "schema": 1,
-            "service": order.service,
-            "version": order.version,
-            "template": "." if order.template.is_dir() else order.template.name,
-            "vars": dict(order.vars),
-            "secrets": sorted(order.secrets),
-            "var_files": [file_sha256(path) for path in order.var_files],
-            "inputs": {path.name: digest_of(_tree(path, ())) for path in order.extra},
-            "tree": _tree(order.folder, made),
+            "service": job.service,
+            "version": job.version,
+            "template": "." if job.template.is_dir() else job.template.name,
+            "vars": dict(job.vars),
+            "secrets": sorted(job.secrets),
+            "var_files": [file_sha256(path) for path in job.var_files],
+            "inputs": {path.name: digest_of(_tree(path, ())) for path in job.extra},
+            "tree": _tree(job.folder, artifacts),
         }
     except OSError as error:
-        raise BakeError(f"an input of {order.template} cannot be read: {error.filename}: {error.strerror}") from error
+        raise BakeError(f"cannot read an input of {job.template}: {error.filename}: {error.strerror}") from error
 
 
-def _tree(path: Path, made: Sequence[Path]) -> dict[str, Any]:
+def _tree(path: Path, artifacts: Sequence[Path]) -> dict[str, Any]:
     files = [path] if path.is_file() else _walk(path)
-    return {file.relative_to(path).as_posix(): _entry(file) for file in files if file not in made}
+    return {file.relative_to(path).as_posix(): _entry(file) for file in files if file not in artifacts}
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     for name in sorted(os.listdir(folder)):
         path = folder / name
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in (*IGNORED, *_MADE)):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in (*IGNORED, *_PACKER_OUTPUT)):
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _walk(path)
@@ -92,104 +105,113 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _entry(path: Path) -> dict[str, Any]:
     if path.is_symlink():
         return {"link": os.readlink(path)}
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "executable": os.access(path, os.X_OK)}
+    return {"sha256": file_sha256(path), "executable": os.access(path, os.X_OK)}
 
 
 class TemplateBake:
-    """Raises BakeError with Packer's own last error first."""
+    """The build of one template. Methods raise BakeError with Packer's own last error first.
 
-    def __init__(self, order: TemplateJob, store: Store, packer: Packer, guard: Guard, report: Report) -> None:
-        self._order = order
+    Attributes:
+        inputs: every input as plain data.
+        digest: ``sha256:<hex>`` of the inputs.
+    """
+
+    def __init__(self, job: TemplateJob, store: Store, *, packer: Packer, guard: Guard, report: Report) -> None:
+        self._job = job
         self._store = store
         self._packer = packer
         self._guard = guard
         self._report = report
-        self._before = [image for image in Catalogue(store).list(order.service) if image.build == BUILD]
-        made = [Path(file["path"]) for image in self._before for file in _files(image)]
-        self.inputs = template_inputs(order, made)
+        self._earlier = [image for image in Catalogue(store).list(job.service) if image.build == BUILD]
+        artifacts = [Path(file["path"]) for image in self._earlier for file in _files(image)]
+        self.inputs = template_inputs(job, artifacts)
         self.digest = digest_of(self.inputs)
 
     def decide(self, force: bool) -> tuple[Decision, Image | None]:
-        """Whether a build is due, and the image that is there."""
-        present = next((image for image in self._before if image.digest == self.digest), None)
-        whole = present is not None and not _gone(present)
-        decision = decide(self.digest, BUILD, self.inputs, self._before, whole=whole, force=force)
-        return decision, None if decision.due else present
+        """Return whether a build is due, and the existing image if not."""
+        existing = next((image for image in self._earlier if image.digest == self.digest), None)
+        decision = decide(
+            digest=self.digest,
+            build=BUILD,
+            inputs=self.inputs,
+            images=self._earlier,
+            intact=existing is not None and _is_intact(existing),
+            force=force,
+        )
+        return decision, None if decision.due else existing
 
     def run(self, timeout: float | None, force: bool = False) -> Image:
-        """Build and record, unless another run did so in the meantime."""
-        order, digits = self._order, self.digest.removeprefix("sha256:")
-        with self._store.lock(
-            f"bake-{digits[:12]}-{BUILD}", f"build {order.template.name} for {order.service} {order.version}"
-        ) as lock:
-            present = Catalogue(self._store).get(self.digest, BUILD)
-            if present and not force and not _gone(present):
-                return present
-            began = time.monotonic()
-            log = self._store.local(f"logs/build-{digits[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
+        """Build and record the image, unless another run has done so in the meantime.
+
+        Args:
+            timeout: seconds.
+        """
+        job, digits = self._job, self.digest.removeprefix("sha256:")[:12]
+        purpose = f"build {job.template.name} for {job.service} {job.version}"
+        with self._store.lock(f"bake-{digits}-{BUILD}", purpose) as lock:
+            existing = Catalogue(self._store).get(self.digest, BUILD)
+            if existing and not force and _is_intact(existing):
+                return existing
+            started = time.monotonic()
+            log = self._store.local(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            result = self._build(timeout, log, lock, replacing=present is not None)
+            result = self._build(timeout, log, lock, replaces=existing is not None)
             self._guard.check()
+            artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]
             image = Image(
                 digest=self.digest,
                 build=BUILD,
-                service=order.service,
-                version=order.version,
+                service=job.service,
+                version=job.version,
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                artifact={
-                    "artifacts": [_recorded(artifact, order.folder) for artifact in result.as_dict()["artifacts"]]
-                },
+                artifact={"artifacts": artifacts},
                 base={},
                 inputs=self.inputs,
-                provenance={"packer": result.packer_version, "template": str(order.template)},
-                seconds=round(time.monotonic() - began, 1),
+                provenance={"packer": result.packer_version, "template": str(job.template)},
+                seconds=round(time.monotonic() - started, 1),
             )
             self._store.write_blob(f"{image.key}/{LOG}", log.read_bytes())
             log.unlink()
             Catalogue(self._store).add(image)
             return image
 
-    def _build(self, timeout: float | None, log: Path, lock: Sequence[int], replacing: bool) -> BuildResult:
-        order = self._order
-        stages = Stages(f"{order.service} {order.version}", self._report)
+    def _build(self, timeout: float | None, log: Path, lock: Sequence[int], *, replaces: bool) -> BuildResult:
+        job = self._job
+        stages = StageReporter(f"{job.service} {job.version}", self._report)
         try:
             return self._packer.build(
-                order.template,
-                vars=order.vars,
-                var_files=order.var_files,
-                secrets=order.secrets,
-                force=replacing,
+                job.template,
+                vars=job.vars,
+                var_files=job.var_files,
+                secrets=job.secrets,
+                force=replaces,
                 timeout=timeout,
-                on_event=stages.take,
+                on_event=stages.handle,
                 log_path=log,
                 hold=lock,
             )
         except PackerError as error:
-            message = f"{stages.failure or error.message} (build of {order.service} {order.version}"
-            if not log.exists():  # it did not come as far as that
+            message = f"{stages.failure or error.message} (build of {job.service} {job.version}"
+            if not log.exists():  # Packer was not started
                 raise BakeError(f"{message})") from error
-            raise BakeError(f"{message}; the whole log: {log})", log=str(log)) from error
+            raise BakeError(f"{message}; complete log: {log})", log=str(log)) from error
 
 
-def _recorded(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _record(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """One artifact of Packer for the image's record, with the size and checksum of each file."""
     paths = [folder / file for file in artifact["files"]]
     files = [
         {"path": str(path), "size": path.stat().st_size, "sha256": file_sha256(path)}
         for path in paths
         if path.is_file()
     ]
-    amis = amis_in(artifact["id"])
-    return {**artifact, "files": files, **({"amis": amis} if amis else {})}
+    return {**artifact, "files": files, **artifact_details(artifact["id"])}
 
 
 def _files(image: Image) -> list[Mapping[str, Any]]:
     return [file for artifact in image.artifact.get("artifacts", ()) for file in artifact["files"]]
 
 
-def _gone(image: Image) -> list[str]:
-    """Recorded files that are not there any more, or not whole."""
-    return [
-        file["path"]
-        for file in _files(image)
-        if not os.path.isfile(file["path"]) or os.path.getsize(file["path"]) != file["size"]
-    ]
+def _is_intact(image: Image) -> bool:
+    """Whether all recorded files exist with their recorded size."""
+    return all(os.path.isfile(file["path"]) and os.path.getsize(file["path"]) == file["size"] for file in _files(image))

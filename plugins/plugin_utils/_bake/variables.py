@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The variables of a bake, split into what may travel in the payload and what may not.
+"""The variables of a bake, split into those that may be part of the payload and the secret ones.
 
-Vaulted values are decrypted here, on the controller, so that no vault password ever reaches a guest.
+Vaulted values are decrypted on the controller, so that no vault password reaches a guest.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Protocol
 from .._core.errors import BakeError
 from .._definition.model import Definition, Vaulted
 
-_SHORTEST_LINE = 8  # characters of a line of a secret that is redacted by itself
+_MIN_LINE_LENGTH = 8  # shorter lines of a secret are not redacted separately
 
 
 class Loader(Protocol):
-    """The part of Ansible's DataLoader that is used; it holds the vault secrets."""
+    """The methods of Ansible's DataLoader that are used. It knows the vault secrets."""
 
     def load(self, data: str, *, show_content: bool = ...) -> Any: ...
 
@@ -28,9 +28,12 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class BakeVariables:
-    """``plain`` and ``secret`` are extra variables (JSON data) by name; a name is in one of them only.
+    """Extra variables for the guest.
 
-    ``values`` are the decrypted texts, by where they came from, for redaction and for the residue audit.
+    Attributes:
+        plain: variables (JSON data) by name.
+        secret: the same for variables that contain a secret. A name is in one of the two.
+        values: the decrypted texts by their origin, such as ``variable db.password``, for redaction and for the search for residue.
     """
 
     plain: Mapping[str, Any]
@@ -39,9 +42,9 @@ class BakeVariables:
 
 
 def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
-    """Read and decrypt all variables of the provision; later files win over earlier ones, ``vars`` over files.
+    """Read and decrypt all variables of the provision. Later files override earlier ones, ``vars`` overrides files.
 
-    Raises BakeError where something cannot be decrypted or is no dictionary.
+    Raises BakeError for a value that cannot be decrypted or a file that is not a mapping.
     """
     plain: dict[str, Any] = {}
     secret: dict[str, Any] = {}
@@ -51,12 +54,12 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
     for variables, all_secret in sources:
         for name, value in variables.items():
             found: dict[str, str] = {}
-            data = _plain(value, f"variable {name}", all_secret, loader, found)
+            data = _decrypt(value, f"variable {name}", all_secret, loader, found)
             plain.pop(name, None)
             secret.pop(name, None)
             values[name] = found
             (secret if found or all_secret else plain)[name] = data
-    return BakeVariables(plain, secret, {place: text for found in values.values() for place, text in found.items()})
+    return BakeVariables(plain, secret, {origin: text for found in values.values() for origin, text in found.items()})
 
 
 def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], bool]:
@@ -64,37 +67,37 @@ def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], 
         with path.open("rb") as file:
             vaulted = file.read(14) == b"$ANSIBLE_VAULT"
         data = loader.load_from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - Ansible's errors differ between its versions
-        raise BakeError(f"{name} cannot be read: {_first_line(error)}") from error
+    except Exception as error:  # noqa: BLE001 - Ansible's errors differ between versions
+        raise BakeError(f"cannot read {name}: {_first_line(error)}") from error
     if not isinstance(data, Mapping):
-        raise BakeError(f"{name} must hold variables (name: value)")
+        raise BakeError(f"{name} must contain variables (name: value)")
     return data, vaulted
 
 
-def _plain(value: Any, place: str, secret: bool, loader: Loader, found: dict[str, str]) -> Any:
-    """JSON data of ``value``; every decrypted text (every text where ``secret``) is added to ``found``."""
+def _decrypt(value: Any, origin: str, secret: bool, loader: Loader, found: dict[str, str]) -> Any:
+    """Return ``value`` as JSON data. Adds every decrypted text, or every text if ``secret``, to ``found``."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(part, f"{place}.{key}", secret, loader, found) for key, part in value.items()}
+        return {str(key): _decrypt(part, f"{origin}.{key}", secret, loader, found) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part, f"{place}[{index}]", secret, loader, found) for index, part in enumerate(value)]
+        return [_decrypt(part, f"{origin}[{index}]", secret, loader, found) for index, part in enumerate(value)]
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    encrypted = isinstance(value, Vaulted) or hasattr(value, "_ciphertext")  # so in all versions of Ansible
-    text = _decrypted(value, place, loader) if encrypted else str(value)
+    encrypted = isinstance(value, Vaulted) or hasattr(value, "_ciphertext")  # in all versions of Ansible
+    text = _decrypted(value, origin, loader) if encrypted else str(value)
     if secret or encrypted:
-        found[place] = text
+        found[origin] = text
     return text
 
 
-def _decrypted(value: Any, place: str, loader: Loader) -> str:
+def _decrypted(value: Any, origin: str, loader: Loader) -> str:
     try:
         if isinstance(value, Vaulted):
             lines = "".join(f"  {line}\n" for line in value.ciphertext.strip().splitlines())
             value = loader.load(f"value: !vault |\n{lines}", show_content=False)["value"]
         return str(value)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - see _of_file
         raise BakeError(
-            f"{place} cannot be decrypted: {_first_line(error)} (give ansible-playbook its vault id)"
+            f"cannot decrypt {origin}: {_first_line(error)} (pass its vault id to ansible-playbook)"
         ) from error
 
 
@@ -103,8 +106,8 @@ def _first_line(error: Exception) -> str:
 
 
 def texts_of(secrets: Mapping[str, str]) -> Iterator[str]:
-    """Every secret text, and its lines: a log is redacted line by line."""
+    """Yield every secret text, and its lines, because logs are redacted line by line."""
     for text in secrets.values():
         yield text
         if "\n" in text:
-            yield from (line for line in text.splitlines() if len(line) >= _SHORTEST_LINE)
+            yield from (line for line in text.splitlines() if len(line) >= _MIN_LINE_LENGTH)

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 STORE_MARKER = ".immutable-store"  # lies in the root of each store, so that a store inside a playbook's folder is no input of its bake
+_CHUNK = 1024**2
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -26,3 +28,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say whose write it refused
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

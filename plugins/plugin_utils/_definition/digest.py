@@ -21,7 +21,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
     """Every input of the bake as plain data (JSON types).
 
     Args:
-        base: the resolved base; see ``bake.base.resolve_base``.
+        base: the resolved base; see ``_bake/builders/registry``.
 
     Raises DefinitionError for a file that cannot be read or a link that leaves the folder.
     """

@@ -17,6 +17,7 @@ from .document import Document, read_document, shown
 from .fleet import files_of, fleet_of, given, merged
 from .messages import check_schema
 from .model import (
+    BASE_KINDS,
     Base,
     Build,
     DataVolume,
@@ -172,7 +173,7 @@ def _simulation(data: Mapping[str, Any]) -> Simulation:
 
 
 def _base(data: Mapping[str, Any]) -> Base:
-    kind = next(kind for kind in ("debian", "qcow2", "url", "ami") if kind in data)
+    kind = next(kind for kind in BASE_KINDS if kind in data)
     source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
     return Base(
         kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source)

@@ -7,10 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
+
+BaseKind = Literal["debian", "qcow2", "url", "ami"]
+BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Vaulted:
 class Base:
     """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}``, ``{url: ..., checksum: sha256:..., python: "3.11"}`` or ``{ami: ..., python: "3.11"}``."""
 
-    kind: str  # debian | qcow2 | url | ami
+    kind: BaseKind
     source: (
         str  # suite, path relative to the definition's folder (or absolute), URL; for ami as ``ami_reference`` reads it
     )

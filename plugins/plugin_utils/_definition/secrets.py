@@ -26,7 +26,7 @@ class Secrets:
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible variables by name
     template: Callable[[Any], Any] = str  # resolves Jinja2 in the value of a variable
     # From the provider: SSM parameters with their versions, by name. None where the provider has no SSM.
-    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None
+    pin: Callable[[Sequence[str]], Mapping[str, str]] | None = None
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:
         """Return the secrets by the names of their references.
@@ -35,7 +35,7 @@ class Secrets:
         """
         found, missing = {}, []
         parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
-        pinned = self.pinned(parameters) if parameters and self.pinned else {}
+        pinned = self.pin(parameters) if parameters and self.pin else {}
         for name, reference in references.items():
             if reference.kind == PARAMETER and reference.name in pinned:
                 found[name] = pinned[reference.name]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import DefinitionError
-from .._core.files import STORE_MARKER
+from .._core.files import STORE_MARKER, file_sha256
 from .model import Definition
 
 # What version control, editors and tools leave lying around is no input.
@@ -21,7 +20,6 @@ IGNORED = (
     *(".git", ".hg", ".svn", ".ansible", ".cache", ".molecule", "__pycache__", "*.pyc", "*.retry", ".DS_Store"),
     *("*~", ".*.sw?", "#*#", ".#*", "*.bak", "*.orig"),
 )
-_CHUNK = 1024**2
 
 
 def tree_files(definition: Definition) -> list[Path]:
@@ -57,7 +55,7 @@ def entry(path: Path, root: Path) -> dict[str, Any]:
             raise DefinitionError(
                 f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere"
             )
-        return {"sha256": _sha256(path), "executable": bool(mode & stat.S_IXUSR)}
+        return {"sha256": file_sha256(path), "executable": bool(mode & stat.S_IXUSR)}
     except (OSError, RuntimeError) as error:
         raise DefinitionError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -69,14 +67,6 @@ def _checked_link(path: Path, root: Path) -> str:
             f"{path}: the link to {target} leaves {root}, the folder of the provision playbook (allowed: a relative link inside it)"
         )
     return target
-
-
-def _sha256(path: Path) -> str:
-    checksum = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            checksum.update(chunk)
-    return checksum.hexdigest()
 
 
 def _apart(definition: Definition) -> set[Path]:

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,9 +13,6 @@ from .._definition.model import Metric
 from .._providers.contract import Instance
 from .actions import Gate
 from .model import Intent
-
-# Probes instances. Returns by instance id True, or why the probe failed.
-Prober = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
 
 # Returns why images must not be put in service, by digest.
 Revoked = Callable[[], Mapping[str, str]]
@@ -80,3 +78,12 @@ class ChangePermit:
         """Check right before a call that takes at most ``seconds``. Raises AbandonedError, LeaseLostError."""
         self.guard.check()
         self.lease.need(seconds)
+
+    @contextmanager
+    def held(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the lease for a block. Raises LockedError if another run still holds it after ``wait`` seconds; StoreError."""
+        self.lease.acquire(wait)
+        try:
+            yield
+        finally:
+            self.lease.release()

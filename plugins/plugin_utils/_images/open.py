@@ -85,7 +85,8 @@ def revoke(
     if after and image.channels:
         channels = ", ".join(image.channels)
         result["warnings"] = [
-            f"{image.name} is revoked, but {channels} of {image.service} still points at it; promote another image"
+            f"{image.name} is revoked, but channels of {image.service} still point at it: {channels}; "
+            "promote another image"
         ]
     if task.diff:
         result["diff"] = {"before": _revocation_text(before), "after": _revocation_text(after)}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the action ``image_verify`` calls: test an image if a verification is due, and copy it to where targets need it."""
+"""What the action ``image_verify`` calls: test an image if that is due, and copy it to where targets need it."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Shop:
     def run(self, rollback: bool = False, absent: bool = False, remove_volumes: tuple[str, ...] = ()) -> dict[str, Any]:
         definition = self.definition()
         target, provider = definition.target(TARGET), self.provider()
-        asker = RequestBuilder(definition, target, self.store, Secrets(pinned=provider.pin_secrets))
+        asker = RequestBuilder(definition, target, self.store, Secrets(pin=provider.pin_secrets))
         request = (
             asker.absent(remove_volumes, provider)
             if absent

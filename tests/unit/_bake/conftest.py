@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the tests of the bake share: a small definition, a store, and a Packer that only pretends."""
+"""Fixtures for the tests of the bake: a small definition, a store, and a store with a base."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> FileStore:
 
 @pytest.fixture
 def define(tmp_path: Path) -> Callable[..., Definition]:
-    """A definition in a folder, with keyword arguments for its provision."""
+    """Return a function that makes a definition in a folder. Its keyword arguments are those of the provision."""
 
     def make(version: str = "1.0.0", **provision: Any) -> Definition:
         folder = tmp_path / "definition"
@@ -64,7 +64,7 @@ def define(tmp_path: Path) -> Callable[..., Definition]:
 
 @pytest.fixture
 def debian(store: FileStore) -> FileStore:
-    """The store with a base in it."""
+    """The store with a Debian base in it."""
     facts = {
         "kind": "debian",
         "source": "bookworm",

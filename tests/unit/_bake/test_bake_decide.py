@@ -13,26 +13,27 @@ def image(digits: str, build: str = "qemu-x86_64", **inputs: Any) -> Image:
     return Image(f"sha256:{digits * 64}", build, "shop", "1", "2026-01-01T00:00:00+00:00", {}, {}, inputs)
 
 
-def asked(images: list[Image], digits: str = "a", whole: bool = True, force: bool = False, **inputs: Any) -> Decision:
-    return decide(f"sha256:{digits * 64}", "qemu-x86_64", inputs, images, whole=whole, force=force)
+def decision(images: list[Image], intact: bool = True, force: bool = False, **inputs: Any) -> Decision:
+    digest = f"sha256:{'a' * 64}"
+    return decide(digest=digest, build="qemu-x86_64", inputs=inputs, images=images, intact=intact, force=force)
 
 
 @pytest.mark.parametrize(
-    ("decision", "due", "why"),
+    ("found", "due", "why"),
     [
-        (asked([]), True, "it was never baked"),
-        (asked([image("a", build="packer")]), True, "it was never baked"),
-        (asked([image("a")]), False, "shop-1-aaaaaaaaaaaa was baked from the same inputs"),
-        (asked([image("a")], force=True), True, "asked for by force"),
-        (asked([image("a")], whole=False), True, "the artifact of shop-1-aaaaaaaaaaaa is gone"),
+        (decision([]), True, "it was never baked"),
+        (decision([image("a", build="packer")]), True, "it was never baked"),
+        (decision([image("a")]), False, "shop-1-aaaaaaaaaaaa was baked from the same inputs"),
+        (decision([image("a")], force=True), True, "the bake is forced (force: true)"),
+        (decision([image("a")], intact=False), True, "the artifact of shop-1-aaaaaaaaaaaa is missing"),
     ],
 )
-def test_a_bake_is_due_for_a_reason(decision: Decision, due: bool, why: str) -> None:
-    assert (decision.due, decision.why) == (due, why)
+def test_a_decision_has_a_reason(found: Decision, due: bool, why: str) -> None:
+    assert (found.due, found.why) == (due, why)
 
 
-def test_what_differs_from_the_newest_image_is_named() -> None:
-    decision = asked([image("c", port=1), image("b", port=9)], port=2, version="2")
-    assert decision.due
-    assert decision.why == 'it differs from shop-1-cccccccccccc: port: 1 -> 2; version: absent -> "2"'
-    assert [each["path"] for each in decision.differences] == ["port", "version"]
+def test_differences_from_the_newest_image_are_listed() -> None:
+    found = decision([image("c", port=1), image("b", port=9)], port=2, version="2")
+    assert found.due
+    assert found.why == 'it differs from shop-1-cccccccccccc: port: 1 -> 2; version: absent -> "2"'
+    assert [difference["path"] for difference in found.differences] == ["port", "version"]

@@ -17,7 +17,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shm"
 
 
-def test_it_is_private_and_gone_afterwards(tmp_path: Path, shared: Path) -> None:
+def test_the_folder_is_private_and_removed_at_the_end(tmp_path: Path, shared: Path) -> None:
     with memory.private_memory("bake-1", tmp_path) as folder:
         memory.write_private(folder / "secrets.json", b"{}")
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "secrets.json")]
@@ -25,14 +25,14 @@ def test_it_is_private_and_gone_afterwards(tmp_path: Path, shared: Path) -> None
     assert list(shared.iterdir()) == []
 
 
-def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path, shared: Path) -> None:
+def test_the_next_run_removes_what_a_killed_run_left_behind(tmp_path: Path, shared: Path) -> None:
     killed = memory.private_memory("bake-1", tmp_path)
     (killed.__enter__() / "secrets.json").write_text("left")
     with memory.private_memory("bake-1", tmp_path) as folder:
         assert list(folder.iterdir()) == []
     other = memory.private_memory("bake-2", tmp_path)
     other.__enter__()
-    memory.clear_memory("bake-2", tmp_path)
+    memory.remove_private_memory("bake-2", tmp_path)
     assert list(shared.iterdir()) == []
 
 
@@ -42,15 +42,15 @@ def test_stores_do_not_share_a_folder(tmp_path: Path) -> None:
         assert one != two
 
 
-def test_a_place_that_somebody_else_took_is_refused(tmp_path: Path, shared: Path) -> None:
+def test_a_folder_that_exists_already_as_a_link_is_refused(tmp_path: Path, shared: Path) -> None:
     with memory.private_memory("bake-1", tmp_path) as folder:
         pass
     folder.symlink_to(tmp_path)
-    with pytest.raises(BakeError, match="no private folder can be made"), memory.private_memory("bake-1", tmp_path):
+    with pytest.raises(BakeError, match="cannot create the private folder"), memory.private_memory("bake-1", tmp_path):
         pass
 
 
-def test_without_shared_memory_it_lies_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_shared_memory_the_folder_is_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "missing")
     with memory.private_memory("bake-1", tmp_path) as folder:
         assert folder.parent == tmp_path

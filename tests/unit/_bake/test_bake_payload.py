@@ -16,6 +16,13 @@ DIGEST = f"sha256:{'cd' * 32}"
 MARKER = "immutable-payload-0123456789abcdef"
 
 
+def payload_of(definition: Definition, folder: Path, **variables: int) -> Payload:
+    ansible = folder / "lib"
+    return make_payload(
+        definition, digest=DIGEST, ansible=ansible, collections=None, variables=variables, marker=MARKER
+    )
+
+
 def unpacked(payload: Payload) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(payload.archive)) as archive:
         entries = archive.getmembers()
@@ -24,22 +31,25 @@ def unpacked(payload: Payload) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def made(define: Callable[..., Definition], tmp_path: Path) -> dict[str, bytes]:
+def unpacked_payload(define: Callable[..., Definition], tmp_path: Path) -> dict[str, bytes]:
     definition = define()
     (definition.folder / "files").mkdir()
     (definition.folder / "files" / "shop.conf").write_text("a file of the tree\n")
     (definition.folder / "notes.txt~").write_text("an editor's backup\n")
     (tmp_path / "lib" / "ansible").mkdir(parents=True)
     (tmp_path / "lib" / "ansible" / "release.py").write_text("")
-    return unpacked(make_payload(definition, DIGEST, tmp_path / "lib", None, {"port": 8080}, MARKER))
+    return unpacked(payload_of(definition, tmp_path, port=8080))
 
 
-def test_the_tree_that_travels_is_the_one_that_is_digested(made: dict[str, bytes]) -> None:
-    assert {name for name in made if name.startswith("tree/")} == {"tree/provision.yml", "tree/files/shop.conf"}
+def test_the_payload_contains_the_tree_of_the_digest(unpacked_payload: dict[str, bytes]) -> None:
+    assert {name for name in unpacked_payload if name.startswith("tree/")} == {
+        "tree/provision.yml",
+        "tree/files/shop.conf",
+    }
 
 
-def test_the_play_ends_with_the_seal(made: dict[str, bytes]) -> None:
-    provision, seal = json.loads(made["site.json"])
+def test_the_play_ends_with_the_seal(unpacked_payload: dict[str, bytes]) -> None:
+    provision, seal = json.loads(unpacked_payload["site.json"])
     assert provision["ansible.builtin.import_playbook"] == "tree/provision.yml"
     variables = seal["tasks"][0]["vars"]
     assert variables["seal_digest"] == DIGEST
@@ -49,17 +59,17 @@ def test_the_play_ends_with_the_seal(made: dict[str, bytes]) -> None:
         f"{own}/plugins/modules/host_seal.py",
         f"{own}/plugins/module_utils/_seal.py",
         f"{own}/roles/seal/tasks/main.yml",
-    } <= set(made)
+    } <= set(unpacked_payload)
 
 
-def test_the_build_machine_is_in_every_group_that_is_played_on(made: dict[str, bytes]) -> None:
-    inventory = json.loads(made["inventory.json"])["all"]
+def test_the_build_machine_is_in_every_group_of_the_playbook(unpacked_payload: dict[str, bytes]) -> None:
+    inventory = json.loads(unpacked_payload["inventory.json"])["all"]
     assert set(inventory["children"]) == {"web", "prod", "db"}
     assert inventory["hosts"]["localhost"]["ansible_connection"] == "local"
 
 
-def test_the_playbook_is_told_what_it_becomes(made: dict[str, bytes]) -> None:
-    assert json.loads(made["vars.json"]) == {
+def test_the_playbook_gets_the_facts_of_the_image(unpacked_payload: dict[str, bytes]) -> None:
+    assert json.loads(unpacked_payload["vars.json"]) == {
         "port": 8080,
         "immutable_service": "shop",
         "immutable_version": "1.0.0",
@@ -67,19 +77,21 @@ def test_the_playbook_is_told_what_it_becomes(made: dict[str, bytes]) -> None:
     }
 
 
-def test_the_marker_names_the_place_and_stands_in_what_runs(define: Callable[..., Definition], tmp_path: Path) -> None:
+def test_the_marker_is_in_the_folders_name_and_in_the_program(
+    define: Callable[..., Definition], tmp_path: Path
+) -> None:
     (tmp_path / "lib").mkdir()
-    payload = make_payload(define(), DIGEST, tmp_path / "lib", None, {}, MARKER)
+    payload = payload_of(define(), tmp_path)
     assert payload.folder == f"/dev/shm/{MARKER}"
     assert MARKER.encode() in unpacked(payload)["run.py"]
 
 
 @pytest.mark.parametrize("text", ["not: a list\n", "[unclosed\n", "- 5\n"])
-def test_a_playbook_that_is_wrong_is_left_to_ansible_to_refuse(
+def test_an_invalid_playbook_is_left_for_ansible_to_refuse(
     define: Callable[..., Definition], tmp_path: Path, text: str
 ) -> None:
     definition = define()
     (definition.folder / "provision.yml").write_text(text)
     (tmp_path / "lib").mkdir()
-    made = unpacked(make_payload(definition, DIGEST, tmp_path / "lib", None, {}, MARKER))
-    assert json.loads(made["inventory.json"])["all"]["children"] == {}
+    files = unpacked(payload_of(definition, tmp_path))
+    assert json.loads(files["inventory.json"])["all"]["children"] == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages import Stages
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages import StageReporter
 
 STAGE = "1700000000,,ui,say,==> qemu: Waiting for SSH to become available..."
 TASK = "1700000000,,ui,message,    qemu: TASK [Install nginx] ****************"
@@ -15,19 +15,19 @@ ERROR = "1700000000,,ui,error,==> qemu: [ERROR]: Task failed: Module failed."
 IGNORED = "1700000000,,ui,message,    qemu: ...ignoring"
 
 
-def told(*lines: str) -> tuple[list[str], Stages]:
+def reported(*lines: str) -> tuple[list[str], StageReporter]:
     report: list[str] = []
     times = iter(range(100))
-    stages = Stages("shop 1", report.append, hide="MARKER", clock=lambda: float(next(times)))
+    stages = StageReporter("shop 1", report.append, hide="MARKER", clock=lambda: float(next(times)))
     for line in lines:
         event = parse_line(line)
         assert event
-        stages.take(event)
+        stages.handle(event)
     return report, stages
 
 
-def test_stages_and_tasks_are_told_with_the_seconds_since_the_start() -> None:
-    report, stages = told(STAGE, TASK, CHANGED)
+def test_stages_and_tasks_are_reported_with_the_seconds_since_the_start() -> None:
+    report, stages = reported(STAGE, TASK, CHANGED)
     assert report == [
         "shop 1 [   1.0 s] Waiting for SSH to become available...",
         "shop 1 [   2.0 s] task: Install nginx",
@@ -35,12 +35,12 @@ def test_stages_and_tasks_are_told_with_the_seconds_since_the_start() -> None:
     assert stages.failure == ""
 
 
-def test_what_runs_in_the_guest_is_told_by_its_tasks_alone_whichever_packer_says_it() -> None:
-    """From 1.14 on, and maybe before, output comes as a stage does."""
-    said = ("Provisioning with shell script: /x", "Uploading a => b", "Gracefully halting...")
-    script, upload, halt = (f"1700000000,,ui,say,==> qemu: {text}" for text in said)
+def test_only_tasks_are_reported_from_the_guest_whatever_the_packer() -> None:
+    """Packer 1.14 and later report output like a stage."""
+    texts = ("Provisioning with shell script: /x", "Uploading a => b", "Gracefully halting...")
+    script, upload, halt = (f"1700000000,,ui,say,==> qemu: {text}" for text in texts)
     as_stages = [line.replace("ui,message,    qemu", "ui,say,==> qemu") for line in (TASK, CHANGED)]
-    report, _stages = told(STAGE, script, *as_stages, upload, halt)
+    report, _stages = reported(STAGE, script, *as_stages, upload, halt)
     assert [line.partition("] ")[2] for line in report] == [
         "Waiting for SSH to become available...",
         "Provisioning with shell script: /x",
@@ -51,18 +51,20 @@ def test_what_runs_in_the_guest_is_told_by_its_tasks_alone_whichever_packer_says
 
 
 def test_the_marker_is_not_shown() -> None:
-    report, _stages = told("1700000000,,ui,message,    qemu: PLAY [Seal (MARKER)] ****")
+    report, _stages = reported("1700000000,,ui,message,    qemu: PLAY [Seal (MARKER)] ****")
     assert report == ["shop 1 [   1.0 s] play: Seal"]
 
 
 @pytest.mark.parametrize("lines", [(TASK, FATAL), (TASK, ERROR, FATAL), (TASK, FATAL, ERROR)])
 def test_a_failure_names_the_task_and_its_message(lines: tuple[str, ...]) -> None:
-    assert told(*lines)[1].failure == "task 'Install nginx' failed in the guest: No package nginx-lite"
+    assert reported(*lines)[1].failure == "task 'Install nginx' failed in the guest: No package nginx-lite"
 
 
-def test_a_failed_command_brings_its_last_words() -> None:
-    assert told(TASK, ITEM)[1].failure == "task 'Install nginx' failed in the guest: non-zero return code: last words"
+def test_a_failed_command_is_reported_with_its_last_line() -> None:
+    assert (
+        reported(TASK, ITEM)[1].failure == "task 'Install nginx' failed in the guest: non-zero return code: last words"
+    )
 
 
-def test_an_ignored_failure_is_none() -> None:
-    assert told(TASK, FATAL, IGNORED)[1].failure == ""
+def test_an_ignored_failure_does_not_count() -> None:
+    assert reported(TASK, FATAL, IGNORED)[1].failure == ""

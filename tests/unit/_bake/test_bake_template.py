@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.qemu import BakeFiles, qemu_builder
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.qemu import BakeFiles, builder_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -22,21 +22,25 @@ def files(folder: Path) -> BakeFiles:
     if shutil.which("ssh-keygen") and not (folder / "key").exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
     return BakeFiles(
-        folder / "base.qcow2", folder / "out", folder / "launch.tar", folder / "key", folder / "console.log"
+        base=folder / "base.qcow2",
+        output=folder / "out",
+        launch=folder / "launch.tar",
+        private_key=folder / "key",
+        console=folder / "console.log",
     )
 
 
 def template(
     folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root"
 ) -> dict[str, Any]:
-    builder = qemu_builder(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
+    builder = builder_settings(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
     secret = folder / "secrets.json" if secrets else None
     return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
 @pytest.mark.parametrize("accelerator", ["kvm", "tcg"])
-def test_packer_accepts_it(tmp_path: Path, accelerator: str) -> None:
+def test_packer_accepts_the_template(tmp_path: Path, accelerator: str) -> None:
     path = tmp_path / "template.json"
     path.write_text(as_text(template(tmp_path, accelerator)))
     done = subprocess.run(["packer", "validate", str(path)], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -45,13 +49,13 @@ def test_packer_accepts_it(tmp_path: Path, accelerator: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
+def test_the_build_machine_listens_only_on_this_machine(tmp_path: Path) -> None:
     arguments = dict(template(tmp_path)["builders"][0]["qemuargs"])
     assert "hostfwd=tcp:127.0.0.1:" in arguments["-netdev"]
     assert arguments["-vnc"] == "none"
 
 
-def test_secrets_are_a_file_of_their_own_where_there_are_any(tmp_path: Path) -> None:
+def test_secrets_are_a_file_of_their_own_if_there_are_any(tmp_path: Path) -> None:
     def uploads(secrets: bool) -> list[str]:
         return [
             Path(step["source"]).name
@@ -79,7 +83,7 @@ def first_script(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_guest_is_asked_for_its_python_first(tmp_path: Path) -> None:
+def test_the_guests_python_is_checked_first(tmp_path: Path) -> None:
     refused = first_script(tmp_path, "2.9")
     assert refused.returncode == 1
     assert f"the guest's Python is Python {PYTHON}" in refused.stderr

@@ -20,7 +20,7 @@ def encrypted(text: str) -> str:
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
-    """As ansible-playbook sets it up, in all supported versions."""
+    """A loader as ansible-playbook prepares it, in all supported versions."""
     loader = DataLoader()
     loader.set_vault_secrets(SECRETS)
     context = getattr(vault, "VaultSecretsContext", None)
@@ -30,7 +30,7 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
     yield loader
 
 
-def test_only_what_was_vaulted_is_secret(define: Callable[..., Definition], loader: DataLoader) -> None:
+def test_only_vaulted_values_are_secret(define: Callable[..., Definition], loader: DataLoader) -> None:
     values = {
         "port": 8080,
         "token": Vaulted(encrypted("tok-123456")),
@@ -60,7 +60,7 @@ def test_a_value_vaulted_within_a_file_makes_that_variable_secret(
     assert (found.plain, found.secret) == ({"colour": "blue"}, {"token": "inline-secret"})
 
 
-def test_vars_win_over_files_and_a_name_is_in_one_place_only(
+def test_vars_override_files_and_a_name_is_either_plain_or_secret(
     define: Callable[..., Definition], loader: DataLoader
 ) -> None:
     definition = define(vars={"token": "plain now", "port": 2}, vars_files=("a.yml",))
@@ -70,18 +70,18 @@ def test_vars_win_over_files_and_a_name_is_in_one_place_only(
     assert not found.values
 
 
-def test_no_secret_is_shown_by_accident(define: Callable[..., Definition], loader: DataLoader) -> None:
+def test_secrets_are_not_in_the_repr(define: Callable[..., Definition], loader: DataLoader) -> None:
     found = bake_variables(define(vars={"token": Vaulted(encrypted("tok-123456"))}), loader)
     assert "tok-123456" not in repr(found)
 
 
-def test_what_cannot_be_decrypted_is_named(define: Callable[..., Definition], loader: DataLoader) -> None:
+def test_a_value_that_cannot_be_decrypted_is_named(define: Callable[..., Definition], loader: DataLoader) -> None:
     other = vault.VaultLib([("default", vault.VaultSecret(b"another"))]).encrypt("x").decode()
-    with pytest.raises(BakeError, match="variable token cannot be decrypted: .* its vault id"):
+    with pytest.raises(BakeError, match="cannot decrypt variable token: .* its vault id"):
         bake_variables(define(vars={"token": Vaulted(other)}), loader)
     definition = define(vars_files=("list.yml",))
     (definition.folder / "list.yml").write_text("- a\n")
-    with pytest.raises(BakeError, match=r"list.yml must hold variables"):
+    with pytest.raises(BakeError, match=r"list.yml must contain variables"):
         bake_variables(definition, loader)
 
 

@@ -91,7 +91,7 @@ def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_anothe
     one, other = (
         request(
             target(secrets={"db": SecretRef("ssm", "/shop/db")}),
-            resolve=Secrets(pinned=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
+            resolve=Secrets(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
         )
         for at in (1, 2)
     )

@@ -201,7 +201,7 @@ def test_the_module_revokes_once_and_says_what_it_would_do(tmp_path: Path) -> No
     ] * 3
     assert found[0]["diff"] == found[1]["diff"] == {"before": "not revoked\n", "after": "revoked: it loses orders\n"}
     assert found[5]["diff"] == {"before": "revoked: it loses orders\n", "after": "not revoked\n"}
-    assert "prod of shop points at" in found[1]["warnings"][0]
+    assert "channels of shop still point at it: prod;" in found[1]["warnings"][0]
     assert "was revoked by" in found[3]["msg"]
     assert found[8]["msg"] == "state=revoked needs note"
     assert found[9]["msg"] == "state=promoted needs channel"

@@ -48,7 +48,7 @@ def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[st
     }
     provider = providers[name]
     members = {member for member in vars(Provider) if not member.startswith("_")}
-    assert OPTIONAL <= members
+    assert members >= OPTIONAL
     missing = object()
     found = {member: getattr(provider, member, missing) for member in members}
     assert [member for member, value in found.items() if value is missing] == []

@@ -168,13 +168,16 @@ def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"state": "absent"}, "belongs to Auto Scaling, so its group is not ours to remove"),
+        (
+            {"state": "absent"},
+            "the group of target prod belongs to Auto Scaling; remove it with the tool that created it",
+        ),
         (
             {"approve": True},
-            "approve is of no use on target prod: Auto Scaling has no gate that a person passes (allowed: leave it out)",
+            "approve has no effect on target prod: Auto Scaling has no gate that waits for approval (allowed: leave it out)",
         ),
-        ({"ignore_windows": True}, "ignore_windows is of no use on target prod"),
-        ({"remove_volumes": ["a"]}, "remove_volumes is of no use on target prod"),
+        ({"ignore_windows": True}, "ignore_windows has no effect on target prod"),
+        ({"remove_volumes": ["a"]}, "remove_volumes has no effect on target prod"),
     ],
 )
 def test_what_auto_scaling_does_not_do_is_refused(options: dict[str, Any], told: str, place: Path) -> None:

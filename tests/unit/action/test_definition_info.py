@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import bake_inputs, digest_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
@@ -91,7 +91,7 @@ def test_a_base_that_is_not_built_is_told(folder):
 def test_differences_from_an_image_are_named(folder):
     store, definition = open_store(folder / "store"), load.load_definition(folder / "shop")
     inputs = bake_inputs(
-        definition, definition.target("local"), resolve_base(definition.base, store, definition.folder)
+        definition, definition.target("local"), resolve_base(definition.target("local"), store, definition.folder)
     )
     digest = digest_of(inputs)
     Catalogue(store).add(

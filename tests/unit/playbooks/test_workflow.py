@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.amis import look
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.base_image import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import (
     bake_inputs,
@@ -107,7 +107,7 @@ class Shop:
         now = datetime.now(timezone.utc).isoformat()
         read = loading.load_definition(self.project)
         target = read.target("prod")
-        base = resolve_base(target.base, self.store, read.folder, target.build_account)
+        base = resolve_base(target, self.store, read.folder)
         assert base is not None
         ami = seeds.image(self.cloud, f"shop-{read.version}")
         found = look(Clients(target.aws).ec2, ami)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A bake on EC2: Packer's amazon-ebs, and the AMI that it leaves. It is not looked through from outside, as a disk of this machine is."""
+"""Bakes on EC2 with Packer's amazon-ebs builder. The AMI is not inspected from outside, unlike a local disk."""
 
 from __future__ import annotations
 
@@ -9,83 +9,108 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from ....module_utils._packer.errors import PackerError
+from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
+from ....module_utils._packer.runner import Packer
 from ..._aws.amis import as_tags, harden, look, snapshots_of
 from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
+from ..._core.progress import Report
 from ..._definition.ebs_options import TAGS
+from ..._definition.model import Target
 from ..._images.copies import image_tags
 from ..._inspection.gathered import Gathered
 from ..._inspection.sbom import make_sbom
-from ..builder import BakeJob, BakeWorkspace
+from ..._store.base import Store
+from ..._store.keys import identity
+from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import SSH_TIMEOUT
+from .base_ami import resolve_ami
 
 BUILDER = "amazon-ebs"
-IMDS_SINCE = (1, 9)  # Packer's own parts for AWS know of IMDSv2 from here on in any case
-_LONGEST_NAME = 128  # of an AMI
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
+IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
+_MAX_NAME_LENGTH = 128  # of an AMI
+_NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
+
+
+def resolve_base(target: Target, _store: Store, _folder: Path) -> dict[str, Any]:
+    """Return the target's AMI; see ``resolve_ami``."""
+    return resolve_ami(target.base, target.build_account)
+
+
+def check_store(_target: Target, _store: Store) -> None:
+    """Accept every store, because the image itself is in EC2."""
+
+
+def open_builder(job: BakeJob, store: Store, packer: Packer, _report: Report) -> EbsBuilder:
+    """Return the builder for one bake. Raises BakeError if Packer does not work."""
+    try:
+        return EbsBuilder(job, store_id=identity(store), packer=version_tuple(packer.version()))
+    except PackerError as error:
+        raise BakeError(error.message) from error
 
 
 class EbsBuilder:
-    """See ``maker.Maker``.
+    """See ``Builder``.
 
     Args:
-        store: the store's identity, for tags.
-        packer: its version.
+        store_id: the store's identity, for tags.
+        packer: the version of Packer, such as ``(1, 11, 2)``.
     """
 
     plugin = "amazon"
-    gathers = True
+    collects_sbom_sources = True
 
-    def __init__(self, order: BakeJob, store: str, packer: tuple[int, ...]) -> None:
-        self._order = order
+    def __init__(self, job: BakeJob, *, store_id: str, packer: tuple[int, ...]) -> None:
+        self._job = job
         self._packer = packer
-        self._clients = Clients(order.target.build_account)
-        # One for an image and store: what a killed bake left is replaced by the next one.
-        self._key = f"immutable-{store}-bake-{order.hex[:12]}"
-        self._tags = image_tags(order.digest, order.definition.service, order.definition.version, store)
-        self.user = order.target.build.ssh_username
-        self.facts: Mapping[str, Any] = {"region": order.base["region"], "instance_type": order.target.build.type}
+        self._clients = Clients(job.target.build_account)
+        # The same name for each bake of an image and store, so that the next bake replaces what a killed one left.
+        self._key_name = f"immutable-{store_id}-bake-{job.hex[:12]}"
+        self._tags = image_tags(job.digest, job.definition.service, job.definition.version, store_id)
+        self.user = job.target.build.ssh_username
+        self.provenance: Mapping[str, Any] = {"region": job.base["region"], "instance_type": job.target.build.type}
 
     @contextmanager
-    def building(self, place: BakeWorkspace) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
-        """With a key pair of our own: the one that old Packers have made is of a kind that newer SSH servers refuse."""
-        ec2, order = self._clients.ec2, self._order
-        public = place.private_key.with_suffix(".pub").read_bytes()
-        with aws_errors(BakeError, f"bake of {order.label}"):
-            ec2.delete_key_pair(KeyName=self._key)
+    def prepared(self, workspace: BakeWorkspace) -> Iterator[PackerBuilder]:
+        """Import a key pair for the bake. Old Packers create a key of a type that newer SSH servers refuse."""
+        ec2, job = self._clients.ec2, self._job
+        public = workspace.private_key.with_suffix(".pub").read_bytes()
+        with aws_errors(BakeError, f"bake of {job.label}"):
+            ec2.delete_key_pair(KeyName=self._key_name)
             ec2.import_key_pair(
-                KeyName=self._key,
+                KeyName=self._key_name,
                 PublicKeyMaterial=public,
                 TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}],
             )
         try:
-            keys = {"ssh_keypair_name": self._key, "ssh_private_key_file": str(place.private_key)}
-            yield (
-                {**ebs_builder(order, self._clients, self._tags, self._packer), **keys},
-                (_forget(self._key, self.user),),
+            keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
+            yield PackerBuilder(
+                {**builder_settings(job, self._clients, self._tags, self._packer), **keys},
+                (_remove_key_command(self._key_name, self.user),),
             )
         finally:
-            with aws_errors(BakeError, f"bake of {order.label}"):
-                ec2.delete_key_pair(KeyName=self._key)
+            with aws_errors(BakeError, f"bake of {job.label}"):
+                ec2.delete_key_pair(KeyName=self._key_name)
 
-    def inspect(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
-        order = self._order
-        return {
-            "sbom.cdx.json": make_sbom(
-                Gathered(place.gathered), order.digest, order.definition.service, order.definition.version
-            )
-        }
+    def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
+        """Return the SBOM. See ``Builder``."""
+        job = self._job
+        sources = Gathered(workspace.sbom_sources)
+        return {"sbom.cdx.json": make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
 
-    def keep(self, _place: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
-        region, ami = self._made(result)
+    def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
+        """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
+        region, ami = _registered_ami(result)
         ec2 = self._clients.ec2
         image = look(ec2, ami)
         if image is None:
-            raise BakeError(f"Packer made {ami} in {region}, but it is not there")
-        harden(ec2, image)  # older Packers cannot say so
+            raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
+        harden(ec2, image)  # older Packers cannot do this
         return {
             "ami": ami,
             "region": region,
@@ -97,15 +122,23 @@ class EbsBuilder:
             "copies": {},
         }
 
-    def _made(self, result: BuildResult) -> tuple[str, str]:
-        made = [pair for artifact in result.artifacts for pair in amis_in(artifact.id).items()]
-        if len(made) != 1:
-            raise BakeError(f"Packer was to make one AMI, but told of {made or 'none'}")
-        return made[0]
+
+def _registered_ami(result: BuildResult) -> tuple[str, str]:
+    """The region and id of the only AMI that Packer reported."""
+    amis = [pair for artifact in result.artifacts for pair in amis_in(artifact.id).items()]
+    if len(amis) != 1:
+        raise BakeError(f"expected Packer to report one AMI; got {amis or 'none'}")
+    return amis[0]
+
+
+def artifact_details(artifact_id: str) -> dict[str, Any]:
+    """Return ``{"amis": {region: ami}}`` for the id of an artifact that is one or more AMIs, else nothing."""
+    amis = amis_in(artifact_id)
+    return {"amis": amis} if amis else {}
 
 
 def amis_in(artifact_id: str) -> dict[str, str]:
-    """By region, of an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; nothing for the id of another builder."""
+    """Return the AMIs by region from an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; {} for any other id."""
     pairs = [pair.partition(":") for pair in artifact_id.split(",")]
     return (
         {region: ami for region, _colon, ami in pairs}
@@ -114,21 +147,23 @@ def amis_in(artifact_id: str) -> dict[str, str]:
     )
 
 
-def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packer: tuple[int, ...]) -> dict[str, Any]:
-    """Packer's builder as plain data, but for its key."""
-    build, account = order.target.build, clients.account
-    name, named = _name(order), {"Name": f"{order.definition.service}-{order.definition.version}"}
-    given = {kind: dict(build.options.get(kind, {})) for kind in TAGS}
-    endpoint = _endpoint(clients)
+def builder_settings(
+    job: BakeJob, clients: Clients, tags: Mapping[str, str], packer: tuple[int, ...]
+) -> dict[str, Any]:
+    """Return Packer's builder as plain data, without its key."""
+    build, account = job.target.build, clients.account
+    name_tag = {"Name": f"{job.definition.service}-{job.definition.version}"}
+    user_tags = {kind: dict(build.options.get(kind, {})) for kind in TAGS}
+    endpoint = _custom_endpoint(clients)
     return {
         **build.options,
         "type": BUILDER,
-        "region": order.base["region"],
-        "source_ami": order.base["ami"],
+        "region": job.base["region"],
+        "source_ami": job.base["ami"],
         "instance_type": build.type,
-        "ami_name": name,
-        "ami_description": f"{order.label}, {order.digest}",
-        **{kind: {**named, **given[kind], **tags} for kind in TAGS},
+        "ami_name": _ami_name(job),
+        "ami_description": f"{job.label}, {job.digest}",
+        **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAGS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
         "shutdown_behavior": "terminate",
@@ -137,7 +172,7 @@ def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packe
         **({"subnet_id": build.subnet} if build.subnet else {}),
         **({"profile": account.profile} if account.profile else {}),
         **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
-        # What answers there may know neither all regions nor the metadata of this machine.
+        # A custom endpoint may know neither all regions nor the metadata of this machine.
         **(
             {"custom_endpoint_ec2": endpoint, "skip_region_validation": True, "skip_metadata_api_check": True}
             if endpoint
@@ -151,22 +186,20 @@ def ebs_builder(order: BakeJob, clients: Clients, tags: Mapping[str, str], packe
     }
 
 
-def _name(order: BakeJob) -> str:
-    """Unique in the account."""
-    tail = f"-{order.hex[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-    return (
-        _NOT_IN_NAMES.sub("-", f"{order.definition.service}-{order.definition.version}")[: _LONGEST_NAME - len(tail)]
-        + tail
-    )
+def _ami_name(job: BakeJob) -> str:
+    """A name that is unique in the account."""
+    suffix = f"-{job.hex[:12]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
+    prefix = _NOT_ALLOWED_IN_NAMES.sub("-", f"{job.definition.service}-{job.definition.version}")
+    return prefix[: _MAX_NAME_LENGTH - len(suffix)] + suffix
 
 
-def _endpoint(clients: Clients) -> str:
-    """Of EC2, where it is not the region's own. Older Packers do not read it from the environment, nor from AWS's configuration."""
+def _custom_endpoint(clients: Clients) -> str:
+    """The URL of EC2 if it is not the region's own, else ''. Older Packers read it neither from the environment nor from AWS's files."""
     url = str(clients.ec2.meta.endpoint_url)
     return "" if (urllib.parse.urlsplit(url).hostname or "").startswith(f"ec2.{clients.region}.") else url
 
 
-def _forget(key: str, user: str) -> str:
-    """Shell that takes the bake's key out of the guest, where EC2 names it by its pair."""
+def _remove_key_command(key_name: str, user: str) -> str:
+    """Shell that removes the bake's key from the guest. EC2 writes it there with the name of its key pair."""
     files = f'/root/.ssh/authorized_keys "$(getent passwd {user} | cut -d: -f6)/.ssh/authorized_keys"'
-    return f'for file in {files}; do if [ -f "$file" ]; then sed -i \'/ {key}$/d\' "$file"; fi; done'
+    return f'for file in {files}; do if [ -f "$file" ]; then sed -i \'/ {key_name}$/d\' "$file"; fi; done'

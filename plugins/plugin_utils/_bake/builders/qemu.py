@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A bake by QEMU on this machine: its builder, and the disk that it leaves."""
+"""Bakes on this machine with Packer's qemu builder."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,92 +12,144 @@ from pathlib import Path
 from typing import Any
 
 from ....module_utils._packer.result import BuildResult
+from ....module_utils._packer.runner import Packer
 from ..._core.errors import BakeError
 from ..._core.files import write_atomically
 from ..._core.progress import Report
+from ..._definition.model import Target
 from ..._inspection.image import inspect_image
+from ..._providers.accel import choose
 from ..._providers.guest_document import launch_document
+from ..._store.base import Store
 from ..._store.file import FileStore
-from ..builder import BakeJob, BakeWorkspace
+from ..._store.registry import folder_store
+from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import ROOT, SSH_TIMEOUT
+from .base_disk import DISK, fetch_disk, resolve_disk
 
 BUILDER = "qemu"
-DISK = "disk.qcow2"
+PROVIDER = "qemu"
+_NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
+
+
+def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
+    """Return the target's disk, or None if it is not built yet; see ``resolve_disk``."""
+    return resolve_disk(target.base, store, folder)
+
+
+def check_store(target: Target, store: Store) -> None:
+    """Raise StoreError if the target's provider needs the image's disk in a folder and the store is not one."""
+    if target.provider == PROVIDER:
+        folder_store(store, _NEEDS_FOLDER)
+
+
+def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) -> QemuBuilder:
+    """Return the builder for one bake, after fetching the base.
+
+    Raises BakeError if the base is missing, ProviderError if QEMU is missing, StoreError if the store is not a folder.
+    """
+    base = fetch_disk(job.target.base, store, job.definition.folder, report)
+    accel = choose(store.local("qemu"), base)
+    report(f"{job.label}: {accel.reason}")
+    return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)
+
+
+def artifact_details(_artifact_id: str) -> dict[str, Any]:
+    """Return nothing: the files of an artifact say everything about a disk."""
+    return {}
 
 
 class QemuBuilder:
-    """See ``maker.Maker``.
+    """See ``Builder``.
 
     Args:
-        base: the disk that is baked on.
+        base: the disk to bake on.
         accelerator: ``kvm`` or ``tcg``.
     """
 
     plugin = BUILDER
     user = ROOT
-    gathers = False
+    collects_sbom_sources = False
 
-    def __init__(self, order: BakeJob, store: FileStore, base: Path, accelerator: str, report: Report) -> None:
-        self._order = order
+    def __init__(self, job: BakeJob, store: FileStore, *, base: Path, accelerator: str, report: Report) -> None:
+        self._job = job
         self._store = store
         self._base = base
         self._accelerator = accelerator
         self._report = report
-        self.facts: Mapping[str, Any] = {"accelerator": accelerator}
+        self.provenance: Mapping[str, Any] = {"accelerator": accelerator}
 
     @contextmanager
-    def building(self, place: BakeWorkspace) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
-        build = self._order.target.build
+    def prepared(self, workspace: BakeWorkspace) -> Iterator[PackerBuilder]:
+        """Write the launch document that lets Packer log in. See ``Builder``."""
+        build = self._job.target.build
         files = BakeFiles(
-            self._base, place.work / "output", place.memory / "launch.tar", place.private_key, place.console
+            base=self._base,
+            output=workspace.folder / "output",
+            launch=workspace.memory / "launch.tar",
+            private_key=workspace.private_key,
+            console=workspace.console,
         )
-        public = place.private_key.with_suffix(".pub").read_bytes()
+        public = workspace.private_key.with_suffix(".pub").read_bytes()
         write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
-        sha256, cpus = str(self._order.base["sha256"]), min(build.cpus, os.cpu_count() or 1)
-        yield qemu_builder(files, base_sha256=sha256, accelerator=self._accelerator, memory=build.memory, cpus=cpus), ()
+        yield PackerBuilder(
+            builder_settings(
+                files,
+                base_sha256=str(self._job.base["sha256"]),
+                accelerator=self._accelerator,
+                memory=build.memory,
+                cpus=min(build.cpus, os.cpu_count() or 1),
+            )
+        )
 
-    def inspect(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
-        order = self._order
+    def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
+        """Return the manifest and the SBOM. Raises BakeError if the image contains residue."""
+        job = self._job
         needles = {
-            "the payload's marker": place.marker.encode(),
-            **{name: text.encode() for name, text in order.variables.values.items()},
+            "the payload's marker": workspace.marker.encode(),
+            **{name: text.encode() for name, text in job.variables.values.items()},
         }
-        inspection = inspect_image(place.work / "output" / DISK, place.work, order.digest, needles)
+        inspection = inspect_image(workspace.folder / "output" / DISK, workspace.folder, job.digest, needles)
         for name in inspection.not_searched:
-            self._report(f"{order.label}: {name} is too short to be searched for in the image")
+            self._report(f"{job.label}: {name} is too short to search the image for")
         if inspection.findings:
             found = "; ".join(inspection.findings[:10])
-            message = (
-                f"{order.label} left something in the image that must not stay there: {found} (whole log: {place.log})"
+            raise BakeError(
+                f"{job.label}: the image contains residue of the bake: {found} (complete log: {workspace.log})",
+                residue=list(inspection.findings),
+                log=str(workspace.log),
             )
-            raise BakeError(message, residue=list(inspection.findings), log=str(place.log))
         return {"manifest.json.gz": inspection.manifest.to_gzip(), "sbom.cdx.json": inspection.sbom}
 
-    def keep(self, place: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
-        made, disk = (
-            place.work / "output" / DISK,
-            self._store.path(f"images/{self._order.hex}/{self._order.build}/{DISK}"),
-        )
+    def save(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
+        """Move the disk into the store. Returns ``{"path"}``."""
+        source = workspace.folder / "output" / DISK
+        disk = self._store.path(f"images/{self._job.hex}/{self._job.build}/{DISK}")
         disk.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _flush(made)
-        os.chmod(made, 0o444)
-        os.replace(made, disk)
+        _flush(source)
+        os.chmod(source, 0o444)
+        os.replace(source, disk)
         return {"path": str(disk)}
 
 
 @dataclass(frozen=True)
 class BakeFiles:
-    """Everything on this machine that the builder reads or writes."""
+    """The files on this machine that the builder reads or writes.
+
+    Attributes:
+        output: a folder that Packer creates; the disk is in it.
+        launch: the launch document of the build machine.
+    """
 
     base: Path
-    output: Path  # folder that Packer makes; the disk is in it as disk.qcow2
-    launch: Path  # what the build machine's launch unit takes over
+    output: Path
+    launch: Path
     private_key: Path
     console: Path
 
 
-def qemu_builder(files: BakeFiles, *, base_sha256: str, accelerator: str, memory: int, cpus: int) -> dict[str, Any]:
-    """Packer's builder as plain data.
+def builder_settings(files: BakeFiles, *, base_sha256: str, accelerator: str, memory: int, cpus: int) -> dict[str, Any]:
+    """Return Packer's builder as plain data.
 
     Args:
         accelerator: ``kvm`` or ``tcg``.
@@ -108,7 +159,7 @@ def qemu_builder(files: BakeFiles, *, base_sha256: str, accelerator: str, memory
         ["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"],
         ["-serial", f"file:{files.console}"],
     ]
-    # What is given here replaces Packer's own: its forwarding would listen on every address, and nobody looks at its VNC.
+    # These replace Packer's own: its forwarding would listen on every address, and no one uses its VNC.
     arguments += [["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], ["-vnc", "none"]]
     if accelerator == "kvm":
         arguments.append(["-cpu", "host"])
@@ -119,7 +170,7 @@ def qemu_builder(files: BakeFiles, *, base_sha256: str, accelerator: str, memory
         "disk_image": True,
         "format": "qcow2",
         "skip_resize_disk": True,
-        # The copy of a compact disk stays compact enough; what was freed is given back while the guest runs.
+        # A copy of a compact disk stays compact enough, because freed blocks are discarded while the guest runs.
         "skip_compaction": True,
         "disk_discard": "unmap",
         "disk_cache": "unsafe",
@@ -131,25 +182,25 @@ def qemu_builder(files: BakeFiles, *, base_sha256: str, accelerator: str, memory
         "headless": True,
         "disable_vnc": True,
         "boot_wait": "1s",
-        "ssh_username": "root",
+        "ssh_username": ROOT,
         "ssh_private_key_file": str(files.private_key),
         "ssh_timeout": SSH_TIMEOUT,
-        # QEMU's user network answers before the guest does, and each such answer counts as an attempt.
+        # QEMU's user network accepts connections before the guest does, and each of them counts as an attempt.
         "ssh_handshake_attempts": 100000,
         "shutdown_command": "systemctl poweroff",
         "output_directory": str(files.output),
-        "vm_name": "disk.qcow2",
+        "vm_name": DISK,
         "qemuargs": arguments,
     }
 
 
 def _escaped(path: Path) -> str:
     """QEMU separates options by commas; a comma in a value is doubled."""
-    return re.sub(",", ",,", str(path))
+    return str(path).replace(",", ",,")
 
 
 def _flush(path: Path) -> None:
-    """The build machine's disk was allowed to stay in the page cache."""
+    """Write the disk's pages to the device. The builder's cache mode leaves them in memory."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
 from ..._core.progress import Report
-from ..._providers.contract import Pace, Provider
+from ..._providers.contract import Pace, Probe, Provider
 from ..._store.base import Store
 from ..actions import (
     Act,
@@ -31,7 +31,7 @@ from ..gates import MetricWatcher
 from ..ledger import Ledger
 from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import AFTER, BEFORE, plan
-from ..ports import Gates, Guard, Lease, Prober
+from ..ports import Gates, Guard, Lease
 from .executor import Executor
 from .observe import Observer
 from .pace import every_second
@@ -52,7 +52,7 @@ class FleetServices:
 
     provider: Provider
     store: Store
-    prober: Prober
+    prober: Probe
     guard: Guard
     lease: Lease
     gates: Gates

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Provider, Traffic, Volume
+from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Probe, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import UP, InstanceView, Observed
-from ..ports import Prober
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
@@ -31,7 +30,7 @@ class Snapshot:
 class Observer:
     """Remembers only since when an instance could have been healthy, and what was launched but not listed yet; a new run begins anew."""
 
-    def __init__(self, provider: Provider, traffic: Traffic, prober: Prober, fleet: str) -> None:
+    def __init__(self, provider: Provider, traffic: Traffic, prober: Probe, fleet: str) -> None:
         self._provider = provider
         self._traffic = traffic
         self._prober = prober

@@ -1,28 +1,33 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What belongs to no fleet any more: instances, volumes and registrations that nothing will ever come back for. Pure."""
+"""Instances, volumes and registrations that no fleet owns any more. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..._providers.contract import FLEET, RUNNING, VERIFY, Instance, Member, Volume
 from ..model import OPEN, PRESENT, Intent
 
-INSTANCE, VOLUME, REGISTRATION = "instance", "volume", "registration"
+Kind = Literal["instance", "volume", "registration"]
+INSTANCE: Kind = "instance"
+VOLUME: Kind = "volume"
+REGISTRATION: Kind = "registration"
 
 
 @dataclass(frozen=True)
 class Orphan:
-    kind: str
+    """One thing that no fleet owns."""
+
+    kind: Kind
     id: str
     fleet: str
     slot: int | None
     why: str
-    age: float | None = None  # seconds, where the provider tells
+    age: float | None = None  # seconds; None if the provider does not know
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -30,7 +35,7 @@ class Orphan:
 
 @dataclass(frozen=True)
 class FleetInventory:
-    """All that there is under one fleet's name, and what its last swap was about."""
+    """All that exists under the name of one fleet, with the intent of its last swap."""
 
     fleet: str
     intent: Intent | None
@@ -39,55 +44,58 @@ class FleetInventory:
     members: Sequence[Member] = ()
 
 
-def orphans(seen: FleetInventory, now: float) -> list[Orphan]:
-    """A swap that is under way has none: what looks left over may be what it works with."""
-    intent = seen.intent
+def orphans(inventory: FleetInventory, now: float) -> list[Orphan]:
+    """Find the orphans under the name of a fleet. While a swap is open there are none: it may still use anything.
+
+    Args:
+        now: seconds since the epoch, by the clock of the provider.
+    """
+    intent = inventory.intent
     if intent is not None and intent.status == OPEN:
         return []
     owner = intent if intent is not None and intent.goal == PRESENT else None
-    instances = list(_instances(seen, owner, now))
-    gone = {each.id for each in seen.instances}
-    strays = [
-        Orphan(REGISTRATION, each.id, seen.fleet, None, "its instance is gone", now - each.since)
-        for each in seen.members
-        if each.id not in gone
+    instances = list(_instances(inventory, owner, now))
+    ids = {instance.id for instance in inventory.instances}
+    registrations = [
+        Orphan(REGISTRATION, member.id, inventory.fleet, None, why="its instance is gone", age=now - member.since)
+        for member in inventory.members
+        if member.id not in ids
     ]
-    return [*instances, *_volumes(seen, owner), *strays]
+    return [*instances, *_volumes(inventory, owner), *registrations]
 
 
-def _instances(seen: FleetInventory, owner: Intent | None, now: float) -> Iterable[Orphan]:
+def _instances(inventory: FleetInventory, owner: Intent | None, now: float) -> Iterable[Orphan]:
     slots: dict[int, list[Instance]] = defaultdict(list)
-    up = {each.id for each in seen.members if each.state == "up"}
-    for each in seen.instances:
-        age = now - each.created
-        if each.purpose == VERIFY:
-            yield Orphan(INSTANCE, each.id, seen.fleet, each.slot, "a verification left it", age)
-        elif each.purpose == FLEET and owner is None:
-            yield Orphan(INSTANCE, each.id, seen.fleet, each.slot, "no fleet owns it", age)
-        elif owner and not 0 <= each.slot < _size(owner):
-            yield Orphan(INSTANCE, each.id, seen.fleet, each.slot, f"the fleet has {_size(owner)} slots", age)
+    in_service = {member.id for member in inventory.members if member.state == "up"}
+    for instance in inventory.instances:
+        if instance.purpose == VERIFY:
+            yield _orphan(inventory, instance, "a verification left it", now)
+        elif instance.purpose == FLEET and owner is None:
+            yield _orphan(inventory, instance, "no fleet owns it", now)
+        elif owner and not 0 <= instance.slot < owner.aim.size:
+            yield _orphan(inventory, instance, f"the fleet has {owner.aim.size} slots", now)
         else:
-            slots[each.slot].append(each)
-    for slot, instances in slots.items():
-        keeper, *rest = sorted(
-            instances, key=lambda each: (each.id not in up, each.state != RUNNING, -each.created, each.id)
+            slots[instance.slot].append(instance)
+    for instances in slots.values():
+        keeper, *others = sorted(
+            instances, key=lambda each: (each.id not in in_service, each.state != RUNNING, -each.created, each.id)
         )
-        for each in rest:
-            yield Orphan(INSTANCE, each.id, seen.fleet, slot, f"its slot belongs to {keeper.id}", now - each.created)
+        for instance in others:
+            yield _orphan(inventory, instance, f"its slot belongs to {keeper.id}", now)
 
 
-def _volumes(seen: FleetInventory, owner: Intent | None) -> Iterable[Orphan]:
-    for each in seen.volumes:
+def _orphan(inventory: FleetInventory, instance: Instance, why: str, now: float) -> Orphan:
+    return Orphan(INSTANCE, instance.id, inventory.fleet, instance.slot, why=why, age=now - instance.created)
+
+
+def _volumes(inventory: FleetInventory, owner: Intent | None) -> Iterable[Orphan]:
+    for volume in inventory.volumes:
         if owner is None:
             why = "no fleet owns it"
-        elif not 0 <= each.slot < _size(owner):
-            why = f"the fleet has {_size(owner)} slots"
-        elif each.name not in {spec.name for spec in owner.aim.volumes}:
-            why = f"the fleet has no volume {each.name}"
+        elif not 0 <= volume.slot < owner.aim.size:
+            why = f"the fleet has {owner.aim.size} slots"
+        elif volume.name not in {spec.name for spec in owner.aim.volumes}:
+            why = f"the fleet has no volume {volume.name}"
         else:
             continue
-        yield Orphan(VOLUME, each.id, seen.fleet, each.slot, why)
-
-
-def _size(owner: Intent) -> int:
-    return owner.aim.size
+        yield Orphan(VOLUME, volume.id, inventory.fleet, volume.slot, why=why)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A bake on AWS from the definition to the record, against moto, with a Packer that only registers an AMI."""
+"""Complete bakes on AWS against moto, with a fake Packer that only registers an AMI."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OTHER = "eu-west-1"
 STATUS = b"Package: dpkg\nStatus: install ok installed\nVersion: 1.21\n"
 
 
-class PretendPacker:
+class FakePacker:
     def __init__(self, cloud: Cloud, fails: bool = False) -> None:
         self.cloud = cloud
         self.fails = fails
@@ -49,15 +49,15 @@ class PretendPacker:
         return "1.6.6"
 
     def build(self, template: Path, *, log_path: Path, **_options: Any) -> Any:
-        told = json.loads(template.read_text())
-        [builder] = told["builders"]
+        document = json.loads(template.read_text())
+        [builder] = document["builders"]
         ec2 = self.cloud.boto("ec2", builder["region"])
         self.keys.append([key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"]])
         assert self.keys[-1] == [builder["ssh_keypair_name"]]
-        log_path.write_text("the whole log\n")
+        log_path.write_text("the complete log\n")
         if self.fails:
             raise PackerError("amazon-ebs: no capacity")
-        [archive] = [step["destination"] for step in told["provisioners"] if step.get("direction") == "download"]
+        [archive] = [step["destination"] for step in document["provisioners"] if step.get("direction") == "download"]
         with tarfile.open(archive, "w:gz") as tree:
             entry = tarfile.TarInfo("var/lib/dpkg/status")
             entry.size = len(STATUS)
@@ -76,7 +76,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     for folder in ("shm", "lib"):
         (tmp_path / folder).mkdir()
     monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "shm")
-    monkeypatch.setattr(run, "guest_ansible", lambda *arguments: tmp_path / "lib")
+    monkeypatch.setattr(run, "guest_ansible", lambda *arguments, **options: tmp_path / "lib")
     return MemoryStore()
 
 
@@ -86,7 +86,7 @@ def define(cloud: Cloud, tmp_path: Path) -> Callable[..., Definition]:
     base = Base("ami", seeds.image(cloud, "debian-12"), python="3.11")
 
     def make(version: str = "1", **regions: str) -> Definition:
-        kinds = {
+        targets_by_name = {
             name: Target(
                 name,
                 "aws",
@@ -99,25 +99,35 @@ def define(cloud: Cloud, tmp_path: Path) -> Callable[..., Definition]:
             for name, region in (regions or {"staging": REGION, "prod": OTHER}).items()
         }
         return Definition(
-            tmp_path / "immutable.yml", "shop", version, Provision("site.yml"), None, (), (), "restricted", kinds, base
+            path=tmp_path / "immutable.yml",
+            service="shop",
+            version=version,
+            provision=Provision("site.yml"),
+            verify=None,
+            data=(),
+            writable=(),
+            shell="restricted",
+            targets=targets_by_name,
+            base=base,
         )
 
     return make
 
 
 def bake(
-    definition: Definition, store: MemoryStore, packer: PretendPacker, force: bool = False
+    definition: Definition, store: MemoryStore, packer: FakePacker, force: bool = False
 ) -> list[targets.TargetBake]:
     bakes = targets.plan_bakes(definition, list(definition.targets), store, force=force)
     due = [each for each in bakes if each.decision.due]
-    targets.bake_targets(due, store, packer, lambda: BakeVariables({}, {}, {}), Alive(), silent)  # type: ignore[arg-type]
+    tools: Any = {"packer": packer, "guard": Alive(), "report": silent}
+    targets.bake_targets(due, store, variables=lambda: BakeVariables({}, {}, {}), **tools)
     return bakes
 
 
 def test_targets_that_bake_in_one_region_share_an_ami(
     cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
 ) -> None:
-    packer = PretendPacker(cloud)
+    packer = FakePacker(cloud)
     [both] = bake(define(), store, packer)
     image = both.image
     assert image and both.targets == ["staging", "prod"]
@@ -133,32 +143,32 @@ def test_targets_that_bake_in_one_region_share_an_ami(
     assert cloud.boto("ec2").describe_key_pairs()["KeyPairs"] == []
 
 
-def test_what_is_there_is_not_baked_again_and_what_is_gone_is(
+def test_an_existing_ami_is_not_baked_again_but_a_missing_one_is(
     cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
 ) -> None:
-    packer = PretendPacker(cloud)
+    packer = FakePacker(cloud)
     [first] = bake(define(), store, packer)
     assert first.image
     [again] = bake(define(), store, packer)
     assert (again.decision.due, len(packer.keys)) == (False, 1)
     cloud.boto("ec2").deregister_image(ImageId=first.image.artifact["ami"])
-    [gone] = bake(define(), store, packer)
-    assert gone.decision.why.startswith("the artifact of shop-1-") and len(packer.keys) == 2
+    [missing] = bake(define(), store, packer)
+    assert missing.decision.why.startswith("the artifact of shop-1-") and len(packer.keys) == 2
 
 
 def test_a_failure_leaves_no_record_and_no_key(
     cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
 ) -> None:
     with pytest.raises(BakeError, match="no capacity"):
-        bake(define(), store, PretendPacker(cloud, fails=True))
+        bake(define(), store, FakePacker(cloud, fails=True))
     assert Catalogue(store).list() == []
     assert cloud.boto("ec2").describe_key_pairs()["KeyPairs"] == []
 
 
-def test_a_key_that_a_killed_bake_left_is_replaced(
+def test_the_key_of_a_killed_bake_is_replaced(
     cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
 ) -> None:
-    packer = PretendPacker(cloud)
+    packer = FakePacker(cloud)
     bake(define(), store, packer)
     [[name]] = packer.keys
     cloud.boto("ec2").create_key_pair(KeyName=name)
@@ -166,11 +176,11 @@ def test_a_key_that_a_killed_bake_left_is_replaced(
     assert packer.keys == [[name], [name]]
 
 
-def test_the_image_of_a_target_is_its_accounts(
+def test_the_current_image_of_a_target_belongs_to_its_account(
     cloud: Cloud, define: Callable[..., Definition], store: MemoryStore
 ) -> None:
     definition = define(staging=REGION)
-    [done] = bake(definition, store, PretendPacker(cloud))
+    [done] = bake(definition, store, FakePacker(cloud))
     assert done.image
     staging = definition.targets["staging"]
     assert current_image(definition, staging, store).digest == done.image.digest

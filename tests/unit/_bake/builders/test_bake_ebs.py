@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What Packer's amazon-ebs is told. Nothing here calls AWS."""
+"""The settings of Packer's amazon-ebs builder. Nothing here calls AWS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import amis_in, ebs_builder
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import amis_in, builder_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import REFUSED, refused
@@ -40,31 +40,41 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
         account = Account("eu-central-1", endpoint_url=endpoint)
         target = replace(definition.targets["local"], provider="aws", build=Build(**build), aws=account)
         base = {"ami": "ami-0123456789abcdef0", "region": "eu-central-1"}
-        order = BakeJob(definition, target, f"sha256:{'ab' * 32}", "aws-1-x86_64", {}, base, BakeVariables({}, {}, {}))
+        job = BakeJob(
+            definition=definition,
+            target=target,
+            digest=f"sha256:{'ab' * 32}",
+            build="aws-1-x86_64",
+            inputs={},
+            base=base,
+            variables=BakeVariables({}, {}, {}),
+        )
         clients = Clients(account)
         clients.account = replace(account, role=role)
-        return ebs_builder(order, clients, TAGS, packer)
+        return builder_settings(job, clients, TAGS, packer)
 
     return make
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
-def test_packer_accepts_it(builder: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_packer_accepts_the_template(builder: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     for name in ("payload", "secrets"):
         (tmp_path / name).write_text("x")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     keys = {"ssh_keypair_name": "k", "ssh_private_key_file": str(tmp_path / "key")}
-    told = builder(endpoint=LOCAL, subnet="subnet-1", kms_key="alias/images", options={"ssh_interface": "public_ip"})
-    guest = Guest(
-        tmp_path / "payload",
-        tmp_path / "secrets",
-        "/dev/shm/x",
-        "3.11",
-        tmp_path / "gathered.tar.gz",
-        "admin",
-        ("true",),
+    settings = builder(
+        endpoint=LOCAL, subnet="subnet-1", kms_key="alias/images", options={"ssh_interface": "public_ip"}
     )
-    (tmp_path / "template.json").write_text(as_text(packer_template({**told, **keys}, guest)))
+    guest = Guest(
+        payload=tmp_path / "payload",
+        secrets=tmp_path / "secrets",
+        folder="/dev/shm/x",
+        python="3.11",
+        sbom_sources=tmp_path / "sources.tar.gz",
+        user="admin",
+        cleanup=("true",),
+    )
+    (tmp_path / "template.json").write_text(as_text(packer_template({**settings, **keys}, guest)))
     environment = {
         **os.environ,
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE0",
@@ -84,28 +94,32 @@ def test_packer_accepts_it(builder: Callable[..., dict[str, Any]], tmp_path: Pat
     assert done.returncode == 0, done.stdout
 
 
-def test_everything_is_tagged_and_ours_win(builder: Callable[..., dict[str, Any]]) -> None:
-    told = builder(options={"tags": {"cost": "shop", "Name": "mine"}})
+def test_everything_is_tagged_and_our_tags_override_the_users(builder: Callable[..., dict[str, Any]]) -> None:
+    settings = builder(options={"tags": {"cost": "shop", "Name": "custom"}})
     for kind in TAGGED:
-        assert told[kind].items() >= TAGS.items()
-    assert (told["tags"]["cost"], told["tags"]["Name"], told["run_tags"]["Name"]) == ("shop", "mine", "shop-1.0.0")
+        assert settings[kind].items() >= TAGS.items()
+    assert (settings["tags"]["cost"], settings["tags"]["Name"], settings["run_tags"]["Name"]) == (
+        "shop",
+        "custom",
+        "shop-1.0.0",
+    )
 
 
-def test_imdsv2_is_asked_for_where_packer_knows_of_it(builder: Callable[..., dict[str, Any]]) -> None:
+def test_imdsv2_is_required_if_packer_supports_it(builder: Callable[..., dict[str, Any]]) -> None:
     assert "imds_support" not in builder(OLD)
     assert builder(NEW)["metadata_options"]["http_tokens"] == "required"
 
 
-def test_an_endpoint_is_told_only_where_it_is_not_the_regions_own(
+def test_an_endpoint_is_set_only_if_it_is_not_the_regions_own(
     builder: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "custom_endpoint_ec2" not in builder()
     vpc = "https://vpce-1.ec2.eu-central-1.vpce.amazonaws.com"
-    told = builder(endpoint=vpc)
-    assert (told["custom_endpoint_ec2"], told["skip_region_validation"]) == (vpc, True)
+    settings = builder(endpoint=vpc)
+    assert (settings["custom_endpoint_ec2"], settings["skip_region_validation"]) == (vpc, True)
 
 
-def test_a_name_holds_what_names_of_amis_may_hold(builder: Callable[..., dict[str, Any]]) -> None:
+def test_a_name_contains_only_characters_that_ec2_allows(builder: Callable[..., dict[str, Any]]) -> None:
     name = builder(version="1.0+rc:1" + "x" * 200)["ami_name"]
     assert name.startswith("shop-1.0-rc-1xxx") and "-abababababab-" in name
     assert len(name) == 128
@@ -116,19 +130,19 @@ def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> 
     assert builder(role=role)["assume_role"]["role_arn"] == role
 
 
-def test_no_option_of_ours_can_be_passed_on(builder: Callable[..., dict[str, Any]]) -> None:
-    told = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
-    assert set(told) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
+def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:
+    settings = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
+    assert set(settings) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
     assert dict(refused({"region": "x", "ssh_interface": "session_manager"})) == {"region": "build.region says it"}
-    assert [name for name, _why in refused({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
+    assert [name for name, _reason in refused({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
         "tags",
         "run_tags",
     ]
 
 
-def test_whoever_logs_in_gets_no_further_than_sudo(tmp_path: Path) -> None:
+def test_a_user_other_than_root_runs_scripts_with_sudo(tmp_path: Path) -> None:
     steps = packer_template(
-        {}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11", user="admin", last=("forget the key",))
+        {}, Guest(tmp_path / "payload", None, "/dev/shm/x", "3.11", user="admin", cleanup=("forget the key",))
     )["provisioners"]
     assert {step["execute_command"] for step in steps if step["type"] == "shell"} == {
         "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
@@ -139,6 +153,6 @@ def test_whoever_logs_in_gets_no_further_than_sudo(tmp_path: Path) -> None:
     )
 
 
-def test_amis_are_told_by_region() -> None:
+def test_amis_are_read_from_the_id_of_an_artifact() -> None:
     assert amis_in("eu-west-1:ami-0a,us-east-1:ami-0b") == {"eu-west-1": "ami-0a", "us-east-1": "ami-0b"}
     assert amis_in("VM") == amis_in("") == {}

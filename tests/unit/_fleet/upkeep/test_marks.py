@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     ProviderError,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import ChangePermit
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.marks import Marks, marking_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import inventory as imported
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
@@ -69,8 +70,10 @@ class Fleet:
         check_mode: bool = False,
         revoked: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        marking = marking_of(FLEET, hosts, mark, bool(reason), reason, 30.0)
-        return Marks(self.provider, self.lease(), self.check, revoked or {}).apply(marking, check_mode=check_mode)
+        marking = marking_of(FLEET, hosts, mark, present=bool(reason), reason=reason, drain_timeout=30.0)
+        return Marks(self.provider, ChangePermit(self, self.lease()), revoked or {}).apply(
+            marking, check_mode=check_mode
+        )
 
     def states(self) -> list[str]:
         return [member.state for member in sorted(self.traffic.members(), key=lambda each: each.id)]
@@ -202,8 +205,8 @@ def test_nothing_is_changed_beside_another_run_or_without_a_parent(fleet: Fleet)
 )
 def test_what_is_wrong_is_told(fleet: Fleet, hosts: list[str], present: bool, reason: str, message: str) -> None:
     with pytest.raises(FleetError) as told:
-        Marks(fleet.provider, fleet.lease(), fleet.check, {}).apply(
-            marking_of(FLEET, hosts, TAINTED, present, reason, 30.0)
+        Marks(fleet.provider, ChangePermit(fleet, fleet.lease()), {}).apply(
+            marking_of(FLEET, hosts, TAINTED, present=present, reason=reason, drain_timeout=30.0)
         )
     assert message in str(told.value)
     assert fleet.changes == 0

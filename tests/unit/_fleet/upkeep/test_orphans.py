@@ -9,21 +9,20 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, LockedError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import ChangePermit
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import OrphanSweeper
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import BalancerEntry
-from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Free, Lab, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Lab, request
 
 
-def broom(lab: Lab) -> OrphanSweeper:
+def sweeper(lab: Lab) -> OrphanSweeper:
     clock = lab.provider.clock
-    return OrphanSweeper(
-        lab.provider,
-        lab.store,
-        Free(),
-        lambda fleet: Lease(lab.store, fleet, "a sweep", clock, monotonic=clock.now),
-        lab.lines.append,
-    )
+
+    def permit(fleet: str) -> ChangePermit:
+        return ChangePermit(lease=Lease(lab.store, fleet, "a sweep", clock, monotonic=clock.now))
+
+    return OrphanSweeper(lab.provider, lab.store, permit, lab.lines.append)
 
 
 def launched(lab: Lab, token: str, fleet: str = FLEET, slot: int = 0, purpose: str = "fleet") -> None:
@@ -38,7 +37,7 @@ def lab() -> Lab:
 
 
 def found(lab: Lab, **options: object) -> dict[str, str]:
-    return {orphan.id: orphan.why for orphan in broom(lab).look(**options)}
+    return {orphan.id: orphan.why for orphan in sweeper(lab).find(**options)}
 
 
 def test_a_fleet_that_is_whole_has_none(lab):
@@ -82,25 +81,25 @@ def test_a_sweep_takes_instances_and_named_data_and_nothing_else(lab):
     launched(lab, "twin")
     lab.world.clock.pass_by(100.0)
     serving = lab.serving()
-    orphans = broom(lab).look()
-    taken = broom(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
+    orphans = sweeper(lab).find()
+    taken = sweeper(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
     assert {each.id for each in taken} == {"twin", f"{FLEET}/2-uploads"}
     assert set(lab.world.machines) == serving
     assert set(lab.world.volumes) == {f"{FLEET}/0-uploads", f"{FLEET}/1-uploads"}
-    assert broom(lab).sweep(broom(lab).look(), []) == []
+    assert sweeper(lab).sweep(sweeper(lab).find(), []) == []
 
 
 def test_one_that_does_not_shut_down_is_powered_off(lab):
     launched(lab, "twin")
     machine = lab.world.machines["twin"]
     machine.behaviour = replace(lab.world._behaviour(machine), stops=False)
-    broom(lab).sweep(broom(lab).look(), [])
+    sweeper(lab).sweep(sweeper(lab).find(), [])
     assert "twin" not in lab.world.machines and "power_off" in lab.world.calls
 
 
 def test_a_volume_that_a_fleet_owns_is_not_swept(lab):
     with pytest.raises(FleetError, match="is no orphan"):
-        broom(lab).sweep(broom(lab).look(), [f"{FLEET}/0-uploads"])
+        sweeper(lab).sweep(sweeper(lab).find(), [f"{FLEET}/0-uploads"])
     assert len(lab.world.volumes) == 3
 
 
@@ -109,5 +108,5 @@ def test_a_fleet_that_another_run_holds_is_left_alone(lab):
     clock = lab.provider.clock
     Lease(lab.store, FLEET, "a swap", clock, monotonic=clock.now).acquire()
     with pytest.raises(LockedError, match="a swap"):
-        broom(lab).sweep(broom(lab).look(), [])
+        sweeper(lab).sweep(sweeper(lab).find(), [])
     assert "twin" in lab.world.machines

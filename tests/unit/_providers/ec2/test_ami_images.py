@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ami import resolve_ami
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.base_ami import resolve_ami
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError, ImageError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
@@ -81,9 +81,9 @@ def test_aws_is_asked_once_for_a_base(cloud: Cloud) -> None:
     ("source", "said"),
     [
         ("ami-0123456789abcdef0", "there is no AMI ami-0123456789abcdef0 in eu-central-1"),
-        ("self/nothing-*", "no available AMI in eu-central-1 has that owner and name"),
+        ("self/nothing-*", "no available AMI in eu-central-1 has this owner and name"),
         ("ssm:/no/such", "AWS refused GetParameter"),
-        ("ssm:/a/word", "holds no id of an AMI, but 'a word'"),
+        ("ssm:/a/word", "does not contain the id of an AMI, but 'a word'"),
     ],
 )
 def test_a_base_that_is_not_there_is_told_by_its_name(cloud: Cloud, source: str, said: str) -> None:
@@ -97,7 +97,7 @@ def test_one_name_for_two_architectures_is_refused(cloud: Cloud) -> None:
         cloud.boto("ec2", proxied=True).register_image(
             Name=f"debian-{architecture}", Architecture=architecture, RootDeviceName="/dev/xvda"
         )
-    with pytest.raises(BakeError, match="fits AMIs for arm64 and x86_64"):
+    with pytest.raises(BakeError, match="matches AMIs for arm64 and x86_64"):
         resolved(cloud, "self/debian-*")
 
 

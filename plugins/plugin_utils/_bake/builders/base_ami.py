@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The machine image of AWS that a definition bakes on, as one concrete id: what it names may mean another image tomorrow."""
+"""Resolves the AMI that a definition bakes on to one id, because the name or parameter may refer to another AMI tomorrow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..._definition.model import Base
 
 
 def resolve_ami(base: Base, account: Account) -> dict[str, Any]:
-    """``{"kind", "source", "ami", "region", "architecture" (EC2's word), "root_device", "python"}``.
+    """Return ``{"kind", "source", "ami", "region", "architecture" (EC2's word), "root_device", "python"}``.
 
-    Asks AWS once in the life of the process. Raises BakeError for an image that is not there or that cannot be baked on.
+    Calls AWS once per process. Raises BakeError for an AMI that does not exist or cannot be baked on.
     """
     clients = Clients(account)
     with aws_errors(BakeError, f"the base {base.source}"):
-        image = _look(clients.ec2, clients.client("ssm"), base.source)
+        image = _describe(clients.ec2, clients.client("ssm"), base.source)
     return {
         "kind": base.kind,
         "source": base.source,
@@ -34,17 +34,17 @@ def resolve_ami(base: Base, account: Account) -> dict[str, Any]:
 
 
 @functools.cache
-def _look(ec2: Any, ssm: Any, source: str) -> Mapping[str, Any]:
-    """The image as EC2 describes it. Clients are made once for an account and region, so they stand for it here."""
+def _describe(ec2: Any, ssm: Any, source: str) -> Mapping[str, Any]:
+    """The AMI as EC2 describes it. There is one client per account and region, so the clients identify both in the cache."""
     reference, region = ami_reference(source), ec2.meta.region_name
     image = (
-        _newest(_named(ec2, reference), source, region)
+        _newest(_by_name(ec2, reference), source, region)
         if reference.name
-        else _one(ec2, _id(ssm, reference, region), source, region)
+        else _by_id(ec2, _id(ssm, reference, region), source, region)
     )
-    wrong = _unfit(image)
-    if wrong:
-        raise BakeError(f"the base {source} is {image['ImageId']} in {region}, which {wrong}")
+    problem = _problem(image)
+    if problem:
+        raise BakeError(f"the base {source} is {image['ImageId']} in {region}, which {problem}")
     return image
 
 
@@ -54,42 +54,44 @@ def _id(ssm: Any, reference: AmiReference, region: str) -> str:
     value = str(ssm.get_parameter(Name=reference.parameter)["Parameter"]["Value"])
     if not value.startswith("ami-"):
         raise BakeError(
-            f"the SSM parameter {reference.parameter} in {region} holds no id of an AMI, but {value[:40]!r}"
+            f"the SSM parameter {reference.parameter} in {region} does not contain the id of an AMI, but {value[:40]!r}"
         )
     return value
 
 
-def _one(ec2: Any, ami: str, source: str, region: str) -> Mapping[str, Any]:
-    found = _described(ec2, Filters=[{"Name": "image-id", "Values": [ami]}])
+def _by_id(ec2: Any, ami: str, source: str, region: str) -> Mapping[str, Any]:
+    found = _images(ec2, Filters=[{"Name": "image-id", "Values": [ami]}])
     if not found:
         raise BakeError(
-            f"the base {source}: there is no AMI {ami} in {region} that this account may use (AMIs have another id in each region)"
+            f"the base {source}: there is no AMI {ami} in {region} that this account may use"
+            " (an AMI has another id in each region)"
         )
     return found[0]
 
 
-def _named(ec2: Any, reference: AmiReference) -> list[dict[str, Any]]:
+def _by_name(ec2: Any, reference: AmiReference) -> list[dict[str, Any]]:
     filters = [{"Name": "name", "Values": [reference.name]}, {"Name": "state", "Values": ["available"]}]
-    return _described(ec2, Owners=[reference.owner], Filters=filters)
+    return _images(ec2, Owners=[reference.owner], Filters=filters)
 
 
 def _newest(images: Sequence[Mapping[str, Any]], source: str, region: str) -> Mapping[str, Any]:
     if not images:
-        raise BakeError(f"the base {source}: no available AMI in {region} has that owner and name")
+        raise BakeError(f"the base {source}: no available AMI in {region} has this owner and name")
     architectures = sorted({image["Architecture"] for image in images})
     if len(architectures) > 1:
         raise BakeError(
-            f"the base {source}: that name fits AMIs for {' and '.join(architectures)}; make it fit one architecture only"
+            f"the base {source}: the name matches AMIs for {' and '.join(architectures)};"
+            " write a name that matches one architecture"
         )
     return max(images, key=lambda image: (image["CreationDate"], image["ImageId"]))
 
 
-def _described(ec2: Any, **wanted: Any) -> list[dict[str, Any]]:
-    return [image for page in ec2.get_paginator("describe_images").paginate(**wanted) for image in page["Images"]]
+def _images(ec2: Any, **query: Any) -> list[dict[str, Any]]:
+    return [image for page in ec2.get_paginator("describe_images").paginate(**query) for image in page["Images"]]
 
 
-def _unfit(image: Mapping[str, Any]) -> str:
-    """Why nothing can be baked on it, or ''."""
+def _problem(image: Mapping[str, Any]) -> str:
+    """Why the AMI cannot be baked on, or ''."""
     if image["State"] != "available":
         return f"is {image['State']}"
     if image.get("Platform", "").lower() == "windows":

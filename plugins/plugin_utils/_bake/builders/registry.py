@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Finds the builder for a kind of base. Only this file imports the builders; a new builder needs an entry in its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....module_utils._packer.runner import Packer
+from ..._core.progress import Report
+from ..._definition.model import BaseKind, Target
+from ..._store.base import Store
+from ..builder import BakeJob, Builder
+from . import ebs, qemu
+
+
+@dataclass(frozen=True)
+class BuilderType:
+    """How to use one type of builder.
+
+    Attributes:
+        resolve_base: see ``resolve_base``.
+        check_store: see ``check_store``.
+        open: see ``open_builder``.
+        artifact_details: see ``artifact_details``.
+    """
+
+    resolve_base: Callable[[Target, Store, Path], dict[str, Any] | None]
+    check_store: Callable[[Target, Store], None]
+    open: Callable[[BakeJob, Store, Packer, Report], Builder]
+    artifact_details: Callable[[str], dict[str, Any]]
+
+
+_EBS = BuilderType(
+    resolve_base=ebs.resolve_base,
+    check_store=ebs.check_store,
+    open=ebs.open_builder,
+    artifact_details=ebs.artifact_details,
+)
+_QEMU = BuilderType(
+    resolve_base=qemu.resolve_base,
+    check_store=qemu.check_store,
+    open=qemu.open_builder,
+    artifact_details=qemu.artifact_details,
+)
+_BY_BASE: Mapping[BaseKind, BuilderType] = {"debian": _QEMU, "qcow2": _QEMU, "url": _QEMU, "ami": _EBS}
+
+
+def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
+    """Return a target's base as it enters the digest, or None if the base is not built yet.
+
+    The result contains at least ``kind``, ``source``, ``architecture`` (the provider's word) and ``python`` (such as ``3.11``), and
+    what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI. Only an AMI needs the network.
+
+    Args:
+        folder: the definition's folder; a relative path of a disk starts here.
+
+    Raises BakeError for a base that is missing, does not match its checksum or cannot be used.
+    """
+    return _BY_BASE[target.base.kind].resolve_base(target, store, folder)
+
+
+def check_store(target: Target, store: Store) -> None:
+    """Raise StoreError if a bake for this target cannot use the store."""
+    _BY_BASE[target.base.kind].check_store(target, store)
+
+
+def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> Builder:
+    """Return the builder for one bake. Fetches the base if necessary.
+
+    Raises BakeError, StoreError or ProviderError if this machine or the store cannot run it.
+    """
+    return _BY_BASE[job.target.base.kind].open(job, store, packer, report)
+
+
+def artifact_details(artifact_id: str) -> dict[str, Any]:
+    """Return what a builder knows about an artifact of Packer with this id, such as ``{"amis": {region: ami}}``, or nothing."""
+    return {key: value for builder in (_EBS, _QEMU) for key, value in builder.artifact_details(artifact_id).items()}

@@ -1,0 +1,312 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Open a fleet with all the services that its tasks use: provider, load balancer, store, lease, gates and probes.
+
+Everything that acts on a fleet starts here. Nothing else composes these rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from .._core.errors import FleetError
+from .._core.task import Task
+from .._definition.fleet import AUTOSCALING
+from .._definition.model import Definition, Target
+from .._definition.secrets import Secrets
+from .._health.prober import prober_for
+from .._hosts.inventory import Host, list_hosts
+from .._hosts.playbook_arguments import playbook_run
+from .._image_model import Image
+from .._images.channels import Channels
+from .._images.leftovers import BakeSweeper
+from .._images.revocation import Revocations
+from .._providers.contract import Instance, Provider
+from .._providers.registry import SIMULATED, open_group, open_provider
+from .._store.base import Store
+from .autoscaling.result import group_diff, group_hosts, group_info, refuse_group
+from .autoscaling.run import GroupServices, InstanceRefreshRun
+from .lease import Lease, SystemClock
+from .ledger import Ledger
+from .model import ABSENT, Request
+from .playbook_gates import PlaybookGates
+from .ports import ChangePermit
+from .prediction.predict import foresee
+from .requests import RequestBuilder
+from .swap.engine import Engine, FleetServices, RunOptions
+from .swap.observe import Observer
+from .swap.pace import pace_for
+from .swap.result import instance_dicts, slots_text, volume_dicts, wanted_text
+from .upkeep.marks import Marking, Marks, marking_of
+from .upkeep.orphans import FleetInventory, orphans
+from .upkeep.sweep import OrphanSweeper, Sweep
+
+SWAP_KEYS = ("goal", "strategy", "image_name", "stage", "status", "reason", "started", "passed", "asks")
+
+# Options that have no effect on a group of Auto Scaling, with the reason.
+NOT_FOR_GROUPS = {
+    "remove_volumes": "instances of a group own no data volumes",
+    "approve": "Auto Scaling has no gate that waits for approval",
+    "ignore_windows": "a target whose engine is autoscaling has no windows",
+    "latencies": "a refresh by Auto Scaling cannot be predicted",
+}
+
+
+@dataclass(frozen=True)
+class FleetOptions:
+    """What a user wants of a fleet, as the module ``fleet`` documents it."""
+
+    state: Literal["present", "absent"] = "present"
+    channel: str = "prod"
+    image: str | None = None  # one of the channel's history, by digest or name; None for the channel's image
+    rollback: bool = False
+    remove_volumes: Sequence[str] = ()
+    ignore_windows: bool = False
+    latencies: Mapping[str, float] = field(default_factory=dict)  # seconds by name, for predictions
+    lock_timeout: float = 0.0  # seconds to wait for the lease of another run
+    wait: bool = True
+    approve: bool = False
+
+    @property
+    def run(self) -> RunOptions:
+        return RunOptions(self.lock_timeout, self.wait, self.approve)
+
+
+class Fleet(Protocol):
+    """The fleet of one target, however its instances are replaced."""
+
+    def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
+        """Bring the fleet to what is wanted, or predict it in check mode. Returns the result of the task.
+
+        Raises FleetError, ImageError, LockedError, ProviderError.
+        """
+
+    def info(self, channel: str) -> dict[str, Any]:
+        """Describe the fleet. Returns the result of ``fleet_info``; ``channel`` names the image that is due."""
+
+    def hosts(self, channel: str) -> list[Host]:
+        """List the instances as hosts of an inventory; ``channel`` names the image that is due."""
+
+
+def open_fleet(definition: Definition, target: Target, store: Store) -> Fleet:
+    """Open the fleet of a target."""
+    if target.fleet.engine == AUTOSCALING:
+        return GroupFleet(definition, target, store)
+    return SwappedFleet(definition, target, store)
+
+
+def is_rehearsal(target: Target) -> bool:
+    """Whether a swap of the target runs in the simulated cloud only, without a store."""
+    return target.provider == SIMULATED
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What both kinds of fleets are opened with."""
+
+    definition: Definition
+    target: Target
+    store: Store
+
+    @property
+    def name(self) -> str:
+        return self.definition.fleet_name(self.target.name)
+
+    def _head(self) -> dict[str, Any]:
+        """The first keys of ``fleet_info``."""
+        return {
+            "changed": False,
+            "fleet": self.name,
+            "service": self.definition.service,
+            "target": self.target.name,
+        }
+
+    def _listed(self, instances: Sequence[Instance], channel: str) -> list[Host]:
+        return list_hosts(self.definition, self.target.name, self.store, instances, channel)
+
+
+@dataclass(frozen=True)
+class SwappedFleet(_Opened):
+    """A fleet whose instances this collection swaps."""
+
+    def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
+        provider = open_provider(self.target, self.store)
+        request = self._request(wanted, provider, task)
+        services = self._services(request, provider, task)
+        observer = Observer(provider, provider.traffic(self.name), services.prober, self.name)
+        if task.check_mode:
+            result = foresee(request, observer, services, wanted.latencies)
+            before = result["instances"]
+        else:
+            before = instance_dicts(observer.observe(), "", None) if task.diff else []
+            result = Engine(services).run(request, wanted.run)
+        if task.diff:
+            result["diff"] = {"before": slots_text(before), "after": wanted_text(request.intent)}
+        return result
+
+    def info(self, channel: str) -> dict[str, Any]:
+        provider = open_provider(self.target, self.store)
+        traffic = provider.traffic(self.name)
+        observer = Observer(provider, traffic, prober_for(provider, self.target.health), self.name)
+        observed, snapshot = observer.observe(), observer.snapshot
+        promoted = Channels(self.store).current(self.definition.service, channel)
+        due = promoted["image"] if promoted else None
+        intent = Ledger(self.store, self.name).last()
+        inventory = FleetInventory(self.name, intent, snapshot.instances, snapshot.volumes, snapshot.members)
+        found = orphans(inventory, provider.clock.now())
+        balancer = traffic.describe()
+        return {
+            **self._head(),
+            "image": due,
+            "image_name": promoted["name"] if promoted else None,
+            "size": self.target.fleet.size,
+            "serving": observed.serving,
+            "instances": instance_dicts(observed, due or "", None),
+            "hosts": [host.as_dict() for host in self._listed(provider.compute.list(self.name), channel)],
+            "volumes": volume_dicts(observed),
+            "endpoint": balancer.get("endpoint"),
+            "traffic": balancer,
+            "orphans": [orphan.as_dict() for orphan in found],
+            "swap": {key: getattr(intent, key) for key in SWAP_KEYS} if intent else None,
+            **provider.describe(),
+        }
+
+    def hosts(self, channel: str) -> list[Host]:
+        return self._listed(open_provider(self.target, self.store).compute.list(self.name), channel)
+
+    def _request(self, wanted: FleetOptions, provider: Provider, task: Task) -> Request:
+        secrets = Secrets(task.variables, task.template, provider.pin_secrets)
+        builder = RequestBuilder(self.definition, self.target, self.store, secrets)
+        if wanted.state == ABSENT:
+            return builder.absent(wanted.remove_volumes, provider)
+        if wanted.remove_volumes:
+            raise FleetError("remove_volumes is only for state=absent")
+        request = builder.rollback(wanted.channel) if wanted.rollback else builder.present(wanted.channel, wanted.image)
+        return replace(request, intent=replace(request.intent, windows=())) if wanted.ignore_windows else request
+
+    def _services(self, request: Request, provider: Provider, task: Task) -> FleetServices:
+        revocations, build = Revocations(self.store), request.recipe.get("build")
+        lease = Lease(self.store, self.name, f"swap of {self.name}", provider.clock, longest_call=provider.longest_call)
+        return FleetServices(
+            provider=provider,
+            store=self.store,
+            prober=prober_for(provider, self.target.health),
+            guard=task.guard,
+            lease=lease,
+            gates=_gates(self, provider, lease, task),
+            report=task.report,
+            revoked=lambda: revocations.reasons(build),
+            pace=pace_for(provider),
+        )
+
+
+@dataclass(frozen=True)
+class GroupFleet(_Opened):
+    """A fleet whose instances EC2 Auto Scaling replaces."""
+
+    def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
+        self._refuse(wanted)
+        image = self._image(wanted)
+        run = InstanceRefreshRun(self._services(image, task), self.definition, self.target, image, wanted.run)
+        result = run.foresee() if task.check_mode else run.run()
+        return {**result, "diff": group_diff(run.before, image)} if task.diff else result
+
+    def info(self, channel: str) -> dict[str, Any]:
+        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel)
+        intent = Ledger(self.store, self.name).last()
+        return {
+            **self._head(),
+            "hosts": [host.as_dict() for host in self._listed(instances, channel)],
+            "swap": {key: getattr(intent, key) for key in SWAP_KEYS} if intent else None,
+            **info,
+        }
+
+    def hosts(self, channel: str) -> list[Host]:
+        return self._listed(group_hosts(self.definition, self.target, self.store, open_group(self.target)), channel)
+
+    def _refuse(self, wanted: FleetOptions) -> None:
+        """Raises FleetError for what Auto Scaling does not do."""
+        name = self.target.name
+        if wanted.state == ABSENT:
+            raise FleetError(
+                f"state=absent: the group of target {name} belongs to Auto Scaling; "
+                "remove it with the tool that created it"
+            )
+        for option, why in NOT_FOR_GROUPS.items():
+            if getattr(wanted, option):
+                raise FleetError(f"{option} has no effect on target {name}: {why} (allowed: leave it out)")
+
+    def _image(self, wanted: FleetOptions) -> Image:
+        channels, service, channel = Channels(self.store), self.definition.service, wanted.channel
+        if wanted.rollback:
+            return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+        return channels.require_promoted(service, channel, wanted.image)
+
+    def _services(self, image: Image, task: Task) -> GroupServices:
+        scaling, revocations = open_group(self.target), Revocations(self.store)
+        lease = Lease(
+            self.store, self.name, f"refresh of {self.name}", SystemClock(), longest_call=scaling.longest_call
+        )
+        return GroupServices(
+            scaling=scaling,
+            store=self.store,
+            clock=SystemClock(),
+            guard=task.guard,
+            lease=lease,
+            gates=_gates(self, None, lease, task),
+            report=task.report,
+            revoked=lambda: revocations.reasons(image.build),
+        )
+
+
+def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) -> PlaybookGates:
+    return PlaybookGates(
+        definition=fleet.definition,
+        target=fleet.target.name,
+        store=fleet.store,
+        provider=provider,
+        run=playbook_run(),
+        lease=lease,
+        report=task.report,
+    )
+
+
+def marking_for(
+    definition: Definition, target: Target, hosts: Sequence[str], mark: str, *, present: bool, reason: str
+) -> Marking:
+    """Check what a user wants to mark, and return it as a marking.
+
+    Raises FleetError, also for a target whose instances Auto Scaling replaces.
+    """
+    refuse_group(target, "host_mark")
+    return marking_of(
+        definition.fleet_name(target.name),
+        hosts,
+        mark,
+        present=present,
+        reason=reason,
+        drain_timeout=target.fleet.drain_timeout,
+    )
+
+
+def open_marks(target: Target, store: Store, marking: Marking, task: Task) -> Marks:
+    """Open the fleet of a target for a marking."""
+    mark = marking.mark
+    purpose = f"marking hosts {mark}" if marking.reason is not None else f"removing the mark {mark} from hosts"
+    provider = open_provider(target, store)
+    lease = Lease(store, marking.fleet, purpose, SystemClock(), longest_call=provider.longest_call)
+    return Marks(provider, ChangePermit(task.guard, lease), Revocations(store).reasons())
+
+
+def open_sweep(target: Target, store: Store, task: Task) -> Sweep:
+    """Open the provider of a target to sweep what no fleet and no bake owns."""
+    provider = open_provider(target, store)
+
+    def permit(fleet: str) -> ChangePermit:
+        lease = Lease(store, fleet, f"sweep of {fleet}", provider.clock, longest_call=provider.longest_call)
+        return ChangePermit(task.guard, lease)
+
+    bakes = BakeSweeper(provider.leftovers, store, task.guard, task.report) if provider.leftovers else None
+    return Sweep(OrphanSweeper(provider, store, permit, task.report), bakes)
