@@ -67,7 +67,7 @@ def pytest(marks: str, *arguments: object, workers: int = 0) -> None:
 
 def units() -> None:
     """The properties take longest and come first, so that no worker waits for the last one."""
-    pytest("not vm and not long", "--durations=20", "tests/property", "tests/unit", workers=CORES)
+    pytest("not vm and not long", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
 
 
 def coverage() -> None:
@@ -176,7 +176,7 @@ def machines() -> None:
 
 
 def long_units() -> None:
-    pytest("long and not vm", "--durations=20", "tests/property", "tests/unit", workers=CORES)
+    pytest("long and not vm", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
 
 
 def long_machines() -> None:
