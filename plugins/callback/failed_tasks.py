@@ -5,16 +5,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: failed_tasks
 type: notification
-short_description: Write each failed task as a line of JSON to a file
+short_description: Write each failed task to a file as one line of JSON
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Used by M(immutable.infra.image_verify) and M(immutable.infra.fleet) to learn which task of a playbook failed, without reading what is
-    meant for people.
-  - Does nothing unless a path is given. Results of tasks with C(no_log) are not written.
+  - With this callback M(immutable.infra.image_verify) and M(immutable.infra.fleet) find out which task of a playbook
+    failed. They do not have to parse output that is meant for people.
+  - The callback does nothing unless O(path) is set. It does not write results of tasks with C(no_log).
 options:
   path:
-    description: File that the lines are appended to.
+    description: File to append the lines to.
     type: path
     env:
       - name: IMMUTABLE_FAILED_TASKS
@@ -43,11 +43,12 @@ class CallbackModule(CallbackBase):
         path = self.get_option("path")
         if not path:
             return
-        # Public since 2.19, where the attributes with an underscore are deprecated.
+        # ansible-core 2.19 made these attributes public and deprecated the names with an underscore.
         task = getattr(result, "task", None) or result._task
         host = getattr(result, "host", None) or result._host
-        said = getattr(result, "result", None) or result._result
-        message = "hidden by no_log" if said.get("_ansible_no_log") or task.no_log else str(said.get("msg", ""))
+        outcome = getattr(result, "result", None) or result._result
+        hidden = outcome.get("_ansible_no_log") or task.no_log
+        message = "hidden by no_log" if hidden else str(outcome.get("msg", ""))
         line = {"task": task.get_name(), "host": host.get_name(), "path": task.get_path(), "message": message}
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

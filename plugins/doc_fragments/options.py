@@ -1,41 +1,64 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options that several modules share. One fragment an option, so that each module takes what it has."""
+"""Options that several modules share. A module can override single keys of an option, such as ``required``."""
+
 from __future__ import annotations
 
 
 class ModuleDocFragment:
+    # For modules that work on one service.
     DOCUMENTATION = r"""
-options: {}
-"""
-
-    DEFINITION = r"""
+requirements:
+  - jsonschema >= 4.10
+  - boto3 >= 1.36 (for AWS and for a store in S3)
 options:
   definition:
     description:
-      - Path of the definition, the versioned YAML document of one service.
-      - A folder stands for the file C(immutable.yml) in it. A relative path starts at the playbook's folder.
+      - Path of the definition, the versioned YAML document that describes one service.
+      - If the path is a folder, the file C(immutable.yml) in that folder is used. A relative path is relative to the
+        playbook's folder.
     type: path
     required: true
-"""
-
-    TARGET = r"""
-options:
   target:
     description: Name of a target in the definition.
     type: str
     default: local
 """
 
+    # For modules that work on a store.
     STORE = r"""
+requirements:
+  - boto3 >= 1.36 (for AWS and for a store in S3)
 options:
   store:
     description:
-      - Where images, channels, intents and records are kept. A folder, or since 0.2.0 C(s3://bucket/prefix).
-      - A folder may be relative to the playbook's folder. It is created where it is missing, for the calling user alone. With the provider C(qemu)
-        the machines and volumes are in it too.
-      - A bucket must be there. Credentials and region come from the standard AWS configuration; C(?region=), C(&profile=), C(&role=),
-        C(&endpoint_url=) and C(&kms_key=) behind the prefix say otherwise. Needs boto3 on the controller.
+      - The store, which holds images, channels, intents and records. It is a folder or, since 0.2.0, an S3 location
+        such as C(s3://bucket/prefix).
+      - A relative path is relative to the playbook's folder. A missing folder is created, and only the calling user
+        can access it. With the provider V(qemu) the folder also holds the virtual machines and their volumes.
+      - An S3 bucket must already exist. Credentials and region come from the standard AWS configuration. Parameters
+        after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=) and
+        C(&kms_key=). A store in S3 requires boto3 on the controller.
     type: path
     required: true
+"""
+
+    # For modules that compare a fleet with a channel.
+    CHANNEL = r"""
+options:
+  channel:
+    description: Name of the channel whose image the fleet should run.
+    type: str
+    default: prod
+"""
+
+    # For modules that change a fleet.
+    LOCK_TIMEOUT = r"""
+options:
+  lock_timeout:
+    description:
+      - How long to wait while another run changes the same fleet, such as V(90s) or V(10m).
+      - By default the task does not wait.
+    type: str
+    default: 0s
 """

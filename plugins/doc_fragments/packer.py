@@ -1,78 +1,98 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options that the packer modules share."""
+"""Options that the Packer modules share."""
+
 from __future__ import annotations
 
 
 class ModuleDocFragment:
+    # For every Packer module.
     DOCUMENTATION = r"""
+requirements:
+  - Packer >= 1.5
 options:
   executable:
     description:
-      - Path or name of the C(packer) binary, by default C(packer) on the search path of the host.
-      - Every version from 1.5 on can be used. An option that the version found does not know is refused.
+      - Path or name of the C(packer) binary. By default C(packer) is searched for in E(PATH) on the host.
+      - Packer 1.5 and later versions are supported. The task fails if the installed version does not support an
+        option that you set.
     type: path
   timeout:
     description:
-      - Time after which Packer is stopped, such as V(90), V(90s), V(30m) or V(1h30m). By default it may take any time.
-      - Packer is given two minutes to clean up; after that its whole process group is killed.
-      - Prefer this option to the task keyword C(timeout), which fails the task at once, without waiting for the cleaning up.
+      - Time after which Packer is stopped, such as V(90), V(90s), V(30m) or V(1h30m). By default there is no limit.
+      - Packer then has two minutes to clean up. After that its whole process group is killed.
+      - Prefer this option to the task keyword C(timeout), which fails the task at once and does not wait for the
+        cleanup.
     type: str
 notes:
-  - Packer and all it starts end with the module. When the module, the connection or the task is cut off, a supervisor lets Packer
-    clean up and then ends its process group.
+  - Packer and every process that it starts end with the module. If the module, the connection or the task is
+    interrupted, a supervisor lets Packer clean up and then ends its process group.
 """
 
+    # For modules that can take a template.
+    OPTIONAL_TEMPLATE = r"""
+options:
+  template:
+    description: Path of a template on the host. It is a file in HCL2 or JSON, or a folder of HCL2 files.
+    type: path
+"""
+
+    # For modules that run a template.
     TEMPLATE = r"""
 options:
   template:
     description:
-      - Path of the template on the host, a file in HCL2 or JSON or a folder of HCL2 files.
-      - A relative path starts at O(chdir), or without it at the folder that the module is started in.
+      - Path of the template on the host. It is a file in HCL2 or JSON, or a folder of HCL2 files.
+      - A relative path is relative to O(chdir). Without O(chdir) it is relative to the module's working directory.
     type: path
     required: true
   chdir:
-    description: Folder to run Packer in, where the template's relative paths start. By default the template's own folder.
+    description:
+      - Folder to run Packer in. Relative paths in the template are relative to it.
+      - By default Packer runs in the template's own folder.
     type: path
   vars:
     description:
-      - Values of the template's variables. They win over those of O(var_files).
-      - They are handed over in a temporary file that only the calling user can read.
+      - Values of the template's variables. They override those in O(var_files).
+      - They are passed in a temporary file that only the calling user can read.
     type: dict
     default: {}
   var_files:
     description:
-      - Files with values of variables, on the host. A relative path starts at the folder Packer runs in. Later ones win.
-      - For an HCL2 template they are in HCL2, or in JSON with a name that ends in C(.json). For a JSON template they are in JSON.
+      - Variable files on the host. A relative path is relative to the folder that Packer runs in. Later files override
+        earlier ones.
+      - For an HCL2 template the files are in HCL2, or in JSON if their name ends in C(.json). For a JSON template they
+        are in JSON.
     type: list
     elements: path
     default: []
   secrets:
     description:
-      - Values of variables that nobody shall see. They are never arguments, and they are replaced wherever Packer shows them,
-        encoded or not, in the output, in errors and in results.
-      - With an HCL2 template they are handed over by Packer's environment, so there a value in O(var_files) wins. With a JSON
-        template a temporary file that only the calling user can read is used.
-      - Only what is given here is replaced. A default that the template itself gives to a sensitive variable is not known here,
-        and Packer shows it when a provisioner does.
-      - A value of one or two characters is not searched for in the output.
+      - Secret values of the template's variables. They are never passed as arguments. They are masked, encoded or not,
+        wherever Packer shows them in its output, in errors and in results.
+      - For an HCL2 template they are passed in Packer's environment, so a value in O(var_files) overrides them. For a
+        JSON template they are passed in a temporary file that only the calling user can read.
+      - Only the values of this option are masked. The module does not know the default that a template gives to a
+        sensitive variable. Packer shows such a default if a provisioner prints it.
+      - Values of one or two characters are not masked.
     type: dict
     default: {}
   only:
-    description: Names of the builds to run. By default all.
+    description: Names of the builds to run. By default all builds run.
     type: list
     elements: str
     default: []
   except:
-    description: Names of builds and post-processors to leave out.
+    description: Names of builds and post-processors to skip.
     type: list
     elements: str
     default: []
   env:
     description:
-      - Variables to add to Packer's environment, such as C(AWS_PROFILE) or C(PACKER_PLUGIN_PATH).
-      - Values whose name speaks of a key, token, secret, password or credential are replaced in all output, but not in Ansible's own
-        display of the options. Prefer O(secrets) or the task keyword C(environment) for them.
+      - Variables to add to Packer's environment, such as E(AWS_PROFILE) or E(PACKER_PLUGIN_PATH).
+      - If a variable's name suggests a key, token, secret, password or credential, its value is masked in all output.
+        Ansible itself still displays it among the task's options. Prefer O(secrets) or the task keyword
+        C(environment) for such values.
     type: dict
     default: {}
 """

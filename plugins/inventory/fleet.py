@@ -4,45 +4,52 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: fleet
-short_description: The running instances of services, with what is needed to connect to them
+short_description: Running instances of services, with their connection details
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Lists the running instances of the definitions' fleets, as their providers tell them.
-  - A host is named C(<service>-<target>-<slot>). In the midst of a swap a slot has two instances; the newer one's name ends in C(-2).
-  - Hosts are in the groups C(service_<service>), C(target_<target>), C(image_<image>) and, for each channel that points at their image,
-    C(channel_<channel>); in C(sealed) where they proved on their console to run what was launched, read-only; and in C(outdated) where
-    they do not run the image of O(channel).
-  - Hosts that M(immutable.infra.host_mark) marked are in C(tainted), C(protected) or C(standby), and their variable of that name, such as
-    C(immutable_tainted), is true.
-  - Host variables let Ansible connect by SSH. Host keys are those that the hosts told on their console, and they are always checked. Facts of
-    the instance are in variables that begin with C(immutable_), such as C(immutable_slot) and C(immutable_image).
-  - The source's file name ends in C(immutable_fleet.yml) or C(immutable_fleet.yaml).
+  - Lists the running instances of the definitions' fleets, as the providers report them.
+  - The name of a host is C(<service>-<target>-<slot>). During a swap a slot has two instances. The name of the newer
+    one ends in C(-2).
+  - Each host is in the groups C(service_<service>), C(target_<target>), C(image_<image>) and C(channel_<channel>),
+    one for each channel that points at its image.
+  - A host is in C(sealed) if it proved on its console that it is sealed and runs what was launched. It is in
+    C(outdated) if it does not run the image of O(channel).
+  - Hosts that M(immutable.infra.host_mark) marked are in C(tainted), C(protected) or C(standby). Their variable of
+    that name, such as C(immutable_tainted), is true.
+  - Host variables contain the SSH connection details. Host keys are those that the hosts reported on their consoles,
+    and they are always checked. Variables that begin with C(immutable_), such as C(immutable_slot) and
+    C(immutable_image), contain facts of the instance.
+  - The name of the inventory source ends in C(immutable_fleet.yml) or C(immutable_fleet.yaml).
 extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
 options:
   plugin:
-    description: Marks the source as one for this plugin.
+    description: Name of this plugin.
     type: str
     required: true
     choices: [immutable.infra.fleet]
   definitions:
-    description: Paths of definitions, or of folders that hold a C(immutable.yml). A relative path starts at the source's folder.
+    description:
+      - Paths of definitions, or of folders that contain a C(immutable.yml).
+      - A relative path is relative to the folder of the inventory source.
     type: list
     elements: str
     required: true
   targets:
-    description: Targets that are listed. All, where none is named.
+    description: Names of the targets to list. By default all targets are listed.
     type: list
     elements: str
     default: []
   store:
-    description: The store, a folder or C(s3://bucket/prefix). A relative path starts at the source's folder.
+    description:
+      - The store, a folder or C(s3://bucket/prefix).
+      - A relative path is relative to the folder of the inventory source.
     type: str
     required: true
   channel:
-    description: The channel that tells which image is due.
+    description: Name of the channel whose image the fleets should run.
     type: str
     default: prod
 """
@@ -53,7 +60,7 @@ plugin: immutable.infra.fleet
 definitions: [/srv/shop]
 store: /var/lib/immutable
 
-# only one target, with a group and a variable of one's own
+# Only one target, with additional groups and an additional variable.
 ---
 plugin: immutable.infra.fleet
 definitions: [/srv/shop, /srv/blog]
@@ -75,7 +82,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._fleet.open import open_fleet
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
 
@@ -105,14 +112,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, folder: Path) -> list[dict[str, Any]]:
         try:
-            store = open_store(store_location(folder, self.get_option("store")))
+            store = open_store(resolve_location(folder, self.get_option("store")))
             definitions = [load_definition(folder / Path(each).expanduser()) for each in self.get_option("definitions")]
             known = {name for definition in definitions for name in definition.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
-                raise ImmutableError(
-                    f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
-                )
+                unknown, allowed = ", ".join(sorted(wanted - known)), ", ".join(sorted(known))
+                raise ImmutableError(f"targets: no definition has {unknown} (known: {allowed})")
             fleets = [
                 open_fleet(definition, target, store)
                 for definition in definitions

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is mounted where, as the kernel tells this process."""
+"""The mounts that this process sees."""
 
 from __future__ import annotations
 
@@ -8,37 +8,46 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-# They hold no data of their own: what is written there is a word to the kernel.
+# File systems without data of their own: a write to them is a request to the kernel.
 # fmt: off
 KERNEL_TYPES = frozenset((
-    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs",
-    "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "sysfs", "tracefs",
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs",
+    "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "sysfs",
+    "tracefs",
 ))
 # fmt: on
 
 
 @dataclass(frozen=True)
 class Mount:
-    point: str  # absolute, as seen from the root that was asked for
-    type: str  # of the file system
+    """One mount.
+
+    Attributes:
+        point: absolute path, relative to the root that was passed to ``read_mounts``.
+        type: of the file system.
+    """
+
+    point: str
+    type: str
     source: str
     writable: bool
 
     @property
     def of_kernel(self) -> bool:
+        """Whether the file system is an interface of the kernel."""
         return self.type in KERNEL_TYPES
 
 
 def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> list[Mount]:
-    """The mounts at and below ``root`` that can be seen, in the order in which they were made. Raises OSError."""
+    """Return the visible mounts at and below ``root``, oldest first. Raises OSError."""
     prefix = os.path.realpath(root).rstrip("/")
     with open(table, "rb") as file:
         rows = [_Row.parse(os.fsdecode(line)) for line in file.read().splitlines()]
     by_id = {row.id: row for row in rows}
-    seen = [row.mount for row in rows if not _hidden(row, rows, by_id)]
+    visible = [row.mount for row in rows if not _hidden(row, rows, by_id)]
     return [
         replace(mount, point=mount.point[len(prefix) :] or "/")
-        for mount in seen
+        for mount in visible
         if (mount.point + "/").startswith(prefix + "/")
     ]
 
@@ -46,7 +55,7 @@ def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> list[Mo
 @dataclass(frozen=True)
 class _Row:
     id: str
-    parent: str  # the id of the mount on which it is mounted
+    parent: str  # id of the mount that this one is mounted on
     mount: Mount
 
     @classmethod
@@ -54,16 +63,18 @@ class _Row:
         before, _separator, after = line.partition(" - ")
         number, parent, _device, _inside, point, options = before.split(" ")[:6]
         kind, source, super_options = after.split(" ")[:3]
-        # Both the mount and what is mounted can be read-only.
+        # The mount and the file system can be read-only.
         writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
         return cls(number, parent, Mount(_unescaped(point), kind, _unescaped(source), writable))
 
 
 def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
-    """Whether something was mounted later, on the same mount, over a folder that leads to this one."""
+    """Whether another mount covers a folder that contains this one."""
     if any(
-        each.parent == row.parent and row.mount.point.startswith(each.mount.point.rstrip("/") + "/") and each is not row
-        for each in rows
+        other.parent == row.parent
+        and other is not row
+        and row.mount.point.startswith(other.mount.point.rstrip("/") + "/")
+        for other in rows
     ):
         return True
     parent = by_id.get(row.parent)

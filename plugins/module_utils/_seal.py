@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Turn a root file system into one that lives read-only. Runs at bake time, as the last thing before the image is taken.
+"""Prepares a root file system to run read-only. This is the last step of a bake before the image is taken.
 
 Everything is written below ``root``, so that tests can seal a folder.
 """
@@ -15,15 +15,19 @@ import stat
 from dataclasses import dataclass, field
 from typing import Iterable
 
-# What any system needs to write while it runs; the definition's ``writable`` lists only what the service needs.
+from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+
+FACTS_PATH = "/usr/lib/immutable/seal.json"
+
+# What every system writes while it runs. The definition's ``writable`` lists only what the service writes.
 SYSTEM_WRITABLE = ("/tmp", "/var/tmp", "/var/log", "/var/lib/systemd")
-# systemd mounts a transient machine-id over the empty file of a read-only root.
+# systemd mounts a transient machine-id over the empty file on a read-only root.
 SYSTEM_COVERS = ("/dev", "/etc/machine-id", "/proc", "/run", "/sys")
 ENABLED = {
     "immutable-launch.service": "sysinit.target",
     "immutable-seal.service": "multi-user.target",
 }
-# Nobody logs in on a console, and nothing updates or writes back on its own.
+# No logins on consoles, no automatic updates, and no writes to the root.
 MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -61,66 +65,37 @@ PACKAGE_MANAGERS = (
     "pip",
     "pip3",
 )
-RESIDUE_FILES = (
-    "etc/ssh/ssh_host_*",
-    "root/.ssh/authorized_keys",
-    "home/*/.ssh/authorized_keys",
-    "root/.*_history",
-    "home/*/.*_history",
-    "root/.lesshst",
-    "root/.wget-hsts",
-    "var/lib/systemd/random-seed",
-    "var/lib/dbus/machine-id",
-    "var/lib/dhcp/*.leases",
-    "var/cache/apt/*.bin",
-    "etc/*-",
-    # What cloud-init made for the build machine and its network card alone.
-    "etc/netplan/50-cloud-init.yaml",
-    "etc/network/interfaces.d/50-cloud-init*",
-    "etc/systemd/network/*cloud-init*",
-    "etc/udev/rules.d/70-persistent-net.rules",
-    "etc/ssh/sshd_config.d/50-cloud-init.conf",
-)
-RESIDUE_TREES = (
-    "root/.ansible",
-    "home/*/.ansible",
-    "root/.cache",
-    "var/lib/apt/lists/*",
-    "var/cache/apt/archives/*",
-    "var/cache/debconf/*-old",
-    "var/log/*",
-    "tmp/*",
-    "tmp/.[!.]*",
-    "var/tmp/*",
-    "var/lib/cloud/*",
-)
-# In the place of cloud-init, which writes to the root at each boot: its own switch turns it off, and the network is the cloud's DHCP.
+# Replace cloud-init, which writes to the root at each boot: this file disables it, and systemd-networkd uses the cloud's DHCP.
 CLOUD_FILES = {
     "/etc/cloud/cloud-init.disabled": "",
-    "/etc/hostname": "localhost\n",  # stands for none: the DHCP server's counts
+    "/etc/hostname": "localhost\n",  # means no name of its own: the DHCP server's name is used
     "/etc/systemd/network/80-immutable.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n",
 }
 CLOUD_ENABLED = {
     "systemd-networkd.service": "multi-user.target",
     "systemd-networkd.socket": "sockets.target",
-    "systemd-networkd-wait-online.service": "network-online.target",  # only where a service asks for that target
+    "systemd-networkd-wait-online.service": "network-online.target",  # only if a service needs that target
 }
 CLOUD_MASKED = ("ifup@.service", "networking.service")  # one DHCP client is enough
-# Mounts of the image itself, beside the root, and what must not be done to a file system that is never written.
+# The image's own mounts, and options that make no sense for a file system that is never written.
 IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
 NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the definition says of the host."""
+    """What the definition says about the host.
+
+    Attributes:
+        data: the name and the mount point of each data volume.
+    """
 
     service: str
     version: str
     digest: str
     shell: str = "restricted"
     writable: tuple[str, ...] = ()
-    data: tuple[tuple[str, str], ...] = ()  # (name, mount)
+    data: tuple[tuple[str, str], ...] = ()
 
 
 def _private(path: str, flags: int) -> int:
@@ -129,22 +104,23 @@ def _private(path: str, flags: int) -> int:
 
 @dataclass
 class Changes:
-    """What was written, as paths; a run that finds all in place leaves it empty."""
+    """Writes below ``root`` and collects the changed paths. A second run changes nothing."""
 
     root: str
     paths: list[str] = field(default_factory=list)
 
-    def full(self, path: str) -> str:
+    def full_path(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        full = self.full(path)
+        """Write a file, unless it has this content and mode already."""
+        full = self.full_path(path)
         if os.path.isfile(full) and not os.path.islink(full):
             with open(full, encoding="utf-8", errors="surrogateescape") as old:
                 if old.read() == text and stat.S_IMODE(os.stat(full).st_mode) == mode:
                     return
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        # For the owner alone until it is whole: one of these files is the shadow of passwords.
+        # Private until it is complete, because one of these files is /etc/shadow.
         with open(full + ".new", "w", encoding="utf-8", errors="surrogateescape", opener=_private) as new:
             new.write(text)
         os.chmod(full + ".new", mode)
@@ -152,7 +128,8 @@ class Changes:
         self.paths.append(path)
 
     def link(self, path: str, target: str) -> None:
-        full = self.full(path)
+        """Create a symbolic link. Replaces an existing file."""
+        full = self.full_path(path)
         if os.path.islink(full) and os.readlink(full) == target:
             return
         os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -162,7 +139,8 @@ class Changes:
         self.paths.append(path)
 
     def remove(self, path: str) -> None:
-        full = self.full(path)
+        """Remove a file or a folder with its content."""
+        full = self.full_path(path)
         if os.path.isdir(full) and not os.path.islink(full):
             shutil.rmtree(full)
         else:
@@ -171,7 +149,11 @@ class Changes:
 
 
 def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
-    """Seal the file system below ``root``; ``files`` are folders whose trees are laid over it. Returns the changed paths."""
+    """Seal the file system below ``root`` and return the changed paths. Raises OSError.
+
+    Args:
+        files: folders whose trees are copied into the file system.
+    """
     changes = Changes(root)
     for folder in files:
         _install_tree(changes, folder)
@@ -179,7 +161,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
         changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
     for unit in MASKED:
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
-    if os.path.isdir(changes.full("/etc/cloud")):
+    if os.path.isdir(changes.full_path("/etc/cloud")):
         _replace_cloud_init(changes)
     tmpfs = _tmpfs_paths(spec)
     _write_skeleton(changes, tmpfs)
@@ -187,7 +169,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     _write_identity(changes, tmpfs, spec)
     _lock_passwords(changes)
     _remove_residue(changes)
-    _switch_package_managers_off(changes)
+    _disable_package_managers(changes)
     return changes.paths
 
 
@@ -211,7 +193,7 @@ def _replace_cloud_init(changes: Changes) -> None:
 
 
 def _tmpfs_paths(spec: Spec) -> list[str]:
-    """Declared and needed paths, each once, without those that lie inside another."""
+    """The paths to mount a tmpfs on, without those inside another one."""
     paths: list[str] = []
     for path in sorted({os.path.normpath(p) for p in (*SYSTEM_WRITABLE, *spec.writable)}):
         if not any(path == p or path.startswith(p + "/") for p in (*paths, "/run")):
@@ -228,12 +210,12 @@ def _owner(path: str) -> tuple[int, int, int]:
 
 
 def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
-    """Directories that were baked below a tmpfs come back at each boot, empty, with their owners and modes."""
-    lines = ["# Made at bake time from the directories that the mounted tmpfs hide.\n"]
+    """Recreate the directories below each tmpfs at boot, empty, with their owners and modes."""
+    lines = ["# Written at bake time from the directories that the mounted tmpfs hide.\n"]
     for path in tmpfs:
         if path in ("/tmp", "/var/tmp"):
             continue
-        for parent, dirs, _names in os.walk(changes.full(path)):
+        for parent, dirs, _names in os.walk(changes.full_path(path)):
             for name in sorted(dirs):
                 full = os.path.join(parent, name)
                 if not os.path.islink(full):
@@ -246,31 +228,31 @@ def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
 
 
 def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
-    ours = {*tmpfs, *(mount for _name, mount in spec.data)}
-    kept = []
-    full = changes.full("/etc/fstab")
+    own_mounts = {*tmpfs, *(mount for _name, mount in spec.data)}
+    existing = []
+    full = changes.full_path("/etc/fstab")
     if os.path.exists(full):
         with open(full, encoding="utf-8", errors="surrogateescape") as file:
-            kept = [
+            existing = [
                 _read_only(line)
                 for line in file.read().splitlines()
-                if len(line.split()) < 2 or line.split()[1] not in ours
+                if len(line.split()) < 2 or line.split()[1] not in own_mounts
             ]
-    lines = list(kept)
+    lines = list(existing)
     for path in tmpfs:
-        os.makedirs(changes.full(path), exist_ok=True)
-        mode, uid, gid = (0o1777, 0, 0) if path in ("/tmp", "/var/tmp") else _owner(changes.full(path))
+        os.makedirs(changes.full_path(path), exist_ok=True)
+        mode, uid, gid = (0o1777, 0, 0) if path in ("/tmp", "/var/tmp") else _owner(changes.full_path(path))
         lines.append(f"tmpfs {_quoted(path)} tmpfs rw,nosuid,nodev,mode={mode:04o},uid={uid},gid={gid} 0 0")
     for name, mount in spec.data:
-        os.makedirs(changes.full(mount), exist_ok=True)
-        # Without a time limit: the volume comes when it leaves the host before this one.
+        os.makedirs(changes.full_path(mount), exist_ok=True)
+        # No timeout: the volume arrives when the previous host has released it.
         options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires=immutable-data@{_unit_name(name)}.service"
         lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
 
 
 def _unit_name(name: str) -> str:
-    """As systemd-escape would, for the letters a volume's name can have: fstab needs the backslash doubled."""
+    """Escape a volume's name like systemd-escape. fstab needs a doubled backslash."""
     return name.replace("-", "\\\\x2d")
 
 
@@ -295,13 +277,13 @@ def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
         "data": [mount for _name, mount in spec.data],
         "writable": sorted(spec.writable),
     }
-    changes.write("/usr/lib/immutable/seal.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    changes.write(FACTS_PATH, json.dumps(facts, indent=2, sort_keys=True) + "\n")
     changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
 
 
 def _lock_passwords(changes: Changes) -> None:
-    """No password opens anything: ``*`` also keeps sshd from treating the account as locked."""
-    full = changes.full("/etc/shadow")
+    """Disable every password. With ``*`` sshd does not treat the account as locked."""
+    full = changes.full_path("/etc/shadow")
     if not os.path.exists(full):
         return
     with open(full, encoding="utf-8", errors="surrogateescape") as file:
@@ -316,25 +298,25 @@ def _lock_passwords(changes: Changes) -> None:
 
 
 def _remove_residue(changes: Changes) -> None:
-    for pattern in (*RESIDUE_FILES, *RESIDUE_TREES):
-        for full in sorted(glob.glob(os.path.join(glob.escape(changes.root), pattern))):
+    for pattern in (shell for each in (*REMOVED_FILES, *REMOVED_TREES) for shell in shell_patterns(each)):
+        for full in sorted(glob.glob(glob.escape(changes.root.rstrip("/")) + pattern)):
             if os.path.abspath(__file__).startswith(full + os.sep):
-                continue  # this very program, unpacked for its run and removed after it
-            # Emptied, not removed: the directories of a service's logs are its own.
-            if pattern == "var/log/*" and os.path.isdir(full):
+                continue  # the running program itself, which Ansible unpacks here and removes afterwards
+            # Remove only the files: services need their log directories.
+            if pattern == LOGS and os.path.isdir(full):
                 for parent, _dirs, names in os.walk(full):
                     for name in names:
                         changes.remove(os.path.relpath(os.path.join(parent, name), changes.root))
                 continue
             changes.remove(os.path.relpath(full, changes.root))
-    # Empty, not missing: a missing one would make each boot a first boot.
-    changes.write("/etc/machine-id", "", 0o444)
+    # Empty instead of missing. Without the file each boot would be a first boot.
+    changes.write(MACHINE_ID, "", 0o444)
 
 
-def _switch_package_managers_off(changes: Changes) -> None:
+def _disable_package_managers(changes: Changes) -> None:
     for name in PACKAGE_MANAGERS:
         for folder in ("usr/bin", "usr/sbin", "usr/local/bin"):
-            full = changes.full(os.path.join(folder, name))
+            full = changes.full_path(os.path.join(folder, name))
             if os.path.isfile(full) and not os.path.islink(full) and os.access(full, os.X_OK):
                 os.chmod(full, stat.S_IMODE(os.stat(full).st_mode) & ~0o111)
                 changes.paths.append(os.path.join("/", folder, name))

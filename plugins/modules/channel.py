@@ -9,54 +9,55 @@ short_description: Promote a verified image to a channel, or revoke one
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - A channel is a named pointer to a verified image, such as V(prod). Fleets are swapped to what their channel points at.
-  - An image that did not pass M(immutable.infra.image_verify) cannot be promoted.
-  - Every promotion is kept in the channel's history. Promoting an earlier image again points the channel back at it.
-  - The promotion of an AMI is told to other tools by the SSM parameter C(/immutable/<service>/<channel>/ami), in each region that has the AMI. It is of the
-    data type C(aws:ec2:image), so that launch templates can name it as C(resolve:ssm:/immutable/shop/prod/ami) and Terraform can read it. Where it says
-    something else, a run mends it, although the channel itself does not change.
-  - A revoked image cannot be promoted or swapped in any more, from whatever channel. Hosts that run it go on until they are swapped.
+  - A channel is a named pointer to a verified image, such as V(prod). A fleet runs the image that its channel points
+    at.
+  - Only an image that passed M(immutable.infra.image_verify) can be promoted.
+  - The channel's history keeps every promotion. To point the channel back at an earlier image, promote that image
+    again.
+  - The promotion of an AMI also sets the SSM parameter C(/immutable/<service>/<channel>/ami) in each region that has
+    the AMI. The parameter has the data type C(aws:ec2:image). A launch template can therefore refer to it as
+    C(resolve:ssm:/immutable/shop/prod/ami), and Terraform can read it. If a parameter has a different value, the next
+    run corrects it, even if the channel itself does not change.
+  - A revoked image can no longer be promoted or swapped in, whatever the channel. Hosts that run it keep running
+    until they are swapped.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - immutable.infra.attributes.changes
 options:
   channel:
-    description: Name of the channel. Needed with O(state=promoted); the other states are about the image, in whatever channel.
+    description:
+      - Name of the channel. Required with O(state=promoted).
+      - The other states apply to the image itself, whatever channels point at it.
     type: str
   image:
     description:
-      - The image to promote, by digest, by at least six digits of it, or by name.
-      - By default the image of the definition as it stands now, with O(state=promoted). The other states need it.
+      - The image, given by its digest, by at least six digits of the digest, or by its name.
+      - With O(state=promoted) the default is the image of the definition in its current form. The other states
+        require this option.
     type: str
   note:
-    description: A word for the history. With O(state=revoked) the reason, which is needed there.
+    description: A note for the history. With O(state=revoked) it is the reason and is required.
     type: str
     default: ""
   state:
     description:
       - V(promoted) points the channel at the image.
-      - V(revoked) bans the image. What was revoked before stays as it is, with its first reason.
-      - V(unrevoked) takes that back.
+      - V(revoked) bans the image. An image that is already revoked keeps its first reason.
+      - V(unrevoked) lifts the ban.
     type: str
     choices: [promoted, revoked, unrevoked]
     default: promoted
+    version_added: 0.2.0
 seealso:
   - module: immutable.infra.channel_info
   - module: immutable.infra.fleet
 """
 
 EXAMPLES = r"""
-- name: Promote what was verified
+- name: Promote the verified image
   immutable.infra.channel:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -70,7 +71,7 @@ EXAMPLES = r"""
     image: shop-1.4.1-9f86d081884c
     note: 1.4.2 is slow
 
-- name: See that an image is never used again
+- name: Revoke an image so that it is never used again
   immutable.infra.channel:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -81,19 +82,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 published:
-  description: The parameters that were changed, or would be in check mode, each with its region.
-  returned: with O(state=promoted)
+  description: SSM parameters that were changed, or would be changed in check mode, each with its region.
+  returned: when O(state=promoted)
   type: list
   elements: str
   sample: [/immutable/shop/prod/ami in eu-central-1]
+  version_added: 0.2.0
 channel:
   description:
-    - The channel with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by), C(note) and C(history),
-      whose newest entry comes last. In check mode as it would be.
-  returned: with O(state=promoted)
+    - The channel, with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by),
+      C(note) and C(history). The newest entry of the history comes last.
+    - In check mode, the channel as it would be after the promotion.
+  returned: when O(state=promoted)
   type: dict
 image:
-  description: The image that was promoted, revoked or not, as M(immutable.infra.image_info) tells it.
+  description: The image, in the same form as in M(immutable.infra.image_info).
   returned: success
   type: dict
 """

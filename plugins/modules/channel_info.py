@@ -9,7 +9,7 @@ short_description: List channels with their history
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Lists the channels of a store, each with the image it points at and everything it pointed at before.
+  - Lists the channels of a store. Each channel comes with the image that it points at and its history.
 extends_documentation_fragment:
   - immutable.infra.options.store
   - immutable.infra.attributes
@@ -17,17 +17,17 @@ extends_documentation_fragment:
   - immutable.infra.attributes.info
 options:
   service:
-    description: Only channels of this service.
+    description: List only channels of this service.
     type: str
   channel:
-    description: Only channels of this name.
+    description: List only channels with this name.
     type: str
 seealso:
   - module: immutable.infra.channel
 """
 
 EXAMPLES = r"""
-- name: See what each channel of the shop points at
+- name: List what each channel of the shop points at
   immutable.infra.channel_info:
     store: /var/lib/immutable
     service: shop
@@ -36,8 +36,8 @@ EXAMPLES = r"""
 RETURN = r"""
 channels:
   description:
-    - Each channel with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by), C(note) and C(history),
-      whose newest entry comes last.
+    - Each channel, with C(service), C(channel), C(image) (a digest), C(build), C(name), C(version), C(at), C(by),
+      C(note) and C(history). The newest entry of the history comes last.
   returned: success
   type: list
   elements: dict

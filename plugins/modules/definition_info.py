@@ -5,35 +5,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: definition_info
-short_description: Load and check a definition, tell its digest, explain what differs
+short_description: Load and check a definition, return its digest and explain differences
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Loads a service's definition and checks all of it. When anything is wrong the task fails with every mistake at once, each with its line.
-  - Returns the definition with defaults filled in, and the digest, which is the identity of the image that it stands for now.
-  - A base on AWS is looked up there, with the credentials of the target; all else is read on this machine.
-  - With O(compare_with) it names each input of the digest that differs from an image's.
-  - Uses the network only for a store in S3, and makes no store. In a store that is there it keeps only the checksum of a base that is a file of your own.
-requirements:
-  - jsonschema
+  - Loads the definition of a service and checks all of it. If anything is wrong, the task fails and reports every
+    mistake at once, each with its line.
+  - Returns the definition with all defaults, and the digest. The digest identifies the image of the definition in its
+    current form.
+  - Looks up a base on AWS with the credentials of the target. Otherwise it uses the network only for a store in S3.
+  - With O(compare_with) it lists each input of the digest that differs from the inputs of an image.
+  - Does not create a store. In an existing store it only caches the checksum of a base that is a file of your own.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.attributes
   - immutable.infra.attributes.action
   - immutable.infra.attributes.info
 options:
   store:
     description:
-      - Where images and bases are kept, a folder or C(s3://bucket/prefix). Needed for the digest, since the base is one of its inputs, and for
-        O(compare_with).
-      - A relative path starts at the playbook's folder.
-      - Without it, or while the folder is not there, the definition is checked and the digest is left out.
+      - The store that holds images and bases, a folder or C(s3://bucket/prefix). It is required for the digest, since
+        the base is an input of the digest, and for O(compare_with).
+      - A relative path is relative to the playbook's folder.
+      - Without a store, or if the folder does not exist yet, the definition is checked but no digest is returned.
     type: path
   compare_with:
     description:
-      - An image to compare with, by digest, by at least six digits of it, or by name.
-      - Needs O(store), and the base must be there.
+      - The image to compare with, given by its digest, by at least six digits of the digest, or by its name.
+      - Requires O(store), and the base must exist.
     type: str
 seealso:
   - module: immutable.infra.image
@@ -41,11 +40,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Check a definition, without a store or anything built
+- name: Check a definition without a store and without a bake
   immutable.infra.definition_info:
     definition: immutable.yml
 
-- name: Ask what a bake would change against what is running
+- name: Find out what a bake would change compared with the running image
   immutable.infra.definition_info:
     definition: immutable.yml
     target: prod
@@ -53,19 +52,19 @@ EXAMPLES = r"""
     compare_with: shop-1.4.1-5f2c07d1e9ab
   register: shop
 
-- name: Tell it
+- name: Show the differences
   ansible.builtin.debug:
     msg: "{{ shop.explain }}"
 """
 
 RETURN = r"""
 definition:
-  description: The definition. Its vaulted variables are told by name only.
+  description: The definition. Only the names of its vaulted variables are returned, not their values.
   returned: success
   type: dict
   contains:
     path:
-      description: Where it stands.
+      description: Path of the definition.
       type: str
     service:
       description: Name of the service.
@@ -74,69 +73,75 @@ definition:
       description: Version of the service.
       type: str
     base:
-      description: What the chosen target's images are baked on, with its kind (V(debian), V(qcow2) or V(url)) and source.
+      description:
+        - The base that the chosen target's images are baked on, with its kind (V(debian), V(qcow2) or V(url)) and
+          source.
       type: dict
     provision:
-      description: The playbook of the bake, with its variables, files of variables and requirements.
+      description: The playbook of the bake, with its variables, variable files and requirements.
       type: dict
     verify:
-      description: The playbook of assertions, or null.
+      description: The playbook that tests the image, or null.
       type: str
     data:
-      description: The volumes, each with name, size in bytes, mount and type; an empty type is the provider's own.
+      description:
+        - The data volumes, each with name, size in bytes, mount and type. An empty type means the provider's default.
       type: list
       elements: dict
     writable:
-      description: Paths that can be written to and die with the host.
+      description: Paths that are writable and are lost when the host ends.
       type: list
       elements: str
     shell:
-      description: Whether hosts let one key in (V(restricted)) or nobody (V(off)).
+      description: Whether hosts accept logins with one key (V(restricted)) or no logins at all (V(off)).
       type: str
     targets:
       description: Names of all targets.
       type: list
       elements: str
 target:
-  description: The chosen target, with all that it overrides merged in. Durations are seconds, sizes are bytes.
+  description: The chosen target, with all its overrides merged in. Durations are in seconds, sizes in bytes.
   returned: success
   type: dict
 digest:
-  description: The identity of the image that the definition stands for now, or null where it cannot be told yet.
+  description: The digest of the definition in its current form, or null if it cannot be computed yet.
   returned: success
   type: str
   sample: sha256:5f2c07d1e9ab6bb1d0b0f8e9a2c4a1f1c8a3a9c5d7e1f30b8a6f4d2c1b0a9e8d
 digest_missing:
-  description: Why the digest cannot be told yet, or null.
+  description: Why the digest cannot be computed yet, or null.
   returned: success
   type: str
 inputs:
-  description: Every input of the digest, or null without one.
+  description: Every input of the digest, or null if there is no digest.
   returned: success
   type: dict
 verify_digest:
-  description: Checksum over what an image is tested by. When it changes, a verification is due but no bake.
+  description:
+    - Checksum over everything that an image is tested with. If it changes, a verification is due but no bake.
   returned: success
   type: str
 compared_with:
-  description: Digest of the image compared with.
+  description: Digest of the image that the definition was compared with.
   returned: when O(compare_with) is given
   type: str
 differences:
-  description: Each input that differs from the image's, with path, before (in the image) and after (in the definition).
+  description:
+    - Each input that differs, with its path and its values before (in the image) and after (in the definition).
   returned: when O(compare_with) is given
   type: list
   elements: dict
 explain:
-  description: The same, a line each.
+  description: The same differences as text, one line each.
   returned: when O(compare_with) is given
   type: list
   elements: str
   sample: ["image.vars.shop_port: 8080 -> 8081", "tree:templates/shop.conf: 3f9a51c2d07e -> 81b2c96a0d4f"]
 problems:
-  description: Every mistake, a line each.
+  description: Every mistake in the definition, one line each.
   returned: when the definition is wrong
   type: list
   elements: str
-  sample: ['immutable.yml:14: fleet.surge: "two" is neither a count nor a percentage (allowed: an integer from 1, or "25%")']
+  sample:
+    - 'immutable.yml:14: fleet.surge: "two" is neither a count nor a percentage (allowed: an integer from 1, or "25%")'
 """

@@ -9,138 +9,147 @@ short_description: Swap, scale or remove the instances of a service on a target
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Brings a fleet to the image of a channel by replacing its instances, never by changing them.
-  - A new instance goes into service when it proved that it is sealed and runs the intended image, its probe passes and the load balancer agrees.
-    An old one is removed only after that. Where slots own data volumes, the new host boots first, then the volume moves over to it.
-  - The definition's C(fleet.strategy) says how. C(rolling) goes slot by slot, C(canary) in stages with gates between them, C(blue_green) beside
-    the old fleet with one flip of the traffic, C(recreate) stops the old instance before the new one takes over.
-  - No more instances are out of service than C(fleet.unavailable) of the definition allows, and no more run than C(fleet.surge) beyond the size.
-  - A swap that fails, by a new instance's health, a gate, an alarm, its deadline or a revocation, goes back to what the fleet ran before, with its
-    size and settings as they were, and the task fails with the reason and the end of the failed instance's console.
-  - A run that was cut off is gone on with by the next one. Instances that already are what they should be are left alone.
-  - Changed settings or secrets of the target are a swap too, without a bake, and so are data volumes that grow or change their type.
-  - One run at a time changes a fleet. It holds a lease in the store, which outlasts a controller that dies by a minute and a few seconds at most,
-    unless the next run can see that the process is gone.
-  - On a target whose C(fleet.engine) is C(autoscaling) the task hands the swap over to EC2 Auto Scaling. It makes a version of the group's launch
-    template with the image, begins an instance refresh to that number, watches it, and turns it back where a gate says no. A refresh to the
-    same version is watched, one to another is cancelled first. O(state=absent), O(approve), O(ignore_windows) and O(latencies) are refused there.
-  - On a target of the provider V(simulated) the task rehearses the whole rollout in memory, from a fleet of the version before to one of the
-    definition's, with the latencies and chances of failure in the target's C(simulation). No image, channel or store is needed or changed.
+  - Brings a fleet to the image of a channel by replacing its instances. Instances are never changed in place.
+  - A new instance goes into service once it has proved that it is sealed and runs the intended image, its health
+    probe passes and the load balancer reports it as healthy. An old instance is removed only after that. If slots own
+    data volumes, the new host boots first. Then the volume moves to the new host.
+  - C(fleet.strategy) in the definition selects the strategy. C(rolling) replaces slot by slot. C(canary) works in
+    stages with gates between them. C(blue_green) launches a second fleet next to the old one and switches the traffic
+    once. C(recreate) stops the old instance before the new one takes over.
+  - At most C(fleet.unavailable) instances are out of service at any time, and at most C(fleet.surge) instances run
+    beyond the fleet's size.
+  - A swap fails if a new instance is not healthy, if a gate or an alarm stops it, if it exceeds its deadline or if
+    the image is revoked. It then rolls back to the previous image, size and settings. The task fails and returns the
+    reason and the end of the failed instance's console.
+  - The next run resumes an interrupted swap. Instances that already match the target state are not touched.
+  - A change of the target's settings or secrets also causes a swap, but no bake. So do data volumes that grow or
+    change their type.
+  - Only one run at a time changes a fleet. The run holds a lease in the store. If its controller dies, the lease
+    expires after a minute and a few seconds at most. If the next run can see that the process has ended, it does not
+    wait.
+  - If C(fleet.engine) of the target is C(autoscaling), EC2 Auto Scaling performs the swap. The task creates a version
+    of the group's launch template with the image, starts an instance refresh to that version and watches it. It rolls
+    the refresh back if a gate rejects it. It watches an existing refresh to the same version, and cancels one to
+    another version first. O(state=absent), O(approve), O(ignore_windows) and O(latencies) are not supported there.
+  - If the target's provider is V(simulated), the task rehearses the whole rollout in memory, from a fleet of the
+    previous version to the definition's version. C(simulation) of the target sets latencies and failure
+    probabilities. A rehearsal neither needs nor changes any image, channel or store.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
+  - immutable.infra.options.channel
+  - immutable.infra.options.lock_timeout
   - immutable.infra.attributes
   - immutable.infra.attributes.action
+  - immutable.infra.attributes.changes
 attributes:
   check_mode:
-    support: full
-    details: Predicts the steps, the duration and the lowest number in service by the same engine on a simulated provider. Gates are taken as passed.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+    details:
+      - The same engine predicts the steps, the duration and the lowest number in service on a simulated provider.
+        The prediction assumes that every gate passes.
 options:
-  channel:
-    description: The channel whose image the fleet shall run.
-    type: str
-    default: prod
   image:
     description:
-      - Another image than the channel's present one, by digest, by at least six digits of it, or by name.
-      - It must stand in the channel's history.
+      - An image to use instead of the channel's current one, given by its digest, by at least six digits of the
+        digest, or by its name.
+      - The image must be in the channel's history. Mutually exclusive with O(rollback).
     type: str
   rollback:
     description:
-      - Go back to the newest image that was promoted before the channel's present one and is not revoked.
-      - It is launched as it was then, with the settings of that time, where the store knows them.
-      - While an old fleet is still warm, going back is a flip of the traffic.
-      - The channel goes on pointing where it points. The playbook C(immutable.infra.rollback) points it back as well.
+      - Roll back to the newest image that was promoted before the channel's current one and is not revoked.
+      - The image is launched with the settings that it was launched with before, if the store has them.
+      - If the old fleet of a C(blue_green) swap is still warm, the rollback only switches the traffic.
+      - The channel does not change. The playbook C(immutable.infra.rollback) also points the channel back.
     type: bool
     default: false
+    version_added: 0.2.0
   state:
     description:
       - V(present) brings the fleet to the image and to the definition's size.
-      - V(absent) drains and removes its instances and its load balancer. Data volumes stay, but for those in O(remove_volumes).
+      - V(absent) drains and removes the instances and the load balancer. Data volumes are kept, except those in
+        O(remove_volumes).
     type: str
     choices: [present, absent]
     default: present
   remove_volumes:
-    description: Names of data volumes that O(state=absent) removes too, with all that is on them, in every slot.
+    description: Names of data volumes that O(state=absent) also removes, in every slot and with all their data.
     type: list
     elements: str
     default: []
   wait:
     description:
-      - Whether to wait where nothing is left but to let time pass, such as a canary that soaks or an old fleet that is kept warm.
-      - With V(false) the run ends there and tells it in RV(paused). A later run goes on.
-      - On a target whose engine is C(autoscaling), with V(false) the run ends as soon as the refresh is under way. A later run judges it.
+      - Whether to wait while the only thing left to do is to let time pass. Examples are a canary that soaks and an
+        old fleet that is kept warm.
+      - With V(false) the run ends there and returns the reason in RV(paused). A later run resumes the swap.
+      - If the target's engine is C(autoscaling), V(false) ends the run as soon as the refresh has started. A later
+        run evaluates the refresh.
     type: bool
     default: true
+    version_added: 0.2.0
   approve:
     description:
-      - Approve the gate at which an earlier run paused, as told in its RV(approval), and go on. It passes that one gate only.
+      - Approve the gate at which an earlier run paused, and continue. RV(approval) of that run names the gate. The
+        approval applies only to that gate.
     type: bool
     default: false
+    version_added: 0.2.0
   ignore_windows:
-    description: Begin replacements outside the definition's C(fleet.windows), for a fix that cannot wait.
+    description: Start replacements outside the definition's C(fleet.windows), for a fix that cannot wait.
     type: bool
     default: false
+    version_added: 0.2.0
   latencies:
     description:
-      - Seconds that things take, for the prediction of check mode. By default what they took in the last swaps of the fleet, in the median.
+      - Latencies in seconds for the prediction of check mode. The defaults are the medians of the fleet's last swaps.
     type: dict
+    version_added: 0.2.0
     suboptions:
       boot:
-        description: From a launch to the sealed evidence.
+        description: From the launch to the evidence that the host is sealed.
         type: float
       health:
-        description: From there, or from the last volume, to the first passing probe.
+        description: From that evidence, or from the last volume, to the first health probe that passes.
         type: float
       check:
-        description: From the registration to the load balancer's word.
+        description: From the registration until the load balancer reports the instance as healthy.
         type: float
       drain:
-        description: Until nothing is in flight.
+        description: Until no requests are in flight.
         type: float
       stop:
-        description: Of an orderly shut-down.
+        description: Duration of an orderly shutdown.
         type: float
-  lock_timeout:
-    description: How long to wait for another run that works on the same fleet, such as V(90s) or V(10m). By default not at all.
-    type: str
-    default: 0s
 seealso:
   - module: immutable.infra.fleet_info
   - module: immutable.infra.channel
 """
 
 EXAMPLES = r"""
-- name: Bring the fleet to what the channel prod points at
+- name: Bring the fleet to the image of the channel prod
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     target: local
     store: /var/lib/immutable
 
-- name: Go back to an earlier image of the channel
+- name: Return to an earlier image of the channel
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
     image: shop-1.4.1-9f86d081884c
 
-- name: Go back to what was promoted before
+- name: Roll back to the previously promoted image
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
     rollback: true
 
-- name: Approve the canary and go on
+- name: Approve the canary and continue
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
     approve: true
 
-- name: Remove the fleet and keep the data
+- name: Remove the fleet and keep its data
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -149,16 +158,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: Name of the fleet, the service and the target.
+  description: Name of the fleet, made of the service and the target.
   returned: when the fleet could be observed
   type: str
   sample: shop-local
 service:
-  description: The service.
+  description: Name of the service.
   returned: when the fleet could be observed
   type: str
 target:
-  description: The target.
+  description: Name of the target.
   returned: when the fleet could be observed
   type: str
 image:
@@ -166,19 +175,20 @@ image:
   returned: when the fleet could be observed
   type: str
 image_name:
-  description: Name of that image.
+  description: Name of the image that the fleet should run.
   returned: when the fleet could be observed
   type: str
 size:
-  description: How many instances the definition asks for.
+  description: Number of instances in the definition.
   returned: when the fleet could be observed
   type: int
 endpoint:
-  description: URL where the load balancer takes requests.
+  description: URL at which the load balancer accepts requests.
   returned: when the fleet could be observed, but not in check mode
   type: str
 traffic:
-  description: What the load balancer tells of itself, with C(kind) and C(endpoint), and C(pid) and C(version) where it runs on the controller.
+  description:
+    - The load balancer, with C(kind) and C(endpoint). If it runs on the controller, also with C(pid) and C(version).
   returned: when the fleet could be observed, but not in check mode
   type: dict
 provider:
@@ -186,7 +196,7 @@ provider:
   returned: when the fleet could be observed, but not in check mode
   type: str
 warnings:
-  description: What the provider warns of.
+  description: Warnings of the provider.
   returned: when the fleet could be observed, but not in check mode
   type: list
   elements: str
@@ -195,11 +205,11 @@ qemu:
   returned: with the provider V(qemu), but not in check mode
   type: str
 accelerator:
-  description: What new instances were booted under, V(kvm) or V(tcg) (plain emulation).
+  description: Accelerator that new instances were booted with, V(kvm) or V(tcg) (plain emulation).
   returned: with the provider V(qemu), when an instance was launched or started
   type: str
 accelerator_reason:
-  description: Why.
+  description: Why this accelerator was used.
   returned: with the provider V(qemu), when an instance was launched or started
   type: str
 instances:
@@ -209,142 +219,167 @@ instances:
   elements: dict
   contains:
     id:
-      description: Name of the instance with its provider.
+      description: The provider's ID of the instance.
       type: str
     slot:
-      description: Its place in the fleet, from 0. Auto Scaling has no places; there it is counted by age.
+      description: Number of the slot, from 0. Auto Scaling has no slots, so its instances are numbered by age.
       type: int
     image:
-      description: Digest of the image that it was launched from.
+      description: Digest of the image that the instance was launched from.
       type: str
     image_name:
-      description: Name of that image.
+      description: Name of the image that the instance was launched from.
       type: str
     launch:
-      description: Fingerprint of all that it was launched with.
+      description: Fingerprint of everything that the instance was launched with.
       type: str
     state:
-      description: V(pending) until it sealed itself, then V(running), or V(stopped).
+      description: V(pending) until the instance has sealed itself, then V(running), or V(stopped).
       type: str
     sealed:
-      description: Whether it proved on its console that it runs, sealed, what was launched. Auto Scaling does not know.
+      description:
+        - Whether the instance proved on its console that it is sealed and runs what was launched. Not known if the
+          engine is C(autoscaling).
       type: bool
     healthy:
-      description: Whether the last probe passed.
+      description: Whether the last health probe passed.
       type: bool
     problem:
-      description: Why it is not sealed or not healthy.
+      description: Why the instance is not sealed or not healthy.
       type: str
     traffic:
-      description: The load balancer's word, V(up), V(down) or V(drain), or nothing where it does not know the instance.
+      description:
+        - State at the load balancer, V(up), V(down) or V(drain). Null if the load balancer does not know the
+          instance.
       type: str
     in_flight:
-      description: Requests in flight, where the load balancer can tell.
+      description: Number of requests in flight, if the load balancer reports it.
       type: int
     serving:
-      description: Whether it is sealed, healthy and in service.
+      description: Whether the instance is sealed, healthy and in service.
       type: bool
     outdated:
-      description: Whether it differs from what it should be.
+      description: Whether the instance differs from the target state.
       type: bool
     address:
-      description: Address where it takes traffic.
+      description: Address at which the instance receives traffic.
       type: str
     port:
-      description: Port where it takes traffic.
+      description: Port on which the instance receives traffic.
       type: int
     volumes:
-      description: Data volumes that are attached to it.
+      description: Data volumes that are attached to the instance.
       type: list
       elements: str
     zone:
-      description: Zone it runs in, where the provider has zones.
+      description: Zone in which the instance runs, if the provider has zones.
       type: str
+      version_added: 0.2.0
     tainted:
-      description: Why it is due for replacement, if it is.
+      description: Why the instance is due for replacement, if it is marked as tainted.
       type: str
+      version_added: 0.2.0
     protected:
-      description: Why a swap must not touch it without leave, if so.
+      description: Why a swap must not touch the instance without permission, if it is marked as protected.
       type: str
+      version_added: 0.2.0
     standby:
-      description: Why it is out of traffic on purpose, if so.
+      description: Why the instance is kept out of traffic, if it is marked as standby.
       type: str
+      version_added: 0.2.0
     created:
-      description: When it was launched, in UTC.
+      description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description: Whether a refresh passes it over, by the policy for protected or standby instances. Only when the engine is C(autoscaling).
+      description:
+        - Whether an instance refresh skips the instance, by the policy for protected or standby instances. Only if
+          the engine is C(autoscaling).
       type: bool
+      version_added: 0.2.0
 volumes:
-  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
+  description:
+    - The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
   returned: when the fleet could be observed
   type: list
   elements: dict
 timeline:
   description:
-    - What happened, in order, each with C(at) in UTC, C(seconds) from the begin, C(event), C(slot), C(instance), and how many
-      were C(healthy), C(serving) and C(draining).
+    - The events of the run, in order. Each has C(at) in UTC, C(seconds) since the start, C(event), C(slot),
+      C(instance) and the number of instances that were C(healthy), C(serving) and C(draining).
   returned: not in check mode
   type: list
   elements: dict
 lowest_in_service:
-  description: The least number of instances that were seen in service.
+  description: Lowest number of instances that were observed in service.
   returned: not in check mode
   type: int
 peak:
-  description: The greatest number of instances that were seen running.
+  description: Highest number of instances that were observed running.
   returned: not in check mode
   type: int
 downtime:
-  description: Seconds in which nobody was in service, between two times when somebody was.
+  description: Seconds without any instance in service, between two times with at least one instance in service.
   returned: not in check mode
   type: float
+  version_added: 0.2.0
 paused:
-  description: What the swap waits for, where the run ended before the swap did. It is not a failure; a later run goes on.
+  description:
+    - What the swap waits for, if the run ended before the swap. This is not a failure. A later run resumes the swap.
   returned: when the fleet could be observed
   type: str
+  version_added: 0.2.0
 approval:
   description: The gate that O(approve) would pass.
   returned: when the fleet could be observed
   type: str
+  version_added: 0.2.0
 left_alone:
-  description: Slots that stay as they are, by the policy for protected or standby instances.
+  description: Slots that stay unchanged, by the policy for protected or standby instances.
   returned: when the fleet could be observed
   type: list
   elements: int
+  version_added: 0.2.0
 origin_image_name:
-  description: Name of the image that the swap goes back to if it fails.
+  description: Name of the image that the swap rolls back to if it fails.
   returned: when the fleet could be observed
   type: str
+  version_added: 0.2.0
 simulated:
-  description: What a rehearsal came to, with C(duration) in seconds, C(calls) (changing ones), and C(stops), the reason why it would stop, if it would.
+  description:
+    - Outcome of a rehearsal, with C(duration) in seconds, C(calls) (the number of changing calls) and C(stops) (why
+      the swap would stop, if it would).
   returned: with the provider V(simulated)
   type: dict
+  version_added: 0.2.0
 group:
   description: Name of the Auto Scaling group.
   returned: when the engine is C(autoscaling)
   type: str
+  version_added: 0.2.0
 launch:
-  description: Launch template and number of its version that the group launches.
+  description: Launch template that the group launches instances from, and the number of its version.
   returned: when the engine is C(autoscaling)
   type: str
   sample: lt-0123456789abcdef0:7
+  version_added: 0.2.0
 refresh:
   description:
-    - The instance refresh, with C(id), C(status) and C(reason) in Auto Scaling's own words, C(percent), C(instances_left), C(launch) (the launch
-      template and version it goes to), C(started) and C(ended).
-  returned: when the engine is C(autoscaling) and there was one
+    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
+      C(instances_left), C(launch) (the launch template and version that it leads to), C(started) and C(ended).
+  returned: when the engine is C(autoscaling) and a refresh exists
   type: dict
+  version_added: 0.2.0
 reason:
   description: Why the swap was stopped.
-  returned: when it was stopped
+  returned: when the swap was stopped
   type: str
 plan:
   description:
-    - The prediction, with C(steps) (each with C(at) in seconds, C(action), C(slot), C(instance)), C(duration) and C(downtime) in seconds, C(peak),
-      C(surge), C(lowest_in_service), C(stops) (why it would stop, if it would), C(pauses) (why it would pause, if it would) and
-      C(latencies) (those it was made with, in seconds).
-    - When the engine is C(autoscaling), C(steps) without times, and C(preferences), with which the group would be refreshed.
+    - The prediction. It has C(steps) (each with C(at) in seconds, C(action), C(slot) and C(instance)), C(duration)
+      and C(downtime) in seconds, C(peak), C(surge) and C(lowest_in_service).
+    - C(stops) and C(pauses) say why the swap would stop or pause, if it would. C(latencies) are the latencies of the
+      prediction, in seconds.
+    - If the engine is C(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
 """

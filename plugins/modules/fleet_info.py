@@ -9,38 +9,35 @@ short_description: Observe the instances of a service on a target
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Reads instances, data volumes and the load balancer's view in a few calls, and probes every instance that sealed itself.
-  - Tells how Ansible reaches each instance. The host keys that they told are kept in the store for it.
+  - Reads the instances, the data volumes and the load balancer's state in a few calls, and probes every sealed
+    instance.
+  - Returns how Ansible can connect to each instance. It keeps the SSH host keys that the instances report in the
+    store.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
+  - immutable.infra.options.channel
   - immutable.infra.attributes
   - immutable.infra.attributes.action
   - immutable.infra.attributes.info
-options:
-  channel:
-    description: The channel that tells which image is due, and so which instances are outdated.
-    type: str
-    default: prod
 seealso:
   - module: immutable.infra.fleet
 """
 
 EXAMPLES = r"""
-- name: Look at the fleet
+- name: Observe the fleet
   immutable.infra.fleet_info:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
   register: observed
 
-- name: Insist that all serve what is due
+- name: Require that every instance serves the channel's image
   ansible.builtin.assert:
     that:
       - observed.serving == observed.size
       - observed.instances | selectattr('outdated') | length == 0
 
-- name: Name the hosts that run another image than the channel's
+- name: Show the hosts that run another image than the channel's
   ansible.builtin.debug:
     msg: "{{ item.name }} runs {{ item.variables.immutable_image_name }}"
   loop: "{{ observed.hosts }}"
@@ -51,16 +48,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: Name of the fleet, the service and the target.
+  description: Name of the fleet, made of the service and the target.
   returned: success
   type: str
   sample: shop-local
 service:
-  description: The service.
+  description: Name of the service.
   returned: success
   type: str
 target:
-  description: The target.
+  description: Name of the target.
   returned: success
   type: str
 image:
@@ -68,19 +65,20 @@ image:
   returned: success
   type: str
 image_name:
-  description: Name of that image.
+  description: Name of the image that the fleet should run.
   returned: success
   type: str
 size:
-  description: How many instances the definition asks for.
+  description: Number of instances in the definition.
   returned: success
   type: int
 endpoint:
-  description: URL where the load balancer takes requests.
+  description: URL at which the load balancer accepts requests.
   returned: success
   type: str
 traffic:
-  description: What the load balancer tells of itself, with C(kind) and C(endpoint), and C(pid) and C(version) where it runs on the controller.
+  description:
+    - The load balancer, with C(kind) and C(endpoint). If it runs on the controller, also with C(pid) and C(version).
   returned: success
   type: dict
 provider:
@@ -88,7 +86,7 @@ provider:
   returned: success
   type: str
 warnings:
-  description: What the provider warns of.
+  description: Warnings of the provider.
   returned: success
   type: list
   elements: str
@@ -100,16 +98,22 @@ group:
   description: Name of the Auto Scaling group.
   returned: when the engine is C(autoscaling)
   type: str
+  version_added: 0.2.0
 launch:
-  description: Launch template and number of its version that the group launches.
+  description: Launch template that the group launches instances from, and the number of its version.
   returned: when the engine is C(autoscaling)
   type: str
+  sample: lt-0123456789abcdef0:7
+  version_added: 0.2.0
 refresh:
-  description: Its newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch), C(started) and C(ended).
-  returned: when the engine is C(autoscaling) and there was one
+  description:
+    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
+      C(instances_left), C(launch) (the launch template and version that it leads to), C(started) and C(ended).
+  returned: when the engine is C(autoscaling) and a refresh exists
   type: dict
+  version_added: 0.2.0
 serving:
-  description: How many instances are sealed, healthy and in service.
+  description: Number of instances that are sealed, healthy and in service.
   returned: success
   type: int
 instances:
@@ -119,105 +123,125 @@ instances:
   elements: dict
   contains:
     id:
-      description: Name of the instance with its provider.
+      description: The provider's ID of the instance.
       type: str
     slot:
-      description: Its place in the fleet, from 0.
+      description: Number of the slot, from 0. Auto Scaling has no slots, so its instances are numbered by age.
       type: int
     image:
-      description: Digest of the image that it was launched from.
+      description: Digest of the image that the instance was launched from.
       type: str
     image_name:
-      description: Name of that image.
+      description: Name of the image that the instance was launched from.
       type: str
     launch:
-      description: Fingerprint of all that it was launched with.
+      description: Fingerprint of everything that the instance was launched with.
       type: str
     state:
-      description: V(pending) until it sealed itself, then V(running), or V(stopped).
+      description: V(pending) until the instance has sealed itself, then V(running), or V(stopped).
       type: str
     sealed:
-      description: Whether it proved on its console that it runs, sealed, what was launched.
+      description:
+        - Whether the instance proved on its console that it is sealed and runs what was launched. Not known if the
+          engine is C(autoscaling).
       type: bool
     healthy:
-      description: Whether the last probe passed.
+      description: Whether the last health probe passed.
       type: bool
     problem:
-      description: Why it is not sealed or not healthy.
+      description: Why the instance is not sealed or not healthy.
       type: str
     traffic:
-      description: The load balancer's word, V(up), V(down) or V(drain), or nothing where it does not know the instance.
+      description:
+        - State at the load balancer, V(up), V(down) or V(drain). Null if the load balancer does not know the
+          instance.
       type: str
     in_flight:
-      description: Requests in flight, where the load balancer can tell.
+      description: Number of requests in flight, if the load balancer reports it.
       type: int
     serving:
-      description: Whether it is sealed, healthy and in service.
+      description: Whether the instance is sealed, healthy and in service.
       type: bool
     outdated:
-      description: Whether it differs from what it should be.
+      description: Whether the instance differs from the target state.
       type: bool
     address:
-      description: Address where it takes traffic.
+      description: Address at which the instance receives traffic.
       type: str
     port:
-      description: Port where it takes traffic.
+      description: Port on which the instance receives traffic.
       type: int
     volumes:
-      description: Data volumes that are attached to it.
+      description: Data volumes that are attached to the instance.
       type: list
       elements: str
     zone:
-      description: Zone it runs in, where the provider has zones.
+      description: Zone in which the instance runs, if the provider has zones.
       type: str
+      version_added: 0.2.0
     tainted:
-      description: Why it is due for replacement, if it is.
+      description: Why the instance is due for replacement, if it is marked as tainted.
       type: str
+      version_added: 0.2.0
     protected:
-      description: Why a swap must not touch it without leave, if so.
+      description: Why a swap must not touch the instance without permission, if it is marked as protected.
       type: str
+      version_added: 0.2.0
     standby:
-      description: Why it is out of traffic on purpose, if so.
+      description: Why the instance is kept out of traffic, if it is marked as standby.
       type: str
+      version_added: 0.2.0
     created:
-      description: When it was launched, in UTC.
+      description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description: Whether a refresh passes it over, by the policy for protected or standby instances. Only when the engine is C(autoscaling).
+      description:
+        - Whether an instance refresh skips the instance, by the policy for protected or standby instances. Only if
+          the engine is C(autoscaling).
       type: bool
+      version_added: 0.2.0
 hosts:
   description:
-    - The instances as hosts of an inventory, by slot, as the inventory P(immutable.infra.fleet#inventory) lists them. Stopped ones are left out.
+    - The instances as inventory hosts, by slot, as the inventory P(immutable.infra.fleet#inventory) lists them.
+      Stopped instances are not included.
   returned: success
   type: list
   elements: dict
+  version_added: 0.2.0
   contains:
     name:
-      description: Name of the fleet and number of the slot. A second instance in a slot has a number more.
+      description:
+        - Name of the fleet and number of the slot. The name of a second instance in a slot ends in another number.
       type: str
       sample: shop-local-0
     groups:
-      description: Groups of its service, target, image and channels, C(sealed) where it proved that it is, and C(outdated) where another image is due.
+      description:
+        - Groups of the host's service, target, image and channels. Also C(sealed) if the host proved that it is
+          sealed, and C(outdated) if it does not run the channel's image.
       type: list
       elements: str
       sample: [service_shop, target_local, image_shop-1.4.2-5f2c07d1e9ab, channel_prod, sealed]
     variables:
-      description: How Ansible connects to it, and what it is, in variables whose names begin with C(immutable_).
+      description:
+        - How Ansible connects to the host, and facts of the instance in variables whose names begin with
+          C(immutable_).
       type: dict
 volumes:
-  description: The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
+  description:
+    - The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
   returned: success
   type: list
   elements: dict
 orphans:
-  description: What is there under the fleet's name and belongs to it no more, as M(immutable.infra.sweep) tells it.
+  description: Resources with the fleet's name that no longer belong to it, as M(immutable.infra.sweep) returns them.
   returned: success
   type: list
   elements: dict
+  version_added: 0.2.0
 swap:
   description:
-    - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds since the epoch, C(passed) (gates)
-      and C(asks) (the gate that waits for an approval).
+    - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds
+      since the epoch, C(passed) (the gates that it passed) and C(asks) (the gate that waits for an approval).
   returned: success
   type: dict
 """

@@ -9,18 +9,19 @@ short_description: Compare a host with the manifest of its image
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Reads every file of the host's root file system and compares type, mode, owner and content with the manifest of the image that the
-    host was launched from. Only differences come back.
-  - Finds what is mounted over the image without being declared, and tries that nothing can be written outside the declared places.
-  - It tells what the host's own kernel and Python tell. Who controls those can make it tell anything.
-  - Needs root on the host, and a login. Hosts with C(shell=off) let nobody in, so it refuses there; what they say on their console is
-    their evidence.
+  - Reads every file of the host's root file system and compares type, mode, owner and content with the manifest of
+    the image that the host was launched from. Returns only the differences.
+  - Finds mounts over the image that were not declared, and tests that nothing is writable outside the declared
+    places.
+  - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
+  - Requires root on the host, and a login. Hosts with C(shell=off) accept no logins, so the module refuses to run
+    there. The evidence of these hosts is on their console.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
 attributes:
   action:
-    description: A part runs on the controller, where it takes the manifest from the store.
+    description: Has an action plugin, which takes the manifest from the store on the controller.
     support: full
   async:
     description: Supports the task keyword C(async).
@@ -28,53 +29,58 @@ attributes:
 options:
   image:
     description:
-      - Digest, name or the first digits of the digest of the host's image.
-      - The default is the host's variable C(immutable_image), which the inventory P(immutable.infra.fleet#inventory) sets.
+      - Digest of the host's image, the first digits of the digest, or the image's name.
+      - The default is the host variable C(immutable_image), which the inventory P(immutable.infra.fleet#inventory)
+        sets.
     type: str
   build:
-    description: The image's build. The default is the host's variable C(immutable_build), if O(image) is its image as well.
+    description:
+      - Build of the image.
+      - The default is the host variable C(immutable_build), if O(image) is the image of the host.
     type: str
   store:
     description:
-      - The store, a folder or C(s3://bucket/prefix). A relative path starts at the playbook's folder.
-      - The default is the host's variable C(immutable_store).
+      - The store, a folder or C(s3://bucket/prefix). A relative path is relative to the playbook's folder.
+      - The default is the host variable C(immutable_store).
     type: path
   fail_on_drift:
-    description: Whether differences make the task fail.
+    description: Whether the task fails if the host differs from its image.
     type: bool
     default: true
   limit:
-    description: The most differences that are returned. RV(count) tells how many there are.
+    description: Maximum number of differences to return. RV(count) is the number of all differences.
     type: int
     default: 100
   manifest:
-    description: The manifest, compressed by gzip, in Base64. It is found in the store and handed over by itself.
+    description:
+      - The manifest, compressed by gzip and encoded in Base64.
+      - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
-  - File capabilities and other extended attributes are in no manifest, so a change of them alone is not found.
+  - Manifests do not contain file capabilities and other extended attributes. A change of only these is not found.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
 """
 
 EXAMPLES = r"""
-- name: Insist that every host is what was baked
+- name: Require that every host matches its image
   hosts: sealed
   gather_facts: false
   tasks:
-    - name: Compare it with its image
+    - name: Compare the host with its image
       immutable.infra.host_attest:
 
 - name: Look for drift without failing
   hosts: sealed
   gather_facts: false
   tasks:
-    - name: Compare it with its image
+    - name: Compare the host with its image
       immutable.infra.host_attest:
         fail_on_drift: false
       register: attestation
 
-    - name: Name the hosts that differ
+    - name: Show the hosts that differ
       ansible.builtin.debug:
         msg: "{{ attestation.count }} differences"
       when: not attestation.attested
@@ -82,29 +88,29 @@ EXAMPLES = r"""
 
 RETURN = r"""
 attested:
-  description: Whether the host is its image, in all that was compared.
+  description: Whether the host matches its image in everything that was compared.
   returned: when the host could be read
   type: bool
 differences:
-  description: What differs, by path, O(limit) at most.
+  description: The differences, by path, at most O(limit).
   returned: when the host could be read
   type: list
   elements: dict
   contains:
     kind:
       description:
-        - V(changed) (content), V(missing), V(added), V(mode), V(owner), V(type) or V(link) (another target).
+        - V(changed) (content), V(missing), V(added), V(mode), V(owner), V(type) or V(link) (another link target).
         - V(covering) is a mount over the image that was not declared.
-        - V(unexpected_writable) is a place that can be written to without being declared.
+        - V(unexpected_writable) is a place that is writable but was not declared.
       type: str
     path:
-      description: Where.
+      description: Path of the difference.
       type: str
     expected:
-      description: What the manifest says. Left out where it says nothing.
+      description: The value in the manifest, if it has one.
       type: str
     found:
-      description: What is there. Left out where nothing is.
+      description: The value on the host, if there is one.
       type: str
   sample:
     - kind: mode
@@ -112,22 +118,22 @@ differences:
       expected: "0755"
       found: "4755"
 count:
-  description: How many differences there are.
+  description: Number of differences.
   returned: when the host could be read
   type: int
 checked:
-  description: How many files, directories and other entries were compared.
+  description: Number of files, directories and other entries that were compared.
   returned: when the host could be read
   type: int
   sample: 15271
 refused:
-  description: Places where writing was tried, as root, and refused.
+  description: Places where root tried to write and the host refused it.
   returned: when the host could be read
   type: list
   elements: str
   sample: [/, /etc, /usr]
 seconds:
-  description: How long the comparison took on the host.
+  description: Duration of the comparison on the host.
   returned: when the host could be read
   type: float
 """
@@ -150,13 +156,13 @@ def main() -> None:
             "store": {"type": "path"},
             "fail_on_drift": {"type": "bool", "default": True},
             "limit": {"type": "int", "default": 100},
-            # No secret, but too long for logs and results.
+            # This is no secret, but it is too long for logs and results.
             "manifest": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
     )
     if not module.params["manifest"]:
-        module.fail_json(msg="immutable.infra.host_attest was run without its action, which hands over the manifest")
+        module.fail_json(msg="immutable.infra.host_attest ran without its action plugin, which provides the manifest")
     if os.geteuid() != 0:
         module.fail_json(msg="only root can read every file: connect as root, or add 'become: true'")
     began = time.monotonic()
@@ -177,7 +183,8 @@ def main() -> None:
     }
     if count and module.params["fail_on_drift"]:
         first = comparison.differences[0].as_dict()
-        module.fail_json(msg=f"this host differs from its image in {count} places, first {first['path']} ({first['kind']})", **result)
+        message = f"this host differs from its image in {count} places, first {first['path']} ({first['kind']})"
+        module.fail_json(msg=message, **result)
     module.exit_json(**result)
 
 

@@ -9,68 +9,64 @@ short_description: Mark hosts of a fleet as tainted, protected or standby
 version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Puts a mark on hosts, with a reason, or takes it away. Nothing on the hosts is changed; the mark is kept by the provider, and the next swap goes by it.
-  - A host on standby is out of traffic. It drains when it is marked, and is put back when the mark is taken away. That is your decision, so it is done
-    even where fewer hosts stay in service than a swap would leave; RV(serving) tells how many do.
-  - While something is changed no other run can work on the fleet.
+  - Adds a mark with a reason to hosts, or removes it. Nothing on the hosts changes. The provider keeps the mark, and
+    the next swap respects it.
+  - A host on standby receives no traffic. It drains when it is marked and returns to traffic when the mark is
+    removed. This is your decision, so it takes effect even if fewer hosts stay in service than a swap would allow.
+    RV(serving) returns how many hosts are in service.
+  - No other run can change the fleet while this module changes it.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
+  - immutable.infra.options.lock_timeout
   - immutable.infra.attributes
   - immutable.infra.attributes.action
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - immutable.infra.attributes.changes
 options:
   hosts:
     description:
-      - The hosts, each by its name in the inventory (C(<service>-<target>-<slot>), as M(immutable.infra.fleet_info) tells it), by its instance's id,
-        or by the number of its slot, which stands for all that run in it.
+      - The hosts to mark. Give each host by its inventory name, by the ID of its instance or by the number of its
+        slot.
+      - The inventory name is C(<service>-<target>-<slot>), as M(immutable.infra.fleet_info) returns it. A slot number
+        selects every instance in the slot.
     type: list
     elements: str
     required: true
   mark:
     description:
-      - V(tainted) hosts are due for replacement, before the others.
-      - V(protected) hosts are touched by a swap only as far as the fleet's policy lets it.
-      - V(standby) hosts are out of traffic, and are likewise under the fleet's policy.
+      - V(tainted) hosts are due for replacement and are replaced before others.
+      - V(protected) hosts are replaced by a swap only as far as the fleet's policy allows.
+      - V(standby) hosts receive no traffic. The fleet's policy for standby hosts applies to them.
     type: str
     choices: [tainted, protected, standby]
     required: true
   state:
-    description: Whether the hosts bear the mark.
+    description: Whether the hosts have the mark.
     type: str
     choices: [present, absent]
     default: present
   reason:
-    description: Why, in one line of at most 256 characters. Needed with O(state=present). Another reason than the one before replaces it.
+    description:
+      - The reason for the mark, one line of at most 256 characters. Required with O(state=present).
+      - A new reason replaces the previous one.
     type: str
     default: ""
-  lock_timeout:
-    description: How long to wait for another run that works on the same fleet, such as V(90s) or V(10m). By default not at all.
-    type: str
-    default: 0s
 seealso:
   - module: immutable.infra.fleet
   - module: immutable.infra.fleet_info
 """
 
 EXAMPLES = r"""
-- name: Take a host out of traffic to look into it
+- name: Take a host out of traffic to investigate it
   immutable.infra.host_mark:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
     target: prod
     hosts: [shop-prod-1]
     mark: standby
-    reason: slow since noon, ann looks into it
+    reason: slow since noon, ann investigates
 
-- name: Put it back
+- name: Return the host to traffic
   immutable.infra.host_mark:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -79,7 +75,7 @@ EXAMPLES = r"""
     mark: standby
     state: absent
 
-- name: Have two slots replaced by the next swap
+- name: Let the next swap replace two slots
   immutable.infra.host_mark:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -94,7 +90,7 @@ fleet:
   returned: success
   type: str
 hosts:
-  description: The hosts that were named. In check mode as they would be.
+  description: The hosts that the task named. In check mode, as they would be after the change.
   returned: success
   type: list
   elements: dict
@@ -103,20 +99,22 @@ hosts:
       description: The host's name in the inventory.
       type: str
     id:
-      description: Id of its instance.
+      description: ID of the host's instance.
       type: str
     slot:
-      description: Number of its slot.
+      description: Number of the host's slot.
       type: int
     marks:
-      description: Its marks, each with the reason.
+      description: The host's marks, each with its reason.
       type: dict
 serving:
-  description: How many hosts of the fleet are in service now. A host that was put back counts once the load balancer's check passes.
+  description:
+    - How many hosts of the fleet are in service now.
+    - A host that returns to traffic counts as soon as it passes the load balancer's health check.
   returned: success
   type: int
 left_out:
-  description: Hosts that are on standby no more but were not put back in traffic, each with the reason.
+  description: Hosts that are no longer on standby but were not returned to traffic, each with the reason.
   returned: success
   type: dict
 """

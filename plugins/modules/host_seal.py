@@ -5,31 +5,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_seal
-short_description: Prepare a root file system to live read-only
+short_description: Prepare a root file system to run read-only
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - The last step of a bake. It lays out everything a host needs to live on a read-only root, takes away what must not stay in an image,
-    and writes what the host will say of itself when it seals itself after each launch.
-  - Where the base has cloud-init, that is switched off, since it writes to the root at each boot, and the network comes by DHCP.
-  - The role P(immutable.infra.seal#role) calls it inside the build machine. It is not meant for running hosts.
+  - This is the last step of a bake. It installs everything that a host needs to run on a read-only root and removes
+    what must not stay in an image. It also writes the data that the host reports about itself when it seals itself
+    after each launch.
+  - If the base has cloud-init, the module disables it, since cloud-init writes to the root at each boot. The network
+    is then configured by DHCP.
+  - The role P(immutable.infra.seal#role) runs this module inside the build machine. Do not use it on running hosts.
 extends_documentation_fragment:
   - immutable.infra.attributes
 attributes:
   check_mode:
     support: none
-    details: It is skipped in check mode.
+    details: The task is skipped in check mode.
   diff_mode:
     support: none
   idempotent:
     support: full
 options:
   root:
-    description: Root of the file system that is sealed.
+    description: Root of the file system to seal.
     type: path
     default: /
   files:
-    description: Folders whose trees are laid over the root.
+    description: Folders whose trees are copied over the root.
     type: list
     elements: path
     required: true
@@ -38,7 +40,7 @@ options:
     type: str
     required: true
   version:
-    description: Version of the definition.
+    description: Version of the service.
     type: str
     required: true
   digest:
@@ -46,12 +48,12 @@ options:
     type: str
     required: true
   shell:
-    description: Whether hosts let one key in (V(restricted)) or nobody (V(off)).
+    description: Whether hosts accept logins with one key (V(restricted)) or no logins at all (V(off)).
     type: str
     choices: [restricted, "off"]
     default: restricted
   writable:
-    description: Paths that the service writes to and that need not outlive the host. Each becomes a tmpfs.
+    description: Paths that the service writes to and whose content need not outlive the host. Each becomes a tmpfs.
     type: list
     elements: path
     default: []
@@ -62,11 +64,11 @@ options:
     default: []
     suboptions:
       name:
-        description: Name of the volume. The host finds it as C(/dev/disk/immutable/NAME).
+        description: Name of the volume. On the host its device is C(/dev/disk/immutable/NAME).
         type: str
         required: true
       mount:
-        description: Where it is mounted.
+        description: Path at which the volume is mounted.
         type: path
         required: true
 """

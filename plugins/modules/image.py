@@ -9,44 +9,51 @@ short_description: Bake a machine image when it is due
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Bakes an image with Packer from a definition, or from a Packer template of your own, and only when something that goes into it changed.
-  - With a definition the playbook runs inside the build machine against itself. The guest needs Python and nothing else, and nothing of Ansible stays.
-    Everything that is sent there lives in the guest's memory, and the finished disk is searched for what must not stay in it.
+  - Bakes an image with Packer from a definition or from a Packer template of your own. A bake is due only when an
+    input of the image changed.
+  - With a definition, the playbook runs inside the build machine against the build machine itself. The guest needs
+    only Python, and no part of Ansible stays in the image. Everything that is sent to the guest is kept in the
+    guest's memory. The finished disk is searched for data that must not stay in it.
   - A manifest of every file and a CycloneDX SBOM are taken from the image and kept in the store.
-  - For targets on AWS the image is an AMI, baked by Packer's amazon-ebs in the region that the definition says. It is not looked at from outside, so nothing is
-    searched for in its disk, and it has no manifest. Its SBOM is made of what the build machine gathers.
-  - Shows a line for each stage of Packer and each task in the guest as it happens. The whole log is kept in the store.
+  - For targets on AWS the image is an AMI. Packer's amazon-ebs builder bakes it in the region that the definition
+    sets. The disk of an AMI is not inspected from outside, so it is not searched and has no manifest. Its SBOM comes
+    from data that the build machine gathers.
+  - Shows a line for each stage of Packer and each task in the guest as it happens. The complete log is kept in the
+    store.
 extends_documentation_fragment:
+  - immutable.infra.options
   - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
+  - immutable.infra.attributes.changes
 attributes:
   check_mode:
-    support: full
-    details: Says whether a bake is due and why. Nothing is built.
+    details: Returns whether a bake is due and why. Nothing is built.
   diff_mode:
-    support: full
-    details: Names each input that differs from the newest image of the service.
+    details: Lists each input that differs from the newest image of the service.
   idempotent:
-    support: full
     details: An unchanged definition or template is not baked again.
 options:
   definition:
     description:
-      - Path of the definition, the versioned YAML document of one service.
-      - A folder stands for the file C(immutable.yml) in it. A relative path starts at the playbook's folder.
+      - Path of the definition, the versioned YAML document that describes one service.
+      - If the path is a folder, the file C(immutable.yml) in that folder is used. A relative path is relative to the
+        playbook's folder.
       - One of O(definition) and O(template) is required.
-    type: path
+    required: false
   template:
     description:
-      - A Packer template of your own, HCL2 or JSON, a file or a folder. It is used unchanged.
-      - Its digest covers O(service), O(version), every file of its folder, O(vars), the contents of O(var_files) and O(inputs), and the
-        names of O(secrets). What builds leave in the folder is no input (recorded artifacts, C(packer_cache), C(output-*)).
-      - It is due again when a file that the build made is gone. The ids of AMIs are recorded by region; whether they are still there is not asked.
+      - Path of a Packer template of your own, in HCL2 or JSON, a file or a folder. It is used unchanged.
+      - Its digest covers O(service), O(version), every file in its folder, O(vars), the contents of O(var_files) and
+        O(inputs), and the names of O(secrets). Files that builds leave in the folder are not inputs. These are
+        recorded artifacts, C(packer_cache) and C(output-*).
+      - A bake is also due when a file that the last build made no longer exists. The IDs of AMIs are recorded by
+        region. Whether these AMIs still exist is not checked.
     type: path
   target:
     description:
-      - Names of targets in the definition. Targets that agree on the image share it, others are baked side by side.
+      - Names of targets in the definition. Targets that need the same image share it. Other images are baked in
+        parallel.
     type: list
     elements: str
     default: [local]
@@ -66,7 +73,7 @@ options:
     elements: path
     default: []
   secrets:
-    description: Secret variables for a O(template). They are in no argument, log or digest.
+    description: Secret variables for a O(template). They do not appear in any argument, log or digest.
     type: dict
     default: {}
   inputs:
@@ -75,16 +82,17 @@ options:
     elements: path
     default: []
   force:
-    description: Bake although nothing changed.
+    description: Bake even if nothing changed.
     type: bool
     default: false
   timeout:
     description:
-      - How long Packer may take, such as V(45m). Then it is stopped and cleans up.
-      - By default what the definition says in C(build.timeout) of the target, or an hour. With O(template) it may take any time by default.
+      - How long Packer can run, such as V(45m). After that it is stopped and cleans up.
+      - With a definition the default is C(build.timeout) of the target, or one hour. With O(template) there is no
+        limit by default.
     type: str
   executable:
-    description: Packer's path or name.
+    description: Path or name of the C(packer) binary.
     type: str
     default: packer
 seealso:
@@ -94,23 +102,23 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bake the shop's image when its definition changed
+- name: Bake the shop's image if its definition changed
   immutable.infra.image:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
 
-- name: Bake for two targets and tell why
+- name: Bake for two targets
   immutable.infra.image:
     definition: /srv/shop/immutable.yml
     target: [staging, prod]
     store: /var/lib/immutable
   register: baked
 
-- name: Tell it
+- name: Show why a bake was due
   ansible.builtin.debug:
     var: baked.why
 
-- name: Keep a template of your own from building what it has built already
+- name: Build a template of your own only if it changed
   immutable.infra.image:
     template: /srv/router/router.pkr.hcl
     service: router
@@ -126,25 +134,31 @@ due:
   returned: success
   type: bool
 why:
-  description: Why it was due, or why not. Reasons that differ between targets are each told with the targets they are for.
+  description: Why a bake was due, or why not. If the reasons differ, each is returned with its targets.
   returned: success
   type: str
 differences:
-  description: Each input that differs from the newest image, with C(path), C(before) and C(after), over all targets for which a bake was due.
+  description:
+    - Each input that differs from the newest image, with C(path), C(before) and C(after). Covers all targets for
+      which a bake was due.
   returned: success
   type: list
   elements: dict
 image:
-  description: The image of the first target, as M(immutable.infra.image_info) tells it. Null in check mode when a bake is due.
+  description:
+    - The image of the first target, in the same form as in M(immutable.infra.image_info). Null in check mode if a
+      bake is due.
   returned: success
   type: dict
 images:
-  description: The image of each target, by target; of a O(template) by its service.
+  description: The images by target. With a O(template), the image by its service.
   returned: success
   type: dict
 log:
-  description: Path of Packer's whole log. That of an image is kept with it, see M(immutable.infra.image_info).
-  returned: when Packer failed, or the image held what must not stay in it
+  description:
+    - Path of Packer's complete log. The log of a finished image is kept with the image, see
+      M(immutable.infra.image_info).
+  returned: when Packer failed, or when the image held data that must not stay in it
   type: str
 console:
   description: The last lines of the build machine's console.
@@ -152,8 +166,8 @@ console:
   type: list
   elements: str
 residue:
-  description: What was found in the image that must not stay there, and where.
-  returned: when there was such
+  description: Data that was found in the image but must not stay in it, with its places.
+  returned: when such data was found
   type: list
   elements: str
 """

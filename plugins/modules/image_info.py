@@ -9,7 +9,8 @@ short_description: List images with their lineage
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Lists the images of a store, the newest first. Each tells its inputs, its base, what it passed, and which channels point at it.
+  - Lists the images of a store, the newest first. Each image comes with its inputs, its base, the tests that it
+    passed and the channels that point at it.
 extends_documentation_fragment:
   - immutable.infra.options.store
   - immutable.infra.attributes
@@ -17,10 +18,12 @@ extends_documentation_fragment:
   - immutable.infra.attributes.info
 options:
   service:
-    description: Only images of this service.
+    description: List only images of this service.
     type: str
   image:
-    description: Only this image, by digest, by at least six digits of it, or by name. It must exist.
+    description:
+      - List only this image, given by its digest, by at least six digits of the digest, or by its name.
+      - The task fails if the image does not exist.
     type: str
 seealso:
   - module: immutable.infra.image
@@ -33,7 +36,7 @@ EXAMPLES = r"""
     service: shop
   register: shop
 
-- name: Name those that were never verified
+- name: Show the images that were never verified
   ansible.builtin.debug:
     msg: "{{ shop.images | rejectattr('verified') | map(attribute='name') }}"
 """
@@ -52,16 +55,17 @@ images:
       description: Provider and architecture, or V(packer) for an image of a template of your own.
       type: str
     service:
-      description: The service that it belongs to.
+      description: The service that the image belongs to.
       type: str
     version:
       description: Version of the service.
       type: str
     created:
-      description: When it was baked, in UTC.
+      description: When the image was baked, in UTC.
       type: str
     shell:
-      description: Whether hosts made of it let one key in (V(restricted)) or nobody (V(off)).
+      description:
+        - Whether hosts that run the image accept logins with one key (V(restricted)) or no logins at all (V(off)).
       type: str
     seconds:
       description: How long the bake took.
@@ -70,31 +74,36 @@ images:
       description: Service, version and the first digits of the digest.
       type: str
     base:
-      description: What it was baked on.
+      description: The base that the image was baked on.
       type: dict
     lineage:
-      description: What it was baked on (C(base)), and the digest of the image of its service and build that was made before it (C(previous)), or null.
+      description:
+        - The image's base (C(base)) and the digest of the previous image of its service and build (C(previous)), or
+          null.
       type: dict
     inputs:
       description: Every input of the digest.
       type: dict
     verified:
-      description: When it passed which checks, or null.
+      description: When the image passed its tests, and which checks it passed, or null.
       type: dict
     revoked:
-      description: When it was revoked (C(at)), by whom (C(by)) and why (C(reason)), or null.
+      description: When the image was revoked (C(at)), by whom (C(by)) and why (C(reason)), or null.
       type: dict
+      version_added: 0.2.0
     channels:
-      description: Channels that point at it.
+      description: Channels that point at the image.
       type: list
       elements: str
     artifact:
-      description: What its provider starts it from.
+      description: What the provider starts instances from.
       type: dict
     provenance:
-      description: Which tools baked it, where and how long it took.
+      description: Which tools baked the image, where, and how long the bake took.
       type: dict
     files:
-      description: Paths, or C(s3://) URLs, of its C(manifest), C(sbom) and Packer's C(log) in the store, as far as its bake kept them.
+      description:
+        - Paths or C(s3://) URLs of the image's C(manifest), C(sbom) and Packer C(log) in the store. Files that the
+          bake did not keep are missing.
       type: dict
 """

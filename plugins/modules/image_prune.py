@@ -5,46 +5,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_prune
-short_description: Remove images that nothing needs any more
+short_description: Remove images that are no longer needed
 version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Removes old images of a service that are held by a target's provider, and keeps the newest verified ones.
-  - An image goes with all that is its own. With QEMU this is its disk; on AWS its AMI in every region that it was copied to, with the snapshots. Its manifest,
-    its SBOM and its record go in either case.
-  - An image stays, whatever its age, that a channel points at, that a rollback would go back to, that the last swap of any fleet of the store is to or
-    from, or that any instance runs. On AWS it also stays while an instance in any state but terminated, any version of a launch template, a launch
-    configuration, the parameter of a promotion or an Auto Scaling group of the account refers to it, in any of its regions, and while another account may
-    launch it.
-  - An image that is to go is first marked as revoked, so that no channel and no swap takes it up, and then all is looked at once more. A run that was
-    killed is gone on with by the next one.
-  - An image that was removed is baked again when its definition asks for it.
+  - Removes old images of a service from a target's provider and keeps the newest verified ones.
+  - An image is removed with everything that belongs to it. With QEMU this is its disk. On AWS it is the AMI with its
+    snapshots, in every region that the AMI was copied to. The manifest, the SBOM and the record are removed as well.
+  - Whatever its age, an image is kept if a channel points at it, if a rollback would return to it, if the last swap
+    of any fleet in the store starts or ends with it, or if any instance runs it.
+  - On AWS an image is also kept while something in the account refers to it in any of its regions. This can be an
+    instance in any state except terminated, any version of a launch template, a launch configuration, the parameter
+    of a promotion or an Auto Scaling group. It is also kept while another account can launch it.
+  - Before an image is removed it is marked as revoked, so that no channel and no swap can use it. Then all conditions
+    are checked once more. The next run resumes an interrupted removal.
+  - A removed image is baked again if its definition requires it.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - immutable.infra.attributes.changes
 options:
   keep:
-    description: How many of the newest verified images stay, those that were revoked not counted. 1 at least.
+    description: How many of the newest verified images to keep, at least 1. Revoked images do not count.
     type: int
     default: 5
   older_than:
     description:
-      - Leave alone what was baked later than this, such as V(12h), V(2d) or V(0s).
-      - What was not verified yet goes only once it is this old and a later image was verified.
+      - Keep images that are younger than this, such as V(12h), V(2d) or V(0s).
+      - An image that was not verified is removed only if it is older than this and a later image was verified.
     type: str
     default: 1d
   shared:
-    description: Also remove images that other AWS accounts may launch. They cannot launch any more instances of them then.
+    description:
+      - Also remove images that other AWS accounts can launch. These accounts can then no longer launch instances of
+        them.
     type: bool
     default: false
 seealso:
@@ -54,14 +50,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Tell what would go, and why the rest would stay
+- name: Show which images would be removed, and why the others would be kept
   immutable.infra.image_prune:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
   check_mode: true
   register: shop_images
 
-- name: Keep the newest three, and all of the last week
+- name: Keep the newest three images and all images of the last week
   immutable.infra.image_prune:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -72,7 +68,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 kept:
-  description: Images that stay, the newest first.
+  description: Images that are kept, the newest first.
   returned: success
   type: list
   elements: dict
@@ -90,21 +86,21 @@ kept:
       description: Version of the service.
       type: str
     created:
-      description: When it was baked, in UTC.
+      description: When the image was baked, in UTC.
       type: str
     verified:
-      description: Whether it passed its tests.
+      description: Whether the image passed its tests.
       type: bool
     channels:
-      description: Channels that point at it.
+      description: Channels that point at the image.
       type: list
       elements: str
     why:
-      description: Every reason to keep it. In RV(removed) the one to remove it.
+      description: Every reason to keep the image. In RV(removed) the reason to remove it.
       type: list
       elements: str
 removed:
-  description: Images that were removed, in check mode those that would be; each as in RV(kept).
+  description: Images that were removed, or would be removed in check mode, in the same form as RV(kept).
   returned: success
   type: list
   elements: dict

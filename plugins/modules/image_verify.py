@@ -9,40 +9,42 @@ short_description: Boot a candidate image and test it before it is used
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Boots the image as fresh instances with scratch volumes. One is launched exactly as in production and must prove its image, seal itself and
-    pass its health probe. The other lets a one-time key in, for the definition's verify playbook.
-  - The playbook runs as a child C(ansible-playbook) with the user's configuration and vault ids. Its output is shown as it comes.
-  - The test instances always go. What a killed run left is removed by the next verification of the same service and target.
-  - An AMI that passed is copied to the region of every target of the definition that shares it, encrypted with that target's C(build.kms_key). A target in
-    another region than the AMI gets its copy before, since it is booted there. Copies that a killed run began are found again, and missing ones are made
-    by the next run, without another test.
-  - An image that passed is not tested again until the verify playbook, the health probes or the data volumes of the definition change.
+  - Boots the image as new instances with scratch volumes. The first instance is launched exactly as in production. It
+    must prove which image it runs, seal itself and pass its health probe. The second instance accepts a one-time key,
+    so that the definition's verify playbook can run against it.
+  - The playbook runs as a child C(ansible-playbook) with the user's configuration and vault IDs. Its output is shown
+    as it comes.
+  - The test instances are always removed. The next verification of the same service and target removes the leftovers
+    of a killed run.
+  - An AMI that passed its tests is copied to the region of every target of the definition that shares it. Each copy
+    is encrypted with that target's C(build.kms_key). If the target is in another region than the AMI, the copy is
+    made before the tests, since the instances boot there.
+  - The next run finds copies that a killed run began and makes missing copies. It does not repeat the tests for this.
+  - An image that passed its tests is not tested again until the verify playbook, the health probes or the data
+    volumes of the definition change.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
+  - immutable.infra.attributes.changes
 attributes:
   check_mode:
-    support: full
-    details: Says whether a verification is due, and to which regions the image would be copied. Nothing is booted.
+    details: Returns whether a verification is due and to which regions the image would be copied. Nothing is booted.
   diff_mode:
     support: none
-  idempotent:
-    support: full
 options:
   image:
     description:
-      - The image to verify, by digest, by at least six digits of it, or by name.
-      - By default the image of the definition as it stands now.
+      - The image to verify, given by its digest, by at least six digits of the digest, or by its name.
+      - The default is the image of the definition in its current form.
     type: str
   force:
-    description: Test again what passed before.
+    description: Test an image again that already passed its tests.
     type: bool
     default: false
   timeout:
-    description: How long the whole verification may take, such as V(15m).
+    description: How long the whole verification can take, such as V(15m).
     type: str
     default: 30m
 seealso:
@@ -51,7 +53,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Boot and test what was baked
+- name: Boot and test the baked image
   immutable.infra.image_verify:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -60,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: The image, with what it passed in C(verified).
+  description: The image. Its key C(verified) says which checks it passed.
   returned: success
   type: dict
 due:
@@ -68,21 +70,22 @@ due:
   returned: success
   type: bool
 why:
-  description: Why it was due, or why not.
+  description: Why a verification was due, or why not.
   returned: success
   type: str
 copied:
-  description: Regions that the image was copied to, or would be in check mode.
+  description: Regions that the image was copied to, or would be copied to in check mode.
   returned: success
   type: list
   elements: str
+  version_added: 0.2.0
 checks:
-  description: What the candidate passed.
-  returned: when it was tested
+  description: The checks that the image passed.
+  returned: when the image was tested
   type: list
   elements: str
 failed_tasks:
-  description: The verify playbook's failed tasks, each with task, host, path and message.
+  description: The failed tasks of the verify playbook, each with task, host, path and message.
   returned: when the playbook failed
   type: list
   elements: dict
@@ -93,6 +96,6 @@ last_lines:
   elements: str
 consoles:
   description: The last lines of the test instances' consoles, by slot.
-  returned: when an instance fell short
+  returned: when an instance failed a check
   type: dict
 """

@@ -9,9 +9,9 @@ short_description: Build images from a Packer template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Runs C(packer build) with anyone's template, in HCL2 or JSON, and returns what it made.
-  - In check mode the template is validated, and nothing is built.
-  - To bake an image only when its inputs changed, use M(immutable.infra.image).
+  - Runs C(packer build) with any template in HCL2 or JSON and returns the artifacts.
+  - In check mode the template is validated and nothing is built.
+  - To bake an image only if its inputs changed, use M(immutable.infra.image).
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.packer
@@ -19,23 +19,24 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Validates the template with all its variables. What is valid would be built, so it reports a change.
+    details: Validates the template with all its variables. Since a valid template would be built, it reports a change.
   diff_mode:
     support: none
   idempotent:
     support: none
-    details: Packer builds each time it is run.
+    details: Packer builds each time it runs.
 options:
   on_error:
-    description: What Packer does with the resources of a build that fails. With V(abort) they are left for a look.
+    description: What Packer does with the resources of a failed build. V(abort) keeps them for inspection.
     type: str
     choices: [cleanup, abort]
     default: cleanup
   parallel_builds:
-    description: How many builds may run at the same time. By default all of them do, which V(0) says as well.
+    description:
+      - Maximum number of builds that run at the same time. By default, and with V(0), all builds run in parallel.
     type: int
   force:
-    description: Go on where artifacts of an earlier build are in the way, and delete these.
+    description: Continue if artifacts of an earlier build exist, and delete these artifacts.
     type: bool
     default: false
 seealso:
@@ -54,11 +55,11 @@ EXAMPLES = r"""
     timeout: 45m
   register: built
 
-- name: Show the name of the image
+- name: Show the ID of the image
   ansible.builtin.debug:
     msg: "{{ built.artifacts[0].id }}"
 
-- name: Hand over a secret that no log shows
+- name: Pass a secret that appears in no log
   immutable.infra.packer_build:
     template: /srv/images/web
     var_files: [common.pkrvars.hcl]
@@ -69,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 artifacts:
-  description: What was made, each artifact once. In check mode empty.
+  description: The artifacts, each listed once. Empty in check mode.
   returned: success, and when a build failed
   type: list
   elements: dict
@@ -79,22 +80,22 @@ artifacts:
       type: str
       sample: web.amazon-ebs.debian
     builder_id:
-      description: Packer's name for the kind of builder or post-processor that made it.
+      description: Packer's ID of the type of builder or post-processor that made the artifact.
       type: str
       sample: mitchellh.amazonebs
     id:
-      description: The artifact's own name, whose form depends on the builder.
+      description: ID of the artifact. Its form depends on the builder.
       type: str
       sample: eu-west-1:ami-0123456789abcdef0
     string:
-      description: The artifact in words.
+      description: Packer's description of the artifact.
       type: str
     files:
-      description: Absolute paths of the files it consists of.
+      description: Absolute paths of the artifact's files.
       type: list
       elements: str
 builds:
-  description: Every build that ran, sorted by name. In check mode empty.
+  description: Every build that ran, sorted by name. Empty in check mode.
   returned: success, and when a build failed
   type: list
   elements: dict
@@ -106,14 +107,14 @@ builds:
       description: One of C(succeeded), C(failed) and C(cancelled).
       type: str
     error:
-      description: Why it failed, in Packer's words, else empty.
+      description: Packer's error message if the build failed, otherwise empty.
       type: str
 errors:
-  description: The error of each failed build, by its name.
+  description: The error of each failed build, by the name of the build.
   returned: success, and when a build failed
   type: dict
 command:
-  description: Packer's command line. It holds no secrets.
+  description: Packer's command line. It contains no secrets.
   returned: success, and when a build failed
   type: list
   elements: str
@@ -127,13 +128,13 @@ duration:
   returned: success, and when a build failed
   type: float
 output:
-  description: What Packer said, at most the last 1000 lines, secrets replaced.
+  description: Packer's output, at most the last 1000 lines. Secrets are masked.
   returned: success, and when a build failed
   type: list
   elements: str
 stopped_for:
   description: Why Packer was stopped. One of C(timeout), C(abandoned) and C(signal).
-  returned: when it was stopped
+  returned: when Packer was stopped
   type: str
 """
 
@@ -149,13 +150,14 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.task impor
 
 
 def work(module, packer):
+    """Build the template, or only validate it in check mode, and return the task's result."""
     arguments = template_arguments(module)
     if module.check_mode:
         validation = packer.validate(**arguments)
         if not validation.valid:
             raise invalid(validation)
-        would = BuildResult(output=validation.output, command=validation.command, packer_version=packer.version())
-        return dict(would.as_dict(), changed=True)
+        predicted = BuildResult(output=validation.output, command=validation.command, packer_version=packer.version())
+        return dict(predicted.as_dict(), changed=True)
     result = packer.build(
         on_error=module.params["on_error"],
         parallel_builds=module.params["parallel_builds"],

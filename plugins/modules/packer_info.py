@@ -5,22 +5,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: packer_info
-short_description: Tell the version of Packer, its plugins and what a template holds
+short_description: Return the version of Packer, its plugins and the contents of a template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Returns the version of the C(packer) binary and the plugins that it finds, and with O(template) the builds and variables of the
-    template and the plugins that are missing for it.
+  - Returns the version of the C(packer) binary and the plugins that it finds.
+  - With O(template) it also returns the builds and variables of the template, and the plugins that the template needs
+    but Packer does not find.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
   - immutable.infra.packer
+  - immutable.infra.packer.optional_template
 options:
-  template:
-    description: Path of a template on the host, a file in HCL2 or JSON or a folder of HCL2 files.
-    type: path
   plugin_path:
-    description: Folder of plugins, instead of what C(PACKER_PLUGIN_PATH) or Packer itself says.
+    description: Plugin folder to use instead of E(PACKER_PLUGIN_PATH) or Packer's own folder.
     type: path
     version_added: 0.2.0
 seealso:
@@ -30,11 +29,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Which Packer is there
+- name: Read the version of Packer
   immutable.infra.packer_info:
   register: packer
 
-- name: Which builds does a template have
+- name: Read the builds of a template
   immutable.infra.packer_info:
     template: /srv/images/web.pkr.hcl
   register: web
@@ -53,49 +52,52 @@ executable:
   sample: /usr/bin/packer
 plugins:
   description:
-    - Every plugin that Packer finds, sorted by source and version. What Packer holds itself is not among them, and before 1.8
-      it tells of none.
+    - Every plugin that Packer finds, sorted by source and version. Packer's built-in plugins are not included. Before
+      version 1.8 Packer does not report any plugins.
   returned: always
   type: list
   elements: dict
+  version_added: 0.2.0
   contains:
     source:
-      description: The plugin's source.
+      description: Source of the plugin.
       type: str
       sample: github.com/hashicorp/qemu
     version:
-      description: Its version.
+      description: Version of the plugin.
       type: str
       sample: 1.0.9
     path:
-      description: Path of its binary.
+      description: Path of the plugin's binary.
       type: str
 missing:
-  description: Plugins that the template needs and Packer does not find.
+  description: Plugins that the template needs but Packer does not find.
   returned: when O(template) is given
   type: list
   elements: dict
+  version_added: 0.2.0
   contains:
     source:
-      description: The plugin's source, empty where it is not known.
+      description: Source of the plugin. Empty if it is not known.
       type: str
       sample: github.com/hashicorp/qemu
     version:
-      description: What its version may be, empty for any.
+      description: Version constraint. Empty if any version is accepted.
       type: str
       sample: ">= 1.0.9"
     reason:
-      description: What it is needed for.
+      description: What the plugin is needed for.
       type: str
       sample: builder qemu
     command:
-      description: The command that would install it, as M(immutable.infra.packer_init) does. Empty where the source is not known.
+      description:
+        - Command that installs the plugin, as M(immutable.infra.packer_init) does. Empty if the source is not known.
       type: str
       sample: packer plugins install github.com/hashicorp/qemu
 builds:
-  description: >-
-    Names of the template's builds, as O(immutable.infra.packer_build#module:only) takes them. Empty where a plugin is missing without
-    which Packer does not read the template.
+  description:
+    - Names of the template's builds, as O(immutable.infra.packer_build#module:only) accepts them. Empty if Packer
+      cannot read the template because a plugin is missing.
   returned: when O(template) is given
   type: list
   elements: str
@@ -109,13 +111,13 @@ variables:
       description: Name of the variable.
       type: str
     default:
-      description: Its default as text. C(null) where it has none, or where it is sensitive.
+      description: Default of the variable as text. Null if it has no default or is sensitive.
       type: str
     required:
-      description: Whether it has no default.
+      description: Whether the variable has no default.
       type: bool
     sensitive:
-      description: Whether the template declares it sensitive.
+      description: Whether the template declares the variable as sensitive.
       type: bool
 """
 
@@ -130,12 +132,18 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.task impor
 
 
 def work(module, packer):
+    """Return what Packer and its plugins report, and the contents of the template if one is given."""
     installed = Installed(packer, module.params["plugin_path"], timeout_of(module))
-    there = installed.found()
-    result = {"changed": False, "packer_version": packer.version(), "executable": packer.executable, "plugins": [asdict(plugin) for plugin in there]}
+    found = installed.found()
+    result = {
+        "changed": False,
+        "packer_version": packer.version(),
+        "executable": packer.executable,
+        "plugins": [asdict(plugin) for plugin in found],
+    }
     template = module.params["template"]
     if template:
-        missing = installed.missing(installed.needs(template), there)
+        missing = installed.missing(installed.needs(template), found)
         try:
             inspection = packer.inspect(template, timeout=timeout_of(module), environment=installed.environment)
         except PackerError as error:
@@ -144,9 +152,18 @@ def work(module, packer):
                 raise
             missing += [need for need in complaints if need.source not in [one.source for one in missing]]
             inspection = Inspection()
-        told = [{"source": need.source, "version": need.constraint, "reason": need.reason, "command": command_for(need, template)} for need in missing]
-        result.update(asdict(inspection), missing=told)
+        result.update(asdict(inspection), missing=[missing_dict(need, template) for need in missing])
     return result
+
+
+def missing_dict(need, template):
+    """The missing plugin as an entry of the result."""
+    return {
+        "source": need.source,
+        "version": need.constraint,
+        "reason": need.reason,
+        "command": command_for(need, template),
+    }
 
 
 def main():

@@ -9,14 +9,18 @@ short_description: Install the plugins that a Packer template needs
 version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Installs the Packer plugins that are missing for a template, and those that are named. What is there already is left as it is.
-  - For a template in HCL2 these are its C(required_plugins), installed by C(packer init). For a template in JSON, which cannot name
-    plugins, they follow from its builders, provisioners and post-processors, and are installed by C(packer plugins install).
-  - With O(mirror) nothing is fetched from the network.
-  - Up to 1.9, Packer holds the plugins of HashiCorp itself. Of these nothing is installed then, unless a version is asked for.
+  - Installs Packer plugins that are missing, those that a template needs and those in O(plugins). Plugins that are
+    already installed are not changed.
+  - A template in HCL2 names its plugins in C(required_plugins), and C(packer init) installs them. A template in JSON
+    cannot name plugins. They are derived from its builders, provisioners and post-processors, and C(packer plugins
+    install) installs them.
+  - With O(mirror) nothing is downloaded from the network.
+  - Up to version 1.9, HashiCorp's own plugins are built into Packer. They are then installed only if you request a
+    version.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.packer
+  - immutable.infra.packer.optional_template
 attributes:
   check_mode:
     support: full
@@ -25,36 +29,35 @@ attributes:
   idempotent:
     support: full
 options:
-  template:
-    description: Path of a template on the host, a file in HCL2 or JSON or a folder of HCL2 files.
-    type: path
   plugins:
-    description: Further plugins.
+    description: Further plugins to install.
     type: list
     elements: dict
     default: []
     suboptions:
       source:
-        description: Its source, such as V(github.com/hashicorp/qemu).
+        description: Source of the plugin, such as V(github.com/hashicorp/qemu).
         type: str
         required: true
       version:
         description:
-          - What its version may be, such as V(1.0.9) or V(>= 1.0, < 2).
-          - By default any that is there will do, and else the newest is installed.
+          - Version or version constraint, such as V(1.0.9) or V(>= 1.0, < 2).
+          - By default any installed version is accepted. If none is installed, the newest version is installed.
         type: str
         default: ""
   mirror:
     description:
-      - Folder on the host to install from instead of the network. It may have any structure.
-      - It holds the plugins' binaries, or the archives that they are released in, under their released names, such as
-        C(packer-plugin-qemu_v1.0.9_x5.0_linux_amd64) with or without C(.zip). The newest that fits is taken.
+      - Folder on the host to install from instead of the network. Its structure does not matter.
+      - It holds the plugins' binaries, or the archives that they are released in, under their release names, such as
+        C(packer-plugin-qemu_v1.0.9_x5.0_linux_amd64) with or without C(.zip). The newest version that satisfies the
+        constraint is installed.
     type: path
   plugin_path:
     description:
-      - Folder that the plugins are installed in, and looked for. Packer finds it where its environment says the same by
-        C(PACKER_PLUGIN_PATH).
-      - By default the one that C(PACKER_PLUGIN_PATH) says, and else Packer's own in the user's home.
+      - Folder to install plugins in, and to search for installed plugins. Packer uses this folder only if
+        E(PACKER_PLUGIN_PATH) in its environment names it.
+      - The default is the value of E(PACKER_PLUGIN_PATH). If that is not set, it is Packer's own folder in the user's
+        home.
     type: path
 seealso:
   - module: immutable.infra.packer_info
@@ -62,11 +65,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Install what a template requires
+- name: Install the plugins that a template requires
   immutable.infra.packer_init:
     template: /srv/images/web.pkr.hcl
 
-- name: Install one version of a plugin where there is no network
+- name: Install one version of a plugin without network access
   immutable.infra.packer_init:
     plugins:
       - source: github.com/hashicorp/qemu
@@ -77,21 +80,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 installed:
-  description: What was installed, or would be in check mode.
+  description: Plugins that were installed, or would be installed in check mode.
   returned: success
   type: list
   elements: dict
   contains:
     source:
-      description: The plugin's source.
+      description: Source of the plugin.
       type: str
       sample: github.com/hashicorp/qemu
     version:
-      description: What was asked for, empty for any version.
+      description: Requested version constraint. Empty if any version is accepted.
       type: str
       sample: ">= 1.0.9"
     reason:
-      description: What asked for it.
+      description: What requested the plugin.
       type: str
       sample: builder qemu
 plugins:
@@ -101,15 +104,15 @@ plugins:
   elements: dict
   contains:
     source:
-      description: The plugin's source.
+      description: Source of the plugin.
       type: str
       sample: github.com/hashicorp/qemu
     version:
-      description: Its version.
+      description: Version of the plugin.
       type: str
       sample: 1.0.9
     path:
-      description: Path of its binary.
+      description: Path of the plugin's binary.
       type: str
 packer_version:
   description: Version of Packer.
@@ -129,25 +132,32 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.versions i
 
 
 def work(module, packer):
+    """Install the missing plugins, or only list them in check mode, and return the task's result."""
     params = module.params
     installed = Installed(packer, params["plugin_path"], timeout_of(module))
     needs = installed.needs(params["template"]) if params["template"] else []
     needs += [Need(check_source(one["source"]), _constraint(one["version"]), "plugins") for one in params["plugins"]]
-    there = installed.found()
-    missing = installed.missing(needs, there)
+    found = installed.found()
+    missing = installed.missing(needs, found)
     if missing and not module.check_mode:
         installed.install(missing, params["template"], params["mirror"])
-        there = installed.found()
-        still = installed.missing(missing, there)
+        found = installed.found()
+        still = installed.missing(missing, found)
         if still:
-            lacking = f"{still[0].source} {still[0].constraint}".strip()
-            raise PackerError(f"Packer does not find {lacking} after it was installed: look at plugin_path and PACKER_PLUGIN_PATH")
-    told = [{"source": need.source, "version": need.constraint, "reason": need.reason} for need in missing]
-    return {"changed": bool(missing), "installed": told, "plugins": [asdict(plugin) for plugin in there], "packer_version": packer.version()}
+            name = f"{still[0].source} {still[0].constraint}".strip()
+            raise PackerError(
+                f"Packer does not find {name} after its installation: check plugin_path and PACKER_PLUGIN_PATH"
+            )
+    return {
+        "changed": bool(missing),
+        "installed": [{"source": need.source, "version": need.constraint, "reason": need.reason} for need in missing],
+        "plugins": [asdict(plugin) for plugin in found],
+        "packer_version": packer.version(),
+    }
 
 
 def _constraint(text):
-    satisfies("1.0.0", text)  # refuses what is no constraint
+    satisfies("1.0.0", text)  # raises PackerError if the text is not a version constraint
     return text
 
 
@@ -159,8 +169,12 @@ def main():
         "mirror": {"type": "path"},
         "plugin_path": {"type": "path"},
     }
-    spec = {"argument_spec": {**TOOL_OPTIONS, **own}, "required_one_of": [["template", "plugins"]], "supports_check_mode": True}
-    run(AnsibleModule(**spec), work)
+    module = AnsibleModule(
+        argument_spec={**TOOL_OPTIONS, **own},
+        required_one_of=[["template", "plugins"]],
+        supports_check_mode=True,
+    )
+    run(module, work)
 
 
 if __name__ == "__main__":

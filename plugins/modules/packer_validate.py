@@ -9,8 +9,8 @@ short_description: Check a Packer template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Runs C(packer validate) with anyone's template, in HCL2 or JSON, and returns every mistake with its place.
-  - An invalid template fails the task, unless O(fail_on_invalid) is V(false).
+  - Runs C(packer validate) with any template in HCL2 or JSON and returns every mistake with its file and line.
+  - The task fails if the template is invalid, unless O(fail_on_invalid) is V(false).
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
@@ -18,11 +18,11 @@ extends_documentation_fragment:
   - immutable.infra.packer.template
 options:
   syntax_only:
-    description: Check the syntax alone, for which variables need no values.
+    description: Check only the syntax. Variables then need no values.
     type: bool
     default: false
   fail_on_invalid:
-    description: Whether an invalid template fails the task.
+    description: Whether the task fails if the template is invalid.
     type: bool
     default: true
 seealso:
@@ -37,7 +37,7 @@ EXAMPLES = r"""
     vars:
       region: eu-west-1
 
-- name: Check the syntax and look at the mistakes
+- name: Check only the syntax and keep the mistakes
   immutable.infra.packer_validate:
     template: /srv/images/web.pkr.hcl
     syntax_only: true
@@ -56,7 +56,7 @@ valid:
   returned: success, and when the template is invalid
   type: bool
 diagnostics:
-  description: Errors and warnings, each once.
+  description: Errors and warnings, each listed once.
   returned: success, and when the template is invalid
   type: list
   elements: dict
@@ -65,19 +65,19 @@ diagnostics:
       description: One of C(error) and C(warning).
       type: str
     summary:
-      description: What is wrong, in one line.
+      description: The problem in one line.
       type: str
     detail:
-      description: The rest of what Packer says of it.
+      description: The rest of Packer's message.
       type: str
     file:
-      description: Path of the file, empty where Packer does not tell.
+      description: Path of the file. Empty if Packer does not report it.
       type: str
     line:
-      description: Number of the line, 0 where Packer does not tell.
+      description: Number of the line. 0 if Packer does not report it.
       type: int
 command:
-  description: Packer's command line. It holds no secrets.
+  description: Packer's command line. It contains no secrets.
   returned: success, and when the template is invalid
   type: list
   elements: str
@@ -87,7 +87,7 @@ packer_version:
   type: str
   sample: 1.6.6
 output:
-  description: What Packer said, secrets replaced.
+  description: Packer's output. Secrets are masked.
   returned: success, and when the template is invalid
   type: list
   elements: str
@@ -104,6 +104,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.task impor
 
 
 def work(module, packer):
+    """Validate the template and return the task's result."""
     validation = packer.validate(syntax_only=module.params["syntax_only"], **template_arguments(module))
     if not validation.valid and module.params["fail_on_invalid"]:
         raise invalid(validation, packer_version=packer.version())

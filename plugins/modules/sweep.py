@@ -5,47 +5,47 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sweep
-short_description: Report and remove what no fleet owns any more
+short_description: Report and remove orphans, which no fleet owns
 version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Looks at all that a target's provider holds for this store, and finds orphans. These are instances of fleets that were removed, of slots that a fleet
-    no longer has, left over beside the one that serves their slot, or left by a verification; registrations whose instance is gone; and data volumes
-    of fleets, slots or names that are no more.
-  - On AWS it also finds what killed bakes left in the target's region and in the one where it bakes. These are build machines, key pairs, volumes, AMIs that no
-    record names and snapshots without an AMI, all told by their tags; and security groups and key pairs under the names that Packer gives to temporary ones,
-    once they are a day old and nothing uses them. What belongs to a bake that is still running is left alone, and so is an AMI that something refers to.
-  - A fleet whose swap is under way has no orphans, since the next run of M(immutable.infra.fleet) goes on with what is there.
-  - Data volumes are removed only where O(volumes) names them.
+  - Inspects everything that a target's provider holds for this store and finds orphans.
+  - Orphaned instances belong to removed fleets, to slots that their fleet no longer has, or to verifications, or are
+    leftovers in a slot that another instance serves. Orphaned registrations are those whose instance no longer
+    exists. Orphaned data volumes belong to fleets, slots or names that no longer exist.
+  - On AWS it also finds what killed bakes left behind, in the target's region and in the region where the target's
+    images are baked. These are build machines, key pairs, volumes, AMIs without a record and snapshots without an
+    AMI. They are recognized by their tags.
+  - Security groups and key pairs with the names of Packer's temporary ones are orphans if they are at least one day
+    old and unused.
+  - Resources of a running bake and AMIs that something refers to are not orphans.
+  - A fleet with an unfinished swap has no orphans, since the next run of M(immutable.infra.fleet) resumes the swap
+    with the existing instances.
+  - Data volumes are removed only if O(volumes) names them.
 extends_documentation_fragment:
-  - immutable.infra.options.definition
-  - immutable.infra.options.target
+  - immutable.infra.options
   - immutable.infra.options.store
   - immutable.infra.attributes
   - immutable.infra.attributes.action
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - immutable.infra.attributes.changes
 options:
   state:
     description:
-      - V(reported) only tells what there is.
-      - V(absent) removes instances, registrations and what bakes left, and those data volumes that O(volumes) names.
+      - V(reported) only reports orphans.
+      - V(absent) removes orphaned instances and registrations, the leftovers of bakes, and the data volumes in
+        O(volumes).
     type: str
     choices: [reported, absent]
     default: reported
   older_than:
     description:
-      - Leave alone what is younger, such as V(90s), V(1h) or V(2d).
-      - A verification under way must not take longer, or its machines are taken for orphans.
+      - Ignore everything that is younger than this, such as V(90s), V(1h) or V(2d).
+      - Choose a value that is longer than a verification takes. Otherwise the instances of a running verification
+        count as orphans.
     type: str
     default: 1h
   volumes:
-    description: Ids of orphaned data volumes to remove with all that is on them.
+    description: IDs of orphaned data volumes to remove with all their data.
     type: list
     elements: str
     default: []
@@ -55,13 +55,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Tell what no fleet owns
+- name: Report what no fleet owns
   immutable.infra.sweep:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
   register: found
 
-- name: Remove it, and one volume with its data
+- name: Remove the orphans, and one data volume with its data
   immutable.infra.sweep:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -71,39 +71,40 @@ EXAMPLES = r"""
 
 RETURN = r"""
 orphans:
-  description: What was found.
+  description: The orphans that were found.
   returned: success
   type: list
   elements: dict
   contains:
     kind:
       description:
-        - V(instance), V(volume) (of data) or V(registration).
-        - Of bakes V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or V(snapshot).
+        - V(instance), V(volume) (a data volume) or V(registration).
+        - For leftovers of bakes V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or
+          V(snapshot).
       type: str
     id:
-      description: Its id with the provider.
+      description: The provider's ID of the orphan.
       type: str
     fleet:
-      description: The fleet that it was made for. Empty for what a bake left.
+      description: The fleet that the orphan was made for. Empty for leftovers of bakes.
       type: str
     slot:
-      description: Its slot, if it has one.
+      description: The slot of the orphan, if it has one.
       type: int
     place:
-      description: The region of what a bake left.
+      description: The region, for leftovers of bakes.
       type: str
     bake:
-      description: The bake that left it, where its tags tell.
+      description: The bake that left the orphan behind, if its tags name one.
       type: str
     why:
-      description: Why nothing owns it.
+      description: Why nothing owns the orphan.
       type: str
     age:
-      description: Its age in seconds, where the provider tells.
+      description: Age in seconds, if the provider reports it.
       type: float
 removed:
-  description: Those of them that were removed, in check mode those that would be.
+  description: Orphans that were removed, or would be removed in check mode.
   returned: success
   type: list
   elements: dict

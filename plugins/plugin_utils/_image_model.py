@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ._core.errors import ImageError
+
 
 @dataclass(frozen=True)
 class Image:
@@ -68,6 +70,17 @@ def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
     """
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
+
+
+def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image") -> str:
+    """The AMI of an image in a region. Raises ImageError, which calls the image ``name``, if it has none there."""
+    amis = amis_of(artifact)
+    if region not in amis:
+        raise ImageError(
+            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); "
+            "verify it again to copy it there, or bake it for this target"
+        )
+    return amis[region]
 
 
 def bake_name(digest: str) -> str:

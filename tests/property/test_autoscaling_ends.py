@@ -55,7 +55,7 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
         except Killed:
             continue
         except (FleetError, ProviderError) as error:
-            if isinstance(error, ProviderError) or "of somebody else" in error.message:
+            if isinstance(error, ProviderError) or "which somebody else started" in error.message:
                 continue
         assert not any(each.active for each in scaling.found)
         assert scaling.named.isdecimal()

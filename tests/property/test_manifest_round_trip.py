@@ -7,7 +7,7 @@ import os
 import hypothesis.strategies as st
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
-from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import SHORTEST, forms
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import MIN_LENGTH, needle_forms
 from hypothesis import given, settings
 
 PATHS = st.binary(min_size=1, max_size=20).map(lambda name: "/" + os.fsdecode(name))
@@ -44,6 +44,6 @@ def test_any_bytes_are_a_manifest_or_one_clear_message(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_secret_that_is_long_enough_is_searched_for_as_it_is(secret: bytes) -> None:
-    wanted = [form for _name, form in forms({"s": secret})]
-    assert all(len(form) >= SHORTEST for form in wanted)
-    assert (secret.strip() in wanted) == (len(secret.strip()) >= SHORTEST)
+    searched = [form for _name, form in needle_forms({"s": secret})]
+    assert all(len(form) >= MIN_LENGTH for form in searched)
+    assert (secret.strip() in searched) == (len(secret.strip()) >= MIN_LENGTH)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine
 
 from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
@@ -16,7 +16,7 @@ from .trial import INTENT, Ending, Trial, play
 HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
-def ours(trial: Trial) -> dict[str, Machine]:
+def ours(trial: Trial) -> dict[str, SimulatedMachine]:
     return {
         each: machine
         for each, machine in trial.world.machines.items()

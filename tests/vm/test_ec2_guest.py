@@ -127,6 +127,6 @@ def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_w
         guest.until("THE-BOOT-ENDED")
         server.bodies["user-data"] = b"#cloud-config"
         guest.reset()
-        assert "user-data: this is no launch document" in guest.until("IMMUTABLE-UNSEALED")
+        assert "user-data: not a launch document" in guest.until("IMMUTABLE-UNSEALED")
         guest.until("THE-BOOT-ENDED")
         assert not [line for line in guest.said if SECRET in line or parse_evidence(line)]

@@ -1,48 +1,47 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keep secret values out of everything that is shown, returned or logged."""
+"""Removes secret values from everything that is shown, returned or logged."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
-import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from .._secret_forms import secret_forms
 from .events import Event
 
 MASK = "********"
-SHORTEST = 3  # a shorter value would mask most of the text, and hide nothing
-_PROTOCOL = ("level", "kind", "key", "version")  # words of Packer's own, which a secret may happen to equal
-AnEvent = TypeVar("AnEvent", bound=Event)
+MIN_LENGTH = 3  # characters; masking shorter values would hide most of the text
+_PROTOCOL_FIELDS = ("level", "kind", "key", "version")  # Packer's own words, which a secret may happen to equal
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 class Redactor:
-    """Replaces secret values, also where they were quoted, escaped or encoded on the way.
+    """Replaces secret values, also where they are quoted, escaped or encoded.
 
     Args:
-        values: the secrets. Those shorter than ``SHORTEST`` characters are let pass.
+        values: the secrets. Those with fewer than ``MIN_LENGTH`` characters are ignored.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
-        self._forms = sorted(forms, key=len, reverse=True)  # the longest first, since one may hold another
+        forms = {form for value in values for form in _forms(value)}
+        self._forms = sorted(forms, key=len, reverse=True)  # longest first, because one form may contain another
 
     def text(self, text: str) -> str:
+        """Return the text with every secret replaced by ``MASK``."""
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
 
-    def event(self, event: AnEvent) -> AnEvent:
-        """The event with every text in it redacted."""
+    def event(self, event: AnyEvent) -> AnyEvent:
+        """Return the event with every text in it redacted."""
         if not self._forms:
             return event
         changes: dict[str, Any] = {}
         for field in dataclasses.fields(event):
             value = getattr(event, field.name)
-            if field.name in _PROTOCOL:
+            if field.name in _PROTOCOL_FIELDS:
                 continue
             if isinstance(value, str):
                 changes[field.name] = self.text(value)
@@ -52,38 +51,8 @@ class Redactor:
 
 
 def _forms(value: str) -> set[str]:
-    # Tools print a secret of several lines one line at a time; anything may encode it first.
-    pieces = {value, value.strip(), *(line.strip() for line in value.splitlines() if len(line.strip()) > SHORTEST)}
-    encodings: tuple[Callable[[str], Iterable[str]], ...] = (_escaped, _urls, _base64)
-    return {
-        form for piece in pieces if len(piece) >= SHORTEST for encode in encodings for form in (piece, *encode(piece))
-    }
-
-
-def _escaped(value: str) -> Iterable[str]:
-    for ascii_only in (True, False):
-        inner = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        yield inner
-        yield inner.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")  # as Go writes JSON
-    yield value.replace(",", "%!(PACKER_COMMA)")
-    yield value.replace("'", "'\\''")  # as shells quote
-    yield value.replace("'", "'\"'\"'")
-    yield value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _urls(value: str) -> Iterable[str]:
-    yield urllib.parse.quote(value, safe="")
-    yield urllib.parse.quote(value)
-    yield urllib.parse.quote_plus(value)
-
-
-def _base64(value: str) -> Iterable[str]:
-    """As a whole, and the part that stays the same when the value is a piece of a longer text, for each of three alignments."""
-    data = value.encode()
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield encode(data).decode()
-        for shift in range(3):
-            inner = encode(b"\0" * shift + data).decode().rstrip("=")
-            start, end = (0, 2, 3)[shift], len(inner) - (1 if (shift + len(data)) % 3 else 0)
-            if end - start >= 6:  # shorter ones could be anything
-                yield inner[start:end]
+    # Tools print a secret of several lines one line at a time, and may encode each line.
+    lines = (line.strip() for line in value.splitlines())
+    pieces = {value, value.strip(), *(line for line in lines if len(line) > MIN_LENGTH)}
+    forms = {form for piece in pieces if len(piece) >= MIN_LENGTH for form in secret_forms(piece.encode())}
+    return {form.decode() for form in forms if len(form) >= MIN_LENGTH}

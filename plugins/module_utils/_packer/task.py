@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .duration import seconds
+from .._duration import DURATIONS, parse_duration
 from .errors import PackerError
 from .runner import Packer, Validation
 
@@ -40,9 +41,20 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str,
 
 
 def timeout_of(module: AnsibleModule) -> float | None:
-    """The option ``timeout`` in seconds. Raises PackerError."""
+    """Return the option ``timeout`` in seconds. Raises PackerError if it is not a duration."""
     text = module.params["timeout"]
-    return None if text is None else seconds(text)
+    return None if text is None else parse_timeout(text)
+
+
+def parse_timeout(text: str) -> float:
+    """Return a timeout in seconds. Raises PackerError if it is not a duration of more than zero."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise PackerError(f"timeout: {json.dumps(text)} is not a duration (allowed: more than zero: {DURATIONS})")
+    return seconds
 
 
 def template_arguments(module: AnsibleModule) -> dict[str, Any]:

@@ -33,6 +33,7 @@ COLLECTION = Path(__file__).resolve().parents[3]
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",
     "roles/seal",
 )
@@ -177,7 +178,7 @@ def required_collections(definition: Definition, store: Store, report: Report) -
         return None
     requirements = definition.folder / definition.provision.requirements
     key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-    folder = store.local(f"cache/requirements/{key}")
+    folder = store.local_path(f"cache/requirements/{key}")
     with store.lock(f"requirements-{key}", "install requirements", wait=INSTALL_LOCK_TIMEOUT):
         if not folder.exists():
             report(f"installing {definition.provision.requirements}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._inspection.gathered import gathering
+from .._inspection.collected import collect_command
 
 SSH_TIMEOUT = "10m"
 ROOT = "root"
@@ -90,7 +90,7 @@ def _collect(guest: Guest, archive: str) -> list[Mapping[str, Any]]:
     """Download the files that the SBOM is made from."""
     if guest.sbom_sources is None:
         return []
-    pack = _shell(guest, gathering(archive), f"chmod 0644 {archive}")
+    pack = _shell(guest, collect_command(archive), f"chmod 0644 {archive}")
     download = {"type": "file", "direction": "download", "source": archive, "destination": str(guest.sbom_sources)}
     return [pack, download]
 

@@ -11,6 +11,8 @@ from .._core.errors import FleetError
 from .._definition.model import Metric
 from .model import Intent
 
+BEFORE_SWAP, AFTER_SWAP = "before_swap", "after_swap"  # names of gates
+
 
 @dataclass(frozen=True)
 class CreateVolumes:

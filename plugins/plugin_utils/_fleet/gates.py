@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a swap asks from outside the fleet, and when a metric is due to be read again."""
+"""Gates that always pass, and the schedule by which metrics are read."""
 
 from __future__ import annotations
 
@@ -13,48 +13,49 @@ from .actions import Gate
 from .model import Intent
 from .ports import Gates
 
-CONFIRM = 5.0  # seconds at most until a reading that failed is repeated
+CONFIRM = 5.0  # seconds at most until a failed reading is repeated
 
 
 class OpenGates:
-    """Lets everything pass: for predictions."""
+    """Gates that always pass: for predictions."""
 
     def play(self, gate: Gate, intent: Intent, instances: Sequence[Instance]) -> None:
-        """Nothing is run."""
+        """Run nothing."""
 
-    def read(self, metric: Metric) -> str:  # noqa: ARG002  whatever it is
+    def read(self, metric: Metric) -> str:  # noqa: ARG002  every metric is in bounds
         return ""
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Reading:
     at: float
     problem: str = ""
-    counts: bool = False  # it failed twice in a row
+    confirmed: bool = False  # the reading before failed too
 
 
 class MetricWatcher:
-    """Reads metrics again and again while a swap goes on. A reading that fails is repeated once, soon, before it counts."""
+    """Reads metrics at intervals while a swap runs. A failed reading counts once a second reading, soon after, fails too."""
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
-        self._looks: dict[Metric, _Look] = {}
+        self._readings: dict[Metric, _Reading] = {}
 
     def next_at(self, metric: Metric, now: float) -> float:
-        """When it is due to be read, by the clock that told ``now``. ``now`` or earlier: at once."""
-        last = self._looks.get(metric)
-        if last is None or now < last.at:  # a clock that was set back would hold the watch up
+        """When the next reading is due, by the same clock as ``now``. ``now`` or earlier means at once."""
+        last = self._readings.get(metric)
+        if last is None or now < last.at:  # a clock that was set back must not delay the reading
             return now
-        doubtful = last.problem and not last.counts
+        doubtful = last.problem and not last.confirmed
         return last.at + (min(metric.every, CONFIRM) if doubtful else metric.every)
 
     def due(self, metric: Metric, now: float) -> bool:
         return now >= self.next_at(metric, now)
 
-    def look(self, metric: Metric, now: float) -> str:
-        """Read it if it is due. "" unless it failed the last two times, else why it failed."""
-        last = self._looks.get(metric)
+    def check(self, metric: Metric, now: float) -> str:
+        """Read the metric if a reading is due. Returns "" unless the last two readings failed, else the reason."""
+        last = self._readings.get(metric)
         if last is None or self.due(metric, now):
             problem = self._gates.read(metric)
-            last = self._looks[metric] = _Look(now, problem, counts=bool(problem and last and last.problem))
-        return last.problem if last.counts else ""
+            confirmed = bool(problem and last and last.problem)
+            last = self._readings[metric] = _Reading(now, problem, confirmed)
+        return last.problem if last.confirmed else ""

@@ -7,7 +7,7 @@ A recipe says how instances of a version are launched again, without any secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from .._core.errors import ConflictError, LeaseLostError
 from .._core.units import iso
 from .._store.base import ABSENT, Store
 from .model import DONE, OPEN, PRESENT, Intent, Version
+from .ports import ChangePermit
 
 KEPT = (
     "begun", "origin", "started", "stage", "reason", "culprit", "last_words", "serial", "first", "retries", "restarted", "passed", "reached", "flipped", "asks",
@@ -24,14 +25,13 @@ KEPT = (
 class Ledger:
     """Raises StoreError.
 
-    ``check`` is asked right before each write, and raises where this run may change nothing any more. A run that stood still between the two
-    still overwrites nothing: the intent is written only where it is what was read or written here last; LeaseLostError where it is not.
+    ``permit`` is checked right before each write. A run that was frozen between the two still overwrites nothing: the intent is written only where it is what was read or written here last; LeaseLostError where it is not.
     """
 
-    def __init__(self, store: Store, fleet: str, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store, fleet: str, permit: ChangePermit | None = None) -> None:
         self._store = store
         self._fleet = fleet
-        self._check = check
+        self._permit = permit or ChangePermit()
         self._tag: str | None = None  # of the intent as it was read or written last; None before
 
     def last(self) -> Intent | None:
@@ -53,7 +53,7 @@ class Ledger:
         ), False
 
     def save(self, intent: Intent) -> None:
-        self._check()
+        self._permit.check()
         try:
             self._tag = self._store.write(self._key("intent.json"), intent.as_dict(), expect=self._tag)
         except ConflictError as error:
@@ -64,7 +64,7 @@ class Ledger:
     def close(self, intent: Intent, at: float, told: Mapping[str, Any]) -> None:
         """The record first: a run that is cut between the two writes it again, under its own time."""
         stamp = iso(at).replace("-", "").replace(":", "")
-        self._check()
+        self._permit.check()
         self._store.write(
             self._key(f"records/{stamp}-{intent.serial}.json"), {"intent": intent.as_dict(), "ended": iso(at), **told}
         )
@@ -81,7 +81,7 @@ class Ledger:
 
     def keep_recipe(self, launch: str, recipe: Mapping[str, Any]) -> None:
         if recipe and self.recipe(launch) != recipe:
-            self._check()
+            self._permit.check()
             self._store.write(self._key(f"recipes/{launch}.json"), dict(recipe))
 
     def _key(self, name: str) -> str:

@@ -9,15 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final, Literal
 
-from .._definition.model import Metric, Stage, Window
-from .._providers.contract import PENDING, RUNNING, STOPPED, STOPPING, Volume
+from .._definition.model import InstancePolicy, Metric, Stage, Strategy, Window
+from .._providers.contract import DRAIN, PENDING, RUNNING, STOPPED, STOPPING, UP, Volume
 
-UP, DOWN, DRAIN = "up", "down", "drain"  # Member.state
-PRESENT, ABSENT = "present", "absent"  # Intent.goal
-FORWARD, ROLLBACK = "forward", "rollback"  # Intent.stage
-OPEN, DONE, FAILED = "open", "done", "failed"  # Intent.status
+Goal = Literal["present", "absent"]
+PRESENT: Final = "present"
+ABSENT: Final = "absent"
+
+Direction = Literal["forward", "rollback"]  # of a swap
+FORWARD: Final = "forward"
+ROLLBACK: Final = "rollback"
+
+Status = Literal["open", "done", "failed"]  # of a swap
+OPEN: Final = "open"
+DONE: Final = "done"
+FAILED: Final = "failed"
+
+StrategyName = Strategy | Literal["autoscaling"]
+PolicyName = InstancePolicy | Literal["refresh", "terminate"]  # the last two are of Auto Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +131,8 @@ class Intent:
     """What a swap is about. It is written to the store before anything is done about it, and holds no secret."""
 
     fleet: str
-    goal: str = PRESENT
-    strategy: str = "rolling"
+    goal: Goal = PRESENT
+    strategy: StrategyName = "rolling"
     image: str = ""  # digest
     image_name: str = ""
     launch: str = ""  # fingerprint
@@ -140,8 +151,8 @@ class Intent:
     after_swap: str = ""
     deadline: float = 0.0  # of a run; 0 for none
     max_age: float = 0.0  # of a host; 0 for any
-    protected: str = "wait"  # wait | ignore | replace
-    standby: str = "wait"
+    protected: PolicyName = "wait"
+    standby: PolicyName = "wait"
     windows: tuple[Window, ...] = ()
     drain_timeout: float = 30.0
     stop_timeout: float = 60.0
@@ -153,8 +164,8 @@ class Intent:
     origin_problem: str = ""  # why new instances of it cannot be launched
     started: float = 0.0
     resumed: float = 0.0  # when the run began that works on it now
-    stage: str = FORWARD
-    status: str = OPEN
+    stage: Direction = FORWARD
+    status: Status = OPEN
     reason: str = ""  # of a rollback
     culprit: str = ""  # the instance that caused it
     last_words: tuple[str, ...] = ()  # the end of its console

@@ -14,7 +14,7 @@ from .._providers.tags import HEALTH
 from .probe import probe_all
 
 
-class Prober:
+class NetworkProber:
     """Callable: instances in, by id True or the reason why the probe failed out."""
 
     def __init__(self, default: Health) -> None:
@@ -32,7 +32,7 @@ class Prober:
 
 def prober_for(provider: Provider, default: Health) -> Probe:
     """The provider's own probe if it has one, else a probe over the network."""
-    return provider.probe or Prober(default)
+    return provider.probe or NetworkProber(default)
 
 
 def health_tag(health: Health) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .._aws.clients import Clients
+from .._aws.tags import key_of
 from .._core.errors import ImageError
 from .._definition.model import Definition, Target
 from .._image_model import Image, amis_of, bake_name
+from .._providers import tags
 from .._providers.registry import open_images
 from .catalogue import Catalogue
 
@@ -41,8 +43,8 @@ def copied(image: Image, target: Target, places: Mapping[str, str], store: str, 
     """The image with copies in ``places`` (see ``missing``), on record too. ``store``: the store's identity."""
     if not places:
         return image
-    tags = image_tags(image.digest, image.service, image.version, store)
-    copies = open_images(target).copy(image.artifact, places, tags)["copies"]
+    named = image_tags(image.digest, image.service, image.version, store)
+    copies = open_images(target).copy(image.artifact, places, named)["copies"]
     known = (
         catalogue.get(image.digest, image.build) or image
     )  # another target's run may have noted something while it was copied
@@ -75,9 +77,9 @@ def published(
 def image_tags(digest: str, service: str, version: str, store: str) -> dict[str, str]:
     """For an AMI and all that is made on the way to it. The last two tell whose build machine one is that was left over."""
     return {
-        "immutable:digest": digest,
-        "immutable:service": service,
-        "immutable:version": version,
-        "immutable:store": store,
-        "immutable:bake": bake_name(digest),
+        key_of(tags.DIGEST): digest,
+        key_of(tags.SERVICE): service,
+        key_of(tags.VERSION): version,
+        key_of(tags.STORE): store,
+        key_of(tags.BAKE): bake_name(digest),
     }

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read an ext2, ext3 or ext4 file system without root and without mounting it.
+"""Reads an ext2, ext3 or ext4 file system without root and without mounting it.
 
-``debugfs`` of e2fsprogs reads; nothing is extracted, so owners, modes, devices and names that this machine could not make
-do no harm. Everything is asked by inode number, since names can hold any byte but a slash.
+It uses ``debugfs`` of e2fsprogs. Nothing is extracted, so the owners, modes, devices and names in the file system do not matter.
+Queries use inode numbers, because names can contain any byte except a slash.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Literal, cast
 
+from ...module_utils._manifest import EntryType, entry_type
 from .._core.errors import ImageError
-from .tools import environment, last_words, program
+from .tools import environment, last_lines, program
 
-FILE, FOLDER, LINK = "file", "dir", "link"
-_TYPES = {0o01: "fifo", 0o02: "char", 0o04: FOLDER, 0o06: "block", 0o10: FILE, 0o12: LINK, 0o14: "socket"}
+FILE: Literal["file"] = "file"
+FOLDER: Literal["dir"] = "dir"
+LINK: Literal["link"] = "link"
 _ROOT_INODE = 2
-_INLINE_LINK = 60  # a shorter link lives in its inode
+_INLINE_LINK = 60  # characters; a shorter target is stored in the inode
 _CHUNK = 1024 * 1024
-# A line of "ls -p"; a name cannot hold a slash, but a newline.
+# A line of "ls -p". A name can contain a newline, but not a slash.
 _LISTED = re.compile(rb"/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/\n")
 _DEVICE = re.compile(rb"Device major/minor number: (\d+):(\d+)")
 _BLOCK_SIZE = re.compile(rb"Block size:\s+(\d+)")
@@ -36,22 +38,35 @@ _FAST_LINK = b'Fast link dest: "'
 
 @dataclass(frozen=True)
 class Entry:
-    """One name in the file system."""
+    """One name in the file system.
+
+    Attributes:
+        mode: permission bits, including setuid, setgid and sticky.
+        size: bytes; 0 unless it is a file or link.
+        target: of a link; ``<major>:<minor>`` of a device.
+    """
 
     inode: int
-    type: str  # file, dir, link, char, block, fifo, socket
-    mode: int  # permission bits, setuid, setgid and sticky among them
+    type: EntryType
+    mode: int
     uid: int
     gid: int
-    size: int  # bytes; 0 for what is neither file nor link
-    target: str = ""  # of a link; of a device "<major>:<minor>"
+    size: int
+    target: str = ""
 
 
 class FileSystem:
-    """``entries`` by absolute path, bytes that are not UTF-8 as Python's surrogate escapes. Raises ImageError."""
+    """A file system in a raw disk. Raises ImageError if it cannot be read.
+
+    Args:
+        offset: bytes from the start of the disk.
+
+    Attributes:
+        entries: by absolute path. Bytes that are not UTF-8 are Python's surrogate escapes.
+    """
 
     def __init__(self, raw: Path, offset: int) -> None:
-        self._folder = raw.parent  # debugfs takes a question mark anywhere in the path for the start of its options
+        self._folder = raw.parent  # debugfs parses options after any question mark in the path
         self._device = f"{raw.name}?offset={offset}"
         entries = self._walk()
         targets = self._targets(entries.values())
@@ -60,7 +75,7 @@ class FileSystem:
         }
 
     def checksums(self) -> dict[int, str]:
-        """SHA-256 (hexadecimal) of every file's content, by inode, in one pass."""
+        """Return the hexadecimal SHA-256 of each file's content by inode. Reads each file once."""
         sums = {}
         for inode, chunks in self._contents(
             {entry.inode: entry.size for entry in self.entries.values() if entry.type == FILE}
@@ -72,45 +87,43 @@ class FileSystem:
         return sums
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The contents of those of ``paths`` that are files."""
-        wanted = {
-            path: self.entries[path] for path in paths if path in self.entries and self.entries[path].type == FILE
-        }
+        """Return the contents by path. Paths that are not files are skipped."""
+        files = {path: self.entries[path] for path in paths if path in self.entries and self.entries[path].type == FILE}
         found = {
             inode: b"".join(chunks)
-            for inode, chunks in self._contents({entry.inode: entry.size for entry in wanted.values()})
+            for inode, chunks in self._contents({entry.inode: entry.size for entry in files.values()})
         }
-        return {path: found[entry.inode] for path, entry in wanted.items()}
+        return {path: found[entry.inode] for path, entry in files.items()}
 
     def owners(self, offsets: Iterable[int]) -> dict[int, str]:
-        """Which file owns a byte of the file system, by its offset; those that no file owns are left out."""
-        asked = list(offsets)
-        if not asked:
+        """Return the path of the file that contains each offset (bytes). Offsets outside of files are skipped."""
+        queries = list(offsets)
+        if not queries:
             return {}
-        block = int(_BLOCK_SIZE.search(self._debugfs(["show_super_stats -h"]))[1])  # type: ignore[index]  # it always says so
-        output = self._debugfs(["icheck " + " ".join(str(offset // block) for offset in asked)])
+        block = int(_BLOCK_SIZE.search(self._debugfs(["show_super_stats -h"]))[1])  # type: ignore[index]  # always in the output
+        output = self._debugfs(["icheck " + " ".join(str(offset // block) for offset in queries)])
         inodes = {int(number): int(inode) for number, inode in _OWNED.findall(output)}
         paths = {entry.inode: path for path, entry in self.entries.items()}
-        found = {offset: paths.get(inodes.get(offset // block, 0)) for offset in asked}
+        found = {offset: paths.get(inodes.get(offset // block, 0)) for offset in queries}
         return {offset: path for offset, path in found.items() if path}
 
     def _walk(self) -> dict[str, Entry]:
-        """Level by level, each by one call."""
-        entries = {"/": Entry(_ROOT_INODE, FOLDER, 0o755, 0, 0, 0)}
+        """List all folders, one call for each level."""
+        entries = {"/": Entry(inode=_ROOT_INODE, type=FOLDER, mode=0o755, uid=0, gid=0, size=0)}
         level = {_ROOT_INODE: ""}
-        seen = {_ROOT_INODE}
+        visited = {_ROOT_INODE}
         while level:
             parent, below = "", {}
             for inode, mode, uid, gid, name, size in self._listed(level):
-                entry = Entry(inode, _TYPES.get(mode >> 12, "unknown"), mode & 0o7777, uid, gid, size)
+                entry = Entry(inode=inode, type=entry_type(mode), mode=mode & 0o7777, uid=uid, gid=gid, size=size)
                 if name == ".":
                     parent = level[inode]
                     entries[parent or "/"] = entry
                 elif name != ".." and inode:
                     entries[f"{parent}/{name}"] = entry
-                    if entry.type == FOLDER and inode not in seen:
+                    if entry.type == FOLDER and inode not in visited:
                         below[inode] = f"{parent}/{name}"
-            seen.update(below)
+            visited.update(below)
             level = below
         if len(entries) == 1:
             raise ImageError("the image's root file system is empty or cannot be read")
@@ -129,16 +142,16 @@ class FileSystem:
             )
 
     def _targets(self, entries: Iterable[Entry]) -> dict[int, str]:
-        """Where links lead and which devices the device nodes are, by inode."""
+        """The targets of links and the numbers of devices, by inode."""
         special = {entry.inode: entry for entry in entries if entry.type in (LINK, "char", "block")}
         long = {
             inode: entry.size for inode, entry in special.items() if entry.type == LINK and entry.size >= _INLINE_LINK
         }
         found = {inode: b"".join(chunks) for inode, chunks in self._contents(long)}
-        asked = [entry for inode, entry in special.items() if inode not in long]
-        output = self._debugfs([f"stat <{entry.inode}>" for entry in asked])
+        queries = [entry for inode, entry in special.items() if inode not in long]
+        output = self._debugfs([f"stat <{entry.inode}>" for entry in queries])
         at = 0
-        for entry in asked:
+        for entry in queries:
             at = _after(output, b"debugfs: stat <%d>\n" % entry.inode, at, entry)
             if entry.type == LINK:
                 at = _after(output, _FAST_LINK, at, entry)
@@ -147,31 +160,31 @@ class FileSystem:
             else:
                 device = _DEVICE.search(output, at)
                 if device is None:
-                    raise ImageError(f"debugfs did not say which device inode {entry.inode} is")
+                    raise ImageError(f"debugfs did not report the device number of inode {entry.inode}")
                 found[entry.inode] = b":".join(b"%d" % int(number) for number in device.groups())
         return {inode: target.decode("utf-8", "surrogateescape") for inode, target in found.items()}
 
     def _contents(self, sizes: Mapping[int, int]) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """Stream the contents of inodes of known sizes out of one process."""
+        """Stream the contents of inodes of known sizes from one process."""
         if not sizes:
             return
         order = sorted(sizes)
-        with _commands([f"cat <{inode}>" for inode in order]) as script, tempfile.TemporaryFile() as words:
+        with _commands([f"cat <{inode}>" for inode in order]) as script, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [program("debugfs"), "-f", script, self._device],
                 cwd=self._folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=words,
+                stderr=errors,
                 bufsize=_CHUNK,
             )
             output = cast("IO[bytes]", process.stdout)
             try:
                 for inode in order:
-                    _expect(output, b"debugfs: cat <%d>\n" % inode, words)
+                    _expect(output, b"debugfs: cat <%d>\n" % inode, errors)
                     yield inode, _portion(output, sizes[inode], inode)
-                _expect(output, b"", words)
+                _expect(output, b"", errors)
             finally:
                 process.kill()
                 output.close()
@@ -186,13 +199,13 @@ class FileSystem:
                 argv, cwd=self._folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
             )
         if not done.stdout:
-            raise ImageError(f"debugfs cannot read the image's root file system: {last_words(done.stderr)}")
+            raise ImageError(f"debugfs cannot read the image's root file system: {last_lines(done.stderr)}")
         return done.stdout
 
 
 @contextmanager
 def _commands(lines: Sequence[str]) -> Iterator[str]:
-    """A file with ``lines``, by its path."""
+    """Write ``lines`` to a temporary file and yield its path."""
     with tempfile.NamedTemporaryFile("w", prefix="debugfs-", encoding="ascii") as script:
         script.write("".join(f"{line}\n" for line in lines))
         script.flush()
@@ -200,17 +213,18 @@ def _commands(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _after(output: bytes, mark: bytes, start: int, entry: Entry) -> int:
+    """The position after the next ``mark``."""
     at = output.find(mark, start)
     if at < 0:
-        raise ImageError(f"debugfs did not describe inode {entry.inode}: the image's root file system is damaged")
+        raise ImageError(f"debugfs did not report inode {entry.inode}: the image's root file system is damaged")
     return at + len(mark)
 
 
-def _expect(stream: IO[bytes], line: bytes, words: IO[bytes]) -> None:
-    """Whatever else comes means that the file before was cut short or could not be read."""
+def _expect(stream: IO[bytes], line: bytes, errors: IO[bytes]) -> None:
+    """Read one line. Any other line means that the file before it was truncated or unreadable."""
     if stream.readline() != line:
-        words.seek(0)
-        raise ImageError(f"debugfs could not read every file of the image: {last_words(words.read())}")
+        errors.seek(0)
+        raise ImageError(f"debugfs could not read every file of the image: {last_lines(errors.read())}")
 
 
 def _portion(stream: IO[bytes], size: int, inode: int) -> Iterator[bytes]:

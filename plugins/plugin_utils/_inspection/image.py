@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Everything that is asked of a fresh image before it may be kept, in one reading of its disk."""
+"""Inspects a new image: makes its manifest and SBOM, and looks for residue. Reads the disk once."""
 
 from __future__ import annotations
 
@@ -15,38 +15,45 @@ from .filesystem import FileSystem
 from .manifest import Manifest, make_manifest, seal_facts
 from .residue import Finding, residue_by_files
 from .sbom import make_sbom
-from .search import SHORTEST, forms, search_raw
+from .search import MIN_LENGTH, needle_forms, search_raw
 
 _PYTHON = re.compile(r"/usr/(?:local/)?bin/python(3\.\d+)")
 
 
 @dataclass(frozen=True)
 class Inspection:
+    """The result of an inspection.
+
+    Attributes:
+        sbom: CycloneDX 1.6, JSON.
+        findings: residue, one line each, without the value of a secret. An image with findings must not be used.
+        not_searched: names of the secrets that are too short to search for.
+        pythons: versions of the installed Pythons, such as ``3.11``.
+    """
+
     manifest: Manifest
-    sbom: bytes  # CycloneDX 1.6, JSON
-    findings: tuple[
-        str, ...
-    ]  # residue, a line each, without any secret's value; an image that has any is not to be used
-    not_searched: tuple[str, ...]  # names of the secrets too short to be searched for
-    pythons: tuple[str, ...]  # such as "3.11"
+    sbom: bytes
+    findings: tuple[str, ...]
+    not_searched: tuple[str, ...]
+    pythons: tuple[str, ...]
 
 
 def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str, bytes]) -> Inspection:
-    """Read the image's disk once. Nothing is mounted, and no privilege is needed.
+    """Inspect an image without mounting it and without privileges.
 
     Args:
-        qcow2: the image; a raw disk does as well.
-        workdir: for the raw disk, a sparse file that is removed afterwards; one run at a time.
+        qcow2: the image, or a raw disk.
+        workdir: folder for a temporary sparse file; one run at a time.
         digest: the image's, ``sha256:<hex>``.
-        needles: what must stand nowhere on the disk, by the name to report: secrets and the marker of the payload.
+        needles: what must not be anywhere on the disk, by the name to report: secrets and the marker of the payload.
 
-    Raises ImageError where the image cannot be read or a program or library is missing.
+    Raises ImageError if the image cannot be read or a program or library is missing.
     """
     try:
         with raw_disk(qcow2, workdir) as raw:
             return _inspect(open_disk(raw), digest, needles)
     except OSError as error:
-        raise ImageError(f"the image cannot be inspected: {error.filename or workdir}: {error.strerror}") from error
+        raise ImageError(f"cannot inspect the image: {error.filename or workdir}: {error.strerror}") from error
 
 
 def _inspect(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspection:
@@ -56,24 +63,24 @@ def _inspect(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspectio
         manifest=make_manifest(disk, files, digest, facts),
         sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
         findings=tuple(map(str, (*residue_by_files(files), *_residue_on_disk(disk, files, needles)))),
-        not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < SHORTEST)),
+        not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < MIN_LENGTH)),
         pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
     )
 
 
 def _residue_on_disk(disk: Disk, files: FileSystem, needles: Mapping[str, bytes]) -> list[Finding]:
-    """The needles' places on the whole disk, told by the file that owns the bytes where one does."""
-    wanted = forms(needles)
-    hits = search_raw(disk.raw, [needle for _name, needle in wanted])
-    names = {hit.offset: wanted[hit.needle][0] for hit in hits}
+    """Where the needles are on the disk: the offset, and the file that contains it."""
+    forms = needle_forms(needles)
+    hits = search_raw(disk.raw, [needle for _name, needle in forms])
+    names = {hit.offset: forms[hit.needle][0] for hit in hits}
     owners = files.owners(
         [offset - disk.root.start for offset in names if disk.root.start <= offset < disk.root.start + disk.root.size]
     )
     return [
-        Finding(name, f"byte {offset}, {_place(owners.get(offset - disk.root.start))}")
+        Finding(name, f"byte {offset}, {_describe(owners.get(offset - disk.root.start))}")
         for offset, name in sorted(names.items())
     ]
 
 
-def _place(owner: str | None) -> str:
-    return f"in {owner}" if owner else "in no file (a deleted one's block, or outside the file system)"
+def _describe(owner: str | None) -> str:
+    return f"in {owner}" if owner else "in no file (a block of a deleted file, or outside the file system)"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The software bill of materials of an image, as CycloneDX: Debian's packages and Python's distributions."""
+"""Makes the software bill of materials of an image: Debian packages and Python distributions, as CycloneDX."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ try:
     from cyclonedx.output.json import JsonV1Dot6
     from packageurl import PackageURL
 except ImportError as error:
-    MISSING: ImportError | None = error
+    _IMPORT_ERROR: ImportError | None = error
 else:
-    MISSING = None
+    _IMPORT_ERROR = None
 
 _STATUS = re.compile(r"/var/lib/dpkg/status(\.d/[^/]*(?<!\.md5sums))?")
 _PYTHON = re.compile(r".*\.dist-info/METADATA|.*\.egg-info(/PKG-INFO)?", re.DOTALL)
 _OS_RELEASE = "/usr/lib/os-release"
-_NAMESPACE = uuid.UUID("b1f4b7c6-6f0f-5c5e-9a43-0d6a3a0a5f2e")  # of serial numbers made from digests
+_NAMESPACE = uuid.UUID("b1f4b7c6-6f0f-5c5e-9a43-0d6a3a0a5f2e")  # for serial numbers derived from digests
 
 
 class Files(Protocol):
-    """A file system, or what was taken from one."""
+    """A file system, or some of its files."""
 
     @property
-    def entries(self) -> Mapping[str, Entry]: ...
+    def entries(self) -> Mapping[str, Entry]:
+        """The entries by absolute path."""
 
-    def read(self, paths: Iterable[str], /) -> dict[str, bytes]: ...
+    def read(self, paths: Iterable[str], /) -> dict[str, bytes]:
+        """Return the contents by path. Paths that are not files are skipped."""
 
 
 def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
-    """CycloneDX 1.6 as JSON text, about the image ``name`` ``version``. Two of the same image differ in their time stamp alone.
+    """Return the SBOM of the image ``name`` ``version`` as CycloneDX 1.6 in JSON. Apart from its time stamp it depends only on the image.
 
-    Raises ImageError where cyclonedx-python-lib is missing.
+    Raises ImageError if cyclonedx-python-lib is missing.
     """
-    if MISSING is not None:
+    if _IMPORT_ERROR is not None:
         raise ImageError(
-            f"the SBOM needs a Python library on the controller ({MISSING}): pip install cyclonedx-python-lib"
+            f"the SBOM needs a Python library on the controller ({_IMPORT_ERROR}): pip install cyclonedx-python-lib"
         )
     listed = [
         path
@@ -58,8 +60,8 @@ def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
     contents = files.read([*listed, _OS_RELEASE])
     system = _os_release(contents.pop(_OS_RELEASE, b""))
     packages = [fields for path in listed if _STATUS.fullmatch(path) for fields in _stanzas(contents[path])]
-    licences = _licences(files, packages)
-    components = [_package(fields, system, licences.get(fields["Package"], ())) for fields in packages]
+    licenses = _licenses(files, packages)
+    components = [_package(fields, system, licenses.get(fields["Package"], ())) for fields in packages]
     components += [
         found for path in listed if _PYTHON.fullmatch(path) and (found := _distribution(path, contents[path]))
     ]
@@ -76,7 +78,7 @@ def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
 
 
 def _stanzas(status: bytes) -> Iterator[dict[str, str]]:
-    """Installed packages of a dpkg status file, the first line of each field."""
+    """The installed packages of a dpkg status file, with the first line of each field."""
     for stanza in status.decode("utf-8", "replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
         if (
@@ -87,7 +89,7 @@ def _stanzas(status: bytes) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _package(fields: Mapping[str, str], system: Mapping[str, str], licences: tuple[str, ...]) -> Any:
+def _package(fields: Mapping[str, str], system: Mapping[str, str], licenses: tuple[str, ...]) -> Any:
     qualifiers = {
         "arch": fields.get("Architecture", ""),
         "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID")))),
@@ -105,31 +107,31 @@ def _package(fields: Mapping[str, str], system: Mapping[str, str], licences: tup
         purl=purl,
         bom_ref=purl.to_string(),
         supplier=OrganizationalEntity(name=fields["Maintainer"]) if "Maintainer" in fields else None,
-        licenses=[DisjunctiveLicense(name=licence) for licence in licences],
+        licenses=[DisjunctiveLicense(name=license_name) for license_name in licenses],
         properties=[Property(name="immutable:source", value=fields.get("Source", fields["Package"]))],
     )
 
 
 def _distribution(path: str, metadata: bytes) -> Any:
-    """A Python distribution, or None where its metadata names none."""
+    """A Python distribution, or None if its metadata has no name or version."""
     fields = BytesHeaderParser().parsebytes(metadata)
     name, version = str(fields.get("Name") or "").strip(), str(fields.get("Version") or "").strip()
     if not name or not version:
         return None
     purl = PackageURL("pypi", None, name, version)
-    licence = str(fields.get("License-Expression") or fields.get("License") or "").strip().partition("\n")[0]
+    license_name = str(fields.get("License-Expression") or fields.get("License") or "").strip().partition("\n")[0]
     return Component(
         name=name,
         version=version,
         purl=purl,
-        bom_ref=f"{purl.to_string()}#{path.rpartition('/')[0] or path}",  # the same one may be there twice
-        licenses=[DisjunctiveLicense(name=licence)] if licence and licence != "UNKNOWN" else [],
+        bom_ref=f"{purl.to_string()}#{path.rpartition('/')[0] or path}",  # the same distribution may be installed twice
+        licenses=[DisjunctiveLicense(name=license_name)] if license_name not in ("", "UNKNOWN") else [],
         properties=[Property(name="immutable:path", value=path.encode("utf-8", "replace").decode())],
     )
 
 
-def _licences(files: Files, packages: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
-    """The licences that a package's machine-readable copyright file names; where the files were left out there are none."""
+def _licenses(files: Files, packages: list[dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The licenses in the machine-readable copyright files, by package. Packages without such a file are left out."""
     paths = {f"/usr/share/doc/{fields['Package']}/copyright": fields["Package"] for fields in packages}
     found = {}
     for path, content in files.read(paths).items():

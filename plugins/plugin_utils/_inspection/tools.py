@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Programs that read disks, called by argument lists, found for ordinary users too."""
+"""Runs the programs that read disks. Finds them for ordinary users, too."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from collections.abc import Sequence
 
 from .._core.errors import ImageError
 
-# Where an ordinary user's PATH does not lead.
-_MORE_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+# Often not in an ordinary user's PATH.
+_EXTRA_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PACKAGES = {"qemu-img": "qemu-utils", "sfdisk": "fdisk", "debugfs": "e2fsprogs"}
-_ENGLISH = {"LC_ALL": "C"}  # their output is parsed
+_ENGLISH = {"LC_ALL": "C"}
 
 
 def program(name: str) -> str:
-    """The program's path. Raises ImageError, naming its Debian package, where it is not installed."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_FOLDERS]))
+    """Return the program's path. Raises ImageError with its Debian package if it is not installed."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_EXTRA_FOLDERS]))
     if found is None:
         raise ImageError(f"{name} is not installed (on Debian: apt install {_PACKAGES.get(name, name)})")
     return found
 
 
 def environment() -> dict[str, str]:
+    """Return the environment for programs whose output is parsed."""
     return {**os.environ, **_ENGLISH}
 
 
 def run(name: str, arguments: Sequence[str]) -> bytes:
-    """Its standard output. Raises ImageError with its last words."""
+    """Run a program and return its standard output. Raises ImageError with the last lines of its errors."""
     done = subprocess.run(
         [program(name), *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False
     )
     if done.returncode:
-        raise ImageError(f"{name} failed (exit {done.returncode}): {last_words(done.stderr)}")
+        raise ImageError(f"{name} failed (exit {done.returncode}): {last_lines(done.stderr)}")
     return done.stdout
 
 
-def last_words(output: bytes) -> str:
+def last_lines(output: bytes) -> str:
+    """Return the last lines that are not empty as one line."""
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-3:]) or "it said nothing"
+    return " / ".join(lines[-3:]) or "no error message"

@@ -11,12 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
-FLEET = "fleet"
-VERIFY = "verify"
+# What an instance was launched for.
+Purpose = Literal["fleet", "verify"]
+FLEET: Final = "fleet"
+VERIFY: Final = "verify"
 
-PENDING, RUNNING, STOPPING, STOPPED = "pending", "running", "stopping", "stopped"
+InstanceState = Literal["pending", "running", "stopping", "stopped"]
+PENDING: Final = "pending"  # no process yet, or its present boot has not sealed itself yet
+RUNNING: Final = "running"
+STOPPING: Final = "stopping"  # asked to stop, and not down yet
+STOPPED: Final = "stopped"
+
+# The state of a load balancer's member.
+MemberState = Literal["up", "down", "drain"]
+UP: Final = "up"
+DOWN: Final = "down"  # its checks fail, or have not passed yet
+DRAIN: Final = "drain"  # it gets no new requests; so are staged members
+
+SSH_PORT = 22  # of every guest that has an SSH server
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,8 @@ class Instance:
     slot: int  # from 0
     image: str  # the digest it was launched from
     launch: str  # fingerprint of all it was launched with (image, settings, secrets, machine settings)
-    state: str  # PENDING (no process or boot seen yet), RUNNING, STOPPING (told to, and not down yet), STOPPED
-    purpose: str  # FLEET or VERIFY
+    state: InstanceState
+    purpose: Purpose
     created: float
     nonce: str
     endpoints: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # guest port -> (address, port) to reach it
@@ -87,7 +101,7 @@ class LaunchRequest:
     artifact: Mapping[str, Any]  # the image record's artifact: what the provider needs to start it
     launch: str  # fingerprint
     nonce: str
-    purpose: str = FLEET
+    purpose: Purpose = FLEET
     ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -157,7 +171,7 @@ class Member:
     """An instance as the load balancer sees it."""
 
     id: str  # instance id
-    state: str  # "up", "down" (checks fail or not yet passed), "drain" (no new requests; staged ones too)
+    state: MemberState
     in_flight: int | None  # None where the balancer cannot tell
     since: float  # when it came into this state
     passing: bool = False  # its checks pass, whether or not it gets requests
@@ -230,11 +244,14 @@ class Images(Protocol):
         """
 
 
+LeftoverKind = Literal["build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"]
+
+
 @dataclass(frozen=True)
 class Leftover:
     """One thing that a bake left at the provider."""
 
-    kind: str  # "build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"
+    kind: LeftoverKind
     id: str
     place: str  # the region
     bake: str  # the name of the lock that a bake of this image holds; "" where it does not say whose it is

@@ -23,11 +23,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import (
-    Engine,
-    FleetServices,
-    RunOptions,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore

@@ -57,6 +57,7 @@ def test_the_play_ends_with_the_seal(unpacked_payload: dict[str, bytes]) -> None
     own = "own/ansible_collections/immutable/infra"
     assert {
         f"{own}/plugins/modules/host_seal.py",
+        f"{own}/plugins/module_utils/_residue.py",
         f"{own}/plugins/module_utils/_seal.py",
         f"{own}/roles/seal/tasks/main.yml",
     } <= set(unpacked_payload)

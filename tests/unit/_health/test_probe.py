@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.evidence import proves
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe_all
-from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import Prober, health_tag
+from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import NetworkProber, health_tag
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
 
 HTTP = Health(http=HttpProbe(8080, "/healthz"), timeout=5.0)
@@ -74,8 +74,8 @@ def instance(**changes) -> Instance:
 
 def test_an_instance_is_probed_by_the_health_it_was_launched_with(service):
     old = instance(endpoints={8080: service}, tags={"health": health_tag(HTTP)})
-    assert Prober(Health(http=HttpProbe(9090, "/new")))([old]) == {"i": True}
-    assert Prober(HTTP)([instance(endpoints={8080: service}, tags={"health": "{"})]) == {"i": True}
+    assert NetworkProber(Health(http=HttpProbe(9090, "/new")))([old]) == {"i": True}
+    assert NetworkProber(HTTP)([instance(endpoints={8080: service}, tags={"health": "{"})]) == {"i": True}
 
 
 def test_only_evidence_of_this_image_and_this_launch_proves():

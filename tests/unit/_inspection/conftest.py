@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A small real disk: a boot record, a partition of other bytes, and an ext4 file system with what only root could make."""
+"""A small real disk: a boot record, a partition without a file system, and an ext4 file system with files of root."""
 
 from __future__ import annotations
 

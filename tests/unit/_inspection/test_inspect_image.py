@@ -19,7 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manife
     write_manifest,
 )
 
-DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # as the disk of conftest.py has them
+DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # see conftest.py
 DIGEST = "sha256:" + "ab" * 32
 
 
@@ -37,13 +37,13 @@ def inspection(qcow2_image: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         qcow2_image,
         work,
         DIGEST,
-        {"gone": DELETED, "kept": KEPT + b"\n", "absent": b"is-nowhere-at-all", "pin": b"1234"},
+        {"deleted": DELETED, "kept": KEPT + b"\n", "absent": b"is-nowhere-at-all", "pin": b"1234"},
     )
-    assert not list(work.iterdir())  # neither its own disk nor a killed run's
+    assert not list(work.iterdir())  # neither this run's disk nor that of a killed run
     return found
 
 
-def test_each_file_is_told_as_the_image_has_it_not_as_this_machine_could_make_it(inspection: Inspection) -> None:
+def test_the_manifest_contains_what_only_root_could_create(inspection: Inspection) -> None:
     files = inspection.manifest.files
     assert files["/usr/bin/tool"] == ("file", "4755", 33, 70000, 10, sha(b"#!/bin/sh\n"))
     assert files["/usr/bin/same"] == files["/usr/bin/tool"]  # a hard link
@@ -66,11 +66,11 @@ def test_each_file_is_told_as_the_image_has_it_not_as_this_machine_could_make_it
         ("/odd/\udcff\udcfe", b"5"),
     ],
 )
-def test_odd_names_are_files_like_others(inspection: Inspection, name: str, content: bytes) -> None:
+def test_files_with_odd_names_are_in_the_manifest(inspection: Inspection, name: str, content: bytes) -> None:
     assert inspection.manifest.files[name][4:] == (1, sha(content))
 
 
-def test_links_are_told_by_their_target(inspection: Inspection) -> None:
+def test_links_are_in_the_manifest_with_their_targets(inspection: Inspection) -> None:
     assert inspection.manifest.files["/short"] == (
         "link",
         "0777",
@@ -81,38 +81,38 @@ def test_links_are_told_by_their_target(inspection: Inspection) -> None:
     assert inspection.manifest.files["/long"][4:] == (100, "q" * 100)
 
 
-def test_what_is_not_the_file_system_is_covered_too(inspection: Inspection, raw_image: Path) -> None:
+def test_the_manifest_covers_the_disk_outside_of_the_root_file_system(inspection: Inspection, raw_image: Path) -> None:
     data = raw_image.read_bytes()
     assert inspection.manifest.boot == {"0": sha(data[: 1024**2]), "1": sha(data[1024**2 : 2 * 1024**2])}
 
 
-def test_declared_places_come_from_the_seal(inspection: Inspection) -> None:
+def test_declared_paths_come_from_the_seal(inspection: Inspection) -> None:
     manifest = inspection.manifest
     assert (manifest.covers, manifest.data, manifest.writable) == (("/run", "/tmp"), ("/data",), ("/tmp",))
 
 
-def test_a_manifest_is_read_as_it_was_written(inspection: Inspection, tmp_path: Path) -> None:
+def test_a_written_manifest_can_be_read(inspection: Inspection, tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.json.gz", inspection.manifest)
     assert read_manifest(tmp_path / "manifest.json.gz") == inspection.manifest
 
 
-def test_a_secret_is_found_in_a_file_and_in_a_free_block_and_never_shown(inspection: Inspection) -> None:
+def test_a_secret_is_found_in_a_file_and_in_a_free_block_and_not_shown(inspection: Inspection) -> None:
     kept = [line for line in inspection.findings if line.startswith("kept: ")]
-    gone = [line for line in inspection.findings if line.startswith("gone: ")]
+    deleted = [line for line in inspection.findings if line.startswith("deleted: ")]
     assert len(kept) == 1 and kept[0].endswith(", in /etc/shop.conf")
-    assert len(gone) == 1 and "in no file" in gone[0]
+    assert len(deleted) == 1 and "in no file" in deleted[0]
     assert len(inspection.findings) == 2
     assert "secret" not in "".join(inspection.findings)
     assert inspection.not_searched == ("pin",)
 
 
-def test_the_sbom_names_packages_and_distributions_that_are_installed(inspection: Inspection) -> None:
+def test_the_sbom_lists_installed_packages_and_distributions(inspection: Inspection) -> None:
     bom = json.loads(inspection.sbom)
     found = {component["purl"]: component for component in bom["components"]}
     assert set(found) == {"pkg:deb/debian/hello@2.10-3?arch=amd64&distro=debian-12", "pkg:pypi/six@1.16.0"}
     hello = found["pkg:deb/debian/hello@2.10-3?arch=amd64&distro=debian-12"]
     assert hello["supplier"]["name"].startswith("Santiago Vila")
-    assert [licence["license"]["name"] for licence in hello["licenses"]] == ["GPL-3+", "MIT"]
+    assert [choice["license"]["name"] for choice in hello["licenses"]] == ["GPL-3+", "MIT"]
     assert (bom["specVersion"], bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == (
         "1.6",
         "shop",
@@ -132,35 +132,37 @@ def test_the_same_image_gives_the_same_sbom_and_manifest(
     assert again.pythons == ("3.11",)
 
 
-def test_a_store_with_a_question_mark_in_its_path_does_no_harm(qcow2_image: Path, tmp_path: Path) -> None:
+def test_the_path_of_the_store_may_contain_a_question_mark(qcow2_image: Path, tmp_path: Path) -> None:
     work = tmp_path / "what? a store"
     work.mkdir()
     assert "/big" in inspect_image(qcow2_image, work, DIGEST, {}).manifest.files
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"not a disk at all" * 1000, "sfdisk failed"), (b"", "sfdisk failed")])
-def test_what_is_no_disk_is_refused_in_words(tmp_path: Path, content: bytes, words: str, qcow2_image: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"not a disk at all" * 1000, "sfdisk failed"), (b"", "sfdisk failed")]
+)
+def test_a_file_that_is_not_a_disk_is_refused(tmp_path: Path, content: bytes, message: str, qcow2_image: Path) -> None:
     (tmp_path / "image").write_bytes(content)
-    with pytest.raises(ImageError, match=words):
+    with pytest.raises(ImageError, match=message):
         inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
 
 
-def test_a_missing_work_folder_or_image_is_told_in_words(tmp_path: Path, qcow2_image: Path) -> None:
-    with pytest.raises(ImageError, match="cannot be inspected: .*No such file"):
+def test_a_missing_folder_or_image_is_reported(tmp_path: Path, qcow2_image: Path) -> None:
+    with pytest.raises(ImageError, match="cannot inspect the image: .*No such file"):
         inspect_image(qcow2_image, tmp_path / "absent", DIGEST, {})
     with pytest.raises(ImageError, match="qemu-img failed .*No such file"):
         inspect_image(tmp_path / "absent", tmp_path, DIGEST, {})
 
 
-def test_a_disk_without_ext4_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
+def test_a_disk_without_ext4_is_refused(tmp_path: Path, raw_image: Path) -> None:
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 :] = bytes(len(data) - 2 * 1024**2)
     (tmp_path / "image").write_bytes(data)
-    with pytest.raises(ImageError, match="none of the image's 2 partitions has an ext4 file system"):
+    with pytest.raises(ImageError, match="none of the image's 2 partitions has a file system that can be inspected"):
         inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
 
 
-def test_a_damaged_file_system_is_refused_in_words(tmp_path: Path, raw_image: Path) -> None:
+def test_a_damaged_file_system_is_refused(tmp_path: Path, raw_image: Path) -> None:
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 + 4096 : 3 * 1024**2] = b"\xff" * (1024**2 - 4096)
     (tmp_path / "image").write_bytes(data)
@@ -170,16 +172,16 @@ def test_a_damaged_file_system_is_refused_in_words(tmp_path: Path, raw_image: Pa
 
 @pytest.mark.parametrize("path", ["/big", "/sparse", "/etc/unreadable"])
 @pytest.mark.parametrize("more", [-1, 1, 10**7])
-def test_contents_that_are_not_as_long_as_told_are_refused(raw_image: Path, path: str, more: int) -> None:
-    """So it is when debugfs meets blocks that it cannot read."""
+def test_contents_of_another_length_are_refused(raw_image: Path, path: str, more: int) -> None:
+    """This happens if debugfs cannot read a block."""
     files = FileSystem(raw_image, open_disk(raw_image).root.start)
     files.entries[path] = replace(files.entries[path], size=files.entries[path].size + more)
     with pytest.raises(ImageError, match="debugfs (could not read every file|stopped in the middle)"):
         files.checksums()
 
 
-def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "_MORE_FOLDERS", ())
+def test_the_message_for_a_missing_program_contains_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_EXTRA_FOLDERS", ())
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ImageError, match="qemu-img is not installed .*apt install qemu-utils"):
         tools.program("qemu-img")
@@ -189,6 +191,6 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     "data",
     [b"", b"\x1f\x8b", b"text", __import__("gzip").compress(b"[]"), __import__("gzip").compress(b'{"schema": 2}')],
 )
-def test_a_damaged_manifest_is_one_clear_message(data: bytes) -> None:
+def test_a_damaged_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="bake the image again"):
         Manifest.from_gzip(data)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import Entry
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.residue import residue_by_files
-from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import Hit, forms, search_raw
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import Hit, needle_forms, search_raw
 
 
 def findings(path: str, kind: str = "file", content: bytes = b"content") -> list[str]:
@@ -37,7 +37,7 @@ def findings(path: str, kind: str = "file", content: bytes = b"content") -> list
         ("/var/lib/cloud/instances/i-0123", "dir", "cloud-init's state"),
     ],
 )
-def test_residue_is_found_by_its_file(path: str, kind: str, what: str) -> None:
+def test_residue_is_found_by_its_path(path: str, kind: str, what: str) -> None:
     assert findings(path, kind) == [f"{what}: {path}"]
 
 
@@ -55,37 +55,37 @@ def test_residue_is_found_by_its_file(path: str, kind: str, what: str) -> None:
         ("/usr/share/doc/ssh_host_key", "file", b"x"),
     ],
 )
-def test_what_belongs_there_is_no_residue(path: str, kind: str, content: bytes) -> None:
+def test_harmless_files_are_not_residue(path: str, kind: str, content: bytes) -> None:
     assert findings(path, kind, content) == []
 
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc", b"user:"])
 @pytest.mark.parametrize("secret", [b"s3cret-value", b"\xfb\xff\xfe\xfb\xff\xfe\xfb\xff", b'quo"te and b\\slash'])
-def test_a_secret_is_found_wherever_it_stands_in_base64(before: bytes, secret: bytes) -> None:
+def test_a_secret_is_found_at_any_position_in_base64(before: bytes, secret: bytes) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         text = encode(before + secret + b":after it")
-        assert any(form in text for _name, form in forms({"s": secret}))
+        assert any(form in text for _name, form in needle_forms({"s": secret}))
 
 
-def test_a_secret_is_found_escaped_in_json_and_as_the_indented_line_of_a_text() -> None:
+def test_a_secret_is_found_escaped_in_json_and_as_an_indented_line() -> None:
     secret = 'line "one" ä\nthe longest line of this key\nend\n'
-    wanted = [form for _name, form in forms({"s": secret.encode()})]
+    searched = [form for _name, form in needle_forms({"s": secret.encode()})]
     for text in (
         json.dumps({"k": secret}),
         json.dumps({"k": secret}, ensure_ascii=False),
         "  line\n  the longest line of this key\n",
     ):
-        assert any(form in text.encode() for form in wanted)
+        assert any(form in text.encode() for form in searched)
 
 
 def test_short_secrets_are_not_searched_for() -> None:
-    assert forms({"s": b"12345", "empty": b"", "blank": b"  \n "}) == []
+    assert needle_forms({"s": b"12345", "empty": b"", "blank": b"  \n "}) == []
 
 
-def test_the_search_crosses_chunks_skips_holes_and_keeps_its_count_small(tmp_path: Path) -> None:
+def test_the_search_crosses_chunks_skips_holes_and_limits_the_hits(tmp_path: Path) -> None:
     raw = tmp_path / "disk.raw"
     with raw.open("wb") as file:
-        file.truncate(64 * 1024**3)  # a hole that nobody could read through in time
+        file.truncate(64 * 1024**3)  # a hole that is too large to read
         for offset in (0, 4096 - 3, 32 * 1024**3, 64 * 1024**3 - 6):
             file.seek(offset)
             file.write(b"needle")
@@ -96,7 +96,7 @@ def test_the_search_crosses_chunks_skips_holes_and_keeps_its_count_small(tmp_pat
     assert [hit.needle for hit in hits[4:]] == [2] * 10
 
 
-def test_an_empty_file_or_no_needles_find_nothing(tmp_path: Path) -> None:
+def test_nothing_is_found_in_an_empty_file_or_without_needles(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert search_raw(tmp_path / "empty", [b"needle"]) == []
     (tmp_path / "hole").write_bytes(b"x")

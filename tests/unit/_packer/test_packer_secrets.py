@@ -12,11 +12,11 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils._packer.duration import seconds
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Ui
 from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import arguments
 from ansible_collections.immutable.infra.plugins.module_utils._packer.redact import MASK, Redactor
+from ansible_collections.immutable.infra.plugins.module_utils._packer.task import parse_timeout
 from ansible_collections.immutable.infra.plugins.module_utils._packer.variables import hand_over
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,11 +91,13 @@ def test_an_option_needs_its_version_and_its_command() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"), [("90", 90), ("90s", 90), ("1h30m", 5400), (" 1.5m ", 90), ("2d", 172800)]
 )
-def test_durations(text: str, expected: float) -> None:
-    assert seconds(text) == expected
+def test_timeouts(text: str, expected: float) -> None:
+    assert parse_timeout(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "soon", "5 weeks", "1 2", "1h30"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(PackerError, match="no duration"):
-        seconds(text)
+def test_an_invalid_timeout_is_refused(text: str) -> None:
+    with pytest.raises(
+        PackerError, match=r"^timeout: .* is not a duration \(allowed: more than zero: seconds, or numbers"
+    ):
+        parse_timeout(text)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A host's tree against its manifest: the comparison on folders, and on real read-only file systems where mounts are allowed."""
+"""Compares folders with their manifests, and real read-only file systems if mounts are allowed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils._attest import TYPES, compare
+from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+from ansible_collections.immutable.infra.plugins.module_utils._manifest import entry_type
 from ansible_collections.immutable.infra.plugins.module_utils._mounts import read_mounts
 
 Manifest = dict[str, Any]
 
 
 def manifest_of(root: Path) -> Manifest:
-    """As the image's own manifest would say, written down independently of the code under test."""
+    """The manifest of a folder, made without the code under test."""
     files: dict[str, list[Any]] = {}
     for path in [root, *root.rglob("*")]:
         info = path.lstat()
-        kind = TYPES[stat.S_IFMT(info.st_mode)]
-        holds = (
+        kind = entry_type(info.st_mode)
+        content = (
             path.readlink().as_posix()
             if kind == "link"
             else hashlib.sha256(path.read_bytes()).hexdigest()
@@ -37,7 +38,7 @@ def manifest_of(root: Path) -> Manifest:
         )
         size = info.st_size if kind in ("file", "link") else 0
         name = "/" + path.relative_to(root).as_posix() if path != root else "/"
-        files[name] = [kind, f"{stat.S_IMODE(info.st_mode):04o}", info.st_uid, info.st_gid, size, holds]
+        files[name] = [kind, f"{stat.S_IMODE(info.st_mode):04o}", info.st_uid, info.st_gid, size, content]
     return {"schema": 1, "files": files, "covers": ["/tmp"], "data": ["/var/lib/shop"], "writable": ["/var/cache/shop"]}
 
 
@@ -56,15 +57,15 @@ def tree(tmp_path: Path) -> Path:
 
 
 def differences(manifest: Manifest, root: Path) -> set[tuple[str, str]]:
-    """Without the one that is certain here: a folder of tests can be written to."""
+    """The differences, without those for the folder of the test, which is always writable."""
     found = compare(json.loads(json.dumps(manifest)), str(root)).differences
     return {(each.kind, each.path) for each in found if each.kind != "unexpected_writable"}
 
 
-def test_an_untouched_tree_differs_in_nothing(tree: Path) -> None:
+def test_an_unchanged_tree_has_no_differences(tree: Path) -> None:
     manifest = manifest_of(tree)
     assert differences(manifest, tree) == set()
-    assert compare(manifest, str(tree)).checked == len(manifest["files"]) - 3  # declared places are not looked into
+    assert compare(manifest, str(tree)).checked == len(manifest["files"]) - 3  # declared folders are not read
 
 
 def _same_size(root: Path) -> None:
@@ -107,7 +108,7 @@ def test_every_kind_of_change_is_found(
     assert differences(manifest, tree) == expected
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
 def test_another_owner_is_found(tree: Path) -> None:
     manifest = manifest_of(tree)
     os.chown(tree / "etc/app.conf", 1234, 0)
@@ -115,7 +116,7 @@ def test_another_owner_is_found(tree: Path) -> None:
     assert found.as_dict() == {"kind": "owner", "path": "/etc/app.conf", "expected": "0:0", "found": "1234:0"}
 
 
-def test_a_writable_root_is_told_and_left_clean(tree: Path) -> None:
+def test_a_writable_root_is_found_and_left_clean(tree: Path) -> None:
     manifest = manifest_of(tree)
     result = compare(manifest, str(tree))
     assert {each.path for each in result.differences} == {"/", "/etc", "/usr"}
@@ -123,7 +124,7 @@ def test_a_writable_root_is_told_and_left_clean(tree: Path) -> None:
     assert manifest_of(tree) == manifest
 
 
-def test_a_name_that_is_no_text_can_be_returned(tree: Path) -> None:
+def test_a_name_that_is_not_utf8_can_be_returned(tree: Path) -> None:
     manifest = manifest_of(tree)
     (tree / os.fsdecode(b"etc/odd \xff\nname")).unlink()
     [found] = [each.as_dict() for each in compare(manifest, str(tree)).differences if each.kind == "missing"]
@@ -131,13 +132,13 @@ def test_a_name_that_is_no_text_can_be_returned(tree: Path) -> None:
     assert found["path"] == "/etc/odd \\xff\nname"
 
 
-@pytest.mark.parametrize("wrong", [None, [], {}, {"schema": 2, "files": {}}, {"schema": 1, "files": []}])
-def test_a_manifest_of_another_shape_is_refused(tree: Path, wrong: Any) -> None:
+@pytest.mark.parametrize("manifest", [None, [], {}, {"schema": 2, "files": {}}, {"schema": 1, "files": []}])
+def test_an_invalid_manifest_is_refused(tree: Path, manifest: Any) -> None:
     with pytest.raises(ValueError, match="schema 1"):
-        compare(wrong, str(tree))
+        compare(manifest, str(tree))
 
 
-def test_the_mount_table_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
+def test_the_mount_table_of_the_kernel_is_parsed(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(
         "22 1 254:0 / / ro,relatime shared:1 - ext4 /dev/vda2 ro\n"
@@ -154,7 +155,7 @@ def test_the_mount_table_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None
     ]
 
 
-def test_a_mount_that_another_one_hides_is_not_told(tmp_path: Path) -> None:
+def test_a_mount_that_another_one_hides_is_left_out(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(
         "22 1 254:0 / / ro - ext4 /dev/vda2 ro\n"
@@ -171,7 +172,7 @@ def test_a_mount_that_another_one_hides_is_not_told(tmp_path: Path) -> None:
     assert [each.point for each in read_mounts("/mnt", str(table))] == ["/", "/deep"]
 
 
-# A program of its own, since a mount namespace belongs to a process: it builds a host, changes it, and compares.
+# A separate program, because a mount namespace belongs to a process. It prepares a host, changes it and compares it.
 MOUNTED = """
 import json, subprocess, sys
 from pathlib import Path
@@ -210,7 +211,7 @@ def mounted(tree: Path) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def test_a_read_only_host_with_its_declared_mounts_is_attested(mounted: Callable[..., dict[str, Any]]) -> None:
+def test_a_read_only_host_with_its_declared_mounts_has_no_differences(mounted: Callable[..., dict[str, Any]]) -> None:
     found = mounted(["-t", "tmpfs", "tmpfs", "ROOT/tmp"], ["-t", "tmpfs", "tmpfs", "ROOT/var/lib/shop"])
     assert found == {"differences": [], "refused": ["/", "/etc", "/usr"]}
 
@@ -225,7 +226,7 @@ def test_a_bind_mount_of_the_same_file_system_is_found(mounted: Callable[..., di
     assert [each for each in found["differences"] if each[0] == "covering"] == [["covering", "/etc/app.conf"]]
 
 
-def test_a_root_that_was_made_writable_again_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
+def test_a_root_that_was_remounted_writable_is_found(mounted: Callable[..., dict[str, Any]]) -> None:
     found = mounted(["-o", "remount,bind,rw", "ROOT"])
     assert ["unexpected_writable", "/"] in found["differences"]
     assert found["refused"] == []
@@ -247,8 +248,8 @@ print(json.dumps({"differences": [each.as_dict() for each in result.differences]
 """
 
 
-def test_a_disk_is_what_its_own_manifest_says(tree: Path, tmp_path: Path) -> None:
-    """The manifest is read from the disk's bytes, the comparison from its mounted files: both must see the same."""
+def test_a_mounted_disk_has_no_differences_from_its_manifest(tree: Path, tmp_path: Path) -> None:
+    """The manifest comes from the bytes of the disk, the comparison reads the mounted files. Both must agree."""
     os.mkfifo(tree / "etc/pipe")
     (tree / "usr/bin/app").chmod(0o4755)
     disk = tmp_path / "disk.img"

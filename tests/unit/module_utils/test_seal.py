@@ -1,15 +1,18 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Seal a folder that looks like a system, and look at what is left."""
+"""Seals a folder that looks like a root file system and checks the result."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import Entry
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.residue import residue_by_files
 
 ROLE = Path(__file__).parents[3] / "roles/seal/files"
 FILES = [str(ROLE / "launch"), str(ROLE / "seal")]
@@ -54,20 +57,20 @@ def fields(root: Path, mount: str) -> list[str]:
     return next(row for row in rows if row[1] == mount)
 
 
-def test_the_image_itself_becomes_read_only_and_other_mounts_stay(system: Path) -> None:
+def test_the_images_own_mounts_become_read_only(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     assert fields(system, "/")[3] == "ro,noatime"
     assert fields(system, "/boot/efi") == ["/dev/vda1", "/boot/efi", "vfat", "ro", "0", "0"]
     assert fields(system, "/mnt") == ["nas:/x", "/mnt", "nfs", "defaults", "0", "0"]
 
 
-def test_declared_and_needed_paths_are_tmpfs(system: Path) -> None:
+def test_declared_and_required_paths_are_tmpfs(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     for path in ("/tmp", "/var/log", "/var/cache/shop"):
         assert fields(system, path)[2] == "tmpfs"
 
 
-def test_directories_below_a_tmpfs_come_back_at_boot(system: Path) -> None:
+def test_directories_below_a_tmpfs_are_recreated_at_boot(system: Path) -> None:
     (system / "var/log/nginx").chmod(0o750)
     seal(str(system), FILES, SPEC)
     lines = (system / "usr/lib/tmpfiles.d/immutable.conf").read_text().splitlines()
@@ -76,7 +79,7 @@ def test_directories_below_a_tmpfs_come_back_at_boot(system: Path) -> None:
     assert f"d /var/cache/shop/kept/by 0755 {uid} {gid} -" in lines
 
 
-def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
+def test_a_data_volume_has_no_timeout(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     device, _mount, kind, options, *_rest = fields(system, "/var/lib/shop")
     assert (device, kind) == ("/dev/disk/immutable/my-uploads", "ext4")
@@ -87,34 +90,34 @@ def test_a_data_volume_is_waited_for_without_a_limit(system: Path) -> None:
     } <= set(options.split(","))
 
 
-def test_nothing_of_the_build_stays(system: Path) -> None:
+def test_residue_of_the_build_is_removed(system: Path) -> None:
     seal(str(system), FILES, SPEC)
-    gone = [
+    removed = [
         "etc/ssh/ssh_host_rsa_key",
         "root/.ssh/authorized_keys",
         "root/.bash_history",
         "var/log/nginx/access.log",
         "var/log/dpkg.log",
     ]
-    assert [path for path in [*gone, "var/cache/apt/archives/x.deb"] if (system / path).exists()] == []
-    assert (system / "var/log/nginx").is_dir(), "a service's log folder is its own"
+    assert [path for path in [*removed, "var/cache/apt/archives/x.deb"] if (system / path).exists()] == []
+    assert (system / "var/log/nginx").is_dir(), "a service needs its log folder"
     assert (system / "etc/machine-id").read_text() == ""
 
 
-def test_no_password_opens_anything(system: Path) -> None:
+def test_passwords_are_disabled(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     hashes = [line.split(":")[1] for line in (system / "etc/shadow").read_text().splitlines()]
     assert hashes == ["*", "*", "!"]
     assert (system / "etc/shadow").stat().st_mode & 0o777 == 0o600
 
 
-def test_package_managers_and_logins_on_consoles_are_off(system: Path) -> None:
+def test_package_managers_and_console_logins_are_disabled(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     assert not os.access(system / "usr/bin/apt-get", os.X_OK)
     assert os.readlink(system / "etc/systemd/system/serial-getty@.service") == "/dev/null"
 
 
-def test_the_host_can_tell_what_it_is(system: Path) -> None:
+def test_the_image_contains_the_facts_of_the_seal(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     facts = json.loads((system / "usr/lib/immutable/seal.json").read_text())
     assert (facts["service"], facts["version"], facts["digest"], facts["shell"]) == (
@@ -146,28 +149,62 @@ def cloud(system: Path) -> Path:
     put(system, "/etc/cloud/cloud.cfg", "users: [default]\n")
     put(system, "/etc/fstab", "PARTUUID=1-2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n")
     put(system, "/etc/netplan/50-cloud-init.yaml", "network: {}\n")
-    put(system, "/etc/netplan/60-ours.yaml", "network: {}\n")
+    put(system, "/etc/netplan/60-custom.yaml", "network: {}\n")
     put(system, "/etc/hostname", "ip-10-0-0-1\n")
     seal(str(system), FILES, SPEC)
     return system
 
 
-def test_cloud_init_stays_off_and_nothing_of_the_build_machines_network_stays(cloud: Path) -> None:
+def test_cloud_init_and_the_build_machines_network_are_disabled(cloud: Path) -> None:
     assert (cloud / "etc/cloud/cloud-init.disabled").exists()
-    assert sorted(os.listdir(cloud / "etc/netplan")) == ["60-ours.yaml"]
+    assert sorted(os.listdir(cloud / "etc/netplan")) == ["60-custom.yaml"]
     assert (cloud / "etc/hostname").read_text() == "localhost\n"
 
 
-def test_the_network_of_a_cloud_comes_by_dhcp(cloud: Path) -> None:
+def test_the_network_in_a_cloud_uses_dhcp(cloud: Path) -> None:
     assert "DHCP=yes" in (cloud / "etc/systemd/network/80-immutable.network").read_text()
     assert os.path.islink(cloud / "etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
     assert os.readlink(cloud / "etc/systemd/system/networking.service") == "/dev/null"
 
 
-def test_a_root_that_is_never_written_is_not_grown_or_trimmed(cloud: Path) -> None:
+def test_the_root_is_mounted_without_options_for_writable_file_systems(cloud: Path) -> None:
     assert fields(cloud, "/") == ["PARTUUID=1-2", "/", "ext4", "ro", "0", "0"]
 
 
-def test_where_there_is_no_cloud_init_the_network_is_left_alone(system: Path) -> None:
+def test_the_network_is_unchanged_without_cloud_init(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     assert not (system / "etc/systemd/network").exists()
+
+
+def test_the_seal_removes_the_residue_that_an_inspection_looks_for(system: Path) -> None:
+    residue = [
+        *(
+            "etc/ssh/ssh_host_ed25519_key",
+            "home/ann/.ssh/authorized_keys2",
+            "home/ann/.python_history",
+            "root/.viminfo",
+        ),
+        *(
+            "root/.ansible/tmp/x",
+            "tmp/ansible-tmp-1/x",
+            "var/cache/apt/pkgcache.bin",
+            "var/lib/apt/lists/mirror_InRelease",
+        ),
+        *("var/lib/cloud/instances/i-0/user-data.txt", "var/lib/dbus/machine-id"),
+    ]
+    for path in residue:
+        put(system, path, "x")
+    entries = {f"/{path}": Entry(1, "file", 0o644, 0, 0, 1) for path in residue}
+    for path in residue:
+        for folder in [*(system / path).relative_to(system).parents][:-1]:
+            entries[f"/{folder}"] = Entry(1, "dir", 0o755, 0, 0, 0)
+
+    def found() -> set[str]:
+        existing = {path: entry for path, entry in entries.items() if (system / path.lstrip("/")).exists()}
+        contents = dict.fromkeys(existing, b"x")
+        files = SimpleNamespace(entries=existing, read=lambda paths: {p: contents[p] for p in paths if p in contents})
+        return {finding.what for finding in residue_by_files(files)}  # type: ignore[arg-type]
+
+    assert len(found()) == 8
+    seal(str(system), FILES, SPEC)
+    assert found() == set()

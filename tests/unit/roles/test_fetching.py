@@ -54,13 +54,13 @@ def test_user_data_arrives_as_it_is_also_when_the_service_is_slow_to_come_up(ref
 def test_what_is_not_there_is_told_at_once() -> None:
     with metadata({}) as server:
         done = run("imds", "user-data", server.host)
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"user-data: there is none\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"user-data: not found\n")
 
 
 def test_a_service_that_never_answers_is_given_up() -> None:
-    told = "did not answer within 0 s: PUT /latest/api/token was answered with 503"
+    told = "did not answer within 0 s: PUT /latest/api/token returned status 503"
     with metadata(BODIES, refusals=10**6) as server, pytest.raises(TimeoutError, match=told):
-        load("imds").fetch(server.host, "user-data", patience=0.1)
+        load("imds").fetch(server.host, "user-data", deadline=0.1)
 
 
 def test_a_request_is_signed_as_botocore_signs_it() -> None:
@@ -146,7 +146,7 @@ def test_a_profile_that_gives_nothing_is_told(tmp_path: Path) -> None:
     done = run("secrets", tmp_path, given=b'{"Code": "AssumeRoleUnauthorizedAccess"}')
     assert (done.returncode, done.stderr) == (
         1,
-        b"secrets: the instance's profile gives no credentials: AssumeRoleUnauthorizedAccess\n",
+        b"secrets: the instance profile provides no credentials: AssumeRoleUnauthorizedAccess\n",
     )
 
 
@@ -167,7 +167,7 @@ class Answers:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: ModuleType, *answers: tuple[int, Any]) -> None:
         self.left = list(answers)
         monkeypatch.setattr(script.http.client, "HTTPSConnection", lambda *_a, **_k: self)
-        monkeypatch.setattr(script, "PAUSE", 0.0)
+        monkeypatch.setattr(script, "RETRY_DELAY", 0.0)
 
     def request(self, *_arguments: object) -> None:
         """Whatever it is."""

@@ -1,22 +1,22 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is next for a group that Auto Scaling refreshes. Pure: from what was seen and what the run knows to one step."""
+"""The next step for a group that Auto Scaling refreshes. Pure: from what was observed and what the run knows to one step."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._core.errors import ImageError
+from ..._core.errors import FleetError
 from ..._definition.model import AutoScaling
-from ..._image_model import amis_of
-from ..._providers.group import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
+from ..._providers.group import BACK, FORWARD, SUCCESSFUL, DesiredLaunch, Group, GroupMember, LaunchTemplate, Refresh
+from ..actions import Done, Stopped, unknown_action
 
-UNSEEN = 120.0  # seconds that a refresh may take to be listed, and a group to show what a refresh made of it
-ASK_AGAIN = 60.0  # seconds until a refresh that goes on as if it was not told to end is told again
-WORDS = {"wait": "Wait", "ignore": "Ignore", "refresh": "Refresh", "terminate": "Terminate"}
+VISIBLE_AFTER = 120.0  # seconds until a new refresh is listed, and until a group shows the result of a refresh
+REPEAT_END_AFTER = 60.0  # seconds until a refresh that does not react to a request to end gets another one
+IN_STANDBY = ("Standby", "EnteringStandby")
+POLICY_VALUES = {"wait": "Wait", "ignore": "Ignore", "refresh": "Refresh", "terminate": "Terminate"}
 
 
 @dataclass(frozen=True)
@@ -24,119 +24,109 @@ class GroupSnapshot:
     at: float
     group: Group
     refreshes: tuple[Refresh, ...]  # the newest first
-    wanted: Wanted
+    wanted: DesiredLaunch
 
     @property
     def active(self) -> Refresh | None:
-        return next((each for each in self.refreshes if each.active), None)
+        return next((refresh for refresh in self.refreshes if refresh.active), None)
 
     def refresh(self, refresh_id: str) -> Refresh | None:
-        return next((each for each in self.refreshes if each.id == refresh_id), None)
+        return next((refresh for refresh in self.refreshes if refresh.id == refresh_id), None)
 
-    def ours(self, refresh: Refresh) -> bool:
+    def is_to_target(self, refresh: Refresh) -> bool:
         return refresh.template is not None and refresh.template == self.wanted.template
 
 
 @dataclass(frozen=True)
 class RefreshProgress:
-    """What a run knows beside what it sees."""
+    """What a run knows besides what it observes."""
 
     watched: str = ""  # id of the refresh whose end decides
-    since: float = 0.0  # when it was begun or first seen
-    back: str = ""  # why it must not go on
-    reversible: bool = True  # as far as AWS said
-    asked: str = ""  # id of the refresh that was told to end last
-    asked_at: float = 0.0
-    origin: Template | None = None  # what the group launched before
-    pinned: Template | None = None  # what this run made the group launch last
+    since: float = 0.0  # when it was started or first observed
+    back: str = ""  # why the group must roll back
+    reversible: bool = True  # False once AWS refused to roll back
+    ending: str = ""  # id of the refresh that was last asked to end
+    ending_since: float = 0.0
+    origin: LaunchTemplate | None = None  # what the group launched before
+    pinned: LaunchTemplate | None = None  # what this run last made the group launch
 
 
 @dataclass(frozen=True)
-class Pin:
+class PinVersion:
     """Let the group launch this version, a number."""
 
-    template: Template
-    why: str
-
-
-@dataclass(frozen=True)
-class Make:
-    """A version of the launch template with the image."""
-
-
-@dataclass(frozen=True)
-class Begin:
-    template: Template
-
-
-@dataclass(frozen=True)
-class End:
-    """Tell an active refresh to end."""
-
-    refresh: Refresh
-    back: bool  # roll it back, not only cancel it
-    why: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """Nothing to do but to look again later."""
-
-    refresh: Refresh | None
-    what: str
-    mine: bool = False  # its end decides
-
-
-@dataclass(frozen=True)
-class Done:
-    """All is as wanted, but for members that the policy leaves alone."""
-
-
-@dataclass(frozen=True)
-class Stop:
+    template: LaunchTemplate
     reason: str
 
 
-Step = Pin | Make | Begin | End | Look | Done | Stop
+@dataclass(frozen=True)
+class CreateVersion:
+    """Create a version of the launch template with the image."""
 
 
-def decide(seen: GroupSnapshot, course: RefreshProgress, spec: AutoScaling) -> Step:
-    active = seen.active
+@dataclass(frozen=True)
+class StartRefresh:
+    template: LaunchTemplate
+
+
+@dataclass(frozen=True)
+class EndRefresh:
+    """Ask an active refresh to end."""
+
+    refresh: Refresh
+    roll_back: bool  # False: only cancel it
+    reason: str
+
+
+@dataclass(frozen=True)
+class AwaitRefresh:
+    """Do nothing, and observe again later."""
+
+    refresh: Refresh | None
+    reason: str
+    decisive: bool = False  # the end of this refresh decides how the run ends
+
+
+GroupAction = PinVersion | CreateVersion | StartRefresh | EndRefresh
+Step = GroupAction | AwaitRefresh | Done | Stopped
+
+
+def decide(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling) -> Step:
+    active = snapshot.active
     if active:
-        return _while_active(seen, active, course)
-    watched = seen.refresh(course.watched)
-    if course.watched and watched is None and seen.at - course.since < UNSEEN:
-        return Look(None, "for the refresh to be listed")
+        return _while_active(snapshot, active, progress)
+    watched = snapshot.refresh(progress.watched)
+    if progress.watched and watched is None and snapshot.at - progress.since < VISIBLE_AFTER:
+        return AwaitRefresh(None, "the refresh is not listed yet")
     if watched and watched.status == SUCCESSFUL:
-        return _arrived(seen, watched, course, spec)
-    there = seen.group.template == seen.wanted.template and seen.group.pinned and not outdated(seen, spec)
-    if course.back and (course.watched or not there):
-        return _stopped(seen, course, course.back)
-    if course.watched:
-        return _stopped(seen, course, _end_of(watched))
-    return _begin(seen, course, spec)
+        return _after_success(snapshot, watched, progress, spec)
+    group = snapshot.group
+    reached = group.template == snapshot.wanted.template and group.pinned and not outdated(snapshot, spec)
+    if progress.back and (progress.watched or not reached):
+        return _stop(snapshot, progress, progress.back)
+    if progress.watched:
+        return _stop(snapshot, progress, _end_of(watched))
+    return _begin(snapshot, progress, spec)
 
 
-def _while_active(seen: GroupSnapshot, active: Refresh, course: RefreshProgress) -> Step:
-    mine = seen.ours(active) or active.id == course.watched
-    if active.status not in FORWARD or (active.id == course.asked and seen.at - course.asked_at < ASK_AGAIN):
-        doing = (
-            "goes back"
-            if active.status in BACK
-            else "was told to end"
-            if active.id == course.asked
-            else f"is {active.status}"
-        )
-        return Look(active, f"the refresh {active.id} {doing}", mine)
-    if not mine:
-        if course.back:
-            return Stop(f"{course.back}; the refresh {active.id}, of somebody else, goes on")
-        return End(
-            active, False, f"it goes to {active.template or 'what the group launches'}, not to the image that is due"
-        )
-    if course.back:
-        return End(active, course.reversible and seen.group.reversible and active.template is not None, course.back)
-    return Look(active, f"the refresh {active.id} goes on", mine)
+def _while_active(snapshot: GroupSnapshot, active: Refresh, progress: RefreshProgress) -> Step:
+    decisive = snapshot.is_to_target(active) or active.id == progress.watched
+    asked_to_end = active.id == progress.ending and snapshot.at - progress.ending_since < REPEAT_END_AFTER
+    if active.status not in FORWARD or asked_to_end:
+        if active.status in BACK:
+            state = "is ending"
+        else:
+            state = "was asked to end" if active.id == progress.ending else f"is {active.status}"
+        return AwaitRefresh(active, f"the refresh {active.id} {state}", decisive)
+    if not decisive:
+        if progress.back:
+            return Stopped(f"{progress.back}; the refresh {active.id}, which somebody else started, continues")
+        target = active.template or "what the group launches"
+        return EndRefresh(active, False, f"its target is {target}, not the image that is due")
+    if progress.back:
+        reversible = progress.reversible and snapshot.group.reversible and active.template is not None
+        return EndRefresh(active, reversible, progress.back)
+    return AwaitRefresh(active, f"the refresh {active.id} is running", decisive)
 
 
 def _end_of(watched: Refresh | None) -> str:
@@ -145,51 +135,50 @@ def _end_of(watched: Refresh | None) -> str:
     return f"the refresh {watched.id} ended as {watched.status}" + (f": {watched.reason}" if watched.reason else "")
 
 
-def _begin(seen: GroupSnapshot, course: RefreshProgress, spec: AutoScaling) -> Step:
-    group, wanted = seen.group, seen.wanted.template
-    if wanted == group.template and not outdated(seen, spec):
-        return Done() if group.pinned else Pin(wanted, f"it stood at {group.named}")
+def _begin(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling) -> Step:
+    group, wanted = snapshot.group, snapshot.wanted.template
+    if wanted == group.template and not outdated(snapshot, spec):
+        return Done() if group.pinned else PinVersion(wanted, f"it was set to {group.named}")
     if spec.auto_rollback and not group.reversible:
-        return Stop(
-            f"group {group.name} launches an image that a parameter names ({group.image}), and to that Auto Scaling cannot go back "
-            "(allowed: auto_rollback: false, or an AMI in the launch template)"
+        return Stopped(
+            f"group {group.name} launches an image that a parameter names ({group.image}), and Auto Scaling cannot "
+            "roll back to such an image (allowed: auto_rollback: false, or an AMI in the launch template)"
         )
-    if (
-        not group.pinned and course.pinned != group.template
-    ):  # before there is a new version, which an alias would move to
-        return Pin(group.template, f"it stood at {group.named}, to which no refresh can go back")
-    return Make() if wanted is None else Begin(wanted)
+    # An alias would move to the new version, so the group is pinned before there is one.
+    if not group.pinned and progress.pinned != group.template:
+        return PinVersion(group.template, f"it was set to {group.named}, to which no refresh can roll back")
+    return CreateVersion() if wanted is None else StartRefresh(wanted)
 
 
-def _arrived(seen: GroupSnapshot, watched: Refresh, course: RefreshProgress, spec: AutoScaling) -> Step:
-    wanted = seen.wanted.template or seen.group.template
-    elsewhere = seen.group.template != wanted or not seen.group.pinned
-    left = outdated(seen, spec)
-    if (elsewhere or left) and seen.at - watched.ended < UNSEEN:
-        return Look(watched, "the group to show what came of the refresh", True)
-    if elsewhere and course.pinned != wanted:
-        return Pin(wanted, "the refresh made it so everywhere")
+def _after_success(snapshot: GroupSnapshot, watched: Refresh, progress: RefreshProgress, spec: AutoScaling) -> Step:
+    wanted = snapshot.wanted.template or snapshot.group.template
+    elsewhere = snapshot.group.template != wanted or not snapshot.group.pinned
+    left = outdated(snapshot, spec)
+    if (elsewhere or left) and snapshot.at - watched.ended < VISIBLE_AFTER:
+        return AwaitRefresh(watched, "the group does not show the result of the refresh yet", decisive=True)
+    if elsewhere and progress.pinned != wanted:
+        return PinVersion(wanted, "the refresh replaced every instance with it")
     if left:
-        return Stop(
-            f"the refresh {watched.id} was successful, and yet {', '.join(each.id for each in left)} run another version"
-        )
+        ids = ", ".join(member.id for member in left)
+        return Stopped(f"the refresh {watched.id} was successful, but these instances run another version: {ids}")
     return Done()
 
 
-def _stopped(seen: GroupSnapshot, course: RefreshProgress, reason: str) -> Step:
-    """What runs is what the group shall launch, lest it makes instances of what just failed."""
-    runs = what_runs(seen.group, course.origin)
-    if (seen.group.template != runs or not seen.group.pinned) and course.pinned != runs:
-        return Pin(runs, "this is what runs")
-    return Stop(reason)
+def _stop(snapshot: GroupSnapshot, progress: RefreshProgress, reason: str) -> Step:
+    """Let the group launch what its instances run, so that it does not launch what just failed."""
+    running = running_version(snapshot.group, progress.origin)
+    group = snapshot.group
+    if (group.template != running or not group.pinned) and progress.pinned != running:
+        return PinVersion(running, "its instances run this version")
+    return Stopped(reason)
 
 
-def what_runs(group: Group, origin: Template | None) -> Template:
-    """The version before, where an instance still has it; else what the group launches, likewise; else what most have."""
+def running_version(group: Group, origin: LaunchTemplate | None) -> LaunchTemplate:
+    """The version before if an instance still runs it, else what the group launches if one does, else the most frequent."""
     counts = Counter(
-        each.template
-        for each in group.members
-        if not each.leaving and each.template and each.template.id == group.template.id
+        member.template
+        for member in group.members
+        if not member.leaving and member.template and member.template.id == group.template.id
     )
     for version in (origin, group.template):
         if version and (version in counts or not counts):
@@ -197,43 +186,70 @@ def what_runs(group: Group, origin: Template | None) -> Template:
     return max(counts, key=lambda version: (counts[version], -int(version.version)))
 
 
-def outdated(seen: GroupSnapshot, spec: AutoScaling) -> list[Member]:
+def outdated(snapshot: GroupSnapshot, spec: AutoScaling) -> list[GroupMember]:
     """Members that a refresh would replace."""
     return [
-        each
-        for each in seen.group.members
-        if not each.leaving and each.template != seen.wanted.template and not left_alone(each, spec)
+        member
+        for member in snapshot.group.members
+        if not member.leaving and member.template != snapshot.wanted.template and not left_alone(member, spec)
     ]
 
 
-def left_alone(member: Member, spec: AutoScaling) -> bool:
+def left_alone(member: GroupMember, spec: AutoScaling) -> bool:
     return (member.protected and spec.protected == "ignore") or (
-        member.state in ("Standby", "EnteringStandby") and spec.standby == "ignore"
+        member.state in IN_STANDBY and spec.standby == "ignore"
     )
 
 
 def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
-    """All of them, so that nothing of the group's or of AWS's defaults decides. No checkpoints and no alarms are said by leaving them out."""
-    told: dict[str, Any] = {
+    """The preferences of ``StartInstanceRefresh``. All are spelled out, so that no default of the group or of AWS decides.
+
+    Leaving out checkpoints and alarms means that there are none.
+    """
+    chosen: dict[str, Any] = {
         "MinHealthyPercentage": spec.min_healthy,
         "MaxHealthyPercentage": spec.max_healthy,
         "InstanceWarmup": group.warmup if spec.warmup is None else int(spec.warmup),
         "BakeTime": int(spec.bake_time),
         "AutoRollback": spec.auto_rollback,
         "SkipMatching": spec.skip_matching,
-        "ScaleInProtectedInstances": WORDS[spec.protected],
-        "StandbyInstances": WORDS[spec.standby],
+        "ScaleInProtectedInstances": POLICY_VALUES[spec.protected],
+        "StandbyInstances": POLICY_VALUES[spec.standby],
     }
     if spec.checkpoints:
-        told |= {"CheckpointPercentages": list(spec.checkpoints), "CheckpointDelay": int(spec.checkpoint_delay)}
-    return {**told, "AlarmSpecification": {"Alarms": list(spec.alarms)}} if spec.alarms else told
+        chosen |= {"CheckpointPercentages": list(spec.checkpoints), "CheckpointDelay": int(spec.checkpoint_delay)}
+    return {**chosen, "AlarmSpecification": {"Alarms": list(spec.alarms)}} if spec.alarms else chosen
 
 
-def ami_of(artifact: Mapping[str, Any], region: str, name: str) -> str:
-    """The image's AMI in a region. Raises ImageError where it has none there."""
-    amis = amis_of(artifact)
-    if region not in amis:
-        raise ImageError(
-            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); copy it there, or bake it for this target"
-        )
-    return amis[region]
+def predicted_steps(snapshot: GroupSnapshot, spec: AutoScaling) -> list[str]:
+    """The steps of a run from here, as lines. Raises FleetError if the run would stop."""
+    step = decide(snapshot, RefreshProgress(), spec)
+    refreshing = _refresh_lines(snapshot, spec)
+    match step:
+        case Done():
+            return []
+        case Stopped():
+            raise FleetError(step.reason)
+        case AwaitRefresh():
+            return [f"watch: {step.reason}"] if step.decisive else [f"wait: {step.reason}", *refreshing]
+        case EndRefresh():
+            return [f"cancel the refresh {step.refresh.id}: {step.reason}", *refreshing]
+        case PinVersion():
+            pinned = f"let the group launch {step.template}: {step.reason}"
+            is_all = step.template == snapshot.wanted.template and not outdated(snapshot, spec)
+            return [pinned] if is_all else [pinned, *refreshing]
+        case CreateVersion() | StartRefresh():
+            return refreshing
+        case _:
+            raise unknown_action(step)
+
+
+def _refresh_lines(snapshot: GroupSnapshot, spec: AutoScaling) -> list[str]:
+    group, wanted = snapshot.group, snapshot.wanted
+    source, count = group.template, len(outdated(snapshot, spec))
+    if wanted.template:
+        return [f"refresh {count} instances of {group.name} to {wanted.template}"]
+    return [
+        f"create a version of {source.id} from version {source.version} with {wanted.image}",
+        f"refresh {count} instances of {group.name} to the new version",
+    ]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How a group that Auto Scaling refreshes is told: in the shapes of a fleet, as far as Auto Scaling knows what they ask for."""
+"""Results for a group that Auto Scaling refreshes: the same shapes as for a fleet, as far as Auto Scaling knows the facts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..._definition.model import AutoScaling, Definition, Target
 from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
-from ..._providers.contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Instance
-from ..._providers.group import AutoScaling as Scaling
-from ..._providers.group import Group, Machine, Member, Refresh
+from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
+from ..._providers.group import AutoScalingGroup as Scaling
+from ..._providers.group import Group, GroupMachine, GroupMember, Refresh
+from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
-from .decide import GroupSnapshot, left_alone
+from .decide import IN_STANDBY, GroupSnapshot, left_alone
 
-LINE_EVERY = 60.0  # seconds between two lines about a refresh that says nothing new
-SSH_PORT = 22
+LINE_EVERY = 60.0  # seconds between two lines about a refresh that does not change
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class GroupInstance:
     """An instance with its number in the group. Auto Scaling has no slots; the oldest is 0."""
 
     slot: int
-    member: Member
-    machine: Machine | None  # None where EC2 does not list it (yet)
+    member: GroupMember
+    machine: GroupMachine | None  # None where EC2 does not list it (yet)
     image: Image | None  # None where its AMI is none of the store's
 
 
-def places(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[GroupInstance]:
+def group_instances(group: Group, machines: Sequence[GroupMachine], images: Mapping[str, Image]) -> list[GroupInstance]:
     """``images``: by AMI."""
-    known = {each.id: each for each in machines}
-    launched = {each.id: known[each.id].launched for each in group.members if each.id in known}
-    members = sorted(group.members, key=lambda each: (launched.get(each.id, float("inf")), each.id))
-    found = [known.get(each.id) for each in members]
-    return [
-        GroupInstance(slot, each, machine, images.get(machine.image) if machine else None)
-        for slot, (each, machine) in enumerate(zip(members, found, strict=True))
-    ]
+    known = {machine.id: machine for machine in machines}
+    launched = {member.id: known[member.id].launched for member in group.members if member.id in known}
+    members = sorted(group.members, key=lambda member: (launched.get(member.id, float("inf")), member.id))
+    instances = []
+    for slot, member in enumerate(members):
+        machine = known.get(member.id)
+        instances.append(GroupInstance(slot, member, machine, images.get(machine.image) if machine else None))
+    return instances
 
 
 def images_by_ami(store: Store, service: str) -> dict[str, Image]:
@@ -55,15 +55,18 @@ def images_by_ami(store: Store, service: str) -> dict[str, Image]:
     return found
 
 
-def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoScaling) -> dict[str, Any]:
-    """As ``result.instance_dict``. ``sealed`` and ``in_flight`` are not known."""
-    member, machine = place.member, place.machine
+def instance_dict(instance: GroupInstance, snapshot: GroupSnapshot | None, spec: AutoScaling) -> dict[str, Any]:
+    """The same keys as ``swap.result.instance_dict``. ``sealed`` and ``in_flight`` are not known.
+
+    ``snapshot``: None if it is not known what the group is to launch.
+    """
+    member, machine = instance.member, instance.machine
     problem = "" if member.serving else f"{member.state}, {'healthy' if member.healthy else 'unhealthy'}"
     return {
         "id": member.id,
-        "slot": place.slot,
-        "image": place.image.digest if place.image else None,
-        "image_name": place.image.name if place.image else (machine.image if machine else None),
+        "slot": instance.slot,
+        "image": instance.image.digest if instance.image else None,
+        "image_name": instance.image.name if instance.image else (machine.image if machine else None),
         "launch": str(member.template) if member.template else None,
         "state": _state(member),
         "sealed": None,
@@ -72,7 +75,7 @@ def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoSc
         "traffic": None,
         "in_flight": None,
         "serving": member.serving,
-        "outdated": seen is not None and not member.leaving and member.template != seen.wanted.template,
+        "outdated": snapshot is not None and not member.leaving and member.template != snapshot.wanted.template,
         "left_alone": left_alone(member, spec),
         "address": machine.address or None if machine else None,
         "port": None,
@@ -80,42 +83,40 @@ def instance_dict(place: GroupInstance, seen: GroupSnapshot | None, spec: AutoSc
         "zone": member.zone or None,
         "tainted": None,
         "protected": "protected from scaling in" if member.protected else None,
-        "standby": "in standby" if member.state in ("Standby", "EnteringStandby") else None,
+        "standby": "in standby" if member.state in IN_STANDBY else None,
         "created": iso(machine.launched) if machine else None,
     }
 
 
-def _state(member: Member) -> str:
+def _state(member: GroupMember) -> str:
     if member.leaving:
         return STOPPING
     return PENDING if member.state.startswith("Pending") else STOPPED if member.state == "Warmed:Stopped" else RUNNING
 
 
-def hosts(found: Sequence[GroupInstance], fleet: str, ports: Sequence[int]) -> list[Instance]:
-    """The instances as hosts that a playbook or an inventory can reach."""
-    running = [
-        (place, place.machine)
-        for place in found
-        if place.machine and place.machine.state != STOPPED and not place.member.leaving
+def as_hosts(instances: Sequence[GroupInstance], fleet: str, ports: Sequence[int]) -> list[Instance]:
+    """The running instances, as hosts that a playbook or an inventory can reach."""
+    return [
+        _as_host(instance, instance.machine, fleet, ports)
+        for instance in instances
+        if instance.machine and instance.machine.state != STOPPED and not instance.member.leaving
     ]
-    return [_host(place, machine, fleet, ports) for place, machine in running]
 
 
-def _host(place: GroupInstance, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
+def _as_host(instance: GroupInstance, machine: GroupMachine, fleet: str, ports: Sequence[int]) -> Instance:
+    image, address = instance.image, machine.address
     return Instance(
         id=machine.id,
         fleet=fleet,
-        slot=place.slot,
-        image=place.image.digest if place.image else "",
-        launch=str(place.member.template or ""),
+        slot=instance.slot,
+        image=image.digest if image else "",
+        launch=str(instance.member.template or ""),
         state=machine.state,
         purpose=FLEET,
         created=machine.launched,
         nonce="",
-        endpoints={port: (machine.address, port) for port in dict.fromkeys([SSH_PORT, *ports])}
-        if machine.address
-        else {},
-        tags={**machine.tags, **({"image_name": place.image.name} if place.image else {})},
+        endpoints={port: (address, port) for port in dict.fromkeys([SSH_PORT, *ports])} if address else {},
+        tags={**machine.tags, **({IMAGE_NAME: image.name} if image else {})},
         zone=machine.zone,
     )
 
@@ -136,8 +137,12 @@ def refresh_dict(refresh: Refresh | None) -> dict[str, Any] | None:
 
 
 def group_hosts(definition: Definition, target: Target, store: Store, scaling: Scaling) -> list[Instance]:
-    found = places(scaling.group(), scaling.machines(), images_by_ami(store, definition.service))
-    return hosts(found, definition.fleet_name(target.name), target.health.ports)
+    images = images_by_ami(store, definition.service)
+    return as_hosts(
+        group_instances(scaling.group(), scaling.machines(), images),
+        definition.fleet_name(target.name),
+        target.health.ports,
+    )
 
 
 def group_info(
@@ -147,14 +152,14 @@ def group_info(
     group, refreshes = scaling.group(), scaling.refreshes()
     promoted = Channels(store).current(definition.service, channel)
     due = promoted["image"] if promoted else None
-    found = places(group, scaling.machines(), images_by_ami(store, definition.service))
-    told = [instance_dict(place, None, spec_of(target)) for place in found]
+    instances = group_instances(group, scaling.machines(), images_by_ami(store, definition.service))
+    dicts = [instance_dict(instance, None, spec_of(target)) for instance in instances]
     info = {
         "image": due,
         "image_name": promoted["name"] if promoted else None,
         "size": group.size,
-        "serving": sum(each["serving"] for each in told),
-        "instances": [{**each, "outdated": bool(due) and each["image"] != due} for each in told],
+        "serving": sum(each["serving"] for each in dicts),
+        "instances": [{**each, "outdated": bool(due) and each["image"] != due} for each in dicts],
         "volumes": [],
         "endpoint": None,
         "traffic": {},
@@ -164,7 +169,7 @@ def group_info(
         "refresh": refresh_dict(next(iter(refreshes), None)),
         "provider": target.provider,
     }
-    return info, hosts(found, definition.fleet_name(target.name), target.health.ports)
+    return info, as_hosts(instances, definition.fleet_name(target.name), target.health.ports)
 
 
 def group_diff(before: Sequence[Mapping[str, Any]], image: Image) -> dict[str, str]:
@@ -194,34 +199,35 @@ def spec_of(target: Target) -> AutoScaling:
 
 
 class RefreshTimeline:
-    """What happened, as data and as lines."""
+    """What happened in a refresh, as data and as lines."""
 
     def __init__(self, report: Report, began: float) -> None:
         self.entries: list[dict[str, Any]] = []
-        self.lowest: int | None = None  # in service, over all that was seen
-        self.peak = 0
+        self.lowest: int | None = None  # in service, over all observations
+        self.peak = 0  # instances at the same time
         self._report = report
         self._began = began
-        self._told: tuple[str, float] = ("", 0.0)
+        self._reported: tuple[str, float] = ("", 0.0)  # the last line about a wait, and when
 
-    def saw(self, group: Group) -> None:
-        serving = sum(each.serving for each in group.members)
+    def observe(self, group: Group) -> None:
+        serving = sum(member.serving for member in group.members)
         self.lowest = serving if self.lowest is None else min(self.lowest, serving)
-        self.peak = max(self.peak, sum(not each.leaving for each in group.members))
+        self.peak = max(self.peak, sum(not member.leaving for member in group.members))
 
     def add(self, event: str, at: float) -> None:
         seconds = round(at - self._began, 1)
         self.entries.append({"at": iso(at), "seconds": seconds, "event": event, "slot": None, "instance": None})
         self._report(f"{seconds:7.1f} s  {event}")
 
-    def watches(self, refresh: Refresh | None, what: str, at: float) -> None:
-        """A line when there is news, and now and then while there is none."""
+    def watches(self, refresh: Refresh | None, reason: str, at: float) -> None:
+        """Report a line when something changes, and at intervals while nothing does."""
         state = f"{refresh.status}, {refresh.percent} %, {refresh.left} instances left" if refresh else "not listed yet"
-        line = f"waiting: {what} ({state})" + (f": {refresh.reason}" if refresh and refresh.reason else "")
-        told, told_at = self._told
-        if line != told or at - told_at >= LINE_EVERY:
-            self._told = (line, at)
+        line = f"waiting: {reason} ({state})" + (f": {refresh.reason}" if refresh and refresh.reason else "")
+        reported, reported_at = self._reported
+        if line != reported or at - reported_at >= LINE_EVERY:
+            self._reported = (line, at)
             self._report(f"{at - self._began:7.1f} s  {line}")
 
     def as_dict(self) -> dict[str, Any]:
+        """For results and records."""
         return {"timeline": self.entries, "lowest_in_service": self.lowest, "peak": self.peak}

@@ -1,340 +1,111 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Look, decide, act, until Auto Scaling brought a group to an image or back. What a killed run leaves, the next one goes on with."""
+"""Observe, decide and act until Auto Scaling brought a group to an image, or back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
-from ..._core.progress import Report
-from ..._definition.model import AutoScaling as Spec
+from ..._core.errors import FleetError, ProviderError
 from ..._definition.model import Definition, Target
-from ..._image_model import Image
+from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
-from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling, Template
-from ..._store.base import Store
-from ..actions import Gate
-from ..gates import MetricWatcher
-from ..ledger import Ledger
+from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScalingGroup
+from ..._providers.tags import IMAGE, IMAGE_NAME
+from ..actions import AFTER_SWAP, BEFORE_SWAP, Done, Gate, Stopped, unknown_action
 from ..model import DONE, FAILED, ROLLBACK, Intent
-from ..planning.plan import AFTER, BEFORE
-from ..ports import Gates, Guard, Lease
-from ..swap.engine import RunOptions
+from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .decide import (
-    Begin,
-    Done,
-    End,
+    AwaitRefresh,
+    CreateVersion,
+    EndRefresh,
+    GroupAction,
     GroupSnapshot,
-    Look,
-    Make,
-    Pin,
+    PinVersion,
     RefreshProgress,
+    StartRefresh,
     Step,
-    Stop,
-    ami_of,
     decide,
     outdated,
+    predicted_steps,
     preferences,
 )
-from .result import GroupInstance, RefreshTimeline, hosts, images_by_ami, instance_dict, places, refresh_dict, spec_of
+from .result import (
+    GroupInstance,
+    RefreshTimeline,
+    as_hosts,
+    group_instances,
+    images_by_ami,
+    instance_dict,
+    refresh_dict,
+    spec_of,
+)
 
-LOOK_EVERY = 15.0  # seconds between two looks at a refresh
-CALL = 20.0  # seconds of the lease that a changing call wants at least
-SKEW = 60.0  # seconds by which AWS's time of day and ours may differ
-TRIES = 5  # of what Auto Scaling refuses for a reason that passes
-RETRY = 5.0  # seconds, after the first
-PASSING = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
-TAG = "immutable:"  # before the names of what instances and their volumes are tagged with
-STRATEGY = "autoscaling"
+OBSERVE_EVERY = 15.0  # seconds between two observations of a refresh
+CALL = 20.0  # seconds that the lease must last for a changing call
+SKEW = 60.0  # seconds by which the clocks of AWS and this machine may differ
+TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
 
 
-@dataclass(frozen=True)
-class GroupServices:
-    """All that a run reaches the world by."""
+@dataclass(frozen=True, kw_only=True)
+class GroupServices(RunServices):
+    """The external services that the refresh of a group uses."""
 
-    scaling: AutoScaling
-    store: Store
+    scaling: AutoScalingGroup
     clock: Clock
-    guard: Guard
-    lease: Lease
-    gates: Gates
-    report: Report
-    revoked: Callable[[], Mapping[str, str]] = dict  # digest -> why
 
 
-class InstanceRefreshRun:
-    """One run: the group of one target to one image."""
+class InstanceRefreshRun(FleetRun[Step]):
+    """One run: brings the group of one target to one image."""
+
+    retry_policy = RetryPolicy(tries=5, delay=5.0, margin=CALL)
 
     def __init__(
-        self, means: GroupServices, definition: Definition, target: Target, image: Image, how: RunOptions | None = None
+        self,
+        services: GroupServices,
+        definition: Definition,
+        target: Target,
+        image: Image,
+        *,
+        options: RunOptions | None = None,
     ) -> None:
-        self._means = means
+        fleet = definition.fleet_name(target.name)
+        super().__init__(services, services.clock, fleet, options or RunOptions())
+        self._scaling = services.scaling
+        self._store = services.store
+        self._report = services.report
         self._definition = definition
         self._target = target
         self._image = image
-        self._how = how or RunOptions()
         self._spec = spec_of(target)
-        self._fleet = definition.fleet_name(target.name)
-        self._ledger = Ledger(means.store, self._fleet, lambda: self._may_change(0.0))
-        self._watch = MetricWatcher(means.gates)
-        self._story = RefreshTimeline(means.report, means.clock.now())
-        self._course = RefreshProgress()
-        self._changed = False
-        self._failures = 0
-        self.before: list[dict[str, Any]] = []  # the instances as they were told first
-        self._seen: GroupSnapshot | None = None
-        self._listed: tuple[GroupSnapshot | None, list[GroupInstance]] = (
-            None,
-            [],
-        )  # what EC2 told, and beside which look
+        self._timeline = RefreshTimeline(services.report, self._now())
+        self._progress = RefreshProgress()
+        self._snapshot: GroupSnapshot  # the last observation; run and predict begin with one
+        self._listed: tuple[GroupSnapshot, list[GroupInstance]] | None = None  # instances of a snapshot
+        self.before: list[dict[str, Any]] = []  # the instances as they were first observed
 
-    def foresee(self) -> dict[str, Any]:
-        """What ``run`` would do, as its result with ``plan``. Nothing is changed."""
-        seen = self._first()
-        steps = predicted_steps(seen, self._spec)
+    def predict(self) -> dict[str, Any]:
+        """What ``run`` would do: its result with ``plan``. Nothing is changed."""
+        self._observe_first()
+        self._intent = self._requested()
+        steps = predicted_steps(self._snapshot, self._spec)
         for step in steps:
-            self._means.report(f"would be  {step}")
-        told = [{"at": None, "action": step, "slot": None, "instance": None} for step in steps]
-        plan = {"changed": bool(steps), "steps": told, "preferences": preferences(self._spec, seen.group)}
-        return {**self._result(self._asked(seen), ""), "changed": bool(steps), "plan": plan}
+            self._report(f"would be  {step}")
+        lines = [{"at": None, "action": step, "slot": None, "instance": None} for step in steps]
+        plan = {"changed": bool(steps), "steps": lines, "preferences": self._preferences()}
+        return {**self._result(None), "changed": bool(steps), "plan": plan}
 
-    def run(self) -> dict[str, Any]:
-        """Returns the task's result. Where nothing is due, no lease is taken and no changing call made.
-
-        Raises FleetError when the group was not brought to the image; LockedError, ProviderError; with the result so far as details.
-        """
-        seen = self._first()
-        intent, _resumed = self._ledger.intent(self._asked(seen), self._now())
-        step = decide(seen, self._course, self._spec)
-        if not intent.begun and isinstance(step, Done):
-            return self._result(intent, "")
-        if not intent.begun and isinstance(step, Stop):
-            raise FleetError(step.reason, **self._result(intent, ""))
-        self._means.lease.acquire(self._how.lock_timeout)
-        try:
-            intent, resumed = self._ledger.intent(self._asked(seen), self._now())
-            if resumed:
-                self._story.add("going on with what an earlier run began", self._now())
-                self._resume(intent, self._look())
-            elif isinstance(step, Look):
-                intent = self._noted(intent, step)
-            return self._go(intent)
-        except ImmutableError as error:
-            error.details = {**self._result(intent, ""), **error.details}
-            raise
-        finally:
-            self._means.lease.release()
-
-    def _resume(self, intent: Intent, seen: GroupSnapshot) -> None:
-        """A refresh of the same swap counts, even where it ended meanwhile."""
-        begun = [each for each in seen.refreshes if seen.ours(each) and each.started >= intent.started - SKEW]
-        course = replace(self._course, back=intent.reason if intent.stage == ROLLBACK else "")
-        self._course = replace(course, watched=begun[0].id, since=self._now()) if begun else course
-
-    def _go(self, intent: Intent) -> dict[str, Any]:
-        while True:
-            try:
-                seen = self._look()
-                intent = self._judged(intent, seen)
-                step = decide(seen, self._course, self._spec)
-                if isinstance(step, Done):
-                    return self._finish(intent)
-                if isinstance(step, Stop):
-                    raise self._stopped(intent, step)
-                if isinstance(step, Look):
-                    intent = self._noted(intent, step)
-                    if not self._how.wait:
-                        return self._result(intent, step.what)
-                    self._means.lease.need(LOOK_EVERY + CALL)
-                    self._means.clock.wait(LOOK_EVERY)
-                else:
-                    intent = self._act(step, intent, seen)
-                self._failures = 0
-            except ProviderError as error:
-                self._try_again(error)
-
-    def _first(self) -> GroupSnapshot:
-        seen = self._look()
-        self.before = self._told(seen)
-        return seen
-
-    def _look(self) -> GroupSnapshot:
-        """Refreshes first: of one that is seen to have ended, the group then shows what came of it."""
-        scaling, image = self._means.scaling, self._image
-        refreshes = tuple(scaling.refreshes())
-        group = scaling.group()
-        ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {f"{TAG}image": image.digest, f"{TAG}image_name": image.name})
-        self._seen = seen = GroupSnapshot(self._now(), group, refreshes, wanted)
-        self._story.saw(group)
-        if self._course.origin is None and group.template != wanted.template:
-            self._course = replace(self._course, origin=group.template)
-        return seen
-
-    def _judged(self, intent: Intent, seen: GroupSnapshot) -> Intent:
-        """Whether something says no to the image that is on its way. Once it was said, it stays."""
-        reason = self._no(intent, seen)
-        if self._course.back or not reason:
-            return intent
-        self._course = replace(self._course, back=reason)
-        if not intent.begun:
-            return intent
-        self._story.add(f"going back: {reason}", self._now())
-        intent = intent.turn_back(reason, "", ())
-        self._ledger.save(intent)
-        return intent
-
-    def _no(self, intent: Intent, seen: GroupSnapshot) -> str:
-        revoked = self._means.revoked().get(self._image.digest)
-        if revoked:
-            return f"{self._image.name} was {revoked}"
-        limit = self._spec.deadline
-        if limit is not None and intent.begun and seen.at - intent.started > limit:
-            return f"the swap took longer than its deadline of {limit:g} s"
-        alarm = self._target.fleet.alarm
-        wrong = self._watch.look(alarm, seen.at) if alarm and intent.begun else ""
-        return f"alarm: {wrong}" if wrong else ""
-
-    def _begun(self, intent: Intent) -> Intent:
-        """Before anything is done, the store knows what it is about."""
-        if not intent.begun:
-            intent = replace(intent, begun=True)
-            self._ledger.save(intent)
-        return intent
-
-    def _noted(self, intent: Intent, step: Look) -> Intent:
-        intent = self._begun(intent)
-        course = self._course
-        if step.mine and step.refresh and course.watched != step.refresh.id:
-            self._story.add(f"watching the refresh {step.refresh.id}", self._now())
-            self._course = replace(course, watched=step.refresh.id, since=self._now())
-            self._changed = True
-        self._story.watches(step.refresh, step.what, self._now())
-        return intent
-
-    def _act(self, step: Pin | Make | Begin | End, intent: Intent, seen: GroupSnapshot) -> Intent:
-        intent = self._begun(intent)
-        if not self._course.back and not (isinstance(step, Pin) and self._course.watched):
-            intent = self._gate(BEFORE, self._target.fleet.before_swap, intent)
-        self._may_change(CALL)
-        self._changed = True
-        scaling = self._means.scaling
-        if isinstance(step, Pin):
-            scaling.pin(step.template)
-            self._course = replace(self._course, pinned=step.template)
-            self._tell(f"the group launches {step.template} from now on: {step.why}")
-        elif isinstance(step, Make):
-            self._tell(f"made {scaling.make(seen.wanted)} of {seen.group.template}, with {seen.wanted.image}")
-        elif isinstance(step, Begin):
-            refresh = scaling.start(step.template, preferences(self._spec, seen.group))
-            self._course = replace(self._course, watched=refresh, since=self._now())
-            self._tell(f"began the refresh {refresh} to {step.template}")
-        else:
-            self._end(step)
-        return intent
-
-    def _end(self, step: End) -> None:
-        doing = "rolling back" if step.back else "cancelling"
-        self._tell(f"{doing} the refresh {step.refresh.id}: {step.why}")
-        try:
-            if step.back:
-                self._means.scaling.roll_back()
-            else:
-                self._means.scaling.cancel()
-        except ProviderError as error:
-            if error.details.get("code") == NO_WAY_BACK:
-                self._course = replace(self._course, reversible=False)
-            raise
-        watched = self._course.watched or (step.refresh.id if self._course.back else "")
-        self._course = replace(self._course, asked=step.refresh.id, asked_at=self._now(), watched=watched)
-
-    def _gate(self, name: str, playbook: str | None, intent: Intent) -> Intent:
-        if not playbook or name in intent.passed:
-            return intent
-        self._may_change(0.0)
-        self._tell(f"gate: {name}")
-        found = hosts(self._places(self._seen) if self._seen else [], self._fleet, self._target.health.ports)
-        # Before a swap a gate is about no host yet, after it about all that run the image.
-        stage = {each.id for each in found if name == AFTER and each.image == intent.image}
-        found = [replace(each, launch=intent.launch) if each.id in stage else each for each in found]
-        try:
-            self._means.gates.play(
-                Gate(name, playbook=playbook, slots=tuple(each.slot for each in found if each.id in stage)),
-                intent,
-                found,
-            )
-        except GateError as error:  # nothing of the group is to blame: the next run tries it again
-            raise FleetError(f"{name}: {error.message}", **error.details) from error
-        self._tell(f"passed: {name}")
-        intent = replace(intent, passed=(*intent.passed, name))
-        self._ledger.save(intent)
-        return intent
-
-    def _told(self, seen: GroupSnapshot) -> list[dict[str, Any]]:
-        return [instance_dict(place, seen, self._spec) for place in self._places(seen)]
-
-    def _places(self, seen: GroupSnapshot) -> list[GroupInstance]:
-        """EC2 is asked once for each look whose instances are told."""
-        if self._listed[0] is seen:
-            return self._listed[1]
-        try:
-            machines = self._means.scaling.machines()
-        except ProviderError as error:  # it completes what is told, and decides nothing
-            self._tell(f"EC2 does not list the instances: {error.message}")
-            machines = []
-        self._listed = (seen, places(seen.group, machines, images_by_ami(self._means.store, self._definition.service)))
-        return self._listed[1]
-
-    def _finish(self, intent: Intent) -> dict[str, Any]:
-        if intent.begun:
-            intent = self._gate(AFTER, self._target.fleet.after_swap, intent)
-            self._ledger.close(replace(intent, status=DONE), self._now(), self._story.as_dict())
-        return self._result(intent, "")
-
-    def _stopped(self, intent: Intent, stop: Stop) -> FleetError:
-        seen = self._seen
-        runs = f"; the group launches {seen.group.template}" if seen else ""
-        left = len(outdated(seen, self._spec)) if seen else 0
-        how = f"{runs}, {left} instances do not run {self._image.name}"
-        if intent.begun:
-            self._ledger.close(replace(intent, status=FAILED, reason=stop.reason), self._now(), self._story.as_dict())
-        return FleetError(
-            f"the refresh of {self._fleet} to {self._image.name} was stopped: {stop.reason}{how}", reason=stop.reason
-        )
-
-    def _try_again(self, error: ProviderError) -> None:
-        """Only after what passes by itself: the next look tells whether the call had its effect."""
-        self._failures += 1
-        if error.details.get("code") not in PASSING or self._failures >= TRIES:
-            raise error
-        self._tell(f"trying again: {error.message}")
-        wait = RETRY * 2 ** (self._failures - 1)
-        self._means.lease.need(wait + CALL)
-        self._means.clock.wait(wait)
-
-    def _may_change(self, seconds: float) -> None:
-        self._means.guard.check()
-        self._means.lease.need(seconds)
-
-    def _now(self) -> float:
-        return self._means.clock.now()
-
-    def _tell(self, event: str) -> None:
-        self._story.add(event, self._now())
-
-    def _asked(self, seen: GroupSnapshot) -> Intent:
-        """Only what is true of a group: everything else of an intent belongs to our own engine."""
-        fleet, image = self._target.fleet, self._image
+    def _requested(self) -> Intent:
+        """Only what is true of a group: the rest of an intent belongs to the swap engine."""
+        fleet, group, image = self._target.fleet, self._snapshot.group, self._image
         return Intent(
             fleet=self._fleet,
-            strategy=STRATEGY,
+            strategy="autoscaling",
             image=image.digest,
             image_name=image.name,
-            launch=f"{seen.group.template.id}:{seen.wanted.image}",
-            size=seen.group.size,
+            launch=f"{group.template.id}:{self._snapshot.wanted.image}",
+            size=group.size,
             alarm=fleet.alarm,
             before_swap=fleet.before_swap or "",
             after_swap=fleet.after_swap or "",
@@ -343,12 +114,204 @@ class InstanceRefreshRun:
             standby=self._spec.standby,
         )
 
-    def _result(self, intent: Intent, waits: str) -> dict[str, Any]:
-        seen = self._seen
-        if seen is None:
-            return {"changed": self._changed}
-        told = self._told(seen)
-        refresh = seen.refresh(self._course.watched) or seen.active
+    def _first_step(self) -> Step:
+        self._observe_first()
+        self._load_intent()
+        step = self._decide()
+        if isinstance(step, Stopped) and not self._intent.begun:
+            raise FleetError(step.reason, **self._result(step))
+        return step
+
+    def _ends_early(self, step: Step) -> bool:
+        return not self._intent.begun and isinstance(step, Done)
+
+    def _prepare(self, step: Step, resumed: bool) -> None:
+        if resumed:
+            self._observe()
+            self._resume()
+        elif isinstance(step, AwaitRefresh):
+            self._watch(step)
+
+    def _resume(self) -> None:
+        """A refresh of the same swap counts, even if it ended in the meantime."""
+        intent, snapshot = self._intent, self._snapshot
+        since = intent.started - SKEW
+        started = [each for each in snapshot.refreshes if snapshot.is_to_target(each) and each.started >= since]
+        progress = replace(self._progress, back=intent.reason if intent.stage == ROLLBACK else "")
+        self._progress = replace(progress, watched=started[0].id, since=self._now()) if started else progress
+
+    def _next_step(self) -> Step:
+        self._observe()
+        self._judge()
+        return self._decide()
+
+    def _decide(self) -> Step:
+        return decide(self._snapshot, self._progress, self._spec)
+
+    def _carry_out(self, step: Step) -> dict[str, Any] | None:
+        match step:
+            case Done():
+                return self._finish(step)
+            case Stopped():
+                raise self._stopped(step)
+            case AwaitRefresh():
+                self._watch(step)
+                if not self._options.wait:
+                    return self._result(step)
+                self._lease.need(OBSERVE_EVERY + CALL)
+                self._clock.wait(OBSERVE_EVERY)
+            case PinVersion() | CreateVersion() | StartRefresh() | EndRefresh():
+                self._act(step)
+            case _:
+                raise unknown_action(step)
+        return None
+
+    def _observe_first(self) -> None:
+        self._observe()
+        self.before = self._instance_dicts()
+
+    def _observe(self) -> None:
+        """Read the refreshes first: if one has ended by then, the group read afterwards shows its result."""
+        scaling, image = self._scaling, self._image
+        refreshes = tuple(scaling.refreshes())
+        group = scaling.group()
+        ami = ami_of(image.artifact, scaling.region, image.name)
+        wanted = scaling.wanted(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
+        self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)
+        self._timeline.observe(group)
+        if self._progress.origin is None and group.template != wanted.template:
+            self._progress = replace(self._progress, origin=group.template)
+
+    def _judge(self) -> None:
+        """Roll back if the image, an alarm or the deadline says so. A rollback is not taken back."""
+        reason = self._objection()
+        if self._progress.back or not reason:
+            return
+        self._progress = replace(self._progress, back=reason)
+        if self._intent.begun:
+            self._note(f"rolling back: {reason}")
+            self._save(self._intent.turn_back(reason, "", ()))
+
+    def _objection(self) -> str:
+        """Why the group must not go on to the image, or ""."""
+        intent, at = self._intent, self._snapshot.at
+        revoked = self._revoked().get(self._image.digest)
+        if revoked:
+            return f"{self._image.name} was {revoked}"
+        limit = self._spec.deadline
+        if limit is not None and intent.begun and at - intent.started > limit:
+            return f"the swap took longer than its deadline of {limit:g} s"
+        alarm = self._target.fleet.alarm
+        problem = self._metrics.check(alarm, at) if alarm and intent.begun else ""
+        return f"alarm: {problem}" if problem else ""
+
+    def _watch(self, step: AwaitRefresh) -> None:
+        self._begin()
+        refresh = step.refresh
+        if step.decisive and refresh and self._progress.watched != refresh.id:
+            self._note(f"watching the refresh {refresh.id}")
+            self._progress = replace(self._progress, watched=refresh.id, since=self._now())
+            self._changed = True
+        self._timeline.watches(refresh, step.reason, self._now())
+
+    def _act(self, step: GroupAction) -> None:
+        self._begin()
+        if not self._progress.back and not (isinstance(step, PinVersion) and self._progress.watched):
+            self._ask(BEFORE_SWAP, self._target.fleet.before_swap)
+        self._permit.check(CALL)
+        self._changed = True
+        scaling, snapshot = self._scaling, self._snapshot
+        match step:
+            case PinVersion():
+                scaling.pin(step.template)
+                self._progress = replace(self._progress, pinned=step.template)
+                self._note(f"the group now launches {step.template}: {step.reason}")
+            case CreateVersion():
+                version = scaling.make(snapshot.wanted)
+                self._note(f"created {version} from {snapshot.group.template} with {snapshot.wanted.image}")
+            case StartRefresh():
+                refresh = scaling.start(step.template, self._preferences())
+                self._progress = replace(self._progress, watched=refresh, since=self._now())
+                self._note(f"started the refresh {refresh} to {step.template}")
+            case EndRefresh():
+                self._end_refresh(step)
+            case _:
+                raise unknown_action(step)
+
+    def _end_refresh(self, step: EndRefresh) -> None:
+        refresh = step.refresh.id
+        self._note(f"{'rolling back' if step.roll_back else 'cancelling'} the refresh {refresh}: {step.reason}")
+        try:
+            if step.roll_back:
+                self._scaling.roll_back()
+            else:
+                self._scaling.cancel()
+        except ProviderError as error:
+            if error.code == NO_WAY_BACK:
+                self._progress = replace(self._progress, reversible=False)
+            raise
+        watched = self._progress.watched or (refresh if self._progress.back else "")
+        self._progress = replace(self._progress, ending=refresh, ending_since=self._now(), watched=watched)
+
+    def _ask(self, name: str, playbook: str | None) -> None:
+        if not playbook or name in self._intent.passed:
+            return
+        intent = self._intent
+        hosts = as_hosts(self._instances(), self._fleet, self._target.health.ports)
+        # Before the swap a gate concerns no host yet, after it all hosts that run the image.
+        ids = {host.id for host in hosts if name == AFTER_SWAP and host.image == intent.image}
+        hosts = [replace(host, launch=intent.launch) if host.id in ids else host for host in hosts]
+        slots = tuple(host.slot for host in hosts if host.id in ids)
+        self._pass_gate(Gate(name, playbook=playbook, slots=slots), hosts)
+
+    def _finish(self, done: Done) -> dict[str, Any]:
+        if self._intent.begun:
+            self._ask(AFTER_SWAP, self._target.fleet.after_swap)
+            self._close(DONE)
+        return self._result(done)
+
+    def _stopped(self, step: Stopped) -> FleetError:
+        left = len(outdated(self._snapshot, self._spec))
+        state = f"the group launches {self._snapshot.group.template}, {left} instances do not run {self._image.name}"
+        if self._intent.begun:
+            self._close(FAILED, step.reason)
+        return FleetError(
+            f"the refresh of {self._fleet} to {self._image.name} was stopped: {step.reason}; {state}",
+            reason=step.reason,
+        )
+
+    def _may_retry(self, error: ProviderError) -> bool:
+        return error.code in TRANSIENT
+
+    def _preferences(self) -> dict[str, Any]:
+        return preferences(self._spec, self._snapshot.group)
+
+    def _instance_dicts(self) -> list[dict[str, Any]]:
+        return [instance_dict(instance, self._snapshot, self._spec) for instance in self._instances()]
+
+    def _instances(self) -> list[GroupInstance]:
+        """EC2 lists them once for each observation whose instances are needed."""
+        if self._listed and self._listed[0] is self._snapshot:
+            return self._listed[1]
+        try:
+            machines = self._scaling.machines()
+        except ProviderError as error:  # they complete the result and decide nothing
+            self._note(f"EC2 does not list the instances: {error.message}")
+            machines = []
+        images = images_by_ami(self._store, self._definition.service)
+        self._listed = (self._snapshot, group_instances(self._snapshot.group, machines, images))
+        return self._listed[1]
+
+    def _note(self, event: str) -> None:
+        self._timeline.add(event, self._now())
+
+    def _record(self) -> dict[str, Any]:
+        return self._timeline.as_dict()
+
+    def _result(self, step: Step | None) -> dict[str, Any]:
+        snapshot, intent = self._snapshot, self._intent
+        instances = self._instance_dicts()
+        refresh = snapshot.refresh(self._progress.watched) or snapshot.active
         return {
             "changed": self._changed,
             "fleet": self._fleet,
@@ -356,47 +319,16 @@ class InstanceRefreshRun:
             "target": self._target.name,
             "image": self._image.digest,
             "image_name": self._image.name,
-            "size": seen.group.size,
-            "instances": told,
+            "size": snapshot.group.size,
+            "instances": instances,
             "volumes": [],
-            "paused": waits or None,
+            "paused": step.reason if isinstance(step, AwaitRefresh) else None,
             "approval": None,
-            "left_alone": [each["slot"] for each in told if each["outdated"] and each["left_alone"]],
+            "left_alone": [each["slot"] for each in instances if each["outdated"] and each["left_alone"]],
             "origin_image_name": intent.origin.image_name if intent.origin else None,
             "provider": self._target.provider,
-            "group": seen.group.name,
-            "launch": str(seen.group.template),
+            "group": snapshot.group.name,
+            "launch": str(snapshot.group.template),
             "refresh": refresh_dict(refresh),
-            **self._story.as_dict(),
+            **self._timeline.as_dict(),
         }
-
-
-def predicted_steps(seen: GroupSnapshot, spec: Spec) -> list[str]:
-    """The steps of a run from here, as lines."""
-    step: Step = decide(seen, RefreshProgress(), spec)
-    if isinstance(step, Done):
-        return []
-    if isinstance(step, Stop):
-        raise FleetError(step.reason)
-    if isinstance(step, Look):
-        return [f"watch: {step.what}"] if step.mine else [f"wait: {step.what}", *_refreshing(seen, spec)]
-    if isinstance(step, End):
-        return [f"cancel the refresh {step.refresh.id}: {step.why}", *_refreshing(seen, spec)]
-    if isinstance(step, Pin):
-        pinned = f"let the group launch {step.template}: {step.why}"
-        return (
-            [pinned]
-            if step.template == seen.wanted.template and not outdated(seen, spec)
-            else [pinned, *_refreshing(seen, spec)]
-        )
-    return _refreshing(seen, spec)
-
-
-def _refreshing(seen: GroupSnapshot, spec: Spec) -> list[str]:
-    template: Template | None = seen.wanted.template
-    make = (
-        []
-        if template
-        else [f"make a version of {seen.group.template.id} from {seen.group.template.version} with {seen.wanted.image}"]
-    )
-    return [*make, f"refresh {len(outdated(seen, spec))} instances of {seen.group.name} to {template or 'it'}"]

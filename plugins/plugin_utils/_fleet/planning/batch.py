@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..._definition.model import Metric
-from ..._providers.contract import Volume
+from ..._providers.contract import DRAIN, UP, Volume
 from ..actions import (
     Act,
     Action,
@@ -29,7 +29,7 @@ from ..actions import (
     Switch,
     Wait,
 )
-from ..model import ABSENT, DRAIN, UP, InstanceView, Intent, Observed, VolumeSpec
+from ..model import ABSENT, InstanceView, Intent, Observed, VolumeSpec
 from .slots import launched_by_swap
 
 

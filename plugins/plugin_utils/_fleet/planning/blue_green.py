@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..._providers.contract import DOWN, DRAIN, UP
 from ..actions import Outcome, Remember
-from ..model import DOWN, DRAIN, UP, InstanceView, Intent, Observed
+from ..model import InstanceView, Intent, Observed
 from .batch import ActionBatch
 from .ending import conclude
 from .holds import Hold, holds

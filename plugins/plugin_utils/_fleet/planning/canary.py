@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..._providers.contract import UP
 from ..actions import BeginRollback, Gate, Outcome, Pause, Remember, Wait
-from ..model import UP, Intent
+from ..model import Intent
 from .slots import Slot, launched_by_swap
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..._core.errors import FleetError
-from ..actions import BeginRollback, Done, Gate, Outcome, Pause, Stopped
-from ..model import ABSENT, DRAIN, InstanceView, Intent, Observed
+from ..._providers.contract import DRAIN
+from ..actions import AFTER_SWAP, BEFORE_SWAP, BeginRollback, Done, Gate, Outcome, Pause, Stopped
+from ..model import ABSENT, InstanceView, Intent, Observed
 from .absent import plan_absent
 from .blue_green import plan_blue_green
 from .canary import soak_failure
@@ -27,7 +28,6 @@ STRATEGIES: dict[str, Strategy] = {
     BLUE_GREEN: plan_blue_green,
     "recreate": plan_recreate,
 }
-BEFORE, AFTER = "before_swap", "after_swap"  # names of gates
 
 
 def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
@@ -52,10 +52,10 @@ def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
         return turn
     outcome = strategy(observed, intent, now)
     if isinstance(outcome, Done):
-        due = intent.begun and intent.after_swap and AFTER not in intent.passed
-        return Gate(AFTER, playbook=intent.after_swap, slots=tuple(range(intent.size))) if due else outcome
-    if intent.before_swap and BEFORE not in intent.passed and not isinstance(outcome, Pause):
-        return Gate(BEFORE, playbook=intent.before_swap)
+        due = intent.begun and intent.after_swap and AFTER_SWAP not in intent.passed
+        return Gate(AFTER_SWAP, playbook=intent.after_swap, slots=tuple(range(intent.size))) if due else outcome
+    if intent.before_swap and BEFORE_SWAP not in intent.passed and not isinstance(outcome, Pause):
+        return Gate(BEFORE_SWAP, playbook=intent.before_swap)
     return outcome
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..._providers.contract import DOWN
 from ..actions import Outcome
-from ..model import DOWN, InstanceView, Intent, Observed
+from ..model import InstanceView, Intent, Observed
 from .batch import ActionBatch
 from .ending import begin, conclude
 from .holds import holds

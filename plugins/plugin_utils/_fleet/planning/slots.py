@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from ..._providers.contract import Volume
-from ..model import DOWN, InstanceView, Intent, Observed
+from ..._providers.contract import DOWN, Volume
+from ..model import InstanceView, Intent, Observed
 
 LOSSES = 1  # instances of one swap that a slot may lose to a sudden death before the image is blamed for it
 

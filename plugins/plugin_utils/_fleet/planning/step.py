@@ -7,7 +7,8 @@ The way back is the same way, towards what ran before: instances that are still 
 
 from __future__ import annotations
 
-from ..model import DOWN, UP, InstanceView, Intent
+from ..._providers.contract import DOWN, UP
+from ..model import InstanceView, Intent
 from .batch import ActionBatch
 from .slots import Slot, failure, launched_by_swap, untouched
 

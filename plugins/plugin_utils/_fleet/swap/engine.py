@@ -1,19 +1,17 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Observe, plan, act, until the plan says done. What a run leaves half done, the next one goes on with."""
+"""The swap engine: observe, plan and act until the plan says done. The next run resumes an interrupted swap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..._core.errors import FleetError, GateError, ImmutableError, ProviderError
-from ..._core.progress import Report
+from ..._core.errors import FleetError, GateError, ProviderError
 from ..._providers.contract import Pace, Probe, Provider
-from ..._store.base import Store
 from ..actions import (
     Act,
+    Action,
     BeginRollback,
     Done,
     Gate,
@@ -26,312 +24,238 @@ from ..actions import (
     Start,
     Stopped,
     Wait,
+    unknown_action,
 )
-from ..gates import MetricWatcher
-from ..ledger import Ledger
 from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
-from ..planning.plan import AFTER, BEFORE, plan
-from ..ports import Gates, Guard, Lease
+from ..planning.plan import plan
+from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .executor import Executor
 from .observe import Observer
 from .pace import every_second
 from .promises import Promises
-from .result import swap_result
+from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
 
-RETRY_DELAY = 1.0  # seconds before what failed or took no effect is tried again, at least
-LOOK_AGAIN = 0.05  # seconds at least, so that a deadline is past when it is looked at
-LAST_WORDS = 15  # lines of a failed instance's console that are kept
-TRIES = 4  # of what the provider refuses, in a row; each time twice as long after the one before
-MARGIN = 10.0  # seconds of the lease that each look leaves at least
+REPEAT_DELAY = 1.0  # seconds before an action without effect is repeated
+AFTER_DEADLINE = 0.05  # seconds past a deadline at which the fleet is observed, so that the deadline has passed
+MARGIN = 10.0  # seconds of the lease that must remain after a wait, for the next observation
 
 
-@dataclass(frozen=True)
-class FleetServices:
-    """All that an engine reaches the world by."""
+@dataclass(frozen=True, kw_only=True)
+class FleetServices(RunServices):
+    """The external services that a swap uses."""
 
     provider: Provider
-    store: Store
     prober: Probe
-    guard: Guard
-    lease: Lease
-    gates: Gates
-    report: Report
-    revoked: Callable[[], Mapping[str, str]] = dict  # digest -> why
     pace: Pace = every_second
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run goes about it."""
-
-    lock_timeout: float = 0.0  # seconds to wait for another run's lease
-    wait: bool = True  # False: end where nothing is left but to let time pass; a later run goes on
-    approve: bool = False  # pass the gate that an earlier run paused at
-
-
 class Engine:
-    """Brings one fleet to what a request asks for. Nothing of it outlives ``run`` but what provider and store hold."""
+    """Brings one fleet to what a request asks for."""
 
-    def __init__(self, means: FleetServices) -> None:
-        self._means = means
+    def __init__(self, services: FleetServices) -> None:
+        self._services = services
 
-    def run(self, request: Request, how: RunOptions | None = None) -> dict[str, Any]:
-        """Returns the task's result. Where nothing is due, no lease is taken and no changing call made.
-
-        Raises FleetError when the swap stopped, LockedError when another run holds the fleet, ProviderError; with the result so far as details.
-        """
-        return _Run(self._means, request, how or RunOptions()).run()
+    def run(self, request: Request, options: RunOptions | None = None) -> dict[str, Any]:
+        """Return the task's result. See ``FleetRun.run`` for what it raises."""
+        return SwapRun(self._services, request, options or RunOptions()).run()
 
 
-class _Run:
-    def __init__(self, means: FleetServices, request: Request, how: RunOptions) -> None:
-        self._means = means
+class SwapRun(FleetRun[Outcome]):
+    """One run of a swap."""
+
+    retry_policy = RetryPolicy(tries=4, delay=2.0, margin=MARGIN)
+
+    def __init__(self, services: FleetServices, request: Request, options: RunOptions) -> None:
+        fleet = request.intent.fleet
+        super().__init__(services, services.provider.clock, fleet, options)
         self._request = request
-        self._how = how
-        self._clock = means.provider.clock
-        self._traffic = means.provider.traffic(request.intent.fleet)
-        self._observer = Observer(means.provider, self._traffic, means.prober, request.intent.fleet)
-        self._hands = Executor(means.provider, self._traffic, self._payload, self._may_change)
-        self._ledger = Ledger(means.store, request.intent.fleet, lambda: self._may_change(0.0))
-        self._watch = MetricWatcher(means.gates)
-        self._timeline = Timeline(means.report, self._now())
-        self._changed = False
+        self._provider = services.provider
+        self._pace = services.pace
+        self._traffic = services.provider.traffic(fleet)
+        self._observer = Observer(services.provider, self._traffic, services.prober, fleet)
+        self._executor = Executor(services.provider, self._traffic, self._payload, self._permit)
+        self._timeline = Timeline(services.report, self._now())
         self._observed = Observed(self._now())
-        self._moved_at = self._now()  # patience counts from here
-        self._news_at = self._now()  # so does the pace of looks
-        self._last: Outcome | None = None
-        self._failures = 0  # of the provider, in a row
-        self._kept: Intent | None = None  # as this run saved it last
+        self._progress_at = self._now()  # patience counts from here
+        self._event_at = self._now()  # the pace of observations counts from here
+        self._waited = False  # whether the last step was a wait
+        self._last_act: Act | None = None
         self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
 
-    def run(self) -> dict[str, Any]:
-        intent, _resumed = self._ledger.intent(self._request.intent, self._now())
-        outcome = self._look(intent)
-        if not intent.begun and isinstance(outcome, (Done, Pause)):
-            return self._result(intent, outcome)
-        lease = self._means.lease
-        lease.acquire(self._how.lock_timeout)
-        self._observer.forget_volumes()
-        try:
-            intent, resumed = self._ledger.intent(self._request.intent, self._now())
-            return self._swap(intent, resumed)
-        except ImmutableError as error:
-            error.details = {**self._result(intent, None), **error.details}
-            raise
-        finally:
-            lease.release()
+    def _requested(self) -> Intent:
+        return self._request.intent
 
-    def _swap(self, intent: Intent, resumed: bool) -> dict[str, Any]:
-        if resumed:
-            self._timeline.add("going on with what an earlier run began", None, None, self._now())
-        self._moved()
-        waited = False
-        while True:
-            try:
-                outcome = self._next(intent, waited)
-                waited = isinstance(outcome, Wait)
-                if isinstance(outcome, Done):
-                    return self._finish(intent, outcome) if intent.begun else self._result(intent, outcome)
-                if self._ends_here(outcome):
-                    return self._pause(intent, outcome)
-                intent = self._carry_out(outcome, self._begun(intent))
-                self._failures = 0
-            except ProviderError as error:
-                self._try_again(error)
-                intent, waited = self._other_tokens(self._kept or intent, bool(error.details.get("spent"))), False
+    def _first_step(self) -> Outcome:
+        self._load_intent()
+        return self._observe(fresh=True)
 
-    def _next(self, intent: Intent, waited: bool) -> Outcome:
-        """Nothing is done but after a fresh look: where probes were spared while waiting, they are made up for."""
-        outcome = self._patient(self._look(intent, fresh=not waited), intent)
-        if isinstance(outcome, Wait) or not self._observer.spared:
-            return outcome
-        return self._patient(self._judge(self._observer.reprobe(), intent), intent)
+    def _ends_early(self, step: Outcome) -> bool:
+        return not self._intent.begun and isinstance(step, (Done, Pause))
 
-    def _look(self, intent: Intent, fresh: bool = True) -> Outcome:
-        data = bool(intent.volumes or (intent.origin and intent.origin.volumes))
-        return self._judge(self._observer.observe(fresh, data), intent)
+    def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
+        self._observer.forget_volumes()  # another run may have changed them before this one got the lease
+        self._note_progress()
 
-    def _judge(self, seen: Observed, intent: Intent) -> Outcome:
-        forward = intent.begun and intent.stage != ROLLBACK
-        alarm = self._watch.look(intent.alarm, self._now()) if intent.alarm and forward else ""
-        self._observed = replace(seen, alarms=(alarm,) if alarm else (), revoked=self._means.revoked())
-        if self._timeline.saw(self._observed):
-            self._moved()
+    def _next_step(self) -> Outcome:
+        """Every action follows a fresh observation: probes that were spared while waiting are made up for."""
+        outcome = self._limit_patience(self._observe(fresh=not self._waited))
+        if not isinstance(outcome, Wait) and self._observer.spared:
+            outcome = self._limit_patience(self._plan(self._observer.reprobe()))
+        self._waited = isinstance(outcome, Wait)
+        return outcome
+
+    def _observe(self, fresh: bool) -> Outcome:
+        origin = self._intent.origin
+        data = bool(self._intent.volumes or (origin and origin.volumes))
+        return self._plan(self._observer.observe(fresh, data))
+
+    def _plan(self, observed: Observed) -> Outcome:
+        intent = self._intent
+        watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
+        alarm = self._metrics.check(watched, self._now()) if watched else ""
+        self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
+        if self._timeline.observe(self._observed):
+            self._note_progress()
         return plan(self._observed, intent, self._now())
 
-    def _ends_here(self, outcome: Outcome) -> bool:
-        if isinstance(outcome, Pause):
-            return not (outcome.gate and self._how.approve)
-        return isinstance(outcome, Wait) and outcome.idle and not self._how.wait
-
-    def _carry_out(self, outcome: Outcome, intent: Intent) -> Intent:
-        """Returns the intent with what became of it."""
-        if isinstance(outcome, Act):
-            return self._act(outcome, intent)
-        if isinstance(outcome, Wait):
-            return self._wait(outcome, intent)
-        if isinstance(outcome, Gate):
-            return self._gate(outcome, intent)
-        if isinstance(outcome, Pause):
-            return self._approve(outcome, intent)
-        if isinstance(outcome, Remember):
-            return self._remember(outcome.intent, outcome.event)
-        if isinstance(outcome, BeginRollback):
-            return self._turn_back(outcome, intent)
-        if isinstance(outcome, Stopped):
-            raise self._failed(intent, outcome.reason)
-        raise AssertionError(outcome)
-
-    def _begun(self, intent: Intent) -> Intent:
-        """Before anything is done, the store knows what it is about."""
-        if not intent.begun:
-            intent = replace(intent, begun=True)
-            self._ledger.keep_recipe(intent.launch, self._request.recipe)
-            self._save(intent)
-        return intent
-
-    def _save(self, intent: Intent) -> None:
-        self._ledger.save(intent)
-        self._kept = intent
-
-    def _act(self, outcome: Act, intent: Intent) -> Intent:
-        repeated = outcome == self._last
-        self._last = outcome
-        happened = self._timeline.novelties
-        promises = Promises(self._observed, intent)
-        for action in outcome.actions:
-            promises.allow(action)
-            intent = self._noted(action, intent)
-            self._changed = True
-            self._launching = action.places if isinstance(action, Launch) else ()
-            for event in self._hands.act(action, self._observed, intent):
-                self._timeline.add(*event, self._now())
-            self._launching = ()
-            self._observer.expect(self._hands.launched)
-            if isinstance(action, Start):  # after the call: one that never came about must not count
-                intent = replace(intent, restarted=tuple(sorted({*intent.restarted, *action.ids})))
-                self._save(intent)
-        if repeated:  # it took no effect that could be seen: do not hammer, and do not take it for progress
-            self._clock.wait(RETRY_DELAY)
-        elif self._timeline.novelties > happened:
-            self._moved()
-        return intent
-
-    def _noted(self, action: object, intent: Intent) -> Intent:
-        """What must be known before the call is made, in case that it is the last one of this run: a token is never used for two instances."""
-        if not isinstance(action, Remove):
-            return intent
-        ids = set(action.ids)
-        self._observer.forget(ids)
-        noted = intent.retried(
-            view.slot for view in self._observed.instances if view.id in ids and view.swap == intent.serial
-        )
-        if noted != intent:
-            self._save(noted)
-        return noted
-
-    def _wait(self, wait: Wait, intent: Intent) -> Intent:
-        now = self._now()
-        if wait.metric:
-            wrong = self._watch.look(wait.metric, now)
-            if wrong:
-                return self._turn_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {wrong}"), intent)
-        self._timeline.waits(wait.reason, now)
-        left = self._timeline.steps.next_look(self._means.pace, now, max(0.0, now - self._news_at))
-        if (
-            wait.until is not None and wait.until >= now
-        ):  # one that is past ends nothing any more, and is no reason to hurry
-            left = min(left, wait.until - now + LOOK_AGAIN)
-        self._means.lease.need(left + MARGIN)
-        self._clock.wait(left)
-        if wait.idle:  # time passed as it should: what comes after it has all its patience before it
-            self._moved_at = self._now()
-        return intent
-
-    def _gate(self, gate: Gate, intent: Intent) -> Intent:
-        self._may_change(0.0)
-        self._timeline.add(f"gate: {gate.name}", None, None, self._now())
-        try:
-            if gate.playbook:
-                self._means.gates.play(gate, intent, self._observer.snapshot.instances)
-            elif gate.metric and (wrong := self._means.gates.read(gate.metric)):
-                raise GateError(wrong)
-        except GateError as error:
-            if gate.name in (BEFORE, AFTER):  # nothing of the fleet is to blame: the next run tries it again
-                raise FleetError(f"{gate.name}: {error.message}", **error.details) from error
-            return self._turn_back(BeginRollback(f"{gate.name}: {error.message}"), intent)
-        self._moved()
-        return self._remember(replace(intent, passed=(*intent.passed, gate.name)), f"passed: {gate.name}")
-
-    def _approve(self, pause: Pause, intent: Intent) -> Intent:
-        self._how = replace(self._how, approve=False)  # one approval is for one gate
-        if intent.asks != pause.gate:
-            return self._remember(replace(intent, asks=pause.gate), f"asks for approval: {pause.gate}")
-        return self._remember(
-            replace(intent, asks="", resumed=self._now(), passed=(*intent.passed, pause.gate)),
-            f"approved: {pause.gate}",
-        )
-
-    def _pause(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
-        intent = self._begun(intent)
-        if isinstance(outcome, Pause):
-            if intent.asks != outcome.gate:
-                intent = self._remember(replace(intent, asks=outcome.gate), f"asks for approval: {outcome.gate}")
-            self._timeline.add(f"paused: {outcome.reason}", None, None, self._now())
-        return self._result(intent, outcome)
-
-    def _remember(self, intent: Intent, event: str) -> Intent:
-        self._save(intent)
-        self._changed = True
-        self._moved()
-        self._timeline.add(event, None, None, self._now())
-        return intent
-
-    def _turn_back(self, turn: BeginRollback, intent: Intent) -> Intent:
-        intent = intent.turn_back(turn.reason, turn.culprit, self._last_words(turn.culprit))
-        self._save(intent)
-        self._moved()
-        self._timeline.add(f"rolling back: {turn.reason}", None, turn.culprit or None, self._now())
-        return intent
-
-    def _patient(self, outcome: Outcome, intent: Intent) -> Outcome:
-        """What has not moved for longer than all deadlines together, a wait or an action without effect, will never end by itself."""
+    def _limit_patience(self, outcome: Outcome) -> Outcome:
+        """End a wait, or an action without effect, that lasts longer than all deadlines together."""
+        intent = self._intent
         patience = intent.boot_deadline + intent.health_deadline + intent.drain_timeout + intent.stop_timeout
         stuck = (isinstance(outcome, Wait) and not outcome.idle) or isinstance(outcome, Act)
-        if not stuck or self._now() - self._moved_at <= patience:
+        if not stuck or self._now() - self._progress_at <= patience:
             return outcome
-        doing = outcome.reason if isinstance(outcome, Wait) else f"but to do the same again: {outcome}"
+        doing = outcome.reason if isinstance(outcome, Wait) else f"the same actions had no effect: {outcome}"
         reason = f"nothing moved for {patience:g} s ({doing})"
         if intent.stage == ROLLBACK or intent.goal == ABSENT:
             return Stopped("; ".join(filter(None, [intent.reason, reason])))
         return BeginRollback(reason)
 
-    def _try_again(self, error: ProviderError) -> None:
-        """A call that failed may have had its effect all the same: the next look tells."""
-        self._failures += 1
-        if self._failures >= TRIES or error.details.get("lasting"):  # as of a right that is missing, or that ran out
-            raise error
-        self._timeline.add(f"trying again: {error.message}", None, None, self._now())
-        self._means.lease.need(RETRY_DELAY * 2**self._failures + MARGIN)
-        self._clock.wait(RETRY_DELAY * 2**self._failures)
+    def _carry_out(self, step: Outcome) -> dict[str, Any] | None:
+        if isinstance(step, Done):
+            return self._finish(step)
+        self._begin(self._request.recipe)
+        match step:
+            case Act():
+                self._act(step)
+            case Wait():
+                if step.idle and not self._options.wait:
+                    return self._result(step)
+                self._wait(step)
+            case Gate():
+                self._ask(step)
+            case Pause():
+                if not (step.gate and self._options.approve):
+                    return self._pause(step)
+                self._approve(step)
+            case Remember():
+                self._remember(step.intent, step.event)
+            case BeginRollback():
+                self._roll_back(step)
+            case Stopped():
+                raise self._stopped(step)
+            case _:
+                raise unknown_action(step)
+        return None
 
-    def _other_tokens(self, intent: Intent, spent: bool) -> Intent:
-        """A token whose instance somebody removed is of no use any more. Where the provider cannot tell so, it is before the last try."""
+    def _act(self, act: Act) -> None:
+        repeated = act == self._last_act
+        self._last_act = act
+        known = self._timeline.novelties
+        promises = Promises(self._observed, self._intent)
+        for action in act.actions:
+            promises.allow(action)
+            self._save_lost_tokens(action)
+            self._changed = True
+            self._launching = action.places if isinstance(action, Launch) else ()
+            for event in self._executor.act(action, self._observed, self._intent):
+                self._timeline.add(*event, self._now())
+            self._launching = ()
+            self._observer.expect(self._executor.launched)
+            if isinstance(action, Start):  # after the call, so that a start that failed does not count
+                restarted = {*self._intent.restarted, *action.ids}
+                self._save(replace(self._intent, restarted=tuple(sorted(restarted))))
+        if repeated:  # no effect is visible yet: this is no progress, and the provider is spared
+            self._clock.wait(REPEAT_DELAY)
+        elif self._timeline.novelties > known:
+            self._note_progress()
+
+    def _save_lost_tokens(self, action: Action) -> None:
+        """Before instances are removed, save that their launch tokens are spent: a token is never used twice."""
+        if not isinstance(action, Remove):
+            return
+        ids = set(action.ids)
+        self._observer.forget(ids)
+        serial = self._intent.serial
+        lost = [view.slot for view in self._observed.instances if view.id in ids and view.swap == serial]
+        if lost:
+            self._save(self._intent.retried(lost))
+
+    def _wait(self, wait: Wait) -> None:
+        now = self._now()
+        problem = self._metrics.check(wait.metric, now) if wait.metric else ""
+        if problem:
+            self._roll_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {problem}"))
+            return
+        self._timeline.waits(wait.reason, now)
+        seconds = self._timeline.steps.next_look(self._pace, now, max(0.0, now - self._event_at))
+        if wait.until is not None and wait.until >= now:  # a deadline in the past is no reason to hurry
+            seconds = min(seconds, wait.until - now + AFTER_DEADLINE)
+        self._lease.need(seconds + MARGIN)
+        self._clock.wait(seconds)
+        if wait.idle:  # time passed as intended, so patience starts again
+            self._progress_at = self._now()
+
+    def _ask(self, gate: Gate) -> None:
+        try:
+            self._pass_gate(gate, self._observer.snapshot.instances)
+        except GateError as error:
+            self._roll_back(BeginRollback(f"{gate.name}: {error.message}"))
+
+    def _approve(self, pause: Pause) -> None:
+        self._options = replace(self._options, approve=False)  # one approval is for one gate
+        if self._intent.asks != pause.gate:
+            self._ask_for_approval(pause)
+            return
+        passed = (*self._intent.passed, pause.gate)
+        approved = replace(self._intent, asks="", resumed=self._now(), passed=passed)
+        self._remember(approved, f"approved: {pause.gate}")
+
+    def _pause(self, pause: Pause) -> dict[str, Any]:
+        if self._intent.asks != pause.gate:
+            self._ask_for_approval(pause)
+        self._note(f"paused: {pause.reason}")
+        return self._result(pause)
+
+    def _ask_for_approval(self, pause: Pause) -> None:
+        self._remember(replace(self._intent, asks=pause.gate), f"asks for approval: {pause.gate}")
+
+    def _remember(self, intent: Intent, event: str) -> None:
+        super()._remember(intent, event)
+        self._changed = True
+        self._note_progress()
+
+    def _roll_back(self, outcome: BeginRollback) -> None:
+        culprit = outcome.culprit
+        lines = last_console_lines(self._provider.compute, culprit) if culprit else ()
+        self._save(self._intent.turn_back(outcome.reason, culprit, lines))
+        self._note_progress()
+        self._timeline.add(f"rolling back: {outcome.reason}", None, culprit or None, self._now())
+
+    def _may_retry(self, error: ProviderError) -> bool:
+        return not error.permanent
+
+    def _after_failure(self, error: ProviderError) -> None:
+        """Give up a launch token whose instance is gone. If the provider does not say so, do it before the last try."""
+        self._waited = False
         places, self._launching = self._launching, ()
-        if not places or not (spent or self._failures >= TRIES - 1):
-            return intent
-        retries = {**dict(intent.retries), **{place.slot: place.attempt + 1 for place in places}}
-        intent = replace(intent, retries=tuple(sorted(retries.items())))
-        self._save(intent)
-        return intent
-
-    def _may_change(self, seconds: float) -> None:
-        """For a call that takes so long at most."""
-        self._means.guard.check()
-        self._means.lease.need(seconds)
+        if places and (error.token_spent or self._failures >= self.retry_policy.tries - 1):
+            retries = {**dict(self._intent.retries), **{place.slot: place.attempt + 1 for place in places}}
+            self._save(replace(self._intent, retries=tuple(sorted(retries.items()))))
 
     def _payload(self, intent: Intent) -> Payload:
+        """What a new instance gets at the present stage of the swap."""
         if intent.stage != ROLLBACK or (intent.origin and intent.origin.launch == intent.launch):
             return self._request.payload
         if self._request.origin is None:
@@ -340,51 +264,35 @@ class _Run:
             )
         return self._request.origin
 
-    def _finish(self, intent: Intent, done: Done) -> dict[str, Any]:
-        if intent.goal == ABSENT:
-            self._may_change(0.0)
-            self._traffic.remove()
-            self._changed = True
-        self._close(replace(intent, status=DONE))
-        return self._result(intent, done)
+    def _finish(self, done: Done) -> dict[str, Any]:
+        if self._intent.begun:
+            if self._intent.goal == ABSENT:
+                self._permit.check()
+                self._traffic.remove()
+                self._changed = True
+            self._close(DONE)
+        return self._result(done)
 
-    def _failed(self, intent: Intent, reason: str) -> FleetError:
-        self._close(replace(intent, status=FAILED, reason=reason))
-        words = "".join(f"\n  | {line}" for line in intent.last_words)
-        console = f"\nThe last lines of {intent.culprit}'s console:{words}" if words else ""
-        return FleetError(
-            f"the swap of {intent.fleet} to {intent.image_name or intent.image} was stopped: {reason}{console}",
-            reason=reason,
-        )
+    def _stopped(self, outcome: Stopped) -> FleetError:
+        self._close(FAILED, outcome.reason)
+        return FleetError(failure_message(self._intent, outcome.reason), reason=outcome.reason)
 
-    def _close(self, intent: Intent) -> None:
-        told = {"endpoint": self._traffic.describe().get("endpoint"), **self._timeline.as_dict()}
-        self._ledger.close(intent, self._now(), told)
+    def _record(self) -> dict[str, Any]:
+        return {"endpoint": self._traffic.describe().get("endpoint"), **self._timeline.as_dict()}
 
-    def _last_words(self, instance_id: str) -> tuple[str, ...]:
-        if not instance_id:
-            return ()
-        try:
-            lines = [line.strip() for line in self._means.provider.compute.console(instance_id).splitlines()]
-        except ProviderError as error:  # they explain, they decide nothing
-            lines = [f"(its console could not be read: {error.message})"]
-        return tuple([line for line in lines if line][-LAST_WORDS:])
-
-    def _result(self, intent: Intent, outcome: Outcome | None) -> dict[str, Any]:
+    def _result(self, step: Outcome | None) -> dict[str, Any]:
+        traffic = self._traffic.describe()
         return {
             "changed": self._changed,
-            **swap_result(self._request, intent, self._observed, outcome),
+            **swap_result(self._request, self._intent, self._observed, step),
             **self._timeline.as_dict(),
-            **self._traffic_told(intent),
-            **self._means.provider.describe(),
+            "endpoint": None if self._intent.goal == ABSENT else traffic.get("endpoint"),
+            "traffic": traffic,
+            **self._provider.describe(),
         }
 
-    def _traffic_told(self, intent: Intent) -> dict[str, Any]:
-        traffic = self._traffic.describe()
-        return {"endpoint": None if intent.goal == ABSENT else traffic.get("endpoint"), "traffic": traffic}
+    def _note(self, event: str) -> None:
+        self._timeline.add(event, None, None, self._now())
 
-    def _moved(self) -> None:
-        self._moved_at = self._news_at = self._now()
-
-    def _now(self) -> float:
-        return self._clock.now()
+    def _note_progress(self) -> None:
+        self._progress_at = self._event_at = self._now()

@@ -32,6 +32,7 @@ from ..actions import (
 )
 from ..model import Intent, Observed, Payload
 from ..planning.holds import zone_of
+from ..ports import ChangePermit
 
 Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
 
@@ -52,20 +53,18 @@ class Executor:
         provider: Provider,
         traffic: Traffic,
         payloads: Callable[[Intent], Payload],
-        check: Callable[[float], None],
+        permit: ChangePermit,
     ) -> None:
         self.launched: list[Instance] = []
         self._provider = provider
         self._traffic = traffic
         self._payloads = payloads  # what a new instance of the intent's present aim gets
-        self._check = (
-            check  # raises when nothing may be changed for so many seconds; asked right before each changing call
-        )
+        self._permit = permit
 
     def act(self, action: Action, observed: Observed, intent: Intent) -> list[Event]:
-        """Do it and tell what was done. Raises ProviderError and whatever ``check`` raises."""
+        """Do it and tell what was done. Raises ProviderError, AbandonedError and LeaseLostError."""
         self.launched = []
-        self._check(bound_of(action))
+        self._permit.check(bound_of(action))
         slots = {view.id: view.slot for view in observed.instances}
         match action:
             case CreateVolumes():
@@ -111,7 +110,7 @@ class Executor:
                 return "started again"
             case Register():
                 if traffic.ensure():
-                    self._check(ORDINARY)
+                    self._permit.check(ORDINARY)
                 traffic.register(_addresses(action, observed), action.staged)
                 return "staged" if action.staged else "registered"
             case Drain():

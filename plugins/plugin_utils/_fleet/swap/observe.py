@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import FLEET, PENDING, RUNNING, Instance, Member, Probe, Provider, Traffic, Volume
+from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
-from ..model import UP, InstanceView, Observed
+from ..model import InstanceView, Observed
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..._providers.contract import STOPPED
+from ..._providers.contract import STOPPED, UP
 from ..actions import (
     Action,
     Attach,
@@ -26,7 +26,7 @@ from ..actions import (
     defect,
     unknown_action,
 )
-from ..model import ABSENT, UP, InstanceView, Intent, Observed
+from ..model import ABSENT, InstanceView, Intent, Observed
 from ..planning.batch import lowered_floor
 from ..planning.slots import launched_by_swap
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._core.errors import ProviderError
 from ..._core.units import iso
-from ..._providers.contract import STOPPED, Volume
+from ..._providers.contract import STOPPED, Compute, Volume
 from ..actions import Done, Outcome, Pause, Wait
 from ..model import PRESENT, InstanceView, Intent, Observed, Request
+
+CONSOLE_LINES = 15  # of a failed instance, that a result shows
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
@@ -81,6 +84,22 @@ def swap_result(request: Request, intent: Intent, observed: Observed, outcome: O
         "left_alone": list(outcome.left) if isinstance(outcome, Done) else [],
         "origin_image_name": intent.origin.image_name if intent.origin else None,
     }
+
+
+def failure_message(intent: Intent, reason: str) -> str:
+    """Why a swap was stopped, with the end of the failed instance's console."""
+    lines = "".join(f"\n  | {line}" for line in intent.last_words)
+    console = f"\nThe last lines of {intent.culprit}'s console:{lines}" if lines else ""
+    return f"the swap of {intent.fleet} to {intent.image_name or intent.image} was stopped: {reason}{console}"
+
+
+def last_console_lines(compute: Compute, instance_id: str) -> tuple[str, ...]:
+    """The end of a failed instance's console. It explains a failure and decides nothing, so it may be missing."""
+    try:
+        lines = [line.strip() for line in compute.console(instance_id).splitlines()]
+    except ProviderError as error:
+        lines = [f"(its console could not be read: {error.message})"]
+    return tuple([line for line in lines if line][-CONSOLE_LINES:])
 
 
 def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:

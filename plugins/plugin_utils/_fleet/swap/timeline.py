@@ -8,7 +8,8 @@ from typing import Any
 
 from ..._core.progress import Report
 from ..._core.units import iso
-from ..model import DRAIN, Observed
+from ..._providers.contract import DRAIN
+from ..model import Observed
 from .pace import Steps
 
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
@@ -30,7 +31,7 @@ class Timeline:
         self._known: set[tuple[str, str]] = set()  # what happened to whom
         self._waited: tuple[str, float] = ("", 0.0)
 
-    def saw(self, observed: Observed) -> bool:
+    def observe(self, observed: Observed) -> bool:
         """Note what an observation shows that the one before did not. True where something happened for the first time:
 
         one that is well and ill in turn gets nowhere.

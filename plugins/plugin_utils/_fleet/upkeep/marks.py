@@ -14,7 +14,7 @@ from typing import Any
 from ..._core.errors import FleetError
 from ..._health.evidence import proves
 from ..._hosts.inventory import names_of
-from ..._providers.contract import FLEET, RUNNING, Instance, Member, Provider
+from ..._providers.contract import DRAIN, FLEET, RUNNING, UP, Instance, Member, Provider
 from ..._providers.tags import MARKS, STANDBY
 from ..ports import ChangePermit
 from ..swap.observe import address_of
@@ -102,7 +102,7 @@ class Marks:
         register: dict[str, tuple[str, int]] = {}
         left_out = {}
         if marking.mark == STANDBY and marking.reason is not None:
-            drain = tuple(each.id for _name, each in chosen if each.id in members and members[each.id].state != "drain")
+            drain = tuple(each.id for _name, each in chosen if each.id in members and members[each.id].state != DRAIN)
         elif marking.mark == STANDBY:
             for name, instance in chosen:
                 address = address_of(instance)
@@ -185,7 +185,7 @@ def _chosen(marking: Marking, instances: Sequence[Instance]) -> tuple[tuple[str,
 def _serving(instances: Sequence[Instance], members: Sequence[Member]) -> int:
     """Count the running instances of the fleet that are in service."""
     running = {each.id for each in instances if each.purpose == FLEET and each.state == RUNNING}
-    return sum(member.state == "up" and member.id in running for member in members)
+    return sum(member.state == UP and member.id in running for member in members)
 
 
 def _marks(instance: Instance) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..._providers.contract import FLEET, RUNNING, VERIFY, Instance, Member, Volume
+from ..._providers.contract import FLEET, RUNNING, UP, VERIFY, Instance, Member, Volume
 from ..model import OPEN, PRESENT, Intent
 
 Kind = Literal["instance", "volume", "registration"]
@@ -66,7 +66,7 @@ def orphans(inventory: FleetInventory, now: float) -> list[Orphan]:
 
 def _instances(inventory: FleetInventory, owner: Intent | None, now: float) -> Iterable[Orphan]:
     slots: dict[int, list[Instance]] = defaultdict(list)
-    in_service = {member.id for member in inventory.members if member.state == "up"}
+    in_service = {member.id for member in inventory.members if member.state == UP}
     for instance in inventory.instances:
         if instance.purpose == VERIFY:
             yield _orphan(inventory, instance, "a verification left it", now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..contract import Member, Traffic
+from ..contract import DOWN, Member, Traffic
 
 
 class CachedTraffic:
@@ -23,7 +23,7 @@ class CachedTraffic:
     def verdict(self, instance_id: str) -> bool | str:
         """Whether an instance is well, by what was told of the members last."""
         member = self._seen.get(instance_id)
-        return "the target group's checks do not pass" if member and member.state == "down" else True
+        return "the target group's checks do not pass" if member and member.state == DOWN else True
 
     def ensure(self) -> bool:
         return self._traffic.ensure()

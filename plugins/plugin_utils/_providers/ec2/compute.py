@@ -11,11 +11,12 @@ from typing import Any
 from ..._aws.batches import FILTER, batches
 from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
 from ..._core.errors import ProviderError
+from .. import tags as tag_names
 from ..contract import Instance, LaunchRequest
 from .consoles import Consoles
 from .describe import ALIVE, PAGES, instance_of
-from .run_instances import Group, Site, ami_of, groups_of, parameters_of
-from .tags import FLEET_TAG, STORE_TAG, keys_of, read, written
+from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
+from .tags import FLEET_KEY, STORE_KEY, from_aws, keys_of_text, to_aws
 from .volumes import Ec2Volumes
 
 FULL = (
@@ -39,10 +40,10 @@ DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 class Ec2Compute:
     """``warnings`` tells what went another way than asked for."""
 
-    def __init__(self, clients: Clients, site: Site, volumes: Ec2Volumes, consoles: Consoles) -> None:
+    def __init__(self, clients: Clients, scope: Scope, volumes: Ec2Volumes, consoles: Consoles) -> None:
         self.warnings: list[str] = []
         self._clients = clients
-        self._site = site
+        self._scope = scope
         self._volumes = volumes
         self._consoles = consoles
         self._stopping: dict[str, float] = {}  # since when, as first seen here
@@ -58,7 +59,7 @@ class Ec2Compute:
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         slots = self._volumes.by_slot(requests)
         launched: list[Instance] = []
-        for group in groups_of(requests, slots):
+        for group in launch_batches(requests, slots):
             launched += self._launch(group)
         return launched
 
@@ -83,8 +84,8 @@ class Ec2Compute:
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
         known = [each["InstanceId"] for each in self._named(ids)]
-        away = [key for name, text in tags.items() if text is None for key in keys_of(name)]
-        new = written({name: text for name, text in tags.items() if text is not None})
+        away = [key for name, text in tags.items() if text is None for key in keys_of_text(name)]
+        new = to_aws({name: text for name, text in tags.items() if text is not None})
         with aws_errors(doing="tagging instances"):
             for part in batches(known, FILTER):
                 if away:
@@ -93,15 +94,17 @@ class Ec2Compute:
                     self._clients.ec2.create_tags(Resources=part, Tags=new)
 
     def fleets(self) -> Sequence[str]:
-        found = [read(each.get("Tags", ())) for each in self._describe(Filters=[_of_store(self._site), _alive()])]
-        return sorted({tags["fleet"] for tags in found if "fleet" in tags} | set(self._volumes.fleets()))
+        found = [from_aws(each.get("Tags", ())) for each in self._describe(Filters=[_of_store(self._scope), _alive()])]
+        return sorted(
+            {tags[tag_names.FLEET] for tags in found if tag_names.FLEET in tags} | set(self._volumes.fleets())
+        )
 
     def console(self, instance_id: str) -> str:
         return self._consoles.text(instance_id)
 
     def _described(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(
-            Filters=[{"Name": f"tag:{FLEET_TAG}", "Values": [fleet]}, _of_store(self._site), _alive()]
+            Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _alive()]
         )
 
     def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
@@ -122,7 +125,7 @@ class Ec2Compute:
             for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])
         ]
 
-    def _launch(self, group: Group) -> Sequence[Instance]:
+    def _launch(self, group: LaunchBatch) -> Sequence[Instance]:
         zones = group.zones()
         for zone, another in zip(zones, [*zones[1:], ""], strict=True):
             try:
@@ -140,8 +143,8 @@ class Ec2Compute:
         if line not in self.warnings:
             self.warnings.append(line)
 
-    def _launch_in(self, group: Group, zone: str) -> Sequence[Instance]:
-        asked = parameters_of(group, zone, self._site, self._root(group.first))
+    def _launch_in(self, group: LaunchBatch, zone: str) -> Sequence[Instance]:
+        asked = run_instances_parameters(group, zone, self._scope, self._root(group.first))
         with aws_errors(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
             answer = self._clients.client("ec2", attempts=2).run_instances(**asked)["Instances"]
         if any(time.time() - each["LaunchTime"].timestamp() > REPLAYED for each in answer):
@@ -167,9 +170,9 @@ class Ec2Compute:
         if request.artifact.get("root_device"):
             return {"DeviceName": request.artifact["root_device"]}
         with aws_errors(doing="looking at the image"):
-            image = self._clients.ec2.describe_images(ImageIds=[ami_of(request.artifact, self._site.region)])["Images"][
-                0
-            ]
+            image = self._clients.ec2.describe_images(ImageIds=[require_ami(request.artifact, self._scope.region)])[
+                "Images"
+            ][0]
         return {"DeviceName": image["RootDeviceName"]}
 
     def _order(self, operation: str, ids: Sequence[str], fitting: Sequence[str], **more: Any) -> None:
@@ -194,8 +197,8 @@ class Ec2Compute:
         return self._stopping.setdefault(instance_id, time.time())
 
 
-def _of_store(site: Site) -> dict[str, Any]:
-    return {"Name": f"tag:{STORE_TAG}", "Values": [site.store]}
+def _of_store(scope: Scope) -> dict[str, Any]:
+    return {"Name": f"tag:{STORE_KEY}", "Values": [scope.store]}
 
 
 def _alive() -> dict[str, Any]:

@@ -1,96 +1,107 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What EC2 describes, as the rooms see it. Pure."""
+"""What EC2 describes, as the other rooms see it. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
-from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, Volume
-from .run_instances import ATTEMPT, GIB
-from .tags import read
+from .. import tags as tag_names
+from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, InstanceState, Purpose, Volume
+from .run_instances import GIB
+from .tags import from_aws
 
-STATES = {
+# A terminated instance does not exist any more.
+STATES: Mapping[str, InstanceState] = {
     "pending": PENDING,
     "running": RUNNING,
     "stopping": STOPPING,
     "shutting-down": STOPPING,
     "stopped": STOPPED,
-}  # what is terminated is no more
+}
 ALIVE = tuple(STATES)
-PAGES = {"PageSize": 1000}  # the most that EC2 takes; asked for no size it answers all at once, which may time out
+PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
-OURS = (
-    "fleet",
-    "store",
-    "image",
-    "ami",
-    "launch",
-    "purpose",
-    "nonce",
-    "slots",
-    "ports",
-    "evidence",
-    "address",
-)  # told by fields of Instance
-_SINCE = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+# Tags that the fields of Instance express.
+FIELD_TAGS = (
+    tag_names.FLEET,
+    tag_names.STORE,
+    tag_names.IMAGE,
+    tag_names.AMI,
+    tag_names.LAUNCH,
+    tag_names.PURPOSE,
+    tag_names.NONCE,
+    tag_names.SLOTS,
+    tag_names.PORTS,
+    tag_names.EVIDENCE,
+    tag_names.ADDRESS,
+)
+_STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def boot_of(described: Mapping[str, Any]) -> str:
-    """Names one boot of one instance: EC2 tells a new launch time at each start."""
+    """The identity of one boot of one instance: EC2 sets a new launch time at each start."""
     return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}"
 
 
 def reads_console(described: Mapping[str, Any]) -> bool:
-    return described["State"]["Name"] == "running" and read(described.get("Tags", ())).get("evidence") != "none"
+    """Whether the instance's evidence is read from its console, and can be there by now."""
+    tags = from_aws(described.get("Tags", ()))
+    return described["State"]["Name"] == "running" and tags.get(tag_names.EVIDENCE) != "none"
 
 
 def instance_of(
-    described: Mapping[str, Any], known: Mapping[str, Evidence], stopping: Callable[[str], float]
+    described: Mapping[str, Any], evidence: Mapping[str, Evidence], stopping_since: Callable[[str], float]
 ) -> Instance | None:
-    """None for what is not of a fleet. ``known``: evidence by boot. ``stopping``: since when it stops, where EC2 does not tell."""
-    tags, index = read(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
-    slot = _own(tags.get("slots", ""), index)
-    if not slot.isdigit() or "fleet" not in tags:
+    """The instance that EC2 describes, or None if it belongs to no fleet.
+
+    Args:
+        evidence: what is known so far, by boot.
+        stopping_since: by instance id, since when it has been stopping, if EC2 does not say.
+    """
+    tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
+    slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
+    if not slot.isdigit() or tag_names.FLEET not in tags:
         return None
-    if ATTEMPT in tags:
-        tags[ATTEMPT] = _own(tags[ATTEMPT], index)
-    state = STATES[described["State"]["Name"]]
-    evidence = _evidence(described, tags, known) if state == RUNNING else None
+    if tag_names.ATTEMPT in tags:
+        tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
+    instance_id, state = described["InstanceId"], STATES[described["State"]["Name"]]
+    found = _evidence_of(described, tags, evidence) if state == RUNNING else None
     started = described["LaunchTime"].timestamp()
     return Instance(
-        id=described["InstanceId"],
-        fleet=tags["fleet"],
+        id=instance_id,
+        fleet=tags[tag_names.FLEET],
         slot=int(slot),
-        image=tags.get("image", ""),
-        launch=tags.get("launch", ""),
-        state=PENDING if state == RUNNING and evidence is None else state,
-        purpose=tags.get("purpose", FLEET),
-        created=min([started, *_attached(described)]),
-        nonce=tags.get("nonce", ""),
-        endpoints=_endpoints(described, tags),
-        evidence=evidence,
-        tags={name: text for name, text in tags.items() if name not in OURS},
+        image=tags.get(tag_names.IMAGE, ""),
+        launch=tags.get(tag_names.LAUNCH, ""),
+        state=PENDING if state == RUNNING and found is None else state,
+        purpose=cast(Purpose, tags.get(tag_names.PURPOSE, FLEET)),
+        created=min([started, *_root_attach_times(described)]),
+        nonce=tags.get(tag_names.NONCE, ""),
+        endpoints=_endpoints_of(described, tags),
+        evidence=found,
+        tags={name: text for name, text in tags.items() if name not in FIELD_TAGS},
         started=started,
-        stopping_since=(_since(described) or stopping(described["InstanceId"])) if state == STOPPING else 0.0,
+        stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
     )
 
 
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
-    """None for what is no data volume of a slot."""
-    tags = read(described.get("Tags", ()))
-    if not tags.get("slot", "").isdigit() or "volume" not in tags or "fleet" not in tags:
+    """The data volume that EC2 describes, or None if it is not the data volume of a slot."""
+    tags = from_aws(described.get("Tags", ()))
+    if not tags.get(tag_names.SLOT, "").isdigit() or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
         return None
-    attachment = next((each for each in described.get("Attachments", ()) if each.get("State") != "detached"), None)
+    attachments = described.get("Attachments", ())
+    attachment = next((attachment for attachment in attachments if attachment.get("State") != "detached"), None)
     return Volume(
         id=described["VolumeId"],
-        fleet=tags["fleet"],
-        slot=int(tags["slot"]),
-        name=tags["volume"],
+        fleet=tags[tag_names.FLEET],
+        slot=int(tags[tag_names.SLOT]),
+        name=tags[tag_names.VOLUME],
         size=described["Size"] * GIB,
         attached_to=attachment["InstanceId"] if attachment else None,
         attached_at=attachment["AttachTime"].timestamp() if attachment and "AttachTime" in attachment else 0.0,
@@ -99,14 +110,14 @@ def volume_of(described: Mapping[str, Any]) -> Volume | None:
     )
 
 
-def _own(texts: str, index: int) -> str:
-    """An instance's own of what is told of all that one call launched."""
-    each = texts.split(",")
-    return each[index] if index < len(each) else ""
+def _at_index(texts: str, index: int) -> str:
+    """The text of one instance in a tag that holds the texts of all instances of one call."""
+    parts = texts.split(",")
+    return parts[index] if index < len(parts) else ""
 
 
-def _attached(described: Mapping[str, Any]) -> list[float]:
-    """When its root disk came, which is when it was launched first: each start moves the launch time."""
+def _root_attach_times(described: Mapping[str, Any]) -> list[float]:
+    """When the root disk was attached, which is when the instance was first launched: each start moves the launch time."""
     root = described.get("RootDeviceName")
     disks = [
         disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk
@@ -114,25 +125,32 @@ def _attached(described: Mapping[str, Any]) -> list[float]:
     return [disk["AttachTime"].timestamp() for disk in disks if "AttachTime" in disk]
 
 
-def _evidence(described: Mapping[str, Any], tags: Mapping[str, str], known: Mapping[str, Evidence]) -> Evidence | None:
-    if tags.get("evidence") != "none":
-        return known.get(boot_of(described))
-    if described.get("ImageId") != tags.get("ami"):
+def _evidence_of(
+    described: Mapping[str, Any], tags: Mapping[str, str], evidence: Mapping[str, Evidence]
+) -> Evidence | None:
+    if tags.get(tag_names.EVIDENCE) != "none":
+        return evidence.get(boot_of(described))
+    if described.get("ImageId") != tags.get(tag_names.AMI):
         return None
-    # EC2's word for the image, nobody's for the seal: the target said that this is enough.
-    return Evidence(digest=tags.get("image", ""), nonce=tags.get("nonce", ""), host_key="", shell=tags.get("shell", ""))
-
-
-def _endpoints(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict[int, tuple[str, int]]:
-    address = described.get("PublicIpAddress" if tags.get("address") == "public" else "PrivateIpAddress")
-    return (
-        {int(port): (address, int(port)) for port in tags.get("ports", "").split(",") if port.isdigit()}
-        if address
-        else {}
+    # EC2 vouches for the image, and nothing proves the seal: the target's settings say that this is enough.
+    return Evidence(
+        digest=tags.get(tag_names.IMAGE, ""),
+        nonce=tags.get(tag_names.NONCE, ""),
+        host_key="",
+        shell=tags.get(tag_names.SHELL, ""),
     )
 
 
-def _since(described: Mapping[str, Any]) -> float:
-    """When it was told to stop, from EC2's words, such as "User initiated (2026-01-31 12:00:00 GMT)". 0 where they do not say."""
-    found = _SINCE.search(described.get("StateTransitionReason") or "")
+def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict[int, tuple[str, int]]:
+    public = tags.get(tag_names.ADDRESS) == "public"
+    address = described.get("PublicIpAddress" if public else "PrivateIpAddress")
+    if not address:
+        return {}
+    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port.isdigit()]
+    return {port: (address, port) for port in ports}
+
+
+def _stop_time(described: Mapping[str, Any]) -> float:
+    """When it was asked to stop, from EC2's reason, such as "User initiated (2026-01-31 12:00:00 GMT)"; 0 if it has no time."""
+    found = _STOPPED_AT.search(described.get("StateTransitionReason") or "")
     return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0

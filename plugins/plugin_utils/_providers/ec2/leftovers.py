@@ -12,26 +12,24 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ..._aws.amis import snapshots_of
 from ..._aws.batches import FILTER, batches
 from ..._aws.clients import Clients, aws_errors
 from ..._image_model import amis_of
-from ..contract import Leftover
+from ..contract import Leftover, LeftoverKind
 from .describe import ALIVE
 from .image_users import delete_snapshot, image_users, remove_image, went
+from .tags import BAKE_KEY, STORE_KEY
 
-BAKE, STORE = "immutable:bake", "immutable:store"  # tags
-INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT = (
-    "build_instance",
-    "security_group",
-    "key_pair",
-    "build_volume",
-    "image",
-    "snapshot",
-)
-ORDER = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)  # in which they can go
+INSTANCE: Final = "build_instance"
+GROUP: Final = "security_group"
+KEY: Final = "key_pair"
+VOLUME: Final = "build_volume"
+IMAGE: Final = "image"
+SNAPSHOT: Final = "snapshot"
+ORDER: tuple[LeftoverKind, ...] = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)  # in which they can go
 UNTAGGED = 86400.0  # seconds that a thing without tags must be old
 _BAKE = re.compile(r"bake-[0-9a-f]{12}")
 _PACKER = re.compile(
@@ -49,7 +47,7 @@ class Ec2Leftovers:
 
     def __init__(self, places: Sequence[Clients], store: str, now: Callable[[], float] = time.time) -> None:
         self._places = {each.region: each for each in places}
-        self._filters = [{"Name": f"tag:{STORE}", "Values": [store]}, {"Name": "tag-key", "Values": [BAKE]}]
+        self._filters = [{"Name": f"tag:{STORE_KEY}", "Values": [store]}, {"Name": "tag-key", "Values": [BAKE_KEY]}]
         self._now = now
 
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> list[Leftover]:
@@ -125,9 +123,9 @@ class Ec2Leftovers:
                 )
 
     def _tagged(
-        self, clients: Clients, kind: str, which: str, described_as: Mapping[str, Any], made: Any, why: str
+        self, clients: Clients, kind: LeftoverKind, which: str, described_as: Mapping[str, Any], made: Any, why: str
     ) -> Iterator[Leftover]:
-        bake = {tag["Key"]: tag["Value"] for tag in described_as.get("Tags", ())}.get(BAKE, "")
+        bake = {tag["Key"]: tag["Value"] for tag in described_as.get("Tags", ())}.get(BAKE_KEY, "")
         if _BAKE.fullmatch(bake):
             yield Leftover(
                 kind, which, clients.region, bake, why, None if made is None else self._now() - _seconds(made)

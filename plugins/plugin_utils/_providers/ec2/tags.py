@@ -1,49 +1,56 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tags on AWS: the only memory of what an instance or a volume is. A text longer than a tag's value takes several tags. Pure."""
+"""Texts as AWS tags, the only record of what an instance or a volume is. Pure.
+
+A text that is longer than one tag's value takes several tags: ``immutable:health``, ``immutable:health#2``.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-PREFIX = "immutable:"
-FLEET_TAG, STORE_TAG = f"{PREFIX}fleet", f"{PREFIX}store"
-VOLUME_TAG = f"{PREFIX}volume"  # a data volume's name in the definition; root volumes have none
-LONGEST = 256  # characters of a value
-MOST = 50  # tags of a resource
-MORE = "#"  # before the number of a further part: "immutable:health", "immutable:health#2"
-LIMIT = LONGEST * 8  # characters of a text that is worth so many tags
+from ..._aws.tags import PREFIX, key_of
+from ..tags import BAKE, FLEET, STORE, VOLUME
+
+FLEET_KEY, STORE_KEY, VOLUME_KEY, BAKE_KEY = key_of(FLEET), key_of(STORE), key_of(VOLUME), key_of(BAKE)
+MAX_VALUE = 256  # characters of a tag's value
+MAX_TAGS = 50  # of one resource
+MAX_TEXT = MAX_VALUE * 8  # characters of one text
+PART_MARK = "#"  # precedes the number of a further part
 
 
-def written(texts: Mapping[str, str]) -> list[dict[str, str]]:
-    """Texts by our names as AWS's list of tags. What is longer than LIMIT is cut: only people's words can be."""
+def to_aws(texts: Mapping[str, str]) -> list[dict[str, str]]:
+    """Texts by tag name as AWS's list of tags.
+
+    A text longer than ``MAX_TEXT`` is cut. Only reasons that people give can be that long.
+    """
     return [
         {"Key": key, "Value": value}
         for name, text in sorted(texts.items())
-        for key, value in _parts(name, text[:LIMIT])
+        for key, value in _parts(name, text[:MAX_TEXT])
     ]
 
 
-def keys_of(name: str) -> list[dict[str, str]]:
+def keys_of_text(name: str) -> list[dict[str, str]]:
     """Every tag that a text under this name can take, to delete them."""
-    return [
-        {"Key": PREFIX + name},
-        *({"Key": f"{PREFIX}{name}{MORE}{number}"} for number in range(2, LIMIT // LONGEST + 1)),
-    ]
+    further = range(2, MAX_TEXT // MAX_VALUE + 1)
+    return [{"Key": key_of(name)}, *({"Key": key_of(f"{name}{PART_MARK}{number}")} for number in further)]
 
 
-def read(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Our texts by our names; tags of others are passed over."""
-    raw = {tag["Key"].removeprefix(PREFIX): tag["Value"] for tag in tags if tag["Key"].startswith(PREFIX)}
-    return {name: text + "".join(_further(raw, name)) for name, text in raw.items() if MORE not in name}
+def from_aws(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """This project's texts by tag name. Tags without its prefix are ignored."""
+    values = {tag["Key"].removeprefix(PREFIX): tag["Value"] for tag in tags if tag["Key"].startswith(PREFIX)}
+    return {
+        name: text + "".join(_further_parts(values, name)) for name, text in values.items() if PART_MARK not in name
+    }
 
 
-def _parts(name: str, text: str) -> Iterable[tuple[str, str]]:
-    yield PREFIX + name, text[:LONGEST]
-    for number, start in enumerate(range(LONGEST, len(text), LONGEST), 2):
-        yield f"{PREFIX}{name}{MORE}{number}", text[start : start + LONGEST]
+def _parts(name: str, text: str) -> Iterator[tuple[str, str]]:
+    yield key_of(name), text[:MAX_VALUE]
+    for number, start in enumerate(range(MAX_VALUE, len(text), MAX_VALUE), 2):
+        yield key_of(f"{name}{PART_MARK}{number}"), text[start : start + MAX_VALUE]
 
 
-def _further(raw: Mapping[str, str], name: str) -> Iterable[str]:
-    return itertools.takewhile(bool, (raw.get(f"{name}{MORE}{number}", "") for number in itertools.count(2)))
+def _further_parts(values: Mapping[str, str], name: str) -> Iterator[str]:
+    return itertools.takewhile(bool, (values.get(f"{name}{PART_MARK}{number}", "") for number in itertools.count(2)))

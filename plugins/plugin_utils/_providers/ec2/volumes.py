@@ -15,10 +15,11 @@ from ..._aws.batches import FILTER, batches
 from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
+from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
 from .describe import PAGES, VOLUME_STATES, volume_of
-from .run_instances import GIB, Site, gib
-from .tags import FLEET_TAG, STORE_TAG, VOLUME_TAG, written
+from .run_instances import GIB, Scope, gib
+from .tags import FLEET_KEY, STORE_KEY, VOLUME_KEY, to_aws
 
 DEFAULT_KIND = "gp3"
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]  # those that AWS recommends for data
@@ -29,13 +30,12 @@ GROWS = ("modifying",)  # states of a modification in which the volume is not ye
 PATIENCE = 540.0  # seconds for a modification
 SOON = {"Delay": 1, "MaxAttempts": 20}  # of a waiter; what takes longer is tried again
 IOPS, IO1_IOPS = 3000, 50  # of io1 and io2, as of gp3 by itself; and what io1 takes for each GiB at most
-SLOTS = "volumes"  # the request's tag that names the volumes its service waits for
 
 
 class Ec2Volumes:
-    def __init__(self, clients: Clients, site: Site, store: Store, snapshots: bool = False) -> None:
+    def __init__(self, clients: Clients, scope: Scope, store: Store, snapshots: bool = False) -> None:
         self._clients = clients
-        self._site = site
+        self._scope = scope
         self._store = store
         self._snapshots = snapshots
         self._fresh: dict[
@@ -44,7 +44,7 @@ class Ec2Volumes:
 
     def list(self, fleet: str) -> list[Volume]:
         """Always asked anew: another run may have made some, and whoever needs to know less often asks less often."""
-        found, now = list(self._list({"Name": f"tag:{FLEET_TAG}", "Values": [fleet]})), time.monotonic()
+        found, now = list(self._list({"Name": f"tag:{FLEET_KEY}", "Values": [fleet]})), time.monotonic()
         seen = {each.id for each in found}
         self._fresh = {key: fresh for key, fresh in self._fresh.items() if key not in seen and now - fresh[1] < UNSEEN}
         return [*found, *(volume for volume, _at in self._fresh.values() if volume.fleet == fleet)]
@@ -54,7 +54,7 @@ class Ec2Volumes:
 
     def by_slot(self, requests: Sequence[LaunchRequest]) -> Mapping[int, Sequence[Volume]]:
         """By slot, the volumes that a new instance there will have."""
-        if not any(request.volumes or request.tags.get(SLOTS) for request in requests):
+        if not any(request.volumes or request.tags.get(tag_names.VOLUMES) for request in requests):
             return {}
         found: dict[int, builtins.list[Volume]] = {}
         for volume in sorted(self.list(requests[0].fleet), key=lambda each: each.name):
@@ -158,8 +158,8 @@ class Ec2Volumes:
 
     def _list(self, *filters: dict[str, Any]) -> Sequence[Volume]:
         asked = [
-            {"Name": f"tag:{STORE_TAG}", "Values": [self._site.store]},
-            {"Name": "tag-key", "Values": [VOLUME_TAG]},
+            {"Name": f"tag:{STORE_KEY}", "Values": [self._scope.store]},
+            {"Name": "tag-key", "Values": [VOLUME_KEY]},
             *filters,
         ]
         return [
@@ -197,7 +197,7 @@ class Ec2Volumes:
         tags = self._tags(request)
         kind = request.kind or DEFAULT_KIND
         parts = (
-            self._site.store,
+            self._scope.store,
             request.fleet,
             str(request.slot),
             request.name,
@@ -247,8 +247,13 @@ class Ec2Volumes:
 
     def _tags(self, volume: Volume | VolumeRequest) -> Sequence[dict[str, str]]:
         """Of a volume and of its snapshots."""
-        tags = {"fleet": volume.fleet, "store": self._site.store, "slot": str(volume.slot), "volume": volume.name}
-        return [{"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}, *written(tags)]
+        tags = {
+            tag_names.FLEET: volume.fleet,
+            tag_names.STORE: self._scope.store,
+            tag_names.SLOT: str(volume.slot),
+            tag_names.VOLUME: volume.name,
+        }
+        return [{"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}, *to_aws(tags)]
 
     def _removals(self, fleet: str) -> int:
         present = self._store.read(_key(fleet))

@@ -17,7 +17,7 @@ from ..._aws.batches import batches
 from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError, TrafficError
 from ..._definition.model import Health, TrafficSpec
-from ..._providers.contract import Member
+from ..._providers.contract import DRAIN, Member
 from .target_groups import HEALTHY, INITIAL, Target, endpoint, flipped, judged, parsed, told_to_leave, unused, weights
 
 DELAY = "deregistration_delay.timeout_seconds"
@@ -118,7 +118,7 @@ class TargetGroups:
         self._set_delay(active, timeout)
         self._deregister(leaving)
         now = self._now()
-        self._since.update({each.id: ("drain", now) for each in leaving})
+        self._since.update({each.id: (DRAIN, now) for each in leaving})
 
     def deregister(self, ids: Sequence[str]) -> None:
         self._deregister(each for each in self._known() if each.id in ids and each.registered)

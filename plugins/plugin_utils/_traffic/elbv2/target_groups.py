@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..._providers.contract import DOWN, DRAIN, UP, MemberState
+
 HEALTHY, DRAINING, INITIAL = "healthy", "draining", "initial"  # as AWS says them
-UP, DOWN, DRAIN = "up", "down", "drain"  # as a Member says them
 _NOT_IN_USE = "Target.NotInUse"
 _NOT_REGISTERED = "Target.NotRegistered"
 
@@ -33,7 +34,7 @@ class Target:
 class Judged:
     """What all registrations of an instance make it together."""
 
-    state: str
+    state: MemberState
     passing: bool
     leaving: bool
 
@@ -60,7 +61,7 @@ def judged(targets: Iterable[Target], active: Sequence[str]) -> dict[str, Judged
     return best
 
 
-def _judge(target: Target, served: bool) -> tuple[int, str, bool, bool]:
+def _judge(target: Target, served: bool) -> tuple[int, MemberState, bool, bool]:
     """With its rank before it; the lowest counts."""
     if target.state == DRAINING:
         return 3, DRAIN, False, True

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 
-from ..._providers.contract import Member
+from ..._providers.contract import DOWN, DRAIN, UP, Member, MemberState
 from .config import Known
 
 _FORCED_MAINTENANCE, _DRAINED = 0x01, 0x08 | 0x10  # bits of the administrative state
@@ -43,7 +43,7 @@ class Server:
 
     def member(self, now: float) -> Member:
         """``now``: seconds since the epoch."""
-        state = "drain" if self.draining else "up" if self.passing else "down"
+        state: MemberState = DRAIN if self.draining else UP if self.passing else DOWN
         return Member(self.id, state, self.in_flight, now - self.unchanged_for, self.passing)
 
     def known(self) -> Known:

@@ -16,16 +16,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling, Metric
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.decide import (
+    AwaitRefresh,
     GroupSnapshot,
-    Look,
     RefreshProgress,
-    ami_of,
     decide,
     preferences,
-    what_runs,
+    running_version,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import ami_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
@@ -67,7 +67,7 @@ def test_a_group_is_refreshed_to_the_image(tmp_path: Path) -> None:
     assert [(each["outdated"], each["serving"], each["launch"]) for each in result["instances"]] == [
         (False, True, "lt-1:2")
     ] * 4
-    assert [each["event"].split(" ")[0] for each in result["timeline"]] == ["made", "began"]
+    assert [each["event"].split(" ")[0] for each in result["timeline"]] == ["created", "started"]
     assert any("Baking, 0 %" in line for line in lab.lines)
 
 
@@ -76,7 +76,7 @@ def test_a_run_after_success_changes_nothing_and_takes_no_lease(tmp_path: Path) 
     lab.run()
     lab.scaling.calls.clear()
     run = lab.controller()
-    run._means.lease.acquire = None
+    run._lease.acquire = None
     result = run.run()
     assert not result["changed"] and result["timeline"] == [] and lab.scaling.calls == []
 
@@ -114,7 +114,7 @@ def test_a_group_that_was_left_at_what_nobody_runs_is_set_to_what_runs(tmp_path:
     with pytest.raises(FleetError):
         lab.run()
     assert scaling.calls == ["make", "start 2", "pin 1"] and scaling.named == "1"
-    assert any("the group launches lt-1:1 from now on: this is what runs" in line for line in lab.lines)
+    assert any("the group now launches lt-1:1: its instances run this version" in line for line in lab.lines)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_refresh_to_something_else_is_cancelled_first(tmp_path: Path) -> None:
     lab = Lab(scaling, tmp_path)
     assert lab.run()["refresh"]["id"] == "r-1"
     assert scaling.calls == ["cancel", "start 2"] and versions(scaling) == {"2"}
-    assert any("cancelling the refresh r-0: it goes to lt-1:3" in line for line in lab.lines)
+    assert any("cancelling the refresh r-0: its target is lt-1:3" in line for line in lab.lines)
 
 
 @pytest.mark.parametrize("kill", [1, 2, 3])
@@ -222,7 +222,7 @@ def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
 
 def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:
     lab = Lab(Scaling(script=(h.PENDING, h.IN_PROGRESS, h.FAILED)).add(2), tmp_path)
-    assert "r-0 goes on" in lab.run(RunOptions(wait=False))["paused"]
+    assert "r-0 is running" in lab.run(RunOptions(wait=False))["paused"]
     with pytest.raises(FleetError, match="ended as Failed"):
         for _run in range(3):
             lab.run(RunOptions(wait=False))
@@ -261,26 +261,26 @@ def test_who_is_left_alone_is_told_and_is_no_reason_to_begin_again(spec: AutoSca
 
 def test_success_that_leaves_an_instance_as_it_was_is_none(tmp_path: Path) -> None:
     scaling = Scaling().add(2).add(1, protected=True)
-    with pytest.raises(FleetError, match="was successful, and yet i-2 run another version"):
+    with pytest.raises(FleetError, match="was successful, but these instances run another version: i-2"):
         Lab(scaling, tmp_path).run()
 
 
 def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     scaling = Scaling(named="$Latest").add(3)
-    result = Lab(scaling, tmp_path).controller().foresee()
+    result = Lab(scaling, tmp_path).controller().predict()
     steps = [each["action"] for each in result["plan"]["steps"]]
     assert (
         scaling.calls == []
         and result["changed"]
-        and [each.split(" ")[0] for each in steps] == ["let", "make", "refresh"]
+        and [each.split(" ")[0] for each in steps] == ["let", "create", "refresh"]
     )
-    assert steps[-1] == "refresh 3 instances of shop to it"
+    assert steps[-1] == "refresh 3 instances of shop to the new version"
     other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
     other.begun("3", ENDLESS)
-    steps = [each["action"] for each in Lab(other, tmp_path).controller().foresee()["plan"]["steps"]]
+    steps = [each["action"] for each in Lab(other, tmp_path).controller().predict()["plan"]["steps"]]
     assert steps[0].startswith("cancel the refresh r-0") and steps[1] == "refresh 3 instances of shop to lt-1:2"
     there = Scaling(images={"1": NEW}).add(3)
-    assert not Lab(there, tmp_path).controller().foresee()["changed"]
+    assert not Lab(there, tmp_path).controller().predict()["changed"]
 
 
 def test_every_preference_is_spelled_out() -> None:
@@ -314,17 +314,17 @@ def test_every_preference_is_spelled_out() -> None:
 
 def test_a_status_that_is_not_known_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
-    refresh = h.Refresh("r", "Pondering", template=h.Template(ID, "2"))
+    refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
     seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
-    assert decide(seen, RefreshProgress(), SPEC) == Look(refresh, "the refresh r is Pondering", True)
+    assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
 
 
 def test_what_runs() -> None:
     group = Scaling().add(1, "1").add(2, "2").group()
-    assert what_runs(group, None).version == "1"
-    assert what_runs(group, h.Template(ID, "2")).version == "2"
-    assert what_runs(replace(group, template=h.Template(ID, "3")), h.Template(ID, "4")).version == "2"
-    assert what_runs(replace(group, members=()), h.Template(ID, "4")).version == "4"
+    assert running_version(group, None).version == "1"
+    assert running_version(group, h.LaunchTemplate(ID, "2")).version == "2"
+    assert running_version(replace(group, template=h.LaunchTemplate(ID, "3")), h.LaunchTemplate(ID, "4")).version == "2"
+    assert running_version(replace(group, members=()), h.LaunchTemplate(ID, "4")).version == "4"
 
 
 def test_the_ami_is_the_one_of_the_groups_region() -> None:

@@ -32,6 +32,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
     Payload,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import ChangePermit
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import Executor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Volume
@@ -116,7 +117,7 @@ def test_the_executor_refuses_an_unknown_action():
     lab.run(request(size=1))
     (instance,) = lab.world.machines
     lab.world.calls.clear()
-    executor = Executor(lab.provider, lab.provider.traffic(FLEET), lambda _intent: Payload(), lambda _seconds: None)
+    executor = Executor(lab.provider, lab.provider.traffic(FLEET), lambda _intent: Payload(), ChangePermit())
     with pytest.raises(FleetError, match="unknown action Defragment"):
         executor.act(Defragment((instance,)), OBSERVED, INTENT)
     assert lab.world.calls == []

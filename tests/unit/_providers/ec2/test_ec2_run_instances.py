@@ -25,21 +25,21 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.des
     volume_of,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import (
-    Group,
-    Site,
+    LaunchBatch,
+    Scope,
     gib,
-    groups_of,
-    parameters_of,
+    launch_batches,
+    run_instances_parameters,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import (
-    LIMIT,
-    LONGEST,
-    keys_of,
-    read,
-    written,
+    MAX_TEXT,
+    MAX_VALUE,
+    from_aws,
+    keys_of_text,
+    to_aws,
 )
 
-SITE = Site("eu-central-1", "0123456789abcdef")
+SCOPE = Scope("eu-central-1", "0123456789abcdef")
 MACHINE = {
     "subnets": {"a": "subnet-a", "b": "subnet-b"},
     "security_groups": ["sg-1"],
@@ -76,8 +76,8 @@ def described(parameters: dict[str, Any], index: int = 0, **changes: Any) -> dic
 
 
 def asked(*requests: LaunchRequest, **more: Any) -> dict[str, Any]:
-    (group,) = groups_of(requests, more.pop("volumes", {}))
-    return parameters_of(group, group.zones()[0], SITE, **more)
+    (group,) = launch_batches(requests, more.pop("volumes", {}))
+    return run_instances_parameters(group, group.zones()[0], SCOPE, **more)
 
 
 def never(_instance: str) -> float:
@@ -86,7 +86,7 @@ def never(_instance: str) -> float:
 
 def test_what_differs_in_its_slot_alone_is_one_call() -> None:
     mixed = [*slots(4, 2), *slots(1, zone="b"), *slots(3, settings={"colour": "red"})]
-    assert [[each.slot for each in group.requests] for group in groups_of(mixed, {})] == [[1], [2, 4], [3]]
+    assert [[each.slot for each in group.requests] for group in launch_batches(mixed, {})] == [[1], [2, 4], [3]]
     parameters = asked(*slots(4, 2))
     assert (parameters["MinCount"], parameters["MaxCount"], parameters["SubnetId"]) == (2, 2, "subnet-a")
     assert tags_in(parameters)["immutable:slots"] == "2,4"
@@ -185,7 +185,7 @@ def test_without_a_console_ec2s_word_counts_for_the_image_alone() -> None:
 
 def test_what_others_made_is_not_ours() -> None:
     assert instance_of(described(asked(REQUEST), Tags=[{"Key": "Name", "Value": "shop"}]), {}, never) is None
-    assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": written({"fleet": "shop-prod", "store": "x"})}) is None, (
+    assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": to_aws({"fleet": "shop-prod", "store": "x"})}) is None, (
         "a root volume"
     )
 
@@ -218,10 +218,12 @@ def test_data_keeps_a_slot_in_its_zone() -> None:
     def volume(slot: int, zone: str) -> Volume:
         return Volume(f"vol-{slot}", "shop-prod", slot, "data", 1024**3, zone=zone)
 
-    assert Group((REQUEST,)).zones() == ["a", "b"]
-    assert Group((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
-    assert Group((REQUEST,), (volume(0, "b"),)).zones() == ["b"], "though the slot would be in another zone by now"
-    both = groups_of(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
+    assert LaunchBatch((REQUEST,)).zones() == ["a", "b"]
+    assert LaunchBatch((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
+    assert LaunchBatch((REQUEST,), (volume(0, "b"),)).zones() == ["b"], (
+        "though the slot would be in another zone by now"
+    )
+    both = launch_batches(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
     assert [len(each.requests) for each in both] == [1, 1], "each is told the ids of its own"
 
 
@@ -230,7 +232,7 @@ def test_data_keeps_a_slot_in_its_zone() -> None:
     [
         (
             replace(REQUEST, artifact={"ami": "ami-1", "region": "us-east-1"}),
-            "no AMI in eu-central-1 (it has: us-east-1)",
+            "the image has no AMI in eu-central-1 (it has one in: us-east-1)",
         ),
         (replace(REQUEST, zone="c"), "zone c has none (it has: a, b)"),
         (
@@ -248,12 +250,12 @@ def test_what_ec2_would_not_take_is_told_before_it_is_asked(request_: LaunchRequ
 
 
 def test_texts_longer_than_a_tag_take_several() -> None:
-    long = "".join(chr(97 + number % 26) for number in range(LONGEST * 2 + 9))
-    tags = written({"health": long, "short": "s"})
-    assert max(len(tag["Value"]) for tag in tags) == LONGEST and len(tags) == 4
-    assert read([*reversed(tags), {"Key": "theirs", "Value": "x"}]) == {"health": long, "short": "s"}
-    assert len("".join(tag["Value"] for tag in written({"reason": "x" * 9999}))) == LIMIT
-    assert {tag["Key"] for tag in written({"reason": "x" * 9999})} == {tag["Key"] for tag in keys_of("reason")}
+    long = "".join(chr(97 + number % 26) for number in range(MAX_VALUE * 2 + 9))
+    tags = to_aws({"health": long, "short": "s"})
+    assert max(len(tag["Value"]) for tag in tags) == MAX_VALUE and len(tags) == 4
+    assert from_aws([*reversed(tags), {"Key": "theirs", "Value": "x"}]) == {"health": long, "short": "s"}
+    assert len("".join(tag["Value"] for tag in to_aws({"reason": "x" * 9999}))) == MAX_TEXT
+    assert {tag["Key"] for tag in to_aws({"reason": "x" * 9999})} == {tag["Key"] for tag in keys_of_text("reason")}
 
 
 def test_sizes_are_rounded_up() -> None:
@@ -261,10 +263,10 @@ def test_sizes_are_rounded_up() -> None:
 
 
 def test_many_slots_are_several_calls_and_each_instance_still_finds_its_own() -> None:
-    groups = groups_of(slots(*range(9000, 9700)), {})
+    groups = launch_batches(slots(*range(9000, 9700)), {})
     assert [len(each.requests) for each in groups] == [100] * 7
     for group in groups:
-        parameters = parameters_of(group, "a", SITE)
+        parameters = run_instances_parameters(group, "a", SCOPE)
         found = [instance_of(described(parameters, index), {}, never) for index in range(100)]
         assert [each.slot for each in found if each] == [each.slot for each in group.requests]
-    assert len({parameters_of(each, "a", SITE)["ClientToken"] for each in groups}) == 7
+    assert len({run_instances_parameters(each, "a", SCOPE)["ClientToken"] for each in groups}) == 7

@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Durations as users write them."""
+
+from __future__ import annotations
+
+import re
+
+DURATIONS = "seconds, or numbers with units such as 90s, 5m or 1h30m"
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_SECONDS = re.compile(_NUMBER)
+_DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in "dhms"))
+_UNITS = (86400.0, 3600.0, 60.0, 1.0)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``5m``, ``1h30m`` or ``1d``. Raises ValueError for anything else."""
+    compact = text.strip()
+    if _SECONDS.fullmatch(compact):
+        return float(compact)
+    found = _DURATION.fullmatch(compact)
+    if not found or not compact:
+        raise ValueError(f"not a duration: {text!r}")
+    return sum(float(number) * unit for number, unit in zip(found.groups(), _UNITS) if number)

@@ -1,0 +1,12 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Keys of the tags that this project writes on AWS resources. They are persisted: a key never changes."""
+
+from __future__ import annotations
+
+PREFIX = "immutable:"
+
+
+def key_of(name: str) -> str:
+    """The key under which AWS keeps the tag ``name`` (see ``_providers/tags``), such as ``immutable:fleet``."""
+    return PREFIX + name
