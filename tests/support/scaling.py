@@ -43,6 +43,11 @@ class Killed(BaseException):
     """Ends a run as a kill does: nothing catches it."""
 
 
+def _version(template: h.LaunchTemplate | None) -> str:
+    assert template is not None
+    return template.version
+
+
 @dataclass
 class Scaling:
     """``script``: statuses of the next refresh, one a look; the last one stays. ``refusals``: codes of the next changing calls, "" for none."""
@@ -94,7 +99,7 @@ class Scaling:
 
     def machines(self) -> list[h.GroupMachine]:
         return [
-            h.GroupMachine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a")
+            h.GroupMachine(each.id, self.images[_version(each.template)], RUNNING, "10.0.0.1", 1.0, "a")
             for each in self.members
         ]
 
@@ -117,13 +122,13 @@ class Scaling:
 
     def _effect(self, status: str, refresh: h.Refresh) -> None:
         if status == h.SUCCESSFUL:
-            self.named = refresh.template.version
-            self._run(refresh.template.version, len(self.members))
+            self.named = _version(refresh.template)
+            self._run(_version(refresh.template), len(self.members))
         elif status == h.ROLLED_BACK:
             self.named = self.origins[refresh.id]
             self._run(self.origins[refresh.id], len(self.members))
         elif status in h.ENDED:  # midway
-            self._run(refresh.template.version, len(self.members) // 2)
+            self._run(_version(refresh.template), len(self.members) // 2)
 
     def _run(self, version: str, count: int) -> None:
         free = [each for each in self.members if each.state == "InService" and not each.protected][:count]

@@ -30,7 +30,7 @@ GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
     for name in ("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data")
 ]
-PACKAGE = "ansible_collections.immutable.infra.plugins"
+PACKAGE = "ansible_collections.immutable.infra"
 
 
 class GateFailed(Exception):
@@ -49,9 +49,12 @@ def ruff() -> None:
 
 
 def mypy() -> None:
-    rooms = [argument for room in ("plugin_utils", "module_utils") for argument in ("-p", f"{PACKAGE}.{room}")]
+    """The bench is not part of the collection, so it is read from the working tree."""
+    rooms = [f"plugins.{name}" for name in ("action", "callback", "inventory", "module_utils", "plugin_utils")]
+    packages = [f"{PACKAGE}.{name}" for name in (*rooms, "tests.support")]
+    chosen = [argument for name in (*packages, "bench") for argument in ("-p", name)]
     settings = ["--config-file", ROOT / "pyproject.toml", "--cache-dir", CACHE / "mypy"]
-    run("mypy", *settings, *rooms, cwd=COLLECTIONS, MYPYPATH=COLLECTIONS)
+    run("mypy", *settings, *chosen, cwd=COLLECTIONS, MYPYPATH=f"{COLLECTIONS}{os.pathsep}{ROOT}")
 
 
 def shellcheck() -> None:
