@@ -212,12 +212,12 @@ class GroupFleet(_Opened):
     def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
         self._refuse(wanted)
         image = self._image(wanted)
-        run = InstanceRefreshRun(self._services(image, task), self.definition, self.target, image, wanted.run)
+        run = InstanceRefreshRun(self._services(image, task), self.definition, self.target, image, options=wanted.run)
         result = run.foresee() if task.check_mode else run.run()
         return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
     def info(self, channel: str) -> dict[str, Any]:
-        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel)
+        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel=channel)
         intent = Ledger(self.store, self.name).last()
         return {
             **self._head(),

@@ -102,7 +102,7 @@ class _Run:
         if places:
             self.task.report(f"{image.name}: copying it to {', '.join(sorted(places))}")
             self.task.guard.check()
-        return copied(image, self.target, places, identity(self.store), Catalogue(self.store))
+        return copied(image, self.target, places, store=identity(self.store), catalogue=Catalogue(self.store))
 
     def _test(self, image: Image, timeout: float) -> dict[str, Any]:
         definition, target, task = self.definition, self.target, self.task
@@ -116,7 +116,7 @@ class _Run:
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)
-        return Verification(candidate, provider, playbook_run(), task.guard, task.report).run(timeout)
+        return Verification(candidate, provider, playbook_run(), guard=task.guard, report=task.report).run(timeout)
 
     def _authorized_keys(self) -> tuple[str, ...]:
         if self.definition.shell == "off":

@@ -73,7 +73,14 @@ def predict(
         revoked: why images are revoked, by digest.
     """
     latencies = latencies or Latencies()
-    world = seeded(snapshot.instances, snapshot.volumes, snapshot.members, set(snapshot.healthy), now, latencies)
+    world = seeded(
+        snapshot.instances,
+        snapshot.volumes,
+        snapshot.members,
+        healthy=set(snapshot.healthy),
+        now=now,
+        latencies=latencies,
+    )
     memory = MemoryStore()
     key = f"fleets/{request.intent.fleet}/intent.json"
     stored = store.read(key)
