@@ -14,9 +14,9 @@ from typing import Any
 
 from .._core.errors import FleetError
 from .._core.units import count_of
-from .._definition.launch import PARAMETER, launch_fingerprint, machine_of
+from .._definition.launch import SSM, launch_fingerprint, machine_settings
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
-from .._definition.secrets import Resolve
+from .._definition.secrets import ResolveSecrets
 from .._health.prober import health_tag
 from .._image_model import Image
 from .._providers import tags
@@ -39,7 +39,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
         "secrets": {name: [reference.kind, reference.name] for name, reference in target.secrets.items()},
-        "machine": machine_of(target),
+        "machine": machine_settings(target),
         "tags": {
             tags.PORT: str(target.health.port),
             tags.HEALTH: health_tag(target.health),
@@ -53,7 +53,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
     }
 
 
-def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Payload:
+def payload_of(recipe: Mapping[str, Any], image: Image, resolve: ResolveSecrets) -> Payload:
     """Add secrets to a recipe. Raises FleetError if one is missing."""
     references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
     found = resolve(references)
@@ -62,8 +62,8 @@ def payload_of(recipe: Mapping[str, Any], image: Image, resolve: Resolve) -> Pay
         ports=tuple(recipe["ports"]),
         authorized_keys=tuple(recipe["authorized_keys"]),
         settings=recipe["settings"],
-        secrets={name: text for name, text in found.items() if references[name].kind != PARAMETER},
-        secret_refs={name: text for name, text in found.items() if references[name].kind == PARAMETER},
+        secrets={name: text for name, text in found.items() if references[name].kind != SSM},
+        secret_refs={name: text for name, text in found.items() if references[name].kind == SSM},
         machine=recipe["machine"],
         tags=recipe["tags"],
     )
@@ -75,7 +75,7 @@ def swap_request(
     image: Image,
     *,
     key: bytes,
-    resolve: Resolve,
+    resolve: ResolveSecrets,
     authorized_keys: tuple[str, ...],
 ) -> Request:
     """Request a swap to an image with the settings of the definition.
@@ -116,7 +116,7 @@ def relaunch_request(
     image: Image,
     *,
     recipe: Mapping[str, Any],
-    resolve: Resolve,
+    resolve: ResolveSecrets,
 ) -> Request:
     """Request a swap to an earlier version, launched with the settings of its recipe.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.errors import FleetError, ImmutableError
 from .._definition.model import Definition, Target
-from .._definition.secrets import Resolve
+from .._definition.secrets import ResolveSecrets
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
@@ -34,7 +34,7 @@ class RequestBuilder:
     definition: Definition
     target: Target
     store: Store
-    resolve: Resolve
+    resolve: ResolveSecrets
 
     @property
     def fleet(self) -> str:
@@ -121,6 +121,6 @@ class RequestBuilder:
             raise FleetError("the store has no record of how it was launched")
         image = Catalogue(self.store).get(recipe["image"], recipe["build"])
         if image is None:
-            raise FleetError("the record of its image is gone")
+            raise FleetError("the record of its image is missing")
         Revocations(self.store).require_usable(image)
         return dict(recipe), image

@@ -70,7 +70,7 @@ def list_hosts(
     if not instances:
         return []
     fleet = definition.fleet_name(target)
-    known_hosts = store.local(f"known_hosts/{fleet}")
+    known_hosts = store.local_path(f"known_hosts/{fleet}")
     write_known_hosts(known_hosts, instances)
     # If the target has a key of the user's own, the store has none.
     private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]

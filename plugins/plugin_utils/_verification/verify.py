@@ -18,7 +18,7 @@ from typing import Any
 from .._core.errors import VerifyError
 from .._core.guard import Guard
 from .._core.progress import Report
-from .._definition.launch import machine_of, secret_refs
+from .._definition.launch import machine_settings, ssm_parameters
 from .._definition.model import Definition, Target
 from .._health.evidence import proves
 from .._health.prober import prober_for
@@ -151,8 +151,8 @@ class Verification:
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,
-            secret_refs=secret_refs(candidate.target.secrets),
-            machine=machine_of(candidate.target),
+            secret_refs=ssm_parameters(candidate.target.secrets),
+            machine=machine_settings(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={"used_for": VERIFY},
             zone=zone,

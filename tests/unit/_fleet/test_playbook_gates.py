@@ -31,10 +31,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Evidence,
     Instance,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    SimulatedProvider,
-    VirtualClock,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 

@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     Window,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
@@ -81,7 +81,7 @@ def swap(definition: Definition) -> Intent:
 def test_secrets_come_from_the_environment_and_from_variables_and_are_never_shown(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     spec = target(secrets={"db": SecretRef("env", "SHOP_DB"), "mail": SecretRef("variable", "mail_password")})
-    resolve = Secrets({"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
+    resolve = SecretFinder({"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
     made = request(spec, resolve=resolve)
     assert made.payload.secrets == {"db": "hunter2hunter2", "mail": "opensesame"}
     for shown in (repr(made), str(made.intent.as_dict()), json.dumps(made.recipe)):
@@ -90,15 +90,15 @@ def test_secrets_come_from_the_environment_and_from_variables_and_are_never_show
 
 def test_a_stored_recipe_launches_the_same_instances_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=Secrets())
-    assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, Secrets()) == made.payload
+    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder())
+    assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, SecretFinder()) == made.payload
 
 
 def test_a_secret_that_the_host_fetches_is_passed_by_name_and_another_version_is_another_launch():
     one, other = (
         request(
             target(secrets={"db": SecretRef("ssm", "/shop/db")}),
-            resolve=Secrets(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
+            resolve=SecretFinder(pin=lambda names, at=at: {name: f"{name}:{at}" for name in names}),
         )
         for at in (1, 2)
     )
@@ -109,7 +109,7 @@ def test_a_secret_that_the_host_fetches_is_passed_by_name_and_another_version_is
 def test_every_missing_secret_is_named():
     spec = target(secrets={"db": SecretRef("env", "NOT_SET_ANYWHERE"), "mail": SecretRef("variable", "nor_this")})
     with pytest.raises(FleetError) as caught:
-        Secrets()(spec.secrets)
+        SecretFinder()(spec.secrets)
     assert caught.value.message == (
         "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
     )
@@ -185,7 +185,7 @@ def test_an_intent_survives_the_store():
     )
     intent = request(target(fleet=spec, zones=("a", "b")), data=True).intent
     intent = replace(
-        intent.turn_back("r", "c", ("words",)),
+        intent.begin_rollback("r", "c", ("words",)),
         origin=intent.target,
         retries=((1, 2),),
         restarted=("x",),

@@ -19,7 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Target,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import dry_run
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
@@ -30,10 +30,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
-    SimulatedProvider,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 BASE = Base("debian", "bookworm")
@@ -84,7 +82,7 @@ class Shop:
         return image
 
     def builder(self, **changes: object) -> RequestBuilder:
-        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, Secrets())
+        return RequestBuilder(DEFINITION, replace(TARGET, **changes), self.store, SecretFinder())
 
     def services(self) -> FleetServices:
         services = simulated_services(self.provider, self.store, self.lines.append)
@@ -141,7 +139,7 @@ def test_a_rollback_skips_revoked_images(shop):
     Revocations(shop.store).revoke(shop.images[0], "ann", "so does this")
     with pytest.raises(
         ImageError,
-        match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks",
+        match="no image to roll back to .*it leaks.*so does this|no image to roll back to .*so does this.*it leaks",
     ):
         shop.builder().rollback("prod")
 
@@ -154,7 +152,7 @@ def test_a_failed_swap_relaunches_what_it_removed(shop, monkeypatch):
 
     def spoil(call: str) -> None:
         if call == "remove":  # the first old one is removed: from now on no new one gets healthy
-            shop.provider.world.behaviours[shop.images[1].digest] = Behaviour(gets_healthy=False)
+            shop.provider.world.behaviors[shop.images[1].digest] = Behavior(gets_healthy=False)
 
     shop.provider.world.after = spoil
     with pytest.raises(FleetError, match="was not healthy"):
@@ -169,7 +167,7 @@ def test_a_failed_swap_relaunches_what_it_removed(shop, monkeypatch):
     "spoil, why",
     [
         ("secret", "there is no environment variable SHOP_DB"),
-        ("image", "the record of its image is gone"),
+        ("image", "the record of its image is missing"),
         ("recipe", "the store has no record of how it was launched"),
     ],
 )
@@ -185,7 +183,7 @@ def test_a_request_says_in_advance_what_a_rollback_cannot_launch(shop, monkeypat
             shop.store.delete(key)
     request = shop.builder().present("prod", None)
     assert why in request.intent.origin_problem and request.origin is None
-    shop.provider.world.behaviours[shop.images[1].digest] = Behaviour(gets_healthy=False)
+    shop.provider.world.behaviors[shop.images[1].digest] = Behavior(gets_healthy=False)
     with pytest.raises(FleetError, match="was not healthy"):
         shop.run(request)
     assert shop.versions() == ["1", "1", "1"]  # no old instance was removed, so none had to be launched

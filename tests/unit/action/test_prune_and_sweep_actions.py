@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import identity
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import store_id
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
@@ -100,7 +100,7 @@ def test_an_old_image_is_removed_from_both_regions_and_one_in_use_stays(folder: 
 
 
 def test_leftovers_of_a_killed_bake_are_removed_on_request(folder: Path, cloud: Cloud) -> None:
-    tags = {"immutable:store": identity(FileStore(folder / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
+    tags = {"immutable:store": store_id(FileStore(folder / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
     stray = seeds.image(cloud, "shop-4", tags, region=BUILDS)
     assert play(folder, "sweep")["orphans"] == []
     result = play(folder, "sweep", older_than="0s")

@@ -13,7 +13,9 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import silent
-from ..._providers.simulated.provider import Latencies, SimulatedProvider, seeded
+from ..._providers.simulated.provider import SimulatedProvider
+from ..._providers.simulated.snapshot import world_as_observed
+from ..._providers.simulated.world import Latencies
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
 from ..ledger import Ledger
@@ -73,7 +75,7 @@ def predict(
         revoked: why images are revoked, by digest.
     """
     latencies = latencies or Latencies()
-    world = seeded(
+    world = world_as_observed(
         snapshot.instances,
         snapshot.volumes,
         snapshot.members,

@@ -51,7 +51,7 @@ class Fleet:
         self.provider.compute.launch([*requests, LaunchRequest(token="v0", slot=0, purpose="verify", **common)])
         self.traffic.ensure()
         self.traffic.register({f"i{slot}": ("192.0.2.1", 80) for slot in range(3)})
-        self.provider.world.clock.pass_by(100.0)
+        self.provider.world.clock.advance(100.0)
         self.provider.world.calls.clear()
 
     def lease(self, purpose: str = "marking") -> Lease:
@@ -131,11 +131,11 @@ def test_a_host_on_standby_leaves_traffic_and_returns(fleet: Fleet) -> None:
     assert not fleet.mark("0", "2")["changed"]
     back = fleet.mark("0", reason="")
     assert back["changed"] and back["left_out"] == {} and fleet.tags("i0") == {}
-    fleet.provider.world.clock.pass_by(100.0)
+    fleet.provider.world.clock.advance(100.0)
     assert fleet.states()[:2] == ["up", "up"]
-    fleet.provider.world.clock.pass_by(1000.0)
+    fleet.provider.world.clock.advance(1000.0)
     fleet.mark("2", reason="")
-    fleet.provider.world.clock.pass_by(100.0)
+    fleet.provider.world.clock.advance(100.0)
     assert fleet.states() == ["up"] * 3, "also where the balancer had forgotten it"
 
 
@@ -169,7 +169,7 @@ def test_the_next_run_resumes_an_interrupted_one(fleet: Fleet, call: str, reason
             fleet.mark("0", reason=reason)
     fleet.provider.world.before = lambda _call: None
     fleet.mark("0", reason=reason)
-    fleet.provider.world.clock.pass_by(20.0)
+    fleet.provider.world.clock.advance(20.0)
     assert fleet.states()[0] == ("drain" if reason else "up") and fleet.tags("i0") == (
         {"standby": "slow"} if reason else {}
     )
@@ -244,7 +244,7 @@ common = {"fleet": "shop-prod", "image": "sha256:" + "1" * 64, "artifact": {}, "
 provider.compute.launch([LaunchRequest(token=f"i{slot}", slot=slot, **common) for slot in range(2)])
 provider.traffic("shop-prod").ensure()
 provider.traffic("shop-prod").register({f"i{slot}": ("192.0.2.1", 80) for slot in range(2)})
-provider.world.clock.pass_by(100.0)
+provider.world.clock.advance(100.0)
 from ansible.cli.playbook import PlaybookCLI
 
 PlaybookCLI.cli_executor(["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"])

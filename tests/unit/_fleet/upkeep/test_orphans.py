@@ -78,14 +78,14 @@ def test_an_open_swap_has_no_orphans(lab):
 def test_young_orphans_are_left_alone(lab):
     launched(lab, "twin")
     assert found(lab, older_than=60.0) == {}
-    lab.world.clock.pass_by(61.0)
+    lab.world.clock.advance(61.0)
     assert list(found(lab, older_than=60.0)) == ["twin"]
 
 
 def test_a_sweep_removes_instances_and_named_volumes_and_nothing_else(lab):
     lab.run(request(size=1, data=True))
     launched(lab, "twin")
-    lab.world.clock.pass_by(100.0)
+    lab.world.clock.advance(100.0)
     serving = lab.serving()
     orphans = sweeper(lab).find()
     removed = sweeper(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
@@ -98,7 +98,7 @@ def test_a_sweep_removes_instances_and_named_volumes_and_nothing_else(lab):
 def test_an_instance_that_does_not_shut_down_is_powered_off(lab):
     launched(lab, "twin")
     machine = lab.world.machines["twin"]
-    machine.behaviour = replace(lab.world._behaviour(machine), stops=False)
+    machine.behavior = replace(lab.world._behavior(machine), stops=False)
     sweeper(lab).sweep(sweeper(lab).find(), [])
     assert "twin" not in lab.world.machines and "power_off" in lab.world.calls
 
