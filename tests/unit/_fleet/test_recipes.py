@@ -90,7 +90,8 @@ def test_secrets_come_from_the_environment_and_from_variables_and_are_never_show
 
 def test_a_stored_recipe_launches_the_same_instances_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder())
+    spec = target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1})
+    made = request(spec, data=True, resolve=SecretFinder())
     assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, SecretFinder()) == made.payload
 
 
@@ -111,7 +112,8 @@ def test_every_missing_secret_is_named():
     with pytest.raises(FleetError) as caught:
         SecretFinder()(spec.secrets)
     assert caught.value.message == (
-        "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
+        "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), "
+        "mail (there is no Ansible variable nor_this)"
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests for the channel's image and for the previous one, and what a failed swap rolls back to, with a store in a folder."""
+"""Requests for the image of a channel and for the previous one, and what a failed swap rolls back to."""
 
 from __future__ import annotations
 
