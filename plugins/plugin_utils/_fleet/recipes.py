@@ -83,7 +83,9 @@ def swap_request(
     version = Version(
         image=image.digest,
         image_name=image.name,
-        launch=launch_fingerprint(key, image.digest, target.settings, payload.secrets, handed_over),
+        launch=launch_fingerprint(
+            key, image.digest, settings=target.settings, secrets=payload.secrets, machine=handed_over
+        ),
         size=target.fleet.size,
         volumes=tuple(VolumeSpec(**spec) for spec in recipe["volumes"]),
     )
