@@ -165,9 +165,9 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
         reached=observed.at,
     )
     if losses:
-        intent = intent.retried(range(size))
+        intent = intent.with_retries(range(size))
     if back:
-        intent = intent.turn_back("told to", "", ())
+        intent = intent.begin_rollback("told to", "", ())
     return lambda: plan(observed, intent, observed.at)
 
 

@@ -109,7 +109,7 @@ def promote(folder: Path, ami: str, version: str) -> None:
         verified={"at": now},
     )
     Catalogue(store).add(image)
-    Channels(store).promote(SERVICE, CHANNEL, image, "bench")
+    Channels(store).promote(SERVICE, CHANNEL, image, by="bench")
 
 
 def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step:

@@ -117,9 +117,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             known = {name for definition in definitions for name in definition.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
-                raise ImmutableError(
-                    f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
-                )
+                unknown, allowed = ", ".join(sorted(wanted - known)), ", ".join(sorted(known))
+                raise ImmutableError(f"targets: no definition has {unknown} (known: {allowed})")
             fleets = [
                 open_fleet(definition, target, store)
                 for definition in definitions

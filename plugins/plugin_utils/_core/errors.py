@@ -81,11 +81,6 @@ class ProviderError(ImmutableError):
         self.permanent = permanent
         self.token_spent = token_spent
         self.code = code
-        # Read by the engine until it uses the attributes.
-        if permanent:
-            self.details["lasting"] = True
-        if token_spent:
-            self.details["spent"] = True
 
 
 class TrafficError(ProviderError):

@@ -20,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     StoreError,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
@@ -115,7 +115,7 @@ def test_a_contender_waits_no_longer_than_it_may(store: Store, clock: VirtualClo
 
 def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, clock: VirtualClock) -> None:
     lease(store, clock).acquire()
-    clock.pass_by(TTL + MARGIN - 1)
+    clock.advance(TTL + MARGIN - 1)
     contender = lease(store, clock)
     with pytest.raises(LockedError):
         contender.acquire()
@@ -143,7 +143,7 @@ def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None
     held.need(10)
     assert store.read(KEY) == written, "nothing is written while more than half is left"
     for _call in range(20):
-        clock.pass_by(17)
+        clock.advance(17)
         held.need(20)
         assert held.left() > 20 + MARGIN
     held.need(1800)
@@ -154,10 +154,10 @@ def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None
 def test_who_stood_still_too_long_is_told_who_has_it_now(store: Store, clock: VirtualClock) -> None:
     first, second = lease(store, clock), lease(store, clock, "scaling in")
     first.acquire()
-    clock.pass_by(TTL)
+    clock.advance(TTL)
     assert first.left() == 0
     first.need(1)  # nobody wanted it in the meantime
-    clock.pass_by(TTL + MARGIN)
+    clock.advance(TTL + MARGIN)
     second.acquire()
     with pytest.raises(LeaseLostError, match=rf"was taken over by process {os.getpid()} .*\(scaling in\).*run again"):
         first.need(1)
@@ -172,7 +172,7 @@ def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock
     held = lease(store, clock)
     held.acquire()
     store.delete(KEY)
-    clock.pass_by(TTL)
+    clock.advance(TTL)
     with pytest.raises(LeaseLostError, match="deleted by another process"):
         held.need(1)
 
@@ -183,14 +183,14 @@ def test_a_store_that_fails_is_tried_again_while_enough_is_left(store: Store, cl
     held = lease(failing, clock)  # type: ignore[arg-type]
     failing.faults = [fault]
     held.acquire(wait=POLL)
-    clock.pass_by(TTL / 2 + 1)
+    clock.advance(TTL / 2 + 1)
     failing.faults, left = [fault], held.left()
     held.need(5)
     assert held.left() == left, "enough was left without"
     failing.faults = [fault] * 3
     held.need(30)
     assert held.left() > 30 + MARGIN
-    clock.pass_by(TTL / 2)
+    clock.advance(TTL / 2)
     failing.faults = ["before"] * 100
     with pytest.raises(LeaseLostError, match="could not be renewed in time: the wire is cut"):
         held.need(30)
@@ -202,10 +202,10 @@ def test_a_write_whose_answer_was_lost_counts_from_before_it(store: Store, clock
     failing.faults = ["after"]
     held.acquire(wait=10)
     assert held.left() == TTL - POLL
-    clock.pass_by(50)
+    clock.advance(50)
     failing.faults = ["after"]
     held.need(1)
-    clock.pass_by(3)
+    clock.advance(3)
     held.need(1)
     found = store.read(KEY)
     assert found is not None and found[0]["until"] == clock.now() + held.left()

@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     LockedError,
     StoreError,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store import s3
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.lease import MARGIN, TTL, Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.lock import held_lock
@@ -141,7 +141,7 @@ def test_a_lock_is_renewed_until_the_work_is_done() -> None:
     with held(store, clock):
         for _turn in range(3):
             store.written.clear()
-            clock.pass_by(TTL / 2 + 1)
+            clock.advance(TTL / 2 + 1)
             assert store.written.wait(30)
         found = store.read(KEY)
         assert found is not None and found[0]["until"] == clock.now() + TTL and found[0]["epoch"] == 1
@@ -154,7 +154,7 @@ def test_a_lock_survives_a_long_failure_of_the_store() -> None:
     with held(store, clock):
         store.fails = True
         store.attempted.clear()
-        clock.pass_by(2 * TTL)
+        clock.advance(2 * TTL)
         assert store.attempted.wait(30)
         store.fails = False
         store.written.clear()
@@ -167,6 +167,6 @@ def test_a_lost_lock_raises_after_the_work() -> None:
         with held(store, clock):
             store.delete(KEY)
             store.attempted.clear()
-            clock.pass_by(TTL / 2 + 1)
+            clock.advance(TTL / 2 + 1)
             assert store.attempted.wait(30)
     assert store.read(KEY) is None

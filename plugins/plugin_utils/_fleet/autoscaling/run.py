@@ -11,7 +11,7 @@ from ..._core.errors import FleetError, ProviderError
 from ..._definition.model import Definition, Target
 from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
-from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling
+from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScalingGroup
 from ..._providers.tags import IMAGE, IMAGE_NAME
 from ..actions import AFTER_SWAP, BEFORE_SWAP, Done, Gate, Stopped, unknown_action
 from ..model import DONE, FAILED, ROLLBACK, Intent
@@ -52,7 +52,7 @@ TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "Sca
 class GroupServices(RunServices):
     """The external services that the refresh of a group uses."""
 
-    scaling: AutoScaling
+    scaling: AutoScalingGroup
     clock: Clock
 
 
@@ -67,6 +67,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         definition: Definition,
         target: Target,
         image: Image,
+        *,
         options: RunOptions | None = None,
     ) -> None:
         fleet = definition.fleet_name(target.name)
@@ -84,7 +85,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         self._listed: tuple[GroupSnapshot, list[GroupInstance]] | None = None  # instances of a snapshot
         self.before: list[dict[str, Any]] = []  # the instances as they were first observed
 
-    def foresee(self) -> dict[str, Any]:
+    def predict(self) -> dict[str, Any]:
         """What ``run`` would do: its result with ``plan``. Nothing is changed."""
         self._observe_first()
         self._intent = self._requested()
@@ -136,7 +137,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         intent, snapshot = self._intent, self._snapshot
         since = intent.started - SKEW
         started = [each for each in snapshot.refreshes if snapshot.is_to_target(each) and each.started >= since]
-        progress = replace(self._progress, back=intent.reason if intent.stage == ROLLBACK else "")
+        progress = replace(self._progress, rollback_reason=intent.reason if intent.stage == ROLLBACK else "")
         self._progress = replace(progress, watched=started[0].id, since=self._now()) if started else progress
 
     def _next_step(self) -> Step:
@@ -175,7 +176,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
+        wanted = scaling.desired_launch(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
         self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)
         self._timeline.observe(group)
         if self._progress.origin is None and group.template != wanted.template:
@@ -184,12 +185,12 @@ class InstanceRefreshRun(FleetRun[Step]):
     def _judge(self) -> None:
         """Roll back if the image, an alarm or the deadline says so. A rollback is not taken back."""
         reason = self._objection()
-        if self._progress.back or not reason:
+        if self._progress.rollback_reason or not reason:
             return
-        self._progress = replace(self._progress, back=reason)
+        self._progress = replace(self._progress, rollback_reason=reason)
         if self._intent.begun:
             self._note(f"rolling back: {reason}")
-            self._save(self._intent.turn_back(reason, "", ()))
+            self._save(self._intent.begin_rollback(reason, "", ()))
 
     def _objection(self) -> str:
         """Why the group must not go on to the image, or ""."""
@@ -215,7 +216,7 @@ class InstanceRefreshRun(FleetRun[Step]):
 
     def _act(self, step: GroupAction) -> None:
         self._begin()
-        if not self._progress.back and not (isinstance(step, PinVersion) and self._progress.watched):
+        if not self._progress.rollback_reason and not (isinstance(step, PinVersion) and self._progress.watched):
             self._ask(BEFORE_SWAP, self._target.fleet.before_swap)
         self._permit.check(CALL)
         self._changed = True
@@ -226,7 +227,7 @@ class InstanceRefreshRun(FleetRun[Step]):
                 self._progress = replace(self._progress, pinned=step.template)
                 self._note(f"the group now launches {step.template}: {step.reason}")
             case CreateVersion():
-                version = scaling.make(snapshot.wanted)
+                version = scaling.create_version(snapshot.wanted)
                 self._note(f"created {version} from {snapshot.group.template} with {snapshot.wanted.image}")
             case StartRefresh():
                 refresh = scaling.start(step.template, self._preferences())
@@ -249,7 +250,7 @@ class InstanceRefreshRun(FleetRun[Step]):
             if error.code == NO_WAY_BACK:
                 self._progress = replace(self._progress, reversible=False)
             raise
-        watched = self._progress.watched or (refresh if self._progress.back else "")
+        watched = self._progress.watched or (refresh if self._progress.rollback_reason else "")
         self._progress = replace(self._progress, ending=refresh, ending_since=self._now(), watched=watched)
 
     def _ask(self, name: str, playbook: str | None) -> None:

@@ -267,7 +267,7 @@ def test_success_that_leaves_an_instance_as_it_was_is_none(tmp_path: Path) -> No
 
 def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     scaling = Scaling(named="$Latest").add(3)
-    result = Lab(scaling, tmp_path).controller().foresee()
+    result = Lab(scaling, tmp_path).controller().predict()
     steps = [each["action"] for each in result["plan"]["steps"]]
     assert (
         scaling.calls == []
@@ -277,10 +277,10 @@ def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
     assert steps[-1] == "refresh 3 instances of shop to the new version"
     other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
     other.begun("3", ENDLESS)
-    steps = [each["action"] for each in Lab(other, tmp_path).controller().foresee()["plan"]["steps"]]
+    steps = [each["action"] for each in Lab(other, tmp_path).controller().predict()["plan"]["steps"]]
     assert steps[0].startswith("cancel the refresh r-0") and steps[1] == "refresh 3 instances of shop to lt-1:2"
     there = Scaling(images={"1": NEW}).add(3)
-    assert not Lab(there, tmp_path).controller().foresee()["changed"]
+    assert not Lab(there, tmp_path).controller().predict()["changed"]
 
 
 def test_every_preference_is_spelled_out() -> None:
@@ -314,17 +314,17 @@ def test_every_preference_is_spelled_out() -> None:
 
 def test_a_status_that_is_not_known_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
-    refresh = h.Refresh("r", "Pondering", template=h.Template(ID, "2"))
-    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
+    refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
+    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
     assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
 
 
 def test_what_runs() -> None:
     group = Scaling().add(1, "1").add(2, "2").group()
     assert running_version(group, None).version == "1"
-    assert running_version(group, h.Template(ID, "2")).version == "2"
-    assert running_version(replace(group, template=h.Template(ID, "3")), h.Template(ID, "4")).version == "2"
-    assert running_version(replace(group, members=()), h.Template(ID, "4")).version == "4"
+    assert running_version(group, h.LaunchTemplate(ID, "2")).version == "2"
+    assert running_version(replace(group, template=h.LaunchTemplate(ID, "3")), h.LaunchTemplate(ID, "4")).version == "2"
+    assert running_version(replace(group, members=()), h.LaunchTemplate(ID, "4")).version == "4"
 
 
 def test_the_ami_is_the_one_of_the_groups_region() -> None:
