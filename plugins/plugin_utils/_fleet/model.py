@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .._definition.model import InstancePolicy, Metric, Stage, Strategy, Window
+from .._definition.model import Metric, Policy, Stage, Strategy, Window
 from .._providers.contract import (
     DRAIN,
     PENDING,
@@ -38,7 +38,7 @@ DONE: Final = "done"
 FAILED: Final = "failed"
 
 StrategyName = Strategy | Literal["autoscaling"]
-PolicyName = InstancePolicy | Literal["refresh", "terminate"]  # the last two are of Auto Scaling
+PolicyName = Policy | Literal["refresh", "terminate"]  # the last two are of Auto Scaling
 
 
 @dataclass(frozen=True, slots=True)
