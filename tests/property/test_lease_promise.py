@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 SKEW = st.floats(-MARGIN / 2, MARGIN / 2)
 PAUSE = st.sampled_from([0.0, 0.1, 1.0, 5.0, 29.0, 31.0, 55.0, 60.0, 64.0, 66.0, 300.0])
 KEY = "leases/shop-prod.json"
-WHO = st.integers(0, 2)
+NUMBER = st.integers(0, 2)
 
 
 class Killed(BaseException):
@@ -48,7 +48,7 @@ EVENT = st.builds(
     before=PAUSE,
     fault=st.sampled_from(["", "", "", "", "before", "after", "kill_before", "kill_after"]),
     after=PAUSE,
-    other=st.none() | st.tuples(WHO, st.sampled_from(["acquire", "need", "release", "skew"])),
+    other=st.none() | st.tuples(NUMBER, st.sampled_from(["acquire", "need", "release", "skew"])),
 )
 QUIET = CallEvent(0.0, "", 0.0, None)
 # A long wait while the holder keeps working, except for an occasional pause.
@@ -57,7 +57,7 @@ WHILE_HELD = st.builds(
     before=st.sampled_from([0.0, 1.0, 29.0]),
     fault=st.just(""),
     after=st.just(0.0),
-    other=st.none() | st.tuples(WHO, st.just("need")),
+    other=st.none() | st.tuples(NUMBER, st.just("need")),
 )
 AHEAD = st.lists(EVENT, max_size=5) | st.lists(WHILE_HELD, max_size=12)
 
@@ -72,7 +72,7 @@ class World:
         self.controllers: list[Controller] = []
         self.holders: dict[int, str] = {}  # by epoch
 
-    def around(self, who: Controller, effect: Callable[[], Any]) -> Any:
+    def around(self, effect: Callable[[], Any]) -> Any:
         event = self.upcoming.pop(0) if self.upcoming else QUIET
         self.advance(event.before)
         if event.other:
@@ -128,13 +128,13 @@ class Controller:
         return self.world.real + self.skew
 
     def wait(self, seconds: float) -> None:
-        self.world.around(self, lambda: self.world.advance(seconds))
+        self.world.around(lambda: self.world.advance(seconds))
 
     def read(self, key: str) -> Any:
-        return self.world.around(self, lambda: self.world.store.read(key))
+        return self.world.around(lambda: self.world.store.read(key))
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
-        tag: str = self.world.around(self, lambda: self.world.store.write(key, document, expect=expect))
+        tag: str = self.world.around(lambda: self.world.store.write(key, document, expect=expect))
         return tag
 
     def do(self, action: str, **options: Any) -> None:
@@ -166,39 +166,39 @@ class Leases(RuleBasedStateMachine):
         self.world = World()
         self.world.controllers = [Controller(self.world, number, skew) for number, skew in enumerate(skews)]
 
-    @rule(who=WHO, wait=st.sampled_from([0.0, 5.0, 70.0, 200.0]), ahead=AHEAD)
-    def acquire(self, who: int, wait: float, ahead: list[CallEvent]) -> None:
-        self._do(who, ahead, "acquire", wait=wait)
+    @rule(number=NUMBER, wait=st.sampled_from([0.0, 5.0, 70.0, 200.0]), ahead=AHEAD)
+    def acquire(self, number: int, wait: float, ahead: list[CallEvent]) -> None:
+        self._do(number, ahead, "acquire", wait=wait)
 
-    @rule(who=WHO, seconds=st.sampled_from([1.0, 20.0, 50.0, 120.0]), ahead=AHEAD)
-    def need(self, who: int, seconds: float, ahead: list[CallEvent]) -> None:
-        self._do(who, ahead, "need", seconds=seconds)
+    @rule(number=NUMBER, seconds=st.sampled_from([1.0, 20.0, 50.0, 120.0]), ahead=AHEAD)
+    def need(self, number: int, seconds: float, ahead: list[CallEvent]) -> None:
+        self._do(number, ahead, "need", seconds=seconds)
 
-    @rule(who=WHO, ahead=st.lists(EVENT, max_size=3))
-    def release(self, who: int, ahead: list[CallEvent]) -> None:
-        self._do(who, ahead, "release")
+    @rule(number=NUMBER, ahead=st.lists(EVENT, max_size=3))
+    def release(self, number: int, ahead: list[CallEvent]) -> None:
+        self._do(number, ahead, "release")
 
-    @rule(who=WHO)
-    def kill(self, who: int) -> None:
-        self.world.controllers[who].restart()
+    @rule(number=NUMBER)
+    def kill(self, number: int) -> None:
+        self.world.controllers[number].restart()
 
-    @rule(who=WHO, skew=SKEW)
-    def set_clock(self, who: int, skew: float) -> None:
-        self.world.controllers[who].skew = skew
+    @rule(number=NUMBER, skew=SKEW)
+    def set_clock(self, number: int, skew: float) -> None:
+        self.world.controllers[number].skew = skew
 
     @rule(seconds=PAUSE)
     def pause(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(who=WHO)
-    def a_dead_holder_is_replaced_in_time(self, who: int) -> None:
+    @rule(number=NUMBER)
+    def a_dead_holder_is_replaced_in_time(self, number: int) -> None:
         for controller in self.world.controllers:
             controller.restart()
         self.world.upcoming = []
         found = self.world.store.read(KEY)
         ttl = TTL if found is None else found[0]["ttl"]
         started = self.world.real
-        self.world.controllers[who].lease.acquire(wait=ttl + 2 * MARGIN)
+        self.world.controllers[number].lease.acquire(wait=ttl + 2 * MARGIN)
         assert self.world.real - started <= ttl + POLL
 
     @invariant()
@@ -206,9 +206,9 @@ class Leases(RuleBasedStateMachine):
         if hasattr(self, "world"):
             self.world.check()
 
-    def _do(self, who: int, ahead: list[CallEvent], action: str, **options: Any) -> None:
+    def _do(self, number: int, ahead: list[CallEvent], action: str, **options: Any) -> None:
         self.world.upcoming = list(ahead)
-        self.world.controllers[who].do(action, **options)
+        self.world.controllers[number].do(action, **options)
         self.world.upcoming = []
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .._core.units import seconds_of
@@ -86,6 +86,18 @@ def fleet_files(document: Any) -> Iterator[tuple[KeyPath, str]]:
 def _stage_paths(document: Any, fleet: KeyPath) -> list[KeyPath]:
     stages = value_at(document, (*fleet, "canary"))
     return [(*fleet, "canary", number) for number in range(len(stages) if isinstance(stages, list) else 0)]
+
+
+def possible_values(document: Any, fleet: KeyPath, key: str, *, allowed: Sequence[str]) -> list[str]:
+    """Return the values that ``key`` has with the fleet at the path ``fleet``, without duplicates.
+
+    This is the fleet's own value, or else that of each target that inherits the fleet. The first of ``allowed`` is the
+    default. Values that are not allowed are left out.
+    """
+    own = value_at(document, (*fleet, key))
+    names = [str(fleet[1])] if len(fleet) > 1 else target_names(document)
+    values = [own] if own is not None else [merged_fleet(document, name).get(key, allowed[0]) for name in names]
+    return list(dict.fromkeys(value for value in values if value in allowed))
 
 
 def fleet_spec(data: Mapping[str, Any]) -> FleetSpec:

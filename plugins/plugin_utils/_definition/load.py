@@ -83,8 +83,8 @@ def _raise_problems(document: Document, path: Path) -> None:
     for line, keys, text in sorted(
         set(document.problems), key=lambda found: (found[0], format_path(found[1]), found[2])
     ):
-        where = f"{format_path(keys)}: " if keys else ""
-        problems.append(f"{path.name}:{line}: {where}{text}")
+        key = f"{format_path(keys)}: " if keys else ""
+        problems.append(f"{path.name}:{line}: {key}{text}")
     head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
     raise DefinitionError("\n".join([*head, *problems]), problems=problems)
 
@@ -131,7 +131,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
-        secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
+        secrets={key: SecretRef(*next(iter(source.items()))) for key, source in target.get("secrets", {}).items()},
         machine=Machine(
             **converted(
                 machine,

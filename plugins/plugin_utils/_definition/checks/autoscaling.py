@@ -10,8 +10,8 @@ from typing import Any
 
 from ..._core.errors import ImmutableError
 from ..._core.units import seconds_of
-from ..document import Document, KeyPath, target_names, value_at
-from ..fleet import AUTOSCALING, AUTOSCALING_KEYS, SWAP, merged_fleet
+from ..document import Document, KeyPath, value_at
+from ..fleet import AUTOSCALING, AUTOSCALING_KEYS, SWAP, possible_values
 
 # Source of both limits: RefreshPreferences in the reference of the EC2 Auto Scaling API.
 MAX_PAUSE = 172800.0  # seconds at a checkpoint, and after the last replacement
@@ -25,27 +25,21 @@ def check_engine(document: Document, place: KeyPath) -> None:
 
     Keys that a target inherits are not problems, because ``merged_fleet`` removes them.
     """
-    engines = _engines(document, place)
-    where = f" on target {place[1]}" if len(place) > 1 else ""
+    engines = possible_values(document.data, place, "engine", allowed=(SWAP, AUTOSCALING))
+    on_target = f" on target {place[1]}" if len(place) > 1 else ""
     if engines == [AUTOSCALING]:
         for key in value_at(document.data, place):
             if key not in AUTOSCALING_KEYS:
                 allowed = ", ".join(AUTOSCALING_KEYS[1:])
-                problem = f"the engine is autoscaling{where}, which ignores this key; remove it (allowed: {allowed})"
+                problem = (
+                    f"the engine is autoscaling{on_target}, which ignores this key; remove it (allowed: {allowed})"
+                )
                 document.add_problem((*place, key), problem)
     elif engines == [SWAP] and value_at(document.data, (*place, "autoscaling")) is not None:
         document.add_problem(
             (*place, "autoscaling"),
-            f"the engine is swap{where}, which ignores this key; remove it or set engine: autoscaling",
+            f"the engine is swap{on_target}, which ignores this key; remove it or set engine: autoscaling",
         )
-
-
-def _engines(document: Document, place: KeyPath) -> list[str]:
-    """Return the known engines of the fleet at ``place``: its own, or else those of the targets that inherit it."""
-    own = value_at(document.data, (*place, "engine"))
-    names = [str(place[1])] if len(place) > 1 else target_names(document.data)
-    found = [own] if own is not None else [merged_fleet(document.data, name).get("engine", SWAP) for name in names]
-    return list(dict.fromkeys(engine for engine in found if engine in (SWAP, AUTOSCALING)))
 
 
 def check_autoscaling(document: Document, target: str, fleet: Mapping[str, Any]) -> None:

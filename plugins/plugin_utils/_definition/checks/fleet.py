@@ -11,7 +11,7 @@ from typing import Any
 from ..._core.errors import ImmutableError
 from ..._core.units import count_of
 from ..document import Document, KeyPath, suggestion, target_names, value_at
-from ..fleet import STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, strategy_uses
+from ..fleet import STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, possible_values, strategy_uses
 from ..model import STRATEGIES
 from .autoscaling import check_autoscaling, check_engine
 
@@ -63,7 +63,7 @@ def _check_keys(document: Document, place: KeyPath) -> None:
     Keys that a target inherits are not problems, because ``merged_fleet`` removes them.
     """
     data = bool(value_at(document.data, ("data",)))
-    strategies = _strategies(document, place)
+    strategies = possible_values(document.data, place, "strategy", allowed=STRATEGIES)
     for key in STRATEGIES_BY_KEY:
         value = value_at(document.data, (*place, key))
         if value is None:
@@ -77,34 +77,24 @@ def _check_keys(document: Document, place: KeyPath) -> None:
             )
 
 
-def _strategies(document: Document, place: KeyPath) -> list[str]:
-    """Return the known strategies of the fleet at ``place``: its own, or else those of the targets that inherit it."""
-    own = value_at(document.data, (*place, "strategy"))
-    names = [str(place[1])] if len(place) > 1 else target_names(document.data)
-    found = (
-        [own] if own is not None else [merged_fleet(document.data, name).get("strategy", "rolling") for name in names]
-    )
-    return list(dict.fromkeys(strategy for strategy in found if strategy in STRATEGIES))
-
-
-def _unused_key(key: str, strategies: list[str], where: str) -> str:
+def _unused_key(key: str, strategies: list[str], on_target: str) -> str:
     if key == "unavailable":
-        return f"recreate takes every instance out of service at once{where}; remove this key"
+        return f"recreate takes every instance out of service at once{on_target}; remove this key"
     user = STRATEGIES_BY_KEY[key][0]
     strategy = " or ".join(strategies)
-    return f"the strategy is {strategy}{where}, but only {user} uses this key; remove it or set strategy: {user}"
+    return f"the strategy is {strategy}{on_target}, but only {user} uses this key; remove it or set strategy: {user}"
 
 
 def _check_strategy(document: Document, target: str, fleet: dict[str, Any], strategy: Any) -> None:
     place = _origin(document, target, "strategy")
-    where = f" on target {target}"
+    on_target = f" on target {target}"
     if strategy == "blue_green" and value_at(document.data, ("data",)):
         problem = "a whole fleet cannot switch at once if slots own data volumes, which move one at a time"
-        document.add_problem(place, f"{problem}{where} (allowed: rolling, canary, recreate)")
+        document.add_problem(place, f"{problem}{on_target} (allowed: rolling, canary, recreate)")
     elif strategy == "canary" and fleet.get("canary") is None:
         document.add_problem(
             (*place[:-1], "canary"),
-            f"the key is missing{where}; strategy: canary requires it (allowed: a list of at least one stage)",
+            f"the key is missing{on_target}; strategy: canary requires it (allowed: a list of at least one stage)",
         )
     elif strategy == "canary":
         _check_stages(document, target, fleet)
@@ -134,11 +124,11 @@ def _check_stages(document: Document, target: str, fleet: dict[str, Any]) -> Non
         before = max(before, count)
 
 
-def _describe_count(value: Any, count: int, size: int | None, where: str) -> str:
+def _describe_count(value: Any, count: int, size: int | None, on_target: str) -> str:
     return (
-        f"{value} of {size}{where}"
+        f"{value} of {size}{on_target}"
         if isinstance(value, int)
-        else f"{json.dumps(value)} of {size}{where}, which is {count},"
+        else f"{json.dumps(value)} of {size}{on_target}, which is {count},"
     )
 
 

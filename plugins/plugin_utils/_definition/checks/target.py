@@ -88,8 +88,8 @@ def _check_base(document: Document, target: str, provider: str) -> None:
 
 def _check_secrets(document: Document, place: KeyPath, provider: str) -> None:
     secrets = value_at(document.data, (*place, "secrets"))
-    for name, where in secrets.items() if isinstance(secrets, dict) else []:
-        kind = next(iter(where), None) if isinstance(where, dict) else None
+    for name, source in secrets.items() if isinstance(secrets, dict) else []:
+        kind = next(iter(source), None) if isinstance(source, dict) else None
         if isinstance(kind, str) and kind in SECRET_KINDS and kind not in SECRETS_BY_PROVIDER[provider]:
             allowed = " or ".join(SECRETS_BY_PROVIDER[provider])
             document.add_problem(
