@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.immutable.infra.tests.support import trial
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine
@@ -17,6 +18,20 @@ settings.register_profile("fixed", derandomize=True, max_examples=200, **_COMMON
 settings.register_profile("search", max_examples=2000, database=None, **_COMMON)
 settings.register_profile("soak", max_examples=250, database=None, **_COMMON)
 settings.load_profile("fixed")
+
+
+WORKER_OUTPUT = "histories"
+
+
+def pytest_sessionfinish(session):
+    """Send the count of a worker of pytest-xdist to the main process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKER_OUTPUT] = trial.PLAYED[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    trial.PLAYED[0] += getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, 0)
 
 
 def pytest_terminal_summary(terminalreporter):
