@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Latencies
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies
 
 SIZES = (10, 100, 1000)
 WAVES = 10  # with the surges below, at each size
@@ -36,7 +36,7 @@ class Case:
     most_calls: int  # in a wave (with volumes that move: for a volume)
     intent: Mapping[str, Any] = field(default_factory=dict)
     waves: int = WAVES
-    forgets: bool = True
+    forgets_drained: bool = True
     volumes: int = 0  # that move
 
 
@@ -102,7 +102,7 @@ def _of_size(size: int) -> list[Case]:
     stages = (Stage(size // 10, soak=SOAK), Stage(size // 2, soak=SOAK))
     return [
         Case("rolling", size, COUNTED, 4, {"surge": surge}),
-        Case("rolling, balancer keeps drained members", size, COUNTED, 5, {"surge": surge}, forgets=False),
+        Case("rolling, balancer keeps drained members", size, COUNTED, 5, {"surge": surge}, forgets_drained=False),
         Case("rolling, draining not counted", size, UNCOUNTED, 4, {"surge": surge, "count_draining": False}),
         Case("canary", size, CANARY, 4, {"strategy": "canary", "surge": surge, "stages": stages}),
         Case("blue_green", size, WHOLE, 4, {"strategy": "blue_green", "surge": size}, waves=1),

@@ -17,11 +17,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulate
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Latencies,
-    SimulatedProvider,
-    World,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-bench"
@@ -61,8 +58,8 @@ class Free:
 class Lab:
     """One fleet in one world. ``forgets``: drained members leave the balancer by themselves. ``spread``: share by which latencies vary."""
 
-    def __init__(self, forgets: bool = True, spread: float = 0.0) -> None:
-        self.world = World(latencies=CLOUD, forgets=forgets)
+    def __init__(self, forgets_drained: bool = True, spread: float = 0.0) -> None:
+        self.world = World(latencies=CLOUD, forgets_drained=forgets_drained)
         if spread:
             times = {
                 "boot": CLOUD.boot,

@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure(case: Case) -> Measured:
-    return _measure(case, Lab(forgets=case.forgets))
+    return _measure(case, Lab(forgets_drained=case.forgets_drained))
 
 
 def measure_spread(size: int) -> Measured:

@@ -82,7 +82,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._fleet.open import open_fleet
-from ..plugin_utils._store.registry import open_store, store_location
+from ..plugin_utils._store.registry import open_store, resolve_location
 
 SUFFIXES = ("immutable_fleet.yml", "immutable_fleet.yaml")
 
@@ -112,14 +112,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, folder: Path) -> list[dict[str, Any]]:
         try:
-            store = open_store(store_location(folder, self.get_option("store")))
+            store = open_store(resolve_location(folder, self.get_option("store")))
             definitions = [load_definition(folder / Path(each).expanduser()) for each in self.get_option("definitions")]
             known = {name for definition in definitions for name in definition.targets}
             wanted = set(self.get_option("targets")) or known
             if wanted - known:
-                raise ImmutableError(
-                    f"targets: no definition has {', '.join(sorted(wanted - known))} (known: {', '.join(sorted(known))})"
-                )
+                unknown, allowed = ", ".join(sorted(wanted - known)), ", ".join(sorted(known))
+                raise ImmutableError(f"targets: no definition has {unknown} (known: {allowed})")
             fleets = [
                 open_fleet(definition, target, store)
                 for definition in definitions

@@ -6,11 +6,8 @@ from __future__ import annotations
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    NEVER,
-    Behaviour,
-    Latencies,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import NEVER
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, Latencies
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, Cloud, ask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +15,13 @@ from hypothesis import strategies as st
 IDS = ["a", "b"]
 VOLUME = f"{FLEET}/0-uploads"
 spans = st.floats(0.1, 20.0)
-behaviours = st.builds(
-    Behaviour,
+behaviors = st.builds(
+    Behavior,
     boots=st.sampled_from([True, True, False]),
     gets_healthy=st.sampled_from([True, True, False]),
     stops=st.booleans(),
-    flaps=st.one_of(st.just(0.0), st.just(0.0), spans),
-    lasts=st.one_of(st.just(NEVER), st.just(NEVER), spans),
+    flap_seconds=st.one_of(st.just(0.0), st.just(0.0), spans),
+    healthy_for=st.one_of(st.just(NEVER), st.just(NEVER), spans),
 )
 latencies = st.builds(Latencies, boot=spans, health=spans, check=spans, drain=spans, stop=spans)
 ACTS = {
@@ -58,12 +55,12 @@ def answers(cloud: Cloud) -> tuple:
     )
 
 
-@given(behaviours, latencies, st.booleans(), st.one_of(st.just(NEVER), spans), steps)
+@given(behaviors, latencies, st.booleans(), st.one_of(st.just(NEVER), spans), steps)
 def test_between_two_events_every_answer_stays_as_it_is(
-    behaviour: Behaviour, times: Latencies, forgets: bool, life: float, acts: list
+    behavior: Behavior, times: Latencies, forgets_drained: bool, life: float, acts: list
 ) -> None:
-    cloud = Cloud(latencies=times, forgets=forgets)
-    cloud.world.fate = lambda _request: (None, behaviour)
+    cloud = Cloud(latencies=times, forgets_drained=forgets_drained)
+    cloud.world.traits_of = lambda _request: (None, behavior)
     cloud.provider.traffic(FLEET).ensure()
     cloud.volumes.create([VolumeRequest(FLEET, 0, "uploads", 1, "/data")])
     for act, each, waits in [("launch", "a", 3), ("launch", "b", 0), ("register", "a", 0), *acts]:
@@ -72,10 +69,10 @@ def test_between_two_events_every_answer_stays_as_it_is(
         except ProviderError:
             continue  # what it refuses is seen elsewhere
         if act == "launch" and each in cloud.world.machines:
-            cloud.world.machines[each].dies_at = cloud.clock.now() + life
+            cloud.world.machines[each].crashes_at = cloud.clock.now() + life
         for _event in range(waits):
             before, ahead = answers(cloud), min(cloud.world.next_event(cloud.clock.now()) - cloud.clock.now(), 1_000.0)
             for part in (0.5, 0.499) if ahead > 0.001 else ():  # closer ones are one but for rounding
-                cloud.world.clock.pass_by(ahead * part)
+                cloud.world.clock.advance(ahead * part)
                 assert answers(cloud) == before
             cloud.clock.wait(60.0)

@@ -20,7 +20,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Instance,
     Member,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine, World
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
+    SimulatedMachine,
+    World,
+)
 
 from .cases import FLEET
 
@@ -56,7 +59,7 @@ class Before:
 
     serving: set[str]
     live: set[str]
-    machines: dict[str, Machine]
+    machines: dict[str, SimulatedMachine]
     leaving: set[str]
     members: set[str]  # that get requests
     holders: dict[str, str | None]
@@ -89,7 +92,7 @@ class Auditor:
         live = {
             each
             for each, machine in world.machines.items()
-            if _ours(machine) and not machine.leaving and world.state(machine) in (PENDING, RUNNING)
+            if _ours(machine) and not machine.removing and world.state(machine) in (PENDING, RUNNING)
         }
         out = {each for each, place in world.members.items() if place.draining or place.staged}
         return live if draining else live - out
@@ -100,7 +103,7 @@ class Auditor:
             serving=self.serving(),
             live=self._live(True),
             machines={each: machine for each, machine in world.machines.items() if _ours(machine)},
-            leaving={each for each, machine in world.machines.items() if machine.leaving},
+            leaving={each for each, machine in world.machines.items() if machine.removing},
             members={
                 each for each in self._served() if not (world.members[each].draining or world.members[each].staged)
             },
@@ -188,7 +191,7 @@ class Auditor:
             each: machine.instance.slot for each, machine in world.machines.items()
         }
         gone = {
-            each for each in before.machines if each not in world.machines or world.machines[each].leaving
+            each for each in before.machines if each not in world.machines or world.machines[each].removing
         } - before.leaving
         for each in gone:
             instance = before.machines[each].instance
@@ -212,5 +215,5 @@ def _sealed_right(instance: Instance) -> bool:
     return instance.evidence is None or instance.evidence.digest == instance.image
 
 
-def _ours(machine: Machine) -> bool:
+def _ours(machine: SimulatedMachine) -> bool:
     return machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"

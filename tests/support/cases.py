@@ -25,26 +25,26 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Instance,
     Volume,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    NEVER,
-    Behaviour,
-    Machine,
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import NEVER
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
+    BalancerEntry,
+    Behavior,
+    SimulatedMachine,
     World,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import BalancerEntry
 
 NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"
 OLD, NEW, THIRD = "sha256:old", "sha256:new", "sha256:third"
 SIZE = 1024  # bytes of a volume
 IMAGES = {
-    "good": Behaviour(),
-    "sick": Behaviour(gets_healthy=False),
-    "dumb": Behaviour(boots=False),
-    "wrong": Behaviour(seals_as=OLD),
-    "flaps": Behaviour(flaps=25.0),
-    "brief": Behaviour(lasts=40.0),
-    "deaf": Behaviour(stops=False),  # good, but never obeys an orderly shut-down
+    "good": Behavior(),
+    "sick": Behavior(gets_healthy=False),
+    "dumb": Behavior(boots=False),
+    "wrong": Behavior(seals_as=OLD),
+    "flaps": Behavior(flap_seconds=25.0),
+    "brief": Behavior(healthy_for=40.0),
+    "deaf": Behavior(stops=False),  # good, but never obeys an orderly shut-down
 }
 
 
@@ -69,7 +69,7 @@ class Found(Short):
     image: str = OLD
     state: str = "on"  # on | booting | off | stopping
     member: str = "up"  # up (where it is well) | drain | staged | "" for none
-    ailing: bool = False
+    never_healthy: bool = False
     dies: float = 0.0  # seconds from now; 0 for never
     age: float = 10_000.0
     mark: str = ""  # tainted | protected | standby
@@ -113,7 +113,7 @@ class Case(Short):
     known: int = 0  # size of the swap to the old image that went well before; 0 where none is known
     relaunch: bool = True  # whether instances of the old image can be launched again
     balancing: bool = True
-    forgets: bool = False
+    forgets_drained: bool = False
     tells: bool = True  # whether the balancer tells what is in flight
     slow_calls: float = 0.0  # seconds of each changing call
     surely_dead: bool = True  # whether one controller can see that another one is dead, and need not wait for its lease
@@ -127,8 +127,8 @@ class Case(Short):
 
 def world_of(case: Case, world: World) -> World:
     """Fill it."""
-    world.balancing, world.forgets, world.tells_in_flight = case.balancing, case.forgets, case.tells
-    world.behaviours = {NEW: IMAGES[case.image]}
+    world.balancing, world.forgets_drained, world.reports_in_flight = case.balancing, case.forgets_drained, case.tells
+    world.behaviors = {NEW: IMAGES[case.image]}
     world.latencies = replace(world.latencies, call=case.slow_calls)
     for number, each in enumerate(case.found):
         _put(world, case, f"{FLEET}-{each.slot}-found-{number}", each)
@@ -176,8 +176,8 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
         stopping_since=NOW - 1.0 if found.state == "stopping" else 0.0,
         zone=case.zones[found.slot % len(case.zones)] if case.zones else "",
     )
-    dies_at = NOW + found.dies if found.dies else NEVER
-    world.machines[name] = Machine(instance, int(case.data), started, dies_at, found.ailing)
+    crashes_at = NOW + found.dies if found.dies else NEVER
+    world.machines[name] = SimulatedMachine(instance, int(case.data), started, crashes_at, found.never_healthy)
     if case.balancing and found.member:
         world.members[name] = BalancerEntry(
             NOW - 100.0, draining=found.member == "drain", staged=found.member == "staged", fleet=FLEET
@@ -199,7 +199,7 @@ def _foreign(world: World) -> None:
             {8080: ("192.0.2.1", 8080)},
             started=NOW - 500.0,
         )
-        world.machines[name] = Machine(instance, volumes_ready_since=NOW - 500.0)
+        world.machines[name] = SimulatedMachine(instance, volumes_ready_since=NOW - 500.0)
     world.members["mail-0"] = BalancerEntry(NOW - 400.0, fleet=OTHER)
 
 

@@ -9,11 +9,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     LaunchRequest,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Latencies,
-    SimulatedProvider,
-    World,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
 
 FLEET = "shop-prod"
 GOOD = "sha256:good"
@@ -35,7 +32,7 @@ class Cloud:
 
     def run(self, token: str = "i", **changes: object) -> None:
         self.compute.launch([ask(token, **changes)])
-        self.world.clock.pass_by(40.0)
+        self.world.clock.advance(40.0)
 
     def volume(self, slot: int = 0, **changes: object) -> str:
         (made,) = self.volumes.create([VolumeRequest(FLEET, slot, "uploads", 1024, "/data", **changes)])

@@ -13,11 +13,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
-    SimulatedProvider,
-    World,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, World
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 FLEET = "shop-local"
@@ -55,7 +52,7 @@ class Lab:
 
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
-        self.world.behaviours.update({BROKEN: Behaviour(gets_healthy=False), DUMB: Behaviour(boots=False)})
+        self.world.behaviors.update({BROKEN: Behavior(gets_healthy=False), DUMB: Behavior(boots=False)})
         self.store = MemoryStore()
         self.provider = SimulatedProvider(self.world)
         self.alive = False  # whether the holder of a lease that is found is

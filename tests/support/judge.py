@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Machine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine
 
 from .auditor import aim
 from .cases import FLEET, NEW, OLD, launch_of, origin_of
@@ -13,7 +13,7 @@ from .trial import INTENT, Ending, Trial, play
 HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
 
 
-def ours(trial: Trial) -> dict[str, Machine]:
+def ours(trial: Trial) -> dict[str, SimulatedMachine]:
     return {
         each: machine
         for each, machine in trial.world.machines.items()

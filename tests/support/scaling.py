@@ -48,7 +48,7 @@ class Scaling:
     clock: VirtualClock = field(default_factory=VirtualClock)
     named: str = "1"
     images: dict[str, str] = field(default_factory=lambda: {"1": OLD})  # by version
-    members: list[h.Member] = field(default_factory=list)
+    members: list[h.GroupMember] = field(default_factory=list)
     found: list[h.Refresh] = field(default_factory=list)
     scripts: dict[str, list[str]] = field(default_factory=dict)
     script: tuple[str, ...] = WELL
@@ -67,8 +67,12 @@ class Scaling:
 
     def add(self, count: int, version: str = "1", **kept) -> Scaling:
         self.members += [
-            h.Member(
-                f"i-{len(self.members) + n}", kept.pop("state", "InService"), True, h.Template(ID, version), **kept
+            h.GroupMember(
+                f"i-{len(self.members) + n}",
+                kept.pop("state", "InService"),
+                True,
+                h.LaunchTemplate(ID, version),
+                **kept,
             )
             for n in range(count)
         ]
@@ -77,7 +81,7 @@ class Scaling:
     def group(self) -> h.Group:
         return h.Group(
             "shop",
-            h.Template(ID, self.version),
+            h.LaunchTemplate(ID, self.version),
             self.named,
             self.images[self.version],
             len(self.members),
@@ -85,9 +89,9 @@ class Scaling:
             tuple(self.members),
         )
 
-    def machines(self) -> list[h.Machine]:
+    def machines(self) -> list[h.GroupMachine]:
         return [
-            h.Machine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a")
+            h.GroupMachine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a")
             for each in self.members
         ]
 
@@ -121,13 +125,13 @@ class Scaling:
     def _run(self, version: str, count: int) -> None:
         free = [each for each in self.members if each.state == "InService" and not each.protected][:count]
         self.members = [
-            replace(each, template=h.Template(ID, version)) if each in free else each for each in self.members
+            replace(each, template=h.LaunchTemplate(ID, version)) if each in free else each for each in self.members
         ]
 
-    def wanted(self, group: h.Group, image: str, name: str, tags) -> h.Wanted:
+    def wanted(self, group: h.Group, image: str, name: str, tags) -> h.DesiredLaunch:
         made = [version for version, its in self.images.items() if its == image]
-        template = group.template if group.image == image else h.Template(ID, made[-1]) if made else None
-        return h.Wanted(image, "content", tags, name, group.template, template)
+        template = group.template if group.image == image else h.LaunchTemplate(ID, made[-1]) if made else None
+        return h.DesiredLaunch(image, "content", tags, name, group.template, template)
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
@@ -139,20 +143,20 @@ class Scaling:
         if self.killed_at == len(self.calls):
             raise Killed
 
-    def make(self, wanted: h.Wanted) -> h.Template:
+    def make(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
         self._called("make")
         assert self.named.isdecimal(), "an alias would move to the new version"
         self.images[str(len(self.images) + 1)] = wanted.image
         self._may_die()
-        return h.Template(ID, str(len(self.images)))
+        return h.LaunchTemplate(ID, str(len(self.images)))
 
-    def pin(self, template: h.Template) -> None:
+    def pin(self, template: h.LaunchTemplate) -> None:
         self._called(f"pin {template.version}")
         assert template.version.isdecimal()
         self.named = template.version
         self._may_die()
 
-    def start(self, template: h.Template, preferences) -> str:
+    def start(self, template: h.LaunchTemplate, preferences) -> str:
         self._called(f"start {template.version}")
         assert template.version.isdecimal() and self.named.isdecimal()
         if any(each.active for each in self.found):
@@ -164,7 +168,7 @@ class Scaling:
     def begun(self, version: str, script) -> str:
         """A refresh that is under way, of whomever."""
         refresh = h.Refresh(
-            f"r-{len(self.found)}", h.PENDING, template=h.Template(ID, version), started=self.clock.now()
+            f"r-{len(self.found)}", h.PENDING, template=h.LaunchTemplate(ID, version), started=self.clock.now()
         )
         self.found.insert(0, refresh)
         self.scripts[refresh.id], self.origins[refresh.id] = list(script), self.named

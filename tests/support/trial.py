@@ -36,10 +36,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    SimulatedProvider,
-    World,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import World
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 from .auditor import Answers, Auditor
@@ -231,7 +229,7 @@ class Trial:
         assert who.holds(), f"{call} is begun without the lease"
         fault = self.fault("call")
         self.meets(who, fault)
-        self.world.clock.pass_by(self.slow_calls)
+        self.world.clock.advance(self.slow_calls)
         before = self.auditor.before()
         outer, self._between = self._between, fault
         try:
@@ -240,7 +238,7 @@ class Trial:
             raise
         except ProviderError as error:
             moved = any(found.dies for found in self.case.found) or (
-                self.case.forgets and isinstance(error, TrafficError)
+                self.case.forgets_drained and isinstance(error, TrafficError)
             )
             if not moved and not DISTURBING & {each.what for each in self.spent}:
                 self.auditor.refused(error)
@@ -278,7 +276,7 @@ class Trial:
         if what == "killed":
             raise Killed
         if what == "slow":
-            self.world.clock.pass_by(fault.then)
+            self.world.clock.advance(fault.then)
             raise kind(what)
         if what in ("frozen", "usurped"):
             self._another_runs(fault)
@@ -297,7 +295,7 @@ class Trial:
         if what == "killed done":
             raise Killed
         if what == "late":
-            self.world.clock.pass_by(fault.then)
+            self.world.clock.advance(fault.then)
             raise kind(what)
         if what == "frozen done":
             self._another_runs(fault)
@@ -311,13 +309,13 @@ class Trial:
         if fault.what in ("dies", "ails", "vanishes") and machines:
             machine = machines[int(fault.then) % len(machines)]
             if fault.what == "vanishes":  # as by somebody's hand: its volumes stay, and its place in the balancer
-                machine.leaving, machine.dies_at = True, self.world.clock.now()
+                machine.removing, machine.crashes_at = True, self.world.clock.now()
                 self.world.settle()
                 return
             if fault.what == "dies":
-                machine.dies_at = self.world.clock.now()
+                machine.crashes_at = self.world.clock.now()
             else:
-                machine.ailing = True
+                machine.never_healthy = True
         elif fault.what == "forgotten":
             for each in [each for each, place in self.world.members.items() if place.fleet == FLEET]:
                 del self.world.members[each]
@@ -327,7 +325,7 @@ class Trial:
             self.revoked[NEW] = "a hole was found"
 
     def _another_runs(self, fault: Fault) -> None:
-        self.world.clock.pass_by(fault.then)
+        self.world.clock.advance(fault.then)
         if len(self.acting) > 1:
             return
         limits = self._limits

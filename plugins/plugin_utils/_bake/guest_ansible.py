@@ -55,7 +55,7 @@ def guest_ansible(
     requirements = [f"ansible-core{core or default_core(python)}", *DEPENDENCIES]
     compiler = _interpreter(python)
     inputs = json.dumps([RECIPE, python, architecture, requirements, compiler is not None])
-    folder = store.local(f"cache/ansible/{hashlib.sha256(inputs.encode()).hexdigest()[:16]}")
+    folder = store.local_path(f"cache/ansible/{hashlib.sha256(inputs.encode()).hexdigest()[:16]}")
     if folder.is_dir():
         return folder
     report(f"downloading {requirements[0]} for Python {python} on {architecture}")

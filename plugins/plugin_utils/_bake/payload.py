@@ -178,7 +178,7 @@ def required_collections(definition: Definition, store: Store, report: Report) -
         return None
     requirements = definition.folder / definition.provision.requirements
     key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-    folder = store.local(f"cache/requirements/{key}")
+    folder = store.local_path(f"cache/requirements/{key}")
     with store.lock(f"requirements-{key}", "install requirements", wait=INSTALL_LOCK_TIMEOUT):
         if not folder.exists():
             report(f"installing {definition.provision.requirements}")

@@ -64,8 +64,8 @@ class Bake:
         """
         started = time.monotonic()
         remove_leftovers(self.store)
-        folder = self.store.local(f"work/{bake_name(self.job.digest)}")
-        log = self.store.local(f"logs/bake-{self.job.hex[:12]}.log")
+        folder = self.store.local_path(f"work/{bake_name(self.job.digest)}")
+        log = self.store.local_path(f"logs/bake-{self.job.hex[:12]}.log")
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         with _empty_folder(folder), private_memory(folder.name, folder) as memory:
@@ -180,7 +180,7 @@ class Bake:
 
 def remove_leftovers(store: Store) -> None:
     """Remove the disks and the secrets in memory that killed bakes left behind. Running bakes hold a lock and are skipped."""
-    for folder in store.local("work").glob("bake-*"):
+    for folder in store.local_path("work").glob("bake-*"):
         try:
             with store.lock(folder.name, "remove what a killed bake left behind"):
                 remove_private_memory(folder.name, folder)

@@ -153,7 +153,7 @@ class TemplateBake:
             if existing and not force and _is_intact(existing):
                 return existing
             started = time.monotonic()
-            log = self._store.local(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
+            log = self._store.local_path(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             result = self._build(timeout, log, lock, replaces=existing is not None)
             self._guard.check()

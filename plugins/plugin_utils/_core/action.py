@@ -25,7 +25,7 @@ from ansible.utils.plugin_docs import get_docstring
 from .._definition.load import load_definition
 from .._definition.model import Definition
 from .._store.base import Store
-from .._store.registry import find_store, open_store, store_location
+from .._store.registry import find_store, open_store, resolve_location
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
@@ -53,7 +53,7 @@ class Context(Task):
 
     def existing_store(self, options: Mapping[str, Any]) -> Store | None:
         """Open the store that the option ``store`` names; None if there is no such store. Raises StoreError."""
-        return find_store(store_location(self.folder, options["store"])) if options["store"] else None
+        return find_store(resolve_location(self.folder, options["store"])) if options["store"] else None
 
     def path(self, option: str) -> Path:
         """Return the absolute path that an option stands for."""
@@ -143,7 +143,7 @@ class RoomAction(ActionBase):
 
 def store_at(folder: Path, option: str) -> Store:
     """Open the store that a user names; a relative path starts at ``folder``. Raises StoreError."""
-    return open_store(store_location(folder, option))
+    return open_store(resolve_location(folder, option))
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Files that are there whole or not at all."""
+"""Atomic writes, checksums, and the file that marks a store."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import os
 import tempfile
 from pathlib import Path
 
-STORE_MARKER = ".immutable-store"  # lies in the root of each store, so that a store inside a playbook's folder is no input of its bake
-_CHUNK = 1024**2
+# Every store has this file in its root, so that a store in a playbook's folder is not an input of the bake.
+STORE_MARKER = ".immutable-store"
+_CHUNK = 1024**2  # bytes
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write ``data`` to ``path`` through a temporary file beside it. Raises OSError; then ``path`` is as it was."""
+    """Write ``data`` to ``path`` through a temporary file in the same folder, with the permissions ``mode``.
+
+    Raises OSError, which names ``path``, and leaves ``path`` unchanged if the write fails.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -26,12 +30,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException as error:
         os.unlink(name)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say whose write it refused
+            error.filename = str(path)  # the system does not name the file if the disk is full
         raise
 
 
 def file_sha256(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file's content. Raises OSError."""
+    """Return the hexadecimal SHA-256 of a file's content. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

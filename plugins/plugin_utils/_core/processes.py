@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tell a process apart from all others, and whether it can still do anything."""
+"""Identify a process across machines and boots, and find out whether it is alive."""
 
 from __future__ import annotations
 
@@ -11,51 +11,58 @@ from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
-_OF_MACHINE = ("host", "boot", "pids")
+_MACHINE_KEYS = ("host", "boot", "pids")
 
 
-def identity() -> dict[str, Any]:
-    """This process as plain data: its ``host``, ``boot`` (id of the machine's boot), ``pids`` (PID namespace), ``pid`` and ``start`` (clock ticks).
+def process_identity() -> dict[str, Any]:
+    """Return the identity of this process as plain data.
 
-    What the system does not tell is "".
+    The keys are ``host``, ``boot`` (ID of the machine's boot), ``pids`` (PID namespace), ``pid`` and ``start`` (clock
+    ticks between the boot and the start of the process). A value that the system does not provide is "".
     """
-    state = _state(os.getpid())
-    machine = {"host": socket.gethostname(), "boot": _text("sys/kernel/random/boot_id"), "pids": _namespace()}
+    state = _process_state(os.getpid())
+    machine = {"host": socket.gethostname(), "boot": _read_proc("sys/kernel/random/boot_id"), "pids": _pid_namespace()}
     return {**machine, "pid": os.getpid(), "start": state[1] if state else ""}
 
 
-def alive(holder: Mapping[str, Any]) -> bool | None:
-    """Whether the process that ``identity`` told lives, a stopped one included. None where that cannot be known from here."""
-    mine = identity()
-    here = all(mine[part] and mine[part] == holder.get(part) for part in _OF_MACHINE)
-    if not here or not isinstance(holder.get("pid"), int) or not holder.get("start"):
+def process_alive(holder: Mapping[str, Any]) -> bool | None:
+    """Whether the process with the identity ``holder`` is alive. A stopped process is alive, a zombie is not.
+
+    Return None if it cannot be known, for example because the process runs on another machine.
+    """
+    own = process_identity()
+    same_machine = all(own[key] and own[key] == holder.get(key) for key in _MACHINE_KEYS)
+    if not same_machine or not isinstance(holder.get("pid"), int) or not holder.get("start"):
         return None
     try:
-        os.kill(holder["pid"], 0)  # finds processes of others too, where /proc may hide them
+        os.kill(holder["pid"], 0)  # also finds processes of other users, which /proc may hide
     except ProcessLookupError:
         return False
     except OSError:
         pass
-    state = _state(holder["pid"])
+    state = _process_state(holder["pid"])
     if state is None:
         return None
     return state[0] not in ("Z", "X") and state[1] == holder["start"]
 
 
-def _state(pid: int) -> tuple[str, str] | None:
-    """Its state and start of ``/proc/<pid>/stat``; the name before them may hold spaces and brackets."""
-    fields = _text(f"{pid}/stat").rpartition(")")[2].split()
+def _process_state(pid: int) -> tuple[str, str] | None:
+    """The fields ``state`` and ``starttime`` of ``/proc/<pid>/stat`` (source: proc_pid_stat(5)), or None.
+
+    The name of the process, which precedes them, may contain spaces and parentheses.
+    """
+    fields = _read_proc(f"{pid}/stat").rpartition(")")[2].split()
     return (fields[0], fields[19]) if len(fields) > 19 else None
 
 
-def _namespace() -> str:
+def _pid_namespace() -> str:
     try:
         return os.readlink(_PROC / "self/ns/pid")
     except OSError:
         return ""
 
 
-def _text(name: str) -> str:
+def _read_proc(name: str) -> str:
     try:
         return (_PROC / name).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

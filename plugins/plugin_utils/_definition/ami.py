@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _SSM = "ssm:"
-_NAMED = "/"
+_SEPARATOR = "/"
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class AmiReference:
 
 def ami_source(data: Mapping[str, str]) -> str:
     """``ssm:<parameter>`` or ``<owner>/<name>`` of a definition's mapping."""
-    return f"{_SSM}{data['ssm']}" if "ssm" in data else f"{data['owner']}{_NAMED}{data['name']}"
+    return f"{_SSM}{data['ssm']}" if "ssm" in data else f"{data['owner']}{_SEPARATOR}{data['name']}"
 
 
 def ami_reference(source: str) -> AmiReference:
     """What ``source`` of a base stands for: an id, or a text of ``ami_source``."""
     if source.startswith(_SSM):
         return AmiReference(parameter=source.removeprefix(_SSM))
-    owner, named, name = source.partition(_NAMED)
+    owner, named, name = source.partition(_SEPARATOR)
     return AmiReference(owner=owner, name=name) if named else AmiReference(ami=source)

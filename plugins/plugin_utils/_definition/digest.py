@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .model import Definition, Target, Vaulted
-from .tree import entry, tree_entries, tree_files
+from .tree import file_entry, tree_entries, tree_files
 
-VAULTED = "!vault"  # the key under which ciphertext stands among the inputs
+VAULT_KEY = "!vault"  # the key under which ciphertext stands among the inputs
 
 __all__ = ["bake_inputs", "digest_of", "tree_files", "verify_digest"]
 
@@ -33,7 +33,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         "image": {
             "playbook": provision.playbook,
             "requirements": provision.requirements,
-            "vars": _plain(provision.vars),
+            "vars": _plain_value(provision.vars),
             "vars_files": list(provision.vars_files),
             "ansible_core": provision.ansible_core,
         },
@@ -59,7 +59,7 @@ def verify_digest(definition: Definition, target: Target) -> str:
     health = target.health
     return digest_of(
         {
-            "playbook": {verify: entry(definition.folder / verify, definition.folder)} if verify else {},
+            "playbook": {verify: file_entry(definition.folder / verify, definition.folder)} if verify else {},
             "http": [health.http.port, health.http.path, list(health.http.status)] if health.http else None,
             "tcp": health.tcp.port if health.tcp else None,
             "data": [[volume.name, volume.mount] for volume in definition.data],
@@ -67,11 +67,11 @@ def verify_digest(definition: Definition, target: Target) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, Vaulted):
-        return {VAULTED: value.ciphertext.strip()}
+        return {VAULT_KEY: value.ciphertext.strip()}
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): _plain_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [_plain_value(part) for part in value]
     return value

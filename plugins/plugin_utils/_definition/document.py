@@ -16,14 +16,14 @@ import yaml
 
 from .model import Vaulted
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 VAULT = "!vault"
-VARIABLES: Path = ("image", "provision", "vars")  # only their values may be vaulted
-MOST_VALUES = 20_000  # aliases of aliases can multiply without end
+VARIABLES: KeyPath = ("image", "provision", "vars")  # only their values may be vaulted
+MAX_VALUES = 20_000  # aliases of aliases can multiply without end
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _BOOLEANS = {"true": True, "false": False}
-_KINDS = {"timestamp": "a date", "float": "a number", "int": "a number", "bool": "true or false", "binary": "bytes"}
+_TAG_TYPES = {"timestamp": "a date", "float": "a number", "int": "a number", "bool": "true or false", "binary": "bytes"}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,17 +32,17 @@ class Document:
     """``lines`` and ``written`` (a plain scalar's own text) are by path. ``problems`` are (line, path, text)."""
 
     data: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
-    written: dict[Path, str] = field(default_factory=dict)
-    problems: list[tuple[int, Path, str]] = field(default_factory=list)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    written: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[tuple[int, KeyPath, str]] = field(default_factory=list)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: KeyPath) -> int:
         """Of the value at ``path``, or of the nearest thing around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def problem(self, path: Path, text: str) -> None:
+    def add_problem(self, path: KeyPath, text: str) -> None:
         """Note what is wrong at ``path``. One mistake a place is enough: the first one found is told."""
         if all(path != known for _line, known, _text in self.problems):
             self.problems.append((self.line(path), path, text))
@@ -72,7 +72,7 @@ def read_document(text: str) -> Document:
                 (nodes[1].start_mark.line + 1, (), "a second document begins here (allowed: one document in a file)")
             )
         elif not nodes:
-            document.problem((), "the file is empty (allowed: a definition, a mapping that begins with schema: 1)")
+            document.add_problem((), "the file is empty (allowed: a definition, a mapping that begins with schema: 1)")
         else:
             document.data = _Reader(document).read(nodes[0], (), ())
     except yaml.MarkedYAMLError as error:
@@ -87,9 +87,9 @@ def read_document(text: str) -> Document:
         )
     except (_TooLarge, RecursionError):
         document = Document()
-        document.problem(
+        document.add_problem(
             (),
-            f"this is too large or nested too deeply for a definition (allowed: {MOST_VALUES} values, aliases counted each time)",
+            f"this is too large or nested too deeply for a definition (allowed: {MAX_VALUES} values, aliases counted each time)",
         )
     return document
 
@@ -104,35 +104,36 @@ class _Reader:
         self._scalars = yaml.constructor.SafeConstructor()
         self._values = 0
 
-    def read(self, node: yaml.Node, path: Path, within: tuple[int, ...]) -> Any:
+    def read(self, node: yaml.Node, path: KeyPath, within: tuple[int, ...]) -> Any:
         self._values += 1
-        if self._values > MOST_VALUES:
+        if self._values > MAX_VALUES:
             raise _TooLarge
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in within:
-            self._document.problem(
+            self._document.add_problem(
                 path, "an alias points at something that holds it (allowed: aliases of finished values)"
             )
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in _COLLECTIONS:
-            self._document.problem(
-                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            self._document.add_problem(
+                path,
+                f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
             )
         within = (*within, id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, within)
         return [self.read(item, (*path, number), within) for number, item in enumerate(node.value)]
 
-    def _mapping(self, node: yaml.MappingNode, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, within: tuple[int, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 continue
             line = key_node.start_mark.line + 1
             if key_node.tag != "tag:yaml.org,2002:str":
-                what = _one_line(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+                what = _excerpt(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
                 self._document.problems.append(
                     (line, path, f"the key {what} is not text (allowed: text; put it in quotes)")
                 )
@@ -151,31 +152,32 @@ class _Reader:
                 self._merge(value_node, found, path, within)
         return found
 
-    def _merge(self, node: yaml.Node, found: dict[str, Any], path: Path, within: tuple[int, ...]) -> None:
+    def _merge(self, node: yaml.Node, found: dict[str, Any], path: KeyPath, within: tuple[int, ...]) -> None:
         """Take over what ``<<`` names, below what the mapping itself says."""
         if isinstance(node, yaml.SequenceNode):
             for each in node.value:
                 self._merge(each, found, path, within)
         elif not isinstance(node, yaml.MappingNode) or id(node) in within:
-            self._document.problem(
+            self._document.add_problem(
                 path, "<< does not name a mapping (allowed: the alias of a mapping, or a list of them)"
             )
         else:
             pairs = [pair for pair in node.value if pair[0].tag == _MERGE or pair[0].value not in found]
             found.update(self._mapping(yaml.MappingNode(node.tag, pairs, node.start_mark), path, (*within, id(node))))
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         if node.tag == VAULT:
             if path[:-1] == VARIABLES:
                 return Vaulted(node.value)
-            self._document.problem(
+            self._document.add_problem(
                 path,
-                f"{VAULT} is not understood here (allowed: as the whole value of a variable in {shown(VARIABLES)})",
+                f"{VAULT} is not understood here (allowed: as the whole value of a variable in {format_path(VARIABLES)})",
             )
             return None
         if node.tag not in self._scalars.yaml_constructors or not node.tag.startswith("tag:yaml.org,2002:"):
-            self._document.problem(
-                path, f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {shown(VARIABLES)})"
+            self._document.add_problem(
+                path,
+                f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
             )
             return None
         if node.style is None:
@@ -188,18 +190,18 @@ class _Reader:
             value = math.nan
         if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
-        kind = _KINDS.get(node.tag.rpartition(":")[2], node.tag)
-        self._document.problem(
-            path, f"{_one_line(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)"
+        kind = _TAG_TYPES.get(node.tag.rpartition(":")[2], node.tag)
+        self._document.add_problem(
+            path, f"{_excerpt(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)"
         )
         return None
 
 
-def _one_line(written: str) -> str:
+def _excerpt(written: str) -> str:
     return written if written.isprintable() and len(written) <= 60 else json.dumps(written[:60])
 
 
-def shown(path: Path) -> str:
+def format_path(path: KeyPath) -> str:
     """Such as ``data[0].size``."""
     text = ""
     for part in path:
@@ -215,7 +217,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f'did you mean "{close[0]}"? ' if close else ""
 
 
-def value_at(data: Any, keys: Path) -> Any:
+def value_at(data: Any, keys: KeyPath) -> Any:
     """The value there, or None."""
     for key in keys:
         if isinstance(key, int):
@@ -225,7 +227,7 @@ def value_at(data: Any, keys: Path) -> Any:
     return data
 
 
-def targets_of(data: Any) -> list[str]:
+def target_names(data: Any) -> list[str]:
     """The names of all targets that are mappings."""
     targets = value_at(data, ("targets",))
     return (

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._aws.tags import PREFIX
 
-TAGS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # ours are added to these
+TAG_OPTIONS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # ours are added to these
 _BAKE = "a bake sets it itself"
 _COPIES = "images are copied once they are tested, to the regions of the targets"
 _CREDENTIALS = "credentials come from the AWS configuration, never from a definition"
@@ -54,12 +54,12 @@ REFUSED: dict[str, str] = {
 }
 
 
-def refused(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def refused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each option that cannot be passed on, and why."""
     for name, value in options.items():
         if name in REFUSED:
             yield name, REFUSED[name]
-        elif name in TAGS and not isinstance(value, Mapping):
+        elif name in TAG_OPTIONS and not isinstance(value, Mapping):
             yield name, "it is a mapping of names to values"
-        elif name in TAGS and any(str(key).startswith(PREFIX) for key in value):
+        elif name in TAG_OPTIONS and any(str(key).startswith(PREFIX) for key in value):
             yield name, f"tags that begin with {PREFIX} are the bake's own"

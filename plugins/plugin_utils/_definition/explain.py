@@ -9,15 +9,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .digest import VAULTED
+from .digest import VAULT_KEY
 
 ABSENT = "absent"
-_LONGEST = 60  # characters of a value that are shown
+_MAX_LENGTH = 60  # characters of a value that are shown
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """``[{"path", "before", "after"}]``, sorted by path. A file's path is ``tree:<file>``; what one side lacks is ``absent``."""
-    left, right = dict(_flat(before)), dict(_flat(after))
+    left, right = dict(_flatten(before)), dict(_flatten(after))
     return [
         {"path": path, "before": left.get(path, ABSENT), "after": right.get(path, ABSENT)}
         for path in sorted({*left, *right})
@@ -30,29 +30,29 @@ def explain_lines(differences: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{each['path']}: {each['before']} -> {each['after']}" for each in differences]
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, part in value.items():
         if key == "tree" and not prefix:
-            yield from ((f"tree:{name}", _file(found)) for name, found in part.items())
-        elif isinstance(part, Mapping) and part and VAULTED not in part:
-            yield from _flat(part, f"{prefix}{key}.")
+            yield from ((f"tree:{name}", _describe_file(found)) for name, found in part.items())
+        elif isinstance(part, Mapping) and part and VAULT_KEY not in part:
+            yield from _flatten(part, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _short(part)
+            yield f"{prefix}{key}", _shortened(part)
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     """The value as JSON. What is too long to show, or nobody can read, is told by the beginning of its checksum."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if isinstance(value, Mapping) and VAULTED in value:
+    if isinstance(value, Mapping) and VAULT_KEY in value:
         return f"vaulted {_checksum(text)}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({_checksum(text)})"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}... ({_checksum(text)})"
 
 
 def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _file(entry: Mapping[str, Any]) -> str:
+def _describe_file(entry: Mapping[str, Any]) -> str:
     if "link" in entry:
         return f"link to {entry['link']}"
     return f"{entry['sha256'][:12]}{' executable' if entry['executable'] else ''}"

@@ -12,12 +12,12 @@ from typing import Any
 
 from .model import SecretRef, Target
 
-PARAMETER = "ssm"  # the kind of secret that the host fetches by itself
+SSM = "ssm"  # the kind of secret that the host fetches by itself
 
 
-def secret_refs(references: Mapping[str, SecretRef]) -> dict[str, str]:
+def ssm_parameters(references: Mapping[str, SecretRef]) -> dict[str, str]:
     """The parameter in SSM of each secret that the host fetches by itself."""
-    return {name: reference.name for name, reference in references.items() if reference.kind == PARAMETER}
+    return {name: reference.name for name, reference in references.items() if reference.kind == SSM}
 
 
 def launch_fingerprint(
@@ -30,7 +30,7 @@ def launch_fingerprint(
     ).hexdigest()
 
 
-def machine_of(target: Target) -> dict[str, Any]:
+def machine_settings(target: Target) -> dict[str, Any]:
     """The target's own launch settings, as its provider reads them: plain data. A change of any of them is a reason to swap."""
     machine, network = target.machine, target.network
     if target.provider != "aws":

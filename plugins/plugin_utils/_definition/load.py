@@ -12,9 +12,9 @@ from .._aws.clients import Account
 from .._core.errors import DefinitionError
 from .._core.units import bytes_of, seconds_of
 from .ami import ami_source
-from .checks.checks import check_meaning
-from .document import Document, read_document, shown
-from .fleet import files_of, fleet_of, given, merged
+from .checks.definition import check_definition
+from .document import Document, format_path, read_document
+from .fleet import converted, fleet_files, fleet_spec, merged_fleet
 from .messages import check_schema
 from .model import (
     BASE_KINDS,
@@ -34,10 +34,10 @@ from .model import (
     TrafficSpec,
 )
 
-FILE = "immutable.yml"
-_BUILD_TEXTS = ("region", "type", "subnet", "kms_key", "ssh_username")
+DEFINITION_FILE = "immutable.yml"
+_BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
 BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # where it is not the usual one: the consoles of EC2 lag behind
-PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
+DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
 
 
 def load_definition(path: Path) -> Definition:
@@ -47,24 +47,24 @@ def load_definition(path: Path) -> Definition:
     """
     path = path.absolute()
     if path.is_dir():
-        path = path / FILE
+        path = path / DEFINITION_FILE
     document = read_document(_text(path))
     if document.data is not None or not document.problems:
         check_schema(document)
     if isinstance(document.data, Mapping):
-        check_meaning(document, path.parent)
-    _refuse(document, path)
+        check_definition(document, path.parent)
+    _raise_problems(document, path)
     return _definition(document.data, path)
 
 
 def _text(path: Path) -> str:
     if path.exists() and not path.is_file():
-        text = f"{path}: is not a file (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        text = f"{path}: is not a file (allowed: a definition, a YAML file, or a folder with {DEFINITION_FILE} in it)"
         raise DefinitionError(text, problems=[text])
     try:
         data = path.read_bytes()
     except OSError as error:
-        text = f"{path}: cannot be read: {error.strerror} (allowed: a definition, a YAML file, or a folder with {FILE} in it)"
+        text = f"{path}: cannot be read: {error.strerror} (allowed: a definition, a YAML file, or a folder with {DEFINITION_FILE} in it)"
         raise DefinitionError(text, problems=[text]) from error
     try:
         return data.decode("utf-8-sig")
@@ -74,12 +74,12 @@ def _text(path: Path) -> str:
         raise DefinitionError(text, problems=[text]) from error
 
 
-def _refuse(document: Document, path: Path) -> None:
+def _raise_problems(document: Document, path: Path) -> None:
     if not document.problems:
         return
     problems = []
-    for line, keys, text in sorted(set(document.problems), key=lambda each: (each[0], shown(each[1]), each[2])):
-        where = f"{shown(keys)}: " if keys else ""
+    for line, keys, text in sorted(set(document.problems), key=lambda each: (each[0], format_path(each[1]), each[2])):
+        where = f"{format_path(keys)}: " if keys else ""
         problems.append(f"{path.name}:{line}: {where}{text}")
     head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
     raise DefinitionError("\n".join([*head, *problems]), problems=problems)
@@ -109,7 +109,7 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         shell=data.get("seal", {}).get("shell", "restricted"),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
-        swap_files=tuple(dict.fromkeys(name for _keys, name in files_of(data))),
+        swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),
     )
 
 
@@ -118,13 +118,13 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
     return Target(
         name=name,
         provider=target["provider"],
-        fleet=fleet_of(merged(data, name)),
+        fleet=fleet_spec(merged_fleet(data, name)),
         health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
         machine=Machine(
-            **given(
+            **converted(
                 machine,
                 memory=bytes_of,
                 cpus=int,
@@ -135,7 +135,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
             )
         ),
         build=Build(
-            **given(
+            **converted(
                 build,
                 memory=bytes_of,
                 cpus=int,
@@ -143,15 +143,15 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
                 plugin=str,
                 encrypt=bool,
                 options=dict,
-                **_texts(_BUILD_TEXTS),
+                **_strings(_BUILD_STRINGS),
             )
         ),
-        traffic=TrafficSpec(**given(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
+        traffic=TrafficSpec(**converted(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", network.get("subnets", ()))),
         simulation=_simulation(target.get("simulation", {})),
-        aws=Account(**given(target, **_texts(("region", "profile", "role", "endpoint_url")))),
-        network=Network(**given(network, subnets=dict, security_groups=tuple, address=str)),
+        aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url")))),
+        network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str)),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
         snapshots=target.get("snapshots", False),
@@ -162,26 +162,26 @@ def _template(data: Mapping[str, Any]) -> tuple[str, int]:
     return data["id"], data["version"]
 
 
-def _texts(names: Iterable[str]) -> dict[str, type[str]]:
+def _strings(names: Iterable[str]) -> dict[str, type[str]]:
     return dict.fromkeys(names, str)
 
 
 def _simulation(data: Mapping[str, Any]) -> Simulation:
     times = dict.fromkeys(("boot", "health", "check", "drain", "stop"), seconds_of)
     shares = dict.fromkeys(("spread", "fail_boot", "fail_health", "fail_call"), float)
-    return Simulation(**given(data, seed=int, **times, **shares))
+    return Simulation(**converted(data, seed=int, **times, **shares))
 
 
 def _base(data: Mapping[str, Any]) -> Base:
     kind = next(kind for kind in BASE_KINDS if kind in data)
     source = data[kind] if isinstance(data[kind], str) else ami_source(data[kind])
     return Base(
-        kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or PYTHONS.get(source)
+        kind=kind, source=source, checksum=data.get("checksum"), python=data.get("python") or DEBIAN_PYTHONS.get(source)
     )
 
 
 def _health(data: Mapping[str, Any]) -> Health:
-    values = given(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
+    values = converted(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
     if "http" in data:
         status = data["http"].get("status", 200)
         values["http"] = HttpProbe(

@@ -23,7 +23,7 @@ except ImportError:
     jsonschema = None  # type: ignore[assignment, unused-ignore]  # told when it is needed
 
 SCHEMA = Path(__file__).with_name("schema.json")
-_KINDS = {
+_TYPE_NAMES = {
     "string": "text",
     "integer": "a whole number",
     "number": "a number",
@@ -36,7 +36,7 @@ _KINDS = {
 def check_schema(document: Document) -> None:
     """Add a problem for everything that does not fit the schema. Raises DefinitionError where jsonschema is missing."""
     for error in sorted(_validator().iter_errors(document.data), key=lambda each: bool(each.validator != "type")):
-        _tell(document, error)
+        _add_problem(document, error)
 
 
 @functools.cache
@@ -50,40 +50,40 @@ def _validator() -> Any:
         "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
     )
     extend: Any = jsonschema.validators.extend
-    kind = extend(jsonschema.Draft202012Validator, {"pattern": _pattern}, type_checker=checker)
+    kind = extend(jsonschema.Draft202012Validator, {"pattern": _check_pattern}, type_checker=checker)
     return kind(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
-def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
+def _check_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
     """The schema's ``$`` is the very end; Python's own would let a newline follow."""
     if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
         yield jsonschema.ValidationError("pattern")
 
 
-def _tell(document: Document, error: Any) -> None:
+def _add_problem(document: Document, error: Any) -> None:
     path = tuple(error.absolute_path)
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
         known = list(schema["properties"])
         for key in [each for each in value if each not in known]:
-            document.problem((*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)})")
+            document.add_problem((*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)})")
     elif error.validator == "required":
         for key in [each for each in error.validator_value if each not in value]:
-            document.problem((*path, key), f"the key is missing (allowed: {_allowed(schema['properties'][key])})")
+            document.add_problem((*path, key), f"the key is missing (allowed: {_allowed(schema['properties'][key])})")
     elif error.validator == "dependentRequired":
         for key, needed in error.validator_value.items():
             for missing in [each for each in needed if key in value and each not in value]:
-                document.problem(
+                document.add_problem(
                     (*path, missing),
                     f"the key is missing, {key} needs it (allowed: {_allowed(schema['properties'][missing])})",
                 )
     elif "propertyNames" in error.absolute_schema_path:
-        document.problem((*path, value), f"{_value(value)} {schema['x-not']} (allowed: {schema['x-allowed']})")
+        document.add_problem((*path, value), f"{_describe(value)} {schema['x-not']} (allowed: {schema['x-allowed']})")
     else:
-        document.problem(path, _unfit(schema, value, document.written.get(path)))
+        document.add_problem(path, _mismatch(schema, value, document.written.get(path)))
 
 
-def _unfit(schema: Mapping[str, Any], value: Any, written: str | None) -> str:
+def _mismatch(schema: Mapping[str, Any], value: Any, written: str | None) -> str:
     kind = schema.get("type")
     if value is None:
         return f"nothing stands here (allowed: {_allowed(schema)})"
@@ -96,9 +96,9 @@ def _unfit(schema: Mapping[str, Any], value: Any, written: str | None) -> str:
     ):
         return f"{written} is read as {'' if isinstance(value, bool) else 'the number '}{json.dumps(value)} (allowed: put it in quotes: {json.dumps(written)})"
     if isinstance(kind, str) and isinstance(value, (dict, list)) is not (kind in ("object", "array")):
-        return f"{_value(value)} is not {_KINDS[kind]} (allowed: {_allowed(schema)})"
-    subject = written if written and not isinstance(value, str) else _value(value)
-    return f"{subject} {schema.get('x-not') or 'is not ' + _KINDS[schema['type']]} (allowed: {_allowed(schema)})"
+        return f"{_describe(value)} is not {_TYPE_NAMES[kind]} (allowed: {_allowed(schema)})"
+    subject = written if written and not isinstance(value, str) else _describe(value)
+    return f"{subject} {schema.get('x-not') or 'is not ' + _TYPE_NAMES[schema['type']]} (allowed: {_allowed(schema)})"
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
@@ -108,10 +108,12 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         definitions: Mapping[str, Any] = _validator().schema["$defs"]
         return _allowed(definitions[schema["$ref"].rpartition("/")[2]])
-    return f"a mapping with {', '.join(schema['properties'])}" if "properties" in schema else _KINDS[schema["type"]]
+    return (
+        f"a mapping with {', '.join(schema['properties'])}" if "properties" in schema else _TYPE_NAMES[schema["type"]]
+    )
 
 
-def _value(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return f"{'a' if value else 'an empty'} {'mapping' if isinstance(value, dict) else 'list'}"
     text = json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A checked definition as frozen data. Durations are seconds (float), sizes are bytes (int)."""
+"""A checked definition as frozen data. Durations are in seconds (float), sizes in bytes (int).
+
+The field names are also the keys of ``target_summary`` and ``summary_of``, which results show: do not rename them.
+"""
 
 from __future__ import annotations
 
@@ -12,51 +15,67 @@ from typing import Any, Literal, get_args
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
 
+ProviderName = Literal["aws", "qemu", "simulated"]
 BaseKind = Literal["debian", "qcow2", "url", "ami"]
-BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
+SecretKind = Literal["env", "variable", "ssm"]
+Shell = Literal["restricted", "off"]
+Engine = Literal["swap", "autoscaling"]
+Strategy = Literal["rolling", "blue_green", "canary", "recreate"]
+InstancePolicy = Literal["wait", "ignore", "replace"]
+ProtectedPolicy = Literal["wait", "ignore", "refresh"]  # of an instance refresh, for instances protected from scale-in
+StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
+AddressKind = Literal["private", "public"]
+EvidenceSource = Literal["console", "none"]
+ProbeSource = Literal["direct", "balancer"]
 
-Strategy = Literal["rolling", "canary", "blue_green", "recreate"]
-Policy = Literal["wait", "ignore", "replace"]  # for hosts that are protected or in standby
+BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass(frozen=True)
 class Provision:
-    playbook: str  # relative to the definition's folder, with / as separator
-    requirements: str | None = None  # an ansible-galaxy requirements file, relative likewise
-    vars: Mapping[str, Any] = field(default_factory=dict)  # may hold Vaulted values
-    vars_files: tuple[str, ...] = ()  # relative; may be vaulted, wholly or by value
-    ansible_core: str | None = None  # a pip version specifier for the ansible-core used in the guest ("==2.19.4")
+    """How an image is provisioned. Paths are relative to the definition's folder, with ``/`` as separator."""
+
+    playbook: str
+    requirements: str | None = None  # a requirements file of ansible-galaxy
+    vars: Mapping[str, Any] = field(default_factory=dict)  # values may be Vaulted
+    vars_files: tuple[str, ...] = ()  # whole files or single values may be vaulted
+    ansible_core: str | None = None  # pip version specifier of the guest's ansible-core, such as "==2.19.4"
 
 
 @dataclass(frozen=True)
 class Vaulted:
-    """A value tagged ``!vault`` in the definition: ciphertext, decrypted only by an action that was given vault secrets."""
+    """Ciphertext of a value tagged ``!vault``. Only an action that has the vault secrets decrypts it."""
 
     ciphertext: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Base:
-    """``{debian: bookworm}``, ``{qcow2: path, python: "3.11"}``, ``{url: ..., checksum: sha256:..., python: "3.11"}`` or ``{ami: ..., python: "3.11"}``."""
+    """What an image is built on, such as ``{debian: bookworm}`` or ``{ami: ..., python: "3.11"}``."""
 
     kind: BaseKind
-    source: (
-        str  # suite, path relative to the definition's folder (or absolute), URL; for ami as ``ami_reference`` reads it
-    )
-    checksum: str | None = None  # sha256:<hex>; always given for url
-    python: str | None = None  # the guest's Python, "3.11"; known for debian suites
+    # The Debian suite; the disk's path, relative to the definition's folder or absolute; the URL; or, for an AMI,
+    # a text that ``ami_reference`` reads.
+    source: str
+    checksum: str | None = None  # sha256:<hex>; never None for url
+    python: str | None = None  # the guest's Python, such as "3.11"
 
 
 @dataclass(frozen=True)
 class DataVolume:
+    """A volume that each slot of a fleet owns."""
+
     name: str
-    size: int
-    mount: str
-    type: str = ""  # the provider's word; "" for its default
+    size: int  # bytes
+    mount: str  # absolute path on the host, without a trailing slash
+    type: str = ""  # as the provider names it; "" for the provider's default
 
 
 @dataclass(frozen=True)
 class HttpProbe:
+    """An HTTP request to an instance. ``status``: the status codes that mean healthy."""
+
     port: int
     path: str = "/"
     status: tuple[int, ...] = (200,)
@@ -64,190 +83,212 @@ class HttpProbe:
 
 @dataclass(frozen=True)
 class TcpProbe:
+    """A TCP connection to an instance."""
+
     port: int
 
 
 @dataclass(frozen=True)
 class Health:
+    """The health checks of an instance. At least one of ``http`` and ``tcp`` is set."""
+
     http: HttpProbe | None = None
     tcp: TcpProbe | None = None
     timeout: float = 5.0  # of one probe
-    boot_deadline: float = 300.0  # from launch to the sealed evidence
-    deadline: float = 120.0  # from there (or from its volumes' attachment) to the first passing probe
+    boot_deadline: float = 300.0  # from the launch to the sealed evidence
+    # From the sealed evidence, or from the attachment of the volumes, to the first passing probe.
+    deadline: float = 120.0
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """Every port that is probed, each once."""
+        """The probed ports, without duplicates."""
         return tuple(dict.fromkeys(probe.port for probe in (self.http, self.tcp) if probe))
 
     @property
     def port(self) -> int:
-        """The instance's port that takes traffic: the http probe's, else the tcp probe's (the schema wants at least one)."""
+        """The port that receives traffic: the HTTP probe's, or else the TCP probe's.
+
+        Raises DefinitionError if there is no probe.
+        """
         probe = self.http or self.tcp
-        if probe is None:  # the schema wants one of them
-            raise DefinitionError("health: http or tcp is needed")
+        if probe is None:  # the schema requires one
+            raise DefinitionError("health: http or tcp is required")
         return probe.port
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number read from outside, by a command or from a URL, and what it may be. A command without bounds only has to end with 0."""
+    """A number that a command or a URL returns, with its bounds.
 
-    command: tuple[str, ...] = ()  # run in the definition's folder; it prints JSON, or a bare number
-    url: str = ""  # answers with JSON, or a bare number
-    path: str = ""  # where in the JSON the number stands, such as data.rate or results[0].value; "" for the whole
-    least: float | None = None
-    most: float | None = None
-    timeout: float = 10.0
+    A command without bounds only has to exit with 0.
+    """
+
+    command: tuple[str, ...] = ()  # runs in the definition's folder and prints JSON or a bare number
+    url: str = ""  # returns JSON or a bare number
+    path: str = ""  # of the number in the JSON, such as data.rate or results[0].value; "" for the whole document
+    least: float | None = None  # minimum; None for no bound
+    most: float | None = None  # maximum; None for no bound
+    timeout: float = 10.0  # of one reading
     every: float = 15.0  # between two readings
 
     @property
     def bounded(self) -> bool:
+        """Whether the number has a bound."""
         return self.least is not None or self.most is not None
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a canary: so many instances on the new image, then all gates, in this order."""
+    """One stage of a canary: instances on the new image, followed by gates in the order of the fields."""
 
-    instances: int | str  # a count from 1, or "25%"
-    soak: float = 0.0  # how long they must serve well
-    metric: Metric | None = None  # read while they soak, and once at its end
-    check: str | None = None  # relative path of a playbook, run after the soak against the stage's hosts
-    approval: bool = False  # the swap pauses until a later run approves
+    instances: int | str  # a count from 1, or a percentage such as "25%"
+    soak: float = 0.0  # how long they must stay healthy and in service
+    metric: Metric | None = None  # read during the soak and once at its end
+    check: str | None = None  # relative path of a playbook that runs after the soak against the stage's hosts
+    approval: bool = False  # whether the swap pauses until a later run approves it
 
 
 @dataclass(frozen=True)
 class Window:
-    """When new replacements may be begun. ``end`` before ``start`` goes over midnight."""
+    """When new replacements may start. A window whose ``end`` is before its ``start`` ends on the next day."""
 
     start: int  # minutes since midnight
-    end: int
-    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)  # of ``start``; 0 is Monday
+    end: int  # minutes since midnight
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)  # on which the window starts; 0 is Monday
     timezone: str = "UTC"
 
 
 @dataclass(frozen=True)
 class AutoScaling:
-    """How EC2 Auto Scaling refreshes a group. Percentages are of the group's desired capacity."""
+    """How EC2 Auto Scaling refreshes a group. Percentages refer to the group's desired capacity.
+
+    Source: RefreshPreferences in the reference of the EC2 Auto Scaling API.
+    """
 
     group: str
     min_healthy: int = 100
     max_healthy: int = 110
-    warmup: float | None = None  # None: the group's own
-    checkpoints: tuple[int, ...] = ()
+    warmup: float | None = None  # None: the group's default
+    checkpoints: tuple[int, ...] = ()  # percentages, increasing to 100
     checkpoint_delay: float = 3600.0
     bake_time: float = 0.0
     alarms: tuple[str, ...] = ()
     auto_rollback: bool = True
     skip_matching: bool = True
-    protected: Literal["wait", "ignore", "refresh"] = "wait"
-    standby: Literal["wait", "ignore", "terminate"] = "wait"
-    deadline: float | None = None
+    protected: ProtectedPolicy = "wait"
+    standby: StandbyPolicy = "wait"
+    deadline: float | None = None  # of the whole swap
 
 
 @dataclass(frozen=True)
 class FleetSpec:
+    """The fleet of a target and how it is swapped."""
+
     size: int = 1
-    engine: Literal["swap", "autoscaling"] = "swap"
-    autoscaling: AutoScaling | None = None  # only with that engine
+    engine: Engine = "swap"
+    autoscaling: AutoScaling | None = None  # set if the engine is autoscaling
     strategy: Strategy = "rolling"
-    surge: int | str = 1  # a count from 1, or "25%"
-    unavailable: int | str | None = None  # None: 0, or 1 where slots own data volumes
-    count_draining: bool = True  # whether draining instances take a place under the ceiling
+    surge: int | str = 1  # a count from 1, or a percentage such as "25%"
+    unavailable: int | str | None = None  # None: 0, or 1 if slots own data volumes
+    count_draining: bool = True  # whether draining instances count toward size and surge
     drain_timeout: float = 30.0
-    stop_timeout: float = 60.0  # how long an instance may take to shut down before it is powered off
-    keep_old: float = 0.0  # blue_green: how long the old fleet stays warm
-    hot: bool = False  # recreate: the new host boots and proves itself first
+    stop_timeout: float = 60.0  # after which an instance that does not shut down is powered off
+    keep_old: float = 0.0  # blue_green: how long the old fleet stays ready to take the traffic back
+    hot: bool = False  # recreate: whether the new host boots and proves its image before the old one stops
     canary: tuple[Stage, ...] = ()
-    deadline: float | None = None  # of the whole swap, its pauses left out
-    max_age: float | None = None  # of a host
-    protected: Policy = "wait"
-    standby: Policy = "wait"
-    windows: tuple[Window, ...] = ()
-    alarm: Metric | None = None  # read all through a swap
+    deadline: float | None = None  # of the whole swap, without its pauses
+    max_age: float | None = None  # after which an instance is due for replacement
+    protected: InstancePolicy = "wait"
+    standby: InstancePolicy = "wait"
+    windows: tuple[Window, ...] = ()  # empty: replacements may start at any time
+    alarm: Metric | None = None  # read during the whole swap
     before_swap: str | None = None  # relative path of a playbook
-    after_swap: str | None = None
+    after_swap: str | None = None  # relative path of a playbook
     playbook_timeout: float = 1800.0  # of before_swap, after_swap and a stage's check
 
 
 @dataclass(frozen=True)
 class SecretRef:
-    """Where a secret is found at launch: ``env`` (an environment variable of the controller), ``variable`` (an Ansible variable, vaulted or not)
-    or ``ssm`` (an SSM parameter that the instance itself reads)."""
+    """Where a secret is found at launch.
 
-    kind: str
+    ``env`` is an environment variable of the controller, ``variable`` an Ansible variable, vaulted or not, and
+    ``ssm`` an SSM parameter that the instance itself reads.
+    """
+
+    kind: SecretKind
     name: str
 
 
 @dataclass(frozen=True)
 class TrafficSpec:
+    """The load balancer of a target."""
+
     bind: str = "127.0.0.1"
-    port: int | None = None  # None: a free one is picked once and kept
-    target_groups: tuple[str, ...] = ()  # aws: one ARN, or two where a whole fleet is flipped
-    rule: str = ""  # aws: ARN of the listener, or of its rule, that forwards to two groups
+    port: int | None = None  # None: a free port is picked once and kept
+    target_groups: tuple[str, ...] = ()  # aws: one ARN, or two for a blue_green swap at once
+    rule: str = ""  # aws: ARN of the listener or listener rule that forwards to two target groups
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Launch settings, out of the digest."""
+    """Launch settings. They are not inputs of the digest."""
 
-    memory: int = 512 * 1024**2  # qemu, as cpus
-    cpus: int = 1
-    type: str = ""  # aws, as all that follow; "" for the launch template's, or t3.micro
-    instance_profile: str = ""
-    launch_template: tuple[str, int] | None = None  # id and number of its version
-    root_size: int = 0  # bytes; 0 for the image's
+    memory: int = 512 * 1024**2  # qemu
+    cpus: int = 1  # qemu
+    type: str = ""  # aws; "" for the launch template's type, or t3.micro
+    instance_profile: str = ""  # aws; "" for the launch template's, or none
+    launch_template: tuple[str, int] | None = None  # aws: ID and version number
+    root_size: int = 0  # aws; bytes, 0 for the image's size
 
 
 @dataclass(frozen=True)
 class Network:
-    """Where instances on AWS are, out of the digest."""
+    """Where instances run on AWS. These settings are not inputs of the digest."""
 
-    subnets: Mapping[str, str] = field(default_factory=dict)  # by zone
+    subnets: Mapping[str, str] = field(default_factory=dict)  # subnet IDs by zone
     security_groups: tuple[str, ...] = ()
-    address: str = "private"  # private | public: by which of its addresses an instance is reached from here
+    address: AddressKind = "private"  # by which the controller reaches an instance
 
 
 @dataclass(frozen=True)
 class Build:
-    """Settings for the build machine, out of the digest but for ``plugin``."""
+    """Settings of the build machine. Only ``plugin`` is an input of the digest."""
 
-    memory: int = 1024**3
-    cpus: int = 2
+    memory: int = 1024**3  # qemu
+    cpus: int = 2  # qemu
     timeout: float = 3600.0
-    plugin: str | None = None  # the one version of Packer's qemu or amazon plugin that may build the image; None: any
-    region: str = ""  # aws, as all that follow; "" for the target's
-    type: str = "t3.small"
-    subnet: str = ""
-    encrypt: bool = True
-    kms_key: str = ""
-    ssh_username: str = "admin"
-    options: Mapping[str, Any] = field(default_factory=dict)  # of Packer's amazon-ebs
+    plugin: str | None = None  # the only version of Packer's qemu or amazon plugin that may build; None: any version
+    region: str = ""  # aws; "" for the target's region
+    type: str = "t3.small"  # aws
+    subnet: str = ""  # aws; "" for one of the default VPC
+    encrypt: bool = True  # aws
+    kms_key: str = ""  # aws; "" for the account's default key
+    ssh_username: str = "admin"  # aws
+    options: Mapping[str, Any] = field(default_factory=dict)  # aws: more options of Packer's amazon-ebs builder
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """How the simulated provider's machines fare. Seconds, and chances from 0 to 1."""
+    """How the simulated provider's machines behave. Times are in seconds, probabilities from 0 to 1."""
 
     boot: float = 30.0
     health: float = 3.0
     check: float = 2.0
     drain: float = 2.0
     stop: float = 5.0
-    spread: float = 0.0  # each latency varies by up to this share of it
-    fail_boot: float = 0.0  # chance that a new instance never seals itself
-    fail_health: float = 0.0  # chance that it never gets healthy
-    fail_call: float = 0.0  # chance that a changing call fails
+    spread: float = 0.0  # share by which each time can be longer or shorter
+    fail_boot: float = 0.0  # probability that a new instance never seals itself
+    fail_health: float = 0.0  # probability that a new instance never becomes healthy
+    fail_call: float = 0.0  # probability that a changing call fails
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target with everything it overrides already merged in (``fleet``, ``health``)."""
+    """A target. Its ``fleet``, ``health`` and ``base`` contain the service's values that it does not override."""
 
     name: str
-    provider: str
+    provider: ProviderName
     fleet: FleetSpec
     health: Health
     base: Base
@@ -256,45 +297,45 @@ class Target:
     machine: Machine = field(default_factory=Machine)
     build: Build = field(default_factory=Build)
     traffic: TrafficSpec = field(default_factory=TrafficSpec)
-    authorized_key: str | None = None  # public key; None: a pair of the store's own is made
-    zones: tuple[str, ...] = ()  # slots are spread over them in turn
+    authorized_key: str | None = None  # public SSH key; None: the store generates a key pair
+    zones: tuple[str, ...] = ()  # the slots are spread over them in turn
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
-    evidence: str = "console"  # aws: console | none
-    probe: str = "direct"  # aws: direct | balancer: who says whether an instance is well
-    snapshots: bool = False  # aws: of data volumes, each time they leave a stopped host
+    evidence: EvidenceSource = "console"  # aws
+    probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
+    snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
 
     @property
     def build_account(self) -> Account:
-        """Where on AWS the image is baked, and as whom."""
+        """The AWS account and region in which the image is baked."""
         return self.aws.in_region(self.build.region) if self.build.region else self.aws
 
 
 @dataclass(frozen=True)
 class Definition:
-    path: Path  # of the document itself, absolute
+    """A checked definition of one service."""
+
+    path: Path  # of the document, absolute
     service: str
     version: str
     provision: Provision
-    verify: str | None  # relative path of the verify playbook
+    verify: str | None  # relative path of the playbook that verifies a candidate
     data: tuple[DataVolume, ...]
     writable: tuple[str, ...]
-    shell: str  # seal.shell: restricted | off
+    shell: Shell  # seal.shell
     targets: Mapping[str, Target]
     base: Base
-    swap_files: tuple[
-        str, ...
-    ] = ()  # relative paths of all that any fleet names, used by its strategy or not: no input of a bake
+    # Relative paths of all files that any fleet names, whether its strategy uses them or not. Not inputs of a bake.
+    swap_files: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
+        """The folder that the definition's relative paths start from."""
         return self.path.parent
 
     def target(self, name: str) -> Target:
-        """Raises DefinitionError naming the known targets."""
-        from .._core.errors import DefinitionError
-
+        """Return the target ``name``. Raises DefinitionError, which names the known targets."""
         try:
             return self.targets[name]
         except KeyError:
@@ -302,4 +343,5 @@ class Definition:
             raise DefinitionError(f"{self.path}: unknown target {name!r} (the definition has: {known})") from None
 
     def fleet_name(self, target: str) -> str:
+        """The name of the service's fleet on the target named ``target``."""
         return f"{self.service}-{target}"

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.errors import FleetError
-from .launch import PARAMETER
+from .launch import SSM
 from .model import SecretRef
 
 # Takes references by name. Returns secrets in clear text; for an SSM parameter, which the host reads itself, the
 # parameter's name and version. Raises FleetError.
-Resolve = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
-KINDS = {"env": "environment variable", "variable": "Ansible variable", PARAMETER: "parameter of SSM"}
+ResolveSecrets = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
+_KIND_NAMES = {"env": "environment variable", "variable": "Ansible variable", SSM: "parameter of SSM"}
 
 
 @dataclass(frozen=True)
-class Secrets:
+class SecretFinder:
     """Finds the values of references: in the environment, in Ansible variables and, by their versions only, in SSM."""
 
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible variables by name
@@ -34,17 +34,17 @@ class Secrets:
         Raises FleetError if secrets are missing. It names every missing one and no value.
         """
         found, missing = {}, []
-        parameters = [reference.name for reference in references.values() if reference.kind == PARAMETER]
+        parameters = [reference.name for reference in references.values() if reference.kind == SSM]
         pinned = self.pin(parameters) if parameters and self.pin else {}
         for name, reference in references.items():
-            if reference.kind == PARAMETER and reference.name in pinned:
+            if reference.kind == SSM and reference.name in pinned:
                 found[name] = pinned[reference.name]
             elif reference.kind == "env" and reference.name in os.environ:
                 found[name] = os.environ[reference.name]
             elif reference.kind == "variable" and reference.name in self.variables:
                 found[name] = str(self.template(self.variables[reference.name]))
             else:
-                kind = KINDS[reference.kind]
+                kind = _KIND_NAMES[reference.kind]
                 missing.append(f"{name} (there is no {kind} {reference.name})")
         if missing:
             raise FleetError(f"secrets are missing: {', '.join(missing)}")

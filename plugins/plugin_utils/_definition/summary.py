@@ -30,11 +30,11 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 
 def target_summary(target: Target) -> dict[str, Any]:
     """JSON types only. Secrets are told by where they are found."""
-    data: dict[str, Any] = _plain(asdict(target))
+    data: dict[str, Any] = _as_lists(asdict(target))
     return data
 
 
-def _plain(value: Any) -> Any:
+def _as_lists(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+        return {key: _as_lists(part) for key, part in value.items()}
+    return [_as_lists(part) for part in value] if isinstance(value, (list, tuple)) else value

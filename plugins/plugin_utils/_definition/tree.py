@@ -28,7 +28,7 @@ def tree_files(definition: Definition) -> list[Path]:
     Relative to the definition's folder, sorted. The bake ships exactly these. Raises DefinitionError for a folder that cannot be read.
     """
     root = (definition.folder / definition.provision.playbook).parent
-    found = set(_walk(root)) - _apart(definition)
+    found = set(_walk(root)) - _separate_files(definition)
     provision = definition.provision
     found |= {
         definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name
@@ -42,10 +42,10 @@ def tree_entries(definition: Definition) -> dict[str, dict[str, Any]]:
     Raises DefinitionError for what cannot be read, is neither, or is a link that leads out of the playbook's folder.
     """
     root = (definition.folder / definition.provision.playbook).parent
-    return {_name(path): entry(definition.folder / path, root) for path in tree_files(definition)}
+    return {_checked_name(path): file_entry(definition.folder / path, root) for path in tree_files(definition)}
 
 
-def entry(path: Path, root: Path) -> dict[str, Any]:
+def file_entry(path: Path, root: Path) -> dict[str, Any]:
     """What of one file counts; a link must stay inside ``root``. Raises DefinitionError."""
     try:
         mode = path.lstat().st_mode
@@ -69,7 +69,7 @@ def _checked_link(path: Path, root: Path) -> str:
     return target
 
 
-def _apart(definition: Definition) -> set[Path]:
+def _separate_files(definition: Definition) -> set[Path]:
     """Files that may lie in the playbook's folder and have a place of their own: the base's disk, for one, enters as the base."""
     disks = [
         base.source
@@ -81,7 +81,7 @@ def _apart(definition: Definition) -> set[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(root, onerror=_refuse):
+    for parent, folders, names in os.walk(root, onerror=_raise_unreadable):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         folders[:] = [
             name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))
@@ -94,7 +94,7 @@ def _is_store(folder: Path) -> bool:
     return os.path.lexists(folder / STORE_MARKER)
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     raise DefinitionError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
@@ -102,7 +102,7 @@ def _ignored(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
 
 
-def _name(path: Path) -> str:
+def _checked_name(path: Path) -> str:
     name = path.as_posix()
     try:
         name.encode()

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._core.processes import alive as process_alive
+from .._core.processes import process_alive
 from .._store import lease
 from .._store.base import Store
-from .._store.lease import MARGIN, POLL, TTL, Clock, SystemClock, steady
+from .._store.lease import MARGIN, POLL, TTL, Clock, SystemClock, monotonic_seconds
 
 __all__ = ["MARGIN", "POLL", "TTL", "Lease", "SystemClock"]
 
@@ -18,7 +18,7 @@ __all__ = ["MARGIN", "POLL", "TTL", "Lease", "SystemClock"]
 class Lease(lease.Lease):
     """The right to change one fleet."""
 
-    waiting = "wait for it (lock_timeout)"
+    advice = "wait for it (lock_timeout)"
 
     def __init__(
         self,
@@ -27,12 +27,21 @@ class Lease(lease.Lease):
         purpose: str,
         clock: Clock,
         ttl: float = TTL,
-        monotonic: Callable[[], float] = steady,
+        monotonic: Callable[[], float] = monotonic_seconds,
         alive: Callable[[Mapping[str, Any]], bool | None] = process_alive,
         longest_call: float = 0.0,
     ) -> None:
         """See ``store.lease.Lease``. ``longest_call``: seconds that one of the provider's changing calls may take, its retries included."""
-        super().__init__(store, f"leases/{fleet}.json", fleet, purpose, clock, ttl, monotonic, alive)
+        super().__init__(
+            store,
+            f"leases/{fleet}.json",
+            name=fleet,
+            purpose=purpose,
+            clock=clock,
+            ttl=ttl,
+            monotonic=monotonic,
+            alive=alive,
+        )
         self.fleet = fleet
         self._longest_call = longest_call
 

@@ -120,7 +120,7 @@ def image_info(store: Store, service: str | None, name: str | None) -> list[dict
 def _files(store: Store, image: Image, present: set[str]) -> dict[str, str]:
     """Return where the files of the image are, for those of the keys that are present."""
     keys = {name: f"{image.key}/{file}" for name, file in FILES.items()}
-    return {name: store.place(key) for name, key in keys.items() if key in present}
+    return {name: store.location_of(key) for name, key in keys.items() if key in present}
 
 
 def pruned_target(definition: Definition, name: str) -> Target:

@@ -44,7 +44,7 @@ NO_WAY_BACK = "IrreversibleInstanceRefresh"
 
 
 @dataclass(frozen=True)
-class Template:
+class LaunchTemplate:
     """A launch template at one version, a number as text."""
 
     id: str
@@ -55,13 +55,13 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Member:
+class GroupMember:
     """An instance as its group sees it."""
 
     id: str
     state: str  # Auto Scaling's own word, such as InService, Standby or Terminating:Wait
     healthy: bool
-    template: Template | None  # None where it was launched from something else
+    template: LaunchTemplate | None  # None where it was launched from something else
     zone: str = ""
     protected: bool = False  # from scaling in
 
@@ -77,12 +77,12 @@ class Member:
 @dataclass(frozen=True)
 class Group:
     name: str
-    template: Template  # what the group launches now
+    template: LaunchTemplate  # what the group launches now
     named: str  # the version as it stands in the group: a number, $Latest or $Default
     image: str  # AMI that this version names, or "resolve:ssm:..."
     size: int  # desired capacity
     warmup: int  # seconds that apply where a refresh says nothing
-    members: tuple[Member, ...] = ()
+    members: tuple[GroupMember, ...] = ()
 
     @property
     def pinned(self) -> bool:
@@ -101,7 +101,7 @@ class Refresh:
     reason: str = ""
     percent: int = 0
     left: int = 0  # instances
-    template: Template | None = None  # that it aims at; the version as it was asked for. None: it was not told
+    template: LaunchTemplate | None = None  # that it aims at; the version as it was asked for. None: it was not told
     started: float = 0.0
     ended: float = 0.0
 
@@ -112,7 +112,7 @@ class Refresh:
 
 
 @dataclass(frozen=True)
-class Machine:
+class GroupMachine:
     """An instance as EC2 describes it."""
 
     id: str
@@ -125,18 +125,18 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredLaunch:
     """What the group shall launch: what it launches now, with another image and our tags."""
 
     image: str  # AMI
     content: str  # fingerprint of the launch template's data that makes it
     tags: Mapping[str, str]
     name: str  # of the image
-    source: Template  # what the group launches now
-    template: Template | None  # the version that says so; None where it is still to be made
+    source: LaunchTemplate  # what the group launches now
+    template: LaunchTemplate | None  # the version that says so; None where it is still to be made
 
 
-class AutoScaling(Protocol):
+class AutoScalingGroup(Protocol):
     """One group. Reads are one or two calls each. Raises ProviderError with AWS's own code in its details."""
 
     @property
@@ -152,17 +152,17 @@ class AutoScaling(Protocol):
     def refreshes(self) -> list[Refresh]:
         """The newest first; at most one of them is active."""
 
-    def machines(self) -> list[Machine]: ...
+    def machines(self) -> list[GroupMachine]: ...
 
-    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> Wanted: ...
+    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch: ...
 
-    def make(self, wanted: Wanted) -> Template:
+    def make(self, wanted: DesiredLaunch) -> LaunchTemplate:
         """A version of the launch template; made once, however often it is asked for."""
 
-    def pin(self, template: Template) -> None:
+    def pin(self, template: LaunchTemplate) -> None:
         """Let the group launch this version. No instance is touched."""
 
-    def start(self, template: Template, preferences: Mapping[str, Any]) -> str:
+    def start(self, template: LaunchTemplate, preferences: Mapping[str, Any]) -> str:
         """Begin a refresh towards this version. Returns its id."""
 
     def cancel(self) -> None: ...

@@ -17,7 +17,7 @@ from .._definition.model import Target
 from .._store.base import Store
 from .._store.registry import folder_store
 from .contract import Images, Provider, Traffic
-from .group import AutoScaling
+from .group import AutoScalingGroup
 
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider
@@ -32,7 +32,7 @@ class ProviderOpeners:
 
     provider: Callable[[Target, Store], Provider]
     images: Callable[[Target], Images]
-    group: Callable[[Target, str], AutoScaling] | None = None
+    group: Callable[[Target, str], AutoScalingGroup] | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
@@ -48,7 +48,7 @@ def open_images(target: Target) -> Images:
     return _openers(target).images(target)
 
 
-def open_group(target: Target) -> AutoScaling:
+def open_group(target: Target) -> AutoScalingGroup:
     """Open the group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
     open_one = _openers(target).group
     if open_one is None or target.fleet.autoscaling is None:
@@ -93,10 +93,10 @@ def _open_amis(target: Target) -> Images:
     return Ec2Images(target.build_account, target.build.encrypt)
 
 
-def _open_auto_scaling(target: Target, group: str) -> AutoScaling:
-    from .ec2.autoscaling import AwsAutoScaling
+def _open_auto_scaling(target: Target, group: str) -> AutoScalingGroup:
+    from .ec2.autoscaling import Ec2AutoScalingGroup
 
-    return AwsAutoScaling(target.aws, group, target.network.address)
+    return Ec2AutoScalingGroup(target.aws, group, target.network.address)
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:

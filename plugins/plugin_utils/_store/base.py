@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the rooms know of a store: small documents with conditional writes, locks, keys, and a private place on this machine.
+"""The protocol of a store: small documents with conditional writes, locks, keys, and a private folder on this machine.
 
-Keys are relative paths of letters, digits, ``.``, ``_``, ``-`` and ``/`` (``channels/shop/prod.json``).
+Keys are relative paths of letters, digits, ``.``, ``_``, ``-`` and ``/``, such as ``channels/shop/prod.json``.
 """
 
 from __future__ import annotations
@@ -16,57 +16,87 @@ from typing import Any, Protocol
 
 from .._core.errors import StoreError
 
-ABSENT = ""  # as ``expect``: the document must not exist yet
+ABSENT = ""  # as ``expect``: the document must not exist
 
 _KEY = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 class Store(Protocol):
-    """Raises StoreError; ConflictError where ``expect`` does not hold."""
+    """A store. Every method raises StoreError if the store fails or the key is not valid."""
 
-    location: str  # as the user named it
+    location: str  # as the user wrote it
 
     def read(self, key: str) -> tuple[Any, str] | None:
-        """The JSON document and its tag, or None."""
+        """Return the JSON document and its tag, or None if there is none."""
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
-        """Write a JSON document atomically and return its new tag. ``expect``: a tag from ``read``, ABSENT, or None for any."""
+        """Write a JSON document atomically and return its new tag.
 
-    def read_blob(self, key: str) -> bytes | None: ...
+        Args:
+            expect: the tag that the present document must have, ABSENT, or None to write in any case.
 
-    def write_blob(self, key: str, data: bytes) -> None: ...
+        Raises ConflictError if the present document is another one.
+        """
+
+    def read_blob(self, key: str) -> bytes | None:
+        """Return the bytes at ``key``, or None if there are none."""
+
+    def write_blob(self, key: str, data: bytes) -> None:
+        """Write bytes atomically."""
 
     def list(self, prefix: str) -> list[str]:
-        """All keys below ``prefix``, sorted."""
+        """Return all keys that start with ``prefix``, sorted."""
 
-    def delete(self, key: str) -> None: ...
+    def delete(self, key: str) -> None:
+        """Delete a document or blob. A missing one is not an error."""
 
-    def place(self, key: str) -> str:
-        """Where ``key`` is, or would be, in words for people: a path or a URL."""
+    def location_of(self, key: str) -> str:
+        """Return the path or URL of ``key`` for messages and results, whether it exists or not."""
 
-    def local(self, key: str) -> Path:
-        """A path of this machine, below a folder for the calling user alone, for what may be lost at any time: caches, logs, work, keys' files."""
+    def local_path(self, key: str) -> Path:
+        """Return a path below a private folder of this user on this machine.
+
+        It is for files that can be lost at any time: caches, logs, working folders and key files.
+        """
 
     def lock(self, name: str, purpose: str, wait: float = 0.0) -> AbstractContextManager[Sequence[int]]:
-        """One holder at a time; let go when the holder's process dies. LockedError says who holds it and since when.
+        """Hold the lock ``name``, which has one holder at a time and is released when its process dies.
 
-        What it yields are descriptors that keep it for whoever has them open, also after this process; a store may have none.
+        Yields file descriptors. The lock stays held as long as a process has one of them open, even after this process
+        ends. Some stores yield none.
+
+        Args:
+            purpose: what the holder does, for messages to other processes.
+            wait: maximum seconds to wait for the lock.
+
+        Raises LockedError, which names the holder.
         """
 
     def secret_key(self) -> bytes:
-        """32 random bytes of this store, made once."""
+        """Return the store's 32 random bytes, which are generated once."""
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
-        """Private key's path and public key's line of a pair made once under ``name``. Raises StoreError without ssh-keygen."""
+        """Return the private key's path and the public key's line of the pair ``name``, which is generated once.
+
+        Raises StoreError if ssh-keygen is missing or fails.
+        """
 
 
-def as_bytes(document: Any) -> bytes:
-    """How a document is written."""
+def encode_document(document: Any) -> bytes:
+    """Return the bytes that a store keeps for a JSON document."""
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
-def checked(key: str) -> str:
-    """The key, or StoreError where it is none."""
+def decode_document(data: bytes, location: str) -> Any:
+    """Return the JSON document in ``data``. Raises StoreError, which names ``location``, if it is not JSON."""
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise StoreError(f"{location} is not JSON: {error}") from error
+
+
+def checked_key(key: str) -> str:
+    """Return ``key``. Raises StoreError if it is not a valid key."""
     if not _KEY.fullmatch(key) or any(part in (".", "..") for part in key.split("/")):
-        raise StoreError(f"{key!r} is no key of a store (letters, digits and . _ - between slashes)")
+        raise StoreError(f"{key!r} is not a valid store key (allowed: letters, digits and . _ -, separated by slashes)")
     return key

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A store in a folder of this machine, for the calling user alone."""
+"""A store in a folder on this machine that only the calling user can access."""
 
 from __future__ import annotations
 
@@ -20,57 +20,55 @@ from typing import Any
 
 from .._core.errors import ConflictError, LockedError, StoreError
 from .._core.files import STORE_MARKER, write_atomically
-from .base import ABSENT, as_bytes, checked
+from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
 
-_LOOK_AGAIN = 0.2  # seconds between two tries for a lock
+_LOCK_POLL = 0.2  # seconds between two attempts to lock
 
 
 class FileStore:
-    """See ``store.base.Store``. A document's tag is the checksum of its bytes."""
+    """Implements ``_store.base.Store`` in a folder. A document's tag is the checksum of its bytes."""
 
     def __init__(self, root: Path) -> None:
+        """Open the store in the folder ``root``, which is created if it is missing. Raises StoreError."""
         self.root = root
         self.location = str(root)
-        with _told(root):
+        with _store_errors(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not any(root.iterdir()):  # new, or of a run that was cut here
+            if not any(root.iterdir()):  # new, or left by a run that was interrupted here
                 (root / STORE_MARKER).touch(mode=0o600)
 
     def path(self, key: str) -> Path:
-        """Where ``key`` is, or would be."""
-        return self.root / checked(key)
+        """Return the path of ``key``, whether it exists or not."""
+        return self.root / checked_key(key)
 
-    def local(self, key: str) -> Path:
+    def local_path(self, key: str) -> Path:
         return self.path(key)
 
-    def place(self, key: str) -> str:
+    def location_of(self, key: str) -> str:
         return str(self.path(key))
 
     def read(self, key: str) -> tuple[Any, str] | None:
         data = self.read_blob(key)
         if data is None:
             return None
-        try:
-            return json.loads(data), _tag(data)
-        except ValueError as error:
-            raise StoreError(f"{self.path(key)} is not JSON: {error}") from error
+        return decode_document(data, self.location_of(key)), _tag(data)
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
-        data = as_bytes(document)
+        data = encode_document(document)
         if expect is None:
             self.write_blob(key, data)
             return _tag(data)
-        with self._briefly("writes"):
+        with self._short_lock("writes"):
             present = self.read_blob(key)
             if expect != (ABSENT if present is None else _tag(present)):
-                raise ConflictError(f"{self.path(key)} was changed by somebody else since it was read")
+                raise ConflictError(f"{self.path(key)} was changed by another process since it was read")
             self.write_blob(key, data)
         return _tag(data)
 
     def read_blob(self, key: str) -> bytes | None:
         path = self.path(key)
-        with _told(path):
+        with _store_errors(path):
             try:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
@@ -78,7 +76,7 @@ class FileStore:
 
     def write_blob(self, key: str, data: bytes) -> None:
         path = self.path(key)
-        with _told(path):
+        with _store_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(path, data)
 
@@ -93,24 +91,25 @@ class FileStore:
 
     def delete(self, key: str) -> None:
         path = self.path(key)
-        with _told(path):
+        with _store_errors(path):
             path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[tuple[int]]:
-        """The kernel lets go of it when the holder ends, however it ends, and all that it gave the descriptor to."""
+        """Hold a kernel lock. It is released once this process and all processes with its descriptor have ended."""
         path = self.path(f"locks/{name}.lock")
-        with _told(path):
+        with _store_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             deadline = time.monotonic() + wait
-            while not _locked(handle):
+            while not _try_lock(handle):
                 if time.monotonic() >= deadline:
                     raise LockedError(
-                        f"{name} is held by {_holder(handle)}; wait for it or stop it, then run again", lock=name
+                        f"{name} is held by {_describe_holder(handle)}; wait for it or stop it, then run again",
+                        lock=name,
                     )
-                time.sleep(min(_LOOK_AGAIN, max(0.0, deadline - time.monotonic())))
+                time.sleep(min(_LOCK_POLL, max(0.0, deadline - time.monotonic())))
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
             holder = {
                 "pid": os.getpid(),
@@ -119,7 +118,7 @@ class FileStore:
                 "since": since,
                 "purpose": purpose,
             }
-            with _told(path):  # these two do not say which file it was
+            with _store_errors(path):  # these two calls do not name the file in their errors
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(holder).encode(), 0)
             yield (handle,)
@@ -127,13 +126,12 @@ class FileStore:
             os.close(handle)
 
     @contextmanager
-    def _briefly(self, name: str) -> Iterator[None]:
+    def _short_lock(self, name: str) -> Iterator[None]:
         with self.lock(name, "a conditional write", wait=30.0):
             yield
 
     def secret_key(self) -> bytes:
-        """32 random bytes of this store, made once."""
-        with self._briefly("secret-key"):
+        with self._short_lock("secret-key"):
             present = self.read_blob("keys/secret")
             if present is None:
                 present = secrets.token_bytes(32)
@@ -141,20 +139,19 @@ class FileStore:
         return present
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
-        """Private key's path and public key's line of a pair made once under ``name``. Raises StoreError without ssh-keygen."""
         private = self.path(f"keys/{name}")
         public = self.path(f"keys/{name}.pub")
-        with self._briefly(f"ssh-key-{name}"), _told(private):
+        with self._short_lock(f"ssh-key-{name}"), _store_errors(private):
             if not public.exists():
                 private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                private.unlink(missing_ok=True)  # of a run that was cut before the public half was there
+                private.unlink(missing_ok=True)  # left by a run that was interrupted before it wrote the public half
                 make_ssh_key(private, name)
             return private, public.read_text(encoding="ascii").strip()
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """The system's own words, with the path they are about."""
+def _store_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StoreError that names the path."""
     try:
         yield
     except OSError as error:
@@ -165,7 +162,7 @@ def _tag(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _locked(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -173,17 +170,18 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _holder(handle: int) -> str:
+def _describe_holder(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
-        return f"process {holder['pid']} of {holder['user']} on {holder['host']} since {holder['since']} ({holder['purpose']})"
+        process = f"process {holder['pid']} of {holder['user']} on {holder['host']}"
+        return f"{process} since {holder['since']} ({holder['purpose']})"
     except (ValueError, KeyError):
         return "another process"
 
 
 def user_name() -> str:
-    """Who works here, for records: the user's name, or the number where there is none."""
+    """Return the name of the user who runs this process, or the user's ID if the user has no name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # as in some containers
         return str(os.getuid())

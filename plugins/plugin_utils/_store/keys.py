@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The keys that a store keeps: how they are made, and by what of theirs others know the store."""
+"""Generate SSH keys, and identify a store by its secret key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .base import Store
 
 
 def make_ssh_key(private: Path, comment: str) -> None:
-    """Make an Ed25519 pair at ``private`` and beside it with ``.pub``. Raises StoreError."""
+    """Generate an Ed25519 key pair at ``private`` and, for the public key, the same path with ``.pub`` appended.
+
+    Raises StoreError if ssh-keygen is missing or fails.
+    """
     try:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(private)],
@@ -28,6 +31,9 @@ def make_ssh_key(private: Path, comment: str) -> None:
         raise StoreError(f"ssh-keygen failed: {error.stderr.strip()}") from error
 
 
-def identity(store: Store) -> str:
-    """Stays the same wherever the store is mounted or moved to, and tells nothing of its key."""
+def store_id(store: Store) -> str:
+    """Return 16 hexadecimal digits that identify the store wherever it is mounted or moved to.
+
+    They are derived from the store's secret key and do not reveal it.
+    """
     return hmac.new(store.secret_key(), b"identity", hashlib.sha256).hexdigest()[:16]

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One holder of a name: a document in the store, held for a time, renewed while it is used, and left behind by a controller that dies.
+"""A lease: a document in the store that names one holder until an expiry. The holder renews it while it works.
 
-The holder counts by its own steady clock, from before its write was sent, so it never believes in more than it has. Others take the lease
-over only when that time is surely over: by the time of day that the document tells and MARGIN more, or, whatever clocks say, once they
-have seen the document unchanged for as long as it was asked for. Each take-over has a higher ``epoch``.
+The holder counts with its own monotonic clock, from before its write was sent, so it never assumes more time than it
+has. Others take the lease over only after it has certainly expired: MARGIN seconds after the expiry in the document, by
+the time of day, or, whatever the clocks say, after they saw the document unchanged for the length of the lease. Each
+takeover has a higher ``epoch``.
 """
 
 from __future__ import annotations
@@ -13,38 +14,39 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from .._core.errors import ConflictError, LeaseLostError, LockedError, StoreError
-from .._core.processes import alive as process_alive
-from .._core.processes import identity
+from .._core.processes import process_alive, process_identity
+from .._core.units import iso
 from .base import ABSENT, Store
 from .file import user_name
 
-TTL = 60.0  # seconds for which a lease is asked
+TTL = 60.0  # seconds that a lease lasts
 MARGIN = 5.0  # seconds by which the times of day of two controllers may differ
-POLL = 2.0  # seconds between two looks of one that waits
-RETRY = 1.0  # seconds until a store that failed is tried again
-MANY = 5  # conditional writes that others came before
+POLL = 2.0  # seconds between two attempts of a waiting contender
+RETRY_DELAY = 1.0  # seconds before a failed call of the store is retried
+MAX_CONFLICTS = 5  # conditional writes that may fail because another one came first
 
 
-def steady() -> float:
-    """Seconds that no change of the time of day moves; a suspended machine's sleep is counted where the system can."""
+def monotonic_seconds() -> float:
+    """Return seconds that no change of the time of day affects, including time in suspend if the system counts it."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 class Clock(Protocol):
-    """Seconds since the epoch, and a way to let time pass."""
+    """A time of day, and a way to let time pass."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the seconds since the epoch."""
 
-    def wait(self, seconds: float) -> None: ...
+    def wait(self, seconds: float) -> None:
+        """Return after ``seconds``."""
 
 
 class SystemClock:
-    """This machine's time of day."""
+    """The time of day of this machine."""
 
     def now(self) -> float:
         return time.time()
@@ -54,27 +56,34 @@ class SystemClock:
 
 
 class Lease:
-    """The right to do what one document of the store stands for, for one ``acquire`` to ``release``."""
+    """The right to do what one document of the store protects, from ``acquire`` to ``release``."""
 
-    waiting = "wait for it"  # what a user can do who does not get it
+    advice = "wait for it"  # for a user whose run does not get the lease
 
     def __init__(
         self,
         store: Store,
         key: str,
+        *,
         name: str,
         purpose: str,
         clock: Clock,
         ttl: float = TTL,
-        monotonic: Callable[[], float] = steady,
+        monotonic: Callable[[], float] = monotonic_seconds,
         alive: Callable[[Mapping[str, Any]], bool | None] = process_alive,
     ) -> None:
-        """``name`` is what people are told. ``monotonic`` must move while ``clock`` waits.
+        """Prepare the lease without acquiring it.
 
-        ``alive`` is asked of the holder's part of the document: False only where it is surely dead.
+        Args:
+            key: of the document in the store.
+            name: of what the lease protects, for messages.
+            purpose: what the holder does, for messages.
+            ttl: seconds that the lease lasts after each renewal.
+            monotonic: returns monotonic seconds, which must advance while ``clock`` waits.
+            alive: whether the process with this identity is alive; see ``_core.processes.process_alive``.
         """
         self.name = name
-        self.epoch = 0  # 0 until it is held
+        self.epoch = 0  # 0 if the lease is not held
         self._store = store
         self._key = key
         self._purpose = purpose
@@ -83,45 +92,46 @@ class Lease:
         self._monotonic = monotonic
         self._alive = alive
         self._holder: dict[str, Any] = {}
-        self._document: dict[str, Any] = {}  # as last known to be written by us
+        self._document: dict[str, Any] = {}  # the last one that this process is known to have written
         self._tag = ""
-        self._ends = 0.0  # by our own steady clock
-        self._asked: dict[
-            int, float
-        ] = {}  # ends of what was asked for, by ``turn``: an answer that was lost may have had its effect
+        self._expiry = 0.0  # by this process's monotonic clock
+        # Expiries of all writes by ``turn``, because a write whose response was lost may have had its effect.
+        self._expiries: dict[int, float] = {}
 
     def acquire(self, wait: float = 0.0) -> None:
-        """Hold the lease, after ``wait`` seconds at the latest.
+        """Acquire the lease. Wait at most ``wait`` seconds for it.
 
-        Raises LockedError, which says who holds it, why, since and until when; StoreError where the store failed to the end.
+        Raises LockedError, which says who holds the lease, why, since when and until when, and StoreError if the store
+        still fails at the end.
         """
-        self._holder = {"id": secrets.token_hex(8), "user": user_name(), **identity()}
-        self._asked.clear()
-        watch = _LeaseWatcher(self._clock, self._monotonic, self._alive)
+        self._holder = {"id": secrets.token_hex(8), "user": user_name(), **process_identity()}
+        self._expiries.clear()
+        watcher = _LeaseWatcher(self._clock, self._monotonic, self._alive)
         deadline = self._monotonic() + wait
         conflicts = 0
         while True:
             try:
                 found = self._read()
-                if found and self._is_mine(found[0]):
+                if found and self._is_own(found[0]):
                     return self._adopt(found[0], found[1])
-                if watch.free(found):
+                if watcher.is_free(found):
                     return self._take(found)
                 failure: StoreError = self._locked(found[0] if found else {})
-            except ConflictError as error:  # somebody was quicker, or a write of ours whose answer was lost
+            except ConflictError as error:  # another process came first, or the response to our own write was lost
                 conflicts += 1
-                if conflicts < MANY:
+                if conflicts < MAX_CONFLICTS:
                     continue
                 failure = error
             except StoreError as error:
                 failure = error
-            left = deadline - self._monotonic()
-            if left <= 0:
+            remaining = deadline - self._monotonic()
+            if remaining <= 0:
                 raise failure
-            self._clock.wait(min(POLL, left))
+            self._clock.wait(min(POLL, remaining))
 
     @contextmanager
     def held(self, wait: float = 0.0) -> Iterator[Lease]:
+        """Hold the lease in a ``with`` block. See ``acquire``."""
         self.acquire(wait)
         try:
             yield self
@@ -129,18 +139,20 @@ class Lease:
             self.release()
 
     def left(self) -> float:
-        """Seconds that are left, at least. 0 where it is not held."""
-        return max(0.0, self._ends - self._monotonic()) if self.epoch else 0.0
+        """Return the seconds for which the lease is certainly still held, or 0 if it is not held."""
+        return max(0.0, self._expiry - self._monotonic()) if self.epoch else 0.0
 
     def need(self, seconds: float) -> None:
-        """See that more than ``seconds`` and MARGIN are left, for a call with that time-out. Renews where half of the time is over.
+        """Make sure that more than ``seconds`` plus MARGIN are left, for a call with the timeout ``seconds``.
 
-        A failing store is tried again while the lease lasts. Raises LeaseLostError when somebody else has it, or nothing could be renewed in time.
+        The lease is renewed after half of its time. A failing store is retried while the lease lasts.
+
+        Raises LeaseLostError if another process holds the lease, or if it could not be renewed in time.
         """
         enough = seconds + MARGIN
         if not self.epoch:
             raise LeaseLostError(f"the lease of {self.name} is not held; run again")
-        ttl = max(self._ttl, enough + 2 * MARGIN)  # a call that may take long asks for longer
+        ttl = max(self._ttl, enough + 2 * MARGIN)  # a long call needs a longer lease
         give_up = self._monotonic() + ttl
         while self.left() <= max(enough, self._ttl / 2):
             try:
@@ -150,19 +162,19 @@ class Lease:
                     return
                 if self.left() <= 0 or self._monotonic() >= give_up:
                     raise LeaseLostError(
-                        f"the lease of {self.name} could not be renewed in time: {error.message}; run again to go on"
+                        f"the lease of {self.name} could not be renewed in time: {error.message}; run again to resume"
                     ) from error
-                self._clock.wait(RETRY)
+                self._clock.wait(RETRY_DELAY)
             else:
                 if self.left() > enough:
                     return
                 if self._monotonic() >= give_up:
                     raise LeaseLostError(
-                        f"the lease of {self.name} could not be renewed in time: the store is too slow; run again to go on"
+                        f"the lease of {self.name} could not be renewed in time: the store is too slow; run again to resume"
                     )
 
     def release(self) -> None:
-        """Let go. One that was lost is nothing to release, and one that the store fails to note runs out by itself."""
+        """Release the lease if it is held. If the store fails, the lease expires later instead."""
         if not self.epoch:
             return
         self.epoch, tag = 0, self._tag
@@ -178,7 +190,7 @@ class Lease:
                 found = self._read()
             except StoreError:
                 continue
-            if not found or not self._is_mine(found[0]):
+            if not found or not self._is_own(found[0]):
                 return
             tag = found[1]
 
@@ -186,53 +198,63 @@ class Lease:
         found = self._store.read(self._key)
         if found is not None and not (isinstance(found[0], dict) and isinstance(found[0].get("holder"), dict)):
             raise StoreError(
-                f"{self._key} in the store {self._store.location} is no lease; remove it when no run works on {self.name}"
+                f"{self._key} in the store {self._store.location} is not a lease; "
+                f"delete it once no run works on {self.name}"
             )
         return found
 
     def _take(self, found: tuple[dict[str, Any], str] | None) -> None:
         epoch = _number(found[0], "epoch") + 1 if found else 1
-        told = {"name": self.name, "purpose": self._purpose, "holder": self._holder, "since": self._clock.now()}
-        document = {**told, "epoch": int(epoch), "turn": len(self._asked)}
+        document = {
+            "name": self.name,
+            "purpose": self._purpose,
+            "holder": self._holder,
+            "since": self._clock.now(),
+            "epoch": int(epoch),
+            "turn": len(self._expiries),
+        }
         self._write(document, self._ttl, found[1] if found else ABSENT)
 
     def _renew(self, ttl: float) -> None:
         try:
-            self._write({**self._document, "turn": len(self._asked)}, ttl, self._tag)
+            self._write({**self._document, "turn": len(self._expiries)}, ttl, self._tag)
         except ConflictError:
             found = self._read()
-            if found is None or not self._is_mine(found[0]):
+            if found is None or not self._is_own(found[0]):
                 self.epoch = 0
-                who = f"taken over by {_who(found[0])}" if found else "removed by somebody"
+                cause = f"taken over by {_describe_holder(found[0])}" if found else "deleted by another process"
                 raise LeaseLostError(
-                    f"the lease of {self.name} was {who}, so nothing more was changed; run again to go on"
+                    f"the lease of {self.name} was {cause}, so nothing more was changed; run again to resume"
                 ) from None
-            self._adopt(found[0], found[1])  # a write of ours whose answer was lost
+            self._adopt(found[0], found[1])  # our own write, whose response was lost
 
     def _write(self, document: dict[str, Any], ttl: float, expect: str) -> None:
-        ends = self._monotonic() + ttl  # the clock is read before the write is sent
-        self._asked[document["turn"]] = ends
+        expiry = self._monotonic() + ttl  # the clock is read before the write is sent
+        self._expiries[document["turn"]] = expiry
         document = {**document, "ttl": ttl, "until": self._clock.now() + ttl, "released": False}
-        self._hold(document, self._store.write(self._key, document, expect=expect), ends)
+        self._hold(document, self._store.write(self._key, document, expect=expect), expiry)
 
     def _adopt(self, document: dict[str, Any], tag: str) -> None:
-        self._hold(document, tag, self._asked[document["turn"]])
+        self._hold(document, tag, self._expiries[document["turn"]])
 
-    def _hold(self, document: dict[str, Any], tag: str, ends: float) -> None:
-        self._document, self._tag, self._ends = document, tag, ends
+    def _hold(self, document: dict[str, Any], tag: str, expiry: float) -> None:
+        self._document, self._tag, self._expiry = document, tag, expiry
         self.epoch = document["epoch"]
 
     def _locked(self, document: Mapping[str, Any]) -> LockedError:
-        until = _iso(_number(document, "until"))
-        message = f"{self.name} is held by {_who(document)}, until {until} unless it renews; {self.waiting} or stop it, then run again"
-        return LockedError(message, lease=dict(document))
+        until = iso(_number(document, "until"))
+        message = f"{self.name} is held by {_describe_holder(document)}, until {until} unless it renews the lease"
+        return LockedError(f"{message}; {self.advice} or stop it, then run again", lease=dict(document))
 
-    def _is_mine(self, document: Mapping[str, Any]) -> bool:
+    def _is_own(self, document: Mapping[str, Any]) -> bool:
         return bool(document["holder"].get("id") == self._holder["id"] and not document.get("released"))
 
 
 class _LeaseWatcher:
-    """One contender's eye on the document. The time of day is read once for each state of it, so a clock that jumps hurries nothing."""
+    """Decides when a contender may take the lease over.
+
+    It reads the time of day once for each state of the document, so that a clock that jumps cannot shorten the wait.
+    """
 
     def __init__(
         self, clock: Clock, monotonic: Callable[[], float], alive: Callable[[Mapping[str, Any]], bool | None]
@@ -240,33 +262,30 @@ class _LeaseWatcher:
         self._clock = clock
         self._monotonic = monotonic
         self._alive = alive
-        self._tag: str | None = None  # of the state that was seen last
+        self._tag: str | None = None  # of the last state that was read
         self._free_at = 0.0
 
-    def free(self, found: tuple[dict[str, Any], str] | None) -> bool:
-        """Whether what was read just now may be taken."""
+    def is_free(self, found: tuple[dict[str, Any], str] | None) -> bool:
+        """Whether the lease may be taken, given the document and tag that were just read."""
         if found is None or found[0].get("released"):
             return True
         document, tag = found
         if tag != self._tag:
-            # It was written before now, and holds for its ttl from there. Of the first state it is not known how long before.
+            # The document was written before now and is valid for its ttl from then. How long ago the first state was
+            # written is unknown, so its expiry by the time of day also counts.
             ttl = _number(document, "ttl")
-            over = _number(document, "until") + MARGIN - self._clock.now()
-            self._free_at = self._monotonic() + (ttl if self._tag is not None else min(ttl, max(0.0, over)))
+            until_expiry = _number(document, "until") + MARGIN - self._clock.now()
+            self._free_at = self._monotonic() + (ttl if self._tag is not None else min(ttl, max(0.0, until_expiry)))
             self._tag = tag
         return self._monotonic() >= self._free_at or self._alive(document["holder"]) is False
 
 
-def _who(document: Mapping[str, Any]) -> str:
+def _describe_holder(document: Mapping[str, Any]) -> str:
     holder = document.get("holder") or {}
-    who = f"process {holder.get('pid', '?')} of {holder.get('user', '?')} on {holder.get('host', '?')}"
-    return f"{who} since {_iso(_number(document, 'since'))} ({document.get('purpose', 'no purpose told')})"
+    process = f"process {holder.get('pid', '?')} of {holder.get('user', '?')} on {holder.get('host', '?')}"
+    return f"{process} since {iso(_number(document, 'since'))} ({document.get('purpose', 'no purpose given')})"
 
 
 def _number(document: Mapping[str, Any], name: str) -> float:
     value = document.get(name)
     return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A private folder of this machine for a store that is elsewhere."""
+"""A private folder on this machine for a store that is elsewhere."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from pathlib import Path
 
 from .._core.errors import StoreError
 
-NAME = "immutable.infra"
+_FOLDER_NAME = "immutable.infra"
 
 
 def local_folder(location: str) -> Path:
-    """The folder of the store at ``location``, the same for each process of this user. Made where it is missing. Raises StoreError."""
+    """Return the folder of the store at ``location``, the same for each process of a user. Create it if it is missing.
+
+    Raises StoreError if there is no place for it.
+    """
     digest = hashlib.sha256(location.encode()).hexdigest()[:16]
-    refused = ""
-    for folder in (
-        _cache() / NAME / digest,
-        Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}-{digest}",
-    ):  # a container's user may have no home
+    problem = ""
+    temporary = (
+        Path(tempfile.gettempdir()) / f"{_FOLDER_NAME}-{os.getuid()}-{digest}"
+    )  # without a home, as in containers
+    for folder in (_cache() / _FOLDER_NAME / digest, temporary):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _private(folder) and os.access(folder, os.W_OK | os.X_OK):
                 return folder
-            refused = f"{folder} is not yours alone; remove it"
+            problem = f"{folder} is not a private folder of this user; delete it"
         except OSError as error:
-            refused = f"{error.filename}: {error.strerror}"
+            problem = f"{error.filename}: {error.strerror}"
     raise StoreError(
-        f"the store {location} needs a folder of this machine for keys and logs: {refused} (XDG_CACHE_HOME and TMPDIR say where)"
+        f"the store {location} needs a folder on this machine for keys and logs: {problem} "
+        "(set XDG_CACHE_HOME or TMPDIR to use another place)"
     )
 
 
@@ -41,6 +45,6 @@ def _cache() -> Path:
 
 
 def _private(folder: Path) -> bool:
-    """In a folder that all may write to, somebody could have been there first."""
+    """Whether only this user can access the folder. In a shared folder another user could have created it first."""
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077

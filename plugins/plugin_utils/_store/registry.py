@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Find a store by how the user names it."""
+"""Open the store at the location that a user wrote."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ from .file import FileStore
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
-def store_location(folder: Path, option: str) -> str:
-    """What a user wrote as the store, with a relative path taken from ``folder``."""
+def resolve_location(folder: Path, option: str) -> str:
+    """Return the location that a user wrote as the store, with a relative path resolved against ``folder``."""
     return option if _SCHEME.match(option) else str(folder / Path(option).expanduser())
 
 
 def open_store(location: str | Path) -> Store:
-    """The store in a bucket, or in a folder, which is made where it is missing. Raises StoreError for what is neither."""
-    return _in_bucket(location) or FileStore(_folder(location))
+    """Open the store in a bucket or in a folder. A missing folder is created. Raises StoreError if it is neither."""
+    return _bucket_store(location) or FileStore(_folder_path(location))
 
 
 def find_store(location: str | Path) -> Store | None:
-    """The same, but None where there is no such folder."""
-    bucket = _in_bucket(location)
+    """Open the store like ``open_store``, but return None if its folder does not exist."""
+    bucket = _bucket_store(location)
     if bucket:
         return bucket
-    folder = _folder(location)
+    folder = _folder_path(location)
     return FileStore(folder) if folder.exists() else None
 
 
-def folder_store(store: Store, why: str) -> FileStore:
-    """The store, for what needs a folder that lasts. Raises StoreError for another one, beginning with ``why``."""
+def folder_store(store: Store, reason: str) -> FileStore:
+    """Return the store if it is in a folder.
+
+    Raises StoreError for any other store. ``reason`` starts the message, such as "the provider qemu keeps disks in it".
+    """
     if isinstance(store, FileStore):
         return store
-    raise StoreError(f"{why}, so it needs a store in a folder (this one is {store.location})")
+    raise StoreError(f"{reason}, so it needs a store in a folder (this one is {store.location})")
 
 
-def _in_bucket(location: str | Path) -> Store | None:
+def _bucket_store(location: str | Path) -> Store | None:
     if not str(location).startswith("s3://"):
         return None
     from .s3 import S3Store
@@ -48,9 +51,7 @@ def _in_bucket(location: str | Path) -> Store | None:
     return S3Store(str(location))
 
 
-def _folder(location: str | Path) -> Path:
+def _folder_path(location: str | Path) -> Path:
     if _SCHEME.match(str(location)):
-        raise StoreError(
-            f"{location} is not a store that is known here (allowed: the path of a folder, s3://bucket/prefix)"
-        )
+        raise StoreError(f"{location} is not a supported store (allowed: the path of a folder, s3://bucket/prefix)")
     return Path(location).expanduser().absolute()

@@ -1,15 +1,14 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A store in a bucket of S3. The bucket is the user's: it is never made here, nor are its settings changed."""
+"""A store in an S3 bucket. The bucket belongs to the user: this code never creates it or changes its settings."""
 
 from __future__ import annotations
 
 import base64
 import functools
-import json
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,55 +16,55 @@ from typing import Any
 from .._aws.clients import DENIED, Clients, aws_errors, code_of
 from .._core.errors import ConflictError, StoreError
 from .._core.files import write_atomically
-from .base import ABSENT, as_bytes, checked
+from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
 from .lease import Lease, SystemClock
 from .local import local_folder
 from .lock import held_lock
-from .s3_location import S3Location, parse
+from .s3_location import S3Location, parse_location
 
 _MISSING = ("NoSuchKey", "404")
-# Another write was there before, at the same time, or there is nothing any more to be replaced.
+# Another write came first or at the same time, or the object to replace no longer exists.
 _CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_MISSING)
 
-_TRIES = 4  # to be the first who makes a key
+_MAX_ATTEMPTS = 4  # to create a document that others may create at the same time
 
 
 class S3Store:
-    """See ``store.base.Store``. A document's tag is the ETag of its object."""
+    """Implements ``_store.base.Store`` in a bucket. A document's tag is the ETag of its object."""
 
     def __init__(self, location: str) -> None:
-        """Raises StoreError for a bucket that is not there, not ours to use, or public; ProviderError where boto3 is missing."""
+        """Open the store at a location that ``parse_location`` accepts.
+
+        Raises StoreError if the bucket is missing, not accessible or public, and ProviderError if boto3 is missing.
+        """
         self.location = location
-        self._at = parse(location)
-        self._clients = Clients(self._at.account)
+        self._parsed = parse_location(location)
+        self._clients = Clients(self._parsed.account)
         self._encryption = {"ServerSideEncryption": "AES256"}
-        if self._at.kms_key:
-            self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._at.kms_key}
-        _usable(self._at)
+        if self._parsed.kms_key:
+            self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._parsed.kms_key}
+        _check_bucket(self._parsed)
 
     @property
     def _s3(self) -> Any:
         return self._clients.client("s3")
 
-    def _named(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._at.bucket, "Key": self._at.prefix + checked(key)}
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._parsed.bucket, "Key": self._parsed.prefix + checked_key(key)}
 
-    def place(self, key: str) -> str:
-        return f"s3://{self._at.bucket}/{self._at.prefix}{checked(key)}"
+    def location_of(self, key: str) -> str:
+        return f"s3://{self._parsed.bucket}/{self._parsed.prefix}{checked_key(key)}"
 
     def read(self, key: str) -> tuple[Any, str] | None:
         found = self._get(key)
         if found is None:
             return None
-        try:
-            return json.loads(found[0]), found[1]
-        except ValueError as error:
-            raise StoreError(f"{self.place(key)} is not JSON: {error}") from error
+        return decode_document(found[0], self.location_of(key)), found[1]
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
         condition = {} if expect is None else {"IfNoneMatch": "*"} if expect == ABSENT else {"IfMatch": expect}
-        return self._put(key, as_bytes(document), "application/json", condition)
+        return self._put(key, encode_document(document), "application/json", condition)
 
     def read_blob(self, key: str) -> bytes | None:
         found = self._get(key)
@@ -77,16 +76,18 @@ class S3Store:
     def list(self, prefix: str) -> list[str]:
         with aws_errors(StoreError, f"the store {self.location} cannot be listed"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self._at.bucket, Prefix=self._at.prefix + prefix
+                Bucket=self._parsed.bucket, Prefix=self._parsed.prefix + prefix
             )
-            return sorted(each["Key"][len(self._at.prefix) :] for page in pages for each in page.get("Contents", ()))
+            return sorted(
+                each["Key"][len(self._parsed.prefix) :] for page in pages for each in page.get("Contents", ())
+            )
 
     def delete(self, key: str) -> None:
-        with aws_errors(StoreError, f"{self.place(key)} cannot be removed"):
-            self._s3.delete_object(**self._named(key))
+        with aws_errors(StoreError, f"{self.location_of(key)} cannot be deleted"):
+            self._s3.delete_object(**self._object(key))
 
-    def local(self, key: str) -> Path:
-        return self._folder / checked(key)
+    def local_path(self, key: str) -> Path:
+        return self._folder / checked_key(key)
 
     @functools.cached_property
     def _folder(self) -> Path:
@@ -94,48 +95,52 @@ class S3Store:
 
     @contextmanager
     def lock(self, name: str, purpose: str, wait: float = 0.0) -> Iterator[tuple[()]]:
-        """A lease, so the next one waits a minute after a holder that died elsewhere. No descriptor keeps it."""
-        with held_lock(Lease(self, f"locks/{name}.json", name, purpose, SystemClock()), wait):
+        """Hold a lease. After a holder on another machine dies, the next one waits until the lease expires.
+
+        Yields no descriptors.
+        """
+        lease = Lease(self, f"locks/{name}.json", name=name, purpose=purpose, clock=SystemClock())
+        with held_lock(lease, wait):
             yield ()
 
     def secret_key(self) -> bytes:
-        return base64.b64decode(
-            self._once("keys/secret.json", lambda: {"key": base64.b64encode(secrets.token_bytes(32)).decode("ascii")})[
-                "key"
-            ]
-        )
+        document = self._read_or_create("keys/secret.json", _generate_secret_key)
+        return base64.b64decode(document["key"])
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
-        """The pair is one document, so the bucket never has half of it. The private half is fetched to this machine, for its user alone."""
-        pair = self._once(f"keys/{name}.json", lambda: _new_pair(name))
-        private = self.local(f"keys/{name}")
+        """Return a pair that is one document, so that the bucket never contains only half of it.
+
+        The private key is copied to this machine, where only this user can read it.
+        """
+        pair = self._read_or_create(f"keys/{name}.json", lambda: _generate_key_pair(name))
+        private = self.local_path(f"keys/{name}")
         data = pair["private"].encode("ascii")
         if not private.is_file() or private.read_bytes() != data:
             private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(private, data)
         return private, pair["public"]
 
-    def _once(self, key: str, make: Any) -> dict[str, str]:
-        """The document, made by the first one who needs it."""
+    def _read_or_create(self, key: str, generate: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Return the document at ``key``. The first process that needs it creates it."""
         found = self.read(key)
-        for _attempt in range(_TRIES):
+        for _attempt in range(_MAX_ATTEMPTS):
             if found is not None:
                 break
             try:
-                self.write(key, make(), expect=ABSENT)
-            except ConflictError:  # where it is still on its way (409) there may be nothing to read yet
+                self.write(key, generate(), expect=ABSENT)
+            except ConflictError:  # after a 409 the other write may not be readable yet
                 pass
             found = self.read(key)
         if found is None or not isinstance(found[0], dict):
-            raise StoreError(f"{self.place(key)} holds no key; restore an earlier version of it")
+            raise StoreError(f"{self.location_of(key)} contains no key; restore an earlier version of it")
         return dict(found[0])
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
         import botocore.exceptions
 
-        with aws_errors(StoreError, f"{self.place(key)} cannot be read"):
+        with aws_errors(StoreError, f"{self.location_of(key)} cannot be read"):
             try:
-                answer = self._s3.get_object(**self._named(key))
+                answer = self._s3.get_object(**self._object(key))
                 return answer["Body"].read(), str(answer["ETag"])
             except botocore.exceptions.ClientError as error:
                 if code_of(error) in _MISSING:
@@ -145,26 +150,31 @@ class S3Store:
     def _put(self, key: str, data: bytes, kind: str, condition: dict[str, str]) -> str:
         import botocore.exceptions
 
-        with aws_errors(StoreError, f"{self.place(key)} cannot be written"):
+        with aws_errors(StoreError, f"{self.location_of(key)} cannot be written"):
             try:
                 answer = self._s3.put_object(
-                    **self._named(key), Body=data, ContentType=kind, **self._encryption, **condition
+                    **self._object(key), Body=data, ContentType=kind, **self._encryption, **condition
                 )
                 return str(answer["ETag"])
             except botocore.exceptions.ClientError as error:
                 if not condition or code_of(error) not in _CONFLICTS:
                     raise
                 conflict = error
-        # botocore repeats a call whose answer was lost, and then it is our own write that is in the way. Whose bytes are there tells:
-        # what two runs could want to write at the same time (leases, keys, intents, channels) names its writer or its time.
+        # botocore retries a call whose response was lost, and then the conflict is with our own write. The bytes show
+        # it: documents that two runs can write at the same time (leases, keys, intents, channels) name their writer
+        # or the time.
         if conflict.response.get("ResponseMetadata", {}).get("RetryAttempts", 0):
             found = self._get(key)
             if found and found[0] == data:
                 return found[1]
-        raise ConflictError(f"{self.place(key)} was changed by somebody else since it was read")
+        raise ConflictError(f"{self.location_of(key)} was changed by another process since it was read")
 
 
-def _new_pair(name: str) -> dict[str, str]:
+def _generate_secret_key() -> dict[str, str]:
+    return {"key": base64.b64encode(secrets.token_bytes(32)).decode("ascii")}
+
+
+def _generate_key_pair(name: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="immutable-key-") as folder:
         private = Path(folder) / "key"
         make_ssh_key(private, name)
@@ -175,32 +185,33 @@ def _new_pair(name: str) -> dict[str, str]:
 
 
 @functools.cache
-def _usable(at: S3Location) -> None:
-    """Once a process: the bucket is there, may be listed, and no policy shows it to everybody."""
-    s3 = Clients(at.account).client("s3")
+def _check_bucket(location: S3Location) -> None:
+    """Check once per process that the bucket exists, can be listed, and has no policy that makes it public.
+
+    Raises StoreError if one of these is not so.
+    """
+    s3 = Clients(location.account).client("s3")
     import botocore.exceptions
 
-    with aws_errors(StoreError, f"the store s3://{at.bucket}/{at.prefix} cannot be used"):
+    with aws_errors(StoreError, f"the store s3://{location.bucket}/{location.prefix} cannot be used"):
         try:
-            s3.list_objects_v2(Bucket=at.bucket, Prefix=at.prefix, MaxKeys=1)
+            s3.list_objects_v2(Bucket=location.bucket, Prefix=location.prefix, MaxKeys=1)
         except botocore.exceptions.ClientError as error:
             if code_of(error) == "NoSuchBucket":
                 raise StoreError(
-                    f"there is no bucket {at.bucket}; make it first, private and with versions (docs/reference/store.md says how)"
+                    f"the bucket {location.bucket} does not exist; create it first, private and with versioning "
+                    "(see docs/reference/store.md)"
                 ) from error
             raise
         try:
-            status = s3.get_bucket_policy_status(Bucket=at.bucket)["PolicyStatus"]
+            status = s3.get_bucket_policy_status(Bucket=location.bucket)["PolicyStatus"]
         except botocore.exceptions.ClientError as error:
-            if code_of(error) in (
-                "NoSuchBucketPolicy",
-                "NotImplemented",
-                "MethodNotAllowed",
-                *DENIED,
-            ):  # not allowed to ask, or no AWS
+            # No policy, an S3 server without this call, or no permission for it.
+            if code_of(error) in ("NoSuchBucketPolicy", "NotImplemented", "MethodNotAllowed", *DENIED):
                 return
             raise
     if status.get("IsPublic"):
         raise StoreError(
-            f"the policy of bucket {at.bucket} shows it to everybody; a store holds keys: block public access to it first"
+            f"the policy of the bucket {location.bucket} makes it public, but a store contains keys; "
+            "block public access first"
         )

@@ -13,16 +13,16 @@ from .._bake.current import named_image
 from .._core.errors import ImageError
 from .._core.task import Task
 from .._definition.digest import verify_digest
-from .._definition.launch import PARAMETER
+from .._definition.launch import SSM
 from .._definition.model import Definition, Target
-from .._definition.secrets import Secrets
+from .._definition.secrets import SecretFinder
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.copies import copied, missing, region_of
 from .._providers.registry import open_provider
 from .._store.base import Store
-from .._store.keys import identity
+from .._store.keys import store_id
 from .verify import Candidate, Verification
 
 
@@ -102,17 +102,17 @@ class _Run:
         if places:
             self.task.report(f"{image.name}: copying it to {', '.join(sorted(places))}")
             self.task.guard.check()
-        return copied(image, self.target, places, identity(self.store), Catalogue(self.store))
+        return copied(image, self.target, places, store_id(self.store), Catalogue(self.store))
 
     def _test(self, image: Image, timeout: float) -> dict[str, Any]:
         definition, target, task = self.definition, self.target, self.task
-        references = {name: each for name, each in target.secrets.items() if each.kind != PARAMETER}
+        references = {name: each for name, each in target.secrets.items() if each.kind != SSM}
         candidate = Candidate(
             image=image,
             definition=definition,
             target=target,
             settings=target.settings,
-            secrets=Secrets(task.variables, task.template)(references),
+            secrets=SecretFinder(task.variables, task.template)(references),
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)

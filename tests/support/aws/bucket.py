@@ -14,7 +14,7 @@ LOCATION = f"s3://{BUCKET}/infra"
 
 
 def make_bucket(cloud: Cloud, name: str = BUCKET) -> None:
-    s3._usable.cache_clear()  # another test's bucket of that name was looked at
+    s3._check_bucket.cache_clear()  # another test's bucket of that name was looked at
     cloud.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 

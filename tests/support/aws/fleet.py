@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import Secrets
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
@@ -108,7 +108,7 @@ class Shop:
     def run(self, rollback: bool = False, absent: bool = False, remove_volumes: tuple[str, ...] = ()) -> dict[str, Any]:
         definition = self.definition()
         target, provider = definition.target(TARGET), self.provider()
-        asker = RequestBuilder(definition, target, self.store, Secrets(pin=provider.pin_secrets))
+        asker = RequestBuilder(definition, target, self.store, SecretFinder(pin=provider.pin_secrets))
         request = (
             asker.absent(remove_volumes, provider)
             if absent

@@ -103,7 +103,7 @@ def test_record_and_log_are_stored_in_a_bucket(folder: Path, bucket: S3Store) ->
         Catalogue(bucket).list("router")[0],
     )
     assert not bake_of(folder, bucket).decide(False)[0].due
-    assert bucket.list("logs/") == [] and list(bucket.local("logs").iterdir()) == []
+    assert bucket.list("logs/") == [] and list(bucket.local_path("logs").iterdir()) == []
 
 
 def test_the_content_of_extra_inputs_counts_but_not_where_they_are(

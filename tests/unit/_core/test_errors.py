@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Errors of providers carry what callers decide by as attributes, apart from the user's result."""
+"""Callers decide by typed attributes of provider errors, not by the keys of the user's result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 
 
 @pytest.mark.parametrize("error_type", [ProviderError, TrafficError])
-def test_an_error_of_a_provider_is_neither_permanent_nor_about_a_token_unless_it_says_so(
+def test_a_provider_error_is_by_default_neither_permanent_nor_about_a_spent_token(
     error_type: type[ProviderError],
 ) -> None:
     error = error_type("the disk is full", path="/disk")

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import write_atomically
 
 
-def test_a_write_that_the_disk_refuses_says_whose_it_was_and_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_write_names_the_file_and_leaves_it_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "document"
     write_atomically(file, b"before")
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -20,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     StoreError,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
@@ -115,7 +115,7 @@ def test_a_contender_waits_no_longer_than_it_may(store: Store, clock: VirtualClo
 
 def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, clock: VirtualClock) -> None:
     lease(store, clock).acquire()
-    clock.pass_by(TTL + MARGIN - 1)
+    clock.advance(TTL + MARGIN - 1)
     contender = lease(store, clock)
     with pytest.raises(LockedError):
         contender.acquire()
@@ -143,7 +143,7 @@ def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None
     held.need(10)
     assert store.read(KEY) == written, "nothing is written while more than half is left"
     for _call in range(20):
-        clock.pass_by(17)
+        clock.advance(17)
         held.need(20)
         assert held.left() > 20 + MARGIN
     held.need(1800)
@@ -154,10 +154,10 @@ def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None
 def test_who_stood_still_too_long_is_told_who_has_it_now(store: Store, clock: VirtualClock) -> None:
     first, second = lease(store, clock), lease(store, clock, "scaling in")
     first.acquire()
-    clock.pass_by(TTL)
+    clock.advance(TTL)
     assert first.left() == 0
     first.need(1)  # nobody wanted it in the meantime
-    clock.pass_by(TTL + MARGIN)
+    clock.advance(TTL + MARGIN)
     second.acquire()
     with pytest.raises(LeaseLostError, match=rf"was taken over by process {os.getpid()} .*\(scaling in\).*run again"):
         first.need(1)
@@ -172,8 +172,8 @@ def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock
     held = lease(store, clock)
     held.acquire()
     store.delete(KEY)
-    clock.pass_by(TTL)
-    with pytest.raises(LeaseLostError, match="removed"):
+    clock.advance(TTL)
+    with pytest.raises(LeaseLostError, match="deleted by another process"):
         held.need(1)
 
 
@@ -183,14 +183,14 @@ def test_a_store_that_fails_is_tried_again_while_enough_is_left(store: Store, cl
     held = lease(failing, clock)  # type: ignore[arg-type]
     failing.faults = [fault]
     held.acquire(wait=POLL)
-    clock.pass_by(TTL / 2 + 1)
+    clock.advance(TTL / 2 + 1)
     failing.faults, left = [fault], held.left()
     held.need(5)
     assert held.left() == left, "enough was left without"
     failing.faults = [fault] * 3
     held.need(30)
     assert held.left() > 30 + MARGIN
-    clock.pass_by(TTL / 2)
+    clock.advance(TTL / 2)
     failing.faults = ["before"] * 100
     with pytest.raises(LeaseLostError, match="could not be renewed in time: the wire is cut"):
         held.need(30)
@@ -202,10 +202,10 @@ def test_a_write_whose_answer_was_lost_counts_from_before_it(store: Store, clock
     failing.faults = ["after"]
     held.acquire(wait=10)
     assert held.left() == TTL - POLL
-    clock.pass_by(50)
+    clock.advance(50)
     failing.faults = ["after"]
     held.need(1)
-    clock.pass_by(3)
+    clock.advance(3)
     held.need(1)
     found = store.read(KEY)
     assert found is not None and found[0]["until"] == clock.now() + held.left()
@@ -249,15 +249,15 @@ def test_a_wrong_time_of_day_makes_nobody_wait_for_longer_than_the_lease(clock: 
 @pytest.mark.parametrize("document", [[], {}, {"holder": "me"}])
 def test_what_is_no_lease_is_told(store: Store, clock: VirtualClock, document: Any) -> None:
     store.write(KEY, document)
-    with pytest.raises(ImmutableError, match="is no lease; remove it"):
+    with pytest.raises(ImmutableError, match="is not a lease; delete it"):
         lease(store, clock).acquire()
 
 
 @pytest.fixture
 def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A process that has told its identity and waits."""
-    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import identity\n"
-    code += "print(json.dumps(identity()), flush=True)\nsys.stdin.read()\n"
+    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_identity\n"
+    code += "print(json.dumps(process_identity()), flush=True)\nsys.stdin.read()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -274,24 +274,24 @@ def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
 def test_a_process_is_alive_until_it_is_killed(child: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
     process, told = child
     assert told["pid"] == process.pid
-    assert processes.alive(told) is True
+    assert processes.process_alive(told) is True
     process.send_signal(signal.SIGSTOP)
-    assert processes.alive(told) is True, "a frozen one is alive"
+    assert processes.process_alive(told) is True, "a frozen one is alive"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert processes.alive(told) is False, "its parent has not looked yet, but it does nothing any more"
+    assert processes.process_alive(told) is False, "its parent has not looked yet, but it does nothing any more"
     process.wait()
-    assert processes.alive(told) is False
+    assert processes.process_alive(told) is False
 
 
 def test_another_process_with_the_same_number_is_another_one() -> None:
-    mine = processes.identity()
-    assert processes.alive(mine) is True
-    assert processes.alive({**mine, "start": "1"}) is False
+    mine = processes.process_identity()
+    assert processes.process_alive(mine) is True
+    assert processes.process_alive({**mine, "start": "1"}) is False
     for part in ("host", "boot", "pids"):
-        assert processes.alive({**mine, part: "elsewhere"}) is None
-        assert processes.alive({**mine, part: "", "pid": 1 << 22}) is None
-    assert processes.alive({}) is None
+        assert processes.process_alive({**mine, part: "elsewhere"}) is None
+        assert processes.process_alive({**mine, part: "", "pid": 1 << 22}) is None
+    assert processes.process_alive({}) is None
 
 
 def test_the_lease_of_a_killed_controller_is_taken_at_once(

@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import (
     folder_store,
     open_store,
-    store_location,
+    resolve_location,
 )
 
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> FileStore:
     return open_store(tmp_path / "store")
 
 
-def test_a_document_is_read_as_it_was_written(store: FileStore) -> None:
+def test_a_document_is_read_back_unchanged(store: FileStore) -> None:
     assert store.read("channels/shop/prod.json") is None
     tag = store.write("channels/shop/prod.json", {"name": "ä", "list": [1, None]})
     assert store.read("channels/shop/prod.json") == ({"name": "ä", "list": [1, None]}, tag)
@@ -41,17 +41,17 @@ def test_a_document_is_read_as_it_was_written(store: FileStore) -> None:
     assert store.read("channels/shop/prod.json") is None
 
 
-def test_a_store_is_marked_when_it_is_made_and_a_folder_in_use_is_not(tmp_path: Path) -> None:
+def test_a_new_store_is_marked_and_a_folder_in_use_is_not(tmp_path: Path) -> None:
     marker = open_store(tmp_path / "new").root / ".immutable-store"
     assert marker.exists()
-    marker.unlink()  # cut between making and marking
+    marker.unlink()  # a run that was interrupted before it wrote the marker
     assert (open_store(marker.parent).root / ".immutable-store").exists()
     (tmp_path / "roles/mine").mkdir(parents=True)
     assert not (open_store(tmp_path / "roles").root / ".immutable-store").exists()
     assert open_store(tmp_path / "new").list("") == []
 
 
-def test_a_write_that_expects_something_else_changes_nothing(store: FileStore) -> None:
+def test_a_write_with_an_outdated_tag_changes_nothing(store: FileStore) -> None:
     first = store.write("a.json", 1, expect=ABSENT)
     with pytest.raises(ConflictError):
         store.write("a.json", 2, expect=ABSENT)
@@ -64,7 +64,7 @@ def test_a_write_that_expects_something_else_changes_nothing(store: FileStore) -
         store.write("a.json", 4, expect=second)
 
 
-def test_keys_are_listed_below_a_prefix_without_what_a_killed_write_left(store: FileStore) -> None:
+def test_a_list_has_the_keys_with_a_prefix_and_no_leftovers_of_killed_writes(store: FileStore) -> None:
     for key in ("images/b/record.json", "images/a/record.json", "channels/shop/prod.json", "channels/shop2/prod.json"):
         store.write(key, {})
     (store.root / "images/a/.record.json.x7").write_text("half")
@@ -78,17 +78,17 @@ def test_keys_are_listed_below_a_prefix_without_what_a_killed_write_left(store: 
     "key", ["", "/etc/passwd", "../up", "a/../../up", "a//b", "a/", "a b", "a\nb", ".", "a/./b", "ä"]
 )
 def test_a_key_cannot_leave_the_store(store: FileStore, key: str) -> None:
-    with pytest.raises(StoreError, match="is no key of a store"):
+    with pytest.raises(StoreError, match="is not a valid store key"):
         store.write_blob(key, b"")
 
 
-def test_only_its_user_can_look_into_a_store(store: FileStore) -> None:
+def test_only_its_user_can_read_a_store(store: FileStore) -> None:
     store.write_blob("records/deep/blob", b"x")
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
     assert stat.S_IMODE(store.path("records/deep/blob").stat().st_mode) == 0o600
 
 
-def test_a_damaged_document_is_one_clear_message(store: FileStore) -> None:
+def test_a_damaged_document_causes_an_error_that_names_it(store: FileStore) -> None:
     store.write_blob("a.json", b'{"half":')
     with pytest.raises(StoreError, match="a.json"):
         store.read("a.json")
@@ -97,7 +97,7 @@ def test_a_damaged_document_is_one_clear_message(store: FileStore) -> None:
         store.read("b.json")
 
 
-def test_what_the_system_refuses_is_told_in_its_words(store: FileStore, tmp_path: Path) -> None:
+def test_an_error_of_the_system_keeps_its_words(store: FileStore, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="file.*(Not a directory|File exists)"):
         open_store(tmp_path / "file")
@@ -110,7 +110,7 @@ def test_what_the_system_refuses_is_told_in_its_words(store: FileStore, tmp_path
         store.read_blob("folder")
 
 
-def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(
+def test_a_full_disk_causes_an_error_and_leaves_the_document_unchanged(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tag = store.write("a.json", "before")
@@ -127,18 +127,18 @@ def test_a_full_disk_is_told_and_leaves_the_document_as_it_was(
 
 
 @pytest.mark.parametrize(
-    "option, told",
+    "option, location",
     [
         ("store", "/play/store"),
         ("/var/store", "/var/store"),
         ("s3://bucket/a?region=eu-west-1", "s3://bucket/a?region=eu-west-1"),
     ],
 )
-def test_only_a_path_starts_at_the_folder_of_who_named_it(option: str, told: str) -> None:
-    assert store_location(Path("/play"), option) == told
+def test_only_a_relative_path_is_resolved_against_the_folder(option: str, location: str) -> None:
+    assert resolve_location(Path("/play"), option) == location
 
 
-def test_what_needs_a_folder_says_so(store: FileStore) -> None:
+def test_a_store_that_is_not_in_a_folder_is_refused_with_the_reason(store: FileStore) -> None:
     assert folder_store(store, "it keeps disks in the store") is store
     with pytest.raises(
         StoreError, match=r"^it keeps disks in the store, so it needs a store in a folder \(this one is memory\)$"
@@ -147,7 +147,7 @@ def test_what_needs_a_folder_says_so(store: FileStore) -> None:
 
 
 @pytest.mark.parametrize("location", ["gs://bucket/prefix", "https://example.org/store"])
-def test_a_location_of_another_kind_is_refused(location: str | Path) -> None:
+def test_an_unsupported_location_is_refused(location: str | Path) -> None:
     with pytest.raises(StoreError, match="folder"):
         open_store(location)
 
@@ -177,7 +177,7 @@ def holder(store: FileStore) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def test_a_lock_has_one_holder_and_says_which(store: FileStore) -> None:
+def test_a_lock_has_one_holder_and_the_message_names_it(store: FileStore) -> None:
     with holder(store) as process:
         with pytest.raises(LockedError) as caught, store.lock("fleet-shop", "another swap"):
             pass
@@ -187,7 +187,7 @@ def test_a_lock_has_one_holder_and_says_which(store: FileStore) -> None:
             pass
 
 
-def test_a_lock_is_let_go_when_its_holder_is_killed(store: FileStore) -> None:
+def test_a_lock_is_released_when_its_holder_is_killed(store: FileStore) -> None:
     with holder(store) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -195,7 +195,7 @@ def test_a_lock_is_let_go_when_its_holder_is_killed(store: FileStore) -> None:
             pass
 
 
-def test_a_waiting_run_gets_the_lock_when_it_is_free(store: FileStore) -> None:
+def test_a_waiting_run_gets_the_lock_once_it_is_free(store: FileStore) -> None:
     with holder(store) as process:
         assert process.stdin is not None
         process.stdin.close()
@@ -203,7 +203,7 @@ def test_a_waiting_run_gets_the_lock_when_it_is_free(store: FileStore) -> None:
             pass
 
 
-def test_a_lock_is_let_go_when_its_work_fails_and_is_no_key(store: FileStore) -> None:
+def test_a_lock_is_released_when_the_work_fails(store: FileStore) -> None:
     with pytest.raises(ZeroDivisionError), store.lock("a", "b"):
         raise ZeroDivisionError
     with store.lock("a", "b"), pytest.raises(LockedError), store.lock("a", "c"):
@@ -220,7 +220,7 @@ def test_started_programs_do_not_inherit_a_lock(store: FileStore) -> None:
         child.communicate()
 
 
-def test_keys_are_made_once_for_their_user_alone(store: FileStore) -> None:
+def test_keys_are_generated_once_and_only_their_user_can_read_them(store: FileStore) -> None:
     key = store.secret_key()
     assert len(key) == 32 and FileStore(store.root).secret_key() == key
     private, public = store.ssh_key("shop-local")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tasks with a store in a bucket, as a user runs them."""
+"""Tasks with a store in a bucket, run by ansible-playbook."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ targets:
 
 
 def play(folder: Path, name: str, options: dict[str, Any], *arguments: str) -> dict[str, Any]:
-    """The result of one task; options may be relative to the playbook's folder."""
+    """Run one task and return its result. Options may be relative to the playbook's folder."""
     tasks = [
-        {f"immutable.infra.{name}": {**options, "store": LOCATION}, "register": "told", "ignore_errors": True},
+        {f"immutable.infra.{name}": {**options, "store": LOCATION}, "register": "result", "ignore_errors": True},
         {
-            "ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(folder / "told.json")},
+            "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(folder / "result.json")},
             "check_mode": False,
         },
     ]
@@ -49,7 +49,7 @@ def play(folder: Path, name: str, options: dict[str, Any], *arguments: str) -> d
         check=True,
         capture_output=True,
     )
-    result: dict[str, Any] = json.loads((folder / "told.json").read_text())
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return result
 
 
@@ -59,30 +59,30 @@ def test_an_image_is_built_once_and_found_by_another_machine(
 ) -> None:
     (tmp_path / "router").mkdir()
     (tmp_path / "router/disk.json").write_text(json.dumps(TEMPLATE))
-    order = {"template": "router/disk.json", "service": "router", "version": "7"}
-    assert play(tmp_path, "image", order)["changed"] is True
+    options = {"template": "router/disk.json", "service": "router", "version": "7"}
+    assert play(tmp_path, "image", options)["changed"] is True
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    assert play(tmp_path, "image", order)["changed"] is False
+    assert play(tmp_path, "image", options)["changed"] is False
     [image] = play(tmp_path, "image_info", {"service": "router"})["images"]
     assert image["files"] == {"log": f"{LOCATION}/images/{image['digest'].removeprefix('sha256:')}/packer/packer.log"}
     assert not (tmp_path / "s3:").exists()
 
 
-def test_what_needs_a_folder_is_told(bucket: S3Store, tmp_path: Path) -> None:
+def test_what_needs_a_folder_fails_with_the_reason(bucket: S3Store, tmp_path: Path) -> None:
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "site.yml").write_text("[]")
-    told = f"so it needs a store in a folder (this one is {LOCATION})"
+    needs_folder = f"so it needs a store in a folder (this one is {LOCATION})"
     for name in ("image", "fleet_info"):
         options = {"definition": "immutable.yml", "target": "local"}
         result = play(tmp_path, name, options, "--check")
         assert (
             result["failed"]
             and result["msg"].startswith(("a bake for the provider qemu", "the provider qemu"))
-            and result["msg"].endswith(told)
+            and result["msg"].endswith(needs_folder)
         ), result
     variables = ["-e", f"immutable_store={LOCATION}", "-e", f"immutable_definition={tmp_path / 'immutable.yml'}"]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT)}
-    done = subprocess.run(
+    completed = subprocess.run(
         ["ansible-playbook", "immutable.infra.bake", *variables],
         env=environment,
         cwd=tmp_path,
@@ -91,8 +91,9 @@ def test_what_needs_a_folder_is_told(bucket: S3Store, tmp_path: Path) -> None:
         check=False,
     )
     assert (
-        done.returncode == 2
-        and f"a bake for the provider qemu keeps its disks and bases in the store, {told}" in done.stdout + done.stderr
+        completed.returncode == 2
+        and f"a bake for the provider qemu keeps its disks and bases in the store, {needs_folder}"
+        in completed.stdout + completed.stderr
     )
     info = play(tmp_path, "definition_info", {"definition": "immutable.yml"})
     assert info["digest"] is None and info["digest_missing"].endswith(f"is not built yet in {LOCATION}")

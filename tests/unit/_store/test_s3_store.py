@@ -33,18 +33,18 @@ from ansible_collections.immutable.infra.tests.support.aws.faults import (
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 
-def test_a_document_is_read_as_it_was_written(bucket: S3Store) -> None:
+def test_a_document_is_read_back_unchanged(bucket: S3Store) -> None:
     assert bucket.read("channels/shop/prod.json") is None
     tag = bucket.write("channels/shop/prod.json", {"image": "ä", "history": [1, None]})
     assert open_store(LOCATION).read("channels/shop/prod.json") == ({"image": "ä", "history": [1, None]}, tag)
-    assert bucket.place("channels/shop/prod.json") == "s3://shop-store/infra/channels/shop/prod.json"
+    assert bucket.location_of("channels/shop/prod.json") == "s3://shop-store/infra/channels/shop/prod.json"
 
 
-def test_a_write_that_expects_something_else_changes_nothing(bucket: S3Store) -> None:
+def test_a_write_with_an_outdated_tag_changes_nothing(bucket: S3Store) -> None:
     with pytest.raises(ConflictError):
         bucket.write("a.json", 1, expect='"d41d8cd98f00b204e9800998ecf8427e"')
     first = bucket.write("a.json", 1, expect=ABSENT)
-    with pytest.raises(ConflictError, match="s3://shop-store/infra/a.json was changed by somebody else"):
+    with pytest.raises(ConflictError, match="s3://shop-store/infra/a.json was changed by another process"):
         bucket.write("a.json", 2, expect=ABSENT)
     second = bucket.write("a.json", 2, expect=first)
     with pytest.raises(ConflictError):
@@ -52,7 +52,7 @@ def test_a_write_that_expects_something_else_changes_nothing(bucket: S3Store) ->
     assert bucket.read("a.json") == (2, second)
 
 
-def test_of_two_writers_at_once_one_is_told(bucket: S3Store) -> None:
+def test_one_of_two_simultaneous_writers_gets_a_conflict(bucket: S3Store) -> None:
     for turn in range(5):
         tag = bucket.write("a.json", {"turn": turn})
         both = threading.Barrier(2)
@@ -71,14 +71,14 @@ def test_of_two_writers_at_once_one_is_told(bucket: S3Store) -> None:
         assert found is not None and [found[0]["who"]] == winners
 
 
-def test_a_write_at_the_very_same_time_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
+def test_a_simultaneous_write_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
     cloud.fault(refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject")
     with pytest.raises(ConflictError):
         bucket.write("a.json", 1, expect=ABSENT)
 
 
 @pytest.mark.parametrize("present", [True, False])
-def test_a_write_whose_answer_was_lost_is_known_as_ours(cloud: Cloud, bucket: S3Store, present: bool) -> None:
+def test_a_write_whose_response_was_lost_is_recognized(cloud: Cloud, bucket: S3Store, present: bool) -> None:
     expect = bucket.write("a.json", 0) if present else ABSENT
     cloud.fault(drop_after, action="PutObject")
     tag = bucket.write("a.json", {"holder": "me"}, expect=expect)
@@ -86,7 +86,7 @@ def test_a_write_whose_answer_was_lost_is_known_as_ours(cloud: Cloud, bucket: S3
     assert cloud.count(action="PutObject") == 2 + present
 
 
-def test_a_write_that_comes_second_after_a_broken_line_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
+def test_a_retried_write_that_comes_second_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
     tag = bucket.write("a.json", 0)
     bucket.write("a.json", {"holder": "other"})
     cloud.fault(drop, action="PutObject")
@@ -94,13 +94,13 @@ def test_a_write_that_comes_second_after_a_broken_line_is_a_conflict(cloud: Clou
         bucket.write("a.json", {"holder": "me"}, expect=tag)
 
 
-def test_the_same_bytes_of_another_are_still_a_conflict(bucket: S3Store) -> None:
+def test_the_same_bytes_of_another_writer_are_still_a_conflict(bucket: S3Store) -> None:
     bucket.write("a.json", 1)
     with pytest.raises(ConflictError):
         bucket.write("a.json", 1, expect=ABSENT)
 
 
-def test_keys_are_listed_below_a_prefix_over_many_pages(cloud: Cloud, bucket: S3Store) -> None:
+def test_a_list_has_the_keys_with_a_prefix_from_many_pages(cloud: Cloud, bucket: S3Store) -> None:
     plain = cloud.boto("s3")
     plain.put_object(Bucket=BUCKET, Key="infrared/records/x", Body=b"of another store")
     wanted = [f"records/{number:04}.json" for number in range(1001)]
@@ -117,20 +117,20 @@ def test_keys_are_listed_below_a_prefix_over_many_pages(cloud: Cloud, bucket: S3
 
 
 @pytest.mark.parametrize(
-    "query, told",
+    "query, encryption",
     [
         ("", {"ServerSideEncryption": "AES256"}),
         ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"}),
     ],
 )
-def test_all_that_is_kept_is_encrypted(cloud: Cloud, bucket: S3Store, query: str, told: dict[str, str]) -> None:
+def test_every_object_is_encrypted(cloud: Cloud, bucket: S3Store, query: str, encryption: dict[str, str]) -> None:
     store = S3Store(LOCATION + query)
     store.write("a.json", 1)
     store.write_blob("b", b"1")
     store.secret_key()
     for key in ("a.json", "b", "keys/secret.json"):
         head = cloud.boto("s3").head_object(Bucket=BUCKET, Key=f"infra/{key}")
-        assert {name: head[name] for name in told} == told
+        assert {name: head[name] for name in encryption} == encryption
 
 
 @pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", "", "a b"])
@@ -139,26 +139,27 @@ def test_a_key_cannot_leave_the_store(bucket: S3Store, key: str) -> None:
         bucket.read,
         bucket.read_blob,
         bucket.delete,
-        bucket.local,
-        bucket.place,
+        bucket.local_path,
+        bucket.location_of,
         lambda key: bucket.write(key, 1),
     ):
-        with pytest.raises(StoreError, match="is no key of a store"):
+        with pytest.raises(StoreError, match="is not a valid store key"):
             use(key)
 
 
-def test_keys_are_made_once_and_fetched_to_an_empty_disk(
+def test_keys_are_generated_once_and_copied_to_another_machine(
     cloud: Cloud, bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, (private, public) = bucket.secret_key(), bucket.ssh_key("shop-prod")
     assert len(key) == 32
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another-machine"))
     other = S3Store(LOCATION)
-    fetched, told = other.ssh_key("shop-prod")
-    assert other.secret_key() == key and told == public and fetched != private
+    fetched, same_public = other.ssh_key("shop-prod")
+    assert other.secret_key() == key and same_public == public and fetched != private
     assert fetched.read_bytes() == private.read_bytes()
     assert (
-        stat.S_IMODE(fetched.stat().st_mode) == 0o600 and stat.S_IMODE(other.local("x").parent.stat().st_mode) == 0o700
+        stat.S_IMODE(fetched.stat().st_mode) == 0o600
+        and stat.S_IMODE(other.local_path("x").parent.stat().st_mode) == 0o700
     )
     made = subprocess.run(
         ["ssh-keygen", "-y", "-f", str(fetched)], check=True, capture_output=True, text=True
@@ -169,7 +170,7 @@ def test_keys_are_made_once_and_fetched_to_an_empty_disk(
     assert other.ssh_key("shop-prod")[0].read_bytes() == private.read_bytes()
 
 
-def test_who_makes_a_key_second_has_the_one_of_the_first(cloud: Cloud, bucket: S3Store) -> None:
+def test_of_two_processes_that_generate_a_key_the_second_uses_the_first_key(cloud: Cloud, bucket: S3Store) -> None:
     other, made = S3Store(LOCATION), []
     cloud.fault(before(lambda: made.append(other.secret_key())), action="PutObject")
     assert [bucket.secret_key()] == made == [other.secret_key()]
@@ -177,54 +178,54 @@ def test_who_makes_a_key_second_has_the_one_of_the_first(cloud: Cloud, bucket: S
     assert bucket.ssh_key("shop-prod")[1] == made[1] == other.ssh_key("shop-prod")[1]
 
 
-def test_a_key_is_made_although_another_write_of_it_came_to_nothing(cloud: Cloud, bucket: S3Store) -> None:
+def test_a_key_is_generated_although_a_conflicting_write_failed(cloud: Cloud, bucket: S3Store) -> None:
     cloud.fault(
         refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject", times=2
     )
     assert bucket.secret_key() == S3Store(LOCATION).secret_key()
 
 
-def test_a_disk_without_a_home_has_another_private_place(
+def test_without_a_home_the_private_folder_is_elsewhere(
     bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder can be here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(local.tempfile, "tempdir", str(tmp_path))
-    folder = S3Store(LOCATION).local("x").parent
-    assert folder.parent == tmp_path and S3Store(LOCATION).local("x").parent == folder
+    folder = S3Store(LOCATION).local_path("x").parent
+    assert folder.parent == tmp_path and S3Store(LOCATION).local_path("x").parent == folder
     folder.chmod(0o777)
-    with pytest.raises(StoreError, match="is not yours alone"):
-        S3Store(LOCATION).local("x")
+    with pytest.raises(StoreError, match="is not a private folder of this user"):
+        S3Store(LOCATION).local_path("x")
 
 
 @pytest.mark.parametrize(
-    "location, told",
+    "location, message",
     [
-        ("s3://", "names no bucket"),
-        ("s3:/shop-store", r"is not a store that is known here \(allowed: the path of a folder, s3://bucket/prefix\)"),
-        ("s3://Shop_Store/x", "names no bucket"),
-        ("s3://shop-store/a b", "cannot be understood: 'a b' is no key"),
-        ("s3://shop-store/../x", "cannot be understood"),
+        ("s3://", "does not name a bucket"),
+        ("s3:/shop-store", r"is not a supported store \(allowed: the path of a folder, s3://bucket/prefix\)"),
+        ("s3://Shop_Store/x", "does not name a bucket"),
+        ("s3://shop-store/a b", "is not valid: 'a b' is not a valid store key"),
+        ("s3://shop-store/../x", "store s3://shop-store/.* is not valid: "),
         (
             "s3://shop-store/x?bucket=y",
-            r"bucket is not known \(allowed: region, profile, role, endpoint_url, kms_key\)",
+            r"unknown options: bucket \(allowed: region, profile, role, endpoint_url, kms_key\)",
         ),
-        ("s3://shop-store/x?region", "cannot be understood"),
+        ("s3://shop-store/x?region", "store s3://shop-store/.* is not valid: "),
         ("s3://shop-store/x?region=", "region must be given once, with a value"),
         ("s3://shop-store/x?region=a&region=b", "region must be given once, with a value"),
-        ("s3://not-there/x", "there is no bucket not-there; make it first"),
+        ("s3://not-there/x", "the bucket not-there does not exist; create it first"),
         ("s3://shop-store/x?profile=nobody", "nobody"),
-        ("gs://bucket/x", "gs://bucket/x is not a store that is known here"),
+        ("gs://bucket/x", "gs://bucket/x is not a supported store"),
     ],
 )
-def test_a_location_that_is_wrong_is_told(bucket: S3Store, location: str, told: str) -> None:
+def test_an_invalid_location_causes_one_clear_message(bucket: S3Store, location: str, message: str) -> None:
     for find in (open_store, find_store):
-        with pytest.raises(Exception, match=told) as caught:
+        with pytest.raises(Exception, match=message) as caught:
             find(location)
         assert hasattr(caught.value, "message")
 
 
-def test_a_location_says_region_and_endpoint(cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_location_sets_region_and_endpoint(cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     clients._forget()
@@ -233,24 +234,24 @@ def test_a_location_says_region_and_endpoint(cloud: Cloud, bucket: S3Store, monk
     assert cloud.calls(action="PutObject")[-1].region == "eu-central-1"
 
 
-def test_a_bucket_that_is_public_is_refused(cloud: Cloud, bucket: S3Store) -> None:
+def test_a_public_bucket_is_refused(cloud: Cloud, bucket: S3Store) -> None:
     plain = cloud.boto("s3")
     plain.delete_public_access_block(Bucket=BUCKET)
     everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
     plain.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]}))
-    with pytest.raises(StoreError, match="the policy of bucket shop-store shows it to everybody"):
+    with pytest.raises(StoreError, match="the policy of the bucket shop-store makes it public"):
         S3Store("s3://shop-store/public")
     cloud.fault(denied, action="GetBucketPolicyStatus")
     S3Store("s3://shop-store/public").read("a.json")
 
 
-def test_the_bucket_is_looked_at_once(cloud: Cloud, bucket: S3Store) -> None:
+def test_the_bucket_is_checked_once(cloud: Cloud, bucket: S3Store) -> None:
     S3Store(LOCATION).read("a.json")
     assert [call.action for call in cloud.calls()] == ["ListObjectsV2", "GetBucketPolicyStatus", "GetObject"]
     assert cloud.count(changing=True) == 0
 
 
-def test_what_aws_refuses_is_told_with_what_was_done(cloud: Cloud, bucket: S3Store) -> None:
+def test_an_error_of_aws_names_the_failed_operation(cloud: Cloud, bucket: S3Store) -> None:
     cloud.fault(denied, action="GetObject")
     with pytest.raises(
         StoreError,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import FILE, load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import DEFINITION_FILE, load_definition
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[2] / "docs/reference/definition.md"
@@ -89,7 +89,7 @@ def test_a_default_that_is_told_is_the_one_that_works(key: str, default: str, tm
 
 
 def _load(document: Any, folder: Path) -> Any:
-    (folder / FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
+    (folder / DEFINITION_FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
     return load_definition(folder)
 
 

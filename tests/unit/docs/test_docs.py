@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import files_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import fleet_files
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -143,12 +143,12 @@ def _completed(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(text: str, folder: Path) -> Definition:
     data = yaml.safe_load(text)
-    for name in (*_named_files(data["image"]), *(name for _place, name in files_of(data))):
+    for name in (*_named_files(data["image"]), *(name for _place, name in fleet_files(data))):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("---\n", encoding="utf-8")
         path.chmod(0o755)
-    (folder / loading.FILE).write_text(text, encoding="utf-8")
+    (folder / loading.DEFINITION_FILE).write_text(text, encoding="utf-8")
     return loading.load_definition(folder)
 
 

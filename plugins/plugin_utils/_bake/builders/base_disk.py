@@ -52,9 +52,9 @@ def disk_path(base: Base, store: Store, folder: Path) -> Path:
     """Return the path of the base's disk. The disk of a URL is there after ``fetch_disk``."""
     if base.kind == "debian":
         built = _built(base, store) or {"path": DISK}
-        return store.local(f"bases/debian-{base.source}") / str(built["path"])
+        return store.local_path(f"bases/debian-{base.source}") / str(built["path"])
     if base.kind == "url":
-        return store.local(f"bases/url-{_expected(base)}") / DISK
+        return store.local_path(f"bases/url-{_expected(base)}") / DISK
     return folder / base.source
 
 

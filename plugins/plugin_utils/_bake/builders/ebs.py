@@ -20,13 +20,13 @@ from ..._aws.amis import as_tags, harden, look, snapshots_of
 from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._core.progress import Report
-from ..._definition.ebs_options import TAGS
+from ..._definition.ebs_options import TAG_OPTIONS
 from ..._definition.model import Target
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
 from ..._inspection.sbom import make_sbom
 from ..._store.base import Store
-from ..._store.keys import identity
+from ..._store.keys import store_id
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
@@ -49,7 +49,7 @@ def check_store(_target: Target, _store: Store) -> None:
 def open_builder(job: BakeJob, store: Store, packer: Packer, _report: Report) -> EbsBuilder:
     """Return the builder for one bake. Raises BakeError if Packer does not work."""
     try:
-        return EbsBuilder(job, store_id=identity(store), packer=version_tuple(packer.version()))
+        return EbsBuilder(job, store_id=store_id(store), packer=version_tuple(packer.version()))
     except PackerError as error:
         raise BakeError(error.message) from error
 
@@ -153,7 +153,7 @@ def builder_settings(
     """Return Packer's builder as plain data, without its key."""
     build, account = job.target.build, clients.account
     name_tag = {"Name": f"{job.definition.service}-{job.definition.version}"}
-    user_tags = {kind: dict(build.options.get(kind, {})) for kind in TAGS}
+    user_tags = {kind: dict(build.options.get(kind, {})) for kind in TAG_OPTIONS}
     endpoint = _custom_endpoint(clients)
     return {
         **build.options,
@@ -163,7 +163,7 @@ def builder_settings(
         "instance_type": build.type,
         "ami_name": _ami_name(job),
         "ami_description": f"{job.label}, {job.digest}",
-        **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAGS},
+        **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAG_OPTIONS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
         "shutdown_behavior": "terminate",

@@ -49,7 +49,7 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     Raises BakeError if the base is missing, ProviderError if QEMU is missing, StoreError if the store is not a folder.
     """
     base = fetch_disk(job.target.base, store, job.definition.folder, report)
-    accel = choose(store.local("qemu"), base)
+    accel = choose(store.local_path("qemu"), base)
     report(f"{job.label}: {accel.reason}")
     return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import json
 
-from ..document import Document, Path, targets_of, value_at
-from ..ebs_options import refused
-from ..fleet import AUTOSCALING, merged
+from ..document import Document, KeyPath, target_names, value_at
+from ..ebs_options import refused_options
+from ..fleet import AUTOSCALING, merged_fleet
 
 # Of volumes; a provider that is not named takes any word.
-TYPES = {"qemu": ("qcow2", "raw"), "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard")}
-ZONELESS = ("qemu",)
+VOLUME_TYPES = {"qemu": ("qcow2", "raw"), "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard")}
+PROVIDERS_WITHOUT_ZONES = ("qemu",)
 # What only these providers heed. What stands nowhere here is heeded by all.
-ONLY: dict[Path, str] = {
+PROVIDER_OF_KEY: dict[KeyPath, str] = {
     **{
         (key,): "aws"
         for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
@@ -26,34 +26,34 @@ ONLY: dict[Path, str] = {
     **{("traffic", key): "aws" for key in ("target_groups", "rule")},
     **{("traffic", key): "qemu" for key in ("bind", "port")},
 }
-BASES = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
-SECRETS = {"aws": ("ssm",), "qemu": ("env", "variable")}
+BASE_KINDS = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
+SECRET_KINDS = {"aws": ("ssm",), "qemu": ("env", "variable")}
 
 
 def check_targets(document: Document) -> None:
     """Add a problem for everything that a target says, or is asked for, in vain."""
     closed = value_at(document.data, ("seal", "shell")) == "off"
-    for name in targets_of(document.data):
+    for name in target_names(document.data):
         place = ("targets", name)
         provider = value_at(document.data, (*place, "provider"))
         if closed and value_at(document.data, (*place, "authorized_key")) is not None:
-            document.problem(
+            document.add_problem(
                 (*place, "authorized_key"), "nobody can log in where seal.shell is off (allowed: leave it out)"
             )
-        if provider in ZONELESS and value_at(document.data, (*place, "zones")) is not None:
-            document.problem((*place, "zones"), f"the provider {provider} has no zones (allowed: leave it out)")
+        if provider in PROVIDERS_WITHOUT_ZONES and value_at(document.data, (*place, "zones")) is not None:
+            document.add_problem((*place, "zones"), f"the provider {provider} has no zones (allowed: leave it out)")
         if (
             isinstance(provider, str)
             and provider != "simulated"
             and value_at(document.data, (*place, "simulation")) is not None
         ):
-            document.problem(
+            document.add_problem(
                 (*place, "simulation"),
                 f"the provider {provider} runs real machines (allowed: leave it out, or provider: simulated)",
             )
-        if isinstance(provider, str) and provider in TYPES:
-            _check_types(document, name, provider)
-        if isinstance(provider, str) and provider in BASES:
+        if isinstance(provider, str) and provider in VOLUME_TYPES:
+            _check_volume_types(document, name, provider)
+        if isinstance(provider, str) and provider in BASE_KINDS:
             _check_keys(document, place, provider)
             _check_base(document, name, provider)
             _check_secrets(document, place, provider)
@@ -61,56 +61,59 @@ def check_targets(document: Document) -> None:
             _check_aws(document, name)
 
 
-def _check_keys(document: Document, place: Path, provider: str) -> None:
-    for keys, only in ONLY.items():
+def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
+    for keys, only in PROVIDER_OF_KEY.items():
         if only != provider and value_at(document.data, (*place, *keys)) is not None:
-            document.problem(
+            document.add_problem(
                 (*place, *keys), f"the provider {provider} does not heed it, {only} does (allowed: leave it out)"
             )
 
 
 def _check_base(document: Document, target: str, provider: str) -> None:
-    own: Path = ("targets", target, "base")
+    own: KeyPath = ("targets", target, "base")
     base = value_at(document.data, own)
     place = ("image", "base") if base is None else own
     base = value_at(document.data, place)
-    kinds = {kind for allowed in BASES.values() for kind in allowed}
+    kinds = {kind for allowed in BASE_KINDS.values() for kind in allowed}
     for kind in sorted(kinds & set(base)) if isinstance(base, dict) else []:
-        if kind not in BASES[provider]:
+        if kind not in BASE_KINDS[provider]:
             what = f"the provider {provider} of target {target} cannot bake on {kind}"
-            document.problem(
-                (*place, kind), f"{what} (allowed: {', '.join(BASES[provider])}; a target may have a base of its own)"
+            document.add_problem(
+                (*place, kind),
+                f"{what} (allowed: {', '.join(BASE_KINDS[provider])}; a target may have a base of its own)",
             )
 
 
-def _check_secrets(document: Document, place: Path, provider: str) -> None:
+def _check_secrets(document: Document, place: KeyPath, provider: str) -> None:
     secrets = value_at(document.data, (*place, "secrets"))
     for name, where in secrets.items() if isinstance(secrets, dict) else []:
         kind = next(iter(where), None) if isinstance(where, dict) else None
-        if kind in ("env", "variable", "ssm") and kind not in SECRETS[provider]:
-            allowed = " or ".join(SECRETS[provider])
-            document.problem(
+        if kind in ("env", "variable", "ssm") and kind not in SECRET_KINDS[provider]:
+            allowed = " or ".join(SECRET_KINDS[provider])
+            document.add_problem(
                 (*place, "secrets", name, kind),
                 f"the provider {provider} hands over no secret from there (allowed: {allowed})",
             )
 
 
 def _check_aws(document: Document, target: str) -> None:
-    place: Path = ("targets", target)
+    place: KeyPath = ("targets", target)
     if value_at(document.data, (*place, "network")) is None:
-        document.problem(place, "the provider aws needs to know where instances are (allowed: network with subnets)")
+        document.add_problem(
+            place, "the provider aws needs to know where instances are (allowed: network with subnets)"
+        )
     options = value_at(document.data, (*place, "build", "options"))
-    for name, why in refused(options) if isinstance(options, dict) else ():
-        document.problem(
+    for name, why in refused_options(options) if isinstance(options, dict) else ():
+        document.add_problem(
             (*place, "build", "options", name), f"cannot be passed on to Packer: {why} (allowed: leave it out)"
         )
     subnets, zones = value_at(document.data, (*place, "network", "subnets")), value_at(document.data, (*place, "zones"))
     for number, zone in enumerate(zones if isinstance(zones, list) else []):
         if isinstance(subnets, dict) and zone not in subnets:
-            document.problem(
+            document.add_problem(
                 (*place, "zones", number), f"{json.dumps(zone)} has no subnet (allowed: {', '.join(map(str, subnets))})"
             )
-    if merged(document.data, target).get("engine") == AUTOSCALING:  # the group has target groups of its own
+    if merged_fleet(document.data, target).get("engine") == AUTOSCALING:  # the group has target groups of its own
         return
     groups, rule = (
         value_at(document.data, (*place, "traffic", "target_groups")),
@@ -118,27 +121,27 @@ def _check_aws(document: Document, target: str) -> None:
     )
     count = len(groups) if isinstance(groups, list) else 0
     if not count:
-        document.problem(
+        document.add_problem(
             place,
             "the provider aws needs a target group to register instances in (allowed: traffic with target_groups)",
         )
     if (count == 2) is not (rule is not None):
-        document.problem(
+        document.add_problem(
             (*place, "traffic"),
             "two target groups and the rule that forwards to both go together (allowed: both, or one group without a rule)",
         )
-    if merged(document.data, target).get("strategy") == "blue_green" and count == 1:
-        document.problem(
+    if merged_fleet(document.data, target).get("strategy") == "blue_green" and count == 1:
+        document.add_problem(
             place,
             "blue_green on aws flips a rule from one target group to another (allowed: traffic with two target_groups and a rule)",
         )
 
 
-def _check_types(document: Document, target: str, provider: str) -> None:
+def _check_volume_types(document: Document, target: str, provider: str) -> None:
     volumes = value_at(document.data, ("data",))
     for number in range(len(volumes) if isinstance(volumes, list) else 0):
         place = ("data", number, "type")
         kind = value_at(document.data, place)
-        if isinstance(kind, str) and kind not in TYPES[provider]:
+        if isinstance(kind, str) and kind not in VOLUME_TYPES[provider]:
             why = f"is no type of volume on target {target}, whose provider is {provider}"
-            document.problem(place, f"{json.dumps(kind)} {why} (allowed: {', '.join(TYPES[provider])})")
+            document.add_problem(place, f"{json.dumps(kind)} {why} (allowed: {', '.join(VOLUME_TYPES[provider])})")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._definition.model import AutoScaling
-from ..._providers.group import BACK, FORWARD, SUCCESSFUL, Group, Member, Refresh, Template, Wanted
+from ..._providers.group import BACK, FORWARD, SUCCESSFUL, DesiredLaunch, Group, GroupMember, LaunchTemplate, Refresh
 from ..actions import Done, Stopped, unknown_action
 
 VISIBLE_AFTER = 120.0  # seconds until a new refresh is listed, and until a group shows the result of a refresh
@@ -24,7 +24,7 @@ class GroupSnapshot:
     at: float
     group: Group
     refreshes: tuple[Refresh, ...]  # the newest first
-    wanted: Wanted
+    wanted: DesiredLaunch
 
     @property
     def active(self) -> Refresh | None:
@@ -47,15 +47,15 @@ class RefreshProgress:
     reversible: bool = True  # False once AWS refused to roll back
     ending: str = ""  # id of the refresh that was last asked to end
     ending_since: float = 0.0
-    origin: Template | None = None  # what the group launched before
-    pinned: Template | None = None  # what this run last made the group launch
+    origin: LaunchTemplate | None = None  # what the group launched before
+    pinned: LaunchTemplate | None = None  # what this run last made the group launch
 
 
 @dataclass(frozen=True)
 class PinVersion:
     """Let the group launch this version, a number."""
 
-    template: Template
+    template: LaunchTemplate
     reason: str
 
 
@@ -66,7 +66,7 @@ class CreateVersion:
 
 @dataclass(frozen=True)
 class StartRefresh:
-    template: Template
+    template: LaunchTemplate
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _stop(snapshot: GroupSnapshot, progress: RefreshProgress, reason: str) -> St
     return Stopped(reason)
 
 
-def running_version(group: Group, origin: Template | None) -> Template:
+def running_version(group: Group, origin: LaunchTemplate | None) -> LaunchTemplate:
     """The version that the group's instances run.
 
     The origin if an instance still runs it, else what the group launches if one runs that, else the most frequent one.
@@ -191,7 +191,7 @@ def running_version(group: Group, origin: Template | None) -> Template:
     return max(counts, key=lambda version: (counts[version], -int(version.version)))
 
 
-def outdated(snapshot: GroupSnapshot, spec: AutoScaling) -> list[Member]:
+def outdated(snapshot: GroupSnapshot, spec: AutoScaling) -> list[GroupMember]:
     """Members that a refresh would replace."""
     return [
         member
@@ -200,7 +200,7 @@ def outdated(snapshot: GroupSnapshot, spec: AutoScaling) -> list[Member]:
     ]
 
 
-def left_alone(member: Member, spec: AutoScaling) -> bool:
+def left_alone(member: GroupMember, spec: AutoScaling) -> bool:
     return (member.protected and spec.protected == "ignore") or (
         member.state in IN_STANDBY and spec.standby == "ignore"
     )

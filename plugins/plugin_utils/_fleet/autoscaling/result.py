@@ -17,8 +17,8 @@ from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
 from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
-from ..._providers.group import AutoScaling as Scaling
-from ..._providers.group import Group, Machine, Member, Refresh
+from ..._providers.group import AutoScalingGroup as Scaling
+from ..._providers.group import Group, GroupMachine, GroupMember, Refresh
 from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
 from .decide import IN_STANDBY, GroupSnapshot, left_alone
@@ -31,12 +31,12 @@ class GroupInstance:
     """An instance with its number in the group. Auto Scaling has no slots; the oldest is 0."""
 
     slot: int
-    member: Member
-    machine: Machine | None  # None where EC2 does not list it (yet)
+    member: GroupMember
+    machine: GroupMachine | None  # None where EC2 does not list it (yet)
     image: Image | None  # None where its AMI is none of the store's
 
 
-def group_instances(group: Group, machines: Sequence[Machine], images: Mapping[str, Image]) -> list[GroupInstance]:
+def group_instances(group: Group, machines: Sequence[GroupMachine], images: Mapping[str, Image]) -> list[GroupInstance]:
     """``images``: by AMI."""
     known = {machine.id: machine for machine in machines}
     launched = {member.id: known[member.id].launched for member in group.members if member.id in known}
@@ -88,7 +88,7 @@ def instance_dict(instance: GroupInstance, snapshot: GroupSnapshot | None, spec:
     }
 
 
-def _state(member: Member) -> str:
+def _state(member: GroupMember) -> str:
     if member.leaving:
         return STOPPING
     return PENDING if member.state.startswith("Pending") else STOPPED if member.state == "Warmed:Stopped" else RUNNING
@@ -103,7 +103,7 @@ def as_hosts(instances: Sequence[GroupInstance], fleet: str, ports: Sequence[int
     ]
 
 
-def _as_host(instance: GroupInstance, machine: Machine, fleet: str, ports: Sequence[int]) -> Instance:
+def _as_host(instance: GroupInstance, machine: GroupMachine, fleet: str, ports: Sequence[int]) -> Instance:
     image, address = instance.image, machine.address
     return Instance(
         id=machine.id,

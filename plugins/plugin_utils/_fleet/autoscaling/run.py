@@ -11,7 +11,7 @@ from ..._core.errors import FleetError, ProviderError
 from ..._definition.model import Definition, Target
 from ..._image_model import Image, ami_of
 from ..._providers.contract import Clock
-from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScaling
+from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScalingGroup
 from ..._providers.tags import IMAGE, IMAGE_NAME
 from ..actions import AFTER_SWAP, BEFORE_SWAP, Done, Gate, Stopped, unknown_action
 from ..model import DONE, FAILED, ROLLBACK, Intent
@@ -52,7 +52,7 @@ TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "Sca
 class GroupServices(RunServices):
     """The external services that the refresh of a group uses."""
 
-    scaling: AutoScaling
+    scaling: AutoScalingGroup
     clock: Clock
 
 

@@ -13,14 +13,14 @@ from typing import Any
 from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
 from ..._aws.tags import key_of
 from ..._core.errors import FleetError, ProviderError
-from ..group import Group, Machine, Member, Refresh, Template, Wanted
+from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
 from .describe import STATES
 
 NEWEST = 10  # refreshes that a look asks for: only the newest can be active
 MADE_BY = "immutable.infra"
 
 
-class AwsAutoScaling:
+class Ec2AutoScalingGroup:
     """See ``providers.handover.AutoScaling``."""
 
     longest_call = LONGEST_CALL
@@ -32,8 +32,8 @@ class AwsAutoScaling:
         self._address = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last seen
         self._ids: dict[str, str] = {}  # of launch templates, by name
-        self._versions: dict[str, Template] = {}  # made or found, by their content
-        self._data: dict[Template, Mapping[str, Any]] = {}  # of launch template versions, which never change
+        self._versions: dict[str, LaunchTemplate] = {}  # made or found, by their content
+        self._data: dict[LaunchTemplate, Mapping[str, Any]] = {}  # of launch template versions, which never change
 
     @property
     def region(self) -> str:
@@ -91,23 +91,23 @@ class AwsAutoScaling:
             )
         return dict(group["LaunchTemplate"])
 
-    def _resolved(self, named: Mapping[str, Any]) -> Template:
+    def _resolved(self, named: Mapping[str, Any]) -> LaunchTemplate:
         """With the number that an alias stands for now."""
         version = str(named.get("Version") or "$Default")
         if version.isdecimal():
-            return Template(named["LaunchTemplateId"], version)
+            return LaunchTemplate(named["LaunchTemplateId"], version)
         with aws_errors(doing=f"launch template {named['LaunchTemplateId']}"):
             found = self._clients.ec2.describe_launch_template_versions(
                 LaunchTemplateId=named["LaunchTemplateId"], Versions=[version]
             )
         return self._learn(found["LaunchTemplateVersions"][0])
 
-    def _learn(self, version: Mapping[str, Any]) -> Template:
-        template = Template(version["LaunchTemplateId"], str(version["VersionNumber"]))
+    def _learn(self, version: Mapping[str, Any]) -> LaunchTemplate:
+        template = LaunchTemplate(version["LaunchTemplateId"], str(version["VersionNumber"]))
         self._data[template] = version["LaunchTemplateData"]
         return template
 
-    def _data_of(self, template: Template) -> Mapping[str, Any]:
+    def _data_of(self, template: LaunchTemplate) -> Mapping[str, Any]:
         if template not in self._data:
             with aws_errors(doing=f"launch template {template.id}"):
                 found = self._clients.ec2.describe_launch_template_versions(
@@ -125,7 +125,7 @@ class AwsAutoScaling:
             self.group()
         return [_refresh(each, self._ids) for each in found["InstanceRefreshes"]]
 
-    def machines(self) -> list[Machine]:
+    def machines(self) -> list[GroupMachine]:
         filters = [
             {"Name": "tag:aws:autoscaling:groupName", "Values": [self._name]},
             {"Name": "instance-state-name", "Values": list(STATES)},
@@ -139,14 +139,14 @@ class AwsAutoScaling:
             for each in reservation["Instances"]
         ]
 
-    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> Wanted:
+    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
         """A version that launches the image already is wanted as it is; else one that was made of this very content, if there is one."""
         merged = _merged(self._data_of(group.template), image, tags)
         content = hashlib.sha256(json.dumps(merged, sort_keys=True, default=str).encode()).hexdigest()[:32]
         made = group.template if group.image == image else self._made(group.template.id, image, content)
-        return Wanted(image, content, dict(tags), name, group.template, made)
+        return DesiredLaunch(image, content, dict(tags), name, group.template, made)
 
-    def _made(self, template_id: str, image: str, content: str) -> Template | None:
+    def _made(self, template_id: str, image: str, content: str) -> LaunchTemplate | None:
         if content in self._versions:
             return self._versions[content]
         with aws_errors(doing=f"launch template {template_id}"):
@@ -163,7 +163,7 @@ class AwsAutoScaling:
             self._versions[content] = self._learn(max(ours, key=lambda each: int(each["VersionNumber"])))
         return self._versions.get(content)
 
-    def make(self, wanted: Wanted) -> Template:
+    def make(self, wanted: DesiredLaunch) -> LaunchTemplate:
         with aws_errors(doing=f"launch template {wanted.source.id}"):
             made = self._clients.ec2.create_launch_template_version(
                 LaunchTemplateId=wanted.source.id,
@@ -182,14 +182,16 @@ class AwsAutoScaling:
                 code="Warning",
                 operation="",
             )
-        self._versions[wanted.content] = Template(wanted.source.id, str(made["LaunchTemplateVersion"]["VersionNumber"]))
+        self._versions[wanted.content] = LaunchTemplate(
+            wanted.source.id, str(made["LaunchTemplateVersion"]["VersionNumber"])
+        )
         return self._versions[wanted.content]
 
-    def pin(self, template: Template) -> None:
+    def pin(self, template: LaunchTemplate) -> None:
         with aws_errors(doing=f"group {self._name}"):
             self._scaling.update_auto_scaling_group(AutoScalingGroupName=self._name, **self._launching(template))
 
-    def start(self, template: Template, preferences: Mapping[str, Any]) -> str:
+    def start(self, template: LaunchTemplate, preferences: Mapping[str, Any]) -> str:
         desired = self._launching(template)
         with aws_errors(doing=f"group {self._name}"):
             begun = self._scaling.start_instance_refresh(
@@ -208,7 +210,7 @@ class AwsAutoScaling:
         with aws_errors(doing=f"group {self._name}"):
             self._scaling.rollback_instance_refresh(AutoScalingGroupName=self._name)
 
-    def _launching(self, template: Template) -> dict[str, Any]:
+    def _launching(self, template: LaunchTemplate) -> dict[str, Any]:
         """A configuration with the template at this very version, whatever else the group's policy says kept."""
         if not template.version.isdecimal():
             raise FleetError(f"{template} is no version that can be gone back to")  # never an alias
@@ -220,13 +222,13 @@ class AwsAutoScaling:
         return {"MixedInstancesPolicy": policy}
 
 
-def _member(data: Mapping[str, Any]) -> Member:
+def _member(data: Mapping[str, Any]) -> GroupMember:
     named = data.get("LaunchTemplate")
-    return Member(
+    return GroupMember(
         id=data["InstanceId"],
         state=data["LifecycleState"],
         healthy=str(data["HealthStatus"]).lower() == "healthy",
-        template=Template(named["LaunchTemplateId"], str(named["Version"])) if named else None,
+        template=LaunchTemplate(named["LaunchTemplateId"], str(named["Version"])) if named else None,
         zone=data.get("AvailabilityZone", ""),
         protected=bool(data.get("ProtectedFromScaleIn")),
     )
@@ -242,7 +244,7 @@ def _refresh(data: Mapping[str, Any], ids: Mapping[Any, str]) -> Refresh:
         reason=data.get("StatusReason", "") or (data.get("RollbackDetails") or {}).get("RollbackReason", ""),
         percent=int(data.get("PercentageComplete") or 0),
         left=int(data.get("InstancesToUpdate") or 0),
-        template=Template(
+        template=LaunchTemplate(
             named.get("LaunchTemplateId") or ids.get(named.get("LaunchTemplateName"), ""),
             named.get("Version", "$Default"),
         )
@@ -259,8 +261,8 @@ def _named_by_refresh(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return desired.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification") or {}
 
 
-def _machine(data: Mapping[str, Any], address: str) -> Machine:
-    return Machine(
+def _machine(data: Mapping[str, Any], address: str) -> GroupMachine:
+    return GroupMachine(
         id=data["InstanceId"],
         image=data.get("ImageId", ""),
         state=STATES[data["State"]["Name"]],

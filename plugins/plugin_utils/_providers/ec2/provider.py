@@ -15,7 +15,7 @@ from ..._aws.batches import PARAMETERS, batches
 from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
-from ..._store.keys import identity
+from ..._store.keys import store_id
 from ..contract import Images, Instance, Pace, Probe, Traffic
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
@@ -58,11 +58,11 @@ class Ec2Provider:
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
-        scope = Scope(clients.region, identity(store), clients.account.endpoint_url)
+        scope = Scope(clients.region, store_id(store), clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self.compute = Ec2Compute(clients, scope, self.volumes, Consoles(clients, store))
         self.images = images
-        self.leftovers = Ec2Leftovers([clients, *bakes], identity(store))
+        self.leftovers = Ec2Leftovers([clients, *bakes], store_id(store))
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
         self.probe: Probe | None = None if probes else self._by_balancer

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A world that fares as a target's ``simulation`` says, by chance, and by the same chance each time.
+"""A world whose latencies and failures follow a target's ``simulation``: random, but the same for the same seed.
 
-What a machine draws hangs on the seed and its token alone, so the order of launches does not matter.
+What a machine draws depends only on the seed and its token, so the order of launches does not matter.
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ from random import Random
 from ..._core.errors import ProviderError
 from ..._definition.model import Simulation
 from ..contract import LaunchRequest
-from .world import Behaviour, Latencies, World
+from .world import Behavior, Latencies, World
 
-GRAIN = 1.0  # seconds: where latencies differ, events are as many as machines, and no engine looks at each
+MIN_WAIT = 1.0  # seconds: with spread latencies each machine has its own events, too many to observe each one
 
 
-def world_of(simulation: Simulation) -> World:
+def simulated_world(simulation: Simulation) -> World:
+    """A new world that follows ``simulation``."""
     world = World()
     simulate(world, simulation)
     return world
 
 
 def simulate(world: World, simulation: Simulation) -> None:
-    """Let what is launched in this world, and each call from now on, fare as ``simulation`` says."""
+    """Apply ``simulation`` to each machine that is launched in this world and to each call from now on."""
 
-    def fate(request: LaunchRequest) -> tuple[Latencies, Behaviour | None]:
-        chance = Random(f"{simulation.seed}:{request.token}")  # noqa: S311  no secret
-        spread = {
-            name: value * chance.uniform(1 - simulation.spread, 1 + simulation.spread)
-            for name, value in _means(simulation).items()
+    def traits_of(request: LaunchRequest) -> tuple[Latencies, Behavior | None]:
+        random = Random(f"{simulation.seed}:{request.token}")  # noqa: S311  no secret
+        latencies = {
+            name: value * random.uniform(1 - simulation.spread, 1 + simulation.spread)
+            for name, value in _mean_latencies(simulation).items()
         }
-        never_boots, never_well = chance.random() < simulation.fail_boot, chance.random() < simulation.fail_health
-        image = world.behaviours.get(request.image, Behaviour())
+        fails_boot, fails_health = random.random() < simulation.fail_boot, random.random() < simulation.fail_health
+        of_image = world.behaviors.get(request.image, Behavior())
         failed = replace(
-            image, boots=image.boots and not never_boots, gets_healthy=image.gets_healthy and not never_well
+            of_image,
+            boots=of_image.boots and not fails_boot,
+            gets_healthy=of_image.gets_healthy and not fails_health,
         )
-        return Latencies(**spread), failed if never_boots or never_well else None
+        return Latencies(**latencies), failed if fails_boot or fails_health else None
 
     def before(call: str) -> None:
-        chance = Random(f"{simulation.seed}:call:{len(world.calls)}")  # noqa: S311  no secret
-        if chance.random() < simulation.fail_call:
-            raise ProviderError(f"{call}: the simulated cloud is not available just now (call {len(world.calls)})")
+        random = Random(f"{simulation.seed}:call:{len(world.calls)}")  # noqa: S311  no secret
+        if random.random() < simulation.fail_call:
+            raise ProviderError(f"{call}: the simulated cloud is unavailable (call {len(world.calls)})")
 
-    world.latencies = Latencies(**_means(simulation))
-    world.clock.grain = GRAIN if simulation.spread else 0.0
-    world.fate, world.before = fate, before
+    world.latencies = Latencies(**_mean_latencies(simulation))
+    world.clock.min_wait = MIN_WAIT if simulation.spread else 0.0
+    world.traits_of, world.before = traits_of, before
 
 
-def _means(simulation: Simulation) -> dict[str, float]:
+def _mean_latencies(simulation: Simulation) -> dict[str, float]:
     return {
         "boot": simulation.boot,
         "health": simulation.health,

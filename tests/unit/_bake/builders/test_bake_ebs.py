@@ -19,8 +19,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import amis_in, builder_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import REFUSED, refused
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import TAGS as TAGGED
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import REFUSED, refused_options
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import TAG_OPTIONS as TAGGED
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Build, Definition
 
 TAGS = {"immutable:digest": "sha256:ab", "immutable:bake": "bake-ab"}
@@ -133,8 +133,10 @@ def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> 
 def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:
     settings = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
     assert set(settings) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
-    assert dict(refused({"region": "x", "ssh_interface": "session_manager"})) == {"region": "build.region says it"}
-    assert [name for name, _reason in refused({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
+    assert dict(refused_options({"region": "x", "ssh_interface": "session_manager"})) == {
+        "region": "build.region says it"
+    }
+    assert [name for name, _reason in refused_options({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
         "tags",
         "run_tags",
     ]

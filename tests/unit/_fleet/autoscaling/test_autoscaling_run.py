@@ -314,7 +314,7 @@ def test_every_preference_is_spelled_out() -> None:
 
 def test_a_status_that_is_not_known_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
-    refresh = h.Refresh("r", "Pondering", template=h.Template(ID, "2"))
+    refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
     seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
     assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
 
@@ -322,9 +322,9 @@ def test_a_status_that_is_not_known_is_watched() -> None:
 def test_what_runs() -> None:
     group = Scaling().add(1, "1").add(2, "2").group()
     assert running_version(group, None).version == "1"
-    assert running_version(group, h.Template(ID, "2")).version == "2"
-    assert running_version(replace(group, template=h.Template(ID, "3")), h.Template(ID, "4")).version == "2"
-    assert running_version(replace(group, members=()), h.Template(ID, "4")).version == "4"
+    assert running_version(group, h.LaunchTemplate(ID, "2")).version == "2"
+    assert running_version(replace(group, template=h.LaunchTemplate(ID, "3")), h.LaunchTemplate(ID, "4")).version == "2"
+    assert running_version(replace(group, members=()), h.LaunchTemplate(ID, "4")).version == "4"
 
 
 def test_the_ami_is_the_one_of_the_groups_region() -> None:

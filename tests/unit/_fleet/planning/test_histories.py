@@ -45,7 +45,7 @@ THROUGH = {
         strategy="canary",
         size=3,
         stages=((1, 0.0, True),),
-        found=(Found(ailing=True), Found(slot=1, image=NEW), Found(slot=1)),
+        found=(Found(never_healthy=True), Found(slot=1, image=NEW), Found(slot=1)),
     ),
 }
 THROUGH["a drained host was not brought back for the flip"] = Case(
@@ -58,7 +58,7 @@ THROUGH["a stage that a host in standby kept from being reached was taken for th
     strategy="canary",
     size=4,
     stages=((3, 10.0, False),),
-    found=(Found(image=NEW, ailing=True, mark="standby"), Found(slot=2)),
+    found=(Found(image=NEW, never_healthy=True, mark="standby"), Found(slot=2)),
 )
 BACK = {
     "a rollback waited for volumes that nobody made": Case(
@@ -69,7 +69,7 @@ BACK = {
         image="wrong", known=5, found=(Found(slot=1, member="drain"), Found(slot=1, member="drain", mark="standby"))
     ),
     "a fleet without a way back lost what it had": Case(
-        strategy="blue_green", image="sick", known=2, relaunch=False, found=(Found(ailing=True),)
+        strategy="blue_green", image="sick", known=2, relaunch=False, found=(Found(never_healthy=True),)
     ),
 }
 
@@ -119,7 +119,9 @@ def test_an_image_that_is_well_and_ill_in_turn_ends_the_swap(strategy):
 
 @pytest.mark.parametrize("strategy", ["blue_green", "recreate"])
 def test_a_host_in_standby_is_nothing_to_wait_for(strategy):
-    trial = Trial(Case(strategy=strategy, standby="ignore", found=(Found(image=NEW, ailing=True, mark="standby"),)))
+    trial = Trial(
+        Case(strategy=strategy, standby="ignore", found=(Found(image=NEW, never_healthy=True, mark="standby"),))
+    )
     ending = play(trial)
     assert ending.what == "done"
     assert_quiet(trial)

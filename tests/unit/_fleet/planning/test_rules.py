@@ -12,7 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.windows import is_open, opens_at
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.measured import measured
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Behaviour
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, FLEET, V1, V2, Lab, request
 from ansible_collections.immutable.infra.tests.unit._fleet.planning.test_strategies import Yes, back, swapped
 
@@ -63,7 +63,7 @@ def test_a_tainted_host_is_replaced_though_its_image_is_right_and_comes_first():
 
 def test_a_host_that_is_too_old_is_replaced():
     lab = swapped()
-    lab.world.clock.pass_by(3600.0)
+    lab.world.clock.advance(3600.0)
     old = set(lab.world.machines)
     assert not lab.run(back(request(V1, max_age=7200.0)))["changed"]
     assert lab.run(back(request(V1, max_age=1800.0)))["changed"]
@@ -100,14 +100,14 @@ def test_a_window_opens_by_the_clock_on_the_wall_of_its_time_zone():
 
 def test_outside_its_window_a_swap_waits_but_a_dead_host_is_replaced():
     lab = swapped()
-    lab.world.clock.pass_by(at("2026-11-23T12:00:00") - lab.world.clock.now())
+    lab.world.clock.advance(at("2026-11-23T12:00:00") - lab.world.clock.now())
     dead = next(each for each, machine in lab.world.machines.items() if machine.instance.slot == 1)
     result = lab.run(back(request(V2, windows=(NIGHT,))))
     assert not result["changed"] and "opens at 2026-11-23 22:00 UTC" in result["paused"]
-    lab.world.machines[dead].dies_at = lab.world.clock.now()
+    lab.world.machines[dead].crashes_at = lab.world.clock.now()
     lab.run(back(request(V2, windows=(NIGHT,))))
     assert lab.images() == {0: [V1], 1: [V2], 2: [V1]}
-    lab.world.clock.pass_by(at("2026-11-23T22:30:00") - lab.world.clock.now())
+    lab.world.clock.advance(at("2026-11-23T22:30:00") - lab.world.clock.now())
     assert lab.run(back(request(V2, windows=(NIGHT,))))["paused"] is None
     assert lab.images() == {0: [V2], 1: [V2], 2: [V2]}
 
@@ -159,7 +159,7 @@ def test_an_image_that_is_revoked_in_the_middle_is_taken_back_and_one_that_was_b
 
 def test_the_size_comes_back_too():
     lab = swapped()
-    after(lab, "slot 0: gone", lambda: lab.world.behaviours.update({V2: Behaviour(gets_healthy=False)}))
+    after(lab, "slot 0: gone", lambda: lab.world.behaviors.update({V2: Behavior(gets_healthy=False)}))
     with pytest.raises(FleetError):
         lab.run(back(request(V2, size=5)))
     assert all_old(lab)
@@ -167,7 +167,7 @@ def test_the_size_comes_back_too():
 
 def test_where_the_old_version_cannot_be_launched_again_what_serves_stays_and_the_reason_says_so():
     lab = swapped()
-    after(lab, "slot 0: gone", lambda: lab.world.behaviours.update({V2: Behaviour(gets_healthy=False)}))
+    after(lab, "slot 0: gone", lambda: lab.world.behaviors.update({V2: Behavior(gets_healthy=False)}))
     with pytest.raises(FleetError, match="slot 0: its image is gone"):
         lab.run(request(V2, origin_problem="its image is gone"))
     assert lab.images()[1] == lab.images()[2] == [V1] and len(lab.serving()) >= 2
@@ -198,7 +198,7 @@ def test_an_instance_that_dies_gets_one_more_chance_and_a_second_death_turns_bac
             ]
             if self.left and "slot 0: sealed" in line and new:
                 self.left -= 1
-                new[0].dies_at = lab.world.clock.now()
+                new[0].crashes_at = lab.world.clock.now()
 
     lab.lines = Deadly()
     if end == V2:

@@ -77,7 +77,7 @@ def test_the_old_fleet_stays_warm_and_the_way_back_is_a_flip():
 def test_after_keep_old_the_next_run_takes_the_old_fleet_away():
     lab = swapped()
     lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))
-    lab.world.clock.pass_by(601.0)
+    lab.world.clock.advance(601.0)
     assert lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))["changed"]
     assert lab.images() == {0: [V2], 1: [V2], 2: [V2]}
     assert not lab.run(blue_green(keep_old=600.0))["changed"]
@@ -104,7 +104,7 @@ def test_one_that_fails_while_the_old_fleet_is_warm_flips_back():
     lab = swapped()
     before = lab.serving()
     lab.run(blue_green(keep_old=600.0), RunOptions(wait=False))
-    lab.world.machines[min(lab.serving())].ailing = True
+    lab.world.machines[min(lab.serving())].never_healthy = True
     with pytest.raises(FleetError):
         lab.run(blue_green(keep_old=600.0))
     assert lab.serving() == before == set(lab.world.machines)
@@ -151,7 +151,7 @@ def test_a_canary_that_stops_serving_in_its_soak_is_taken_back():
 
     def fall_ill(line: str) -> None:
         if "reached" in line:
-            next(each for each in lab.world.machines.values() if each.instance.image == V2).ailing = True
+            next(each for each in lab.world.machines.values() if each.instance.image == V2).never_healthy = True
 
     lab.lines = type("Lines", (list,), {"append": lambda self, line: (list.append(self, line), fall_ill(line))})()
     with pytest.raises(FleetError, match="stage 1: .* stopped serving"):

@@ -17,12 +17,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace i
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Latencies,
-    SimulatedProvider,
-    VirtualClock,
-    World,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
 from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Free, Lab, request
 
 CLOUD = Latencies(boot=26.0, health=2.0, check=10.0, drain=30.0, stop=15.0)
@@ -39,15 +36,15 @@ class BlindClock:
         return self._clock.now()
 
     def wait(self, seconds: float) -> None:
-        self._clock.pass_by(seconds)
+        self._clock.advance(seconds)
 
 
 class Cloud(Lab):
     """Looked at by a pace. Its balancer forgets drained members and tells of none what is in flight."""
 
     def __init__(self, pace: Pace, latencies: Latencies = CLOUD) -> None:
-        super().__init__(World(latencies, forgets=True))
-        self.world.tells_in_flight = False
+        super().__init__(World(latencies, forgets_drained=True))
+        self.world.reports_in_flight = False
         self.provider = SimulatedProvider(self.world, BlindClock(self.world.clock))
         self.pace = pace
 
@@ -189,7 +186,7 @@ def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> 
     traffic = lab.provider.traffic(FLEET)
     observer = Observer(lab.provider, traffic, lab.provider.probe, FLEET)
     traffic.drain([one, two], 900.0)
-    lab.world.machines[one].dies_at = lab.world.clock.now()
+    lab.world.machines[one].crashes_at = lab.world.clock.now()
     lab.world.settle = lambda: None  # type: ignore[method-assign]  # the balancer takes its time
     assert {view.id: view.member for view in observer.observe().instances} == {one: None, two: "drain"}
     del lab.world.machines[one]

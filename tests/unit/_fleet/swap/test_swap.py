@@ -9,7 +9,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import predict
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import Behaviour
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Lab, absent, request
 
 DATA = [False, True]
@@ -98,7 +98,7 @@ def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
 
 def test_the_host_that_seals_as_another_image_never_serves():
     lab = swapped()
-    lab.world.behaviours[V2] = Behaviour(seals_as=V1)
+    lab.world.behaviors[V2] = Behavior(seals_as=V1)
     with pytest.raises(FleetError, match="it sealed itself as image"):
         lab.run(request(V2))
     assert lab.images() == {0: [V1], 1: [V1], 2: [V1]}
@@ -115,14 +115,14 @@ def test_a_fix_reaches_a_fleet_that_is_wholly_unhealthy():
     for data in DATA:
         lab = swapped(data)
         for machine in lab.world.machines.values():
-            machine.ailing = True
+            machine.never_healthy = True
         lab.run(request(V2, data=data))
         assert len(lab.serving()) == 3 and lab.images() == {0: [V2], 1: [V2], 2: [V2]}
 
 
 def test_a_dead_host_is_replaced_by_the_next_run():
     lab = swapped(data=True)
-    next(iter(lab.world.machines.values())).dies_at = lab.world.clock.now()
+    next(iter(lab.world.machines.values())).crashes_at = lab.world.clock.now()
     result = lab.run(request(data=True))
     assert result["changed"] and len(lab.serving()) == 3
 
@@ -194,7 +194,9 @@ def test_a_prediction_tells_what_then_happens(data):
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     observer.observe()
     lab.world.calls.clear()
-    said = predict(request(V2, data=data), observer.snapshot, lab.store, lab.world.clock.now(), lab.world.latencies)
+    said = predict(
+        request(V2, data=data), observer.snapshot, lab.store, now=lab.world.clock.now(), latencies=lab.world.latencies
+    )
     assert lab.world.calls == []
     began = lab.world.clock.now()
     result = lab.run(request(V2, data=data))

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import AwsAutoScaling
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import Ec2AutoScalingGroup
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, cloud: Cloud) -> None:
         self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
-        self.scaling = AwsAutoScaling(cloud.account(), "shop")
+        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop")
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
         self.seed_ec2, self.seed_groups = (
             cloud.boto("ec2"),
@@ -83,7 +83,7 @@ def world(cloud: Cloud) -> World:
 def test_a_group_is_read_with_its_instances(world: World) -> None:
     group = world.group().scaling.group()
     assert (group.template, group.named, group.image, group.size, group.warmup) == (
-        h.Template(world.template, "1"),
+        h.LaunchTemplate(world.template, "1"),
         "1",
         world.old,
         2,
@@ -112,7 +112,7 @@ def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, 
 
 def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
-        AwsAutoScaling(cloud.account(), "none").group()
+        Ec2AutoScalingGroup(cloud.account(), "none").group()
     world.seed_groups.create_launch_configuration(
         LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
     )
@@ -125,7 +125,7 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
     wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
     assert wanted.template is None
     made = scaling.make(wanted)
-    assert made == h.Template(world.template, "2")
+    assert made == h.LaunchTemplate(world.template, "2")
     told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
         "LaunchTemplateVersions"
     ][0]
@@ -140,14 +140,16 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
         },
         {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
     ]
-    other = AwsAutoScaling(cloud.account(), scaling.group().name)
+    other = Ec2AutoScalingGroup(cloud.account(), scaling.group().name)
     assert other.wanted(other.group(), world.new, "shop-2.0-1", TAGS).template == made
     assert other.wanted(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
 
 
 def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> None:
     scaling = world.group().scaling
-    assert scaling.wanted(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.Template(world.template, "1")
+    assert scaling.wanted(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
+        world.template, "1"
+    )
 
 
 def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
@@ -174,7 +176,7 @@ def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: 
     }
     with Stubber(world.ec2) as stub:
         stub.add_response("create_launch_template_version", answer, asked)
-        assert scaling.make(wanted) == h.Template(world.template, "7")
+        assert scaling.make(wanted) == h.LaunchTemplate(world.template, "7")
         warned = {**answer, "Warning": {"Errors": [{"Code": "Gone", "Message": "the snapshot is gone"}]}}
         stub.add_response("create_launch_template_version", warned)
         with pytest.raises(ProviderError, match="AWS doubts the new version: the snapshot is gone"):
@@ -192,7 +194,7 @@ def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) ->
     scaling = world.mixed().scaling
     assert scaling.group().template.version == "1"
     before = world.told()["MixedInstancesPolicy"]
-    scaling.pin(h.Template(world.template, "2"))
+    scaling.pin(h.LaunchTemplate(world.template, "2"))
     after = world.told()["MixedInstancesPolicy"]
     assert after["LaunchTemplate"]["LaunchTemplateSpecification"]["Version"] == "2"
     assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
@@ -235,10 +237,10 @@ def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) ->
     }
     with Stubber(world.groups) as stub:
         stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
-        assert scaling.start(h.Template(world.template, "2"), wants) == REFRESH
+        assert scaling.start(h.LaunchTemplate(world.template, "2"), wants) == REFRESH
         stub.assert_no_pending_responses()
     with pytest.raises(FleetError, match="is no version that can be gone back to"):
-        scaling.start(h.Template(world.template, "$Latest"), wants)
+        scaling.start(h.LaunchTemplate(world.template, "$Latest"), wants)
 
 
 def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
@@ -259,7 +261,7 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
     }
     with Stubber(world.groups) as stub:
         stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
-        scaling.start(h.Template(world.template, "2"), {})
+        scaling.start(h.LaunchTemplate(world.template, "2"), {})
 
 
 def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
@@ -300,7 +302,7 @@ def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> Non
         50,
         5,
         AT.timestamp(),
-        h.Template("lt-068f72b729example", "3"),
+        h.LaunchTemplate("lt-068f72b729example", "3"),
     )
     assert told.reason.startswith("Waiting for instances to warm up")
 
@@ -324,8 +326,8 @@ def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) ->
         "DesiredConfiguration": {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": named}}},
     }
     assert [each.template for each in listed(world.group(), by_name, mixed)] == [
-        h.Template(world.template, "$Latest"),
-        h.Template(world.template, "2"),
+        h.LaunchTemplate(world.template, "$Latest"),
+        h.LaunchTemplate(world.template, "2"),
     ]
 
 
@@ -350,7 +352,7 @@ def test_a_refresh_is_told_to_end(world: World) -> None:
 )
 def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> None:
     calls = {
-        "start_instance_refresh": lambda: world.scaling.start(h.Template(world.template, "1"), {}),
+        "start_instance_refresh": lambda: world.scaling.start(h.LaunchTemplate(world.template, "1"), {}),
         "cancel_instance_refresh": world.scaling.cancel,
         "rollback_instance_refresh": world.scaling.roll_back,
     }
@@ -365,4 +367,4 @@ def test_a_permission_that_is_missing_is_named(world: World) -> None:
     with Stubber(world.groups) as stub:
         stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
         with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):
-            world.scaling.start(h.Template(world.template, "1"), {})
+            world.scaling.start(h.LaunchTemplate(world.template, "1"), {})

@@ -13,12 +13,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPING,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
-    Latencies,
-    SimulatedProvider,
-    VirtualClock,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, Latencies
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, TAINTED
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, Cloud, ask
 
@@ -105,7 +102,7 @@ def test_what_was_stopped_before_it_sealed_itself_has_no_evidence(cloud: Cloud) 
 
 
 def test_only_power_ends_what_does_not_obey() -> None:
-    cloud = Cloud(behaviours={GOOD: Behaviour(stops=False)})
+    cloud = Cloud(behaviors={GOOD: Behavior(stops=False)})
     cloud.run()
     cloud.compute.stop(["i"])
     cloud.clock.wait(10_000.0)
@@ -156,7 +153,7 @@ def test_what_is_down_goes_at_once(cloud: Cloud, how: str) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     if how == "death":
-        cloud.world.machines["i"].dies_at = cloud.clock.now()
+        cloud.world.machines["i"].crashes_at = cloud.clock.now()
     else:
         getattr(cloud.compute, how)(["i"])
     cloud.clock.wait(10.0)
@@ -197,51 +194,51 @@ def test_fleets_are_known_by_their_instances_and_volumes(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "turns"),
+    ("behavior", "turns"),
     [
-        (Behaviour(), [33.0]),
-        (Behaviour(boots=False), []),
-        (Behaviour(gets_healthy=False), []),
-        (Behaviour(flaps=7.0), [33.0, 40.0, 47.0, 54.0, 61.0, 68.0, 75.0]),
-        (Behaviour(flaps=0.1, lasts=0.35), [33.0, 33.1, 33.2, 33.3]),
-        (Behaviour(lasts=20.0), [33.0, 53.0]),
-        (Behaviour(flaps=15.0, lasts=40.0), [33.0, 48.0, 63.0, 73.0]),
+        (Behavior(), [33.0]),
+        (Behavior(boots=False), []),
+        (Behavior(gets_healthy=False), []),
+        (Behavior(flap_seconds=7.0), [33.0, 40.0, 47.0, 54.0, 61.0, 68.0, 75.0]),
+        (Behavior(flap_seconds=0.1, healthy_for=0.35), [33.0, 33.1, 33.2, 33.3]),
+        (Behavior(healthy_for=20.0), [33.0, 53.0]),
+        (Behavior(flap_seconds=15.0, healthy_for=40.0), [33.0, 48.0, 63.0, 73.0]),
     ],
 )
-def test_health_comes_and_goes_as_the_image_behaves(behaviour: Behaviour, turns: list[float]) -> None:
-    cloud = Cloud(behaviours={GOOD: behaviour})
+def test_health_comes_and_goes_as_the_image_behaves(behavior: Behavior, turns: list[float]) -> None:
+    cloud = Cloud(behaviors={GOOD: behavior})
     cloud.compute.launch([ask()])
     assert cloud.turns(80.0) == turns
 
 
 def test_what_never_boots_stays_pending() -> None:
-    cloud = Cloud(behaviours={GOOD: Behaviour(boots=False)})
+    cloud = Cloud(behaviors={GOOD: Behavior(boots=False)})
     cloud.run()
     assert cloud.state() == PENDING
 
 
 def test_an_image_may_seal_as_another() -> None:
-    cloud = Cloud(behaviours={GOOD: Behaviour(seals_as="sha256:other")})
+    cloud = Cloud(behaviors={GOOD: Behavior(seals_as="sha256:other")})
     cloud.run()
     assert cloud.listed()["i"].evidence.digest == "sha256:other"
-    cloud.world.behaviours.clear()
+    cloud.world.behaviors.clear()
     assert cloud.listed()["i"].evidence.digest == GOOD
 
 
 def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
-    cloud.world.fate = lambda request: (
-        (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behaviour(gets_healthy=False))
+    cloud.world.traits_of = lambda request: (
+        (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behavior(gets_healthy=False))
     )
     cloud.compute.launch([ask("slow"), ask("ill", slot=1)])
-    cloud.world.clock.pass_by(45.0)
+    cloud.world.clock.advance(45.0)
     assert (cloud.state("slow"), cloud.state("ill")) == (PENDING, RUNNING)
-    cloud.world.clock.pass_by(10.0)
+    cloud.world.clock.advance(10.0)
     assert (cloud.healthy("slow"), cloud.healthy("ill")) == (True, False)
 
 
 def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: Cloud) -> None:
     cloud.run()
-    cloud.world.machines["i"].dies_at = cloud.clock.now() + 7.0
+    cloud.world.machines["i"].crashes_at = cloud.clock.now() + 7.0
     assert cloud.turns(60.0) == [7.0]
     assert cloud.state() == STOPPED
     cloud.compute.start(["i"])
@@ -251,11 +248,11 @@ def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: Cloud) -> None:
 def test_a_death_shows_in_any_state(cloud: Cloud) -> None:
     cloud.compute.launch([ask(), ask("j", slot=1)])
     assert cloud.state() == PENDING
-    cloud.world.machines["i"].dies_at = cloud.clock.now()
+    cloud.world.machines["i"].crashes_at = cloud.clock.now()
     assert cloud.state() == STOPPED
-    cloud.world.clock.pass_by(40.0)
+    cloud.world.clock.advance(40.0)
     cloud.compute.remove(["j"])
-    cloud.world.machines["j"].dies_at = cloud.clock.now()
+    cloud.world.machines["j"].crashes_at = cloud.clock.now()
     assert list(cloud.listed()) == ["i"]
 
 
@@ -266,12 +263,12 @@ def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> 
     clock = VirtualClock(100.0)
     clock.wait(5.0)
     clock.wait(-5.0)
-    clock.pass_by(-5.0)
+    clock.advance(-5.0)
     assert clock.now() == 105.0
 
 
 def test_a_grain_gathers_events_in_one_look() -> None:
-    clock = VirtualClock(100.0, grain=1.0)
+    clock = VirtualClock(100.0, min_wait=1.0)
     clock.next_event = lambda now: now + 0.125
     clock.wait(60.0)
     assert clock.now() == 101.0
@@ -280,7 +277,7 @@ def test_a_grain_gathers_events_in_one_look() -> None:
 
 
 def test_another_controller_may_see_another_time(cloud: Cloud) -> None:
-    seen = cloud.world.clock.seen_by(-40.0)
+    seen = cloud.world.clock.skewed(-40.0)
     other = SimulatedProvider(cloud.world, seen)
     assert other.clock.now() == cloud.began - 40.0
     other.compute.launch([ask()])

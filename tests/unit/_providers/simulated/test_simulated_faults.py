@@ -14,13 +14,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPING,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import world_of
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Latencies,
-    SimulatedProvider,
-    World,
-    seeded,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.faults import simulated_world
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.snapshot import world_as_observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
 from ansible_collections.immutable.infra.tests.support.cloud import FLEET, ask
 
 AT = ("192.0.2.1", 8080)
@@ -131,9 +128,9 @@ def test_what_did_not_change_is_the_same_object(provider: SimulatedProvider) -> 
 
 
 def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:
-    world = world_of(simulation)
+    world = simulated_world(simulation)
     SimulatedProvider(world).compute.launch([ask(token) for token in tokens])
-    return {each: (machine.latencies, machine.behaviour) for each, machine in sorted(world.machines.items())}
+    return {each: (machine.latencies, machine.behavior) for each, machine in sorted(world.machines.items())}
 
 
 def test_chance_hangs_on_seed_and_token_alone() -> None:
@@ -155,13 +152,13 @@ def test_without_chance_all_fare_as_they_should() -> None:
 
 def test_seeded_calls_fail_before_their_effect() -> None:
     def failed() -> list[int]:
-        provider = SimulatedProvider(world_of(Simulation(fail_call=0.3, seed=4)))
+        provider = SimulatedProvider(simulated_world(Simulation(fail_call=0.3, seed=4)))
         wrong = []
         for number in range(30):
             try:
                 provider.compute.launch([ask(f"t{number}")])
             except ProviderError as error:
-                assert "launch: the simulated cloud is not available just now" in error.message
+                assert "launch: the simulated cloud is unavailable" in error.message
                 wrong.append(number)
         assert ids(provider) == [f"t{number}" for number in range(30) if number not in wrong]
         return wrong
@@ -177,8 +174,13 @@ def copy(provider: SimulatedProvider) -> SimulatedProvider:
     healthy = {each for each, passed in provider.probe(instances).items() if passed is True}
     members = provider.traffic(FLEET).members()
     return SimulatedProvider(
-        seeded(
-            instances, provider.volumes.list(FLEET), members, healthy, provider.clock.now(), provider.world.latencies
+        world_as_observed(
+            instances,
+            provider.volumes.list(FLEET),
+            members,
+            healthy=healthy,
+            now=provider.clock.now(),
+            latencies=provider.world.latencies,
         )
     )
 
@@ -190,16 +192,16 @@ def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider)
     compute.launch(
         [ask("up", zone="a"), ask("data", 1, data=True, volumes=(f"{FLEET}/1-d",)), ask("old", 2), ask("off", 3)]
     )
-    provider.world.clock.pass_by(100.0)
+    provider.world.clock.advance(100.0)
     compute.power_off(["off"])
     traffic.register({"up": AT, "data": AT, "old": AT})
     traffic.register({"staged": AT}, staged=True)
-    provider.world.clock.pass_by(100.0)
+    provider.world.clock.advance(100.0)
     compute.launch([ask("boots", 4)])
-    provider.world.clock.pass_by(10.0)
+    provider.world.clock.advance(10.0)
     compute.stop(["old"])
     traffic.drain(["data"], 30.0)
-    provider.world.clock.pass_by(1.0)
+    provider.world.clock.advance(1.0)
     other = copy(provider)
     for _look in range(8):
         for left, right in zip(provider.compute.list(FLEET), other.compute.list(FLEET), strict=True):
@@ -215,8 +217,8 @@ def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider)
         assert told[0] == told[1]
         assert provider.volumes.list(FLEET) == other.volumes.list(FLEET)
         assert provider.probe(provider.compute.list(FLEET)) == other.probe(other.compute.list(FLEET))
-        provider.world.clock.pass_by(5.0)
-        other.world.clock.pass_by(5.0)
+        provider.world.clock.advance(5.0)
+        other.world.clock.advance(5.0)
     assert {each.id: each.state for each in other.compute.list(FLEET)} == {
         "up": RUNNING,
         "data": RUNNING,
@@ -231,21 +233,21 @@ def test_a_seeded_world_takes_in_what_shuts_down_and_what_is_in_flight(provider:
     provider.compute.launch([ask("a"), ask("b")])
     traffic.ensure()
     traffic.register({"a": AT, "b": AT})
-    provider.world.clock.pass_by(100.0)
+    provider.world.clock.advance(100.0)
     provider.compute.stop(["a"])
     traffic.drain(["b"], 30.0)
     other = copy(provider)
     assert [each.state for each in other.compute.list(FLEET)] == [STOPPING, RUNNING]
     assert [(each.state, each.in_flight) for each in other.traffic(FLEET).members()] == [("down", 0), ("drain", 1)]
-    other.world.clock.pass_by(5.0)
+    other.world.clock.advance(5.0)
     assert [each.state for each in other.compute.list(FLEET)] == [STOPPED, RUNNING]
     assert [each.in_flight for each in other.traffic(FLEET).members()] == [0, 0]
 
 
 def test_a_seeded_world_does_not_heal_what_was_ill(provider: SimulatedProvider) -> None:
     provider.compute.launch([ask("a")])
-    provider.world.machines["a"].ailing = True
-    provider.world.clock.pass_by(1_000.0)
+    provider.world.machines["a"].never_healthy = True
+    provider.world.clock.advance(1_000.0)
     other = copy(provider)
-    other.world.clock.pass_by(1_000.0)
+    other.world.clock.advance(1_000.0)
     assert other.probe(other.compute.list(FLEET)) == {"a": "no answer"}

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, Member
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
+    Behavior,
     Latencies,
-    SimulatedProvider,
     World,
 )
 
@@ -24,12 +24,12 @@ TIMES = Latencies(boot=30.0, health=3.0, check=2.0, drain=10.0, stop=5.0)
 class Balanced:
     """Healthy instances a, b and c behind a balancer."""
 
-    def __init__(self, forgets: bool = False) -> None:
-        self.world = World(TIMES, forgets=forgets)
+    def __init__(self, forgets_drained: bool = False) -> None:
+        self.world = World(TIMES, forgets_drained=forgets_drained)
         self.provider = SimulatedProvider(self.world)
         self.clock = self.world.clock
         self.provider.compute.launch([LaunchRequest(each, FLEET, 0, "sha256:1", {}, "l", "n") for each in "abc"])
-        self.clock.pass_by(100.0)
+        self.clock.advance(100.0)
         self.traffic = self.provider.traffic(FLEET)
         self.traffic.ensure()
 
@@ -38,7 +38,7 @@ class Balanced:
 
     def serve(self, *ids: str) -> None:
         self.register(*ids)
-        self.clock.pass_by(50.0)
+        self.clock.advance(50.0)
 
     def members(self) -> dict[str, Member]:
         return {each.id: each for each in self.traffic.members()}
@@ -59,14 +59,14 @@ def keeps() -> Balanced:
 
 @pytest.fixture
 def forgets() -> Balanced:
-    return Balanced(forgets=True)
+    return Balanced(forgets_drained=True)
 
 
 def test_there_is_no_balancer_before_it_is_made(keeps: Balanced) -> None:
     traffic = keeps.provider.traffic("other")
     assert traffic.members() == []
     for act in (lambda: traffic.register({"a": AT}), lambda: traffic.switch(["a"], [])):
-        with pytest.raises(TrafficError, match="the balancer is not there"):
+        with pytest.raises(TrafficError, match="there is no balancer"):
             act()
     assert traffic.ensure() and not traffic.ensure()
 
@@ -97,10 +97,10 @@ def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
     lab.serve("a", "b")
     began = lab.clock.now()
     lab.provider.compute.stop(["a"])
-    lab.world.machines["b"].dies_at = began
+    lab.world.machines["b"].crashes_at = began
     assert lab.members() == {"a": Member("a", "down", 0, began), "b": Member("b", "down", 0, began)}
     lab.register("c")
-    lab.clock.pass_by(10.0)
+    lab.clock.advance(10.0)
     lab.provider.compute.power_off(["c"])
     assert lab.members()["c"] == Member("c", "down", 0, began + 10.0)
     lab.traffic.deregister(["c"])
@@ -112,7 +112,7 @@ def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
 
 
 def test_a_member_that_flaps_is_up_in_between(lab: Balanced) -> None:
-    lab.world.machines["a"].behaviour = Behaviour(flaps=20.0)
+    lab.world.machines["a"].behavior = Behavior(flap_seconds=20.0)
     lab.provider.compute.power_off(["a"])
     lab.provider.compute.start(["a"])
     lab.register("a")
@@ -138,13 +138,13 @@ def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
 def test_a_staged_member_has_nothing_to_drain(lab: Balanced) -> None:
     lab.register("a", staged=True)
     lab.traffic.drain(["a"], 30.0)
-    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets else [0])
+    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets_drained else [0])
 
 
 def test_a_switch_changes_all_at_once(lab: Balanced) -> None:
     lab.serve("a", "b")
     lab.register("c", staged=True)
-    lab.clock.pass_by(10.0)
+    lab.clock.advance(10.0)
     now = lab.clock.now()
     for _again in range(2):
         lab.traffic.switch(["c"], ["a", "b"])
@@ -165,7 +165,7 @@ def test_a_switch_to_what_is_no_member_does_nothing(lab: Balanced) -> None:
 
 def test_a_staged_member_may_serve_by_registration_and_a_serving_one_is_not_staged(lab: Balanced) -> None:
     lab.register("a", staged=True)
-    lab.clock.pass_by(10.0)
+    lab.clock.advance(10.0)
     lab.register("a")
     assert lab.states() == {"a": "up"}
     lab.register("a", staged=True)
@@ -188,7 +188,7 @@ def test_a_drained_member_stays_until_it_is_deregistered(keeps: Balanced) -> Non
 def test_a_draining_member_comes_back_at_once(keeps: Balanced) -> None:
     keeps.serve("a")
     keeps.traffic.drain(["a"], 30.0)
-    keeps.clock.pass_by(1.0)
+    keeps.clock.advance(1.0)
     keeps.register("a")
     assert keeps.members()["a"] == Member("a", "up", 1, keeps.clock.now(), passing=True)
 
@@ -220,10 +220,10 @@ def test_what_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
     forgets.serve("a")
     forgets.traffic.drain(["a"], 5.0)
     forgets.traffic.switch(["a"], [])
-    forgets.clock.pass_by(100.0)
+    forgets.clock.advance(100.0)
     assert forgets.states() == {"a": "up"}
     forgets.traffic.drain(["a"], 30.0)
-    forgets.clock.pass_by(8.0)
+    forgets.clock.advance(8.0)
     assert forgets.states() == {"a": "drain"}
 
 
@@ -242,12 +242,12 @@ def test_what_is_down_has_nothing_in_flight(lab: Balanced) -> None:
     lab.serve("a")
     lab.traffic.drain(["a"], 30.0)
     lab.provider.compute.power_off(["a"])
-    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets else [0])
+    assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets_drained else [0])
 
 
 def test_a_balancer_may_not_tell_what_is_in_flight(lab: Balanced) -> None:
     lab.serve("a")
-    lab.world.tells_in_flight = False
+    lab.world.reports_in_flight = False
     assert lab.members()["a"].in_flight is None
 
 

@@ -130,12 +130,12 @@ def test_who_holds_what_follows_any_change_of_the_volumes(cloud: Cloud) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     found = dict(cloud.world.volumes)
-    assert cloud.world.held("i") == [volume]
+    assert cloud.world.volumes_of("i") == [volume]
     cloud.world.volumes[volume] = replace(found[volume], attached_to="j")
-    assert (cloud.world.held("i"), cloud.world.held("j")) == ([], [volume])
+    assert (cloud.world.volumes_of("i"), cloud.world.volumes_of("j")) == ([], [volume])
     del cloud.world.volumes[volume]
-    assert cloud.world.held("j") == []
+    assert cloud.world.volumes_of("j") == []
     cloud.world.volumes = found
-    assert cloud.world.held("i") == [volume]
+    assert cloud.world.volumes_of("i") == [volume]
     cloud.world.volumes.clear()
-    assert cloud.world.held("i") == []
+    assert cloud.world.volumes_of("i") == []

@@ -14,10 +14,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Member
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import (
-    Behaviour,
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
+    Behavior,
     Latencies,
-    SimulatedProvider,
     World,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
@@ -364,7 +364,7 @@ class Lab:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.world = World(Latencies(boot=8.0, health=1.0))
-        self.world.behaviours.update({BROKEN: Behaviour(gets_healthy=False)})
+        self.world.behaviors.update({BROKEN: Behavior(gets_healthy=False)})
         self.provider = SimulatedProvider(self.world)
         self.store = MemoryStore()
         self.lines: list[str] = []
@@ -456,7 +456,7 @@ def test_a_host_that_dies_amid_its_drain_holds_nothing_up(lab: Lab) -> None:
 
     def dies(seconds: float) -> None:
         if states(lab.traffic()).get(old) == ("drain", False) and old in lab.world.machines:
-            lab.world.machines[old].dies_at = lab.world.clock.now()
+            lab.world.machines[old].crashes_at = lab.world.clock.now()
         wait(seconds)
 
     lab.world.clock.wait = dies  # type: ignore[method-assign]
@@ -489,7 +489,7 @@ def test_a_warm_old_fleet_takes_over_again_in_one_call(flips: Lab) -> None:
         if flips.stage.weights() == [1, 0]:
             assert flips.stage.registered(1) == old
             for machine in flips.world.machines.values():
-                machine.ailing = machine.ailing or machine.instance.image == V2
+                machine.never_healthy = machine.never_healthy or machine.instance.image == V2
         wait(seconds)
 
     flips.world.clock.wait = ails  # type: ignore[method-assign]

@@ -12,22 +12,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ....module_utils._seal import SYSTEM_WRITABLE
-from ..document import Document, shown, targets_of, value_at
-from ..document import Path as Keys
-from ..fleet import files_of
+from ..document import Document, KeyPath, format_path, target_names, value_at
+from ..fleet import fleet_files
 from .fleet import check_fleets
 from .target import check_targets
 
-RESERVED = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
-SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
-_FILES: tuple[Keys, ...] = (
+RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
+SYSTEM_PATHS = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
+_FILES: tuple[KeyPath, ...] = (
     ("image", "provision", "playbook"),
     ("image", "provision", "requirements"),
     ("image", "verify"),
 )
 
 
-def check_meaning(document: Document, folder: Path) -> None:
+def check_definition(document: Document, folder: Path) -> None:
     """Add a problem for everything that is well formed and yet wrong. Parts of a wrong form are passed over."""
     _check_files(document, folder)
     _check_paths(document)
@@ -37,15 +36,15 @@ def check_meaning(document: Document, folder: Path) -> None:
 
 def _check_files(document: Document, folder: Path) -> None:
     playbook = value_at(document.data, _FILES[0])
-    beside = list(files_of(document.data))
+    beside = list(fleet_files(document.data))
     for keys, name in ((_FILES[2], value_at(document.data, _FILES[2])), *beside):
         if (
             isinstance(name, str)
             and isinstance(playbook, str)
             and posixpath.normpath(name) == posixpath.normpath(playbook)
         ):
-            document.problem(
-                keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_kind(keys)} of its own)"
+            document.add_problem(
+                keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_file_kind(keys)} of its own)"
             )
     named = [*((keys, value_at(document.data, keys)) for keys in _FILES), *beside]
     files = value_at(document.data, ("image", "provision", "vars_files"))
@@ -56,20 +55,20 @@ def _check_files(document: Document, folder: Path) -> None:
     for keys, name in named:
         if isinstance(name, str) and name:
             problem = _file_problem(folder, name, inside=True)
-            if not problem and _kind(keys) == "program" and not os.access(folder / name, os.X_OK):
+            if not problem and _file_kind(keys) == "program" and not os.access(folder / name, os.X_OK):
                 problem = f"{json.dumps(name)} is not executable (allowed: a program; chmod +x makes a script one)"
             if problem:
-                document.problem(keys, problem)
+                document.add_problem(keys, problem)
     for base in (
         ("image", "base", "qcow2"),
-        *(("targets", target, "base", "qcow2") for target in targets_of(document.data)),
+        *(("targets", target, "base", "qcow2") for target in target_names(document.data)),
     ):
         disk = value_at(document.data, base)
         if isinstance(disk, str) and disk and (problem := _file_problem(folder, disk, inside=False)):
-            document.problem(base, problem)
+            document.add_problem(base, problem)
 
 
-def _kind(keys: Keys) -> str:
+def _file_kind(keys: KeyPath) -> str:
     return "program" if "command" in keys else "playbook"
 
 
@@ -95,70 +94,72 @@ def _check_paths(document: Document) -> None:
     names: dict[str, str] = {}
     mounts: dict[str, str] = {}
     for keys, name in _texts(document, "data", "name"):
-        if names.setdefault(name, shown(keys[:-1])) != shown(keys[:-1]):
-            document.problem(
+        if names.setdefault(name, format_path(keys[:-1])) != format_path(keys[:-1]):
+            document.add_problem(
                 keys,
                 f"{json.dumps(name)} is already the name of {names[name]} (allowed: a name of its own for each volume)",
             )
     for keys, mount in _texts(document, "data", "mount"):
-        _check_place(document, keys, mount)
-        near = _overlap(mount, mounts)
+        _check_host_path(document, keys, mount)
+        near = _overlapping(mount, mounts)
         if near == mount:
-            document.problem(
+            document.add_problem(
                 keys,
                 f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a mount of its own for each volume)",
             )
         elif near:
-            document.problem(
+            document.add_problem(
                 keys,
                 f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} lie one in the other (allowed: mounts beside each other)",
             )
         if mount in SYSTEM_WRITABLE:
-            document.problem(
+            document.add_problem(
                 keys,
                 f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)",
             )
-        mounts.setdefault(mount, shown(keys[:-1]))
+        mounts.setdefault(mount, format_path(keys[:-1]))
     written: dict[str, str] = {}
     for keys, path in _texts(document, "writable"):
-        _check_place(document, keys, path)
+        _check_host_path(document, keys, path)
         around = next((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), None)
         if around == path:
-            document.problem(
+            document.add_problem(
                 keys,
                 f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path is either data or writable)",
             )
         elif around:
-            document.problem(
+            document.add_problem(
                 keys,
                 f"{json.dumps(path)} lies in the mount of {mounts[around]}, {around}, and can be written to anyway (allowed: leave it out)",
             )
         elif path in written:
-            document.problem(keys, f"{json.dumps(path)} is named twice (allowed: each path once)")
-        written[path] = shown(keys)
+            document.add_problem(keys, f"{json.dumps(path)} is named twice (allowed: each path once)")
+        written[path] = format_path(keys)
 
 
-def _texts(document: Document, *keys: str) -> Iterator[tuple[Keys, str]]:
+def _texts(document: Document, *keys: str) -> Iterator[tuple[KeyPath, str]]:
     """What stands at ``keys[0]``, a list, in each of its items: under ``keys[1]``, where it is given."""
     items = value_at(document.data, keys[:1])
     for number in range(len(items) if isinstance(items, list) else 0):
-        place: Keys = (keys[0], number, *keys[1:])
+        place: KeyPath = (keys[0], number, *keys[1:])
         found = value_at(document.data, place)
         if isinstance(found, str):
             yield place, found
 
 
-def _check_place(document: Document, keys: Keys, path: str) -> None:
+def _check_host_path(document: Document, keys: KeyPath, path: str) -> None:
     plain = posixpath.normpath(path)
-    if any(plain == each or plain.startswith(f"{each}/") for each in RESERVED):
-        document.problem(
-            keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED)})"
+    if any(plain == each or plain.startswith(f"{each}/") for each in RESERVED_PATHS):
+        document.add_problem(
+            keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED_PATHS)})"
         )
-    elif plain in ("/", "//", *SYSTEM):
-        document.problem(keys, f"{json.dumps(path)} would cover the system itself (allowed: a folder of the service)")
+    elif plain in ("/", "//", *SYSTEM_PATHS):
+        document.add_problem(
+            keys, f"{json.dumps(path)} would cover the system itself (allowed: a folder of the service)"
+        )
 
 
-def _overlap(path: str, claimed: Mapping[str, str]) -> str | None:
+def _overlapping(path: str, claimed: Mapping[str, str]) -> str | None:
     return next(
         (each for each in claimed if each == path or each.startswith(f"{path}/") or path.startswith(f"{each}/")), None
     )
