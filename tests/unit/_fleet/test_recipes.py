@@ -83,7 +83,9 @@ def test_secrets_come_from_the_environment_and_from_variables_and_are_never_show
 
 def test_a_stored_recipe_launches_the_same_instances_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder())
+    made = request(
+        target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder()
+    )
     assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, SecretFinder()) == made.payload
 
 
