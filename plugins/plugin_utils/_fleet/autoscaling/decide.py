@@ -140,7 +140,7 @@ def _end_of(watched: Refresh | None) -> str:
 def _begin(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling) -> Step:
     group, wanted = snapshot.group, snapshot.wanted.template
     if wanted == group.template and not outdated(snapshot, spec):
-        return Done() if group.pinned else PinVersion(wanted, f"it was set to {group.named}")
+        return Done() if group.pinned else PinVersion(wanted, f"it was set to {group.configured_version}")
     if spec.auto_rollback and not group.reversible:
         return Stopped(
             f"group {group.name} launches an image that a parameter names ({group.image}), and Auto Scaling cannot "
@@ -148,7 +148,9 @@ def _begin(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling
         )
     # An alias would move to the new version, so the group is pinned before there is one.
     if not group.pinned and progress.pinned != group.template:
-        return PinVersion(group.template, f"it was set to {group.named}, to which no refresh can roll back")
+        return PinVersion(
+            group.template, f"it was set to {group.configured_version}, to which no refresh can roll back"
+        )
     return CreateVersion() if wanted is None else StartRefresh(wanted)
 
 

@@ -129,7 +129,7 @@ def refresh_dict(refresh: Refresh | None) -> dict[str, Any] | None:
         "status": refresh.status,
         "reason": refresh.reason or None,
         "percent": refresh.percent,
-        "instances_left": refresh.left,
+        "instances_left": refresh.remaining,
         "launch": str(refresh.template) if refresh.template else None,
         "started": iso(refresh.started) if refresh.started else None,
         "ended": iso(refresh.ended) if refresh.ended else None,
@@ -224,7 +224,11 @@ class RefreshTimeline:
 
     def watches(self, refresh: Refresh | None, reason: str, at: float) -> None:
         """Report a line when something changes, and at intervals while nothing does."""
-        state = f"{refresh.status}, {refresh.percent} %, {refresh.left} instances left" if refresh else "not listed yet"
+        state = (
+            f"{refresh.status}, {refresh.percent} %, {refresh.remaining} instances left"
+            if refresh
+            else "not listed yet"
+        )
         line = f"waiting: {reason} ({state})" + (f": {refresh.reason}" if refresh and refresh.reason else "")
         reported, reported_at = self._reported
         if line != reported or at - reported_at >= LINE_EVERY:

@@ -176,7 +176,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.wanted(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
+        wanted = scaling.desired_launch(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
         self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)
         self._timeline.observe(group)
         if self._progress.origin is None and group.template != wanted.template:
@@ -227,7 +227,7 @@ class InstanceRefreshRun(FleetRun[Step]):
                 self._progress = replace(self._progress, pinned=step.template)
                 self._note(f"the group now launches {step.template}: {step.reason}")
             case CreateVersion():
-                version = scaling.make(snapshot.wanted)
+                version = scaling.create_version(snapshot.wanted)
                 self._note(f"created {version} from {snapshot.group.template} with {snapshot.wanted.image}")
             case StartRefresh():
                 refresh = scaling.start(step.template, self._preferences())
