@@ -200,7 +200,7 @@ class _Launched:
 @lru_cache(maxsize=4)
 def _launched(size: int, data: bool) -> _Launched:
     lab = Lab()
-    lab.run(request(OLD, size, data))
+    lab.measure(request(OLD, size, data))
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
     return _Launched(

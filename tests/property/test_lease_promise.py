@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -24,10 +25,6 @@ SKEW = st.floats(-MARGIN / 2, MARGIN / 2)
 PAUSE = st.sampled_from([0.0, 0.1, 1.0, 5.0, 29.0, 31.0, 55.0, 60.0, 64.0, 66.0, 300.0])
 KEY = "leases/shop-prod.json"
 WHO = st.integers(0, 2)
-
-
-class Killed(BaseException):
-    """The controller ends in the middle of a call."""
 
 
 @dataclass
@@ -74,13 +71,13 @@ class World:
             number, what = happening.other
             self.controllers[number].do(what)
         if happening.fault == "kill_before":
-            raise Killed
+            raise ControllerKilled
         if happening.fault == "before":
             raise StoreError("failed")
         answer = effect()
         self.check()
         if happening.fault == "kill_after":
-            raise Killed
+            raise ControllerKilled
         self.passes(happening.then)
         if happening.fault == "after":
             raise StoreError("failed after its effect")
@@ -149,7 +146,7 @@ class Controller:
                 getattr(self.lease, what)(**options)
         except (StoreError, LockedError, ConflictError, LeaseLostError):
             pass
-        except Killed:
+        except ControllerKilled:
             self.renew()
         finally:
             self.busy = False

@@ -30,14 +30,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 BUILD = "qemu-x86_64"
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
 ALL = Rule(1, 0.0)
-
-
-class Killed(BaseException):
-    """As if the controller were gone: no handler of an ordinary error sees it."""
 
 
 class Steps:
@@ -51,7 +48,7 @@ class Steps:
         if self.taken != self.at:
             return
         if self.do is None:
-            raise Killed
+            raise ControllerKilled
         self.do()
 
 
@@ -187,7 +184,7 @@ def test_a_run_that_is_cut_anywhere_is_gone_on_with_and_nobody_uses_half_an_imag
         try:
             shop.prune(Steps(at))
             break
-        except Killed:
+        except ControllerKilled:
             cuts += 1
         for image in Catalogue(shop.store).list("shop"):
             if not Path(image.artifact["path"]).exists() or not shop.store.read_blob(f"{image.key}/manifest.json.gz"):
@@ -219,7 +216,7 @@ def test_what_is_taken_up_after_the_first_look_stays_and_may_be_used(shop: Shop)
 
 
 def test_a_mark_says_nothing_of_an_image_that_was_baked_anew(shop: Shop) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(ControllerKilled):
         shop.prune(Steps(4))  # all three are marked
     Catalogue(shop.store).add(replace(shop.images[0], created="2026-02-28T00:00:00+00:00"))
     assert shop.prune() == ["2", "3", "4"]
