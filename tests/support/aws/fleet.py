@@ -92,7 +92,7 @@ class Shop:
         )
         Catalogue(self.store).add(image)
         if promote:
-            Channels(self.store).promote(SERVICE, "prod", image, "tests")
+            Channels(self.store).promote(SERVICE, "prod", image, by="tests")
         return image
 
     def definition(self) -> Definition:

@@ -178,7 +178,7 @@ def test_an_intent_survives_the_store():
     )
     intent = request(target(fleet=spec, zones=("a", "b")), data=True).intent
     intent = replace(
-        intent.turn_back("r", "c", ("words",)),
+        intent.begin_rollback("r", "c", ("words",)),
         origin=intent.target,
         retries=((1, 2),),
         restarted=("x",),

@@ -122,7 +122,7 @@ def test_a_rollback_skips_revoked_images(shop):
     Revocations(shop.store).revoke(shop.images[0], "ann", "so does this")
     with pytest.raises(
         ImageError,
-        match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks",
+        match="no image to roll back to .*it leaks.*so does this|no image to roll back to .*so does this.*it leaks",
     ):
         shop.builder().rollback("prod")
 
@@ -150,7 +150,7 @@ def test_a_failed_swap_relaunches_what_it_removed(shop, monkeypatch):
     "spoil, why",
     [
         ("secret", "there is no environment variable SHOP_DB"),
-        ("image", "the record of its image is gone"),
+        ("image", "the record of its image is missing"),
         ("recipe", "the store has no record of how it was launched"),
     ],
 )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reading what Packers say: ``captured`` holds it, by version, written by ``tests/tools/capture-packer`` from ``scenarios``."""
+"""Reading what Packers say: ``captured`` holds it, by version, written by ``tests/tools/capture_packer.py`` from ``scenarios``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("packer"), reason="packer is no
 
 
 def test_without_a_pin_nothing_changes(tmp_path: Path) -> None:
-    assert only_plugin(Packer(), NAME, None, tmp_path) == {}
+    assert only_plugin(Packer(), NAME, version=None, folder=tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -30,7 +30,7 @@ def test_the_pinned_version_alone_is_found(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PACKER_PLUGIN_PATH", os.environ["PACKER_MIRROR"])
     packer = Packer()
     there = [plugin.version for plugin in Installed(packer).found() if plugin.source == SOURCE]
-    environment = only_plugin(packer, NAME, there[0], tmp_path)
+    environment = only_plugin(packer, NAME, version=there[0], folder=tmp_path)
     found = Installed(packer, environment["PACKER_PLUGIN_PATH"]).found()
     assert [(plugin.source, plugin.version) for plugin in found] == [(SOURCE, there[0])]
 
@@ -41,4 +41,4 @@ def test_a_version_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(
         BakeError, match="can only use what it holds itself" if older else f"packer plugins install {SOURCE} 99.0.0"
     ):
-        only_plugin(packer, NAME, "99.0.0", tmp_path)
+        only_plugin(packer, NAME, version="99.0.0", folder=tmp_path)

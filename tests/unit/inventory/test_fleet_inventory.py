@@ -263,7 +263,7 @@ def test_a_cached_inventory_makes_no_calls(listed: Callable[..., tuple[dict[str,
     [
         ({"targets": ["prod"]}, "no definition has prod (known: local)"),
         ({"definitions": ["nowhere"]}, "nowhere"),
-        ({"store": "gs://bucket"}, "is not a store"),
+        ({"store": "gs://bucket"}, "gs://bucket is not a supported store"),
     ],
 )
 def test_mistakes_become_messages(

@@ -122,7 +122,7 @@ class Sweep:
         Raises FleetError, LockedError, ProviderError, StoreError.
         """
         orphaned = self.orphans.find(older_than)
-        left = self.bakes.look(older_than) if self.bakes else []
+        left = self.bakes.find(older_than) if self.bakes else []
         removed: list[Orphan | Leftover] = []
         if remove and check_mode:
             removed = [*(orphan for orphan in orphaned if orphan.kind != VOLUME or orphan.id in volumes), *left]

@@ -53,11 +53,11 @@ class Account:
         return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, NoGuard(), silent)
 
     def found(self, older_than: float = 0.0) -> list[tuple[str, str]]:
-        return [(each.kind, each.id) for each in self.broom().look(older_than)]
+        return [(each.kind, each.id) for each in self.broom().find(older_than)]
 
     def swept(self, older_than: float = 0.0) -> list[tuple[str, str]]:
         broom = self.broom()
-        return [(each.kind, each.id) for each in broom.sweep(broom.look(older_than))]
+        return [(each.kind, each.id) for each in broom.sweep(broom.find(older_than))]
 
     def instance(self, given: dict[str, str], **more: Any) -> str:
         base = seeds.image(self.cloud, f"base-{time.monotonic_ns()}")
@@ -132,7 +132,7 @@ def test_what_a_running_bake_makes_stays(account: Account) -> None:
     with account.store.lock(BAKE, "bake shop"):
         assert account.found() == [("build_instance", other)]
     broom = account.broom()
-    before = broom.look(0.0)
+    before = broom.find(0.0)
     with account.store.lock(BAKE, "bake shop"):  # it begins after the look
         assert [each.id for each in broom.sweep(before)] == [other]
     assert account.found() == [("build_instance", mine)]
@@ -158,7 +158,7 @@ def test_images_on_record_their_copies_and_their_snapshots_stay(account: Account
     image = seeds.image(account.cloud, "shop-1", tags())
     seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy that is being made
     broom = account.broom()
-    before = broom.look(0.0)
+    before = broom.find(0.0)
     assert len(before) == 2
     recorded(account, image)  # the bake ends after the look
     assert broom.sweep(before) == [] and account.found() == []
