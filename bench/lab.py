@@ -61,7 +61,7 @@ class Lab:
     def __init__(self, forgets_drained: bool = True, spread: float = 0.0) -> None:
         self.world = World(latencies=CLOUD, forgets_drained=forgets_drained)
         if spread:
-            times = {
+            times: dict[str, Any] = {
                 "boot": CLOUD.boot,
                 "health": CLOUD.health,
                 "check": CLOUD.check,

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ways to run properties: the same examples each time by default, a random search by ``--hypothesis-profile=search``, a long one by ``soak``."""
+"""Profiles of Hypothesis: ``fixed``, the default, has the same examples each time, the others random ones."""
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.immutable.infra.tests.support import trial
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine
@@ -14,6 +15,20 @@ settings.register_profile("fixed", derandomize=True, max_examples=200, **_COMMON
 settings.register_profile("search", max_examples=2000, database=None, **_COMMON)
 settings.register_profile("soak", max_examples=250, database=None, **_COMMON)
 settings.load_profile("fixed")
+
+
+WORKER_OUTPUT = "histories"
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist hands its count on."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKER_OUTPUT] = trial.PLAYED[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    trial.PLAYED[0] += getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, 0)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
@@ -30,7 +31,7 @@ class Free:
         pass
 
 
-def request(image: str = V1, size: int = 3, data: bool = False, **changes: object) -> Request:
+def request(image: str = V1, size: int = 3, data: bool = False, **changes: Any) -> Request:
     intent = Intent(
         fleet=FLEET,
         image=image,
@@ -43,7 +44,7 @@ def request(image: str = V1, size: int = 3, data: bool = False, **changes: objec
     return Request("shop", "local", replace(intent, **changes), Payload(ports=(8080,), tags={"port": "8080"}))
 
 
-def absent(**changes: object) -> Request:
+def absent(**changes: Any) -> Request:
     return Request("shop", "local", replace(Intent(fleet=FLEET, goal="absent"), **changes))
 
 
@@ -60,18 +61,18 @@ class Lab:
         self.revoked: dict[str, str] = {}
         self.lines: list[str] = []
 
-    def run(self, asked: Request, how: RunOptions | None = None) -> dict:
+    def run(self, asked: Request, how: RunOptions | None = None) -> dict[str, Any]:
         began, wait, acts = self.world.clock.now(), self.world.clock.wait, len(self.world.calls)
 
         def bounded(seconds: float) -> None:
             assert self.world.clock.now() - began < 200_000, f"this run does not end: {self.lines[-3:]}"
             wait(seconds)
 
-        self.world.clock.wait = bounded
+        self.world.clock.wait = bounded  # type: ignore[method-assign]
         try:
             return self.engine().run(asked, how)
         finally:
-            self.world.clock.wait = wait
+            self.world.clock.wait = wait  # type: ignore[method-assign]
             assert len(self.world.calls) - acts < 400, f"this run does too much: {self.lines[-12:]}"
 
     def engine(self) -> Engine:

@@ -95,10 +95,10 @@ class Controller:
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
         if key.startswith("fleets/"):
             assert self.holds(), f"{key} is written without the lease"
-        return self._around(lambda: self.trial.store.write(key, document, expect))
+        return str(self._around(lambda: self.trial.store.write(key, document, expect)))
 
     def list(self, prefix: str) -> list[str]:
-        return self._around(lambda: self.trial.store.list(prefix))
+        return list(self._around(lambda: self.trial.store.list(prefix)))
 
     def revoked(self) -> dict[str, str]:
         self.told.revoked = dict(self.trial.revoked)
@@ -143,11 +143,11 @@ class Trial:
         self.store = MemoryStore()
         before = intent_before(case)
         if before:
-            Ledger(self.store, FLEET).save(before)  # type: ignore[arg-type]
+            Ledger(self.store, FLEET).save(before)
         self.gates = OpenGates()
         self.revoked: dict[str, str] = {}
         self.alarm = ""
-        self.gates.read = lambda _metric: self.alarm  # type: ignore[method-assign]
+        self.gates.read = lambda metric: self.alarm  # type: ignore[method-assign]
         self.faults = {(fault.at, fault.number): fault for fault in case.faults}
         self.spent: list[Fault] = []  # faults that came about
         self.seen: Counter[str] = Counter()
@@ -175,7 +175,7 @@ class Trial:
         provider = SimulatedProvider(self.world, who)
         means = FleetServices(
             provider=provider,
-            store=who,
+            store=who,  # type: ignore[arg-type]
             prober=provider.probe,
             guard=Free(),
             lease=who.lease,
@@ -183,7 +183,7 @@ class Trial:
             report=self.lines.append,
             revoked=who.revoked,
             pace=event_driven_pace,
-        )  # type: ignore[arg-type]
+        )
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
         try:

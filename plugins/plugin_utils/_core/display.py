@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Live progress lines of an action plugin, while its task still runs.
+"""Show progress lines of an action plugin while its task still runs.
 
-Lines go to stderr, so that callbacks which print JSON on stdout stay whole. One pump thread calls Display and is joined
-before the task returns: a thread that still displays while the worker exits can hang it.
+The lines go to stderr, so they do not mix with callbacks that print JSON on stdout. One thread calls Display. It is
+joined before the task returns, because a thread that still displays while the worker exits can hang the worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .progress import Report, silent
 
 
 class LiveDisplay:
-    """A context manager that gives a Report; every line is prefixed with host and task."""
+    """A context manager that provides a Report. It prefixes every line with the host and the task."""
 
     def __init__(self, prefix: str, quiet: bool) -> None:
         self._prefix = prefix

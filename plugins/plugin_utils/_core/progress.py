@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How rooms tell a waiting person what happens, without knowing of any terminal."""
+"""How rooms report progress to a waiting user, without knowing about terminals."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ Report = Callable[[str], None]  # one line, without a newline; returns at once
 
 
 def silent(line: str) -> None:
-    """A Report for callers who do not want to hear."""
+    """A Report that discards the line."""

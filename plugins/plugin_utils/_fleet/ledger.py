@@ -45,7 +45,7 @@ class Ledger:
         stored = self.last()
         if stored is None:
             return replace(asked, started=now, resumed=now), False
-        if stored.status == OPEN and stored.same_aim(asked):
+        if stored.status == OPEN and stored.same_goal(asked):
             return replace(asked, resumed=now, **{name: getattr(stored, name) for name in KEPT}), True
         serial = stored.serial + 1
         return replace(

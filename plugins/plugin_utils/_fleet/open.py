@@ -33,7 +33,7 @@ from .ledger import Ledger
 from .model import ABSENT, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
-from .prediction.predict import foresee
+from .prediction.predict import dry_run
 from .requests import RequestBuilder
 from .run import RunOptions
 from .swap.engine import Engine, FleetServices
@@ -125,7 +125,7 @@ class _Opened:
         }
 
     def _listed(self, instances: Sequence[Instance], channel: str) -> list[Host]:
-        return list_hosts(self.definition, self.target.name, self.store, instances, channel)
+        return list_hosts(self.definition, self.target.name, self.store, instances, channel=channel)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class SwappedFleet(_Opened):
         services = self._services(request, provider, task)
         observer = Observer(provider, provider.traffic(self.name), services.prober, self.name)
         if task.check_mode:
-            result = foresee(request, observer, services, wanted.latencies)
+            result = dry_run(request, observer, services, wanted.latencies)
             before = result["instances"]
         else:
             before = instance_dicts(observer.observe(), "", None) if task.diff else []
@@ -155,7 +155,9 @@ class SwappedFleet(_Opened):
         promoted = Channels(self.store).current(self.definition.service, channel)
         due = promoted["image"] if promoted else None
         intent = Ledger(self.store, self.name).last()
-        inventory = FleetInventory(self.name, intent, snapshot.instances, snapshot.volumes, snapshot.members)
+        inventory = FleetInventory(
+            self.name, intent, instances=snapshot.instances, volumes=snapshot.volumes, members=snapshot.members
+        )
         found = orphans(inventory, provider.clock.now())
         balancer = traffic.describe()
         return {

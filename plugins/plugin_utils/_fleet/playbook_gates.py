@@ -67,10 +67,10 @@ class PlaybookGates:
             self._run(
                 playbook,
                 inventory_of(hosts, stage),
-                Path(folder),
-                timeout,
-                self._report,
-                {VARIABLE: self._facts(gate, intent)},
+                workdir=Path(folder),
+                timeout=timeout,
+                report=self._report,
+                variables={VARIABLE: self._facts(gate, intent)},
             )
 
     def read(self, metric: Metric) -> str:

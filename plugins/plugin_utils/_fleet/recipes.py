@@ -1,6 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From a definition, a target and an image to what the engine is asked for."""
+"""Turn a definition, a target and an image into a request to the engine.
+
+A recipe is what instances are launched with, without secrets. The store keeps it, so a rollback can launch the same
+instances again.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,15 @@ from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 
 def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
-    """All that instances are launched with, as plain data without secrets: kept in the store, it launches the same ones again later."""
+    """Return all that instances are launched with, as plain data without secrets."""
     ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])
     return {
         "image": image.digest,
         "build": image.build,
         "size": target.fleet.size,
         "volumes": [
-            {"name": each.name, "size": each.size, "mount": each.mount, "kind": each.type} for each in definition.data
+            {"name": volume.name, "size": volume.size, "mount": volume.mount, "kind": volume.type}
+            for volume in definition.data
         ],
         "ports": list(ports),
         "authorized_keys": list(authorized_keys),
@@ -49,7 +54,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
 
 
 def payload_of(recipe: Mapping[str, Any], image: Image, resolve: ResolveSecrets) -> Payload:
-    """Raises FleetError where a secret is missing."""
+    """Add secrets to a recipe. Raises FleetError if one is missing."""
     references = {name: SecretRef(*reference) for name, reference in recipe["secrets"].items()}
     found = resolve(references)
     return Payload(
@@ -68,17 +73,25 @@ def swap_request(
     definition: Definition,
     target: Target,
     image: Image,
+    *,
     key: bytes,
     resolve: ResolveSecrets,
     authorized_keys: tuple[str, ...],
 ) -> Request:
-    """``key``: the store's, for the launch fingerprint. Raises FleetError where a secret is missing."""
+    """Request a swap to an image with the settings of the definition.
+
+    Args:
+        key: the secret key of the store, for the launch fingerprint.
+        authorized_keys: public SSH keys that may log in.
+
+    Raises FleetError if a secret is missing.
+    """
     recipe = recipe_of(definition, target, image, authorized_keys)
     payload = payload_of(recipe, image, resolve)
     handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
-    if payload.secret_refs:  # with their versions: a secret that changed is a reason to swap
+    if payload.secret_refs:  # with their versions: a changed secret is a reason to swap
         handed_over["secret_refs"] = dict(payload.secret_refs)
-    if definition.data:  # so that a volume that shall grow or change its type is a reason to swap
+    if definition.data:  # a volume that must grow or change its type is a reason to swap
         handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
     version = Version(
         image=image.digest,
@@ -90,30 +103,33 @@ def swap_request(
     return Request(definition.service, target.name, _intent(definition, target, version), payload, recipe=recipe)
 
 
-def again_request(
+def relaunch_request(
     definition: Definition,
     target: Target,
     version: Version,
-    recipe: Mapping[str, Any],
     image: Image,
+    *,
+    recipe: Mapping[str, Any],
     resolve: ResolveSecrets,
 ) -> Request:
-    """Back to a version as it was launched before, settings and size as they were then; how it is swapped in is as the definition says now."""
+    """Request a swap to an earlier version, launched with the settings of its recipe.
+
+    The size and the way of swapping are those of the definition now. Raises FleetError if a secret is missing.
+    """
     intent = _intent(definition, target, replace(version, size=target.fleet.size))
     return Request(definition.service, target.name, intent, payload_of(recipe, image, resolve), recipe=recipe)
 
 
 def absent_request(definition: Definition, target: Target, remove_volumes: tuple[str, ...]) -> Request:
+    """Request the removal of a fleet, with the volumes of these names."""
     intent = Intent(
         definition.fleet_name(target.name), goal=ABSENT, size=0, remove_volumes=remove_volumes, **_limits(target)
     )
     return Request(definition.service, target.name, intent)
 
 
-def with_origin(request: Request, origin: Version | None, payload: Payload | None, problem: str) -> Request:
-    """``payload``: for instances of ``origin``; where there is none, ``problem`` says why they cannot be launched."""
-    if origin is None:
-        return request
+def with_origin(request: Request, payload: Payload | None, problem: str = "") -> Request:
+    """Add what a rollback launches. If that is nothing, ``problem`` says why."""
     return replace(request, origin=payload, intent=replace(request.intent, origin_problem="" if payload else problem))
 
 
@@ -147,9 +163,9 @@ def _intent(definition: Definition, target: Target, version: Version) -> Intent:
 
 
 def _surge(spec: FleetSpec, size: int, data: bool) -> int:
-    """A second fleet beside the first needs as many places again; what is recreated in place needs none."""
-    whole = spec.strategy == "blue_green" or (spec.strategy == "recreate" and spec.hot and not data)
-    if whole:
+    """Return how many instances may exist beyond the size. A complete second fleet needs as many as the first one."""
+    second_fleet = spec.strategy == "blue_green" or (spec.strategy == "recreate" and spec.hot and not data)
+    if second_fleet:
         return max(1, size)
     if spec.strategy == "recreate":
         return 1 if spec.hot else 0
@@ -157,9 +173,12 @@ def _surge(spec: FleetSpec, size: int, data: bool) -> int:
 
 
 def unavailable(spec: FleetSpec, data: tuple[DataVolume, ...]) -> int:
-    """How many may be out of service. Raises FleetError where slots own data and none may: a volume cannot be in two places."""
+    """Return how many instances may be out of service.
+
+    Raises FleetError if slots own data and that number is 0: a volume cannot be in two places.
+    """
     if spec.strategy == "recreate" and not data:
-        return spec.size  # by its name
+        return spec.size  # it stops everything before it launches anything
     if spec.unavailable is None:
         return 1 if data else 0
     count = count_of(spec.unavailable, spec.size, up=False)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The instances of a fleet as hosts of an inventory: a name for each, its groups and its variables."""
+"""List the instances of a fleet as hosts of an inventory, each with a name, groups and variables."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ SEALED, OUTDATED = "sealed", "outdated"
 
 @dataclass(frozen=True)
 class Host:
+    """A host of an inventory."""
+
     name: str
-    groups: tuple[str, ...]  # as they are; an inventory makes safe names of them
+    groups: tuple[str, ...]  # unsanitized; an inventory turns them into valid names
     variables: Mapping[str, Any]  # plain data
 
     def as_dict(self) -> dict[str, Any]:
@@ -33,12 +35,12 @@ class Host:
 
 @dataclass(frozen=True)
 class HostContext:
-    """Whose instances they are, and what is needed to reach them."""
+    """The fleet that the hosts belong to, and what is needed to reach them."""
 
     definition: Definition
     target: str
     store: str  # its location
-    private_key: Path | None
+    private_key: Path | None  # None for a key of the user's own
     known_hosts: Path
 
     @property
@@ -47,63 +49,79 @@ class HostContext:
 
 
 def list_hosts(
-    definition: Definition, target: str, store: Store, instances: Sequence[Instance], channel: str = "", due: str = ""
+    definition: Definition,
+    target: str,
+    store: Store,
+    instances: Sequence[Instance],
+    *,
+    channel: str = "",
+    due: str = "",
 ) -> list[Host]:
-    """The hosts of the fleet of ``definition`` on ``target``, whose ``instances`` its provider listed.
+    """Return the instances of a fleet as hosts, and write their host keys to a file on this machine.
 
-    Writes the host keys that they told to a file of this machine. The image that they should run is ``due``, a digest, or else the one that ``channel``
-    points at. Raises StoreError, OSError.
+    Args:
+        target: name of the target.
+        instances: as the provider listed them.
+        channel: the channel that points at the image that is due.
+        due: digest of the image that is due. It wins over ``channel``.
+
+    Raises StoreError, OSError.
     """
     if not instances:
         return []
     fleet = definition.fleet_name(target)
     known_hosts = store.local_path(f"known_hosts/{fleet}")
     write_known_hosts(known_hosts, instances)
-    # A target with a key of the user's own has none in the store.
+    # If the target has a key of the user's own, the store has none.
     private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
     channels = Channels(store).list(definition.service)
-    promoted = next((each["image"] for each in channels if each["channel"] == channel), None)
-    return hosts_of(
-        HostContext(definition, target, store.location, private_key, known_hosts), instances, channels, due or promoted
+    promoted = next((document["image"] for document in channels if document["channel"] == channel), None)
+    context = HostContext(
+        definition=definition,
+        target=target,
+        store=store.location,
+        private_key=private_key,
+        known_hosts=known_hosts,
     )
+    return hosts_of(context, instances, channels, due or promoted)
 
 
 def hosts_of(
-    place: HostContext, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None
+    context: HostContext, instances: Iterable[Instance], channels: Sequence[Mapping[str, Any]], due: str | None
 ) -> list[Host]:
-    """Hosts by slot. Instances that are stopped or not in the fleet's service are left out.
+    """Return the hosts by slot. Stopped instances and those that do not belong to the fleet itself are left out.
 
     Args:
-        channels: the service's channels, each with ``channel`` and ``image``.
-        due: digest of the image that the fleet should run; what runs another is outdated. None where it is not known.
+        channels: the channels of the service, each with ``channel`` and ``image``.
+        due: digest of the image that the fleet should run. Hosts with another one are outdated. None if it is unknown.
     """
     return [
-        Host(name, _groups(place, each, channels, due), _variables(place, each))
-        for name, each in names_of(place.fleet, instances)
+        Host(name, _groups(context, instance, channels, due), _variables(context, instance))
+        for name, instance in names_of(context.fleet, instances)
     ]
 
 
 def names_of(fleet: str, instances: Iterable[Instance]) -> list[tuple[str, Instance]]:
-    """Each instance that is a host, with its name, by slot."""
+    """Return each instance that is a host with its name, by slot."""
     present = sorted(
         (each for each in instances if each.state != STOPPED and each.purpose == FLEET),
         key=lambda each: (each.slot, each.created, each.id),
     )
-    seen: Counter[int] = Counter()
+    count: Counter[int] = Counter()
     named = []
     for instance in present:
-        seen[instance.slot] += 1
-        # The name belongs to the slot; in the midst of a swap a second instance in it has a number more.
-        suffix = f"-{seen[instance.slot]}" if seen[instance.slot] > 1 else ""
+        count[instance.slot] += 1
+        # The name belongs to the slot. During a swap a second instance of the slot has a number appended.
+        suffix = f"-{count[instance.slot]}" if count[instance.slot] > 1 else ""
         named.append((f"{fleet}-{instance.slot}{suffix}", instance))
     return named
 
 
 def _groups(
-    place: HostContext, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None
+    context: HostContext, instance: Instance, channels: Sequence[Mapping[str, Any]], due: str | None
 ) -> tuple[str, ...]:
-    groups = [f"service_{place.definition.service}", f"target_{place.target}", f"image_{_image_name(instance)}"]
-    groups += [f"channel_{each['channel']}" for each in channels if each["image"] == instance.image]
+    groups = [f"service_{context.definition.service}", f"target_{context.target}", f"image_{_image_name(instance)}"]
+    groups += [f"channel_{document['channel']}" for document in channels if document["image"] == instance.image]
     if proves(instance) is True:
         groups.append(SEALED)
     if due is not None and instance.image != due:
@@ -111,17 +129,17 @@ def _groups(
     return (*groups, *(mark for mark in tags.MARKS if mark in instance.tags))
 
 
-def _variables(place: HostContext, instance: Instance) -> dict[str, Any]:
+def _variables(context: HostContext, instance: Instance) -> dict[str, Any]:
     return {
-        **host_vars(instance, place.private_key, place.known_hosts),
-        "immutable_service": place.definition.service,
-        "immutable_target": place.target,
-        "immutable_fleet": place.fleet,
+        **host_vars(instance, context.private_key, context.known_hosts),
+        "immutable_service": context.definition.service,
+        "immutable_target": context.target,
+        "immutable_fleet": context.fleet,
         "immutable_instance_id": instance.id,
         "immutable_slot": instance.slot,
         "immutable_state": instance.state,
         "immutable_sealed": proves(instance) is True,
-        # As it was launched: a guest's own words could hold a template.
+        # As the instance was launched: what a guest prints could contain a template.
         "immutable_shell": instance.tags.get(tags.SHELL, ""),
         "immutable_image": instance.image,
         "immutable_image_name": _image_name(instance),
@@ -129,8 +147,8 @@ def _variables(place: HostContext, instance: Instance) -> dict[str, Any]:
         "immutable_build": instance.tags.get(tags.BUILD, ""),
         "immutable_launch": instance.launch,
         "immutable_endpoints": {str(port): list(address) for port, address in instance.endpoints.items()},
-        "immutable_store": place.store,
-        # Not the reason: it is a text of anybody's and could hold a template.
+        "immutable_store": context.store,
+        # Without the reasons: users write them, and they could contain a template.
         **{f"immutable_{mark}": mark in instance.tags for mark in tags.MARKS},
     }
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run a user's playbook as a child ansible-playbook: same interpreter, the user's configuration and vault ids."""
+"""Run a user's playbook in a child ansible-playbook, with the same interpreter, configuration and vault ids."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ CALLBACK = "immutable.infra.failed_tasks"
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """How to run playbooks here; made by the action from what ansible-playbook itself was called with."""
+    """Runs playbooks the way that ansible-playbook itself was called."""
 
-    vault_arguments: tuple[str, ...] = ()  # --vault-id ... as the user gave them
+    vault_arguments: tuple[str, ...] = ()  # --vault-id ..., as the user gave them
     environment: Mapping[str, str] = field(default_factory=dict)
-    what: str = "the verify playbook"  # for messages, before the file's name
+    what: str = "the verify playbook"  # what messages call the playbook, before the name of its file
     error: type[ImmutableError] = VerifyError
-    meanwhile: Callable[[], None] | None = None  # called about once a second; what it raises ends the playbook
+    meanwhile: Callable[[], None] | None = None  # called about once a second; an exception terminates the playbook
 
     def __call__(
         self,
         playbook: Path,
         inventory: Mapping[str, Any],
+        *,
         workdir: Path,
         timeout: float,
         report: Report,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
-        """Run it to its end, each line reported as it comes.
+        """Run a playbook to its end. Reports each line of its output at once.
 
         Args:
-            inventory: as of a YAML inventory.
-            workdir: an existing private folder for the inventory and the like.
-            timeout: seconds, after which it is ended.
+            inventory: the content of a YAML inventory.
+            workdir: an existing private folder for the inventory and other files of the run.
+            timeout: seconds after which the playbook is terminated.
             variables: extra variables.
 
-        Raises ``error`` with the failed tasks in ``failed_tasks``; AbandonedError.
+        Raises ``error``, with ``failed_tasks`` and ``last_lines`` as details; AbandonedError.
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, json.dumps(inventory).encode())
@@ -74,7 +75,8 @@ class PlaybookRun:
             code = child.wait()
         if child.stopped_for == "abandoned":
             raise AbandonedError(
-                f"the controlling ansible-playbook is gone: {self.what} {playbook.name} was ended (run again to go on)"
+                f"the controlling ansible-playbook is gone: {self.what} {playbook.name} was terminated "
+                "(run again to resume)"
             )
         if child.stopped_for == "timeout":
             raise self.error(f"{self.what} {playbook.name} did not end within {timeout:.0f} s", last_lines=last)
@@ -90,7 +92,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return []
     tasks = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):  # a playbook that was killed may leave half a line
+        with suppress(ValueError):  # a killed playbook may leave half a line
             tasks.append(json.loads(line))
     return tasks
 
@@ -98,4 +100,4 @@ def _read(path: Path) -> list[dict[str, Any]]:
 def _summary(failed: Sequence[Mapping[str, Any]], last: Sequence[str]) -> str:
     if failed:
         return "; ".join(f"task {task['task']!r} ({task['path']}): {task['message']}" for task in failed[:3])
-    return " / ".join(last[-3:]) or "it said nothing"
+    return " / ".join(last[-3:]) or "it printed nothing"

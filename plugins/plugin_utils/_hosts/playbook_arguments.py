@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How a child ansible-playbook is run: by what this one was itself called with."""
+"""Read how ansible-playbook itself was called, to run child playbooks in the same way."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .playbook import PlaybookRun
 
 
 def playbook_run() -> PlaybookRun:
-    """Only where Ansible runs, in an action."""
+    """Return what runs child playbooks. Ansible's own command line is known only inside an action."""
     return PlaybookRun(_vault_arguments(), _configuration())
 
 
 def _vault_arguments() -> tuple[str, ...]:
-    """The vault ids that ansible-playbook itself was given. What was typed at a prompt cannot be handed on."""
+    """Return the vault ids that ansible-playbook got. A password that was typed at a prompt cannot be passed on."""
     given = [source for source in cli.CLIARGS.get("vault_ids") or () if not source.endswith("@prompt")]
     files = cli.CLIARGS.get("vault_password_files") or ()
     absolute = [_absolute_vault_id(source) for source in (*given, *files)]

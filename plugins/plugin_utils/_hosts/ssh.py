@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How Ansible reaches a sealed host: by one key, with the host key that the host told on its console, and without a writable disk."""
+"""How Ansible connects to a sealed host.
+
+It uses one SSH key and checks the host key that the host printed on its console. It needs no writable disk there.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from typing import Any
 from .._core.files import write_atomically
 from .._providers.contract import SSH_PORT, Instance
 
-_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # a guest's word must not become more than one line
+_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # what a guest prints must not become more than one line
 
 
 def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
-    """Ansible's variables to connect to the instance; nothing where it lets nobody in.
+    """Return Ansible's variables to connect to the instance. They are empty if the instance has no SSH port.
 
     Args:
-        private_key: None where it is the user's own, which ssh finds by itself.
-        known_hosts: written by ``write_known_hosts``. A host is known by its instance's id, since addresses are used again.
+        private_key: None for a key of the user's own, which ssh finds.
+        known_hosts: the file that ``write_known_hosts`` wrote. It names a host by instance id, because addresses are
+            used again.
     """
     if SSH_PORT not in instance.endpoints:
         return {}
     address, port = instance.endpoints[SSH_PORT]
-    # ssh reads a file's name as a list of words with % tokens in them.
+    # ssh reads the name of a file as a list of words with % tokens in them.
     name = str(known_hosts).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     options = {
         "UserKnownHostsFile": f'"{name}"',
@@ -35,7 +39,7 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
         "HostKeyAlias": instance.id,
     }
     if private_key:
-        options["IdentitiesOnly"] = "yes"  # an agent's keys would use up the tries
+        options["IdentitiesOnly"] = "yes"  # the keys of an agent would use up the attempts
     return {
         "ansible_connection": "ansible.builtin.ssh",
         "ansible_host": address,
@@ -45,20 +49,20 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
         "ansible_ssh_common_args": " ".join(
             f"-o {shlex.quote(f'{option}={value}')}" for option, value in options.items()
         ),
-        # Else a user's own setting, meant for other hosts, would come before the options above.
+        # Otherwise a setting that the user made for other hosts would precede the options above.
         "ansible_host_key_checking": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_pipelining": True,
-        "ansible_remote_tmp": "/run/ansible",  # the one place that is writable, never on a disk, and only root's
+        "ansible_remote_tmp": "/run/ansible",  # writable, in memory and for root only
     }
 
 
 def write_known_hosts(path: Path, instances: Iterable[Instance]) -> None:
-    """Write the host keys that the instances told when they sealed themselves; others stay unknown. Raises OSError."""
+    """Write the host keys that the instances printed when they sealed themselves. Others stay unknown. Raises OSError."""
     keys = {
-        each.id: each.evidence.host_key
-        for each in instances
-        if each.evidence and _KEY.fullmatch(each.evidence.host_key)
+        instance.id: instance.evidence.host_key
+        for instance in instances
+        if instance.evidence and _KEY.fullmatch(instance.evidence.host_key)
     }
     data = "".join(f"{name} {key}\n" for name, key in sorted(keys.items())).encode()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

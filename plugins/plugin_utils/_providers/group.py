@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the rooms know of a group whose instances somebody else replaces: plain data and one protocol. Times are seconds since the epoch."""
+"""A group whose instances its provider replaces by itself, such as EC2 Auto Scaling: plain data and one protocol.
+
+Times are seconds since the epoch.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 from .contract import InstanceState
 
 # Statuses of an instance refresh that are known today. AWS may add others.
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstanceRefresh.html
 RefreshStatus = Literal[
     "Pending",
     "InProgress",
@@ -37,7 +41,7 @@ FORWARD: tuple[RefreshStatus, ...] = (PENDING, IN_PROGRESS, BAKING)
 BACK: tuple[RefreshStatus, ...] = (CANCELLING, ROLLING_BACK)
 ENDED: tuple[RefreshStatus, ...] = (SUCCESSFUL, FAILED, CANCELLED, ROLLED_BACK, ROLLBACK_FAILED)
 
-# Codes of errors that say no more than that the refresh is in another state than was seen: the next look tells.
+# Error codes that only say that the refresh is in another state than observed: the next observation shows which.
 RUNS_ALREADY = "InstanceRefreshInProgress"
 RUNS_NO_MORE = "ActiveInstanceRefreshNotFound"
 NO_WAY_BACK = "IrreversibleInstanceRefresh"
@@ -59,9 +63,9 @@ class GroupMember:
     """An instance as its group sees it."""
 
     id: str
-    state: str  # Auto Scaling's own word, such as InService, Standby or Terminating:Wait
+    state: str  # lifecycle state, such as InService, Standby or Terminating:Wait
     healthy: bool
-    template: LaunchTemplate | None  # None where it was launched from something else
+    template: LaunchTemplate | None  # None if it was launched from something else
     zone: str = ""
     protected: bool = False  # from scaling in
 
@@ -78,47 +82,49 @@ class GroupMember:
 class Group:
     name: str
     template: LaunchTemplate  # what the group launches now
-    named: str  # the version as it stands in the group: a number, $Latest or $Default
-    image: str  # AMI that this version names, or "resolve:ssm:..."
+    configured_version: str  # as set in the group: a number, $Latest or $Default
+    image: str  # AMI that this version launches, or "resolve:ssm:..."
     size: int  # desired capacity
-    warmup: int  # seconds that apply where a refresh says nothing
+    warmup: int  # seconds, for a refresh that sets none itself
     members: tuple[GroupMember, ...] = ()
 
     @property
     def pinned(self) -> bool:
-        return self.named == self.template.version
+        return self.configured_version == self.template.version
 
     @property
     def reversible(self) -> bool:
-        """Whether Auto Scaling can go back to what the group launches now, once the version is pinned."""
+        """Whether Auto Scaling can roll back to what the group launches now, once the version is pinned."""
         return not self.image.startswith("resolve:")
 
 
 @dataclass(frozen=True)
 class Refresh:
+    """An instance refresh: it replaces the group's instances by instances of one template."""
+
     id: str
     status: str  # a RefreshStatus, or one that AWS added since
     reason: str = ""
     percent: int = 0
-    left: int = 0  # instances
-    template: LaunchTemplate | None = None  # that it aims at; the version as it was asked for. None: it was not told
+    remaining: int = 0  # instances
+    template: LaunchTemplate | None = None  # its target, with the version as it was requested; None if unknown
     started: float = 0.0
     ended: float = 0.0
 
     @property
     def active(self) -> bool:
-        """A status that is not known yet counts as one that goes on: nothing is begun beside it."""
+        """An unknown status counts as active, so that nothing starts at the same time."""
         return self.status not in ENDED
 
 
 @dataclass(frozen=True)
 class GroupMachine:
-    """An instance as EC2 describes it."""
+    """An instance of a group as EC2 describes it."""
 
     id: str
     image: str  # AMI
     state: InstanceState
-    address: str  # where it is reached from here; "" where it has none
+    address: str  # at which it is reached from here; "" if it has none
     launched: float
     zone: str
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -126,44 +132,51 @@ class GroupMachine:
 
 @dataclass(frozen=True)
 class DesiredLaunch:
-    """What the group shall launch: what it launches now, with another image and our tags."""
+    """What the group shall launch: what it launches now, with another image and additional tags."""
 
     image: str  # AMI
-    content: str  # fingerprint of the launch template's data that makes it
-    tags: Mapping[str, str]
+    content: str  # fingerprint of the data of the launch template version
+    tags: Mapping[str, str]  # by name, see ``_providers/tags``
     name: str  # of the image
     source: LaunchTemplate  # what the group launches now
-    template: LaunchTemplate | None  # the version that says so; None where it is still to be made
+    template: LaunchTemplate | None  # the version with this content; None until it is created
 
 
 class AutoScalingGroup(Protocol):
-    """One group. Reads are one or two calls each. Raises ProviderError with AWS's own code in its details."""
+    """One group. Each read is one or two calls. Raises ProviderError with AWS's code."""
 
     @property
     def longest_call(self) -> float:
-        """As of ``providers.base.Provider``."""
+        """See ``contract.Provider``."""
 
     @property
     def region(self) -> str: ...
 
     def group(self) -> Group:
-        """Raises FleetError where there is no such group, or none that can be refreshed to an image."""
+        """Raises FleetError if there is no such group, or if it cannot be refreshed to an image."""
 
     def refreshes(self) -> list[Refresh]:
         """The newest first; at most one of them is active."""
 
     def machines(self) -> list[GroupMachine]: ...
 
-    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch: ...
+    def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
+        """What the group shall launch to run an image.
 
-    def make(self, wanted: DesiredLaunch) -> LaunchTemplate:
-        """A version of the launch template; made once, however often it is asked for."""
+        Args:
+            image: AMI.
+            name: of the image.
+            tags: by name, see ``_providers/tags``, for instances and their volumes.
+        """
+
+    def create_version(self, desired: DesiredLaunch) -> LaunchTemplate:
+        """Create the version of the launch template. Idempotent."""
 
     def pin(self, template: LaunchTemplate) -> None:
         """Let the group launch this version. No instance is touched."""
 
     def start(self, template: LaunchTemplate, preferences: Mapping[str, Any]) -> str:
-        """Begin a refresh towards this version. Returns its id."""
+        """Start a refresh to this version. Returns its id."""
 
     def cancel(self) -> None: ...
 

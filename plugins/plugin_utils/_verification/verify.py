@@ -22,6 +22,7 @@ from .._definition.launch import machine_settings, ssm_parameters
 from .._definition.model import Definition, Target
 from .._health.evidence import proves
 from .._health.prober import prober_for
+from .._hosts.playbook import PlaybookRun
 from .._hosts.ssh import host_vars, write_known_hosts
 from .._image_model import Image
 from .._providers.contract import FLEET, SSH_PORT, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
@@ -31,7 +32,6 @@ ASSERTED, PRODUCTION = 0, 1  # the two slots
 GONE = 300.0  # seconds that a removed instance may take to be gone
 LOOK_EVERY = 5.0  # seconds at most
 UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
-PlaybookRunner = Callable[[Path, Mapping[str, Any], Path, float, Report], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Verification:
     """One run of the tests. ``run`` raises VerifyError with the console's last lines when the candidate falls short."""
 
     def __init__(
-        self, candidate: Candidate, provider: Provider, playbook: PlaybookRunner, guard: Guard, report: Report
+        self, candidate: Candidate, provider: Provider, playbook: PlaybookRun, guard: Guard, report: Report
     ) -> None:
         self._candidate = candidate
         self._provider = provider
@@ -208,4 +208,6 @@ class Verification:
         if playbook is None:  # or this instance would not have been launched
             raise VerifyError("the definition names no verify playbook")
         left = deadline - self._provider.clock.now()
-        self._playbook(candidate.definition.folder / playbook, inventory, folder, left, self._report)
+        self._playbook(
+            candidate.definition.folder / playbook, inventory, workdir=folder, timeout=left, report=self._report
+        )

@@ -25,12 +25,16 @@ from .world import World
 REGION = "eu-central-1"
 KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"  # as long as real ones: some tools look at that
 SERVE = """
-import sys
+import os, select, sys
+parent = int(sys.argv[1])
+test = os.pidfd_open(parent)
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()  # ends when the test ends, however it ends
+if os.getppid() == parent:
+    select.select([test], [], [])  # the test has ended, however it ended
+os._exit(0)
 """
 
 
@@ -141,11 +145,11 @@ def _plain(service: str, region: str, url: str) -> Any:
 
 @contextmanager
 def moto() -> Iterator[Moto]:
-    """A fresh server on loopback. The process ends with its standard input, so also when the test is killed."""
+    """A fresh server on loopback. It ends when this process ends, so also when the test is killed."""
     quiet = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_ENABLE_AMI_VALIDATION": "true", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=quiet, start_new_session=True
-    ) as process:
+    command = [sys.executable, "-c", SERVE, str(os.getpid())]
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=quiet, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

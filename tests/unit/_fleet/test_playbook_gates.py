@@ -284,7 +284,7 @@ from pathlib import Path
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook import PlaybookRun
 
 run = PlaybookRun((), {{"ANSIBLE_COLLECTIONS_PATH": {str(ROOT)!r}}})
-run(Path({str(tmp_path)!r}, "gate.yml"), {{}}, Path({str(tmp_path)!r}), 300.0, lambda line: None)
+run(Path({str(tmp_path)!r}, "gate.yml"), {{}}, workdir=Path({str(tmp_path)!r}), timeout=300.0, report=lambda line: None)
 """
     with subprocess.Popen(
         [sys.executable, "-c", caller], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

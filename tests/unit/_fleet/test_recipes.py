@@ -62,32 +62,32 @@ def request(spec: Target, data: bool = False, resolve=lambda references: {}):
         {"local": spec},
         BASE,
     )
-    return swap_request(definition, spec, IMAGE, b"k" * 32, resolve, ("ssh-ed25519 A",))
+    return swap_request(definition, spec, IMAGE, key=b"k" * 32, resolve=resolve, authorized_keys=("ssh-ed25519 A",))
 
 
 def swap(definition: Definition) -> Intent:
-    return swap_request(definition, target(), IMAGE, b"k" * 32, lambda references: {}, ()).intent
+    return swap_request(
+        definition, target(), IMAGE, key=b"k" * 32, resolve=lambda references: {}, authorized_keys=()
+    ).intent
 
 
-def test_secrets_come_from_environment_and_variables_and_never_show(monkeypatch):
+def test_secrets_come_from_the_environment_and_from_variables_and_are_never_shown(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
     spec = target(secrets={"db": SecretRef("env", "SHOP_DB"), "mail": SecretRef("variable", "mail_password")})
     resolve = SecretFinder({"mail_password": "{{ x }}"}, lambda value: value.replace("{{ x }}", "opensesame"))
-    asked = request(spec, resolve=resolve)
-    assert asked.payload.secrets == {"db": "hunter2hunter2", "mail": "opensesame"}
-    for shown in (repr(asked), str(asked.intent.as_dict()), json.dumps(asked.recipe)):
+    made = request(spec, resolve=resolve)
+    assert made.payload.secrets == {"db": "hunter2hunter2", "mail": "opensesame"}
+    for shown in (repr(made), str(made.intent.as_dict()), json.dumps(made.recipe)):
         assert "hunter2" not in shown and "opensesame" not in shown
 
 
-def test_a_recipe_that_was_kept_launches_the_same_again(monkeypatch):
+def test_a_stored_recipe_launches_the_same_instances_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    asked = request(
-        target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder()
-    )
-    assert payload_of(json.loads(json.dumps(asked.recipe)), IMAGE, SecretFinder()) == asked.payload
+    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder())
+    assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, SecretFinder()) == made.payload
 
 
-def test_a_secret_that_the_host_fetches_is_only_named_and_another_name_is_another_launch():
+def test_a_secret_that_the_host_fetches_is_passed_by_name_and_another_version_is_another_launch():
     one, other = (
         request(
             target(secrets={"db": SecretRef("ssm", "/shop/db")}),
@@ -108,7 +108,7 @@ def test_every_missing_secret_is_named():
     )
 
 
-def test_every_probed_port_is_asked_for_once():
+def test_every_probed_port_is_requested_once():
     health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
     assert request(target(health=health)).payload.ports == (8080, 5432, 22)
     assert request(target(health=Health(http=HttpProbe(80), tcp=TcpProbe(80)))).payload.ports == (80, 22)
@@ -119,9 +119,11 @@ def test_a_percentage_of_surge_is_rounded_up(surge, count):
     assert request(target(fleet=FleetSpec(size=5, surge=surge))).intent.surge == count
 
 
-@pytest.mark.parametrize("data, asked, count", [(False, None, 0), (True, None, 1), (False, "50%", 2), (True, 2, 2)])
-def test_unavailable_is_0_or_1_with_data_and_a_percentage_is_rounded_down(data, asked, count):
-    assert request(target(fleet=FleetSpec(size=5, unavailable=asked)), data).intent.unavailable == count
+@pytest.mark.parametrize(
+    "data, unavailable, count", [(False, None, 0), (True, None, 1), (False, "50%", 2), (True, 2, 2)]
+)
+def test_unavailable_is_0_or_1_with_data_and_a_percentage_is_rounded_down(data, unavailable, count):
+    assert request(target(fleet=FleetSpec(size=5, unavailable=unavailable)), data).intent.unavailable == count
 
 
 def test_0_unavailable_with_data_is_refused():
@@ -129,7 +131,7 @@ def test_0_unavailable_with_data_is_refused():
         request(target(fleet=FleetSpec(size=3, unavailable=0)), data=True)
 
 
-def test_changed_settings_or_secrets_change_the_fingerprint_and_limits_do_not():
+def test_settings_and_secrets_change_the_fingerprint_and_limits_do_not():
     one = request(target()).intent
     assert request(target(settings={"a": 1})).intent.launch != one.launch
     secret = target(secrets={"db": SecretRef("env", "SHOP_DB")})
@@ -148,7 +150,7 @@ def test_changed_settings_or_secrets_change_the_fingerprint_and_limits_do_not():
     assert request(target(fleet=FleetSpec(size=2, drain_timeout=1.0))).intent.launch == one.launch
 
 
-def test_a_volume_that_shall_grow_is_a_reason_to_swap():
+def test_a_volume_that_must_grow_is_a_reason_to_swap():
     small, large = (replace(DATA, data=(DataVolume("uploads", size, "/data"),)) for size in (1024, 2048))
     assert swap(small).launch != swap(large).launch
 
@@ -162,7 +164,7 @@ def test_a_volume_that_shall_grow_is_a_reason_to_swap():
         (FleetSpec(size=5, strategy="canary", canary=(Stage(1),)), 1, 5),
     ],
 )
-def test_each_strategy_has_its_ceiling_and_its_floor(fleet, surge, floor):
+def test_each_strategy_has_its_own_surge_and_floor(fleet, surge, floor):
     intent = request(target(fleet=fleet)).intent
     assert (intent.surge, intent.floor) == (surge, floor)
 
@@ -176,7 +178,7 @@ def test_an_intent_survives_the_store():
     )
     intent = request(target(fleet=spec, zones=("a", "b")), data=True).intent
     intent = replace(
-        intent.turn_back("r", "c", ("words",)),
+        intent.begin_rollback("r", "c", ("words",)),
         origin=intent.target,
         retries=((1, 2),),
         restarted=("x",),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Parses the output of several Packers.
 
-``tests/tools/capture-packer`` writes it from ``scenarios`` to ``captured``, by version.
+``tests/tools/capture_packer.py`` writes it from ``scenarios`` to ``captured``, by version.
 """
 
 from __future__ import annotations

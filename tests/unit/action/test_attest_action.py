@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller's part of host_attest under a real ansible-playbook: which manifest it takes, and where it refuses."""
+"""The controller's part of host_attest in a real ansible-playbook: which manifest it reads, and when it refuses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils import _attest as attest
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-# .../ansible_collections/immutable/infra/plugins/module_utils/attest.py, as imported: a link on the way stays one
+# .../ansible_collections/immutable/infra/plugins/module_utils/_attest.py, as imported: a symbolic link in the path stays one
 ROOT = Path(attest.__file__).parents[5]
 
 
 @pytest.mark.skipif(not PLAYBOOK.exists(), reason="ansible-playbook is not installed")
-def test_each_host_is_told_why_it_cannot_be_compared(tmp_path: Path) -> None:
+def test_each_host_gets_the_reason_why_it_cannot_be_compared(tmp_path: Path) -> None:
     image = "sha256:" + "a" * 64
     known = {"immutable_image": image, "immutable_build": "qemu-x86_64", "immutable_store": str(tmp_path / "store")}
     damaged = tmp_path / "store/images" / ("b" * 64) / "qemu-x86_64/manifest.json.gz"
@@ -49,12 +49,12 @@ def test_each_host_is_told_why_it_cannot_be_compared(tmp_path: Path) -> None:
     ]
     done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **settings}, check=False)
     assert done.returncode == 2, done.stderr
-    told = {
+    messages = {
         host: json.loads(result)["msg"]
         for host, result in re.findall(r"^fatal: \[(\w+)\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)
     }
-    assert set(told) == set(hosts), done.stdout
-    assert "shell: off" in told["closed"]
-    assert "needs image and store" in told["stranger"]
-    assert f"no manifest of image {image}" in told["forgotten"]
-    assert "cannot compare this host with its image" in told["damaged"] or "only root" in told["damaged"]
+    assert set(messages) == set(hosts), done.stdout
+    assert "shell: off" in messages["closed"]
+    assert "needs image and store" in messages["stranger"]
+    assert f"no manifest of image {image}" in messages["forgotten"]
+    assert "cannot compare this host with its image" in messages["damaged"] or "only root" in messages["damaged"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The task itself, by ansible-playbook: real groups and templates at moto, refreshes by the layer that makes up for moto."""
+"""fleet and fleet_info in a real ansible-playbook: groups and templates from moto, refreshes from the layer on top of it."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def definition() -> dict[str, Any]:
 def image_of(number: int, ami: str) -> Image:
     artifact = {"ami": ami, "region": REGION, "copies": {}}
     return Image(
-        f"sha256:{str(number) * 64}",
-        "aws-1-x86_64",
-        "shop",
-        f"{number}.0",
-        f"2026-01-0{number}T00:00:00Z",
-        artifact,
-        {},
-        {},
+        digest=f"sha256:{str(number) * 64}",
+        build="aws-1-x86_64",
+        service="shop",
+        version=f"{number}.0",
+        created=f"2026-01-0{number}T00:00:00Z",
+        artifact=artifact,
+        base={},
+        inputs={},
         verified={"at": "now"},
     )
 
@@ -66,7 +66,7 @@ def refreshes(cloud: Cloud) -> Refreshes:
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
+def folder(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
     """A folder with a definition, and a store whose channel prod points at what the group runs."""
     where = seeds.network(cloud)
     amis = [seeds.image(cloud, "old"), seeds.image(cloud, "new")]
@@ -89,34 +89,38 @@ def place(tmp_path: Path, cloud: Cloud, refreshes: Refreshes) -> Path:
     return tmp_path
 
 
-def test_a_group_that_runs_the_image_is_left_alone(place: Path, cloud: Cloud) -> None:
-    told = run_task(place, "fleet", "--diff")
-    assert not told.get("failed"), told["msg"]
-    assert (told["changed"], told["image_name"], told["group"], told["size"]) == (False, OLD, "shop", 2)
-    assert [(each["image_name"], each["outdated"], each["serving"]) for each in told["instances"]] == [
+def test_a_group_that_runs_the_image_is_left_alone(folder: Path, cloud: Cloud) -> None:
+    result = run_task(folder, "fleet", "--diff")
+    assert not result.get("failed"), result["msg"]
+    assert (result["changed"], result["image_name"], result["group"], result["size"]) == (False, OLD, "shop", 2)
+    assert [(each["image_name"], each["outdated"], each["serving"]) for each in result["instances"]] == [
         (OLD, False, True)
     ] * 2
-    assert told["diff"]["before"] == told["diff"]["after"]
-    assert not (place / "store/leases").exists()
+    assert result["diff"]["before"] == result["diff"]["after"]
+    assert not (folder / "store/leases").exists()
     assert sorted(call.action for call in cloud.calls()) == [
         "DescribeAutoScalingGroups", "DescribeInstanceRefreshes", "DescribeInstances", "DescribeLaunchTemplateVersions",
     ]  # fmt: skip
 
 
 def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
-    place: Path, cloud: Cloud, refreshes: Refreshes
+    folder: Path, cloud: Cloud, refreshes: Refreshes
 ) -> None:
-    told = run_task(place, "fleet", channel="next", wait=False)
-    assert told["paused"] == "the refresh r-0 is running" and told["refresh"]["status"] == "InProgress"
-    for _run in range(5):  # a look or two each
-        told = run_task(place, "fleet", channel="next", wait=False) if told.get("paused") else told
-    assert not told.get("failed"), told["msg"]
-    assert (told["paused"], told["refresh"]["status"], told["launch"].rpartition(":")[2]) == (None, "Successful", "2")
-    assert [(each["image_name"], each["outdated"]) for each in told["instances"]] == [(NEW, False)] * 2
-    asked = refreshes.found[0].asked
+    result = run_task(folder, "fleet", channel="next", wait=False)
+    assert result["paused"] == "the refresh r-0 is running" and result["refresh"]["status"] == "InProgress"
+    for _run in range(5):  # each observes once or twice
+        result = run_task(folder, "fleet", channel="next", wait=False) if result.get("paused") else result
+    assert not result.get("failed"), result["msg"]
+    assert (result["paused"], result["refresh"]["status"], result["launch"].rpartition(":")[2]) == (
+        None,
+        "Successful",
+        "2",
+    )
+    assert [(each["image_name"], each["outdated"]) for each in result["instances"]] == [(NEW, False)] * 2
+    parameters = refreshes.found[0].asked
     assert (
-        asked["DesiredConfiguration.LaunchTemplate.Version"],
-        asked["Preferences.CheckpointPercentages.member.1"],
+        parameters["DesiredConfiguration.LaunchTemplate.Version"],
+        parameters["Preferences.CheckpointPercentages.member.1"],
     ) == ("2", "50")
     assert [call.action for call in cloud.calls(changing=True)] == [
         "CreateLaunchTemplateVersion",
@@ -126,34 +130,41 @@ def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
         "LaunchTemplateVersions"
     ][0]["LaunchTemplateData"]
     assert made["InstanceType"] == "t3.micro" and made["SecurityGroupIds"]
-    assert not run_task(place, "fleet", channel="next")["changed"]
+    assert not run_task(folder, "fleet", channel="next")["changed"]
     assert cloud.count(changing=True) == 2
-    assert len(list((place / "store/fleets/shop-prod/records").iterdir())) == 1
+    assert len(list((folder / "store/fleets/shop-prod/records").iterdir())) == 1
 
 
-def test_a_refresh_that_fails_fails_the_task(place: Path, refreshes: Refreshes) -> None:
+def test_a_refresh_that_fails_fails_the_task(folder: Path, refreshes: Refreshes) -> None:
     refreshes.script = ("Failed",)
-    told = run_task(place, "fleet", channel="next", wait=False)
-    assert told["failed"] and "the refresh r-0 ended as Failed" in told["msg"] and told["refresh"]["status"] == "Failed"
-    assert [each["image_name"] for each in told["instances"]] == [OLD] * 2
+    result = run_task(folder, "fleet", channel="next", wait=False)
+    assert (
+        result["failed"]
+        and "the refresh r-0 ended as Failed" in result["msg"]
+        and result["refresh"]["status"] == "Failed"
+    )
+    assert [each["image_name"] for each in result["instances"]] == [OLD] * 2
 
 
-def test_check_mode_tells_what_another_image_would_need(place: Path) -> None:
-    told = run_task(place, "fleet", "--check", "--diff", channel="next")
-    assert told["changed"] and [each["action"].split(" ")[0] for each in told["plan"]["steps"]] == ["create", "refresh"]
-    assert told["plan"]["preferences"]["MinHealthyPercentage"] == 100
-    assert told["diff"]["after"].splitlines() == [f"instance 0: {NEW}", f"instance 1: {NEW}"]
+def test_check_mode_predicts_the_steps_to_another_image(folder: Path) -> None:
+    result = run_task(folder, "fleet", "--check", "--diff", channel="next")
+    assert result["changed"] and [each["action"].split(" ")[0] for each in result["plan"]["steps"]] == [
+        "create",
+        "refresh",
+    ]
+    assert result["plan"]["preferences"]["MinHealthyPercentage"] == 100
+    assert result["diff"]["after"].splitlines() == [f"instance 0: {NEW}", f"instance 1: {NEW}"]
 
 
-def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> None:
-    told = run_task(place, "fleet_info")
-    assert (told["serving"], told["group"], told["refresh"]) == (2, "shop", None)
-    assert [each["name"] for each in told["hosts"]] == ["shop-prod-0", "shop-prod-1"]
-    (place / "immutable_fleet.yml").write_text(
+def test_fleet_info_and_the_inventory_list_the_instances_of_the_group(folder: Path) -> None:
+    result = run_task(folder, "fleet_info")
+    assert (result["serving"], result["group"], result["refresh"]) == (2, "shop", None)
+    assert [each["name"] for each in result["hosts"]] == ["shop-prod-0", "shop-prod-1"]
+    (folder / "immutable_fleet.yml").write_text(
         yaml.safe_dump({"plugin": "immutable.infra.fleet", "definitions": ["immutable.yml"], "store": "store"}),
         encoding="utf-8",
     )
-    argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(place / "immutable_fleet.yml"), "--list"]
+    argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(folder / "immutable_fleet.yml"), "--list"]
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
@@ -166,7 +177,7 @@ def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             {"state": "absent"},
@@ -180,11 +191,13 @@ def test_fleet_info_and_the_inventory_tell_the_groups_instances(place: Path) -> 
         ({"remove_volumes": ["a"]}, "remove_volumes has no effect on target prod"),
     ],
 )
-def test_what_auto_scaling_does_not_do_is_refused(options: dict[str, Any], told: str, place: Path) -> None:
-    result = run_task(place, "fleet", **options)
-    assert result["failed"] and told in result["msg"]
+def test_options_without_effect_on_auto_scaling_are_refused(
+    options: dict[str, Any], message: str, folder: Path
+) -> None:
+    result = run_task(folder, "fleet", **options)
+    assert result["failed"] and message in result["msg"]
 
 
-def test_hosts_of_a_group_cannot_be_marked(place: Path) -> None:
-    result = run_task(place, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
+def test_hosts_of_a_group_cannot_be_marked(folder: Path) -> None:
+    result = run_task(folder, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
     assert result["failed"] and "whose engine is autoscaling: its instances belong to its group" in result["msg"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module under a real ansible-playbook: the digest, what is missing for it, and what differs from an image."""
+"""definition_info in a real ansible-playbook: the digest, why it is missing, and the differences from an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue 
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-ROOT = Path(load.__file__).parents[6]  # as imported: a link on the way stays one
+ROOT = Path(load.__file__).parents[6]  # as imported: a symbolic link in the path stays one
 DISK = b"a disk"
 TEXT = f"""\
 schema: 1
@@ -63,14 +63,14 @@ def info(folder: Path, **options: object) -> dict:
     return json.loads(run.stdout[run.stdout.index("=> {") + 3 :])
 
 
-def test_without_a_store_the_definition_is_checked_and_the_digest_missed(folder):
+def test_without_a_store_the_definition_is_checked_and_has_no_digest(folder):
     result = info(folder)
     assert (result["changed"], result["digest"], result["inputs"]) == (False, None, None)
     assert result["digest_missing"] == "the base is one of its inputs and is found in the store: set 'store'"
     assert result["definition"]["targets"] == ["bare", "local"]
 
 
-def test_a_store_that_is_missing_is_told_and_not_made(folder):
+def test_a_missing_store_is_reported_and_not_created(folder):
     result = info(folder, store="store")
     assert (result["digest"], (folder / "store").exists()) == (None, False)
     assert result["digest_missing"] == "the base is one of its inputs, and there is no store store yet"
@@ -79,7 +79,7 @@ def test_a_store_that_is_missing_is_told_and_not_made(folder):
     )
 
 
-def test_a_base_that_is_not_built_is_told(folder):
+def test_a_base_that_is_not_built_is_reported(folder):
     open_store(folder / "store")
     result = info(folder, store="store", target="bare")
     assert result["digest"] is None
@@ -95,7 +95,16 @@ def test_differences_from_an_image_are_named(folder):
     )
     digest = digest_of(inputs)
     Catalogue(store).add(
-        Image(digest, "simulated", "shop", "1", "2026-01-01T00:00:00+00:00", {}, inputs["base"], inputs)
+        Image(
+            digest=digest,
+            build="simulated",
+            service="shop",
+            version="1",
+            created="2026-01-01T00:00:00+00:00",
+            artifact={},
+            base=inputs["base"],
+            inputs=inputs,
+        )
     )
     assert info(folder, store="store", compare_with=digest[7:15])["explain"] == []
     (folder / "shop/immutable.yml").write_text(TEXT.replace("port: 80}", "port: 81}", 1))
@@ -104,7 +113,7 @@ def test_differences_from_an_image_are_named(folder):
     assert result["digest"] not in (None, digest)
 
 
-def test_mistakes_are_a_failure_with_their_lines(folder):
+def test_mistakes_fail_the_task_with_their_lines(folder):
     (folder / "shop/immutable.yml").write_text(TEXT.replace('version: "1"', "version: 1.10"))
     result = info(folder)
     line = 'immutable.yml:3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'

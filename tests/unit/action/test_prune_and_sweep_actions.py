@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The tasks themselves, by ansible-playbook, on a target on AWS."""
+"""image_prune and sweep in a real ansible-playbook, on a target on AWS."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
 
-BUILDS = "us-east-1"  # where it bakes
+BUILDS = "us-east-1"  # the region of the bakes
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: Cloud) -> Path:
+def folder(tmp_path: Path, cloud: Cloud) -> Path:
     """A folder with a definition, and a store with images 1 to 3."""
     where = seeds.network(cloud)
     target = {
@@ -55,59 +55,61 @@ def place(tmp_path: Path, cloud: Cloud) -> Path:
         at = f"2026-01-0{number}T00:00:00+00:00"
         catalogue.add(
             Image(
-                f"sha256:{str(number) * 64}",
-                "aws-123456789012-x86_64",
-                "shop",
-                f"{number}.0",
-                at,
-                artifact,
-                {},
-                {},
+                digest=f"sha256:{str(number) * 64}",
+                build="aws-123456789012-x86_64",
+                service="shop",
+                version=f"{number}.0",
+                created=at,
+                artifact=artifact,
+                base={},
+                inputs={},
                 verified={"at": at},
             )
         )
     return tmp_path
 
 
-def play(place: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
-    told = run_task(place, module, *flags, **options)
-    assert not told.get("failed"), told["msg"]
-    return told
+def play(folder: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
+    result = run_task(folder, module, *flags, **options)
+    assert not result.get("failed"), result["msg"]
+    return result
 
 
 def names(cloud: Cloud, region: str) -> set[str]:
     return {image["Name"] for image in cloud.boto("ec2", region).describe_images(Owners=["self"])["Images"]}
 
 
-def test_an_old_image_goes_from_both_regions_and_one_that_a_machine_runs_stays(place: Path, cloud: Cloud) -> None:
-    used = FileStore(place / "store").read(f"images/{'2' * 64}/aws-123456789012-x86_64/record.json")[0]["artifact"][
+def test_an_old_image_is_removed_from_both_regions_and_one_in_use_stays(folder: Path, cloud: Cloud) -> None:
+    used = FileStore(folder / "store").read(f"images/{'2' * 64}/aws-123456789012-x86_64/record.json")[0]["artifact"][
         "copies"
     ][REGION]["ami"]
     instance = cloud.boto("ec2").run_instances(ImageId=used, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     cloud.proxy.forget()
-    asked = play(place, "image_prune", "--check", "--diff", keep=1)
-    assert cloud.count(changing=True) == 0 and asked["changed"]
-    told = play(place, "image_prune", keep=1)
-    assert [each["version"] for each in told["removed"]] == [each["version"] for each in asked["removed"]] == ["1.0"]
-    assert told["kept"][1]["why"] == [f"instance {instance} runs it ({used} in {REGION})"]
+    predicted = play(folder, "image_prune", "--check", "--diff", keep=1)
+    assert cloud.count(changing=True) == 0 and predicted["changed"]
+    result = play(folder, "image_prune", keep=1)
+    assert (
+        [each["version"] for each in result["removed"]] == [each["version"] for each in predicted["removed"]] == ["1.0"]
+    )
+    assert result["kept"][1]["why"] == [f"instance {instance} runs it ({used} in {REGION})"]
     assert names(cloud, REGION) == names(cloud, BUILDS) == {"shop-2", "shop-3"}
     assert (
         sorted(call.action for call in cloud.calls(changing=True)) == ["DeleteSnapshot"] * 2 + ["DeregisterImage"] * 2
     )
-    assert not play(place, "image_prune", keep=1)["changed"]
+    assert not play(folder, "image_prune", keep=1)["changed"]
 
 
-def test_what_a_killed_bake_left_goes_when_it_is_asked_for(place: Path, cloud: Cloud) -> None:
-    tags = {"immutable:store": store_id(FileStore(place / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
+def test_leftovers_of_a_killed_bake_are_removed_on_request(folder: Path, cloud: Cloud) -> None:
+    tags = {"immutable:store": store_id(FileStore(folder / "store")), "immutable:bake": "bake-aaaaaaaaaaaa"}
     stray = seeds.image(cloud, "shop-4", tags, region=BUILDS)
-    assert play(place, "sweep")["orphans"] == []
-    told = play(place, "sweep", older_than="0s")
-    assert not told["changed"] and told["removed"] == []
-    assert [(each["kind"], each["id"], each["place"], each["bake"], each["fleet"]) for each in told["orphans"]] == [
+    assert play(folder, "sweep")["orphans"] == []
+    result = play(folder, "sweep", older_than="0s")
+    assert not result["changed"] and result["removed"] == []
+    assert [(each["kind"], each["id"], each["place"], each["bake"], each["fleet"]) for each in result["orphans"]] == [
         ("image", stray, BUILDS, "bake-aaaaaaaaaaaa", "")
     ]
-    assert play(place, "sweep", "--check", older_than="0s", state="absent")["removed"] and "shop-4" in names(
+    assert play(folder, "sweep", "--check", older_than="0s", state="absent")["removed"] and "shop-4" in names(
         cloud, BUILDS
     )
-    assert [each["id"] for each in play(place, "sweep", older_than="0s", state="absent")["removed"]] == [stray]
+    assert [each["id"] for each in play(folder, "sweep", older_than="0s", state="absent")["removed"]] == [stray]
     assert names(cloud, BUILDS) == {"shop-1", "shop-2", "shop-3"}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What it costs to list a fleet on EC2 with a store in S3, by ansible-inventory itself."""
+"""The calls that ansible-inventory makes to list a fleet on EC2 with a store in S3."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shop(cloud: Cloud, bucket: S3Store, tmp_path: Path) -> Shop:
 
 
 def listed(shop: Shop, size: int) -> tuple[list[str], Counter[str]]:
-    """The hosts of a fleet of that size, and the calls that it took to tell them on a machine with an empty disk."""
+    """Return the hosts of a fleet of that size, and the calls that listing them takes on a machine with an empty disk."""
     shop.document["fleet"].update(size=size, surge=size)
     shop.run()
     shop.cloud.proxy.forget()
@@ -45,13 +45,13 @@ def listed(shop: Shop, size: int) -> tuple[list[str], Counter[str]]:
     }
     argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(shop.folder / "immutable_fleet.yml"), "--list"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
-    told: dict[str, Any] = json.loads(done.stdout)
-    assert "sealed" in told, done.stderr
+    inventory: dict[str, Any] = json.loads(done.stdout)
+    assert "sealed" in inventory, done.stderr
     assert not shop.cloud.calls(changing=True)
-    return told["sealed"]["hosts"], Counter(f"{call.service}:{call.action}" for call in shop.cloud.calls())
+    return inventory["sealed"]["hosts"], Counter(f"{call.service}:{call.action}" for call in shop.cloud.calls())
 
 
-def test_a_hundred_hosts_cost_one_describe_and_what_two_cost_of_the_store(shop: Shop) -> None:
+def test_a_hundred_hosts_take_one_describe_and_as_many_store_calls_as_two(shop: Shop) -> None:
     few, first = listed(shop, 2)
     many, second = listed(shop, 100)
     assert (len(few), len(many)) == (2, 100)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The inventory of a simulated fleet, as ansible loads it, and the variables by which hosts are reached."""
+"""The inventory of a simulated fleet, as Ansible loads it, and the variables that connections use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Instance,
 )
 
-# .../ansible_collections/immutable/infra/plugins/plugin_utils/connection.py, as imported: a link on the way stays one
+# .../ansible_collections/immutable/infra/plugins/plugin_utils/_hosts/ssh.py, as imported: a symbolic link in the path stays one
 ROOT = Path(connection.__file__).parents[6]
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh"
@@ -55,15 +55,30 @@ def instance(slot: int, image: str = NEW, **changes: Any) -> Instance:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> HostContext:
+def context(tmp_path: Path) -> HostContext:
     definition = Definition(
-        tmp_path / "immutable.yml", "shop", "1.0", Provision("p.yml"), None, (), (), "restricted", {}, None
-    )  # type: ignore[arg-type]
-    return HostContext(definition, "local", str(tmp_path), tmp_path / "key", tmp_path / "known_hosts")
+        path=tmp_path / "immutable.yml",
+        service="shop",
+        version="1.0",
+        provision=Provision("p.yml"),
+        verify=None,
+        data=(),
+        writable=(),
+        shell="restricted",
+        targets={},
+        base=None,  # type: ignore[arg-type]
+    )
+    return HostContext(
+        definition=definition,
+        target="local",
+        store=str(tmp_path),
+        private_key=tmp_path / "key",
+        known_hosts=tmp_path / "known_hosts",
+    )
 
 
-def test_hosts_are_grouped_by_what_they_are(place: HostContext) -> None:
-    [old, new] = hosts_of(place, [instance(1), instance(0, OLD)], CHANNELS, NEW)
+def test_hosts_are_grouped_by_what_they_are(context: HostContext) -> None:
+    [old, new] = hosts_of(context, [instance(1), instance(0, OLD)], CHANNELS, NEW)
     assert (old.name, new.name) == ("shop-local-0", "shop-local-1")
     assert set(old.groups) == {"service_shop", "target_local", "image_shop-aa", "channel_lts", "sealed", "outdated"}
     assert set(new.groups) == {
@@ -78,7 +93,7 @@ def test_hosts_are_grouped_by_what_they_are(place: HostContext) -> None:
     assert new.variables["immutable_image"] == NEW
 
 
-def test_in_the_midst_of_a_swap_the_name_stays_with_the_older_one(place: HostContext) -> None:
+def test_during_a_swap_the_older_instance_keeps_the_name(context: HostContext) -> None:
     present = [
         instance(0),
         instance(0, OLD),
@@ -86,7 +101,7 @@ def test_in_the_midst_of_a_swap_the_name_stays_with_the_older_one(place: HostCon
         instance(2, purpose=VERIFY),
         instance(3, evidence=None, state=PENDING),
     ]
-    hosts = hosts_of(place, present, CHANNELS, NEW)
+    hosts = hosts_of(context, present, CHANNELS, NEW)
     assert [(host.name, host.variables["immutable_image"]) for host in hosts] == [
         ("shop-local-0", OLD),
         ("shop-local-0-2", NEW),
@@ -95,22 +110,22 @@ def test_in_the_midst_of_a_swap_the_name_stays_with_the_older_one(place: HostCon
     assert "sealed" not in hosts[2].groups
 
 
-def test_evidence_of_another_launch_does_not_make_a_host_sealed(place: HostContext) -> None:
-    [host] = hosts_of(place, [instance(0, evidence=Evidence(NEW, "another", KEY, "restricted"))], CHANNELS, None)
+def test_evidence_of_another_launch_does_not_make_a_host_sealed(context: HostContext) -> None:
+    [host] = hosts_of(context, [instance(0, evidence=Evidence(NEW, "another", KEY, "restricted"))], CHANNELS, None)
     assert "sealed" not in host.groups
     assert "outdated" not in host.groups
 
 
-def test_what_a_guest_says_is_not_taken_over_as_it_is(place: HostContext) -> None:
+def test_the_output_of_a_guest_does_not_reach_variables(context: HostContext) -> None:
     [host] = hosts_of(
-        place, [instance(0, evidence=Evidence(NEW, "n", KEY, "{{ lookup('pipe', 'id') }}"))], CHANNELS, NEW
+        context, [instance(0, evidence=Evidence(NEW, "n", KEY, "{{ lookup('pipe', 'id') }}"))], CHANNELS, NEW
     )
     assert host.variables["immutable_shell"] == "restricted"
 
 
-def test_marked_hosts_are_in_the_group_of_the_mark(place: HostContext) -> None:
+def test_marked_hosts_are_in_the_group_of_the_mark(context: HostContext) -> None:
     [bare, marked] = hosts_of(
-        place,
+        context,
         [instance(0), instance(1, tags={"tainted": "{{ lookup('pipe', 'id') }}", "standby": "ann"})],
         CHANNELS,
         NEW,
@@ -121,37 +136,37 @@ def test_marked_hosts_are_in_the_group_of_the_mark(place: HostContext) -> None:
         False,
         True,
     ]
-    assert "lookup" not in str(marked.variables), "anybody's words are not taken for a template"
+    assert "lookup" not in str(marked.variables), "what users write is not taken for a template"
 
 
-def test_a_host_key_of_several_lines_is_not_believed(tmp_path: Path) -> None:
+def test_a_host_key_of_several_lines_is_ignored(tmp_path: Path) -> None:
     write_known_hosts(
         tmp_path / "known_hosts", [instance(0, evidence=Evidence(NEW, "n", f"{KEY}\n* {KEY}", "restricted"))]
     )
     assert (tmp_path / "known_hosts").read_text() == ""
 
 
-def test_a_host_without_a_shell_gets_no_way_in(place: HostContext) -> None:
+def test_a_host_without_a_shell_has_no_connection_variables(context: HostContext) -> None:
     closed = instance(
         0, endpoints={8080: ("127.0.0.1", 48080)}, evidence=Evidence(NEW, "n", "", "off"), tags={"shell": "off"}
     )
-    [host] = hosts_of(place, [closed], CHANNELS, NEW)
+    [host] = hosts_of(context, [closed], CHANNELS, NEW)
     assert not [name for name in host.variables if name.startswith("ansible_")]
     assert host.variables["immutable_shell"] == "off"
 
 
-def test_ssh_understands_the_options_whatever_the_folder_is_called(tmp_path: Path) -> None:
+def test_ssh_reads_the_options_with_any_name_of_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "my 100% \"own\" 'store'"
     write_known_hosts(folder / "known_hosts", [instance(0), instance(1, evidence=None)])
     assert (folder / "known_hosts").read_text() == f"{instance(0).id} {KEY}\n"
     variables = host_vars(instance(0), None, folder / "known_hosts")
     options = shlex.split(variables["ansible_ssh_common_args"])
-    told = subprocess.run(
+    output = subprocess.run(
         ["ssh", "-G", "-F", "none", *options, "127.0.0.1"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert f"hostkeyalias {instance(0).id}" in told
-    assert "stricthostkeychecking true" in told
-    [files] = [line for line in told if line.startswith("userknownhostsfile ")]
+    assert f"hostkeyalias {instance(0).id}" in output
+    assert "stricthostkeychecking true" in output
+    [files] = [line for line in output if line.startswith("userknownhostsfile ")]
     assert files.endswith("""/my 100%% "own" 'store'/known_hosts""") or files.endswith(
         """/my 100% "own" 'store'/known_hosts"""
     )
@@ -170,7 +185,7 @@ targets:
   local: {provider: simulated}
 """
 
-# A simulated fleet lives in one process, so ansible-inventory is run in the one that fills it.
+# A simulated fleet exists in one process, so ansible-inventory runs in the process that fills it.
 DRIVER = """
 import json, sys
 from ansible.plugins.loader import init_plugin_loader
@@ -192,7 +207,7 @@ InventoryCLI.cli_executor(["ansible-inventory", "-i", sys.argv[1], "--list"])
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
-    """What ansible-inventory lists, and what it says on its standard error."""
+    """Return what ansible-inventory lists, and its standard error."""
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "provision.yml").write_text("- hosts: all\n  tasks: []\n")
 
@@ -210,7 +225,7 @@ def listed(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
         environment["ANSIBLE_INVENTORY_CACHE_CONNECTION"] = str(tmp_path / "cache")
         argv = [sys.executable, "-c", DRIVER, str(source), json.dumps([asdict(each) for each in instances])]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
-        # From ansible-core 2.19 on text that must not be taken for a template is wrapped.
+        # ansible-core 2.19 and later wrap text that must not be taken for a template.
         return (
             json.loads(done.stdout, object_hook=lambda each: each.get("__ansible_unsafe", each)) if done.stdout else {}
         ), done.stderr
@@ -236,7 +251,7 @@ def test_ansible_lists_it_with_constructed_groups(
     assert (tmp_path / "store/known_hosts/shop-local").read_text().count(KEY) == 2
 
 
-def test_a_cached_inventory_does_not_ask_again(listed: Callable[..., tuple[dict[str, Any], str]]) -> None:
+def test_a_cached_inventory_makes_no_calls(listed: Callable[..., tuple[dict[str, Any], str]]) -> None:
     cache = {"cache": True, "cache_plugin": "jsonfile"}
     assert "shop-local-0" in listed(instance(0), **cache)[0]["_meta"]["hostvars"]
     assert "shop-local-0" in listed(**cache)[0]["_meta"]["hostvars"]
@@ -248,10 +263,10 @@ def test_a_cached_inventory_does_not_ask_again(listed: Callable[..., tuple[dict[
     [
         ({"targets": ["prod"]}, "no definition has prod (known: local)"),
         ({"definitions": ["nowhere"]}, "nowhere"),
-        ({"store": "gs://bucket"}, "is not a store"),
+        ({"store": "gs://bucket"}, "gs://bucket is not a supported store"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_mistakes_become_messages(
     listed: Callable[..., tuple[dict[str, Any], str]], changes: dict[str, Any], message: str
 ) -> None:
     _found, errors = listed(**changes)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The collection's playbooks as a workflow of AWX: real ansible-runner, a store in S3, EC2 as moto serves it, and an empty disk for every job."""
+"""The collection's playbooks as an AWX workflow: real ansible-runner, a store in S3, EC2 by moto, an empty disk for each job."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def definition(ami: str, version: str, where: seeds.Network, balancer: seeds.Bal
 
 
 class Shop:
-    """An account, a project of AWX with the service's definition, and the workflow."""
+    """An AWS account, an AWX project with the definition of the service, and the workflow."""
 
     def __init__(self, cloud: Cloud, store: S3Store, folder: Path) -> None:
         self.cloud, self.store, self.project = cloud, store, folder / "project"
@@ -103,13 +103,13 @@ class Shop:
         (self.project / "immutable.yml").write_text(text, encoding="utf-8")
 
     def baked(self, verified: bool = True) -> str:
-        """The AMI of an image of the definition as it is now, on record as a bake and a verification would have left it."""
+        """Record an image of the current definition as a bake and a verification would. Returns its AMI."""
         now = datetime.now(timezone.utc).isoformat()
-        read = loading.load_definition(self.project)
-        target = read.target("prod")
-        base = resolve_base(target, self.store, read.folder)
+        current = loading.load_definition(self.project)
+        target = current.target("prod")
+        base = resolve_base(target, self.store, current.folder)
         assert base is not None
-        ami = seeds.image(self.cloud, f"shop-{read.version}")
+        ami = seeds.image(self.cloud, f"shop-{current.version}")
         found = look(Clients(target.aws).ec2, ami)
         assert found is not None
         account = Clients(target.aws).account_id
@@ -121,18 +121,18 @@ class Shop:
             "architecture": "x86_64",
             "root_device": "/dev/xvda",
         }
-        inputs = bake_inputs(read, target, base)
+        inputs = bake_inputs(current, target, base)
         image = Image(
             digest=digest_of(inputs),
             build=open_images(target).build("x86_64"),
             service="shop",
-            version=read.version,
+            version=current.version,
             created=now,
             artifact={**artifact, "snapshots": [], "copies": {}},
             base=base,
             inputs=inputs,
-            shell=read.shell,
-            verified={"at": now, "verify": verify_digest(read, target)} if verified else None,
+            shell=current.shell,
+            verified={"at": now, "verify": verify_digest(current, target)} if verified else None,
         )
         Catalogue(self.store).add(image)
         self.store.write_blob(f"{image.key}/manifest.json.gz", gzip.compress(b'{"version": 1, "files": {}}'))
@@ -143,14 +143,14 @@ class Shop:
         return [each["InstanceId"] for group in found for each in group["Instances"]]
 
     def volumes(self) -> list[str]:
-        """Data volumes, which outlive every job."""
+        """Return the data volumes. They outlive every job."""
         found = self.cloud.boto("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}])[
             "Volumes"
         ]
         return sorted(each["VolumeId"] for each in found)
 
     def running(self) -> list[str]:
-        """AMIs of the instances that run."""
+        """Return the AMIs of the running instances."""
         found = self.cloud.boto("ec2").describe_instances(
             Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
         )["Reservations"]
@@ -162,7 +162,7 @@ def shop(cloud: Cloud, bucket: S3Store, tmp_path: Path) -> Shop:
     return Shop(cloud, bucket, tmp_path)
 
 
-def well(job: Ended) -> Ended:
+def successful(job: Ended) -> Ended:
     assert job.status == "successful", job.output
     for secret in (PASSWORD, SECRET, "PRIVATE KEY"):
         assert secret not in job.written
@@ -171,21 +171,21 @@ def well(job: Ended) -> Ended:
 
 
 class Cancel:
-    """Somebody cancels the job while AWS still has a call of it, of which it then hears nothing."""
+    """Cancels the job while a call to AWS is in progress, and drops the answer of that call."""
 
     def __init__(self) -> None:
-        self.asked, self.over = threading.Event(), threading.Event()
+        self.called, self.over = threading.Event(), threading.Event()
 
     def __call__(self, call: Call, proceed: Proceed) -> Answer:
-        self.asked.set()
+        self.called.set()
         self.over.wait(60)
         raise Dropped
 
 
 def sliced(shop: Shop, playbook: str, **survey: Any) -> list[Ended]:
-    """Two slices of one job, at the same time."""
+    """Run two slices of one job at the same time."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda _slice: well(shop.awx.run(playbook, **survey)), range(2)))
+        return list(pool.map(lambda _slice: successful(shop.awx.run(playbook, **survey)), range(2)))
 
 
 def test_a_release_job_by_job(shop: Shop) -> None:
@@ -193,41 +193,41 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     slices = sliced(shop, "release", immutable_lock_timeout="2m")
     assert sorted(each.artifacts["immutable_swap"]["changed"] for each in slices) == [False, True]
     assert shop.running() == [first] * SIZE
-    told = well(awx.run("status")).artifacts["immutable_status"]
-    assert (told["serving"], told["swap"]["status"]) == (SIZE, "done")
+    result = successful(awx.run("status")).artifacts["immutable_status"]
+    assert (result["serving"], result["swap"]["status"]) == (SIZE, "done")
 
     shop.write("2.0", strategy="canary", canary=[{"instances": 1, "approval": True}])
     second, volumes = shop.baked(), shop.volumes()
-    assert not well(awx.run("bake")).artifacts["immutable_bake"]["changed"]
-    assert well(awx.run("verify")).artifacts["immutable_verify"]["verified"]
-    assert well(awx.run("promote")).artifacts["immutable_promote"]["changed"]
-    told = well(awx.run("swap", immutable_wait=False)).artifacts["immutable_swap"]
-    assert told["paused"] and told["approval"] and sorted(shop.running()) == sorted([first, second])
+    assert not successful(awx.run("bake")).artifacts["immutable_bake"]["changed"]
+    assert successful(awx.run("verify")).artifacts["immutable_verify"]["verified"]
+    assert successful(awx.run("promote")).artifacts["immutable_promote"]["changed"]
+    result = successful(awx.run("swap", immutable_wait=False)).artifacts["immutable_swap"]
+    assert result["paused"] and result["approval"] and sorted(shop.running()) == sorted([first, second])
     cancel = Cancel()
     shop.cloud.fault(cancel, action="AttachVolume")
-    cancelled = awx.run("swap", cancelled=cancel.asked.is_set, immutable_approve=True)
+    cancelled = awx.run("swap", cancelled=cancel.called.is_set, immutable_approve=True)
     cancel.over.set()
     assert (cancelled.status, cancelled.artifacts) == ("canceled", {})
-    assert well(awx.run("status")).artifacts["immutable_status"]["swap"]["status"] == "open"
-    told = well(awx.run("swap")).artifacts["immutable_swap"]
-    assert (told["changed"], told["paused"]) == (True, None)
+    assert successful(awx.run("status")).artifacts["immutable_status"]["swap"]["status"] == "open"
+    result = successful(awx.run("swap")).artifacts["immutable_swap"]
+    assert (result["changed"], result["paused"]) == (True, None)
     assert shop.running() == [second] * SIZE and shop.volumes() == volumes
 
-    told = well(awx.run("rollback")).artifacts["immutable_rollback"]
-    assert told["changed"] and told["paused"]
-    assert well(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
+    result = successful(awx.run("rollback")).artifacts["immutable_rollback"]
+    assert result["changed"] and result["paused"]
+    assert successful(awx.run("swap", immutable_approve=True)).artifacts["immutable_swap"]["paused"] is None
     assert shop.running() == [first] * SIZE and shop.volumes() == volumes
-    told = well(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts[
+    result = successful(awx.run("sweep", immutable_sweep_state="absent", immutable_sweep_older_than="0s")).artifacts[
         "immutable_sweep"
     ]
-    assert (told["orphans"], told["removed"]) == ([], [])
+    assert (result["orphans"], result["removed"]) == ([], [])
 
 
-def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
-    """A host of moto has a console and no more: a verification ends with it, and nobody opens when the host is to be attested."""
+def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop) -> None:
+    """A host of moto has a console and nothing else: a verification fails on it, and an attestation cannot connect to it."""
     awx = shop.awx
     shop.baked(verified=False)
-    shop.cloud.set(dead=frozenset({"*"}))  # its console tells of no seal
+    shop.cloud.set(dead=frozenset({"*"}))  # its console shows no seal
     shop.cloud.fault(after(lambda: [shop.cloud.lose(each) for each in shop.instances()]), action="GetConsoleOutput")
     failed = awx.run("verify")
     assert (failed.status, failed.artifacts, shop.running()) == ("failed", {}, [])
@@ -235,7 +235,7 @@ def test_jobs_that_need_a_guest_come_to_its_door(shop: Shop) -> None:
 
     shop.cloud.set(dead=frozenset())
     shop.baked()
-    well(awx.run("release"))
+    successful(awx.run("release"))
     closed = awx.run("attest")
     assert (closed.status, closed.artifacts) == ("failed", {})
     assert "PRIVATE KEY" not in closed.written

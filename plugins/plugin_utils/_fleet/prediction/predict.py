@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a swap would do, how long it would take and how low it would get: the same engine on a simulated provider."""
+"""Predict what a swap would do, how long it would take and how few hosts it would leave in service.
+
+The prediction is a run of the same engine on a simulated provider.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,44 @@ from typing import Any
 
 from ..._core.errors import FleetError
 from ..._core.progress import silent
-from ..._providers.simulated.clock import event_driven_pace
 from ..._providers.simulated.provider import SimulatedProvider
 from ..._providers.simulated.snapshot import world_as_observed
 from ..._providers.simulated.world import Latencies
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
-from ..gates import OpenGates
 from ..ledger import Ledger
 from ..model import Request
-from ..ports import NoGuard, NoLease
 from ..run import RunOptions
 from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
+from .services import simulated_services
 
 
-def foresee(request: Request, observer: Observer, means: FleetServices, given: Mapping[str, float]) -> dict[str, Any]:
-    """Check mode's result: the fleet as it is, and ``plan``, the prediction, whose lines are reported too.
+def dry_run(
+    request: Request, observer: Observer, services: FleetServices, latencies: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the result of the task in check mode: the fleet as it is, and the prediction as ``plan``. Reports its steps.
 
     Args:
-        given: latencies in seconds by name, which win over those that earlier swaps took.
+        latencies: seconds by name. They win over the latencies of earlier swaps.
+
+    Raises ProviderError, StoreError.
     """
     observed = observer.observe()
-    latencies = {**measured(Ledger(means.store, request.intent.fleet).records(RECORDS)), **given}
+    known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
     plan = predict(
         request,
         observer.snapshot,
-        means.store,
-        means.provider.clock.now(),
-        replace(Latencies(), **latencies),
-        means.revoked(),
+        services.store,
+        now=services.provider.clock.now(),
+        latencies=replace(Latencies(), **known),
+        revoked=services.revoked(),
     )
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
-        means.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
+        services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
     return {"changed": plan["changed"], **swap_result(request, request.intent, observed, None), "plan": plan}
 
 
@@ -53,15 +58,21 @@ def predict(
     request: Request,
     snapshot: Snapshot,
     store: Store,
+    *,
     now: float,
     latencies: Latencies | None = None,
     revoked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``, ``downtime``,
-    ``surge`` (most instances beyond the size), ``stops`` (why, or None), ``pauses`` (why, or None)
-    and ``latencies`` (seconds by name, those it was made with).
+    """Run the swap in the simulated cloud, beginning with what was observed. Gates pass at once.
 
-    Gates are taken as passed. ``store`` is only read, for an intent that an earlier run left open.
+    Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``,
+    ``downtime``, ``surge`` (the most instances beyond the size), ``stops`` and ``pauses`` (the reason, or None), and
+    ``latencies`` (seconds by name, as they were used).
+
+    Args:
+        store: only read, for an intent that an earlier run left open.
+        now: seconds since the epoch, by the clock of the provider.
+        revoked: why images are revoked, by digest.
     """
     latencies = latencies or Latencies()
     world = world_as_observed(
@@ -72,31 +83,20 @@ def predict(
         now=now,
         latencies=latencies,
     )
-    provider = SimulatedProvider(world)
     memory = MemoryStore()
     key = f"fleets/{request.intent.fleet}/intent.json"
-    left = store.read(key)
-    if left is not None:
-        memory.write(key, left[0])
-    means = FleetServices(
-        provider=provider,
-        store=memory,
-        prober=provider.probe,
-        guard=NoGuard(),
-        lease=NoLease(),
-        gates=OpenGates(),
-        report=silent,
-        revoked=lambda: revoked or {},
-        pace=event_driven_pace,
-    )
+    stored = store.read(key)
+    if stored is not None:
+        memory.write(key, stored[0])
+    services = simulated_services(SimulatedProvider(world), memory, silent, revoked)
     stops = None
     try:
-        result = Engine(means).run(request, RunOptions())
+        result = Engine(services).run(request, RunOptions())
     except FleetError as error:
         result, stops = error.details, error.message
     steps = [
-        {"at": each["seconds"], "action": each["event"], "slot": each["slot"], "instance": each["instance"]}
-        for each in result["timeline"]
+        {"at": entry["seconds"], "action": entry["event"], "slot": entry["slot"], "instance": entry["instance"]}
+        for entry in result["timeline"]
     ]
     return {
         "changed": result["changed"],

@@ -168,7 +168,7 @@ class SwapRun(FleetRun[Outcome]):
             promises.allow(action)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.places if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, Launch) else ()
             for event in self._executor.act(action, self._observed, self._intent):
                 self._timeline.add(*event, self._now())
             self._launching = ()
@@ -190,7 +190,7 @@ class SwapRun(FleetRun[Outcome]):
         serial = self._intent.serial
         lost = [view.slot for view in self._observed.instances if view.id in ids and view.swap == serial]
         if lost:
-            self._save(self._intent.retried(lost))
+            self._save(self._intent.with_retries(lost))
 
     def _wait(self, wait: Wait) -> None:
         now = self._now()
@@ -239,7 +239,7 @@ class SwapRun(FleetRun[Outcome]):
     def _roll_back(self, outcome: BeginRollback) -> None:
         culprit = outcome.culprit
         lines = last_console_lines(self._provider.compute, culprit) if culprit else ()
-        self._save(self._intent.turn_back(outcome.reason, culprit, lines))
+        self._save(self._intent.begin_rollback(outcome.reason, culprit, lines))
         self._note_progress()
         self._timeline.add(f"rolling back: {outcome.reason}", None, culprit or None, self._now())
 
@@ -260,7 +260,7 @@ class SwapRun(FleetRun[Outcome]):
             return self._request.payload
         if self._request.origin is None:
             raise FleetError(
-                f"{intent.fleet}: nothing is known of how the instances of {intent.aim.image_name} are launched"
+                f"{intent.fleet}: nothing is known of how the instances of {intent.desired.image_name} are launched"
             )
         return self._request.origin
 

@@ -132,7 +132,7 @@ class Executor:
                 raise unknown_action(action)
 
     def _create(self, action: CreateVolumes, intent: Intent) -> list[Event]:
-        specs = {spec.name: spec for spec in intent.aim.volumes}
+        specs = {spec.name: spec for spec in intent.desired.volumes}
         wanted = [
             VolumeRequest(
                 intent.fleet, slot, name, specs[name].size, specs[name].mount, specs[name].kind, zone_of(slot, intent)
@@ -149,9 +149,9 @@ class Executor:
                 token=intent.token(place.slot, place.attempt),
                 fleet=intent.fleet,
                 slot=place.slot,
-                image=intent.aim.image,
+                image=intent.desired.image,
                 artifact=payload.artifact,
-                launch=intent.aim.launch,
+                launch=intent.desired.launch,
                 nonce=secrets.token_hex(16),
                 purpose=FLEET,
                 ports=payload.ports,
@@ -163,13 +163,13 @@ class Executor:
                 volumes=place.volumes,
                 tags={
                     **payload.tags,
-                    VOLUMES: ",".join(spec.name for spec in intent.aim.volumes),
+                    VOLUMES: ",".join(spec.name for spec in intent.desired.volumes),
                     SWAP: str(intent.serial),
                     ATTEMPT: str(place.attempt),
                 },
                 zone=zone_of(place.slot, intent),
             )
-            for place in action.places
+            for place in action.slots
         ]
         self.launched = list(self._provider.compute.launch(requests))
         return [("launched", each.slot, each.id) for each in self.launched]

@@ -53,7 +53,7 @@ class Promises:
             case CreateVolumes():
                 pass  # takes nothing away from anybody
             case Launch():
-                self._ceiling(len(action.places))
+                self._ceiling(len(action.slots))
                 self._launch(action)
             case Start():
                 self._ceiling(len(action.ids))
@@ -90,9 +90,9 @@ class Promises:
             raise defect(f"{self._counted} instances would run, but no more than {self._intent.ceiling} may")
 
     def _launch(self, action: Launch) -> None:
-        if self._intent.aim.image in self._revoked:
-            raise defect(f"{self._intent.aim.image} would be launched, but it is revoked")
-        for place in action.places:
+        if self._intent.desired.image in self._revoked:
+            raise defect(f"{self._intent.desired.image} would be launched, but it is revoked")
+        for place in action.slots:
             for volume in place.volumes:
                 if self._holders.get(volume) is not None:
                     raise defect(f"{volume} would get a second writer")
@@ -131,7 +131,7 @@ class Promises:
         for view in self._known(ids):
             if not view.ready:
                 raise defect(f"{view.id} would be put in service, but it is not proven and healthy: {view.problem}")
-            if view.image in self._revoked and view.image in (self._intent.image, self._intent.aim.image):
+            if view.image in self._revoked and view.image in (self._intent.image, self._intent.desired.image):
                 raise defect(f"{view.id} would be put in service, but its image is revoked")
 
     def _switch(self, action: Switch) -> None:
@@ -166,8 +166,8 @@ class Promises:
     def _succession(self, view: InstanceView) -> None:
         """An old instance goes only after its successor serves; what the swap made and takes back may always go."""
         intent = self._intent
-        undone = intent.back and launched_by_swap(view, intent)
-        if intent.goal == ABSENT or not 0 <= view.slot < intent.aim.size or undone:
+        undone = intent.rolling_back and launched_by_swap(view, intent)
+        if intent.goal == ABSENT or not 0 <= view.slot < intent.desired.size or undone:
             return
         if self._successors.get(view.slot, 0) - view.serving < 1:
             raise defect(f"{view.id} would be removed before its successor is in service")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One group of EC2 Auto Scaling, its launch template and its instance refreshes, over the API."""
+"""One EC2 Auto Scaling group, its launch template and its instance refreshes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from ..._core.errors import FleetError, ProviderError
 from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
 from .describe import STATES
 
-NEWEST = 10  # refreshes that a look asks for: only the newest can be active
-MADE_BY = "immutable.infra"
+NEWEST = 10  # refreshes to read: only the newest can be active
+CREATED_BY = "immutable.infra"  # begins the description of a version
 
 
 class Ec2AutoScalingGroup:
-    """See ``providers.handover.AutoScaling``."""
+    """See ``group.AutoScalingGroup``."""
 
     longest_call = LONGEST_CALL
 
     def __init__(self, account: Account, group: str, address: str = "private") -> None:
-        """``address``: private or public, by which of its addresses an instance is reached."""
+        """
+        Args:
+            group: its name.
+            address: ``private`` or ``public``: at which of its addresses an instance is reached.
+        """
         self._clients = Clients(account)
         self._name = group
-        self._address = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
-        self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last seen
-        self._ids: dict[str, str] = {}  # of launch templates, by name
-        self._versions: dict[str, LaunchTemplate] = {}  # made or found, by their content
-        self._data: dict[LaunchTemplate, Mapping[str, Any]] = {}  # of launch template versions, which never change
+        self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
+        self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
+        self._template_ids: dict[str, str] = {}  # by the name of the launch template
+        self._versions: dict[str, LaunchTemplate] = {}  # created or found, by their content
+        self._data: dict[LaunchTemplate, Mapping[str, Any]] = {}  # a version never changes
 
     @property
     def region(self) -> str:
@@ -48,82 +52,32 @@ class Ec2AutoScalingGroup:
             found = self._scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])["AutoScalingGroups"]
         if not found:
             raise FleetError(
-                f"there is no Auto Scaling group {self._name!r} in {self.region} (fleet.autoscaling.group names one that exists)"
+                f"there is no Auto Scaling group {self._name!r} in {self.region} "
+                "(fleet.autoscaling.group names one that exists)"
             )
         group = found[0]
         self._policy = group.get("MixedInstancesPolicy") or {}
-        named = self._named(group)
-        self._ids = {named.get("LaunchTemplateName", ""): named["LaunchTemplateId"]}
-        template = self._resolved(named)
+        specification = self._specification(group)
+        self._template_ids = {specification.get("LaunchTemplateName", ""): specification["LaunchTemplateId"]}
+        template = self._resolve_version(specification)
         warmup = int(group.get("DefaultInstanceWarmup", -1))
         return Group(
             name=self._name,
             template=template,
-            named=str(named.get("Version") or "$Default"),
+            configured_version=str(specification.get("Version") or "$Default"),
             image=str(self._data_of(template).get("ImageId", "")),
             size=int(group["DesiredCapacity"]),
             warmup=warmup if warmup >= 0 else int(group.get("HealthCheckGracePeriod") or 0),
-            members=tuple(_member(each) for each in group.get("Instances", ())),
+            members=tuple(_member_of(instance) for instance in group.get("Instances", ())),
         )
-
-    def _named(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The launch template that the group names, plainly or in its policy."""
-        if self._policy:
-            launch = self._policy["LaunchTemplate"]
-            others = [
-                each.get("InstanceType", "?")
-                for each in launch.get("Overrides", ())
-                if each.get("LaunchTemplateSpecification")
-            ]
-            if others:
-                raise FleetError(
-                    f"group {self._name}: the override of {', '.join(others)} has a launch template of its own, whose image would stay as it is"
-                )
-            others = [each.get("InstanceType", "?") for each in launch.get("Overrides", ()) if each.get("ImageId")]
-            if others:
-                raise FleetError(
-                    f"group {self._name}: the override of {', '.join(others)} names an image of its own, which would stay as it is"
-                )
-            return dict(launch["LaunchTemplateSpecification"])
-        if not group.get("LaunchTemplate"):
-            raise FleetError(
-                f"group {self._name} has no launch template, so it cannot be refreshed to an image (make one of its launch configuration)"
-            )
-        return dict(group["LaunchTemplate"])
-
-    def _resolved(self, named: Mapping[str, Any]) -> LaunchTemplate:
-        """With the number that an alias stands for now."""
-        version = str(named.get("Version") or "$Default")
-        if version.isdecimal():
-            return LaunchTemplate(named["LaunchTemplateId"], version)
-        with aws_errors(doing=f"launch template {named['LaunchTemplateId']}"):
-            found = self._clients.ec2.describe_launch_template_versions(
-                LaunchTemplateId=named["LaunchTemplateId"], Versions=[version]
-            )
-        return self._learn(found["LaunchTemplateVersions"][0])
-
-    def _learn(self, version: Mapping[str, Any]) -> LaunchTemplate:
-        template = LaunchTemplate(version["LaunchTemplateId"], str(version["VersionNumber"]))
-        self._data[template] = version["LaunchTemplateData"]
-        return template
-
-    def _data_of(self, template: LaunchTemplate) -> Mapping[str, Any]:
-        if template not in self._data:
-            with aws_errors(doing=f"launch template {template.id}"):
-                found = self._clients.ec2.describe_launch_template_versions(
-                    LaunchTemplateId=template.id, Versions=[template.version]
-                )
-            self._learn(found["LaunchTemplateVersions"][0])
-        return self._data[template]
 
     def refreshes(self) -> list[Refresh]:
         with aws_errors(doing=f"group {self._name}"):
-            found = self._scaling.describe_instance_refreshes(AutoScalingGroupName=self._name, MaxRecords=NEWEST)
-        if not self._ids and any(
-            _named_by_refresh(each).get("LaunchTemplateName") for each in found["InstanceRefreshes"]
-        ):
+            answer = self._scaling.describe_instance_refreshes(AutoScalingGroupName=self._name, MaxRecords=NEWEST)
+        found = answer["InstanceRefreshes"]
+        if not self._template_ids and any(_refresh_specification(one).get("LaunchTemplateName") for one in found):
             self.group()
-        return [_refresh(each, self._ids) for each in found["InstanceRefreshes"]]
+        return [_refresh_of(one, self._template_ids) for one in found]
 
     def machines(self) -> list[GroupMachine]:
         filters = [
@@ -133,74 +87,60 @@ class Ec2AutoScalingGroup:
         with aws_errors(doing=f"group {self._name}"):
             pages = list(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
         return [
-            _machine(each, self._address)
+            _machine_of(instance, self._address_key)
             for page in pages
             for reservation in page["Reservations"]
-            for each in reservation["Instances"]
+            for instance in reservation["Instances"]
         ]
 
-    def wanted(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
-        """A version that launches the image already is wanted as it is; else one that was made of this very content, if there is one."""
-        merged = _merged(self._data_of(group.template), image, tags)
+    def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
+        """A version that already launches the image is used as it is; else one with this content, if it exists."""
+        data = self._data_of(group.template)
+        merged = {**data, "ImageId": image, "TagSpecifications": _merged_tags(data, tags)}
         content = hashlib.sha256(json.dumps(merged, sort_keys=True, default=str).encode()).hexdigest()[:32]
-        made = group.template if group.image == image else self._made(group.template.id, image, content)
-        return DesiredLaunch(image, content, dict(tags), name, group.template, made)
+        template = group.template if group.image == image else self._find_version(group.template.id, image, content)
+        return DesiredLaunch(
+            image=image, content=content, tags=dict(tags), name=name, source=group.template, template=template
+        )
 
-    def _made(self, template_id: str, image: str, content: str) -> LaunchTemplate | None:
-        if content in self._versions:
-            return self._versions[content]
-        with aws_errors(doing=f"launch template {template_id}"):
-            pages = self._clients.ec2.get_paginator("describe_launch_template_versions").paginate(
-                LaunchTemplateId=template_id
-            )
-            found = [each for page in pages for each in page["LaunchTemplateVersions"]]
-        ours = [
-            each
-            for each in found
-            if content in each.get("VersionDescription", "") and each["LaunchTemplateData"].get("ImageId") == image
-        ]
-        if ours:
-            self._versions[content] = self._learn(max(ours, key=lambda each: int(each["VersionNumber"])))
-        return self._versions.get(content)
-
-    def make(self, wanted: DesiredLaunch) -> LaunchTemplate:
-        with aws_errors(doing=f"launch template {wanted.source.id}"):
-            made = self._clients.ec2.create_launch_template_version(
-                LaunchTemplateId=wanted.source.id,
-                SourceVersion=wanted.source.version,
-                VersionDescription=f"{MADE_BY} {wanted.name} {wanted.content}",
+    def create_version(self, desired: DesiredLaunch) -> LaunchTemplate:
+        source = desired.source
+        with aws_errors(doing=f"launch template {source.id}"):
+            answer = self._clients.ec2.create_launch_template_version(
+                LaunchTemplateId=source.id,
+                SourceVersion=source.version,
+                VersionDescription=f"{CREATED_BY} {desired.name} {desired.content}",
                 LaunchTemplateData={
-                    "ImageId": wanted.image,
-                    "TagSpecifications": _tagged(self._data_of(wanted.source), wanted.tags),
+                    "ImageId": desired.image,
+                    "TagSpecifications": _merged_tags(self._data_of(source), desired.tags),
                 },
-                ClientToken=f"immutable-{wanted.content}-{wanted.source.version}",
+                ClientToken=f"immutable-{desired.content}-{source.version}",
             )
-        problems = [each.get("Message", "") for each in (made.get("Warning") or {}).get("Errors", ())]
+        problems = [problem.get("Message", "") for problem in (answer.get("Warning") or {}).get("Errors", ())]
         if problems:
             raise ProviderError(
-                f"launch template {wanted.source.id}: AWS doubts the new version: {'; '.join(problems)}",
+                f"launch template {source.id}: AWS warns about the new version: {'; '.join(problems)}",
                 code="Warning",
                 operation="",
             )
-        self._versions[wanted.content] = LaunchTemplate(
-            wanted.source.id, str(made["LaunchTemplateVersion"]["VersionNumber"])
-        )
-        return self._versions[wanted.content]
+        version = LaunchTemplate(source.id, str(answer["LaunchTemplateVersion"]["VersionNumber"]))
+        self._versions[desired.content] = version
+        return version
 
     def pin(self, template: LaunchTemplate) -> None:
         with aws_errors(doing=f"group {self._name}"):
-            self._scaling.update_auto_scaling_group(AutoScalingGroupName=self._name, **self._launching(template))
+            self._scaling.update_auto_scaling_group(AutoScalingGroupName=self._name, **self._configuration(template))
 
     def start(self, template: LaunchTemplate, preferences: Mapping[str, Any]) -> str:
-        desired = self._launching(template)
+        configuration = self._configuration(template)
         with aws_errors(doing=f"group {self._name}"):
-            begun = self._scaling.start_instance_refresh(
+            answer = self._scaling.start_instance_refresh(
                 AutoScalingGroupName=self._name,
                 Strategy="Rolling",
-                DesiredConfiguration=desired,
+                DesiredConfiguration=configuration,
                 Preferences=dict(preferences),
             )
-        return str(begun["InstanceRefreshId"])
+        return str(answer["InstanceRefreshId"])
 
     def cancel(self) -> None:
         with aws_errors(doing=f"group {self._name}"):
@@ -210,87 +150,154 @@ class Ec2AutoScalingGroup:
         with aws_errors(doing=f"group {self._name}"):
             self._scaling.rollback_instance_refresh(AutoScalingGroupName=self._name)
 
-    def _launching(self, template: LaunchTemplate) -> dict[str, Any]:
-        """A configuration with the template at this very version, whatever else the group's policy says kept."""
+    def _specification(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The launch template that the group names, directly or in its policy."""
+        if self._policy:
+            launch = self._policy["LaunchTemplate"]
+            others = [
+                override.get("InstanceType", "?")
+                for override in launch.get("Overrides", ())
+                if override.get("LaunchTemplateSpecification")
+            ]
+            if others:
+                raise FleetError(
+                    f"group {self._name}: the override of {', '.join(others)} has a launch template of its own, "
+                    "whose image would not change"
+                )
+            others = [
+                override.get("InstanceType", "?") for override in launch.get("Overrides", ()) if override.get("ImageId")
+            ]
+            if others:
+                raise FleetError(
+                    f"group {self._name}: the override of {', '.join(others)} names an image of its own, "
+                    "which would not change"
+                )
+            return dict(launch["LaunchTemplateSpecification"])
+        if not group.get("LaunchTemplate"):
+            raise FleetError(
+                f"group {self._name} has no launch template, so it cannot be refreshed to an image "
+                "(create one from its launch configuration)"
+            )
+        return dict(group["LaunchTemplate"])
+
+    def _resolve_version(self, specification: Mapping[str, Any]) -> LaunchTemplate:
+        """Replace an alias by the number that it stands for now."""
+        template_id, version = specification["LaunchTemplateId"], str(specification.get("Version") or "$Default")
+        return LaunchTemplate(template_id, version) if version.isdecimal() else self._read_version(template_id, version)
+
+    def _data_of(self, template: LaunchTemplate) -> Mapping[str, Any]:
+        if template not in self._data:
+            self._read_version(template.id, template.version)
+        return self._data[template]
+
+    def _read_version(self, template_id: str, version: str) -> LaunchTemplate:
+        with aws_errors(doing=f"launch template {template_id}"):
+            found = self._clients.ec2.describe_launch_template_versions(
+                LaunchTemplateId=template_id, Versions=[version]
+            )
+        return self._remember(found["LaunchTemplateVersions"][0])
+
+    def _remember(self, version: Mapping[str, Any]) -> LaunchTemplate:
+        template = LaunchTemplate(version["LaunchTemplateId"], str(version["VersionNumber"]))
+        self._data[template] = version["LaunchTemplateData"]
+        return template
+
+    def _find_version(self, template_id: str, image: str, content: str) -> LaunchTemplate | None:
+        if content in self._versions:
+            return self._versions[content]
+        with aws_errors(doing=f"launch template {template_id}"):
+            pages = self._clients.ec2.get_paginator("describe_launch_template_versions").paginate(
+                LaunchTemplateId=template_id
+            )
+            versions = [version for page in pages for version in page["LaunchTemplateVersions"]]
+        matching = [
+            version
+            for version in versions
+            if content in version.get("VersionDescription", "")
+            and version["LaunchTemplateData"].get("ImageId") == image
+        ]
+        if matching:
+            self._versions[content] = self._remember(max(matching, key=lambda version: int(version["VersionNumber"])))
+        return self._versions.get(content)
+
+    def _configuration(self, template: LaunchTemplate) -> dict[str, Any]:
+        """The group's launch configuration with the template at this version; the rest of its policy stays."""
         if not template.version.isdecimal():
-            raise FleetError(f"{template} is no version that can be gone back to")  # never an alias
-        plain = {"LaunchTemplateId": template.id, "Version": template.version}
+            raise FleetError(f"{template} is not a version that can be rolled back to")  # never an alias
+        specification = {"LaunchTemplateId": template.id, "Version": template.version}
         if not self._policy:
-            return {"LaunchTemplate": plain}
+            return {"LaunchTemplate": specification}
         policy = copy.deepcopy(dict(self._policy))
-        policy["LaunchTemplate"]["LaunchTemplateSpecification"] = plain
+        policy["LaunchTemplate"]["LaunchTemplateSpecification"] = specification
         return {"MixedInstancesPolicy": policy}
 
 
-def _member(data: Mapping[str, Any]) -> GroupMember:
-    named = data.get("LaunchTemplate")
+def _member_of(instance: Mapping[str, Any]) -> GroupMember:
+    specification = instance.get("LaunchTemplate")
     return GroupMember(
-        id=data["InstanceId"],
-        state=data["LifecycleState"],
-        healthy=str(data["HealthStatus"]).lower() == "healthy",
-        template=LaunchTemplate(named["LaunchTemplateId"], str(named["Version"])) if named else None,
-        zone=data.get("AvailabilityZone", ""),
-        protected=bool(data.get("ProtectedFromScaleIn")),
+        id=instance["InstanceId"],
+        state=instance["LifecycleState"],
+        healthy=str(instance["HealthStatus"]).lower() == "healthy",
+        template=LaunchTemplate(specification["LaunchTemplateId"], str(specification["Version"]))
+        if specification
+        else None,
+        zone=instance.get("AvailabilityZone", ""),
+        protected=bool(instance.get("ProtectedFromScaleIn")),
     )
 
 
-def _refresh(data: Mapping[str, Any], ids: Mapping[Any, str]) -> Refresh:
-    """``ids``: of launch templates that a refresh may name by their names."""
-    named = _named_by_refresh(data)
-    begun, ended = data.get("StartTime"), data.get("EndTime")
+def _refresh_of(data: Mapping[str, Any], template_ids: Mapping[Any, str]) -> Refresh:
+    """``template_ids``: by name, since a refresh may name a launch template by its name."""
+    specification = _refresh_specification(data)
+    template = LaunchTemplate(
+        specification.get("LaunchTemplateId") or template_ids.get(specification.get("LaunchTemplateName"), ""),
+        specification.get("Version", "$Default"),
+    )
+    started, ended = data.get("StartTime"), data.get("EndTime")
     return Refresh(
         id=data["InstanceRefreshId"],
         status=data["Status"],
         reason=data.get("StatusReason", "") or (data.get("RollbackDetails") or {}).get("RollbackReason", ""),
         percent=int(data.get("PercentageComplete") or 0),
-        left=int(data.get("InstancesToUpdate") or 0),
-        template=LaunchTemplate(
-            named.get("LaunchTemplateId") or ids.get(named.get("LaunchTemplateName"), ""),
-            named.get("Version", "$Default"),
-        )
-        if named
-        else None,
-        started=begun.timestamp() if begun else 0.0,
+        remaining=int(data.get("InstancesToUpdate") or 0),
+        template=template if specification else None,
+        started=started.timestamp() if started else 0.0,
         ended=ended.timestamp() if ended else 0.0,
     )
 
 
-def _named_by_refresh(data: Mapping[str, Any]) -> Mapping[str, Any]:
+def _refresh_specification(data: Mapping[str, Any]) -> Mapping[str, Any]:
     desired = data.get("DesiredConfiguration") or {}
     mixed = (desired.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
     return desired.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification") or {}
 
 
-def _machine(data: Mapping[str, Any], address: str) -> GroupMachine:
+def _machine_of(instance: Mapping[str, Any], address_key: str) -> GroupMachine:
     return GroupMachine(
-        id=data["InstanceId"],
-        image=data.get("ImageId", ""),
-        state=STATES[data["State"]["Name"]],
-        address=data.get(address) or "",
-        launched=data["LaunchTime"].timestamp(),
-        zone=data.get("Placement", {}).get("AvailabilityZone", ""),
-        tags={each["Key"]: each["Value"] for each in data.get("Tags", ())},
+        id=instance["InstanceId"],
+        image=instance.get("ImageId", ""),
+        state=STATES[instance["State"]["Name"]],
+        address=instance.get(address_key) or "",
+        launched=instance["LaunchTime"].timestamp(),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
     )
 
 
-def _merged(data: Mapping[str, Any], image: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    return {**data, "ImageId": image, "TagSpecifications": _tagged(data, tags)}
-
-
-def _tagged(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, Any]]:
+def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, Any]]:
     """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition."""
-    specifications: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
+    merged: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
     for kind, key, value in _tags_of(data.get("TagSpecifications", ())):
-        specifications.setdefault(kind, {})[key] = value
+        merged.setdefault(kind, {})[key] = value
     for kind in ("instance", "volume"):
-        specifications[kind].update({key_of(name): text for name, text in tags.items()})
+        merged[kind].update({key_of(name): text for name, text in tags.items()})
     return [
-        {"ResourceType": kind, "Tags": [{"Key": key, "Value": given[key]} for key in sorted(given)]}
-        for kind, given in sorted(specifications.items())
+        {"ResourceType": kind, "Tags": [{"Key": key, "Value": values[key]} for key in sorted(values)]}
+        for kind, values in sorted(merged.items())
     ]
 
 
 def _tags_of(specifications: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    for each in specifications:
-        for tag in each.get("Tags", ()):
-            yield each["ResourceType"], tag["Key"], tag["Value"]
+    for specification in specifications:
+        for tag in specification.get("Tags", ()):
+            yield specification["ResourceType"], tag["Key"], tag["Value"]

@@ -315,7 +315,7 @@ def test_every_preference_is_spelled_out() -> None:
 def test_a_status_that_is_not_known_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
     refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
-    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.wanted(scaling.group(), NEW, "shop", {}))
+    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
     assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
 
 

@@ -140,7 +140,7 @@ def test_an_alarm_in_the_middle_takes_back_what_was_swapped_already():
 
 def test_after_its_deadline_a_swap_goes_back():
     lab = swapped()
-    with pytest.raises(FleetError, match="not done within its deadline of 60 s"):
+    with pytest.raises(FleetError, match="did not end within its deadline of 60 s"):
         lab.run(back(request(V2, deadline=60.0)))
     assert all_old(lab)
 

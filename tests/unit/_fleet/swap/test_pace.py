@@ -190,7 +190,7 @@ def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> 
     lab.world.settle = lambda: None  # type: ignore[method-assign]  # the balancer takes its time
     assert {view.id: view.member for view in observer.observe().instances} == {one: None, two: "drain"}
     del lab.world.machines[one]
-    assert observer.observe().strays == ()
+    assert observer.observe().orphaned_members == ()
 
 
 def test_members_without_a_machine_are_none_of_ours_where_others_have_members_too() -> None:
@@ -198,9 +198,9 @@ def test_members_without_a_machine_are_none_of_ours_where_others_have_members_to
     lab.run(request(V1, size=1))
     traffic = lab.provider.traffic(FLEET)
     traffic.register({"theirs": ("192.0.2.7", 80)})
-    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().strays == ("theirs",)
+    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().orphaned_members == ("theirs",)
     traffic.shared = True  # type: ignore[misc]
-    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().strays == ()
+    assert Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe().orphaned_members == ()
 
 
 def test_a_provider_may_have_a_pace_of_its_own() -> None:

@@ -194,7 +194,9 @@ def test_a_prediction_tells_what_then_happens(data):
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     observer.observe()
     lab.world.calls.clear()
-    said = predict(request(V2, data=data), observer.snapshot, lab.store, lab.world.clock.now(), lab.world.latencies)
+    said = predict(
+        request(V2, data=data), observer.snapshot, lab.store, now=lab.world.clock.now(), latencies=lab.world.latencies
+    )
     assert lab.world.calls == []
     began = lab.world.clock.now()
     result = lab.run(request(V2, data=data))

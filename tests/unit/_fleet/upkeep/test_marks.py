@@ -31,7 +31,7 @@ IMAGE = "sha256:" + "1" * 64
 
 
 class Fleet:
-    """Three hosts in service, and one of another purpose."""
+    """Three hosts in service, and an instance of a verification."""
 
     def __init__(self) -> None:
         self.provider = SimulatedProvider()
@@ -92,12 +92,12 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-def test_a_mark_is_put_once_and_taken_once(fleet: Fleet) -> None:
-    told = fleet.mark("shop-prod-1", mark=TAINTED, reason="drifted")
-    assert told["changed"]
-    assert told["hosts"] == [{"name": "shop-prod-1", "id": "i1", "slot": 1, "marks": {"tainted": "drifted"}}]
-    assert told["diff"] == {"before": "shop-prod-1: no mark\n", "after": "shop-prod-1: tainted: drifted\n"}
-    assert fleet.tags("i1") == {"tainted": "drifted"} and fleet.states() == ["up"] * 3 and told["serving"] == 3
+def test_a_mark_is_set_once_and_removed_once(fleet: Fleet) -> None:
+    result = fleet.mark("shop-prod-1", mark=TAINTED, reason="drifted")
+    assert result["changed"]
+    assert result["hosts"] == [{"name": "shop-prod-1", "id": "i1", "slot": 1, "marks": {"tainted": "drifted"}}]
+    assert result["diff"] == {"before": "shop-prod-1: no mark\n", "after": "shop-prod-1: tainted: drifted\n"}
+    assert fleet.tags("i1") == {"tainted": "drifted"} and fleet.states() == ["up"] * 3 and result["serving"] == 3
     held, made = fleet.store.read(f"leases/{FLEET}.json"), fleet.changes
     assert held is not None and held[0]["released"]
     assert not fleet.mark("i1", mark=TAINTED, reason="drifted")["changed"]
@@ -105,26 +105,28 @@ def test_a_mark_is_put_once_and_taken_once(fleet: Fleet) -> None:
     assert fleet.mark("i1", mark=TAINTED, reason="worse")["changed"]
     fleet.mark("1", mark=PROTECTED, reason="ann")
     assert fleet.tags("i1") == {"tainted": "worse", "protected": "ann"}
-    told = fleet.mark("1", mark=TAINTED, reason="")
+    result = fleet.mark("1", mark=TAINTED, reason="")
     assert (
-        told["changed"]
-        and told["hosts"][0]["marks"] == {"protected": "ann"}
+        result["changed"]
+        and result["hosts"][0]["marks"] == {"protected": "ann"}
         and fleet.tags("i1") == {"protected": "ann"}
     )
     assert not fleet.mark("1", mark=TAINTED, reason="")["changed"]
 
 
-def test_standby_leaves_traffic_and_comes_back(fleet: Fleet) -> None:
-    would = fleet.mark("0", "2", check_mode=True)
+def test_a_host_on_standby_leaves_traffic_and_returns(fleet: Fleet) -> None:
+    predicted = fleet.mark("0", "2", check_mode=True)
     assert (
-        would["changed"]
-        and would["serving"] == 1
+        predicted["changed"]
+        and predicted["serving"] == 1
         and fleet.changes == 0
         and fleet.store.read(f"leases/{FLEET}.json") is None
     )
-    told = fleet.mark("0", "2")
+    result = fleet.mark("0", "2")
     assert (
-        told["serving"] == 1 and fleet.states() == ["drain", "up", "drain"] and fleet.tags("i2") == {"standby": "slow"}
+        result["serving"] == 1
+        and fleet.states() == ["drain", "up", "drain"]
+        and fleet.tags("i2") == {"standby": "slow"}
     )
     assert not fleet.mark("0", "2")["changed"]
     back = fleet.mark("0", reason="")
@@ -137,33 +139,33 @@ def test_standby_leaves_traffic_and_comes_back(fleet: Fleet) -> None:
     assert fleet.states() == ["up"] * 3, "also where the balancer had forgotten it"
 
 
-def test_what_must_not_serve_is_not_put_back(fleet: Fleet) -> None:
+def test_a_host_that_must_not_serve_does_not_return_to_traffic(fleet: Fleet) -> None:
     fleet.mark("0", "1", "2")
     fleet.provider.compute.stop(["i0"])
-    told = fleet.mark("i0", reason="")
-    assert told["left_out"] == {"shop-prod-0": "it is stopping"} and fleet.tags("i0") == {}
-    told = fleet.mark("1", reason="", revoked={IMAGE: "revoked by bob at noon: bad"})
+    result = fleet.mark("i0", reason="")
+    assert result["left_out"] == {"shop-prod-0": "it is stopping"} and fleet.tags("i0") == {}
+    result = fleet.mark("1", reason="", revoked={IMAGE: "revoked by bob at noon: bad"})
     assert (
-        told["left_out"] == {"shop-prod-1": "its image was revoked by bob at noon: bad"}
+        result["left_out"] == {"shop-prod-1": "its image was revoked by bob at noon: bad"}
         and fleet.states()[1] == "drain"
     )
 
 
 @pytest.mark.parametrize("call", ["tag", "drain", "register"])
 @pytest.mark.parametrize("reason", ["slow", ""])
-def test_a_run_that_is_cut_is_gone_on_with(fleet: Fleet, call: str, reason: str) -> None:
+def test_the_next_run_resumes_an_interrupted_one(fleet: Fleet, call: str, reason: str) -> None:
     if not reason:
         fleet.mark("0")
 
-    def cut(name: str) -> None:
+    def interrupt(name: str) -> None:
         if name.startswith(call):
-            raise ProviderError("cut here")
+            raise ProviderError("interrupted")
 
-    fleet.provider.world.before = cut
+    fleet.provider.world.before = interrupt
     if call == ("register" if reason else "drain"):
         assert fleet.mark("0", reason=reason)["changed"]
     else:
-        with pytest.raises(ProviderError, match="cut here"):
+        with pytest.raises(ProviderError, match="interrupted"):
             fleet.mark("0", reason=reason)
     fleet.provider.world.before = lambda _call: None
     fleet.mark("0", reason=reason)
@@ -174,7 +176,7 @@ def test_a_run_that_is_cut_is_gone_on_with(fleet: Fleet, call: str, reason: str)
     assert not fleet.mark("0", reason=reason)["changed"]
 
 
-def test_nothing_is_changed_beside_another_run_or_without_a_parent(fleet: Fleet) -> None:
+def test_nothing_changes_during_another_run_or_without_a_parent(fleet: Fleet) -> None:
     other = fleet.lease("a swap")
     other.acquire()
     with pytest.raises(LockedError, match="a swap"):
@@ -203,12 +205,12 @@ def test_nothing_is_changed_beside_another_run_or_without_a_parent(fleet: Fleet)
         (["0"], True, "a" * 257, "256"),
     ],
 )
-def test_what_is_wrong_is_told(fleet: Fleet, hosts: list[str], present: bool, reason: str, message: str) -> None:
-    with pytest.raises(FleetError) as told:
+def test_mistakes_become_messages(fleet: Fleet, hosts: list[str], present: bool, reason: str, message: str) -> None:
+    with pytest.raises(FleetError) as raised:
         Marks(fleet.provider, ChangePermit(fleet, fleet.lease()), {}).apply(
             marking_of(FLEET, hosts, TAINTED, present=present, reason=reason, drain_timeout=30.0)
         )
-    assert message in str(told.value)
+    assert message in str(raised.value)
     assert fleet.changes == 0
 
 
@@ -224,7 +226,7 @@ targets:
   prod: {provider: simulated}
 """
 
-# A simulated fleet lives in one process: it is made before ansible-playbook forks, so each task finds it as it was made.
+# A simulated fleet exists in one process. It is created before ansible-playbook forks, so each task finds it unchanged.
 DRIVER = """
 import sys
 from pathlib import Path
@@ -249,7 +251,7 @@ PlaybookCLI.cli_executor(["ansible-playbook", "-i", "localhost,", "-c", "local",
 """
 
 
-def test_the_module_says_what_it_does_and_what_it_would_do(tmp_path: Path) -> None:
+def test_the_module_predicts_and_makes_the_change(tmp_path: Path) -> None:
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "provision.yml").write_text("- hosts: all\n  tasks: []\n")
     options = {
@@ -268,23 +270,25 @@ def test_the_module_says_what_it_does_and_what_it_would_do(tmp_path: Path) -> No
         {"immutable.infra.host_mark": {**options, "mark": "broken"}, "ignore_errors": True},
     ]
     results: list[dict[str, Any]] = [{**task, "register": f"r{number}"} for number, task in enumerate(tasks)]
-    told = "{{ [" + ", ".join(f"r{number}" for number in range(len(tasks))) + "] | to_json }}"
-    results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "told.json"), "content": told}})
+    output = "{{ [" + ", ".join(f"r{number}" for number in range(len(tasks))) + "] | to_json }}"
+    results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "results.json"), "content": output}})
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": results}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "false"}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    would, did, absent, empty, wrong = json.loads((tmp_path / "told.json").read_text())
-    assert would["changed"] and did["changed"] and not absent["changed"]
+    predicted, did, absent, empty, invalid = json.loads((tmp_path / "results.json").read_text())
+    assert predicted["changed"] and did["changed"] and not absent["changed"]
     assert (
-        would["hosts"] == did["hosts"] == [{"name": "shop-prod-0", "id": "i0", "slot": 0, "marks": {"standby": "slow"}}]
+        predicted["hosts"]
+        == did["hosts"]
+        == [{"name": "shop-prod-0", "id": "i0", "slot": 0, "marks": {"standby": "slow"}}]
     )
-    assert would["serving"] == did["serving"] == 1 and absent["serving"] == 2
+    assert predicted["serving"] == did["serving"] == 1 and absent["serving"] == 2
     assert (
-        would["diff"] == {"before": "shop-prod-0: no mark\n", "after": "shop-prod-0: standby: slow\n"}
+        predicted["diff"] == {"before": "shop-prod-0: no mark\n", "after": "shop-prod-0: standby: slow\n"}
         and "diff" not in did
     )
     assert "reason is needed" in empty["msg"]
-    assert "tainted, protected, standby" in wrong["msg"]
+    assert "tainted, protected, standby" in invalid["msg"]

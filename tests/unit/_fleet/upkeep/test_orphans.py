@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What no fleet owns is found and named; it is taken away only where that is asked for, and data only by its name."""
+"""A sweep finds what no fleet owns. It removes that on request only, and data volumes only if they are named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ def sweeper(lab: Lab) -> OrphanSweeper:
 
 
 def launched(lab: Lab, token: str, fleet: str = FLEET, slot: int = 0, purpose: str = "fleet") -> None:
-    lab.provider.compute.launch([LaunchRequest(token, fleet, slot, V1, {}, "l", "n", purpose)])
+    lab.provider.compute.launch(
+        [
+            LaunchRequest(
+                token=token, fleet=fleet, slot=slot, image=V1, artifact={}, launch="l", nonce="n", purpose=purpose
+            )
+        ]
+    )
 
 
 @pytest.fixture
@@ -40,11 +46,11 @@ def found(lab: Lab, **options: object) -> dict[str, str]:
     return {orphan.id: orphan.why for orphan in sweeper(lab).find(**options)}
 
 
-def test_a_fleet_that_is_whole_has_none(lab):
+def test_a_complete_fleet_has_no_orphans(lab):
     assert found(lab) == {}
 
 
-def test_each_kind_is_found_and_told_why(lab):
+def test_each_kind_of_orphan_is_found_with_its_reason(lab):
     serving = next(each for each, machine in lab.world.machines.items() if machine.instance.slot == 0)
     launched(lab, "foreign", fleet="old-local")
     launched(lab, "candidate", fleet="verify-shop-local", purpose="verify")
@@ -62,34 +68,34 @@ def test_each_kind_is_found_and_told_why(lab):
     }
 
 
-def test_a_swap_under_way_has_none(lab):
+def test_an_open_swap_has_no_orphans(lab):
     intent = lab.store.read(f"fleets/{FLEET}/intent.json")[0]
     lab.store.write(f"fleets/{FLEET}/intent.json", {**intent, "status": "open"})
     launched(lab, "twin")
     assert found(lab) == {}
 
 
-def test_what_is_young_is_left_alone(lab):
+def test_young_orphans_are_left_alone(lab):
     launched(lab, "twin")
     assert found(lab, older_than=60.0) == {}
     lab.world.clock.advance(61.0)
     assert list(found(lab, older_than=60.0)) == ["twin"]
 
 
-def test_a_sweep_takes_instances_and_named_data_and_nothing_else(lab):
+def test_a_sweep_removes_instances_and_named_volumes_and_nothing_else(lab):
     lab.run(request(size=1, data=True))
     launched(lab, "twin")
     lab.world.clock.advance(100.0)
     serving = lab.serving()
     orphans = sweeper(lab).find()
-    taken = sweeper(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
-    assert {each.id for each in taken} == {"twin", f"{FLEET}/2-uploads"}
+    removed = sweeper(lab).sweep(orphans, [f"{FLEET}/2-uploads"])
+    assert {each.id for each in removed} == {"twin", f"{FLEET}/2-uploads"}
     assert set(lab.world.machines) == serving
     assert set(lab.world.volumes) == {f"{FLEET}/0-uploads", f"{FLEET}/1-uploads"}
     assert sweeper(lab).sweep(sweeper(lab).find(), []) == []
 
 
-def test_one_that_does_not_shut_down_is_powered_off(lab):
+def test_an_instance_that_does_not_shut_down_is_powered_off(lab):
     launched(lab, "twin")
     machine = lab.world.machines["twin"]
     machine.behavior = replace(lab.world._behavior(machine), stops=False)

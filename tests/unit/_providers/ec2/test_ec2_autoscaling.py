@@ -82,7 +82,7 @@ def world(cloud: Cloud) -> World:
 
 def test_a_group_is_read_with_its_instances(world: World) -> None:
     group = world.group().scaling.group()
-    assert (group.template, group.named, group.image, group.size, group.warmup) == (
+    assert (group.template, group.configured_version, group.image, group.size, group.warmup) == (
         h.LaunchTemplate(world.template, "1"),
         "1",
         world.old,
@@ -102,7 +102,7 @@ def test_a_group_is_read_with_its_instances(world: World) -> None:
 def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, image: str, world: World) -> None:
     world.add_version(world.new)
     group = world.group(alias).scaling.group()
-    assert (group.named, group.template.version, group.image, group.pinned) == (
+    assert (group.configured_version, group.template.version, group.image, group.pinned) == (
         alias,
         number,
         getattr(world, image),
@@ -122,9 +122,9 @@ def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, clou
 
 def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> None:
     scaling = world.group().scaling
-    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    wanted = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
     assert wanted.template is None
-    made = scaling.make(wanted)
+    made = scaling.create_version(wanted)
     assert made == h.LaunchTemplate(world.template, "2")
     told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
         "LaunchTemplateVersions"
@@ -141,20 +141,20 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
         {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
     ]
     other = Ec2AutoScalingGroup(cloud.account(), scaling.group().name)
-    assert other.wanted(other.group(), world.new, "shop-2.0-1", TAGS).template == made
-    assert other.wanted(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
+    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", TAGS).template == made
+    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
 
 
 def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> None:
     scaling = world.group().scaling
-    assert scaling.wanted(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
+    assert scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
         world.template, "1"
     )
 
 
 def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
     scaling = world.group().scaling
-    wanted = scaling.wanted(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    wanted = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
     answer = {
         "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
     }
@@ -176,11 +176,11 @@ def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: 
     }
     with Stubber(world.ec2) as stub:
         stub.add_response("create_launch_template_version", answer, asked)
-        assert scaling.make(wanted) == h.LaunchTemplate(world.template, "7")
+        assert scaling.create_version(wanted) == h.LaunchTemplate(world.template, "7")
         warned = {**answer, "Warning": {"Errors": [{"Code": "Gone", "Message": "the snapshot is gone"}]}}
         stub.add_response("create_launch_template_version", warned)
-        with pytest.raises(ProviderError, match="AWS doubts the new version: the snapshot is gone"):
-            scaling.make(wanted)
+        with pytest.raises(ProviderError, match="AWS warns about the new version: the snapshot is gone"):
+            scaling.create_version(wanted)
 
 
 def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
@@ -239,7 +239,7 @@ def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) ->
         stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
         assert scaling.start(h.LaunchTemplate(world.template, "2"), wants) == REFRESH
         stub.assert_no_pending_responses()
-    with pytest.raises(FleetError, match="is no version that can be gone back to"):
+    with pytest.raises(FleetError, match="is not a version that can be rolled back to"):
         scaling.start(h.LaunchTemplate(world.template, "$Latest"), wants)
 
 
@@ -298,7 +298,7 @@ def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> Non
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": "lt-068f72b729example", "Version": "3"}},
     }
     told = listed(world.group(), progress)[0]
-    assert (told.percent, told.left, told.started, told.template) == (
+    assert (told.percent, told.remaining, told.started, told.template) == (
         50,
         5,
         AT.timestamp(),

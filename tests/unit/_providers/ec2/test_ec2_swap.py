@@ -67,7 +67,7 @@ def test_the_inventory_costs_one_describe(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.run()
     before = shop.cloud.count()
-    hosts = list_hosts(shop.definition(), TARGET, shop.store, shop.provider().compute.list(FLEET), "prod")
+    hosts = list_hosts(shop.definition(), TARGET, shop.store, shop.provider().compute.list(FLEET), channel="prod")
     assert [each.name for each in hosts] == ["shop-prod-0", "shop-prod-1", "shop-prod-2"]
     assert all("sealed" in each.groups and "outdated" not in each.groups for each in hosts)
     assert hosts[0].variables["ansible_host"].startswith("10.9.0.")
