@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
-    InstancePolicy,
     Metric,
+    Policy,
     Stage,
     Strategy,
 )
@@ -116,8 +116,8 @@ class Case(Short):
     stages: tuple[tuple[int, float, bool], ...] = ()  # (instances, soak, approval)
     zones: tuple[str, ...] = ()
     max_age: float = 0.0
-    protected: InstancePolicy = "wait"
-    standby: InstancePolicy = "wait"
+    protected: Policy = "wait"
+    standby: Policy = "wait"
     deadline: float = 0.0
     known: int = 0  # size of the swap to the old image that went well before; 0 where none is known
     relaunch: bool = True  # whether instances of the old image can be launched again
