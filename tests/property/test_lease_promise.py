@@ -20,6 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, TTL, Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -27,10 +28,6 @@ SKEW = st.floats(-MARGIN / 2, MARGIN / 2)
 PAUSE = st.sampled_from([0.0, 0.1, 1.0, 5.0, 29.0, 31.0, 55.0, 60.0, 64.0, 66.0, 300.0])
 KEY = "leases/shop-prod.json"
 NUMBER = st.integers(0, 2)
-
-
-class Killed(BaseException):
-    """The controller ends during a call."""
 
 
 @dataclass
@@ -79,13 +76,13 @@ class World:
             number, action = event.other
             self.controllers[number].do(action)
         if event.fault == "kill_before":
-            raise Killed
+            raise ControllerKilled
         if event.fault == "before":
             raise StoreError("failed")
         result = effect()
         self.check()
         if event.fault == "kill_after":
-            raise Killed
+            raise ControllerKilled
         self.advance(event.after)
         if event.fault == "after":
             raise StoreError("failed after its effect")
@@ -154,7 +151,7 @@ class Controller:
                 getattr(self.lease, action)(**options)
         except (StoreError, LockedError, ConflictError, LeaseLostError):
             pass
-        except Killed:
+        except ControllerKilled:
             self.restart()
         finally:
             self.busy = False
