@@ -10,8 +10,6 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, LaunchSlot, Remove
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
     StepDurations,
@@ -24,7 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
-from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Free, Lab, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Lab, request
 
 CLOUD = Latencies(boot=26.0, health=2.0, check=10.0, drain=30.0, stop=15.0)
 INSTANT = Latencies(boot=0.0, health=0.0, check=0.0, drain=0.0, stop=0.0)
@@ -51,22 +49,6 @@ class Cloud(Lab):
         self.world.reports_in_flight = False
         self.provider = SimulatedProvider(self.world, BlindClock(self.world.clock))
         self.pace = pace
-
-    def engine(self) -> Engine:
-        clock = self.provider.clock
-        lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
-        return Engine(
-            FleetServices(
-                provider=self.provider,
-                store=self.store,
-                prober=self.provider.probe,
-                guard=Free(),
-                lease=lease,
-                gates=self.gates,
-                report=self.lines.append,
-                pace=self.pace,
-            )
-        )
 
     def swap(self, **changes: object) -> float:
         """Seconds that a swap to V2 took, with reads and changes of it alone."""
