@@ -149,6 +149,14 @@ def gate_played(
     clock = VirtualClock()
     lease = Lease(store, "shop-prod", "a swap", clock, monotonic=clock.now, alive=lambda _holder: None)
     provider = SimulatedProvider(_world(kept))
-    gates = PlaybookGates(load_definition(folder), target, store, provider, Noted(), lease, lambda _line: None)
+    gates = PlaybookGates(
+        load_definition(folder),
+        target,
+        store=store,
+        provider=provider,
+        run=Noted(),
+        lease=lease,
+        report=lambda _line: None,
+    )
     gates.play(Gate("stage 1 check", playbook="canary.yml", slots=(0, 1)), intent, provider.compute.list("shop-prod"))
     return dict(Noted.noted)
