@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whatever Auto Scaling answers and wherever runs are killed: a run ends, there are never two refreshes, never an alias, and the group launches what runs.
+"""Properties of an instance refresh, whatever Auto Scaling answers and wherever runs are killed.
 
-That there is one refresh at most, that none goes to an alias, and that a run ends at all, is asserted by ``support.scaling`` at each call.
+A run ends, there is one refresh at most, none targets an alias, and the group launches what its instances run.
+``support.scaling`` asserts the first three at each call.
 """
 
 from __future__ import annotations
