@@ -76,7 +76,7 @@ class PlaybookGates:
     def read(self, metric: Metric) -> str:
         """What the source did not tell is asked for once more, at once."""
         reading = read_metric(metric, self._definition.folder, self._keep)
-        if not reading.told:
+        if not reading.answered:
             reading = read_metric(metric, self._definition.folder, self._keep)
         return reading.problem
 

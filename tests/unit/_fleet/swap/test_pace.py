@@ -16,7 +16,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observ
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import Steps, every_second, pace_for
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import (
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    cloud_pace,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
@@ -80,7 +84,7 @@ def test_a_look_comes_too_late_by_a_tenth_at_most_and_looks_grow_with_the_logari
         while at < wanted:
             at, count = at + cloud_pace(at), count + 1
         assert at <= 1.1 * wanted and count <= looks, wanted
-    assert cloud_pace(0.0) == SHORTEST and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST
+    assert cloud_pace(0.0) == SHORTEST_WAIT and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST_WAIT
     assert cloud_pace(3.0, 10.0) == 9.0
 
 
