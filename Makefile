@@ -1,12 +1,11 @@
 # One command runs the main job, one runs the tests; both set up what they need.
 SHELL := /bin/bash
 CORE ?= 2.19
-export PYTHONDONTWRITEBYTECODE := 1
 
-# GATE="ruff mypy" runs only those of the gates that are named.
+# GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines soak soak-qemu check bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart clean-quickstart test test-machines test-long coverage soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -16,18 +15,24 @@ clean-quickstart:
 	@tests/tools/with-collection $(CORE) python examples/quickstart.py --clean
 
 # Everything that needs no virtual machine.
-check:
-	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) tests/tools/gates check $(GATE)
-
 test:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) tests/tools/gates test $(GATE)
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py test $(GATE)
 
-# Every test that boots virtual machines, those too for which not every run has time.
+# Everything that boots virtual machines, and every Packer that "make packers" built.
 test-machines:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) tests/tools/gates machines
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py machines $(GATE)
+
+# The tests that are marked as long: with AWS every kill and fault, with virtual machines every strategy and every moment of a kill.
+test-long:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py long $(GATE)
+
+# Which lines of the collection the units run.
+coverage:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py coverage
 
 # Swaps on real machines, killed at random moments: IMMUTABLE_SOAK_MINUTES (15), IMMUTABLE_SOAK_SEED.
 soak-qemu:
@@ -42,21 +47,21 @@ bench:
 # Random histories of fleets, for SOAK_MINUTES (10).
 soak:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) python tests/tools/soak
+	@tests/tools/with-collection $(CORE) python tests/tools/soak.py
 
 # The tables in the docs that are made from the code.
 docs-tables:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH python tests/tools/docs-tables'
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH python tests/tools/docs_tables.py'
 
 # The rights that are needed on AWS, from the calls that the tests there make.
 aws-policy:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) python tests/tools/aws-policy
+	@tests/tools/with-collection $(CORE) python tests/tools/aws_policy.py
 
 # Other Packers and their plugins, from source, for the gate of the same name. What is built and whole is kept.
 packers:
-	@tests/tools/packers
+	@tests/tools/packers.py
 
 # What the packer tasks and an unchanged bake cost beside Packer itself, in pairs: IMMUTABLE_BENCH_PAIRS (15).
 bench-packer:
@@ -66,7 +71,7 @@ bench-packer:
 # The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
 bench-aws:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH:. exec python -m bench.aws'
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.aws'
 
 clean: clean-quickstart
 	rm -rf .cache .build

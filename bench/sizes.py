@@ -13,7 +13,7 @@ import gc
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import FrameType
@@ -69,7 +69,7 @@ def measure_sizes() -> list[Growth]:
     ]
 
 
-def missed(found: list[Growth]) -> list[str]:
+def missed(found: Sequence[Growth]) -> list[str]:
     lines = []
     for each in found:
         grown = (("time", each.slower, TIME), ("memory", each.larger, MEMORY), ("steps", each.longer, STEPS))
@@ -165,9 +165,9 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
         reached=observed.at,
     )
     if losses:
-        intent = intent.retried(range(size))
+        intent = intent.with_retries(range(size))
     if back:
-        intent = intent.turn_back("told to", "", ())
+        intent = intent.begin_rollback("told to", "", ())
     return lambda: plan(observed, intent, observed.at)
 
 
@@ -200,7 +200,7 @@ class _Launched:
 @lru_cache(maxsize=4)
 def _launched(size: int, data: bool) -> _Launched:
     lab = Lab()
-    lab.run(request(OLD, size, data))
+    lab.measure(request(OLD, size, data))
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
     return _Launched(
@@ -211,12 +211,12 @@ def _launched(size: int, data: bool) -> _Launched:
 class _Still(SimulatedProvider):
     """A cloud that answers at once, so that the observer's own work is measured."""
 
-    def __init__(self, fleet: _Launched) -> None:
+    def __init__(self, launched: _Launched) -> None:
         super().__init__()
-        self.compute.list = lambda _fleet: fleet.instances  # type: ignore[method-assign]
-        self.volumes.list = lambda _fleet: fleet.volumes  # type: ignore[method-assign]
+        self.compute.list = lambda fleet: launched.instances  # type: ignore[method-assign]  # noqa: ARG005
+        self.volumes.list = lambda fleet: launched.volumes  # type: ignore[method-assign]  # noqa: ARG005
         self.balancer = self.traffic(FLEET)
-        self.balancer.members = lambda: fleet.members  # type: ignore[method-assign]
+        self.balancer.members = lambda: launched.members  # type: ignore[method-assign]
 
 
 def _observing(size: int, data: bool) -> Callable[[], object]:

@@ -1,8 +1,17 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""For all tests that want it: a cloud, which is moto behind the proxy, and a bucket in it."""
+"""For all tests: no process outlives the run; a cloud, which is moto behind the proxy, and a bucket in it."""
+
+from __future__ import annotations
+
+from ansible_collections.immutable.infra.tests.support import reaper
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
 from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
 
-__all__ = ["bucket", "clock", "cloud", "cloud_server"]
+__all__ = ["bucket", "clock", "cloud", "cloud_server", "pytest_configure"]
+
+
+def pytest_configure() -> None:
+    """Also in each worker of pytest-xdist: a worker that crashes leaves nothing running either."""
+    reaper.reap()

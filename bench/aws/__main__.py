@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.aws.server import Cloud, cloud
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud, cloud
 
 from . import ours, peers
 from .run import Case, Lab, Took

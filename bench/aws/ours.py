@@ -17,9 +17,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
-
-from tests.support.aws import seeds
-from tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 from .peers import running
 from .run import Case, Lab, Step, command
@@ -109,7 +108,7 @@ def promote(folder: Path, ami: str, version: str) -> None:
         verified={"at": now},
     )
     Catalogue(store).add(image)
-    Channels(store).promote(SERVICE, CHANNEL, image, "bench")
+    Channels(store).promote(SERVICE, CHANNEL, image, by="bench")
 
 
 def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step:

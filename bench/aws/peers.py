@@ -11,10 +11,10 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.aws.answers import Answer
-from tests.support.aws.calls import Call
-from tests.support.aws.proxy import Proceed
-from tests.support.aws.server import KEY, REGION, SECRET, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
+from ansible_collections.immutable.infra.tests.support.aws.calls import Call
+from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
+from ansible_collections.immutable.infra.tests.support.aws.server import KEY, REGION, SECRET, Cloud
 
 from .run import Case, Lab, Step, command
 

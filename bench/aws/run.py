@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.aws import seeds
-from tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 PASSED_ON = (
     "PATH",

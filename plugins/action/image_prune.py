@@ -8,7 +8,7 @@ from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.errors import ImageError
 from ..plugin_utils._core.units import seconds_of
 from ..plugin_utils._images.open import prune, pruned_target
-from ..plugin_utils._images.prune import Rule
+from ..plugin_utils._images.prune import RetentionRule
 
 
 class ActionModule(RoomAction):
@@ -17,5 +17,5 @@ class ActionModule(RoomAction):
             raise ImageError(f"keep: {options['keep']} leaves nothing to swap to (allowed: 1 or more)")
         definition = context.definition(options)
         target = pruned_target(definition, options["target"])
-        rule = Rule(options["keep"], seconds_of(options["older_than"]))
+        rule = RetentionRule(options["keep"], seconds_of(options["older_than"]))
         return prune(definition.service, target, context.store(options), rule, shared=options["shared"], task=context)

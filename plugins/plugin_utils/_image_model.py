@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The image dictionary that every module returns, and its one shape."""
+"""The record of an image, the keys of its documents, and the dictionary that modules return."""
 
 from __future__ import annotations
 
@@ -10,46 +10,78 @@ from typing import Any
 
 from ._core.errors import ImageError
 
+# Files of an image in the store, below ``image_key``. The record is written last: an image with a record is complete.
+RECORD_FILE = "record.json"
+MANIFEST_FILE = "manifest.json.gz"
+SBOM_FILE = "sbom.cdx.json"
+LOG_FILE = "packer.log"
+
+
+def digest_hex(digest: str) -> str:
+    """Return a digest without its algorithm."""
+    return digest.removeprefix("sha256:")
+
+
+def image_key(digest: str, build: str) -> str:
+    """Return the prefix of the image's files in the store."""
+    return f"images/{digest_hex(digest)}/{build}"
+
+
+def bake_name(digest: str) -> str:
+    """Return the name of the bake of an image: of its lock, its folders, and the tag of what it creates at a provider."""
+    return f"bake-{digest_hex(digest)[:12]}"
+
 
 @dataclass(frozen=True)
 class Image:
-    """One baked artifact.
+    """One baked artifact. Its digest and build together identify it.
 
-    ``digest`` is ``sha256:<hex>``; with ``build`` (provider and architecture, such as ``qemu-x86_64``) it is the
-    image's key in the store: ``images/<hex>/<build>/record.json``, beside ``manifest.json.gz``, ``sbom.cdx.json`` and ``packer.log``.
+    Attributes:
+        digest: ``sha256:<hex>`` of the inputs.
+        build: provider and architecture, such as ``qemu-x86_64``.
+        created: ISO 8601, UTC.
+        artifact: what the provider launches: ``{"path"}`` for qemu; see ``amis_of`` for AWS.
+        base: the resolved base, as in the digest.
+        inputs: every input of the digest.
+        provenance: how the image was baked: versions of tools, host, git commit if there is one.
+        verified: ``{"at", "checks", "verify" (digest of the verify inputs)}``, or None.
+        channels: the channels that point at the image. Set when the image is read.
+        seconds: duration of the bake.
+        revoked: ``{"at", "by", "reason"}``, or None. Set when the image is read.
     """
 
     digest: str
     build: str
     service: str
     version: str
-    created: str  # ISO 8601, UTC
-    artifact: Mapping[str, Any]  # what the provider needs: {"path": ...} for qemu; for aws see amis_of
-    base: Mapping[str, Any]  # the resolved base, as in the digest
-    inputs: Mapping[str, Any]  # every input of the digest, for explain
-    provenance: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # tools found, host, seconds, git commit where there is one
+    created: str
+    artifact: Mapping[str, Any]
+    base: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     shell: str = "restricted"
-    verified: Mapping[str, Any] | None = None  # {"at", "checks", "verify" (digest of the verify inputs)}
-    channels: tuple[str, ...] = ()  # channels that point at it now; filled in when listed
+    verified: Mapping[str, Any] | None = None
+    channels: tuple[str, ...] = ()
     seconds: float = 0.0
-    revoked: Mapping[str, Any] | None = None  # {"at", "by", "reason"}; filled in when listed
+    revoked: Mapping[str, Any] | None = None
 
     @property
     def hex(self) -> str:
-        return self.digest.removeprefix("sha256:")
+        """The digest without its algorithm."""
+        return digest_hex(self.digest)
 
     @property
     def name(self) -> str:
+        """Service, version and the start of the digest."""
         return f"{self.service}-{self.version}-{self.hex[:12]}"
 
     @property
     def key(self) -> str:
-        return f"images/{self.hex}/{self.build}"
+        """The prefix of the image's files in the store."""
+        return image_key(self.digest, self.build)
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and for the record: plain data, with ``name``."""
+        """Return plain data for results and for the record, with ``name``."""
         data = asdict(self)
         data["channels"] = list(self.channels)
         data["name"] = self.name
@@ -57,23 +89,24 @@ class Image:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Image:
+        """Read a record. Raises TypeError or AttributeError if it is not one."""
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["channels"] = tuple(known.get("channels") or ())
         return cls(**known)
 
 
 def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
-    """The AMI of an image on AWS by region: the one that was baked, and its copies. Nothing for other artifacts.
+    """Return the AMIs of an artifact by region: the one that was baked, and its copies. {} for other artifacts.
 
-    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies"}``, the copies
-    by region: ``{"ami", "snapshots"}``.
+    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies"}``, with
+    the copies by region: ``{"ami", "snapshots"}``.
     """
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
 
 
 def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image") -> str:
-    """The AMI of an image in a region. Raises ImageError, which calls the image ``name``, if it has none there."""
+    """Return the AMI of an image in a region. Raises ImageError, which calls the image ``name``, if it has none there."""
     amis = amis_of(artifact)
     if region not in amis:
         raise ImageError(
@@ -81,8 +114,3 @@ def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image") ->
             "verify it again to copy it there, or bake it for this target"
         )
     return amis[region]
-
-
-def bake_name(digest: str) -> str:
-    """Of the bake of one image: its lock, its folders, and the tag of what it makes at a provider."""
-    return f"bake-{digest.removeprefix('sha256:')[:12]}"

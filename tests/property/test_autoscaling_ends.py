@@ -12,7 +12,8 @@ from pathlib import Path
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
-from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Killed, Lab, Scaling
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
+from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Lab, Scaling
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
         scaling.looks, scaling.killed_at = 0, len(scaling.calls) + kills[run] if run < len(kills) else -1
         try:
             lab.run()
-        except Killed:
+        except ControllerKilled:
             continue
         except (FleetError, ProviderError) as error:
             if isinstance(error, ProviderError) or "which somebody else started" in error.message:
@@ -65,7 +66,7 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
 
 
 @given(script=HISTORIES.filter(lambda history: history[-1] == h.SUCCESSFUL), size=st.integers(1, 5))
-def test_success_is_told_once_and_then_all_is_quiet(script, size) -> None:
+def test_the_run_after_a_success_changes_nothing(script, size) -> None:
     scaling = Scaling(script=script).add(size)
     lab = Lab(scaling, Path("/"))
     assert lab.run()["changed"]

@@ -8,8 +8,14 @@ What a case prints is Python that makes it again, and tells only what differs fr
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, cast
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric, Stage
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Metric,
+    Policy,
+    Stage,
+    Strategy,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import (
     DONE,
     Intent,
@@ -23,6 +29,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPED,
     STOPPING,
     Instance,
+    InstanceState,
+    Purpose,
     Volume,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import NEVER
@@ -37,6 +45,7 @@ NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"
 OLD, NEW, THIRD = "sha256:old", "sha256:new", "sha256:third"
 SIZE = 1024  # bytes of a volume
+STATES: dict[str, InstanceState] = {"off": STOPPED, "stopping": STOPPING}
 IMAGES = {
     "good": Behavior(),
     "sick": Behavior(gets_healthy=False),
@@ -49,13 +58,13 @@ IMAGES = {
 
 
 class Short:
-    def _repr_pretty_(self, printer, cycle: bool) -> None:  # as Hypothesis asks for it
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # as Hypothesis asks for it
         printer.text(repr(self))
 
     def __repr__(self) -> str:
         told = [
             f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
+            for each in fields(cast(Any, self))
             if getattr(self, each.name) != each.default
         ]
         return f"{type(self).__name__}({', '.join(told)})"
@@ -95,7 +104,7 @@ class Fault(Short):
 
 @dataclass(frozen=True, repr=False)
 class Case(Short):
-    strategy: str = "rolling"  # or absent
+    strategy: Strategy | Literal["absent"] = "rolling"
     size: int = 2
     image: str = "good"  # see IMAGES
     data: bool = False
@@ -107,8 +116,8 @@ class Case(Short):
     stages: tuple[tuple[int, float, bool], ...] = ()  # (instances, soak, approval)
     zones: tuple[str, ...] = ()
     max_age: float = 0.0
-    protected: str = "wait"
-    standby: str = "wait"
+    protected: Policy = "wait"
+    standby: Policy = "wait"
     deadline: float = 0.0
     known: int = 0  # size of the swap to the old image that went well before; 0 where none is known
     relaunch: bool = True  # whether instances of the old image can be launched again
@@ -166,7 +175,7 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
         slot=found.slot,
         image=found.image,
         launch=launch_of(found.image),
-        state={"off": STOPPED, "stopping": STOPPING}.get(found.state, PENDING),
+        state=STATES.get(found.state, PENDING),
         purpose="fleet",
         created=NOW - found.age,
         nonce="n",
@@ -185,7 +194,8 @@ def _put(world: World, case: Case, name: str, found: Found) -> None:
 
 
 def _foreign(world: World) -> None:
-    for name, fleet, purpose in (("mail-0", OTHER, "fleet"), ("probation", FLEET, "verify")):
+    strangers: tuple[tuple[str, str, Purpose], ...] = (("mail-0", OTHER, "fleet"), ("probation", FLEET, "verify"))
+    for name, fleet, purpose in strangers:
         instance = Instance(
             name,
             fleet,

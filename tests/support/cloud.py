@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     Instance,
     LaunchRequest,
@@ -17,24 +19,24 @@ GOOD = "sha256:good"
 SLOW = Latencies(boot=30.0, health=3.0, stop=5.0)
 
 
-def ask(token: str = "i", slot: int = 0, data: bool = False, **changes: object) -> LaunchRequest:
+def ask(token: str = "i", slot: int = 0, data: bool = False, **changes: Any) -> LaunchRequest:
     tags = {"volumes": "uploads"} if data else {}
-    common = {"fleet": FLEET, "image": GOOD, "artifact": {}, "launch": "l", "nonce": "n", "tags": tags}
+    common: dict[str, Any] = {"fleet": FLEET, "image": GOOD, "artifact": {}, "launch": "l", "nonce": "n", "tags": tags}
     return LaunchRequest(**{**common, "token": token, "slot": slot, **changes})
 
 
 class Cloud:
-    def __init__(self, **changes: object) -> None:
+    def __init__(self, **changes: Any) -> None:
         self.world = World(**{"latencies": SLOW, **changes})
         self.provider = SimulatedProvider(self.world)
         self.compute, self.volumes, self.clock = self.provider.compute, self.provider.volumes, self.provider.clock
         self.began = self.clock.now()
 
-    def run(self, token: str = "i", **changes: object) -> None:
+    def run(self, token: str = "i", **changes: Any) -> None:
         self.compute.launch([ask(token, **changes)])
         self.world.clock.advance(40.0)
 
-    def volume(self, slot: int = 0, **changes: object) -> str:
+    def volume(self, slot: int = 0, **changes: Any) -> str:
         (made,) = self.volumes.create([VolumeRequest(FLEET, slot, "uploads", 1024, "/data", **changes)])
         return made.id
 

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from hypothesis import strategies as st
 
 from .cases import NEW, OLD, SIZE, THIRD, Case, Disk, Fault, Found
@@ -92,15 +95,15 @@ def founds(size: int, images: list[str], odd: bool) -> st.SearchStrategy[Found]:
 
 @st.composite
 def cases(
-    draw,
-    injected=None,
-    images=("good",),
-    strategies=("rolling", "canary", "blue_green", "recreate"),
-    odd=True,
-    known=None,
-    whole=None,
-    moving=True,
-):
+    draw: st.DrawFn,
+    injected: st.SearchStrategy[tuple[Fault, ...]] | None = None,
+    images: Sequence[str] = ("good",),
+    strategies: Sequence[Any] = ("rolling", "canary", "blue_green", "recreate"),
+    odd: bool = True,
+    known: int | None = None,
+    whole: bool | None = None,
+    moving: bool = True,
+) -> Case:
     """``odd``: whether instances may be ill from the start. ``whole``: the fleet that is found is complete and well, one for each slot."""
     strategy, size = draw(st.sampled_from(strategies)), draw(SIZES)
     data = strategy not in ("blue_green", "absent") and draw(st.booleans())
@@ -157,7 +160,7 @@ def cases(
     )
 
 
-def _stages(draw, size):
+def _stages(draw: st.DrawFn, size: int) -> tuple[tuple[int, float, bool], ...]:
     if size < 2:
         return ((1, draw(st.sampled_from([0.0, 30.0])), draw(st.booleans())),)
     return ((1, draw(st.sampled_from([0.0, 30.0])), draw(st.booleans())), (max(1, size - 1), 10.0, False))

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine
 
 from .auditor import aim
@@ -70,7 +73,7 @@ def assert_reached(trial: Trial, ending: Ending) -> None:
     wanted = {slot: [NEW] for slot in range(trial.case.size) if slot not in left}
     resting = {machine.instance.slot for machine in ours(trial).values() if "standby" in machine.instance.tags}
     for slot in resting & set(wanted):  # nobody serves there, so nobody goes
-        wanted[slot] = found[slot] = found.get(slot) if NEW in found.get(slot, ()) else [NEW]
+        wanted[slot] = found[slot] = found[slot] if NEW in found.get(slot, ()) else [NEW]
     assert found == wanted, f"promise 6: it says that all is done, but there is {found}"
     serving = {ours(trial)[each].instance.slot for each in trial.auditor.serving()}
     assert serving | left | resting >= set(wanted), (
@@ -78,7 +81,7 @@ def assert_reached(trial: Trial, ending: Ending) -> None:
     )
 
 
-def _restored(trial: Trial, intent: dict, ending: Ending) -> None:
+def _restored(trial: Trial, intent: dict[str, Any], ending: Ending) -> None:
     """After a rollback that tells of no slot that was lost, what ran before runs everywhere, in its number."""
     origin = origin_of(trial.case)
     told = str(ending.error.details["reason"]) if ending.error else ""
@@ -91,7 +94,7 @@ def _restored(trial: Trial, intent: dict, ending: Ending) -> None:
     ):
         return
     assert aim(intent)["image"] == OLD
-    slots = {slot: [] for slot in range(origin.size)}
+    slots: dict[int, list[Instance]] = {slot: [] for slot in range(origin.size)}
     for machine in ours(trial).values():
         assert machine.instance.slot in slots, (
             f"promise 6: slot {machine.instance.slot} is left after a rollback to {origin.size}: {told}"
@@ -109,9 +112,9 @@ def _restored(trial: Trial, intent: dict, ending: Ending) -> None:
 def assert_quiet(trial: Trial) -> None:
     """Promise 8: a run after success changes nothing, in the fleet or in the store."""
     trial.calm()
-    calls, writes = len(trial.world.calls), trial.store._writes
+    calls, writes = len(trial.world.calls), trial.store.writes
     result = trial.run()
-    assert not result["changed"] and len(trial.world.calls) == calls and trial.store._writes == writes, (
+    assert not result["changed"] and len(trial.world.calls) == calls and trial.store.writes == writes, (
         f"promise 8: {trial.world.calls[calls:]}"
     )
 

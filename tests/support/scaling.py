@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     AutoScaling,
     Definition,
@@ -23,7 +25,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling
     InstanceRefreshRun,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard, NoLease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import Gates, NoGuard, NoLease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
@@ -31,14 +33,17 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
+from .killed import ControllerKilled
+
 ID = "lt-1"
 OLD, NEW = "ami-old", "ami-new"
 WELL = (h.PENDING, h.IN_PROGRESS, h.IN_PROGRESS, h.BAKING, h.SUCCESSFUL)
 LOOKS = 400  # after so many, a run is taken for one that never ends
 
 
-class Killed(BaseException):
-    """Ends a run as a kill does: nothing catches it."""
+def _version(template: h.LaunchTemplate | None) -> str:
+    assert template is not None
+    return template.version
 
 
 @dataclass
@@ -59,13 +64,14 @@ class Scaling:
     killed_at: int = -1  # the changing call that the run is killed after
     looks: int = 0
     region: str = "eu-west-1"
+    longest_call: float = 0.0
     origins: dict[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
         return self.named if self.named.isdecimal() else max(self.images, key=int)
 
-    def add(self, count: int, version: str = "1", **kept) -> Scaling:
+    def add(self, count: int, version: str = "1", **kept: Any) -> Scaling:
         self.members += [
             h.GroupMember(
                 f"i-{len(self.members) + n}",
@@ -91,7 +97,7 @@ class Scaling:
 
     def machines(self) -> list[h.GroupMachine]:
         return [
-            h.GroupMachine(each.id, self.images[each.template.version], RUNNING, "10.0.0.1", 1.0, "a")
+            h.GroupMachine(each.id, self.images[_version(each.template)], RUNNING, "10.0.0.1", 1.0, "a")
             for each in self.members
         ]
 
@@ -114,13 +120,13 @@ class Scaling:
 
     def _effect(self, status: str, refresh: h.Refresh) -> None:
         if status == h.SUCCESSFUL:
-            self.named = refresh.template.version
-            self._run(refresh.template.version, len(self.members))
+            self.named = _version(refresh.template)
+            self._run(_version(refresh.template), len(self.members))
         elif status == h.ROLLED_BACK:
             self.named = self.origins[refresh.id]
             self._run(self.origins[refresh.id], len(self.members))
         elif status in h.ENDED:  # midway
-            self._run(refresh.template.version, len(self.members) // 2)
+            self._run(_version(refresh.template), len(self.members) // 2)
 
     def _run(self, version: str, count: int) -> None:
         free = [each for each in self.members if each.state == "InService" and not each.protected][:count]
@@ -128,7 +134,7 @@ class Scaling:
             replace(each, template=h.LaunchTemplate(ID, version)) if each in free else each for each in self.members
         ]
 
-    def desired_launch(self, group: h.Group, image: str, name: str, tags) -> h.DesiredLaunch:
+    def desired_launch(self, group: h.Group, image: str, name: str, tags: Mapping[str, str]) -> h.DesiredLaunch:
         made = [version for version, its in self.images.items() if its == image]
         template = group.template if group.image == image else h.LaunchTemplate(ID, made[-1]) if made else None
         return h.DesiredLaunch(image, "content", tags, name, group.template, template)
@@ -141,7 +147,7 @@ class Scaling:
 
     def _may_die(self) -> None:
         if self.killed_at == len(self.calls):
-            raise Killed
+            raise ControllerKilled
 
     def create_version(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
         self._called("make")
@@ -156,7 +162,7 @@ class Scaling:
         self.named = template.version
         self._may_die()
 
-    def start(self, template: h.LaunchTemplate, preferences) -> str:
+    def start(self, template: h.LaunchTemplate, preferences: Mapping[str, Any]) -> str:
         self._called(f"start {template.version}")
         assert template.version.isdecimal() and self.named.isdecimal()
         if any(each.active for each in self.found):
@@ -165,7 +171,7 @@ class Scaling:
         self._may_die()
         return refresh
 
-    def begun(self, version: str, script) -> str:
+    def begun(self, version: str, script: Iterable[str]) -> str:
         """A refresh that is under way, of whomever."""
         refresh = h.Refresh(
             f"r-{len(self.found)}", h.PENDING, template=h.LaunchTemplate(ID, version), started=self.clock.now()
@@ -180,7 +186,7 @@ class Scaling:
     def roll_back(self) -> None:
         self._end("roll back", self.script_back)
 
-    def _end(self, call: str, script) -> None:
+    def _end(self, call: str, script: Iterable[str]) -> None:
         self._called(call)
         active = [each for each in self.found if each.active]
         if not active:
@@ -205,7 +211,13 @@ class Lab:
     """One group, one store; each run is a new controller."""
 
     def __init__(
-        self, scaling: Scaling, tmp_path, spec: AutoScaling | None = None, gates=None, revoked=dict, **fleet
+        self,
+        scaling: Scaling,
+        tmp_path: Path,
+        spec: AutoScaling | None = None,
+        gates: Gates | None = None,
+        revoked: Callable[[], Mapping[str, str]] = dict,
+        **fleet: Any,
     ) -> None:
         self.scaling = scaling
         self.store = MemoryStore()
@@ -227,10 +239,10 @@ class Lab:
             guard=NoGuard(),
             lease=NoLease(),
             gates=self._gates,
-            report=self.lines.append or silent,
+            report=self.lines.append,
             revoked=self._revoked,
         )
         return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, options=how)
 
-    def run(self, how: RunOptions | None = None) -> dict:
+    def run(self, how: RunOptions | None = None) -> dict[str, Any]:
         return self.controller(how).run()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...module_utils._packer.result import BuildResult
 from .._definition.model import Definition, Target
+from .._image_model import digest_hex
 from .variables import BakeVariables
 
 
@@ -37,7 +38,7 @@ class BakeJob:
     @property
     def hex(self) -> str:
         """The digest without its algorithm."""
-        return self.digest.removeprefix("sha256:")
+        return digest_hex(self.digest)
 
     @property
     def label(self) -> str:

@@ -24,8 +24,8 @@ from .._core.errors import BakeError, LockedError
 from .._core.files import write_atomically
 from .._core.guard import Guard
 from .._core.progress import Report
-from .._image_model import Image, bake_name
-from .._images.catalogue import RECORD, Catalogue
+from .._image_model import LOG_FILE, RECORD_FILE, Image, bake_name
+from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
@@ -37,7 +37,6 @@ from .stages import StageReporter
 from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
-LOG = "packer.log"
 CONSOLE_LINES = 5  # of the build machine's console, in the details of a failure
 # The names that pip's wheels use for architectures for which AWS has other names.
 WHEEL_ARCHITECTURES = {"arm64": "aarch64"}
@@ -77,7 +76,7 @@ class Bake:
                 write_atomically(folder / "template.json", as_text(template).encode())
                 result = self._build(workspace, lock)
             self.report(f"{self.job.label}: inspecting the image")
-            files = {**self.builder.inspect(workspace, result), LOG: log.read_bytes()}
+            files = {**self.builder.inspect(workspace, result), LOG_FILE: log.read_bytes()}
             self.guard.check()
             return self._record(workspace, result, files, seconds=round(time.monotonic() - started, 1))
 
@@ -170,7 +169,7 @@ class Bake:
             seconds=seconds,
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.
-        self.store.delete(f"{image.key}/{RECORD}")
+        self.store.delete(f"{image.key}/{RECORD_FILE}")
         image = replace(image, artifact=self.builder.save(workspace, result))
         for name, data in files.items():
             self.store.write_blob(f"{image.key}/{name}", data)

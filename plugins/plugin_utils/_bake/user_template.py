@@ -22,7 +22,7 @@ from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
 from .._definition.tree import IGNORED
-from .._image_model import Image
+from .._image_model import LOG_FILE, Image, digest_hex
 from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .builders.registry import artifact_details
@@ -30,7 +30,6 @@ from .decide import Decision, decide
 from .stages import StageReporter
 
 BUILD = "packer"
-LOG = "packer.log"
 # What Packer writes next to a template is not an input.
 _PACKER_OUTPUT = ("packer_cache", "crash.log", "packer-manifest.json", "output-*")
 
@@ -146,7 +145,7 @@ class TemplateBake:
         Args:
             timeout: seconds.
         """
-        job, digits = self._job, self.digest.removeprefix("sha256:")[:12]
+        job, digits = self._job, digest_hex(self.digest)[:12]
         purpose = f"build {job.template.name} for {job.service} {job.version}"
         with self._store.lock(f"bake-{digits}-{BUILD}", purpose) as lock:
             existing = Catalogue(self._store).get(self.digest, BUILD)
@@ -170,7 +169,7 @@ class TemplateBake:
                 provenance={"packer": result.packer_version, "template": str(job.template)},
                 seconds=round(time.monotonic() - started, 1),
             )
-            self._store.write_blob(f"{image.key}/{LOG}", log.read_bytes())
+            self._store.write_blob(f"{image.key}/{LOG_FILE}", log.read_bytes())
             log.unlink()
             Catalogue(self._store).add(image)
             return image

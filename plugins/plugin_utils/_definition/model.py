@@ -21,7 +21,7 @@ SecretKind = Literal["env", "variable", "ssm"]
 Shell = Literal["restricted", "off"]
 Engine = Literal["swap", "autoscaling"]
 Strategy = Literal["rolling", "blue_green", "canary", "recreate"]
-InstancePolicy = Literal["wait", "ignore", "replace"]
+Policy = Literal["wait", "ignore", "replace"]  # for instances that are protected or in standby
 ProtectedPolicy = Literal["wait", "ignore", "refresh"]  # of an instance refresh, for instances protected from scale-in
 StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
 AddressKind = Literal["private", "public"]
@@ -29,6 +29,7 @@ EvidenceSource = Literal["console", "none"]
 ProbeSource = Literal["direct", "balancer"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
+SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
@@ -198,8 +199,8 @@ class FleetSpec:
     canary: tuple[Stage, ...] = ()
     deadline: float | None = None  # of the whole swap, without its pauses
     max_age: float | None = None  # after which an instance is due for replacement
-    protected: InstancePolicy = "wait"
-    standby: InstancePolicy = "wait"
+    protected: Policy = "wait"
+    standby: Policy = "wait"
     windows: tuple[Window, ...] = ()  # empty: replacements may start at any time
     alarm: Metric | None = None  # read during the whole swap
     before_swap: str | None = None  # relative path of a playbook

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a plan can say: these actions now, a wait, a gate, a pause, an end, or the begin of a rollback."""
+"""The outcomes of a plan: actions that are safe now, a wait, a gate, a pause, an end, or the start of a rollback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LaunchSlot:
 
 @dataclass(frozen=True)
 class Launch:
-    places: tuple[LaunchSlot, ...]
+    slots: tuple[LaunchSlot, ...]
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Start:
 @dataclass(frozen=True)
 class Register:
     ids: tuple[str, ...]
-    staged: bool = False  # checked, but without requests
+    staged: bool = False  # checked by the load balancer, but without requests
 
 
 @dataclass(frozen=True)
 class Switch:
-    """The flip: ``on`` takes the requests, ``off`` drains."""
+    """Move the traffic at once: ``on`` gets the requests, ``off`` drains."""
 
     on: tuple[str, ...]
     off: tuple[str, ...]
@@ -117,32 +117,34 @@ def unknown_action(action: NoReturn) -> FleetError:
 
 @dataclass(frozen=True)
 class Act:
-    """Safe now, in this order."""
+    """Actions that are safe now, in this order."""
 
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True)
 class Wait:
+    """Nothing is safe to do until the fleet changes or time passes."""
+
     reason: str
-    until: float | None = None  # the deadline, where there is one
-    idle: bool = False  # nothing is done meanwhile but to let time pass: a soak, a warm old fleet
-    metric: Metric | None = None  # to be read meanwhile
+    until: float | None = None  # the deadline, if there is one
+    idle: bool = False  # only time has to pass, such as a soak or the time that the old fleet stays warm
+    metric: Metric | None = None  # to read in the meantime
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Something outside the fleet must say yes before the swap goes on. ``name`` is remembered once it did."""
+    """A playbook or a metric that must pass before the swap continues. The intent keeps the names of passed gates."""
 
     name: str
     playbook: str = ""
     metric: Metric | None = None
-    slots: tuple[int, ...] = ()  # whose hosts it is about
+    slots: tuple[int, ...] = ()  # whose hosts it checks
 
 
 @dataclass(frozen=True)
 class Remember:
-    """Nothing is done, but the intent is to be kept with what became of it."""
+    """Save the intent with its progress; the fleet does not change."""
 
     intent: Intent
     event: str
@@ -150,26 +152,30 @@ class Remember:
 
 @dataclass(frozen=True)
 class Pause:
-    """The swap waits for people or for an hour of the day: the run ends here, and a later one goes on."""
+    """End this run until a user acts or a window opens. A later run resumes the swap."""
 
     reason: str
-    gate: str = ""  # that an approval would pass
+    gate: str = ""  # the gate that an approval passes
 
 
 @dataclass(frozen=True)
 class Done:
-    left: tuple[int, ...] = ()  # slots that the policy left as they are
+    """The intent is reached."""
+
+    left: tuple[int, ...] = ()  # slots that a policy leaves as they are
 
 
 @dataclass(frozen=True)
 class BeginRollback:
+    """Restore the origin."""
+
     reason: str
     culprit: str = ""  # instance id
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """Nothing more can be done, and the intent was not reached."""
+    """The intent was not reached, and nothing more can be done."""
 
     reason: str
 

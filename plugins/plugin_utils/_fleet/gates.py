@@ -34,7 +34,10 @@ class _Reading:
 
 
 class MetricWatcher:
-    """Reads metrics at intervals while a swap runs. A failed reading counts once a second reading, soon after, fails too."""
+    """Reads metrics at intervals while a swap runs.
+
+    A failed reading counts once a second reading, soon after it, fails too.
+    """
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates

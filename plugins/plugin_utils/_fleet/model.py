@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is (Observed), what shall be (Intent) and what comes of comparing them (an Outcome). Frozen plain data.
+"""What was observed, what is intended, and what one run is asked for. Frozen plain data.
 
-Times are seconds since the epoch of the provider's clock, sizes are bytes, durations are seconds.
+Times are seconds since the epoch by the provider's clock, sizes are bytes, durations are seconds.
 """
 
 from __future__ import annotations
@@ -11,8 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .._definition.model import InstancePolicy, Metric, Stage, Strategy, Window
-from .._providers.contract import DRAIN, PENDING, RUNNING, STOPPED, STOPPING, UP, Volume
+from .._definition.model import Metric, Policy, ProtectedPolicy, Stage, StandbyPolicy, Strategy, Window
+from .._providers.contract import (
+    DRAIN,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    UP,
+    InstanceState,
+    MemberState,
+    Volume,
+)
 
 Goal = Literal["present", "absent"]
 PRESENT: Final = "present"
@@ -28,39 +38,38 @@ DONE: Final = "done"
 FAILED: Final = "failed"
 
 StrategyName = Strategy | Literal["autoscaling"]
-PolicyName = InstancePolicy | Literal["refresh", "terminate"]  # the last two are of Auto Scaling
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """An instance as provider, balancer and probe see it together."""
+    """An instance as the provider, the load balancer and the probe describe it together."""
 
     id: str
     slot: int
-    image: str
-    launch: str
-    state: str
+    image: str  # digest
+    launch: str  # fingerprint
+    state: InstanceState
     created: float
     started: float
-    proven: bool  # it sealed itself in its present boot, with this image and this launch's nonce
+    proven: bool  # it sealed itself in its present boot, with this image and the nonce of this launch
     refuted: bool = False  # it sealed itself, but as something else
     healthy: bool = False  # the last probe passed
     problem: str = ""  # why it is not proven or not healthy
-    waiting_since: float = 0.0  # since when it could have been healthy but was not; only with ``proven``
-    member: str | None = None  # UP, DOWN, DRAIN, or None where the balancer does not know it
+    waiting_since: float = 0.0  # since when it could have been healthy but was not; only if it is proven
+    member: MemberState | None = None  # None if the load balancer does not know it
     in_flight: int | None = None
     member_since: float = 0.0
-    volumes: tuple[str, ...] = ()  # ids of what is attached to it
+    volumes: tuple[str, ...] = ()  # ids of attached volumes
     address: tuple[str, int] | None = None  # where it takes traffic
     image_name: str = ""
     zone: str = ""
     swap: int = -1  # serial of the swap that launched it
     attempt: int = 0  # how many instances of that swap its slot had lost before
     stopping_since: float = 0.0  # only while STOPPING
-    passing: bool = False  # the balancer's checks pass, whether or not it gets requests
-    tainted: str = ""  # why it is due for replacement
-    protected: str = ""  # why it must not be touched without leave
-    standby: str = ""  # why it is out of traffic on purpose
+    passing: bool = False  # the load balancer's checks pass, whether or not it gets requests
+    tainted: str = ""  # why it must be replaced
+    protected: str = ""  # why it must not be touched without permission
+    standby: str = ""  # why a user keeps it out of traffic
 
     @property
     def running(self) -> bool:
@@ -68,7 +77,7 @@ class InstanceView:
 
     @property
     def live(self) -> bool:
-        """It runs, and nobody told it to stop."""
+        """Whether it runs and was not asked to stop."""
         return self.state in (PENDING, RUNNING)
 
     @property
@@ -77,7 +86,7 @@ class InstanceView:
 
     @property
     def ready(self) -> bool:
-        """It is as good as in service: proven and its probe passes."""
+        """Whether it can be put in service: it is proven and its probe passes."""
         return self.state == RUNNING and self.proven and self.healthy
 
     @property
@@ -85,7 +94,7 @@ class InstanceView:
         return self.ready and self.member == UP
 
     def counts(self, draining: bool) -> bool:
-        """Whether it takes a place under the ceiling: it was not told to stop, and, unless ``draining``, does not drain."""
+        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, does not drain."""
         return self.live and (draining or self.member != DRAIN)
 
 
@@ -94,16 +103,16 @@ class Observed:
     at: float
     instances: tuple[InstanceView, ...] = ()
     volumes: tuple[Volume, ...] = ()
-    strays: tuple[str, ...] = ()  # members whose instance is gone
-    alarms: tuple[str, ...] = ()  # why the swap must not go on, as told from outside
-    revoked: Mapping[str, str] = field(default_factory=dict)  # digest -> why it may not be put in service
+    orphaned_members: tuple[str, ...] = ()  # members whose instance is gone
+    alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
+    revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
 
     @property
     def serving(self) -> int:
         return sum(view.serving for view in self.instances)
 
     def counted(self, draining: bool) -> int:
-        """What the ceiling counts: what was not told to stop; those that drain only with ``draining``."""
+        """How many instances the ceiling counts. Draining ones count only with ``draining``."""
         return sum(view.counts(draining) for view in self.instances)
 
 
@@ -117,7 +126,7 @@ class VolumeSpec:
 
 @dataclass(frozen=True)
 class Version:
-    """What a fleet can run: an image with all that its instances are launched with, and how many there are."""
+    """What a fleet runs: an image, everything that its instances are launched with, and their number."""
 
     image: str  # digest
     image_name: str
@@ -128,7 +137,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Intent:
-    """What a swap is about. It is written to the store before anything is done about it, and holds no secret."""
+    """What a swap is to reach, and how far it got. Written to the store before the first change; holds no secret."""
 
     fleet: str
     goal: Goal = PRESENT
@@ -139,10 +148,10 @@ class Intent:
     size: int = 1
     surge: int = 1
     unavailable: int = 0
-    count_draining: bool = True  # whether draining instances take a place under the ceiling
+    count_draining: bool = True  # whether draining instances count under the ceiling
     volumes: tuple[VolumeSpec, ...] = ()  # of each slot
-    remove_volumes: tuple[str, ...] = ()  # names; only with the goal ABSENT
-    zones: tuple[str, ...] = ()  # slots are spread over them in turn
+    remove_volumes: tuple[str, ...] = ()  # names of volumes to remove; only with the goal ABSENT
+    zones: tuple[str, ...] = ()  # slots are assigned to them round-robin
     keep_old: float = 0.0  # blue_green
     hot: bool = False  # recreate
     stages: tuple[Stage, ...] = ()  # canary; ``instances`` are counts here
@@ -150,71 +159,77 @@ class Intent:
     before_swap: str = ""  # a playbook
     after_swap: str = ""
     deadline: float = 0.0  # of a run; 0 for none
-    max_age: float = 0.0  # of a host; 0 for any
-    protected: PolicyName = "wait"
-    standby: PolicyName = "wait"
+    max_age: float = 0.0  # of a host; 0 for none
+    protected: Policy | ProtectedPolicy = "wait"
+    standby: Policy | StandbyPolicy = "wait"
     windows: tuple[Window, ...] = ()
     drain_timeout: float = 30.0
     stop_timeout: float = 60.0
     boot_deadline: float = 300.0
     health_deadline: float = 120.0
-    # From here on: how far it got.
-    begun: bool = False  # something was due, so the intent was written
-    origin: Version | None = None  # what a rollback goes back to
-    origin_problem: str = ""  # why new instances of it cannot be launched
+    # The fields below record how far the swap got.
+    begun: bool = False  # something had to change, so the intent was written
+    origin: Version | None = None  # what a rollback restores
+    origin_problem: str = ""  # why new instances of the origin cannot be launched
     started: float = 0.0
-    resumed: float = 0.0  # when the run began that works on it now
+    resumed: float = 0.0  # when the present run began
     stage: Direction = FORWARD
     status: Status = OPEN
     reason: str = ""  # of a rollback
-    culprit: str = ""  # the instance that caused it
+    culprit: str = ""  # the instance that caused the rollback
     last_words: tuple[str, ...] = ()  # the end of its console
-    serial: int = 0  # part of launch tokens; another one for each swap and each rollback
+    serial: int = 0  # part of launch tokens; each swap and each rollback has its own
     first: int = 0  # the serial that the swap began with
-    retries: tuple[
-        tuple[int, int], ...
-    ] = ()  # (slot, how many of its instances of the present serial are gone), part of launch tokens
-    restarted: tuple[str, ...] = ()  # instances that the rollback started again
+    # (slot, number of instances of the present serial that it lost); part of launch tokens
+    retries: tuple[tuple[int, int], ...] = ()
+    restarted: tuple[str, ...] = ()  # ids of instances that the rollback started again
     passed: tuple[str, ...] = ()  # names of gates
-    reached: float = 0.0  # when the present canary stage began to soak
-    flipped: float = 0.0  # when the traffic of a blue_green swap was flipped
-    asks: str = ""  # the gate that a person is asked to pass
+    reached: float = 0.0  # when the current canary stage began to soak
+    flipped: float = 0.0  # when the traffic of a blue_green swap was switched
+    asks: str = ""  # the gate that waits for approval
 
     @property
     def target(self) -> Version:
-        return Version(self.image, self.image_name, self.launch, self.size, self.volumes)
+        """What the swap leads to if it succeeds."""
+        return Version(
+            image=self.image, image_name=self.image_name, launch=self.launch, size=self.size, volumes=self.volumes
+        )
 
     @property
-    def aim(self) -> Version:
-        """What is to run in the end, at the present stage."""
+    def desired(self) -> Version:
+        """What the fleet is to run at the end of the present stage: the target, or the origin in a rollback."""
         if self.stage == ROLLBACK:
             return self.origin or replace(self.target, image="", image_name="", launch="")
         return self.target
 
     @property
-    def back(self) -> bool:
+    def rolling_back(self) -> bool:
         return self.stage == ROLLBACK
 
     @property
     def floor(self) -> int:
+        """How many instances must stay in service at least."""
         if self.goal == ABSENT or self.strategy == "recreate":
             return 0
-        size = min(self.size, self.aim.size)
+        size = min(self.size, self.desired.size)
         return max(0, size - self.unavailable)
 
     @property
     def ceiling(self) -> int:
-        return self.aim.size + self.surge
+        """How many instances may exist at most."""
+        return self.desired.size + self.surge
 
-    def same_aim(self, other: Intent) -> bool:
-        """Whether both end in the same instances, whatever their sizes and time limits are."""
+    def same_goal(self, other: Intent) -> bool:
+        """Whether both lead to the same instances. Sizes and time limits may differ."""
         return (self.goal, self.image, self.launch) == (other.goal, other.image, other.launch)
 
     def as_dict(self) -> dict[str, Any]:
+        """The document of the store."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Intent:
+        """Read a document of the store. Keys of other releases are ignored."""
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         known["volumes"] = _specs(known)
         for key in ("remove_volumes", "last_words", "zones", "restarted", "passed"):
@@ -229,7 +244,8 @@ class Intent:
         known["origin"] = Version(**{**origin, "volumes": _specs(origin)}) if origin else None
         return cls(**known)
 
-    def turn_back(self, reason: str, culprit: str, last_words: tuple[str, ...]) -> Intent:
+    def begin_rollback(self, reason: str, culprit: str, last_words: tuple[str, ...]) -> Intent:
+        """The same swap on its way back to the origin."""
         return replace(
             self,
             stage=ROLLBACK,
@@ -240,16 +256,19 @@ class Intent:
             retries=(),
         )
 
-    def retried(self, slots: Iterable[int]) -> Intent:
-        """An instance of the present serial in each of ``slots`` is gone: the next one there gets another token."""
+    def with_retries(self, slots: Iterable[int]) -> Intent:
+        """Give the next launch in each of ``slots`` another token: an instance of the present serial is gone there."""
         counts = dict(self.retries)
         for slot in slots:
             counts[slot] = counts.get(slot, 0) + 1
         return replace(self, retries=tuple(sorted(counts.items())))
 
     def token(self, slot: int, attempt: int) -> str:
-        """The same token is the same instance, wherever a run was cut. A slot's second try has another one."""
-        return f"{self.fleet}-{slot}-{self.aim.launch[:12]}-{self.serial}" + (f"-{attempt}" if attempt else "")
+        """The token of a launch: repeating a launch with the same token returns the same instance.
+
+        A slot's second attempt has another token.
+        """
+        return f"{self.fleet}-{slot}-{self.desired.launch[:12]}-{self.serial}" + (f"-{attempt}" if attempt else "")
 
 
 def _specs(data: Mapping[str, Any]) -> tuple[VolumeSpec, ...]:
@@ -262,27 +281,26 @@ def _metric(data: Mapping[str, Any] | None) -> Metric | None:
 
 @dataclass(frozen=True)
 class Payload:
-    """What a new instance gets besides its image. Never written anywhere: it holds secrets."""
+    """What a new instance gets besides its image. It holds secrets, so it is never written anywhere."""
 
     artifact: Mapping[str, Any] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secret_refs: Mapping[str, str] = field(
-        default_factory=dict
-    )  # name -> parameter of SSM, which the host fetches itself
+    # Parameters of SSM by the name of the secret; the host fetches them itself.
+    secret_refs: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run of the engine: the intent as asked for now (times and serial are filled in by the engine)."""
+    """What one run of the engine is asked for. The engine fills in the times and the serial of the intent."""
 
     service: str
     target: str
     intent: Intent
     payload: Payload = field(default_factory=Payload)
-    origin: Payload | None = None  # for instances of ``intent.origin``; None where they cannot be launched
-    recipe: Mapping[str, Any] = field(default_factory=dict)  # what ``payload`` is made from again later; no secret
+    origin: Payload | None = None  # for instances of ``intent.origin``; None if they cannot be launched
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # what ``payload`` can be rebuilt from; no secret

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The interfaces of what a run uses, the permit that precedes each changing call, and implementations that allow everything."""
+"""The interfaces of what a run uses, and the permit that precedes each changing call."""
 
 from __future__ import annotations
 
@@ -41,14 +41,19 @@ class Gates(Protocol):
     """Playbooks and metrics that decide whether a swap may continue."""
 
     def play(self, gate: Gate, intent: Intent, instances: Sequence[Instance]) -> None:
-        """Run the gate's playbook to its end. Raises GateError; LeaseLostError and AbandonedError if the run loses its permit.
+        """Run the gate's playbook to its end.
+
+        Raises GateError if it fails; LeaseLostError and AbandonedError if the run may not continue.
 
         Args:
             instances: all instances of the fleet.
         """
 
     def read(self, metric: Metric) -> str:
-        """Return "" if the metric is within its bounds, else the reason in one line. An unreadable metric is out of bounds."""
+        """Return "" if the metric is within its bounds, else the reason in one line.
+
+        A metric that cannot be read is out of bounds.
+        """
 
 
 class NoGuard:
@@ -81,7 +86,10 @@ class ChangePermit:
 
     @contextmanager
     def held(self, wait: float = 0.0) -> Iterator[None]:
-        """Hold the lease for a block. Raises LockedError if another run still holds it after ``wait`` seconds; StoreError."""
+        """Hold the lease for a block.
+
+        Raises LockedError if another run still holds it after ``wait`` seconds; StoreError.
+        """
         self.lease.acquire(wait)
         try:
             yield

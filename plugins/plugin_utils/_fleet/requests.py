@@ -121,6 +121,6 @@ class RequestBuilder:
             raise FleetError("the store has no record of how it was launched")
         image = Catalogue(self.store).get(recipe["image"], recipe["build"])
         if image is None:
-            raise FleetError("the record of its image is gone")
+            raise FleetError("the record of its image is missing")
         Revocations(self.store).require_usable(image)
         return dict(recipe), image

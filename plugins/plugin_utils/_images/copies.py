@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The AMIs of one image: where targets need copies, and who hands them on."""
+"""The AMIs of one image: copies for the regions of other targets, and publishing a channel's AMI."""
 
 from __future__ import annotations
 
@@ -16,70 +16,83 @@ from .._providers import tags
 from .._providers.registry import open_images
 from .catalogue import Catalogue
 
+NO_TARGET = "no target of the definition uses it"
+
 
 def region_of(target: Target) -> str:
-    """Where a target on AWS is. Raises ProviderError where nothing says it."""
+    """Return the region of a target on AWS. Raises ProviderError if none is configured."""
     return Clients(target.aws).region
 
 
-def missing(image: Image, definition: Definition) -> dict[str, str]:
-    """Regions of the definition's targets that share the image and that it is not in yet, each with the key that encrypts it there."""
+def missing_copies(image: Image, definition: Definition) -> dict[str, str]:
+    """Return the regions where a target of the definition needs a copy of the image, with the key that encrypts the copy."""
     present = amis_of(image.artifact)
     sharing = {
-        region_of(target): target.build.kms_key for target in definition.targets.values() if shares(image, target)
+        region_of(target): target.build.kms_key for target in definition.targets.values() if shares_image(image, target)
     }
     return {region: key for region, key in sharing.items() if region not in present}
 
 
-def shares(image: Image, target: Target) -> bool:
-    """Whether the target's images are baked where this AMI was, and on the same base."""
+def shares_image(image: Image, target: Target) -> bool:
+    """Return whether the target uses this AMI: its images are baked in the same region, account and architecture, on the same base."""
     if target.provider != "aws" or not amis_of(image.artifact) or target.base.source != image.base["source"]:
         return False
-    baked_there = Clients(target.build_account).region == image.artifact["region"]
-    return baked_there and open_images(target).build(image.artifact["architecture"]) == image.build
+    same_region = Clients(target.build_account).region == image.artifact["region"]
+    return same_region and open_images(target).build(image.artifact["architecture"]) == image.build
 
 
-def copied(image: Image, target: Target, places: Mapping[str, str], store: str, catalogue: Catalogue) -> Image:
-    """The image with copies in ``places`` (see ``missing``), on record too. ``store``: the store's identity."""
-    if not places:
-        return image
-    named = image_tags(image.digest, image.service, image.version, store)
-    copies = open_images(target).copy(image.artifact, places, named)["copies"]
-    known = (
-        catalogue.get(image.digest, image.build) or image
-    )  # another target's run may have noted something while it was copied
-    made = replace(known, artifact={**known.artifact, "copies": {**known.artifact.get("copies", {}), **copies}})
-    catalogue.add(made)
-    return made
-
-
-def published(
-    image: Image, definition: Definition, target: str | None, channel: str, *, check: bool
-) -> Mapping[str, str]:
-    """Tell other tools that the channel is at ``image``; see ``Images.publish``. Nothing where its provider has no place for that.
+def copy_image(
+    image: Image, target: Target, regions: Mapping[str, str], *, store_id: str, catalogue: Catalogue
+) -> Image:
+    """Copy the image to the regions, record the copies, and return the image with them.
 
     Args:
-        target: whose account it is told with; None for the first that shares the image.
-        check: change nothing.
+        regions: see ``missing_copies``.
+        store_id: the store's identity.
+
+    Raises ProviderError.
+    """
+    if not regions:
+        return image
+    wanted_tags = image_tags(image.digest, image.service, image.version, store_id)
+    copies = open_images(target).copy(image.artifact, regions, wanted_tags)["copies"]
+    # The run of another target may have changed the record in the meantime.
+    known = catalogue.get(image.digest, image.build) or image
+    updated = replace(known, artifact={**known.artifact, "copies": {**known.artifact.get("copies", {}), **copies}})
+    catalogue.add(updated)
+    return updated
+
+
+def publish_channel(
+    image: Image, definition: Definition, target: str | None, channel: str, *, check: bool
+) -> Mapping[str, str]:
+    """Publish the channel's image for other tools; see ``Images.publish``. Returns {} if the provider has no place for it.
+
+    Args:
+        target: the target whose account publishes it; None for the first one that uses the image.
+        check: only return what would change.
     """
     if not amis_of(image.artifact):
         return {}
     sharing = (
-        [definition.target(target)] if target else [each for each in definition.targets.values() if shares(image, each)]
+        [definition.target(target)]
+        if target
+        else [candidate for candidate in definition.targets.values() if shares_image(image, candidate)]
     )
     if not sharing or sharing[0].provider != "aws":
         raise ImageError(
-            f"{image.name} is an image of AWS, but {target or 'no target of the definition'} shares it: name a target in its account"
+            f"{image.name} is an AMI, but {f'target {target} is not on AWS' if target else NO_TARGET};"
+            " name a target in its account"
         )
     return open_images(sharing[0]).publish(f"{image.service}/{channel}", image.artifact, check=check)
 
 
-def image_tags(digest: str, service: str, version: str, store: str) -> dict[str, str]:
-    """For an AMI and all that is made on the way to it. The last two tell whose build machine one is that was left over."""
+def image_tags(digest: str, service: str, version: str, store_id: str) -> dict[str, str]:
+    """Return the tags of an AMI and everything its bake creates. The last two identify the leftovers of a killed bake."""
     return {
         key_of(tags.DIGEST): digest,
         key_of(tags.SERVICE): service,
         key_of(tags.VERSION): version,
-        key_of(tags.STORE): store,
+        key_of(tags.STORE): store_id,
         key_of(tags.BAKE): bake_name(digest),
     }

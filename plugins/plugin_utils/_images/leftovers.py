@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Find what killed bakes left at a provider, and take it away: never that of a bake that is still running, whose lock tells."""
+"""Finds and removes what killed bakes left behind at a provider. Running bakes hold a lock and are skipped."""
 
 from __future__ import annotations
 
@@ -18,44 +18,48 @@ from .catalogue import Catalogue
 
 @dataclass(frozen=True)
 class BakeSweeper:
-    """Raises StoreError, ProviderError."""
+    """Sweeps the leftovers of bakes. Methods raise StoreError and ProviderError."""
 
     leftovers: Leftovers
     store: Store
     guard: Guard
     report: Report
 
-    def look(self, older_than: float) -> list[Leftover]:
-        """Those that are at least so many seconds old, or of unknown age."""
+    def find(self, older_than: float) -> list[Leftover]:
+        """Return the leftovers that are at least this many seconds old, or of unknown age."""
         found = self._find(older_than)
-        free = {bake for bake in {each.bake for each in found} if not bake or self._ended(bake)}
-        return [each for each in found if each.bake in free]
+        ended = {bake for bake in {leftover.bake for leftover in found} if not bake or self._has_ended(bake)}
+        return [leftover for leftover in found if leftover.bake in ended]
 
     def sweep(self, found: Sequence[Leftover]) -> list[Leftover]:
-        """Take them away, and return what went. All is looked at again under the bakes' locks, so what became an image meanwhile stays."""
+        """Remove leftovers and return the removed ones. Checks again under the bakes' locks, because one may be an image by now."""
         with ExitStack() as locks:
-            free = {""}
-            for bake in {each.bake for each in found} - free:
+            ended = {""}
+            for bake in {leftover.bake for leftover in found} - ended:
                 try:
-                    locks.enter_context(self.store.lock(bake, "remove what a killed bake left"))
+                    locks.enter_context(self.store.lock(bake, "remove what a killed bake left behind"))
                 except LockedError:
                     continue
-                free.add(bake)
-            named = {(each.kind, each.place, each.id) for each in found}
-            still = [
-                each for each in self._find(0.0) if each.bake in free and (each.kind, each.place, each.id) in named
+                ended.add(bake)
+            wanted = {_identity(leftover) for leftover in found}
+            confirmed = [
+                leftover for leftover in self._find(0.0) if leftover.bake in ended and _identity(leftover) in wanted
             ]
-            gone = list(self.leftovers.remove(still, self.guard.check)) if still else []
-        for each in gone:
-            self.report(f"{each.kind} {each.id} in {each.place} removed: {each.why}")
-        return gone
+            removed = list(self.leftovers.remove(confirmed, self.guard.check)) if confirmed else []
+        for leftover in removed:
+            self.report(f"{leftover.kind} {leftover.id} in {leftover.place} removed: {leftover.why}")
+        return removed
 
     def _find(self, older_than: float) -> Sequence[Leftover]:
         return self.leftovers.find(older_than, [image.artifact for image in Catalogue(self.store).list()])
 
-    def _ended(self, bake: str) -> bool:
+    def _has_ended(self, bake: str) -> bool:
         try:
-            with self.store.lock(bake, "look for what a killed bake left"):
+            with self.store.lock(bake, "look for what a killed bake left behind"):
                 return True
         except LockedError:
             return False
+
+
+def _identity(leftover: Leftover) -> tuple[str, str, str]:
+    return leftover.kind, leftover.place, leftover.id

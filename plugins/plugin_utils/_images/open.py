@@ -13,18 +13,18 @@ from .._core.errors import ImageError
 from .._core.task import Task
 from .._definition.model import Definition, Target
 from .._fleet.upkeep.references import swapped_images
-from .._image_model import Image, bake_name
+from .._image_model import LOG_FILE, MANIFEST_FILE, SBOM_FILE, Image, bake_name, digest_hex, image_key
 from .._providers.registry import SIMULATED, open_provider
 from .._store.base import Store
 from .._store.file import user_name
 from .catalogue import Catalogue, lineage
 from .channels import Channels
-from .copies import published
-from .prune import Rule, Verdict
+from .copies import publish_channel
+from .prune import RetentionRule, Verdict
 from .pruner import Pruner
-from .revocation import Revocations, would_revoke
+from .revocation import Revocations, revocation_of
 
-FILES = {"manifest": "manifest.json.gz", "sbom": "sbom.cdx.json", "log": "packer.log"}  # result key -> file
+FILES = {"manifest": MANIFEST_FILE, "sbom": SBOM_FILE, "log": LOG_FILE}  # result key -> file
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def promote(definition: Definition, store: Store, wanted: Promotion, task: Task)
     image = named_image(wanted.image, definition, wanted.target, store)
     channels = Channels(store)
     before = channels.current(service, channel)
-    write = channels.would_promote if task.check_mode else channels.promote
+    write = channels.preview if task.check_mode else channels.promote
     changed, after = write(service, channel, image, by=user_name(), note=wanted.note)
     # After the channel, which is the authority: if a run is killed in between, the next one publishes.
-    replaced = published(image, definition, wanted.target, channel, check=task.check_mode)
+    replaced = publish_channel(image, definition, wanted.target, channel, check=task.check_mode)
     current = Catalogue(store).get(image.digest, image.build) or image  # with the channels that point at it now
     result: dict[str, Any] = {
         "changed": changed or bool(replaced),
@@ -78,7 +78,7 @@ def revoke(
     before = after = image.revoked
     wanted = state == "revoked"
     if wanted is (before is None):
-        after = would_revoke(user_name(), note) if wanted else None
+        after = revocation_of(user_name(), note) if wanted else None
         if not task.check_mode:
             after = _write_revocation(image, store, note if wanted else None)
     result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
@@ -131,7 +131,9 @@ def pruned_target(definition: Definition, name: str) -> Target:
     return target
 
 
-def prune(service: str, target: Target, store: Store, rule: Rule, *, shared: bool, task: Task) -> dict[str, Any]:
+def prune(
+    service: str, target: Target, store: Store, rule: RetentionRule, *, shared: bool, task: Task
+) -> dict[str, Any]:
     """Remove the images of a service that the rule gives up and nothing needs. Returns the result of the task.
 
     Args:
@@ -147,9 +149,9 @@ def prune(service: str, target: Target, store: Store, rule: Rule, *, shared: boo
         report=task.report,
         shared=shared,
     )
-    verdicts = pruner.look(rule) if task.check_mode else pruner.prune(rule, user_name())
-    kept = [verdict for verdict in verdicts if verdict.stays]
-    removed = [verdict for verdict in verdicts if not verdict.stays]
+    verdicts = pruner.plan(rule) if task.check_mode else pruner.prune(rule, user_name())
+    kept = [verdict for verdict in verdicts if verdict.kept]
+    removed = [verdict for verdict in verdicts if not verdict.kept]
     result: dict[str, Any] = {
         "changed": bool(removed),
         "kept": [verdict.as_dict() for verdict in kept],
@@ -161,7 +163,7 @@ def prune(service: str, target: Target, store: Store, rule: Rule, *, shared: boo
 
 
 def _verdict_lines(verdicts: Sequence[Verdict]) -> str:
-    return "".join(f"{verdict.image.name}: {'; '.join(verdict.why)}\n" for verdict in verdicts)
+    return "".join(f"{verdict.image.name}: {'; '.join(verdict.reasons)}\n" for verdict in verdicts)
 
 
 def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
@@ -173,9 +175,8 @@ def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
 
     Raises ImageError if the image has no manifest.
     """
-    hex_digits = name.removeprefix("sha256:")
-    key = f"images/{hex_digits}/{build}" if build and hex_digits != name else Catalogue(store).find(name).key
-    manifest = store.read_blob(f"{key}/manifest.json.gz")
+    key = image_key(name, build) if build and digest_hex(name) != name else Catalogue(store).find(name).key
+    manifest = store.read_blob(f"{key}/{MANIFEST_FILE}")
     if manifest is not None:
         return manifest
     if "/aws-" in key:

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images that must not be used any more, whatever they once passed. A document each, so that one list tells whether there is news."""
+"""Revocations of images. A revoked image must not be used, even if it is verified.
+
+There is one document per image, so a listing shows whether anything changed.
+"""
 
 from __future__ import annotations
 
@@ -13,78 +16,85 @@ from .._image_model import Image
 from .._store.base import ABSENT, Store
 
 PREFIX = "revoked/"
-RETIRED = "retired"  # in a document: the image is being removed (see ``retirement``)
+RETIRED = "retired"  # key of a document: the image is being removed (see ``retirement``)
 
 
 class Revocations:
-    """One document an image, ``revoked/<hex>/<build>.json``. Asked again, it lists once and reads only what it has not read yet."""
+    """Reads and writes ``revoked/<hex>/<build>.json``. Further calls list once and read only new documents."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, dict[str, Any]] = {}  # by key
 
     def all(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Who revoked which image (digest and build), when and why: ``at``, ``by``, ``reason``."""
+        """Return the revocations (``at``, ``by``, ``reason``) by digest and build."""
         known = {}
         for key in self._store.list(PREFIX):
             found = (self._known[key], "") if key in self._known else self._store.read(key)
-            if found:  # it may be taken back between the list and here
+            if found:  # it may have been restored after the listing
                 known[key] = found[0]
         self._known = known
-        return {(each["image"], each["build"]): _told(each) for each in known.values()}
+        return {(document["image"], document["build"]): _summary(document) for document in known.values()}
 
     def reasons(self, build: str | None = None) -> dict[str, str]:
-        """In words, by digest; of one build, or of any."""
+        """Return the revocations of one build, or of all, as text by digest."""
         return {
-            digest: in_words(each) for (digest, its_build), each in self.all().items() if build in (None, its_build)
+            digest: describe(revoked)
+            for (digest, revoked_build), revoked in self.all().items()
+            if build in (None, revoked_build)
         }
 
     def of(self, image: Image) -> dict[str, Any] | None:
-        """As in ``all``, read anew; None where it may be used."""
+        """Read the image's revocation from the store, as in ``all``. Returns None if it is not revoked."""
         found = self._store.read(document_key(image))
-        return _told(found[0]) if found else None
+        return _summary(found[0]) if found else None
 
     def require_usable(self, image: Image) -> None:
-        """Raises ImageError for a revoked image, with who, when and why."""
+        """Raise ImageError with the revocation if the image is revoked."""
         revoked = self.of(image)
         if revoked:
-            raise ImageError(f"{image.name} was {in_words(revoked)}; use another image", revoked=revoked)
+            raise ImageError(f"{image.name} was {describe(revoked)}; use another image", revoked=revoked)
 
     def revoke(self, image: Image, by: str, reason: str) -> bool:
-        """Returns whether that changed anything: what is revoked stays as it was revoked first."""
+        """Revoke the image. Returns False if it is revoked already; the first revocation remains."""
         try:
-            self._store.write(document_key(image), document_of(image, would_revoke(by, reason)), expect=ABSENT)
+            self._store.write(document_key(image), document_of(image, revocation_of(by, reason)), expect=ABSENT)
         except ConflictError:
             return False
         return True
 
     def restore(self, image: Image) -> bool:
-        """Take it back. Returns whether that changed anything. Raises ImageError for an image that is being removed."""
+        """Remove the revocation. Returns whether there was one. Raises ImageError if the image is being removed."""
         found = self._store.read(document_key(image))
         if found and RETIRED in found[0]:
             raise ImageError(
-                f"{image.name} is being removed, so it cannot be used again; run immutable.infra.image_prune to its end, and bake it again"
+                f"{image.name} is being removed, so it cannot be used again;"
+                " let immutable.infra.image_prune finish, and bake the image again"
             )
         if found:
             self._store.delete(document_key(image))
         return found is not None
 
 
-def would_revoke(by: str, reason: str) -> dict[str, Any]:
+def revocation_of(by: str, reason: str) -> dict[str, Any]:
+    """Return a revocation that is made now."""
     return {"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), "by": by, "reason": reason}
 
 
-def document_of(image: Image, told: Mapping[str, Any]) -> dict[str, Any]:
-    return {"image": image.digest, "build": image.build, "service": image.service, "name": image.name, **told}
+def document_of(image: Image, revoked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of a revocation."""
+    return {"image": image.digest, "build": image.build, "service": image.service, "name": image.name, **revoked}
 
 
 def document_key(image: Image) -> str:
+    """Return the key of the image's revocation in the store."""
     return f"{PREFIX}{image.hex}/{image.build}.json"
 
 
-def _told(document: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: document[name] for name in ("at", "by", "reason")}
 
 
-def in_words(revoked: Mapping[str, Any]) -> str:
+def describe(revoked: Mapping[str, Any]) -> str:
+    """Return a revocation as text."""
     return f"revoked by {revoked['by']} at {revoked['at']}: {revoked['reason']}"

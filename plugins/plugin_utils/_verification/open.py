@@ -19,7 +19,7 @@ from .._definition.secrets import SecretFinder
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.catalogue import Catalogue
-from .._images.copies import copied, missing, region_of
+from .._images.copies import copy_image, missing_copies, region_of
 from .._providers.registry import open_provider
 from .._store.base import Store
 from .._store.keys import store_id
@@ -47,7 +47,7 @@ def verify_image(
         )
     tested_by = verify_digest(definition, target)
     due, why = _due(image, tested_by, options.force)
-    places = missing(image, definition)
+    places = missing_copies(image, definition)
     result: dict[str, Any] = {
         "changed": due or bool(places),
         "due": due,
@@ -61,7 +61,7 @@ def verify_image(
     with store.lock(f"verify-{definition.fleet_name(target.name)}", f"verify {image.name}"):
         if due:
             image, result["checks"] = run.verified(image, tested_by, options.timeout)
-        image = run.copied(image, missing(image, definition))
+        image = run.copied(image, missing_copies(image, definition))
     return {**result, "image": image.as_dict()}
 
 
@@ -88,7 +88,7 @@ class _Run:
 
     def verified(self, image: Image, tested_by: str, timeout: float) -> tuple[Image, list[str]]:
         """Boot and test the image. Returns it with the verification on record, and the checks that it passed."""
-        places = missing(image, self.definition)
+        places = missing_copies(image, self.definition)
         # It can only be booted in the target's own region. Other regions get it once it has passed.
         own = {region: key for region, key in places.items() if region == region_of(self.target)} if places else {}
         image = self.copied(image, own)
@@ -102,7 +102,7 @@ class _Run:
         if places:
             self.task.report(f"{image.name}: copying it to {', '.join(sorted(places))}")
             self.task.guard.check()
-        return copied(image, self.target, places, store_id(self.store), Catalogue(self.store))
+        return copy_image(image, self.target, places, store_id=store_id(self.store), catalogue=Catalogue(self.store))
 
     def _test(self, image: Image, timeout: float) -> dict[str, Any]:
         definition, target, task = self.definition, self.target, self.task
@@ -116,7 +116,9 @@ class _Run:
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)
-        return Verification(candidate, provider, playbook_run(), task.guard, task.report).run(timeout)
+        return Verification(candidate, provider, playbook=playbook_run(), guard=task.guard, report=task.report).run(
+            timeout
+        )
 
     def _authorized_keys(self) -> tuple[str, ...]:
         if self.definition.shell == "off":

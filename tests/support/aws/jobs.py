@@ -74,7 +74,7 @@ class Workflow:
             quiet=True,
         )
         events = tuple(job.events)
-        handed = next(
+        handed: Mapping[str, Any] = next(
             (each["event_data"].get("artifact_data", {}) for each in events if each["event"] == "playbook_on_stats"), {}
         )
         if job.status == "successful":

@@ -76,7 +76,7 @@ class Playbook:
             verified={"at": now},
         )
         Catalogue(self.store).add(image)
-        Channels(self.store).promote("shop", "prod", image, "tests")
+        Channels(self.store).promote("shop", "prod", image, by="tests")
 
     def start(self) -> subprocess.Popen[str]:
         """In a process group of its own."""

@@ -16,7 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.actions impor
 from .calls import Call
 
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
-RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws-policy
+RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
 OURS, PACKER = "immutable.infra", "aws-sdk-go"  # by the words of their User-Agent
 TAGS = "TagSpecification.1.ResourceType"
 FREE = ("sts:GetCallerIdentity",)  # everybody may
@@ -54,7 +54,7 @@ def judge(calls: Iterable[Call]) -> None:
         return
     missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
     assert not missing, (
-        f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws-policy regenerates it"
+        f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py regenerates it"
     )
     tagged = {
         each.action
@@ -62,5 +62,6 @@ def judge(calls: Iterable[Call]) -> None:
         if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters
     }
     assert tagged <= tagging(), (
-        f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: see tests/tools/aws-policy"
+        f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: "
+        "see tests/tools/aws_policy.py"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .rules_stores import guard
-from .server import Cloud
+from .server import REGION, Cloud
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Balancer:
 
 
 def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
-    ec2 = cloud.boto("ec2", *filter(None, [region]))
+    ec2 = cloud.boto("ec2", region or REGION)
     names = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:zones]
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnets = [
@@ -40,7 +40,7 @@ def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
 
 def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: str = "") -> str:
     """The id of a new AMI. moto makes its disk and a snapshot for it, which get the tags too."""
-    ec2 = cloud.boto("ec2", *filter(None, [region]))
+    ec2 = cloud.boto("ec2", region or REGION)
     machine = {"Architecture": "x86_64", "VirtualizationType": "hvm", "EnaSupport": True}
     made = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", **machine)["ImageId"]
     if tags:

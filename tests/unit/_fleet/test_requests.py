@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests for the channel's image and for the previous one, and what a failed swap rolls back to, with a store in a folder."""
+"""Requests for the image of a channel and for the previous one, and what a failed swap rolls back to."""
 
 from __future__ import annotations
 
@@ -35,8 +35,25 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 BASE = Base("debian", "bookworm")
-DEFINITION = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, (), (), "off", {}, BASE)
-TARGET = Target("local", "simulated", FleetSpec(size=3), Health(http=HttpProbe(8080)), BASE)
+DEFINITION = Definition(
+    path=Path("/d/immutable.yml"),
+    service="shop",
+    version="1",
+    provision=Provision("p.yml"),
+    verify=None,
+    data=(),
+    writable=(),
+    shell="off",
+    targets={},
+    base=BASE,
+)
+TARGET = Target(
+    name="local",
+    provider="simulated",
+    fleet=FleetSpec(size=3),
+    health=Health(http=HttpProbe(8080)),
+    base=BASE,
+)
 
 
 class Shop:
@@ -122,7 +139,7 @@ def test_a_rollback_skips_revoked_images(shop):
     Revocations(shop.store).revoke(shop.images[0], "ann", "so does this")
     with pytest.raises(
         ImageError,
-        match="no image to go back to .*it leaks.*so does this|no image to go back to .*so does this.*it leaks",
+        match="no image to roll back to .*it leaks.*so does this|no image to roll back to .*so does this.*it leaks",
     ):
         shop.builder().rollback("prod")
 
@@ -150,7 +167,7 @@ def test_a_failed_swap_relaunches_what_it_removed(shop, monkeypatch):
     "spoil, why",
     [
         ("secret", "there is no environment variable SHOP_DB"),
-        ("image", "the record of its image is gone"),
+        ("image", "the record of its image is missing"),
         ("recipe", "the store has no record of how it was launched"),
     ],
 )

@@ -52,8 +52,8 @@ def filled(store: Store, *images: Image) -> Catalogue:
 def test_images_are_listed_newest_first_with_their_channels(store: Store) -> None:
     old, new, other = image("aa11", "1.0.0"), image("bb22", "2.0.0"), image("cc33", "3.0.0", service="blog")
     catalogue = filled(store, new, old, other)
-    Channels(store).promote("shop", "prod", old, "ann")
-    Channels(store).promote("shop", "canary", old, "ann")
+    Channels(store).promote("shop", "prod", old, by="ann")
+    Channels(store).promote("shop", "canary", old, by="ann")
     assert [found.version for found in catalogue.list()] == ["3.0.0", "2.0.0", "1.0.0"]
     assert [found.channels for found in catalogue.list("shop")] == [(), ("canary", "prod")]
     found = catalogue.get(old.digest, old.build)
@@ -71,7 +71,7 @@ def test_an_image_is_found_by_digest_prefix_or_name(store: Store, text: str) -> 
         catalogue.find(text, service="blog")
 
 
-def test_what_fits_none_or_several_names_the_candidates(store: Store) -> None:
+def test_the_message_for_no_or_several_matches_lists_the_candidates(store: Store) -> None:
     catalogue = filled(store, image("abcdef1"), image("abcdef2", "2.0.0"))
     with pytest.raises(ImageError, match="shop-2.0.0-abcdef200000, shop-1.0.0-abcdef100000"):
         catalogue.find("abcdef")
@@ -80,19 +80,19 @@ def test_what_fits_none_or_several_names_the_candidates(store: Store) -> None:
             catalogue.find(text)
 
 
-def test_a_verified_image_stays_so(store: Store) -> None:
+def test_a_verification_is_recorded(store: Store) -> None:
     catalogue = filled(store, image("aa", verified=None))
     marked = catalogue.mark_verified(image("aa", verified=None), VERIFIED)
     assert marked.verified == VERIFIED
     assert [found.verified for found in catalogue.list()] == [VERIFIED]
 
 
-def test_promotion_keeps_the_history_and_changes_nothing_when_repeated(store: Store) -> None:
+def test_a_promotion_keeps_the_history_and_changes_nothing_if_repeated(store: Store) -> None:
     one, two = image("aa"), image("bb", "2.0.0")
     filled(store, one, two)
     channels = Channels(store)
     assert channels.current("shop", "prod") is None
-    assert [channels.promote("shop", "prod", each, "ann", "why")[0] for each in (one, one, two, two, one)] == [
+    assert [channels.promote("shop", "prod", each, by="ann", note="why")[0] for each in (one, one, two, two, one)] == [
         True,
         False,
         True,
@@ -116,28 +116,28 @@ def test_only_verified_images_of_the_service_are_promoted(store: Store) -> None:
     raw, foreign = image("aa", verified=None), image("bb", service="blog")
     filled(store, raw, foreign)
     with pytest.raises(ImageError, match="is not verified.*image_verify"):
-        Channels(store).promote("shop", "prod", raw, "ann")
+        Channels(store).promote("shop", "prod", raw, by="ann")
     with pytest.raises(ImageError, match="blog"):
-        Channels(store).promote("shop", "prod", foreign, "ann")
+        Channels(store).promote("shop", "prod", foreign, by="ann")
     for name in ("../prod", "", "Prod", "a/b"):
-        with pytest.raises(ImageError, match="is no name of a channel"):
-            Channels(store).promote("shop", name, image("cc"), "ann")
+        with pytest.raises(ImageError, match="is not a name for a channel"):
+            Channels(store).promote("shop", name, image("cc"), by="ann")
     assert Channels(store).list() == []
 
 
-def test_a_promotion_that_meets_another_looks_again_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promotion_that_conflicts_with_another_one_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     one, two = image("aa"), image("bb", "2.0.0")
     filled(store, one, two)
     write = store.write
 
-    def meets_another(key: str, document: Any, expect: str | None = None) -> str:
+    def conflicting_write(key: str, document: Any, expect: str | None = None) -> str:
         monkeypatch.setattr(store, "write", write)
-        Channels(store).promote("shop", "prod", two, "bob")
+        Channels(store).promote("shop", "prod", two, by="bob")
         return write(key, document, expect)
 
-    monkeypatch.setattr(store, "write", meets_another)
-    changed, document = Channels(store).promote("shop", "prod", one, "ann")
+    monkeypatch.setattr(store, "write", conflicting_write)
+    changed, document = Channels(store).promote("shop", "prod", one, by="ann")
     assert changed and [entry["by"] for entry in document["history"]] == ["bob", "ann"]
     assert Channels(store).current("shop", "prod") == document
 
@@ -146,17 +146,17 @@ def test_a_promotion_that_meets_another_looks_again_and_loses_nothing(monkeypatc
 
     monkeypatch.setattr(store, "write", always)
     with pytest.raises(ConflictError, match="channel prod of shop.*run again"):
-        Channels(store).promote("shop", "prod", two, "ann")
+        Channels(store).promote("shop", "prod", two, by="ann")
 
 
-def test_only_what_was_promoted_may_be_swapped_in(store: Store) -> None:
+def test_only_promoted_images_can_be_put_in_service(store: Store) -> None:
     one, two, never = image("aaaaaa"), image("bbbbbb", "2.0.0"), image("cccccc", "3.0.0")
     catalogue = filled(store, one, two, never)
     channels = Channels(store)
     with pytest.raises(ImageError, match="promote"):
         channels.require_promoted("shop", "prod")
-    channels.promote("shop", "prod", one, "ann")
-    channels.promote("shop", "prod", two, "ann")
+    channels.promote("shop", "prod", one, by="ann")
+    channels.promote("shop", "prod", two, by="ann")
     assert channels.require_promoted("shop", "prod").digest == two.digest
     assert channels.require_promoted("shop", "prod", "aaaaaa").digest == one.digest
     with pytest.raises(ImageError, match="never promoted to prod of shop"):
@@ -172,18 +172,18 @@ def test_only_what_was_promoted_may_be_swapped_in(store: Store) -> None:
 def test_the_same_digest_of_another_build_is_another_image(store: Store) -> None:
     here, cloud = image("aaaaaa"), image("aaaaaa", build="aws-x86_64")
     catalogue = filled(store, here, cloud)
-    Channels(store).promote("shop", "prod", here, "ann")
+    Channels(store).promote("shop", "prod", here, by="ann")
     assert {found.build: found.channels for found in catalogue.list()} == {"qemu-x86_64": ("prod",), "aws-x86_64": ()}
 
 
 def test_channels_of_another_service_are_not_its_own(store: Store) -> None:
     catalogue = filled(store, image("aaaaaa"), image("aaaaaa", service="blog", build="aws"))
-    Channels(store).promote("shop", "prod", image("aaaaaa"), "ann")
+    Channels(store).promote("shop", "prod", image("aaaaaa"), by="ann")
     assert [found.channels for found in catalogue.list("blog")] == [()]
 
 
 @pytest.mark.parametrize("record", [[], {"digest": "sha256:aa"}, "text", None])
-def test_a_record_that_is_none_is_one_clear_message(store: Store, record: Any) -> None:
+def test_a_damaged_record_is_reported_with_its_key(store: Store, record: Any) -> None:
     store.write("images/aa/qemu/record.json", record)
     with pytest.raises(ImageError, match="images/aa/qemu/record.json"):
         Catalogue(store).list()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images go whole or not at all, wherever a run is cut; what somebody takes up in between stays."""
+"""Images are removed completely or not at all, even if a run is killed. Images that are taken into use meanwhile are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.refe
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.prune import Rule
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.prune import RetentionRule
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.pruner import Pruner
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
@@ -30,18 +30,15 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 BUILD = "qemu-x86_64"
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
-ALL = Rule(1, 0.0)
-
-
-class Killed(BaseException):
-    """As if the controller were gone: no handler of an ordinary error sees it."""
+ALL = RetentionRule(1, 0.0)
 
 
 class Steps:
-    """A guard that ends the run at one of its changing calls, or does something before it."""
+    """A guard that kills the run at one of its changing calls, or calls ``do`` before it."""
 
     def __init__(self, at: int = 0, do: Callable[[], object] | None = None) -> None:
         self.at, self.do, self.taken = at, do, 0
@@ -51,7 +48,7 @@ class Steps:
         if self.taken != self.at:
             return
         if self.do is None:
-            raise Killed
+            raise ControllerKilled
         self.do()
 
 
@@ -94,18 +91,19 @@ class Shop:
             now=lambda: NOW,
         )
 
-    def prune(self, guard: Any = None, rule: Rule = ALL) -> list[str]:
-        """First digits of what went."""
-        return sorted(each.image.hex[0] for each in self.pruner(guard).prune(rule, "ann") if not each.stays)
+    def prune(self, guard: Any = None, rule: RetentionRule = ALL) -> list[str]:
+        """Prune, and return the first digits of the removed images."""
+        return sorted(verdict.image.hex[0] for verdict in self.pruner(guard).prune(rule, "ann") if not verdict.kept)
 
-    def left(self) -> list[str]:
+    def remaining(self) -> list[str]:
         return sorted(image.hex[0] for image in Catalogue(self.store).list())
 
-    def why(self, number: int) -> tuple[str, ...]:
-        return next(each.why for each in self.pruner().look(ALL) if each.image.hex[0] == str(number))
+    def reasons(self, number: int) -> tuple[str, ...]:
+        verdicts = self.pruner().plan(ALL)
+        return next(verdict.reasons for verdict in verdicts if verdict.image.hex[0] == str(number))
 
     def files(self) -> set[str]:
-        """All that the store has of images, but for lock files."""
+        """The files of images in the store, without locks."""
         return {key for prefix in ("images/", "revoked/") for key in self.store.list(prefix)}
 
 
@@ -114,30 +112,30 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
 
 
-def test_what_goes_goes_with_all_its_files(shop: Shop) -> None:
-    assert shop.prune() == ["1", "2", "3"] and shop.left() == ["4"]
+def test_an_image_is_removed_with_all_its_files(shop: Shop) -> None:
+    assert shop.prune() == ["1", "2", "3"] and shop.remaining() == ["4"]
     assert shop.files() == {
         f"images/{'4' * 64}/{BUILD}/{name}" for name in ("disk.qcow2", "manifest.json.gz", "record.json")
     }
     assert shop.prune() == []
 
 
-def test_looking_changes_nothing(shop: Shop) -> None:
+def test_a_plan_changes_nothing(shop: Shop) -> None:
     before = shop.files()
-    assert [each.stays for each in shop.pruner().look(ALL)] == [True, False, False, False]
+    assert [verdict.kept for verdict in shop.pruner().plan(ALL)] == [True, False, False, False]
     assert shop.files() == before
 
 
-def test_what_channels_point_at_and_rollbacks_go_back_to_stays(shop: Shop) -> None:
+def test_images_of_channels_and_of_their_rollbacks_are_kept(shop: Shop) -> None:
     channels, (one, two, three, _four) = Channels(shop.store), shop.images
     for image in (one, two, three):
-        channels.promote("shop", "prod", image, "ann")
+        channels.promote("shop", "prod", image, by="ann")
     Revocations(shop.store).revoke(two, "ann", "slow")
-    assert shop.why(3) == ("shop's channel prod points at it",)
-    assert shop.why(1) == ("a rollback of the channel prod would go back to it",)
+    assert shop.reasons(3) == ("shop's channel prod points at it",)
+    assert shop.reasons(1) == ("a rollback of the channel prod would use it",)
     assert shop.prune() == ["2"]
     assert shop.files() >= {f"revoked/{'2' * 64}/{BUILD}.json"}, (
-        "baked again it would be the same image, which a person revoked"
+        "a bake from the same inputs makes the same image, which a user revoked"
     )
     assert channels.rollback_image("shop", "prod", three.digest).digest == one.digest
 
@@ -150,36 +148,48 @@ def intent(image: str, origin: str, status: str) -> Intent:
 @pytest.mark.parametrize(
     ("status", "doing"), [("open", "an unfinished swap"), ("done", "the last swap"), ("failed", "the last swap")]
 )
-def test_what_the_last_swap_of_any_fleet_is_about_stays(shop: Shop, status: str, doing: str) -> None:
+def test_images_of_the_last_swap_of_any_fleet_are_kept(shop: Shop, status: str, doing: str) -> None:
     ledger = Ledger(shop.store, "shop-local")
     ledger.last()
     ledger.save(intent(shop.images[1].digest, shop.images[0].digest, status))
-    assert shop.why(2) == (f"{doing} of shop-local is to it",) and shop.why(1) == (f"{doing} of shop-local is from it",)
+    assert shop.reasons(2) == (f"{doing} of shop-local is to it",) and shop.reasons(1) == (
+        f"{doing} of shop-local is from it",
+    )
     assert shop.prune() == ["3"]
 
 
-def test_what_an_instance_of_whatever_fleet_runs_stays(shop: Shop) -> None:
+def test_an_image_that_an_instance_of_any_fleet_runs_is_kept(shop: Shop) -> None:
     shop.provider.compute.launch(
-        [LaunchRequest("t", "shop-other", 0, shop.images[0].digest, shop.images[0].artifact, "l", "n")]
+        [
+            LaunchRequest(
+                token="t",
+                fleet="shop-other",
+                slot=0,
+                image=shop.images[0].digest,
+                artifact=shop.images[0].artifact,
+                launch="l",
+                nonce="n",
+            )
+        ]
     )
-    assert shop.why(1)[0].endswith("of shop-other runs it") and shop.prune() == ["2", "3"]
+    assert shop.reasons(1)[0].endswith("of shop-other runs it") and shop.prune() == ["2", "3"]
 
 
-def test_what_a_machine_was_made_from_stays_though_no_fleet_tells_of_it(shop: Shop) -> None:
+def test_an_image_that_a_machine_without_a_fleet_runs_from_is_kept(shop: Shop) -> None:
     folder = shop.machines / "shop-local" / "m1"
     folder.mkdir(parents=True)
     (folder / "machine.json").write_text(json.dumps({"disk": shop.images[1].artifact["path"]}))
-    assert shop.why(2) == ("machine m1 of shop-local runs from its disk",) and shop.prune() == ["1", "3"]
+    assert shop.reasons(2) == ("machine m1 of shop-local runs from its disk",) and shop.prune() == ["1", "3"]
 
 
-def test_an_image_that_is_being_baked_stays(shop: Shop) -> None:
+def test_an_image_that_is_being_baked_is_kept(shop: Shop) -> None:
     with shop.store.lock(f"bake-{'2' * 12}", "bake shop"):
         assert shop.prune() == ["1", "3"]
     assert shop.prune() == ["2"]
 
 
-def test_a_run_that_is_cut_anywhere_is_gone_on_with_and_nobody_uses_half_an_image(tmp_path: Path) -> None:
-    cuts = 0
+def test_an_interrupted_run_is_resumed_and_incomplete_images_cannot_be_used(tmp_path: Path) -> None:
+    kills = 0
     for at in itertools.count(1):
         folder = tmp_path / str(at)
         folder.mkdir()
@@ -187,49 +197,49 @@ def test_a_run_that_is_cut_anywhere_is_gone_on_with_and_nobody_uses_half_an_imag
         try:
             shop.prune(Steps(at))
             break
-        except Killed:
-            cuts += 1
+        except ControllerKilled:
+            kills += 1
         for image in Catalogue(shop.store).list("shop"):
             if not Path(image.artifact["path"]).exists() or not shop.store.read_blob(f"{image.key}/manifest.json.gz"):
                 with pytest.raises(ImageError, match="it is being removed"):
-                    Channels(shop.store).promote("shop", "prod", image, "ann")
-                with pytest.raises(ImageError, match="run immutable.infra.image_prune to its end"):
+                    Channels(shop.store).promote("shop", "prod", image, by="ann")
+                with pytest.raises(ImageError, match="let immutable.infra.image_prune finish"):
                     Revocations(shop.store).restore(image)
-        shop.prune(rule=Rule(4, 0.0))  # what was begun is ended whatever is asked for
-        whole = {
+        shop.prune(rule=RetentionRule(4, 0.0))  # finishes the interrupted removal even though the rule keeps the images
+        complete = {
             image.hex: image for image in Catalogue(shop.store).list("shop") if Path(image.artifact["path"]).exists()
         }
-        assert set(shop.left()) == {digest[0] for digest in whole} and "4" in shop.left()
+        assert set(shop.remaining()) == {digest[0] for digest in complete} and "4" in shop.remaining()
         assert shop.files() == {
             f"{image.key}/{name}"
-            for image in whole.values()
+            for image in complete.values()
             for name in ("disk.qcow2", "manifest.json.gz", "record.json")
         }
         shop.prune()
-        assert shop.left() == ["4"] and not shop.store.list("revoked/")
-    assert cuts > 12
+        assert shop.remaining() == ["4"] and not shop.store.list("revoked/")
+    assert kills > 12
 
 
-def test_what_is_taken_up_after_the_first_look_stays_and_may_be_used(shop: Shop) -> None:
+def test_an_image_that_is_taken_into_use_after_the_first_check_is_kept_and_usable(shop: Shop) -> None:
     ledger = Ledger(shop.store, "shop-local")
     ledger.last()
-    begun = Steps(1, lambda: ledger.save(intent(shop.images[1].digest, shop.images[1].digest, "open")))
-    assert shop.prune(begun) == ["1", "3"]
+    guard = Steps(1, lambda: ledger.save(intent(shop.images[1].digest, shop.images[1].digest, "open")))
+    assert shop.prune(guard) == ["1", "3"]
     assert Catalogue(shop.store).find("shop-2.0.0-222222222222").revoked is None
 
 
-def test_a_mark_says_nothing_of_an_image_that_was_baked_anew(shop: Shop) -> None:
-    with pytest.raises(Killed):
+def test_a_mark_does_not_apply_to_an_image_that_was_baked_again(shop: Shop) -> None:
+    with pytest.raises(ControllerKilled):
         shop.prune(Steps(4))  # all three are marked
     Catalogue(shop.store).add(replace(shop.images[0], created="2026-02-28T00:00:00+00:00"))
     assert shop.prune() == ["2", "3", "4"]
     assert Catalogue(shop.store).list()[0].revoked is None
 
 
-def test_two_runs_at_once_take_nothing_that_was_baked_in_between(shop: Shop) -> None:
+def test_concurrent_runs_keep_an_image_that_was_baked_in_the_meantime(shop: Shop) -> None:
     def other() -> None:
         assert shop.prune() == ["1", "2"]  # the first run is at the third
         Catalogue(shop.store).add(replace(shop.images[1], created="2026-02-28T00:00:00+00:00"))
 
     shop.prune(Steps(7, other))
-    assert shop.left() == ["2", "4"]
+    assert shop.remaining() == ["2", "4"]

@@ -36,7 +36,7 @@ def image(number: int, **more: Any) -> Image:
     return Image(digest=digest, version=f"{number}.0", service="shop", artifact={}, base={}, inputs={}, **facts)
 
 
-class Counting(MemoryStore):
+class CountingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[str] = []
@@ -60,20 +60,20 @@ def promoted(store: Store, *images: Image) -> Channels:
     channels = Channels(store)
     for each in images:
         Catalogue(store).add(each)
-        channels.promote("shop", "prod", each, "ann")
+        channels.promote("shop", "prod", each, by="ann")
     return channels
 
 
-def test_a_revoked_image_is_neither_promoted_nor_swapped_in(store: Store) -> None:
+def test_a_revoked_image_cannot_be_promoted_or_put_in_service(store: Store) -> None:
     one, two = image(1), image(2)
     channels, revocations = promoted(store, one, two), Revocations(store)
     assert revocations.revoke(two, "bob", "it loses orders")
-    assert not revocations.revoke(two, "eve", "another reason"), "the first word stands"
+    assert not revocations.revoke(two, "eve", "another reason"), "the first revocation remains"
     why = r"shop-2.0-222222222222 was revoked by bob at 20\d\d-.*: it loses orders"
     with pytest.raises(ImageError, match=why):
-        channels.promote("shop", "canary", two, "ann")
+        channels.promote("shop", "canary", two, by="ann")
     with pytest.raises(ImageError, match=why):
-        channels.would_promote("shop", "prod", two, "ann")
+        channels.preview("shop", "prod", two, by="ann")
     with pytest.raises(ImageError, match=why):
         channels.require_promoted("shop", "prod")
     assert channels.require_promoted("shop", "prod", one.digest).digest == one.digest
@@ -82,7 +82,7 @@ def test_a_revoked_image_is_neither_promoted_nor_swapped_in(store: Store) -> Non
     assert channels.require_promoted("shop", "prod").digest == two.digest
 
 
-def test_a_revocation_outlives_what_is_written_of_the_image(store: Store) -> None:
+def test_a_revocation_is_independent_of_the_record(store: Store) -> None:
     promoted(store, image(1))
     Revocations(store).revoke(image(1), "bob", "bad")
     [found] = Catalogue(store).list()
@@ -98,8 +98,8 @@ def test_another_build_of_the_same_inputs_is_another_image(store: Store) -> None
     assert Revocations(store).reasons("aws-x86_64") == {}
 
 
-def test_a_second_look_lists_once_and_reads_what_is_new() -> None:
-    store = Counting()
+def test_a_second_call_lists_once_and_reads_only_new_documents() -> None:
+    store = CountingStore()
     revocations = Revocations(store)
     assert revocations.reasons() == {}
     for number in (1, 2):
@@ -108,36 +108,36 @@ def test_a_second_look_lists_once_and_reads_what_is_new() -> None:
     Revocations(store).revoke(image(3), "bob", "worse")
     Revocations(store).restore(image(1))
     store.calls.clear()
-    assert [words.rpartition(": ")[2] for words in revocations.reasons().values()] == ["bad", "worse"]
+    assert [text.rpartition(": ")[2] for text in revocations.reasons().values()] == ["bad", "worse"]
     assert len(store.calls) == 2 and store.calls[0] == "list"
     store.calls.clear()
     revocations.reasons()
     assert store.calls == ["list"]
 
 
-def test_going_back_takes_the_newest_good_image_before_the_one_that_runs(store: Store) -> None:
+def test_a_rollback_uses_the_newest_usable_image_before_the_running_one(store: Store) -> None:
     one, two, three = image(1), image(2), image(3)
     channels = promoted(store, one, two, three)
 
-    def back(running: Image, **more: Any) -> str:
+    def rollback(running: Image, **more: Any) -> str:
         return channels.rollback_image("shop", "prod", running.digest, **more).digest
 
-    assert back(three) == two.digest
-    assert back(two) == one.digest, "going back twice goes further back"
-    assert back(image(4)) == three.digest, "what was never promoted is newer than all"
-    channels.promote("shop", "prod", one, "ann")
-    assert back(one) == three.digest
+    assert rollback(three) == two.digest
+    assert rollback(two) == one.digest, "a second rollback goes further back"
+    assert rollback(image(4)) == three.digest, "an image that was never promoted is the newest"
+    channels.promote("shop", "prod", one, by="ann")
+    assert rollback(one) == three.digest
     Revocations(store).revoke(two, "bob", "it loses orders")
-    assert back(three) == one.digest
+    assert rollback(three) == one.digest
     Catalogue(store).add(image(1, verified=None))
     why = r"\(shop-2.0-222222222222: revoked by bob at 20.*: it loses orders; shop-1.0-111111111111: not verified\)"
-    with pytest.raises(ImageError, match=rf"channel prod of shop has no image to go back to {why}; promote one"):
-        back(three)
+    with pytest.raises(ImageError, match=rf"channel prod of shop has no image to roll back to {why}; promote one"):
+        rollback(three)
     store.delete(f"{one.key}/record.json")
-    with pytest.raises(ImageError, match="shop-1.0-111111111111: its record is gone"):
-        back(three)
-    with pytest.raises(ImageError, match="nothing else was promoted before"):
-        back(three, build="aws-x86_64")
+    with pytest.raises(ImageError, match="shop-1.0-111111111111: its record is missing"):
+        rollback(three)
+    with pytest.raises(ImageError, match="no other image was promoted before"):
+        rollback(three, build="aws-x86_64")
     with pytest.raises(ImageError, match="channel blue of shop has no image"):
         channels.rollback_image("shop", "blue", three.digest)
 
@@ -156,7 +156,7 @@ targets:
 
 
 @pytest.mark.skipif(not PLAYBOOK.exists(), reason="ansible-playbook is not installed")
-def test_the_module_revokes_once_and_says_what_it_would_do(tmp_path: Path) -> None:
+def test_the_module_revokes_once_and_supports_check_mode(tmp_path: Path) -> None:
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "provision.yml").write_text("- hosts: all\n  tasks: []\n")
     promoted(FileStore(tmp_path / "store"), image(1), image(2))
@@ -177,8 +177,8 @@ def test_the_module_revokes_once_and_says_what_it_would_do(tmp_path: Path) -> No
         {"immutable.infra.channel": {**common, "image": "shop-2.0-222222222222"}, "ignore_errors": True},
     ]
     results = [{**task, "diff": True, "register": f"r{number}"} for number, task in enumerate(tasks)]
-    told = "{{ [" + ", ".join(f"r{number}" for number in range(len(tasks))) + "] | to_json }}"
-    results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "told.json"), "content": told}})
+    all_results = "{{ [" + ", ".join(f"r{number}" for number in range(len(tasks))) + "] | to_json }}"
+    results.append({"ansible.builtin.copy": {"dest": str(tmp_path / "results.json"), "content": all_results}})
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": results}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "false"}
     argv = [
@@ -193,7 +193,7 @@ def test_the_module_revokes_once_and_says_what_it_would_do(tmp_path: Path) -> No
     ]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "told.json").read_text())
+    found = json.loads((tmp_path / "results.json").read_text())
     assert [each["changed"] for each in found] == [True, True, False, False, True, True, False, True, False, False]
     assert [each["failed"] for each in found] == [False, False, False, True, False, False, False, False, True, True]
     assert [each["image"]["revoked"] and each["image"]["revoked"]["reason"] for each in found[:3]] == [

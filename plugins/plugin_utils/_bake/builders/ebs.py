@@ -22,6 +22,7 @@ from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.ebs_options import TAG_OPTIONS
 from ..._definition.model import Target
+from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
 from ..._inspection.sbom import make_sbom
@@ -101,7 +102,7 @@ class EbsBuilder:
         """Return the SBOM. See ``Builder``."""
         job = self._job
         sources = CollectedFiles(workspace.sbom_sources)
-        return {"sbom.cdx.json": make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+        return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""

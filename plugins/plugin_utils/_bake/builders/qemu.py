@@ -17,6 +17,7 @@ from ..._core.errors import BakeError
 from ..._core.files import write_atomically
 from ..._core.progress import Report
 from ..._definition.model import Target
+from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
 from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
 from ..._providers.guest_document import launch_document
@@ -119,12 +120,12 @@ class QemuBuilder:
                 residue=list(inspection.findings),
                 log=str(workspace.log),
             )
-        return {"manifest.json.gz": inspection.manifest.to_gzip(), "sbom.cdx.json": inspection.sbom}
+        return {MANIFEST_FILE: inspection.manifest.to_gzip(), SBOM_FILE: inspection.sbom}
 
     def save(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
         """Move the disk into the store. Returns ``{"path"}``."""
         source = workspace.folder / "output" / DISK
-        disk = self._store.path(f"images/{self._job.hex}/{self._job.build}/{DISK}")
+        disk = self._store.path(f"{image_key(self._job.digest, self._job.build)}/{DISK}")
         disk.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _flush(source)
         os.chmod(source, 0o444)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The next step for a group that Auto Scaling refreshes. Pure: from what was observed and what the run knows to one step."""
+"""The next step for a group that Auto Scaling refreshes: a pure function of the observation and the run's progress."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RefreshProgress:
 
     watched: str = ""  # id of the refresh whose end decides
     since: float = 0.0  # when it was started or first observed
-    back: str = ""  # why the group must roll back
+    rollback_reason: str = ""  # why the group must roll back
     reversible: bool = True  # False once AWS refused to roll back
     ending: str = ""  # id of the refresh that was last asked to end
     ending_since: float = 0.0
@@ -102,8 +102,8 @@ def decide(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling
         return _after_success(snapshot, watched, progress, spec)
     group = snapshot.group
     reached = group.template == snapshot.wanted.template and group.pinned and not outdated(snapshot, spec)
-    if progress.back and (progress.watched or not reached):
-        return _stop(snapshot, progress, progress.back)
+    if progress.rollback_reason and (progress.watched or not reached):
+        return _stop(snapshot, progress, progress.rollback_reason)
     if progress.watched:
         return _stop(snapshot, progress, _end_of(watched))
     return _begin(snapshot, progress, spec)
@@ -119,13 +119,15 @@ def _while_active(snapshot: GroupSnapshot, active: Refresh, progress: RefreshPro
             state = "was asked to end" if active.id == progress.ending else f"is {active.status}"
         return AwaitRefresh(active, f"the refresh {active.id} {state}", decisive)
     if not decisive:
-        if progress.back:
-            return Stopped(f"{progress.back}; the refresh {active.id}, which somebody else started, continues")
+        if progress.rollback_reason:
+            return Stopped(
+                f"{progress.rollback_reason}; the refresh {active.id}, which somebody else started, continues"
+            )
         target = active.template or "what the group launches"
         return EndRefresh(active, False, f"its target is {target}, not the image that is due")
-    if progress.back:
+    if progress.rollback_reason:
         reversible = progress.reversible and snapshot.group.reversible and active.template is not None
-        return EndRefresh(active, reversible, progress.back)
+        return EndRefresh(active, reversible, progress.rollback_reason)
     return AwaitRefresh(active, f"the refresh {active.id} is running", decisive)
 
 
@@ -176,7 +178,10 @@ def _stop(snapshot: GroupSnapshot, progress: RefreshProgress, reason: str) -> St
 
 
 def running_version(group: Group, origin: LaunchTemplate | None) -> LaunchTemplate:
-    """The version before if an instance still runs it, else what the group launches if one does, else the most frequent."""
+    """The version that the group's instances run.
+
+    The origin if an instance still runs it, else what the group launches if one runs that, else the most frequent one.
+    """
     counts = Counter(
         member.template
         for member in group.members
@@ -204,9 +209,10 @@ def left_alone(member: GroupMember, spec: AutoScaling) -> bool:
 
 
 def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
-    """The preferences of ``StartInstanceRefresh``. All are spelled out, so that no default of the group or of AWS decides.
+    """The preferences of ``StartInstanceRefresh``.
 
-    Leaving out checkpoints and alarms means that there are none.
+    All are spelled out, so that no default of the group or of AWS decides. Checkpoints and
+    alarms that are left out do not apply.
     """
     chosen: dict[str, Any] = {
         "MinHealthyPercentage": spec.min_healthy,

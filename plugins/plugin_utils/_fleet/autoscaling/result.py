@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Results for a group that Auto Scaling refreshes: the same shapes as for a fleet, as far as Auto Scaling knows the facts."""
+"""Results for a group that Auto Scaling refreshes, in the shapes of a fleet's results."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def group_hosts(definition: Definition, target: Target, store: Store, scaling: S
 def group_info(
     definition: Definition, target: Target, store: Store, scaling: Scaling, channel: str
 ) -> tuple[dict[str, Any], list[Instance]]:
-    """What ``fleet_info`` tells of the group, and its instances as hosts."""
+    """The result of ``fleet_info`` for the group, and its instances as hosts."""
     group, refreshes = scaling.group(), scaling.refreshes()
     promoted = Channels(store).current(definition.service, channel)
     due = promoted["image"] if promoted else None
@@ -173,12 +173,15 @@ def group_info(
 
 
 def group_diff(before: Sequence[Mapping[str, Any]], image: Image) -> dict[str, str]:
-    """``before``: the instances as they were told. Auto Scaling names the new ones as it makes them, so only their number is known."""
-    there = [each for each in before if each["state"] != STOPPING]
-    old = "".join(f"instance {number}: {each['image_name']}\n" for number, each in enumerate(there))
+    """The diff of a refresh. Auto Scaling names new instances when it launches them, so only their number is known.
+
+    ``before``: the instances as dicts.
+    """
+    staying = [each for each in before if each["state"] != STOPPING]
+    old = "".join(f"instance {number}: {each['image_name']}\n" for number, each in enumerate(staying))
     new = "".join(
         f"instance {number}: {each['image_name'] if each['left_alone'] else image.name}\n"
-        for number, each in enumerate(there)
+        for number, each in enumerate(staying)
     )
     return {"before": old, "after": new}
 

@@ -137,7 +137,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         intent, snapshot = self._intent, self._snapshot
         since = intent.started - SKEW
         started = [each for each in snapshot.refreshes if snapshot.is_to_target(each) and each.started >= since]
-        progress = replace(self._progress, back=intent.reason if intent.stage == ROLLBACK else "")
+        progress = replace(self._progress, rollback_reason=intent.reason if intent.stage == ROLLBACK else "")
         self._progress = replace(progress, watched=started[0].id, since=self._now()) if started else progress
 
     def _next_step(self) -> Step:
@@ -185,12 +185,12 @@ class InstanceRefreshRun(FleetRun[Step]):
     def _judge(self) -> None:
         """Roll back if the image, an alarm or the deadline says so. A rollback is not taken back."""
         reason = self._objection()
-        if self._progress.back or not reason:
+        if self._progress.rollback_reason or not reason:
             return
-        self._progress = replace(self._progress, back=reason)
+        self._progress = replace(self._progress, rollback_reason=reason)
         if self._intent.begun:
             self._note(f"rolling back: {reason}")
-            self._save(self._intent.turn_back(reason, "", ()))
+            self._save(self._intent.begin_rollback(reason, "", ()))
 
     def _objection(self) -> str:
         """Why the group must not go on to the image, or ""."""
@@ -216,7 +216,7 @@ class InstanceRefreshRun(FleetRun[Step]):
 
     def _act(self, step: GroupAction) -> None:
         self._begin()
-        if not self._progress.back and not (isinstance(step, PinVersion) and self._progress.watched):
+        if not self._progress.rollback_reason and not (isinstance(step, PinVersion) and self._progress.watched):
             self._ask(BEFORE_SWAP, self._target.fleet.before_swap)
         self._permit.check(CALL)
         self._changed = True
@@ -250,7 +250,7 @@ class InstanceRefreshRun(FleetRun[Step]):
             if error.code == NO_WAY_BACK:
                 self._progress = replace(self._progress, reversible=False)
             raise
-        watched = self._progress.watched or (refresh if self._progress.back else "")
+        watched = self._progress.watched or (refresh if self._progress.rollback_reason else "")
         self._progress = replace(self._progress, ending=refresh, ending_since=self._now(), watched=watched)
 
     def _ask(self, name: str, playbook: str | None) -> None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Take a fleet away: drain, remove. Volumes stay unless they are named."""
+"""The plan for an absent fleet: drain and remove every instance. Volumes stay unless the user names them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .batch import ActionBatch
 
 def plan_absent(observed: Observed, intent: Intent, now: float) -> Outcome:
     batch = ActionBatch(observed, intent, now)
-    for stray in observed.strays:
-        batch.deregister(stray)
+    for member in observed.orphaned_members:
+        batch.deregister(member)
     for view in observed.instances:
-        batch.take_away(view, given_up=not view.healthy)
+        batch.remove(view, given_up=not view.healthy)
     if not observed.instances:
         named = [volume for volume in observed.volumes if volume.name in intent.remove_volumes]
         batch.remove_volumes(volume.id for volume in named if not volume.attached_to)

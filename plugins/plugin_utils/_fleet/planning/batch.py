@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Collect what is safe to do in one go, in bulk, with the floor and the ceiling kept in mind."""
+"""Collects the actions that are safe to do in one pass, in bulk, within the floor and the ceiling."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .slots import launched_by_swap
 
 
 class ActionBatch:
-    """Every method notes one step; those that could break the floor or the ceiling say whether it was allowed."""
+    """The actions of one pass. A method that could break the floor or the ceiling returns whether it was allowed."""
 
     def __init__(self, observed: Observed, intent: Intent, now: float) -> None:
         self.floor = lowered_floor(observed, intent)
@@ -42,14 +42,14 @@ class ActionBatch:
         self._now = now
         self._serving = {view.id for view in observed.instances if view.serving}
         self._revoked = observed.revoked
-        self._served = Counter(view.slot for view in observed.instances if view.serving)
+        self._serving_in_slot = Counter(view.slot for view in observed.instances if view.serving)
         self._counted = observed.counted(intent.count_draining)
-        self._volumes: list[tuple[int, str]] = []
+        self._create: list[tuple[int, str]] = []
         self._modify: list[Modify] = []
         self._launches: list[LaunchSlot] = []
         self._attach: list[Attach] = []
         self._detach: list[str] = []
-        self._unwanted: list[str] = []
+        self._remove_volumes: list[str] = []
         self._start: list[str] = []
         self._register: list[str] = []
         self._stage: list[str] = []
@@ -62,7 +62,7 @@ class ActionBatch:
         self._waits: list[Wait] = []
 
     def create_volumes(self, slot: int, names: Iterable[str]) -> None:
-        self._volumes += [(slot, name) for name in names]
+        self._create += [(slot, name) for name in names]
 
     def modify(self, volumes: Iterable[Volume], specs: Iterable[VolumeSpec]) -> None:
         wanted = {spec.name: spec for spec in specs}
@@ -71,21 +71,21 @@ class ActionBatch:
             self._modify.append(Modify((volume.id,), max(volume.size, spec.size), spec.kind))
 
     def reserve(self) -> None:
-        """Keep a place under the ceiling for one that cannot be launched yet."""
+        """Keep a place under the ceiling for an instance that cannot be launched yet."""
         self._counted += 1
 
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         return self._counted < self._intent.ceiling
 
     def launch(self, slot: int, volumes: Iterable[str], attempt: int) -> bool:
-        if not self.room():
+        if not self.has_room():
             return False
         self._counted += 1
         self._launches.append(LaunchSlot(slot, tuple(volumes), attempt))
         return True
 
     def start(self, view: InstanceView) -> bool:
-        if not self.room():
+        if not self.has_room():
             return False
         self._counted += 1
         self._start.append(view.id)
@@ -98,11 +98,11 @@ class ActionBatch:
         self._detach += volumes
 
     def remove_volumes(self, volumes: Iterable[str]) -> None:
-        self._unwanted += volumes
+        self._remove_volumes += volumes
 
     def register(self, view: InstanceView) -> None:
         if view.image in self._revoked and view.image == self._intent.image:
-            return  # as after a revocation amid the swap, where it was there before
+            return  # it was revoked during the swap
         self._register.append(view.id)
 
     def register_staged(self, views: Iterable[InstanceView]) -> None:
@@ -120,10 +120,25 @@ class ActionBatch:
     def wait(self, reason: str, until: float | None = None, idle: bool = False, metric: Metric | None = None) -> None:
         self._waits.append(Wait(reason, until, idle, metric))
 
-    def take_out(self, view: InstanceView, given_up: bool = False) -> bool:
-        """One step on the way out of traffic. True once no request is left with it, and the balancer is told to forget it.
+    def wait_for_room(self, slot: int) -> None:
+        self.wait(f"slot {slot}: no more than {self._intent.ceiling} instances at a time")
 
-        ``given_up``: it serves nobody, whatever the balancer says, so it neither counts for the floor nor needs draining.
+    def wait_for_boot(self, view: InstanceView) -> None:
+        self.wait(f"slot {view.slot}: {view.id} boots and seals itself", view.started + self._intent.boot_deadline)
+
+    def wait_for_health(self, view: InstanceView) -> None:
+        until = view.waiting_since + self._intent.health_deadline
+        self.wait(f"slot {view.slot}: {view.id} is not healthy yet ({view.problem})", until)
+
+    def wait_for_checks(self, view: InstanceView, since: float) -> None:
+        until = since + self._intent.health_deadline
+        self.wait(f"slot {view.slot}: the load balancer checks {view.id}", until)
+
+    def take_out_of_traffic(self, view: InstanceView, given_up: bool = False) -> bool:
+        """Plan the next step out of traffic. Returns True once it has no request left and is deregistered.
+
+        ``given_up``: it serves no request, whatever the load balancer says, so it does not count for the floor and
+        needs no draining.
         """
         if view.member is None:
             return True
@@ -131,14 +146,13 @@ class ActionBatch:
             if self._may_leave(view):
                 self._drain.append(view.id)
             else:
-                self.wait(
-                    f"slot {view.slot}: {view.id} stays in service, since {self.floor} must be and {len(self._serving)} are"
-                )
+                floor, serving = self.floor, len(self._serving)
+                self.wait(f"slot {view.slot}: {view.id} stays in service: {floor} instances must, and {serving} do")
             return False
         if view.member == DRAIN and not given_up and view.live and self._still_busy(view):
-            flight = "an unknown number of" if view.in_flight is None else view.in_flight
+            requests = "an unknown number of" if view.in_flight is None else view.in_flight
             self.wait(
-                f"slot {view.slot}: {view.id} drains, {flight} requests in flight",
+                f"slot {view.slot}: {view.id} drains, {requests} requests in flight",
                 view.member_since + self._intent.drain_timeout,
             )
             return False
@@ -146,42 +160,44 @@ class ActionBatch:
         self._deregister.append(view.id)
         return True
 
-    def take_down(self, view: InstanceView, given_up: bool = False) -> bool:
-        """Out of traffic, then stopped, one step at a time. True once it is."""
+    def stop(self, view: InstanceView, given_up: bool = False) -> bool:
+        """Plan the next step out of traffic, then to a stop. Returns True once it is stopped."""
         if view.stopping:
-            self._watch_stop(view)
+            self._await_stop(view)
             return False
-        if not self.take_out(view, given_up):
+        if not self.take_out_of_traffic(view, given_up):
             return False
         if view.live:
             self._stop.append(view.id)
             return False
         return True
 
-    def take_away(self, view: InstanceView, given_up: bool = False) -> None:
-        """Out of traffic, then removed; only stopped as long as nobody else serves the slot."""
-        if view.stopping:
-            self._watch_stop(view)
-        elif not self._may_go(view):
-            self.take_down(view, given_up)
-        elif self.take_out(view, given_up):
-            self._remove.append(view.id)
-            self._counted -= view.counts(
-                self._intent.count_draining
-            )  # who comes in its place need not wait for another look
+    def remove(self, view: InstanceView, given_up: bool = False) -> None:
+        """Plan the next step out of traffic, then to its removal.
 
-    def _may_go(self, view: InstanceView) -> bool:
-        """For good: its slot is no more, it is undone by a rollback, or another one serves there."""
+        It is stopped instead while no other instance serves the slot.
+        """
+        if view.stopping:
+            self._await_stop(view)
+        elif not self._may_be_removed(view):
+            self.stop(view, given_up)
+        elif self.take_out_of_traffic(view, given_up):
+            self._remove.append(view.id)
+            # Its place is free for a launch in the same pass.
+            self._counted -= view.counts(self._intent.count_draining)
+
+    def _may_be_removed(self, view: InstanceView) -> bool:
+        """Whether its slot no longer exists, the rollback undoes it, or another instance serves the slot."""
         intent = self._intent
         if (
             intent.goal == ABSENT
-            or not 0 <= view.slot < intent.aim.size
-            or (intent.back and launched_by_swap(view, intent))
+            or not 0 <= view.slot < intent.desired.size
+            or (intent.rolling_back and launched_by_swap(view, intent))
         ):
             return True
-        return self._served[view.slot] - view.serving > 0
+        return self._serving_in_slot[view.slot] - view.serving > 0
 
-    def _watch_stop(self, view: InstanceView) -> None:
+    def _await_stop(self, view: InstanceView) -> None:
         if view.member is not None:
             self._deregister.append(view.id)
         if self._now > view.stopping_since + self._intent.stop_timeout:
@@ -190,15 +206,15 @@ class ActionBatch:
             self.wait(f"slot {view.slot}: {view.id} shuts down", view.stopping_since + self._intent.stop_timeout)
 
     def outcome(self) -> Act | Wait | None:
-        """What is to be done now, or what is waited for, or None where neither is."""
+        """The actions of this pass, else the wait that ends first, else None."""
         actions: list[Action] = []
-        if self._volumes:
-            actions.append(CreateVolumes(tuple(self._volumes)))
+        if self._create:
+            actions.append(CreateVolumes(tuple(self._create)))
         actions += _merged(self._modify)
-        # Who leaves goes before who comes: what is given up or done with must not take a place any longer than it has to.
+        # Removals come before launches, so that they free their places under the ceiling first.
         if self._detach:
             actions.append(Detach(tuple(self._detach)))
-        actions += _of_kinds((Deregister, self._deregister), (Remove, self._remove))
+        actions += _grouped((Deregister, self._deregister), (Remove, self._remove))
         if self._launches:
             actions.append(Launch(tuple(self._launches)))
         actions += self._attach
@@ -211,15 +227,15 @@ class ActionBatch:
         if self._register:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
-        actions += _of_kinds((Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off))
-        if self._unwanted:
-            actions.append(RemoveVolumes(tuple(self._unwanted)))
+        actions += _grouped((Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off))
+        if self._remove_volumes:
+            actions.append(RemoveVolumes(tuple(self._remove_volumes)))
         if actions:
             return Act(tuple(actions))
         return min(self._waits, key=lambda wait: (wait.idle, wait.until or float("inf"))) if self._waits else None
 
     def _may_leave(self, view: InstanceView) -> bool:
-        """The others alone must keep the floor; a probe that failed just now does not make an instance free to take."""
+        """Whether the others alone keep the floor. One failed probe does not make an instance free to take."""
         others = len(self._serving) - (view.id in self._serving)
         if others < self.floor:
             return False
@@ -231,21 +247,21 @@ class ActionBatch:
 
 
 def lowered_floor(observed: Observed, intent: Intent) -> int:
-    """What is in standby is out of service on purpose: the others need not make up for it."""
-    resting = {view.slot for view in observed.instances if view.standby and view.live} - {
+    """The floor without instances in standby. They are out of service on purpose, so others need not replace them."""
+    in_standby = {view.slot for view in observed.instances if view.standby and view.live} - {
         view.slot for view in observed.instances if view.serving
     }
-    return max(0, intent.floor - len(resting))
+    return max(0, intent.floor - len(in_standby))
 
 
-def _of_kinds(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], list[str]]) -> list[Action]:
-    """One action for all that the same is done with."""
+def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], list[str]]) -> list[Action]:
+    """One action for all instances that need the same."""
     return [kind(tuple(dict.fromkeys(ids))) for kind, ids in kinds if ids]
 
 
 def _merged(changes: Iterable[Modify]) -> list[Modify]:
-    """One call for all volumes that become alike."""
-    alike: dict[tuple[int, str], list[str]] = {}
-    for each in changes:
-        alike.setdefault((each.size, each.kind), []).extend(each.volumes)
-    return [Modify(tuple(ids), size, kind) for (size, kind), ids in alike.items()]
+    """One call for all volumes that get the same size and type."""
+    same: dict[tuple[int, str], list[str]] = {}
+    for change in changes:
+        same.setdefault((change.size, change.kind), []).extend(change.volumes)
+    return [Modify(tuple(ids), size, kind) for (size, kind), ids in same.items()]

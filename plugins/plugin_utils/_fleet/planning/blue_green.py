@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The strategy ``blue_green``: a whole second fleet beside the first, the traffic flips at once, the first stays warm for a while.
+"""The strategy ``blue_green``: all traffic moves at once to a complete second fleet, and the first one stays warm.
 
-Going back is the same flip the other way round, as long as the first fleet is warm.
+While the first fleet is warm, a rollback is the same switch in the other direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..._providers.contract import DOWN, DRAIN, UP
@@ -16,15 +16,24 @@ from ..model import InstanceView, Intent, Observed
 from .batch import ActionBatch
 from .ending import conclude
 from .holds import Hold, holds
-from .slots import Slot, arrange, failure, launched_by_swap, untouched
+from .slots import (
+    Slot,
+    assign_to_slots,
+    can_relaunch,
+    failed_in_rollback,
+    failure_reason,
+    launched_by_swap,
+    relaunch_problem,
+    untouched,
+)
 
 
 def plan_blue_green(observed: Observed, intent: Intent, now: float) -> Outcome:
-    slots, surplus = arrange(observed, intent, now)
+    slots, surplus = assign_to_slots(observed, intent, now)
     held = holds(slots, intent, now)
-    if any(not hold.skip for hold in held.values()):  # the fleet goes as a whole or not at all
+    if any(not hold.skip for hold in held.values()):  # the fleet is replaced as a whole or not at all
         return conclude(held, (), intent)
-    return _Flip(observed, slots, surplus, intent, now, held).plan()
+    return _Flip(observed, slots, surplus, intent, now=now, held=held).plan()
 
 
 class _Flip:
@@ -34,8 +43,9 @@ class _Flip:
         slots: Sequence[Slot],
         surplus: Sequence[InstanceView],
         intent: Intent,
+        *,
         now: float,
-        held: dict[int, Hold],
+        held: Mapping[int, Hold],
     ) -> None:
         self._slots = [slot for slot in slots if slot.number not in held]
         self._held = held
@@ -45,42 +55,46 @@ class _Flip:
         self._serving = observed.serving
         self._in_service = {view.id for view in observed.instances if view.serving}
         self._batch = ActionBatch(observed, intent, now)
-        for stray in observed.strays:
-            self._batch.deregister(stray)
-        self._lost: list[str] = []
-        self._growing = False  # a slot has not got its instance of the aim yet
-        self._hold_old([view for slot in slots if slot.number in held for view in slot.old])
+        for member in observed.orphaned_members:
+            self._batch.deregister(member)
+        self._blocked: list[str] = []  # why slots cannot reach the desired version
+        self._growing = False  # a slot has no instance of the desired version yet
+        self._keep_in_service([view for slot in slots if slot.number in held for view in slot.old])
 
     def plan(self) -> Outcome:
-        new = [view for view in map(self._grown, self._slots) if view]
+        intent = self._intent
+        new = [view for view in map(self._ready_instance, self._slots) if view]
         old = [view for slot in self._slots for view in slot.old] + list(self._surplus)
         if self._growing:
-            self._hold_old(old)
-        elif all(view.serving for view in new) and len(new) + self._staying(new, old) >= min(
-            self._batch.floor, self._serving
-        ):
-            if self._intent.begun and self._intent.keep_old and old and not (self._intent.back or self._intent.flipped):
-                return Remember(replace(self._intent, flipped=self._now), "traffic flipped")
+            self._keep_in_service(old)
+        elif all(view.serving for view in new) and self._keeps_floor(new, old):
+            if intent.begun and intent.keep_old and old and not (intent.rolling_back or intent.flipped):
+                return Remember(replace(intent, flipped=self._now), "traffic flipped")
             self._retire()
         else:
             self._put_in_service(new, old)
-        return self._batch.outcome() or conclude(self._held, self._lost, self._intent)
+        return self._batch.outcome() or conclude(self._held, self._blocked, intent)
 
-    def _grown(self, slot: Slot) -> InstanceView | None:
-        """The slot's instance of the aim once it is ready to serve; until then its next step is planned."""
+    def _keeps_floor(self, new: Sequence[InstanceView], old: Sequence[InstanceView]) -> bool:
+        """Whether enough instances serve after the switch: the new ones, and those of held slots."""
+        untouched_by_switch = self._in_service - {view.id for view in (*new, *old)}
+        return len(new) + len(untouched_by_switch) >= min(self._batch.floor, self._serving)
+
+    def _ready_instance(self, slot: Slot) -> InstanceView | None:
+        """The slot's instance of the desired version once it is ready to serve. Until then its next step is planned."""
         current, intent = slot.current, self._intent
-        if current is None and intent.back and (intent.origin is None or intent.origin_problem):
-            self._lost.append(f"slot {slot.number}: {intent.origin_problem or 'nothing is known of what ran before'}")
+        if current is None and intent.rolling_back and not can_relaunch(intent):
+            self._blocked.append(relaunch_problem(slot, intent))
         elif current is None:
             self._growing = True
             if not self._batch.launch(slot.number, (), slot.attempt):
                 self._make_room(slot)
-        elif untouched(current, intent) and failure(current, slot, intent, self._now):
-            pass  # it fared no better before the swap: it stays as it was
+        elif untouched(current, intent) and failure_reason(current, slot, intent, self._now):
+            pass  # it was unhealthy before the swap too, so it stays as it was
         elif current.standby and not launched_by_swap(current, intent) and current.proven:
-            pass  # people keep it out of traffic
-        elif intent.back and current.swap == intent.serial and (reason := failure(current, slot, intent, self._now)):
-            self._lost.append(f"slot {slot.number}: {current.id} was launched to go back and failed: {reason}")
+            pass  # a user keeps it out of traffic
+        elif reason := failed_in_rollback(slot, intent, self._now):
+            self._blocked.append(reason)
         elif current.ready:
             return current
         else:
@@ -89,88 +103,74 @@ class _Flip:
         return None
 
     def _grow(self, slot: Slot, current: InstanceView) -> None:
-        intent = self._intent
         if not current.live:
             if not self._batch.start(current):
                 self._make_room(slot)
         elif not current.proven:
-            self._batch.wait(
-                f"slot {slot.number}: {current.id} boots and seals itself", current.started + intent.boot_deadline
-            )
+            self._batch.wait_for_boot(current)
         else:
-            self._batch.wait(
-                f"slot {slot.number}: {current.id} becomes healthy ({current.problem})",
-                current.waiting_since + intent.health_deadline,
-            )
+            self._batch.wait_for_health(current)
 
     def _make_room(self, slot: Slot) -> None:
-        """What serves nobody, or serves a slot that another one serves as well, takes the place of who could."""
-        self._batch.wait(f"slot {slot.number}: no more than {self._intent.ceiling} instances at a time")
+        """Remove instances that serve no request, or whose slot another instance serves as well."""
+        self._batch.wait_for_room(slot.number)
         for view in self._surplus:
-            self._batch.take_away(view)
-        for each in self._slots:
-            for number, view in enumerate(each.old):
-                failed = bool(failure(view, each, self._intent, self._now))
+            self._batch.remove(view)
+        for other in self._slots:
+            for number, view in enumerate(other.old):
+                failed = bool(failure_reason(view, other, self._intent, self._now))
                 if number or view.stopping or (failed and not view.serving):
-                    self._batch.take_away(view, given_up=failed)
+                    self._batch.remove(view, given_up=failed)
 
     def _put_in_service(self, new: Sequence[InstanceView], old: Sequence[InstanceView]) -> None:
-        """Stage all, and when all pass their checks, flip."""
+        """Stage all new instances, and switch the traffic once all of them pass their checks."""
         batch = self._batch
         unknown = [view for view in new if view.member is None]
         checked = [view for view in new if view.member is not None and not (view.passing or view.member == UP)]
         if unknown:
             batch.register_staged(unknown)
         elif checked:
-            until = max(checked[0].member_since, checked[0].waiting_since) + self._intent.health_deadline
-            batch.wait(f"slot {checked[0].slot}: the load balancer checks {checked[0].id}", until)
-        elif len(new) + self._staying(new, old) < min(batch.floor, self._serving):
-            self._lost.append(f"traffic stays where it is: only {len(new)} of {len(self._slots)} could take it")
+            view = checked[0]
+            batch.wait_for_checks(view, max(view.member_since, view.waiting_since))
+        elif self._keeps_floor(new, old):
+            on = [view for view in new if view.member == DRAIN]
+            batch.switch(on, [view for view in old if view.member in (UP, DOWN)])
             return
         else:
-            batch.switch(
-                [view for view in new if view.member == DRAIN], [view for view in old if view.member in (UP, DOWN)]
-            )
+            self._blocked.append(f"traffic stays where it is: only {len(new)} of {len(self._slots)} could take it")
             return
-        self._hold_old(old)
+        self._keep_in_service(old)
 
-    def _staying(self, new: Sequence[InstanceView], old: Sequence[InstanceView]) -> int:
-        """How many serve that the flip does not touch: those of slots that are held."""
-        return len(self._in_service - {view.id for view in (*new, *old)})
-
-    def _hold_old(self, old: Sequence[InstanceView]) -> None:
-        """Until the flip the old fleet serves, brought back where the balancer lost it."""
+    def _keep_in_service(self, old: Sequence[InstanceView]) -> None:
+        """Until the switch the old fleet serves. Members that the load balancer lost are registered again."""
         served = {view.slot for view in old if view.member == UP}
-        keepers = {slot.keeper.id for slot in self._slots if slot.keeper}
+        fallbacks = {slot.fallback.id for slot in self._slots if slot.fallback}
         for view in old:
-            # What drains to make room stays out; the one that a slot is kept by does not.
-            out = view.member is None or (view.member == DRAIN and not self._intent.flipped and view.id in keepers)
-            if (
-                view.ready
-                and not view.standby
-                and out
-                and view.slot not in served
-                and not launched_by_swap(view, self._intent)
-            ):
+            # An instance that drains to make room stays out, unless the slot falls back to it.
+            draining = view.member == DRAIN and not self._intent.flipped and view.id in fallbacks
+            out = view.member is None or draining
+            returns = view.ready and not view.standby and not launched_by_swap(view, self._intent)
+            if out and returns and view.slot not in served:
                 self._batch.register(view)
                 served.add(view.slot)
 
     def _retire(self) -> None:
-        until = self._intent.flipped + self._intent.keep_old
-        warm = not self._intent.back and bool(self._intent.keep_old) and self._now < until
+        intent = self._intent
+        until = intent.flipped + intent.keep_old
+        warm = not intent.rolling_back and bool(intent.keep_old) and self._now < until
         for view in self._surplus:
-            self._let_go(
-                view, warm, bool(self._intent.back and launched_by_swap(view, self._intent) and not view.healthy)
-            )
+            given_up = intent.rolling_back and launched_by_swap(view, intent) and not view.healthy
+            self._retire_instance(view, warm, given_up)
         for slot in self._slots:
             for view in slot.old:
-                failed = bool(failure(view, slot, self._intent, self._now)) or (self._intent.back and not view.healthy)
-                self._let_go(view, warm and not failed, failed)
-        if warm and any(view.live for view in (*self._surplus, *(each for slot in self._slots for each in slot.old))):
+                failed = bool(failure_reason(view, slot, intent, self._now))
+                failed = failed or (intent.rolling_back and not view.healthy)
+                self._retire_instance(view, warm and not failed, failed)
+        if warm and any(view.live for view in (*self._surplus, *(v for slot in self._slots for v in slot.old))):
             self._batch.wait("the old fleet stays warm", until, idle=True)
 
-    def _let_go(self, view: InstanceView, warm: bool, given_up: bool) -> None:
+    def _retire_instance(self, view: InstanceView, warm: bool, given_up: bool) -> None:
         if not (warm and view.live):
-            self._batch.take_away(view, given_up)
+            self._batch.remove(view, given_up)
         elif view.member in (UP, DOWN):
-            self._batch.take_out(view)
+            self._batch.take_out_of_traffic(view)

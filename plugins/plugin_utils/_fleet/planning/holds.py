@@ -1,41 +1,45 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which slots may not be begun yet, and why: people's marks, hours of the day, zones, canary stages. What was begun is finished."""
+"""Which slots may not be replaced yet, and why: marks on hosts, windows, zones, canary stages.
+
+A replacement that has begun is finished.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..model import InstanceView, Intent
-from .canary import limit
+from .canary import stage_limit
 from .slots import Slot
 from .step import replacement_priority
-from .windows import is_open, opens_at
-from .windows import shown as shown_time
+from .windows import format_utc, is_open, opens_at
 
-WAIT, IGNORE = "wait", "ignore"  # policies; the third is "replace"
+WAIT: Final = "wait"  # policies; the third is "replace"
+IGNORE: Final = "ignore"
 
 
 @dataclass(frozen=True)
 class Hold:
     reason: str
-    skip: bool = False  # the slot may stay as it is for good
-    later: bool = False  # others come first
+    skip: bool = False  # the slot stays as it is
+    later: bool = False  # other slots come first
 
 
 def holds(slots: Sequence[Slot], intent: Intent, now: float) -> dict[int, Hold]:
-    """By slot number. A slot whose instance does not serve is replaced at any hour; nothing is held on the way back."""
-    if intent.back:
+    """The holds by slot number. A slot that does not serve is replaced at any hour, and a rollback holds nothing."""
+    if intent.rolling_back:
         return {}
     held: dict[int, Hold] = {}
     waiting = [slot for slot in slots if slot.current is None]
     for slot in waiting:
-        mark = _marked(slot.old, intent)
-        if mark:
-            held[slot.number] = mark
+        hold = _marked(slot.old, intent)
+        if hold:
+            held[slot.number] = hold
     if not is_open(intent.windows, now):
-        reason = f"no window is open; the next one opens at {shown_time(opens_at(intent.windows, now))}"
+        reason = f"no window is open; the next one opens at {format_utc(opens_at(intent.windows, now))}"
         held.update({slot.number: Hold(reason) for slot in waiting if slot.number not in held and _serves(slot)})
     _hold_zones(slots, intent, held)
     _hold_stages(slots, intent, held)
@@ -58,14 +62,14 @@ def _marked(views: Iterable[InstanceView], intent: Intent) -> Hold | None:
 
 
 def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -> None:
-    """One zone after the other: a bad image or a zone's own trouble must not meet two at a time."""
-    if len(intent.zones) < 2 or intent.strategy == "blue_green":  # that one flips as a whole
+    """Replace one zone after the other, so that a bad image or an outage does not hit two zones at a time."""
+    if len(intent.zones) < 2 or intent.strategy == "blue_green":  # it switches all zones at once
         return
     active = next(
         (
             zone_of(slot.number, intent)
             for slot in _by_zone(slots, intent)
-            if not (slot.finished or slot.resting) and slot.number not in held
+            if not (slot.finished or slot.in_standby) and slot.number not in held
         ),
         None,
     )
@@ -76,7 +80,7 @@ def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) ->
             and _serves(slot)
             and zone_of(slot.number, intent) != active
         ):
-            held[slot.number] = Hold(f"zone {active} comes first", later=True)
+            held[slot.number] = Hold(f"zone {active} is replaced first", later=True)
 
 
 def _by_zone(slots: Sequence[Slot], intent: Intent) -> list[Slot]:
@@ -88,7 +92,7 @@ def zone_of(number: int, intent: Intent) -> str:
 
 
 def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -> None:
-    most = limit(intent)
+    most = stage_limit(intent)
     if most is None:
         return
     begun = sum(slot.current is not None for slot in slots)
@@ -98,5 +102,5 @@ def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -
         if slot.current is None and slot.number not in held
     ]
     for slot in free[max(0, most - begun) :]:
-        if any(view.live for view in slot.old):  # where nobody is there is nothing to spare
+        if any(view.live for view in slot.old):  # an empty slot has no instance to keep
             held[slot.number] = Hold("its canary stage comes later", later=True)

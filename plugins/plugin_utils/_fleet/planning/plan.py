@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The pure heart: what is safe now, given what is and what shall be.
+"""The pure function that decides what is safe now, given what was observed and what is intended.
 
-No I/O, no clock, no memory. It looks only at what was observed, so a swap that was cut anywhere is simply gone on with.
+It has no input or output, no clock and no memory. It depends only on the observation, so it resumes a swap that was
+interrupted anywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .blue_green import plan_blue_green
 from .canary import soak_failure
 from .recreate import plan_recreate
 from .rolling import plan_rolling
-from .slots import Slot, arrange, failure
+from .slots import Slot, assign_to_slots, failure_reason
 
 Strategy = Callable[[Observed, Intent, float], Outcome]
 BLUE_GREEN = "blue_green"
@@ -31,25 +32,23 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
-    """Raises FleetError for an unknown strategy."""
+    """Return the next outcome. ``now`` is by the provider's clock. Raises FleetError for an unknown strategy."""
     if intent.goal == ABSENT:
         return plan_absent(observed, intent, now)
     try:
         strategy = STRATEGIES[intent.strategy]
     except KeyError:
-        raise FleetError(
-            f"there is no strategy {intent.strategy!r} (there is: {', '.join(sorted(STRATEGIES))})"
-        ) from None
-    if intent.back:
-        revoked = observed.revoked.get(intent.aim.image)
+        raise FleetError(f"unknown strategy {intent.strategy!r} (allowed: {', '.join(sorted(STRATEGIES))})") from None
+    if intent.rolling_back:
+        revoked = observed.revoked.get(intent.desired.image)
         return (
             Stopped(f"{intent.reason}; what ran before was revoked: {revoked}")
             if revoked
             else strategy(observed, intent, now)
         )
-    turn = _turn(observed, intent, now) if intent.begun else None
-    if turn:
-        return turn
+    rollback = _rollback_due(observed, intent, now) if intent.begun else None
+    if rollback:
+        return rollback
     outcome = strategy(observed, intent, now)
     if isinstance(outcome, Done):
         due = intent.begun and intent.after_swap and AFTER_SWAP not in intent.passed
@@ -59,34 +58,34 @@ def plan(observed: Observed, intent: Intent, now: float) -> Outcome:
     return outcome
 
 
-def _turn(observed: Observed, intent: Intent, now: float) -> BeginRollback | None:
-    """Why the swap must go back, if it must."""
+def _rollback_due(observed: Observed, intent: Intent, now: float) -> BeginRollback | None:
+    """The rollback, if one is due."""
     if observed.alarms:
         return BeginRollback(f"alarm: {'; '.join(observed.alarms)}")
     if intent.image in observed.revoked:
         return BeginRollback(f"{intent.image_name or intent.image} was revoked: {observed.revoked[intent.image]}")
-    slots, _surplus = arrange(observed, intent, now)
+    slots, _surplus = assign_to_slots(observed, intent, now)
     for slot in slots:
         view = slot.current
-        reason = failure(view, slot, intent, now) or _unchecked(view, intent, now) if view else ""
+        reason = failure_reason(view, slot, intent, now) or _unchecked(view, intent, now) if view else ""
         if view and reason:
             return BeginRollback(f"slot {slot.number}: {view.id} failed: {reason}", view.id)
-    soaked = soak_failure(slots, intent)
-    if soaked:
-        return soaked
-    if intent.deadline and now > intent.resumed + intent.deadline and not _over(slots, intent):
-        return BeginRollback(f"the swap was not done within its deadline of {intent.deadline:g} s")
+    failed_soak = soak_failure(slots, intent)
+    if failed_soak:
+        return failed_soak
+    if intent.deadline and now > intent.resumed + intent.deadline and not _only_cleanup_left(slots, intent):
+        return BeginRollback(f"the swap did not end within its deadline of {intent.deadline:g} s")
     return None
 
 
 def _unchecked(view: InstanceView, intent: Intent, now: float) -> str:
-    """A staged member gets no requests, but its checks must pass in time all the same."""
+    """Why a staged member failed, or "". It gets no requests, but its checks must pass in time."""
     late = now > max(view.member_since, view.waiting_since) + intent.health_deadline
     if intent.strategy == BLUE_GREEN and view.member == DRAIN and view.proven and not view.passing and late:
         return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"
     return ""
 
 
-def _over(slots: Sequence[Slot], intent: Intent) -> bool:
-    """All that is left is to take away what was replaced."""
+def _only_cleanup_left(slots: Sequence[Slot], intent: Intent) -> bool:
+    """Whether only replaced instances remain to be removed."""
     return all(slot.current and slot.current.serving for slot in slots) and not intent.stages

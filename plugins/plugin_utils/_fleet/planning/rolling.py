@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The strategies ``rolling`` and ``canary``: slot by slot, the new instance before the old one goes, within floor and ceiling."""
+"""The strategies ``rolling`` and ``canary``: slot by slot, each old instance goes after its successor serves."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from ..model import Intent, Observed
 from .canary import stage_outcome
 from .ending import begin, conclude
 from .holds import holds
-from .slots import Slot, arrange
-from .step import Step, replacement_priority
+from .slots import Slot, assign_to_slots
+from .step import SlotStep, replacement_priority
 
 
 def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
-    slots, surplus = arrange(observed, intent, now)
+    slots, surplus = assign_to_slots(observed, intent, now)
     batch = begin(observed, intent, now, surplus)
     held = holds(slots, intent, now)
-    lost = []
+    blocked = []
     for slot in by_priority(slots):
-        step = Step(slot, batch, intent, now)
+        step = SlotStep(slot, batch, intent, now)
         if slot.number in held:
             step.keep()
         else:
             step.plan()
-        lost.append(step.lost)
+        blocked.append(step.blocked)
     outcome = batch.outcome()
     if isinstance(outcome, Act):
         return outcome
     stage = stage_outcome(slots, intent, now, sum(hold.skip for hold in held.values()))
     if isinstance(stage, (Pause, Wait)) and outcome and outcome.until is not None:
-        return outcome  # what is under way is finished before time is let pass
-    # A stage that is reached goes on, whatever else waits beside it: it may wait for slots of a later stage.
-    return stage or outcome or conclude(held, lost, intent)
+        return outcome  # finish what has begun before time passes
+    # A reached stage proceeds whatever else waits, because that may be a slot of a later stage.
+    return stage or outcome or conclude(held, blocked, intent)
 
 
 def by_priority(slots: list[Slot]) -> list[Slot]:

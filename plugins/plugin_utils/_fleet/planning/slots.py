@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Sort what was observed by slots: who is current, who is old, which volumes belong there."""
+"""Sorts the observation by slot: its current instance, its old instances, and its volumes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ..._providers.contract import DOWN, Volume
-from ..model import InstanceView, Intent, Observed
+from ..model import InstanceView, Intent, Observed, VolumeSpec
 
-LOSSES = 1  # instances of one swap that a slot may lose to a sudden death before the image is blamed for it
+LOSSES = 1  # instances that a slot may lose in one swap before the image is blamed for it
 
 
 @dataclass(frozen=True)
 class Slot:
     number: int
-    current: InstanceView | None  # what the intent aims at, if it is there
-    old: tuple[InstanceView, ...]  # everything else in the slot, the most useful first
-    volumes: tuple[Volume, ...]  # those the intent asks for that exist
-    missing: tuple[str, ...]  # names of those that do not
-    unfit: tuple[Volume, ...] = ()  # those that are too small or of another type
+    current: InstanceView | None  # the instance of the desired version, if there is one
+    old: tuple[InstanceView, ...]  # all other instances of the slot, the most useful first
+    volumes: tuple[Volume, ...]  # existing volumes that the intent asks for
+    missing: tuple[str, ...]  # names of volumes that do not exist yet
+    to_modify: tuple[Volume, ...] = ()  # volumes that are too small or of another type
     attempt: int = 0  # of the next launch
 
     @property
-    def keeper(self) -> InstanceView | None:
-        """The old instance that serves, or could serve again, until the current one does."""
+    def fallback(self) -> InstanceView | None:
+        """The old instance that serves, or can serve again, until the current one does."""
         return self.old[0] if self.old else None
 
     @property
@@ -33,18 +33,18 @@ class Slot:
         return bool(self.current and self.current.serving and not self.old)
 
     @property
-    def resting(self) -> bool:
-        """It has what the intent aims at, and people keep that out of traffic."""
+    def in_standby(self) -> bool:
+        """Whether a user keeps the current instance out of traffic."""
         return bool(self.current and self.current.standby and not self.current.serving)
 
-    def away(self, view: InstanceView) -> tuple[Volume, ...]:
-        """The slot's volumes that ``view`` does not have."""
+    def volumes_not_on(self, view: InstanceView) -> tuple[Volume, ...]:
+        """The slot's volumes that are not attached to ``view``."""
         return tuple(volume for volume in self.volumes if volume.attached_to != view.id)
 
 
-def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot], list[InstanceView]]:
-    """The slots that the intent aims at, by number, and the instances of other slots."""
-    size = intent.aim.size
+def assign_to_slots(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot], list[InstanceView]]:
+    """The slots of the desired version by number, and the surplus: instances of other slots."""
+    size = intent.desired.size
     views: dict[int, list[InstanceView]] = defaultdict(list)
     for view in observed.instances:
         views[view.slot].append(view)
@@ -53,66 +53,65 @@ def arrange(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot],
         volumes[volume.slot][volume.name] = volume
     lost = dict(intent.retries)
     slots = [
-        _slot(number, views.get(number, []), volumes.get(number, {}), lost.get(number, 0), intent, now)
+        _slot(number, views.get(number, []), volumes.get(number, {}), intent, lost=lost.get(number, 0), now=now)
         for number in range(size)
     ]
     return slots, [view for view in observed.instances if not 0 <= view.slot < size]
 
 
 def _slot(
-    number: int, views: list[InstanceView], volumes: dict[str, Volume], lost: int, intent: Intent, now: float
+    number: int, views: list[InstanceView], volumes: dict[str, Volume], intent: Intent, *, lost: int, now: float
 ) -> Slot:
-    specs = intent.aim.volumes
-    here = tuple(volumes[spec.name] for spec in specs if spec.name in volumes)
-    missing = tuple(spec.name for spec in specs if spec.name not in volumes)
-    # A rollback never shrinks what grew.
-    unfit = (
-        ()
-        if intent.back
-        else tuple(
-            volumes[spec.name]
-            for spec in specs
-            if spec.name in volumes and _unfit(volumes[spec.name], spec.size, spec.kind)
-        )
-    )
-    bare = Slot(number, None, (), here, missing)
+    specs = [spec for spec in intent.desired.volumes if spec.name in volumes]
+    existing = tuple(volumes[spec.name] for spec in specs)
+    missing = tuple(spec.name for spec in intent.desired.volumes if spec.name not in volumes)
+    # A rollback never shrinks a volume that has grown.
+    changed = () if intent.rolling_back else tuple(volumes[spec.name] for spec in specs if _differs(volumes, spec))
+    bare = Slot(number, None, (), existing, missing=missing)
     views = sorted(views, key=_usefulness)
-    current = next(
-        (view for view in views if matches_target(view, intent) and not _must_replace(view, bare, intent, now)), None
+    matching = (view for view in views if matches_target(view, intent) and not _must_replace(view, bare, intent, now))
+    current = next(matching, None)
+    attempts = [view.attempt + 1 for view in views if view.swap == intent.serial]
+    return Slot(
+        number,
+        current,
+        old=tuple(view for view in views if view is not current),
+        volumes=existing,
+        missing=missing,
+        to_modify=changed,
+        attempt=max([lost, *attempts]),
     )
-    old = tuple(view for view in views if view is not current)
-    attempt = max([lost, *(view.attempt + 1 for view in views if view.swap == intent.serial)])
-    return Slot(number, current, old, here, missing, unfit, attempt)
 
 
-def _unfit(volume: Volume, size: int, kind: str) -> bool:
-    return volume.size < size or bool(kind and volume.kind != kind)
+def _differs(volumes: dict[str, Volume], spec: VolumeSpec) -> bool:
+    volume = volumes[spec.name]
+    return volume.size < spec.size or bool(spec.kind and volume.kind != spec.kind)
 
 
 def launched_by_swap(view: InstanceView, intent: Intent) -> bool:
-    """Whether the present swap (its rollback too) launched it."""
+    """Whether the present swap or its rollback launched the instance."""
     return view.swap >= intent.first
 
 
-def of_version(view: InstanceView, intent: Intent) -> bool:
-    """Whether it is what the intent aims at. The launch fingerprint is compared too, so a change of settings is a swap."""
-    if intent.back and intent.origin is None:
-        return not launched_by_swap(view, intent)  # whatever was there before
-    return view.image == intent.aim.image and view.launch == intent.aim.launch
+def runs_desired_version(view: InstanceView, intent: Intent) -> bool:
+    """Whether the instance has the desired image and launch fingerprint, so a change of settings is a swap too."""
+    if intent.rolling_back and intent.origin is None:
+        return not launched_by_swap(view, intent)  # whatever ran before
+    return view.image == intent.desired.image and view.launch == intent.desired.launch
 
 
 def matches_target(view: InstanceView, intent: Intent) -> bool:
-    if view.stopping or not of_version(view, intent):
+    if view.stopping or not runs_desired_version(view, intent):
         return False
-    return intent.back or not (view.tainted or _too_old(view, intent))
+    return intent.rolling_back or not (view.tainted or _too_old(view, intent))
 
 
 def _too_old(view: InstanceView, intent: Intent) -> bool:
     return bool(intent.max_age) and intent.started - view.created > intent.max_age
 
 
-def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
-    """Why an instance must be given up, or an empty string. Waiting ends at a deadline, always."""
+def failure_reason(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
+    """Why an instance must be given up, or "". Every wait has a deadline."""
     if not view.live:
         return "it is not running"
     if view.refuted:
@@ -121,9 +120,8 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
         late = now > view.started + intent.boot_deadline
         return f"it did not seal itself within {intent.boot_deadline:g} s of its start" if late else ""
     if not view.healthy:
-        waits = (slot.missing and not intent.back) or slot.away(
-            view
-        )  # for its volumes; a deadline runs from the last of them
+        # It waits for its volumes; the deadline runs from the last of them.
+        waits = (slot.missing and not intent.rolling_back) or slot.volumes_not_on(view)
         late = not waits and now > view.waiting_since + intent.health_deadline
         return f"it was not healthy within {intent.health_deadline:g} s ({view.problem})" if late else ""
     if view.member == DOWN and now > max(view.member_since, view.waiting_since) + intent.health_deadline:
@@ -132,19 +130,44 @@ def failure(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
 
 
 def untouched(view: InstanceView, intent: Intent) -> bool:
-    """In a rollback: it is from before the swap, and still runs as it did then."""
-    return intent.back and view.live and not launched_by_swap(view, intent) and view.id not in intent.restarted
+    """Whether this is a rollback, and the instance still runs as it did before the swap."""
+    return intent.rolling_back and view.live and not launched_by_swap(view, intent) and view.id not in intent.restarted
+
+
+def is_given_up(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
+    """Whether an old instance failed. A rollback gives up what the swap launched as soon as it is unhealthy."""
+    undone = intent.rolling_back and launched_by_swap(view, intent) and not view.healthy
+    return undone or bool(failure_reason(view, slot, intent, now))
+
+
+def failed_in_rollback(slot: Slot, intent: Intent, now: float) -> str:
+    """Why the instance that a rollback launched in the slot failed, or ""."""
+    current = slot.current
+    if current is None or not intent.rolling_back or current.swap != intent.serial:
+        return ""
+    reason = failure_reason(current, slot, intent, now)
+    return f"slot {slot.number}: {current.id} was launched for the rollback and failed: {reason}" if reason else ""
+
+
+def can_relaunch(intent: Intent) -> bool:
+    """Whether a rollback can launch new instances of the origin."""
+    return intent.origin is not None and not intent.origin_problem
+
+
+def relaunch_problem(slot: Slot, intent: Intent) -> str:
+    """Why a rollback cannot launch an instance in the slot."""
+    return f"slot {slot.number}: {intent.origin_problem or 'it is not known what ran before'}"
 
 
 def _must_replace(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
-    """A fitting instance that failed and is no witness against the image: it is replaced."""
+    """Whether an instance of the desired version failed for a reason that does not speak against the image."""
     if launched_by_swap(view, intent) and view.swap == intent.serial:
         return not view.live and view.attempt < LOSSES
-    if not intent.back:
-        return bool(failure(view, slot, intent, now))
+    if not intent.rolling_back:
+        return bool(failure_reason(view, slot, intent, now))
     if not view.live:
-        return view.id in intent.restarted  # once more, but not for ever
-    return not untouched(view, intent) and bool(failure(view, slot, intent, now))
+        return view.id in intent.restarted  # a rollback starts it again once
+    return not untouched(view, intent) and bool(failure_reason(view, slot, intent, now))
 
 
 def _usefulness(view: InstanceView) -> tuple[bool, bool, int, bool, bool, bool, float, str]:

@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What one slot needs next, on its way to the intent's aim: the new instance first, the old one after it, volumes last.
+"""The next step of one slot on its way to the desired version.
 
-The way back is the same way, towards what ran before: instances that are still there are started again instead of launched.
+A rollback takes the same steps towards what ran before. It starts old instances again that still exist, instead of
+launching new ones.
 """
 
 from __future__ import annotations
@@ -10,189 +11,182 @@ from __future__ import annotations
 from ..._providers.contract import DOWN, UP
 from ..model import InstanceView, Intent
 from .batch import ActionBatch
-from .slots import Slot, failure, launched_by_swap, untouched
+from .slots import (
+    Slot,
+    can_relaunch,
+    failed_in_rollback,
+    failure_reason,
+    is_given_up,
+    launched_by_swap,
+    relaunch_problem,
+    untouched,
+)
 
 
-class Step:
+class SlotStep:
+    """The next step of one slot."""
+
     def __init__(self, slot: Slot, batch: ActionBatch, intent: Intent, now: float) -> None:
         self._slot = slot
         self._batch = batch
         self._intent = intent
         self._now = now
-        self.lost = ""  # why the slot cannot get to the aim
+        self.blocked = ""  # why the slot cannot reach the desired version
 
     def plan(self) -> None:
-        slot, batch, current = self._slot, self._batch, self._slot.current
-        if slot.missing and (not self._intent.back or (current is None and self._can_relaunch())):
+        slot, batch, intent, current = self._slot, self._batch, self._intent, self._slot.current
+        if slot.missing and (not intent.rolling_back or (current is None and can_relaunch(intent))):
             batch.create_volumes(slot.number, slot.missing)
-            if current is None:  # it is launched at the next look, and slots that come after it must not take its place
+            if current is None:  # its launch follows in the next pass, and later slots must not take its place
                 batch.reserve()
         elif current is None:
             self._fill()
-        elif untouched(current, self._intent) and failure(current, slot, self._intent, self._now):
-            self.clear_old()  # it fared no better before the swap: it stays as it was
-        elif (
-            self._intent.back
-            and current.swap == self._intent.serial
-            and (reason := failure(current, slot, self._intent, self._now))
-        ):
-            self._give_up(current, reason)
-        elif not current.live and slot.away(current):
+        elif untouched(current, intent) and failure_reason(current, slot, intent, self._now):
+            self.clear_old()  # it was unhealthy before the swap too, so it stays as it was
+        elif reason := failed_in_rollback(slot, intent, self._now):
+            self._give_up(reason)
+        elif not current.live and slot.volumes_not_on(current):
             self._move_volumes(current)
         elif not current.live:
             self._start_again(current)
         elif not current.proven:
             self._keep_old()
-            batch.wait(
-                f"slot {slot.number}: {current.id} boots and seals itself", current.started + self._intent.boot_deadline
-            )
-        elif slot.away(current):
+            batch.wait_for_boot(current)
+        elif slot.volumes_not_on(current):
             self._move_volumes(current)
         elif current.serving:
             self.clear_old()
-        elif current.standby and not launched_by_swap(current, self._intent):
-            self._keep_old()  # people keep it out of traffic: who serves in its place stays
+        elif current.standby and not launched_by_swap(current, intent):
+            self._keep_old()  # a user keeps it out of traffic, so the old instance continues to serve
         else:
             self._bring_into_service(current)
 
+    def keep(self) -> None:
+        """Keep the slot in service without replacing its instance."""
+        self._keep_old()
+
+    def clear_old(self) -> None:
+        """Remove the old instances."""
+        for view in self._slot.old:
+            self._batch.remove(view, given_up=self._is_given_up(view))
+
     def _fill(self) -> None:
-        if self._intent.back and not self._can_relaunch():
-            self._leave_behind()
+        slot, batch, intent = self._slot, self._batch, self._intent
+        if intent.rolling_back and not can_relaunch(intent):
+            self._settle_for_old()
             return
-        free = [volume for volume in self._slot.volumes if volume.attached_to is None]
-        unfit = [volume for volume in free if volume in self._slot.unfit]
-        if unfit:
-            self._batch.modify(unfit, self._intent.aim.volumes)
-            self._batch.reserve()
+        free = [volume for volume in slot.volumes if volume.attached_to is None]
+        to_modify = [volume for volume in free if volume in slot.to_modify]
+        if to_modify:
+            batch.modify(to_modify, intent.desired.volumes)
+            batch.reserve()
             self._keep_old()
             return
-        full = not self._batch.launch(self._slot.number, [volume.id for volume in free], self._slot.attempt)
+        full = not batch.launch(slot.number, [volume.id for volume in free], slot.attempt)
         if full:
-            self._batch.wait(f"slot {self._slot.number}: no more than {self._intent.ceiling} instances at a time")
-        keeper = self._slot.keeper
-        lame = (
-            keeper and not keeper.healthy and self._slot.away(keeper)
-        )  # without its volumes it never gets healthy, and no deadline runs
-        if full and keeper and keeper.live and (lame or self._given_up(keeper)):
-            self._batch.take_down(keeper, given_up=True)  # it serves nobody, but takes the place of who could
+            batch.wait_for_room(slot.number)
+        fallback = slot.fallback
+        if full and fallback and fallback.live and (self._lacks_volumes(fallback) or self._is_given_up(fallback)):
+            batch.stop(fallback, given_up=True)  # it serves no request, but takes the place of an instance that could
         else:
             self._keep_old()
 
-    def _can_relaunch(self) -> bool:
-        return self._intent.origin is not None and not self._intent.origin_problem
+    def _lacks_volumes(self, view: InstanceView) -> bool:
+        """Whether it cannot become healthy because it does not have its volumes. No deadline runs meanwhile."""
+        return not view.healthy and bool(self._slot.volumes_not_on(view))
 
-    def _leave_behind(self) -> None:
-        """Nothing of what ran before is left, and it cannot be launched: what serves may stay, what failed goes."""
-        why = self._intent.origin_problem or "nothing is known of what ran before"
+    def _settle_for_old(self) -> None:
+        """Keep what serves: the origin is gone and cannot be launched. Instances that failed are removed."""
         if not any(view.serving for view in self._slot.old):
             self.clear_old()
         elif self._slot.old[1:]:
             self._keep_old()
-        self.lost = f"slot {self._slot.number}: {why}"
+        self.blocked = relaunch_problem(self._slot, self._intent)
 
     def _keep_old(self) -> None:
-        """Until the new one is ready the old one serves, brought back if need be; its duplicates stop."""
-        keeper = self._slot.keeper
-        if (
-            keeper
-            and keeper.ready
-            and not keeper.standby
-            and keeper.member not in (UP, DOWN)
-            and not self._undone(keeper)
-        ):
-            self._batch.register(keeper)
+        """Let the old instance serve until the new one is ready, and stop further old instances."""
+        fallback = self._slot.fallback
+        if fallback and fallback.member not in (UP, DOWN) and self._may_return(fallback):
+            self._batch.register(fallback)
         for view in self._slot.old:
-            if view.stopping or (view is not keeper and (view.live or view.member is not None)):
-                self._batch.take_down(view, given_up=self._given_up(view))
+            if view.stopping or (view is not fallback and (view.live or view.member is not None)):
+                self._batch.stop(view, given_up=self._is_given_up(view))
             elif not view.live and view.member is not None:
                 self._batch.deregister(view.id)
 
+    def _may_return(self, view: InstanceView) -> bool:
+        return view.ready and not view.standby and not self._is_undone(view)
+
     def _move_volumes(self, current: InstanceView) -> None:
-        batch, away = self._batch, self._slot.away(current)
-        holders = [view for view in self._slot.old if any(volume.attached_to == view.id for volume in away)]
+        batch, slot = self._batch, self._slot
+        elsewhere = slot.volumes_not_on(current)
+        holders = [view for view in slot.old if any(volume.attached_to == view.id for volume in elsewhere)]
         for view in holders:
-            # As after a restart of the balancer: it is needed in service before it may go.
-            needed = (
-                view.live
-                and view.healthy
-                and not self._given_up(view)
-                and batch.below_floor()
-                and not self._undone(view)
-            )
+            # After a restart of the load balancer, for example, a holder must serve again before it may leave.
+            needed = view.live and view.healthy and batch.below_floor()
+            needed = needed and not self._is_given_up(view) and not self._is_undone(view)
             if needed and view.member is None:
                 batch.register(view)
             elif needed and view.member == DOWN:
-                batch.wait(
-                    f"slot {view.slot}: the load balancer checks {view.id}",
-                    view.member_since + self._intent.health_deadline,
-                )
-            elif batch.take_down(view, given_up=self._given_up(view)):
-                batch.detach(volume.id for volume in away if volume.attached_to == view.id)
+                batch.wait_for_checks(view, view.member_since)
+            elif batch.stop(view, given_up=self._is_given_up(view)):
+                batch.detach(volume.id for volume in elsewhere if volume.attached_to == view.id)
         if holders:
             return
-        free = [volume for volume in away if volume.attached_to is None]
-        unfit = [volume for volume in free if volume in self._slot.unfit]
-        if unfit:
-            batch.modify(unfit, self._intent.aim.volumes)
+        free = [volume for volume in elsewhere if volume.attached_to is None]
+        to_modify = [volume for volume in free if volume in slot.to_modify]
+        if to_modify:
+            batch.modify(to_modify, self._intent.desired.volumes)
         elif free:
             batch.attach([volume.id for volume in free], current)
         else:
+            volume = elsewhere[0]
             batch.wait(
-                f"slot {self._slot.number}: {away[0].id} is attached to {away[0].attached_to}, which is not in this slot"
+                f"slot {slot.number}: {volume.id} is attached to {volume.attached_to}, which is not in this slot"
             )
 
     def _start_again(self, current: InstanceView) -> None:
-        """Only on the way back: it was stopped for the new one."""
+        """Start an old instance that the swap stopped. Only a rollback does so."""
         if current.member is not None:
             self._batch.deregister(current.id)
         elif not self._batch.start(current):
-            # Whoever failed in this slot has taken its place.
-            for view in self._slot.old:
+            for view in self._slot.old:  # the instance that failed in this slot takes its place
                 if not view.serving:
-                    self._batch.take_away(view, given_up=True)
-            self._batch.wait(f"slot {self._slot.number}: no more than {self._intent.ceiling} instances at a time")
+                    self._batch.remove(view, given_up=True)
+            self._batch.wait_for_room(self._slot.number)
 
-    def _give_up(self, current: InstanceView, reason: str) -> None:
-        """What was launched to go back fails as well: whoever serves stays, and the slot is told to be lost."""
-        self.lost = f"slot {self._slot.number}: {current.id} was launched to go back and failed: {reason}"
+    def _give_up(self, reason: str) -> None:
+        """The instance that the rollback launched failed too: keep what serves, and report the slot as blocked."""
+        self.blocked = reason
         for view in self._slot.old:
             if launched_by_swap(view, self._intent) and not view.serving:
-                self._batch.take_away(view, given_up=True)
+                self._batch.remove(view, given_up=True)
 
     def _bring_into_service(self, current: InstanceView) -> None:
-        number, limit = self._slot.number, self._intent.health_deadline
         if not current.healthy:
-            self._batch.wait(
-                f"slot {number}: {current.id} becomes healthy ({current.problem})", current.waiting_since + limit
-            )
+            self._batch.wait_for_health(current)
         elif current.member == DOWN:
-            self._batch.wait(f"slot {number}: the load balancer checks {current.id}", current.member_since + limit)
+            self._batch.wait_for_checks(current, current.member_since)
         else:
             self._batch.register(current)
         if not self._slot.volumes:
             self._keep_old()
 
-    def keep(self) -> None:
-        """The slot's turn has not come: nothing but to see that it serves."""
-        self._keep_old()
+    def _is_undone(self, view: InstanceView) -> bool:
+        """Whether the rollback replaces it: it may serve until its successor does, but does not return to service."""
+        intent = self._intent
+        return intent.rolling_back and launched_by_swap(view, intent) and view.swap != intent.serial
 
-    def clear_old(self) -> None:
-        for view in self._slot.old:
-            self._batch.take_away(view, given_up=self._given_up(view))
-
-    def _undone(self, view: InstanceView) -> bool:
-        """On the way back: the swap made it. It may serve on until its successor does, but is not put in service any more."""
-        return self._intent.back and launched_by_swap(view, self._intent) and view.swap != self._intent.serial
-
-    def _given_up(self, view: InstanceView) -> bool:
-        """On the way back what the swap made is given up as soon as it is not well."""
-        failed = bool(failure(view, self._slot, self._intent, self._now))
-        return failed or (self._intent.back and launched_by_swap(view, self._intent) and not view.healthy)
+    def _is_given_up(self, view: InstanceView) -> bool:
+        return is_given_up(view, self._slot, self._intent, self._now)
 
 
 def replacement_priority(slot: Slot) -> tuple[bool, int]:
-    """The worse a slot fares the earlier it comes: its replacement only raises what is in service, and where volumes keep
-    others from going on before that, the places under the ceiling must not have gone to them. Tainted hosts come before the rest."""
-    keeper = slot.keeper
-    rank = keeper.live + keeper.healthy + keeper.serving if keeper else 0
-    return (not (keeper and keeper.tainted) and rank == 3, rank)
+    """Sort key by which slots are replaced: tainted hosts and slots that do not serve come first.
+
+    Replacing what does not serve only raises the number of instances in service. It must come before other slots take
+    the places under the ceiling, because those may wait for it.
+    """
+    fallback = slot.fallback
+    rank = fallback.live + fallback.healthy + fallback.serving if fallback else 0
+    return (not (fallback and fallback.tainted) and rank == 3, rank)

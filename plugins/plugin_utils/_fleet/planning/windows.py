@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Hours in which replacements may begin. Pure: the time is handed in, the time zone's rules come with Python or the system."""
+"""Windows in which replacements may begin. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ DAYS_AHEAD = 8  # a window opens again within a week
 
 
 def is_open(windows: Sequence[Window], at: float) -> bool:
-    """``at``: seconds since the epoch. Without windows every hour is allowed."""
-    return not windows or any(_spans(window, at, (-1, 0)) for window in windows)
+    """Whether replacements may begin. Without windows they always may. ``at``: seconds since the epoch."""
+    return not windows or any(_is_open_on(window, at, (-1, 0)) for window in windows)
 
 
 def opens_at(windows: Sequence[Window], at: float) -> float:
@@ -23,12 +23,12 @@ def opens_at(windows: Sequence[Window], at: float) -> float:
     return min(begin for window in windows for begin in _begins(window, at))
 
 
-def shown(at: float) -> str:
+def format_utc(at: float) -> str:
     return datetime.fromtimestamp(at, ZoneInfo("UTC")).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _spans(window: Window, at: float, days: Sequence[int]) -> bool:
-    """Whether one that began today or yesterday (over midnight) is open."""
+def _is_open_on(window: Window, at: float, days: Sequence[int]) -> bool:
+    """Whether the window is open on one of ``days``, counted from today; -1 is yesterday, for windows over midnight."""
     return any(begin <= at < end for begin, end in _on_days(window, at, days))
 
 
@@ -49,5 +49,5 @@ def _on_days(window: Window, at: float, days: Sequence[int]) -> list[tuple[float
 
 
 def _moment(day: datetime, minutes: int) -> float:
-    """By the clock on the wall, whatever the hour is called that summer time takes or gives."""
+    """The moment by wall clock time, also on days when daylight saving time begins or ends."""
     return day.replace(hour=minutes // 60 % 24, minute=minutes % 60).timestamp()

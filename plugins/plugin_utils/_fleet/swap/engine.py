@@ -168,7 +168,7 @@ class SwapRun(FleetRun[Outcome]):
             promises.allow(action)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.places if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, Launch) else ()
             for event in self._executor.act(action, self._observed, self._intent):
                 self._timeline.add(*event, self._now())
             self._launching = ()
@@ -190,7 +190,7 @@ class SwapRun(FleetRun[Outcome]):
         serial = self._intent.serial
         lost = [view.slot for view in self._observed.instances if view.id in ids and view.swap == serial]
         if lost:
-            self._save(self._intent.retried(lost))
+            self._save(self._intent.with_retries(lost))
 
     def _wait(self, wait: Wait) -> None:
         now = self._now()
@@ -199,7 +199,7 @@ class SwapRun(FleetRun[Outcome]):
             self._roll_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {problem}"))
             return
         self._timeline.waits(wait.reason, now)
-        seconds = self._timeline.steps.next_look(self._pace, now, max(0.0, now - self._event_at))
+        seconds = self._timeline.durations.next_observation(self._pace, now, max(0.0, now - self._event_at))
         if wait.until is not None and wait.until >= now:  # a deadline in the past is no reason to hurry
             seconds = min(seconds, wait.until - now + AFTER_DEADLINE)
         self._lease.need(seconds + MARGIN)
@@ -239,7 +239,7 @@ class SwapRun(FleetRun[Outcome]):
     def _roll_back(self, outcome: BeginRollback) -> None:
         culprit = outcome.culprit
         lines = last_console_lines(self._provider.compute, culprit) if culprit else ()
-        self._save(self._intent.turn_back(outcome.reason, culprit, lines))
+        self._save(self._intent.begin_rollback(outcome.reason, culprit, lines))
         self._note_progress()
         self._timeline.add(f"rolling back: {outcome.reason}", None, culprit or None, self._now())
 
@@ -249,9 +249,9 @@ class SwapRun(FleetRun[Outcome]):
     def _after_failure(self, error: ProviderError) -> None:
         """Give up a launch token whose instance is gone. If the provider does not say so, do it before the last try."""
         self._waited = False
-        places, self._launching = self._launching, ()
-        if places and (error.token_spent or self._failures >= self.retry_policy.tries - 1):
-            retries = {**dict(self._intent.retries), **{place.slot: place.attempt + 1 for place in places}}
+        launches, self._launching = self._launching, ()
+        if launches and (error.token_spent or self._failures >= self.retry_policy.tries - 1):
+            retries = {**dict(self._intent.retries), **{launch.slot: launch.attempt + 1 for launch in launches}}
             self._save(replace(self._intent, retries=tuple(sorted(retries.items()))))
 
     def _payload(self, intent: Intent) -> Payload:
@@ -260,7 +260,7 @@ class SwapRun(FleetRun[Outcome]):
             return self._request.payload
         if self._request.origin is None:
             raise FleetError(
-                f"{intent.fleet}: nothing is known of how the instances of {intent.aim.image_name} are launched"
+                f"{intent.fleet}: nothing is known of how the instances of {intent.desired.image_name} are launched"
             )
         return self._request.origin
 

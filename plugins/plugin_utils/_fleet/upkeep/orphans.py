@@ -72,8 +72,8 @@ def _instances(inventory: FleetInventory, owner: Intent | None, now: float) -> I
             yield _orphan(inventory, instance, "a verification left it", now)
         elif instance.purpose == FLEET and owner is None:
             yield _orphan(inventory, instance, "no fleet owns it", now)
-        elif owner and not 0 <= instance.slot < owner.aim.size:
-            yield _orphan(inventory, instance, f"the fleet has {owner.aim.size} slots", now)
+        elif owner and not 0 <= instance.slot < owner.desired.size:
+            yield _orphan(inventory, instance, f"the fleet has {owner.desired.size} slots", now)
         else:
             slots[instance.slot].append(instance)
     for instances in slots.values():
@@ -92,9 +92,9 @@ def _volumes(inventory: FleetInventory, owner: Intent | None) -> Iterable[Orphan
     for volume in inventory.volumes:
         if owner is None:
             why = "no fleet owns it"
-        elif not 0 <= volume.slot < owner.aim.size:
-            why = f"the fleet has {owner.aim.size} slots"
-        elif volume.name not in {spec.name for spec in owner.aim.volumes}:
+        elif not 0 <= volume.slot < owner.desired.size:
+            why = f"the fleet has {owner.desired.size} slots"
+        elif volume.name not in {spec.name for spec in owner.desired.volumes}:
             why = f"the fleet has no volume {volume.name}"
         else:
             continue

@@ -195,19 +195,29 @@ def test_targets_that_share_an_image_determine_its_regions(cloud: Cloud, tmp_pat
     baked = artifact(cloud)
     known = definition(tmp_path, cloud, "ami-1", {"staging": REGION, "prod": OTHER, "far": THIRD})
     image = record(baked, "ami-1")
-    assert copies.missing(image, known) == {OTHER: "alias/prod", THIRD: "alias/far"}
+    assert copies.missing_copies(image, known) == {OTHER: "alias/prod", THIRD: "alias/far"}
     other_base = replace(known.targets["far"], base=Base("ami", "ami-2", python="3.11"))
-    assert copies.missing(image, replace(known, targets={**known.targets, "far": other_base})) == {OTHER: "alias/prod"}
+    assert copies.missing_copies(image, replace(known, targets={**known.targets, "far": other_base})) == {
+        OTHER: "alias/prod"
+    }
     catalogue = Catalogue(FileStore(tmp_path / "store"))
-    done = copies.copied(image, known.targets["staging"], copies.missing(image, known), "me", catalogue)
+    done = copies.copy_image(
+        image,
+        known.targets["staging"],
+        copies.missing_copies(image, known),
+        store_id="me",
+        catalogue=catalogue,
+    )
     found = catalogue.get(image.digest, image.build)
     assert found and amis_of(found.artifact) == amis_of(done.artifact)
-    assert copies.missing(done, known) == {}
+    assert copies.missing_copies(done, known) == {}
 
 
 def test_only_a_target_in_the_account_publishes_a_promotion(cloud: Cloud, tmp_path: Path) -> None:
     image = record(artifact(cloud), "ami-1")
     known = definition(tmp_path, cloud, "ami-1", {"prod": REGION})
-    assert list(copies.published(image, known, None, "prod", check=False)) == [f"/immutable/shop/prod/ami in {REGION}"]
-    with pytest.raises(ImageError, match="no target of the definition shares it"):
-        copies.published(image, definition(tmp_path, cloud, "ami-2", {"prod": REGION}), None, "prod", check=False)
+    assert list(copies.publish_channel(image, known, None, "prod", check=False)) == [
+        f"/immutable/shop/prod/ami in {REGION}"
+    ]
+    with pytest.raises(ImageError, match="no target of the definition uses it"):
+        copies.publish_channel(image, definition(tmp_path, cloud, "ami-2", {"prod": REGION}), None, "prod", check=False)

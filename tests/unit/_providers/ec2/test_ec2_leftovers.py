@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.leftovers import BakeSweeper
@@ -23,11 +24,6 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 
 STORE, BAKE, OTHER = "0123456789abcdef", "bake-aaaaaaaaaaaa", "us-east-1"
 HOUR = 3600.0
-
-
-class Free:
-    def check(self) -> None:
-        pass
 
 
 def tags(store: str = STORE, bake: str = BAKE) -> dict[str, str]:
@@ -54,14 +50,14 @@ class Account:
 
     def broom(self) -> BakeSweeper:
         places = [Clients(self.cloud.account()), Clients(self.cloud.account(OTHER))]
-        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, Free(), silent)
+        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, NoGuard(), silent)
 
     def found(self, older_than: float = 0.0) -> list[tuple[str, str]]:
-        return [(each.kind, each.id) for each in self.broom().look(older_than)]
+        return [(each.kind, each.id) for each in self.broom().find(older_than)]
 
     def swept(self, older_than: float = 0.0) -> list[tuple[str, str]]:
         broom = self.broom()
-        return [(each.kind, each.id) for each in broom.sweep(broom.look(older_than))]
+        return [(each.kind, each.id) for each in broom.sweep(broom.find(older_than))]
 
     def instance(self, given: dict[str, str], **more: Any) -> str:
         base = seeds.image(self.cloud, f"base-{time.monotonic_ns()}")
@@ -136,7 +132,7 @@ def test_resources_of_a_running_bake_stay(account: Account) -> None:
     with account.store.lock(BAKE, "bake shop"):
         assert account.found() == [("build_instance", other)]
     broom = account.broom()
-    before = broom.look(0.0)
+    before = broom.find(0.0)
     with account.store.lock(BAKE, "bake shop"):  # it begins after the look
         assert [each.id for each in broom.sweep(before)] == [other]
     assert account.found() == [("build_instance", own)]
@@ -162,7 +158,7 @@ def test_images_on_record_their_copies_and_their_snapshots_stay(account: Account
     image = seeds.image(account.cloud, "shop-1", tags())
     seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy that is being made
     broom = account.broom()
-    before = broom.look(0.0)
+    before = broom.find(0.0)
     assert len(before) == 2
     recorded(account, image)  # the bake ends after the look
     assert broom.sweep(before) == [] and account.found() == []

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Write docs/reference/aws-policy.json from the calls that the tests on AWS make (``make aws-policy``): aws-policy [FILE]
+"""Write docs/reference/aws-policy.json from the calls that the tests on AWS make: aws_policy.py [FILE]
 
-FILE holds the actions of an earlier run, one per line. Without it the tests run first. The policy allows exactly the actions that were seen or are in UNCALLED.
+FILE holds the actions of an earlier run, one per line. Without it the tests run first.
+The policy allows exactly the actions that were seen or are in UNCALLED.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,7 +22,8 @@ TESTS = ["tests/unit"]
 TAG = "immutable:store"
 FREE = {"sts:GetCallerIdentity"}
 UNCALLED = {  # actions that no test can call over HTTP, or that IAM requires for other calls
-    "autoscaling:CancelInstanceRefresh", "autoscaling:RollbackInstanceRefresh", "autoscaling:UpdateAutoScalingGroup",  # tested with botocore's Stubber
+    # tested with botocore's Stubber
+    "autoscaling:CancelInstanceRefresh", "autoscaling:RollbackInstanceRefresh", "autoscaling:UpdateAutoScalingGroup",
     "ec2:DescribeRegions",  # Packer, if no endpoint is given
     "ec2:CreateTags", "iam:PassRole",  # required to create tagged resources, to launch with an instance profile
 }  # fmt: skip
@@ -60,43 +63,71 @@ STATEMENTS = [
     Statement(
         "LookEc2", "ec2",
         "DescribeImageAttribute DescribeImages DescribeInstances DescribeKeyPairs "
-        "DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRegions DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVolumes "
+        "DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRegions "
+        "DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVolumes "
         "DescribeVolumesModifications DescribeVpcs",
     ),
     Statement(
         "LookBalancer", "elasticloadbalancing",
-        "DescribeListeners DescribeLoadBalancers DescribeRules DescribeTargetGroupAttributes DescribeTargetGroups DescribeTargetHealth",
+        "DescribeListeners DescribeLoadBalancers DescribeRules "
+        "DescribeTargetGroupAttributes DescribeTargetGroups DescribeTargetHealth",
     ),
-    Statement("LookScaling", "autoscaling", "DescribeAutoScalingGroups DescribeInstanceRefreshes DescribeLaunchConfigurations"),
-    Statement("Launch", "ec2", "CreateSnapshot CreateVolume RunInstances", ec2("instance", "snapshot", "volume"), ours("Request")),
+    Statement(
+        "LookScaling", "autoscaling",
+        "DescribeAutoScalingGroups DescribeInstanceRefreshes DescribeLaunchConfigurations",
+    ),
+    Statement(
+        "Launch", "ec2", "CreateSnapshot CreateVolume RunInstances",
+        ec2("instance", "snapshot", "volume"), ours("Request"),
+    ),
     Statement(
         "LaunchFrom", "ec2", "RunInstances",
         ec2("image", "snapshot", "subnet", "security-group", "network-interface", "key-pair", "launch-template"),
     ),
-    Statement(  # Auto Scaling requires permission to launch from a group's template, which may lack the tag of the store
+    # Auto Scaling requires permission to launch from a group's template, which may lack the tag of the store
+    Statement(
         "ScalingLaunch", "ec2", "RunInstances", ec2("instance", "volume"),
         {"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:ACCOUNT:launch-template/TEMPLATE"}},
     ),
-    Statement("LaunchAs", "iam", "PassRole", ["arn:aws:iam::ACCOUNT:role/INSTANCE_ROLE"], {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}),
+    Statement(
+        "LaunchAs", "iam", "PassRole", ["arn:aws:iam::ACCOUNT:role/INSTANCE_ROLE"],
+        {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+    ),
     Statement(
         "TagWhatIsMade", "ec2", "CreateTags", ["*"],
-        {"StringEquals": {"ec2:CreateAction": ["RunInstances", "CreateVolume", "CopyImage", "CreateImage", "CreateSecurityGroup", "ImportKeyPair", "CreateSnapshot"]}},
+        {"StringEquals": {"ec2:CreateAction": [
+            "RunInstances", "CreateVolume", "CopyImage", "CreateImage", "CreateSecurityGroup", "ImportKeyPair",
+            "CreateSnapshot",
+        ]}},
     ),
     Statement("TagImages", "ec2", "CreateTags", ec2("image", "snapshot"), ours("Request")),
-    Statement("TagOurs", "ec2", "CreateTags DeleteTags", ec2("instance", "image", "snapshot", "volume"), ours("Resource")),
+    Statement(
+        "TagOurs", "ec2", "CreateTags DeleteTags",
+        ec2("instance", "image", "snapshot", "volume"), ours("Resource"),
+    ),
     Statement(
         "Ours", "ec2",
-        "AttachVolume CreateSnapshot DeleteVolume DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume StartInstances StopInstances "
-        "TerminateInstances",
+        "AttachVolume CreateSnapshot DeleteVolume DetachVolume GetConsoleOutput ModifyImageAttribute "
+        "ModifyVolume StartInstances StopInstances TerminateInstances",
         ec2("instance", "image", "volume"), ours("Resource"),
     ),
-    Statement("Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets", ["arn:aws:elasticloadbalancing:*:ACCOUNT:targetgroup/*"]),
-    Statement("Listener", "elasticloadbalancing", "ModifyListener ModifyRule", ["arn:aws:elasticloadbalancing:*:ACCOUNT:listener*"]),
+    Statement(
+        "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",
+        ["arn:aws:elasticloadbalancing:*:ACCOUNT:targetgroup/*"],
+    ),
+    Statement(
+        "Listener", "elasticloadbalancing", "ModifyListener ModifyRule",
+        ["arn:aws:elasticloadbalancing:*:ACCOUNT:listener*"],
+    ),
     Statement("Secrets", "ssm", "GetParameters", ["arn:aws:ssm:*:ACCOUNT:parameter/SECRETS/*"]),
-    Statement("Promote", "ssm", "GetParameter GetParameters GetParametersByPath PutParameter", ["arn:aws:ssm:*:ACCOUNT:parameter/immutable", "arn:aws:ssm:*:ACCOUNT:parameter/immutable/*"]),
+    Statement(
+        "Promote", "ssm", "GetParameter GetParameters GetParametersByPath PutParameter",
+        ["arn:aws:ssm:*:ACCOUNT:parameter/immutable", "arn:aws:ssm:*:ACCOUNT:parameter/immutable/*"],
+    ),
     Statement("BaseBySsm", "ssm", "GetParameter", ["arn:aws:ssm:*::parameter/aws/service/*"]),
     Statement(
-        "Scaling", "autoscaling", "CancelInstanceRefresh RollbackInstanceRefresh StartInstanceRefresh UpdateAutoScalingGroup",
+        "Scaling", "autoscaling",
+        "CancelInstanceRefresh RollbackInstanceRefresh StartInstanceRefresh UpdateAutoScalingGroup",
         ["arn:aws:autoscaling:*:ACCOUNT:autoScalingGroup:*:autoScalingGroupName/GROUP"],
     ),
     Statement("ScalingTemplate", "ec2", "CreateLaunchTemplateVersion", ec2("launch-template")),
@@ -114,8 +145,14 @@ STATEMENTS = [
 def recorded() -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calls"
-        environment = {**os.environ, "IMMUTABLE_AWS_CALLS": str(path), "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
-        subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "not vm", *TESTS], cwd=ROOT, check=True, env=environment)
+        environment = {
+            **os.environ,
+            "IMMUTABLE_AWS_CALLS": str(path),
+            "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
+        }
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-m", "not vm", *TESTS], cwd=ROOT, check=True, env=environment
+        )
         return set(path.read_text(encoding="utf-8").split())
 
 
@@ -123,11 +160,15 @@ def main(argv: list[str]) -> int:
     seen = set(Path(argv[0]).read_text(encoding="utf-8").split()) if argv else recorded()
     known = {name for each in STATEMENTS for name in each.names}
     if strange := seen - known - FREE:
-        print(f"no statement contains {', '.join(sorted(strange))}: add to STATEMENTS the resources that they may act on", file=sys.stderr)
+        print(
+            f"no statement contains {', '.join(sorted(strange))}: add to STATEMENTS the resources that they may act on",
+            file=sys.stderr,
+        )
         return 1
     statements = [body for each in STATEMENTS if (body := each.rendered(seen | UNCALLED))]
     POLICY.write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2) + "\n", encoding="utf-8")
-    print(f"{POLICY.relative_to(ROOT)}: {len(seen)} actions seen; never seen and therefore omitted: {', '.join(sorted(known - seen - UNCALLED)) or 'none'}")
+    unseen = ", ".join(sorted(known - seen - UNCALLED)) or "none"
+    print(f"{POLICY.relative_to(ROOT)}: {len(seen)} actions seen; never seen and therefore omitted: {unseen}")
     return 0
 
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Build the Packers that the tests run beside the distribution's own: packers [LINE ...], each a folder of tests/packers
+"""Build other Packers than the distribution's for the tests: packers.py [LINE ...]
 
-A line's module pins Packer and its plugins with their sums. What was built goes to .cache/packers/LINE: packer itself, and its
-plugins as Packer's own installer lays them. It is built again when the pins change, or when a file is not what was built.
+A LINE is a folder of tests/packers. Its Go module pins Packer and its plugins with their checksums.
+The build goes to .cache/packers/LINE: packer, and its plugins where Packer's own installer would put them.
+A line is built again when its pins change or when a built file was changed.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -71,7 +73,16 @@ def build(line: str, pins: str) -> None:
     # Some releases of plugins call themselves a development version, which Packer takes for no release.
     releases = [f"-X={SOURCE}/packer-plugin-{name}/version.VersionPrerelease=" for name in PLUGINS]
     environment["CGO_ENABLED"] = "0"
-    command = [go, "build", "-mod=readonly", "-trimpath", f"-ldflags=-s -w {' '.join(releases)}", "-o", f"{binaries}{os.sep}", "tool"]
+    command = [
+        go,
+        "build",
+        "-mod=readonly",
+        "-trimpath",
+        f"-ldflags=-s -w {' '.join(releases)}",
+        "-o",
+        f"{binaries}{os.sep}",
+        "tool",
+    ]
     subprocess.run(command, cwd=PINS / line, env=environment, check=True, stdin=subprocess.DEVNULL)
     (binaries / "packer").rename(folder / "packer")
     for name in PLUGINS:
@@ -83,7 +94,9 @@ def build(line: str, pins: str) -> None:
 
 def lay(binary: Path, folder: Path, name: str) -> None:
     """Give a plugin the name by which Packer finds it, and its checksum beside it."""
-    told = json.loads(subprocess.run([binary, "describe"], check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout)
+    told = json.loads(
+        subprocess.run([binary, "describe"], check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
+    )
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     folder.mkdir(parents=True)
     place = folder / f"packer-plugin-{name}_v{told['version']}_{told['api_version']}_linux_{machine}"
@@ -95,11 +108,15 @@ def go_for(line: str) -> tuple[str, dict[str, str]]:
     """A Go that is new enough, and the environment to call it with. Raises OSError where there is none."""
     wanted = version(re.search(r"^go (\S+)", (PINS / line / "go.mod").read_text(encoding="utf-8"), re.MULTILINE))
     go = shutil.which("go")
-    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True, cwd="/").stdout if go else ""
+    said = (
+        subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True, cwd="/").stdout
+        if go
+        else ""
+    )
     found = version(re.match(r"go(\d+(?:\.\d+)*)", said))
     if found < (1, 21):
-        raise OSError(f"it needs Go 1.21 or later on the search path, which fetches a newer one by itself where it must; found: {said.strip() or 'none'}")
-    # A Go that is too old fetches the one it is asked for, as a module like any other, unless it was told to stay as it is.
+        raise OSError(f"it needs Go 1.21 or later on the search path; found: {said.strip() or 'none'}")
+    # With GOTOOLCHAIN=auto, an older Go downloads the version that the module needs.
     return str(go), {**os.environ, **({"GOTOOLCHAIN": "auto"} if found < wanted else {})}
 
 
@@ -109,7 +126,11 @@ def version(found: re.Match[str] | None) -> tuple[int, ...]:
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Play random histories of fleets until the time is over: soak. SOAK_MINUTES, default 10; SOAK_SEED, where to begin, default the time of day.
+"""Play random histories of fleets until the time is over.
 
-Each core takes one seed after the other. The first violation stops it, with the smallest history that was found and how to play it again.
+SOAK_MINUTES says how long (default 10), SOAK_SEED which seed is the first (default: the time of day).
+Each core takes one seed after the other. The first violation stops the run. The output then shows the smallest history
+that breaks the promise and how to play it again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ TESTS = ["tests/property/test_fleet_promises.py", "tests/property/test_fleet_pro
 
 def play(seed: int) -> tuple[int, str]:
     """How many histories were played, and what pytest said where one broke a promise."""
-    argv = [sys.executable, "-m", "pytest", "-q", "-x", "--hypothesis-profile=soak", f"--hypothesis-seed={seed}", *TESTS]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--hypothesis-profile=soak",
+        f"--hypothesis-seed={seed}",
+        *TESTS,
+    ]
     environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     told = re.search(r"(\d+) histories", done.stdout)
@@ -38,10 +49,14 @@ def main() -> int:
                 histories += played
                 if failure:
                     print(failure)
-                    print(f"soak: a promise was broken with seed {number}, after {histories} histories. To see it again: SOAK_SEED={number} make soak")
+                    print(f"soak: a promise was broken with seed {number}, after {histories} histories.")
+                    print(f"To see it again: SOAK_SEED={number} make soak")
                     return 1
             seed = seeds.stop
-            print(f"soak: {histories} histories, seeds {first} to {seed - 1}, {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"soak: {histories} histories, seeds {first} to {seed - 1}, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
     print(f"soak: every promise was kept in {histories} histories")
     return 0
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Write the tables in the docs that are generated from the code."""
+
 from __future__ import annotations
 
 from pathlib import Path

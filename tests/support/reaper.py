@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Kills what a test run leaves running, however the run ends.
+
+A run marks its environment, and every process it starts inherits the mark. This file, run as a program, waits until the
+run ends and then kills each process that has the mark. It waits on the process itself and not on a pipe, because a
+forked child would keep a pipe open.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+VARIABLE = "IMMUTABLE_TEST_RUN"  # the marks of this run and of the runs around it
+ROUNDS = 20  # a process may start another one while we look
+SECONDS = 5.0  # until a killed process is gone
+
+_reapers: list[subprocess.Popen[bytes]] = []
+
+
+def reap() -> None:
+    """Every process that this one starts from now on, directly or not, is killed when this one ends."""
+    mark = secrets.token_hex(8)
+    os.environ[VARIABLE] = " ".join(filter(None, [os.environ.get(VARIABLE), mark]))
+    command = [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), mark]
+    quiet = subprocess.DEVNULL
+    # A session of its own: the signal that ends the run must not end the reaper.
+    # An empty environment: the reaper of an outer run must not kill this one.
+    _reapers.append(subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env={}, start_new_session=True))
+
+
+def wait_for(pid: int) -> None:
+    """Return when the process has ended."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    select.select([process], [], [])
+    os.close(process)
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that have the mark, but not this one."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended, or it belongs to another user
+        marks = next((each for each in variables if each.startswith(f"{VARIABLE}=".encode())), b"")
+        if mark.encode() in marks.partition(b"=")[2].split():
+            found.append(int(folder.name))
+    return found
+
+
+def kill(pid: int) -> None:
+    """Kill the process and wait until it is gone."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [], SECONDS)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(process)
+
+
+def main(run: int, mark: str) -> None:
+    if os.getppid() == run:  # otherwise it ended before we started
+        wait_for(run)
+    for _round in range(ROUNDS):
+        found = marked(mark)
+        if not found:
+            return
+        for pid in found:
+            kill(pid)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""No process of a test outlives a killed run of pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.tests.support import reaper
+
+CONFTEST = "from ansible_collections.immutable.infra.tests.conftest import *\n"
+TEST = """
+import json, os, socket, subprocess, sys, threading
+from ansible_collections.immutable.infra.tests.support.aws.server import moto
+
+def test_it_waits_to_be_killed(cloud):
+    with moto() as server:
+        forever = "import threading; threading.Event().wait()"
+        stranger = subprocess.Popen([sys.executable, "-c", forever], start_new_session=True)
+        with socket.create_connection(("127.0.0.1", PORT)) as outside:
+            outside.sendall(json.dumps([os.getpid(), server.pid, stranger.pid]).encode())
+            threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_a_test_started_ends_with_its_run(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        workers,
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(120)
+        (tmp_path / "test_it.py").write_text(TEST.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as run:
+            try:
+                connection, _address = inside.accept()
+                pids = json.loads(connection.recv(1000))
+                started = [os.pidfd_open(pid) for pid in pids if pid != run.pid]
+                assert len(started) == (2 if workers == "0" else 3)
+                assert select.select(started, [], [], 0) == ([], [], [])
+            finally:
+                run.kill()
+        connection.close()
+    for process in started:
+        assert select.select([process], [], [], 60)[0] == [process]
+        os.close(process)
+
+
+def test_a_run_inside_a_run_has_a_mark_of_its_own() -> None:
+    outer = os.environ[reaper.VARIABLE].split()
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); import reaper; reaper.reap(); print(os.environ[sys.argv[2]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(reaper.__file__).parent), reaper.VARIABLE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[:-1] == outer and len(done.stdout.split()) == len(outer) + 1
