@@ -39,7 +39,7 @@ def qemu(tmp_path, monkeypatch):
     return put
 
 
-def test_a_guest_that_speaks_is_believed_and_remembered(tmp_path, qemu):
+def test_a_guest_that_boots_enables_kvm_and_is_remembered(tmp_path, qemu):
     probes = qemu(SPEAKS)
     assert [accel.choose(tmp_path, Path("disk")).name for _again in range(2)] == ["kvm", "kvm"]
     assert probes() == 1

@@ -16,7 +16,7 @@ from ....module_utils._packer.errors import PackerError
 from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
-from ..._aws.amis import as_tags, harden, look, snapshots_of
+from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
 from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._core.progress import Report
@@ -86,7 +86,7 @@ class EbsBuilder:
             ec2.import_key_pair(
                 KeyName=self._key_name,
                 PublicKeyMaterial=public,
-                TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}],
+                TagSpecifications=[{"ResourceType": "key-pair", "Tags": tag_list(self._tags)}],
             )
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
@@ -108,10 +108,10 @@ class EbsBuilder:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
         region, ami = _registered_ami(result)
         ec2 = self._clients.ec2
-        image = look(ec2, ami)
+        image = find_ami(ec2, ami)
         if image is None:
             raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
-        harden(ec2, image)  # older Packers cannot do this
+        require_imdsv2(ec2, image)  # older Packers cannot do this
         return {
             "ami": ami,
             "region": region,

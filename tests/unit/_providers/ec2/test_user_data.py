@@ -50,15 +50,15 @@ def test_the_same_launch_has_the_same_bytes() -> None:
     assert one == user_data(request(settings={"b": 2, "a": 1}), {"b": "vol-2", "a": "vol-1"}, "r")
 
 
-def test_secrets_in_clear_are_refused_and_only_named() -> None:
+def test_secrets_in_clear_text_are_refused_by_name_only() -> None:
     with pytest.raises(ProviderError) as caught:
         user_data(request(secrets={"db": "hunter2hunter2"}), {}, "r")
     assert "never go into user data: db (" in caught.value.message and "hunter2" not in caught.value.message
 
 
-def test_what_ec2_would_not_take_is_told_before_it_is_sent() -> None:
+def test_user_data_that_is_too_large_is_refused_before_it_is_sent() -> None:
     noise = "".join(f"{number * 7919 % 104729:x}" for number in range(USER_DATA_LIMIT))
     with pytest.raises(
-        ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 takes {USER_DATA_LIMIT}"
+        ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 accepts {USER_DATA_LIMIT}"
     ):
         user_data(request(settings={"noise": noise}), {}, "r")

@@ -23,9 +23,9 @@ def cloud() -> Cloud:
     return Cloud()
 
 
-def test_a_volume_is_made_once(cloud: Cloud) -> None:
+def test_a_volume_is_created_once(cloud: Cloud) -> None:
     cloud.volume(kind="gp3")
-    (again,) = cloud.volumes.create([VolumeRequest(FLEET, 0, "uploads", 4096, "/data")])
+    (again,) = cloud.volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=4096, mount="/data")])
     assert (again.size, again.kind) == (1024, "gp3") and len(cloud.volumes.list(FLEET)) == 1
     assert cloud.volumes.list("other") == []
 
@@ -64,7 +64,7 @@ def test_a_volume_is_attached_in_its_own_zone_only(cloud: Cloud) -> None:
     assert cloud.holder() == "there"
 
 
-def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: Cloud) -> None:
+def test_a_volume_is_attached_to_a_stopped_instance_but_not_to_a_stopping_one(cloud: Cloud) -> None:
     volume = cloud.volume()
     with pytest.raises(ProviderError, match="there is no instance i"):
         cloud.volumes.attach([volume], "i")
@@ -79,7 +79,7 @@ def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: Cloud) 
         cloud.volumes.attach(["x"], "i")
 
 
-def test_a_volume_is_never_taken_from_what_may_still_write(cloud: Cloud) -> None:
+def test_a_volume_is_never_detached_from_an_instance_that_can_write(cloud: Cloud) -> None:
     volume = cloud.volume()
     cloud.compute.launch([ask(volumes=(volume,))])
     for look in (PENDING, RUNNING, STOPPING):
@@ -126,7 +126,7 @@ def test_an_attached_volume_is_not_removed(cloud: Cloud) -> None:
     assert cloud.volumes.list(FLEET) == []
 
 
-def test_who_holds_what_follows_any_change_of_the_volumes(cloud: Cloud) -> None:
+def test_the_index_of_holders_follows_any_change_of_the_volumes(cloud: Cloud) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     found = dict(cloud.world.volumes)

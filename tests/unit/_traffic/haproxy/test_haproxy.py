@@ -80,9 +80,9 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def backend(stack: ExitStack) -> Callable[[str], Backend]:
     def make(name: str) -> Backend:
-        made = Backend(name)
-        stack.callback(made.close)
-        return made
+        created = Backend(name)
+        stack.callback(created.close)
+        return created
 
     return make
 
@@ -93,9 +93,9 @@ def balancer(tmp_path: Path, stack: ExitStack) -> Callable[..., HAProxy]:
     folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
 
     def make(health: Health = HTTP, **spec: object) -> HAProxy:
-        made = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
-        stack.callback(made.remove)
-        return made
+        created = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
+        stack.callback(created.remove)
+        return created
 
     return make
 
@@ -205,7 +205,7 @@ def test_a_staged_member_is_checked_and_gets_no_request(
     assert states(proxy)["old"] == "up", "what serves goes on serving"
 
 
-def test_a_flip_there_and_back_under_load_fails_no_request(
+def test_a_switch_and_its_rollback_under_load_fail_no_request(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -224,7 +224,7 @@ def test_a_flip_there_and_back_under_load_fails_no_request(
     assert failures == []
 
 
-def test_nobody_is_put_in_service_who_is_not_there(
+def test_an_unknown_member_is_not_put_in_service(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -237,7 +237,7 @@ def test_nobody_is_put_in_service_who_is_not_there(
     assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
 
 
-def test_after_a_take_over_the_way_back_is_open(
+def test_after_a_takeover_a_rollback_is_possible(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     """Who served has no checks now and passes; who was staged has to pass the new ones."""
@@ -288,7 +288,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     until(lambda: states(proxy) == {"shop-0": "up"})
 
 
-def test_deregister_ends_what_is_still_open(
+def test_deregister_closes_open_connections(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -313,7 +313,7 @@ def test_deregister_ends_what_is_still_open(
     assert failed, "the request was cut"
 
 
-def test_an_ill_member_is_down_and_comes_back(
+def test_an_unhealthy_member_is_down_and_recovers(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -330,7 +330,7 @@ def test_an_ill_member_is_down_and_comes_back(
     assert states(proxy) == {"shop-0": "drain"}
 
 
-def test_a_killed_balancer_comes_back_on_its_port_without_members(
+def test_a_killed_balancer_restarts_on_its_port_without_members(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -350,7 +350,7 @@ def test_a_killed_balancer_comes_back_on_its_port_without_members(
     assert get(port) == "shop-0"
 
 
-def test_a_change_of_health_is_taken_over_without_a_gap(
+def test_a_change_of_health_settings_causes_no_gap(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -371,9 +371,7 @@ def test_a_change_of_health_is_taken_over_without_a_gap(
     assert changed.members() == []
 
 
-def test_tcp_health_makes_a_balancer_for_connections(
-    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
-) -> None:
+def test_tcp_health_balances_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
     proxy = balancer(Health(tcp=TcpProbe(8080)))
     proxy.ensure()
     service = backend("shop-0")
@@ -383,7 +381,7 @@ def test_tcp_health_makes_a_balancer_for_connections(
     assert get(port_of(proxy)) == "shop-0"
 
 
-def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
+def test_a_removed_balancer_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
     proxy = balancer()
     proxy.ensure()
     pid = proxy.describe()["pid"]
@@ -394,7 +392,7 @@ def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: P
     proxy.remove()
 
 
-def test_a_taken_port_and_an_odd_name_are_told(
+def test_a_used_port_and_an_invalid_name_are_errors(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     taken = backend("someone else")
@@ -402,11 +400,11 @@ def test_a_taken_port_and_an_odd_name_are_told(
         balancer(port=taken.address[1]).ensure()
     proxy = balancer()
     proxy.ensure()
-    with pytest.raises(TrafficError, match="cannot be the name"):
+    with pytest.raises(TrafficError, match="is not a valid name of a member"):
         proxy.register({"a; quit": ("127.0.0.1", 1)})
 
 
-def test_where_haproxy_is_missing_it_says_how_to_get_it(
+def test_if_haproxy_is_missing_the_error_says_how_to_install_it(
     balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
