@@ -254,7 +254,10 @@ class Packer:
         timeout: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> inspection.Inspection:
-        """Run ``packer inspect``. Returns the template's variables and builds. Raises PackerError if it cannot be parsed."""
+        """Run ``packer inspect``.
+
+        Returns the template's variables and builds. Raises PackerError if it cannot be parsed.
+        """
         call = self._prepare(_Call("inspect", os.fspath(template), environment=environment or {}, timeout=timeout))
         events = list(self._events(call))
         if call.returncode or call.stopped_for:
@@ -278,7 +281,10 @@ class Packer:
         return returncode, lines
 
     def _prepare(self, call: _Call) -> _Call:
-        """The call with absolute paths. Raises PackerError for a file that does not exist, or HCL2 with an old Packer."""
+        """The call with absolute paths.
+
+        Raises PackerError for a file that does not exist, or HCL2 with an old Packer.
+        """
         path = os.path.abspath(os.path.join(call.cwd, call.template))
         if not os.path.exists(path):
             raise PackerError(f"the template {path} does not exist")
@@ -292,7 +298,10 @@ class Packer:
         return replace(call, template=path, var_files=files, cwd=folder)
 
     def _events(self, call: _Call) -> Generator[Event, None, None]:
-        """Run the call and yield its events, redacted. Sets ``returncode`` and ``stopped_for`` of the call at the end."""
+        """Run the call and yield its events, redacted.
+
+        Sets ``returncode`` and ``stopped_for`` of the call at the end.
+        """
         executable = self.executable
         arguments = [
             *flags.arguments(call.command, call.options, self.version()),
@@ -300,7 +309,8 @@ class Packer:
         ]
         redactor = call.redactor()
         passed = pass_variables(call.template, call.vars, call.secrets)
-        # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable one.
+        # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable
+        # one.
         output_format = [] if call.command == "inspect" and is_hcl2(call.template) else ["-machine-readable"]
         argv = [executable, call.command, *output_format, *arguments, *passed.arguments, call.template]
         call.shown = [
@@ -336,7 +346,10 @@ class Packer:
 
 @final
 class _Log:
-    """Writes each line to a file as it comes, or does nothing without a path. Raises PackerError if it cannot be written."""
+    """Writes each line to a file as it comes, or does nothing without a path.
+
+    Raises PackerError if it cannot be written.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

@@ -235,7 +235,8 @@ import fcntl, os
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
 handle = os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT)
 fcntl.flock(handle, fcntl.LOCK_EX)
-with Supervised(["/bin/sh", "-c", "trap '{look}; exit' INT; echo $PPID; while :; do sleep 0.1; done"], hold=[handle]) as process:
+script = "trap '{look}; exit' INT; echo $PPID; while :; do sleep 0.1; done"
+with Supervised(["/bin/sh", "-c", script], hold=[handle]) as process:
     for line in process.lines():
         print(line, flush=True)
 """
@@ -262,7 +263,8 @@ def test_output_and_exit_code_are_those_of_the_child(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_signals_is_killed() -> None:
-    program = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('ready', flush=True); time.sleep(300)"
+    ignore = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]"
+    program = f"{ignore}; print('ready', flush=True); time.sleep(300)"
     with Supervised([sys.executable, "-c", program], grace=0.1) as child:
         for _line in child.lines():
             child.stop()
