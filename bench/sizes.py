@@ -200,7 +200,7 @@ class _Launched:
 @lru_cache(maxsize=4)
 def _launched(size: int, data: bool) -> _Launched:
     lab = Lab()
-    lab.run(request(OLD, size, data))
+    lab.measure(request(OLD, size, data))
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
     return _Launched(
@@ -213,8 +213,8 @@ class _Still(SimulatedProvider):
 
     def __init__(self, launched: _Launched) -> None:
         super().__init__()
-        self.compute.list = lambda fleet: launched.instances  # type: ignore[method-assign]
-        self.volumes.list = lambda fleet: launched.volumes  # type: ignore[method-assign]
+        self.compute.list = lambda fleet: launched.instances  # type: ignore[method-assign]  # noqa: ARG005
+        self.volumes.list = lambda fleet: launched.volumes  # type: ignore[method-assign]  # noqa: ARG005
         self.balancer = self.traffic(FLEET)
         self.balancer.members = lambda: launched.members  # type: ignore[method-assign]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .cases import COUNTED, WAVES, Case
-from .lab import CLOUD, NEW, OLD, Lab, Swap, request
+from .lab import CLOUD, NEW, OLD, Lab, RunCost, request
 
 SLOWER = 1.10  # times the bound that a swap may take
 SPREAD = 0.2  # share by which latencies vary
@@ -19,8 +19,8 @@ CPU = 20.0  # times the work of the controller, at ten times the size; quadratic
 @dataclass(frozen=True)
 class Measured:
     case: Case
-    swap: Swap
-    quiet: Swap  # the same request once more
+    swap: RunCost
+    quiet: RunCost  # the same request once more
 
     @property
     def name(self) -> str:
@@ -60,9 +60,9 @@ def measure_spread(size: int) -> Measured:
 def _measure(case: Case, lab: Lab) -> Measured:
     changes = dict(case.intent)
     data = bool(changes.pop("data", False))
-    lab.run(request(OLD, case.size, data))
+    lab.measure(request(OLD, case.size, data))
     asked = request(NEW, case.size, data, **changes)
-    return Measured(case, lab.run(asked), lab.run(asked))
+    return Measured(case, lab.measure(asked), lab.measure(asked))
 
 
 def missed(found: Sequence[Measured]) -> list[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import AutoScaling
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
-from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Killed, Lab, Scaling
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
+from ansible_collections.immutable.infra.tests.support.scaling import NEW, OLD, Lab, Scaling
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
         scaling.looks, scaling.killed_at = 0, len(scaling.calls) + kills[run] if run < len(kills) else -1
         try:
             lab.run()
-        except Killed:
+        except ControllerKilled:
             continue
         except (FleetError, ProviderError) as error:
             if isinstance(error, ProviderError) or "which somebody else started" in error.message:

@@ -1,18 +1,21 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A simulated fleet for tests: requests in short, and the promises checked in every state that a swap goes through."""
+"""A fleet in the simulated cloud, for tests and benchmarks: requests in short form, and an engine to run them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED, Pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, World
@@ -20,18 +23,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory impo
 
 FLEET = "shop-local"
 V1, V2, BROKEN, DUMB = "sha256:1", "sha256:2", "sha256:bad", "sha256:dumb"
-
-
-class Killed(BaseException):
-    """As if the controller were gone: no handler of an ordinary error sees it."""
-
-
-class Free:
-    def check(self) -> None:
-        pass
+LONGEST = 200_000.0  # virtual seconds of a run
+MOST_CALLS = 400  # changing ones of a run
 
 
 def request(image: str = V1, size: int = 3, data: bool = False, **changes: Any) -> Request:
+    """A request for a fleet of this size. ``data``: each slot has a volume. ``changes``: fields of the intent."""
     intent = Intent(
         fleet=FLEET,
         image=image,
@@ -45,66 +42,84 @@ def request(image: str = V1, size: int = 3, data: bool = False, **changes: Any) 
 
 
 def absent(**changes: Any) -> Request:
+    """A request to remove the fleet. ``changes``: fields of the intent."""
     return Request("shop", "local", replace(Intent(fleet=FLEET, goal="absent"), **changes))
 
 
-class Lab:
-    """One world and one store, and any number of engines one after the other."""
+class CountingStore(MemoryStore):
+    """Counts the documents that were written."""
 
-    def __init__(self, world: World | None = None) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, key: str, document: Any, expect: str | None = None) -> str:
+        version = super().write(key, document, expect)
+        self.writes += 1
+        return version
+
+
+class Lab:
+    """One world, one store, and a new engine for each run."""
+
+    def __init__(self, world: World | None = None, fleet: str = FLEET) -> None:
         self.world = world or World()
         self.world.behaviors.update({BROKEN: Behavior(gets_healthy=False), DUMB: Behavior(boots=False)})
-        self.store = MemoryStore()
+        self.fleet = fleet
+        self.store = CountingStore()
         self.provider = SimulatedProvider(self.world)
-        self.alive = False  # whether the holder of a lease that is found is
+        self.pace: Pace = event_driven_pace
+        self.holder_alive = False  # whether another holder of the lease is known to be alive
         self.gates = OpenGates()
         self.revoked: dict[str, str] = {}
         self.lines: list[str] = []
 
-    def run(self, asked: Request, how: RunOptions | None = None) -> dict[str, Any]:
-        began, wait, acts = self.world.clock.now(), self.world.clock.wait, len(self.world.calls)
-
-        def bounded(seconds: float) -> None:
-            assert self.world.clock.now() - began < 200_000, f"this run does not end: {self.lines[-3:]}"
-            wait(seconds)
-
-        self.world.clock.wait = bounded  # type: ignore[method-assign]
-        try:
-            return self.engine().run(asked, how)
-        finally:
-            self.world.clock.wait = wait  # type: ignore[method-assign]
-            assert len(self.world.calls) - acts < 400, f"this run does too much: {self.lines[-12:]}"
+    def run(self, request: Request, options: RunOptions | None = None) -> dict[str, Any]:
+        """Return the result of one run. Raises AssertionError if the run does not end or makes too many calls."""
+        calls = len(self.world.calls)
+        with self._bounded():
+            try:
+                return self.engine().run(request, options)
+            finally:
+                assert len(self.world.calls) - calls < MOST_CALLS, f"too many calls in one run: {self.lines[-12:]}"
 
     def engine(self) -> Engine:
+        services = simulated_services(self.provider, self.store, self.lines.append)
         clock = self.provider.clock
-        # One controller follows the other here, so a holder that is found is dead.
-        lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.alive)
-        return Engine(
-            FleetServices(
-                provider=self.provider,
-                store=self.store,
-                prober=self.provider.probe,
-                guard=Free(),
-                lease=lease,
-                gates=self.gates,
-                report=self.lines.append,
-                revoked=lambda: self.revoked,
-                pace=event_driven_pace,
-            )
+        lease = Lease(
+            self.store, self.fleet, "a swap", clock, monotonic=clock.now, alive=lambda _holder: self.holder_alive
         )
+        return Engine(replace(services, lease=lease, gates=self.gates, revoked=lambda: self.revoked, pace=self.pace))
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        clock, start = self.world.clock, self.world.clock.now()
+        wait = clock.wait
+
+        def bounded_wait(seconds: float) -> None:
+            assert clock.now() - start < LONGEST, f"this run does not end: {self.lines[-3:]}"
+            wait(seconds)
+
+        clock.wait = bounded_wait  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            clock.wait = wait  # type: ignore[method-assign]
 
     def images(self) -> dict[int, list[str]]:
-        found: dict[int, list[str]] = {}
+        """The images that run, by slot."""
+        images: dict[int, list[str]] = {}
         for machine in self.world.machines.values():
-            found.setdefault(machine.instance.slot, []).append(machine.instance.image)
-        return found
+            images.setdefault(machine.instance.slot, []).append(machine.instance.image)
+        return images
 
     def serving(self) -> set[str]:
+        """Ids of the instances in service."""
         world = self.world
         return {
-            each
-            for each, place in world.members.items()
-            if world.member(each, place).state == "up" and world.healthy(world.machines[each])
+            name
+            for name, entry in world.members.items()
+            if world.member(name, entry).state == "up" and world.healthy(world.machines[name])
         }
 
     def running(self) -> int:

@@ -112,9 +112,9 @@ def _restored(trial: Trial, intent: dict[str, Any], ending: Ending) -> None:
 def assert_quiet(trial: Trial) -> None:
     """Promise 8: a run after success changes nothing, in the fleet or in the store."""
     trial.calm()
-    calls, writes = len(trial.world.calls), trial.store._writes
+    calls, writes = len(trial.world.calls), trial.store.writes
     result = trial.run()
-    assert not result["changed"] and len(trial.world.calls) == calls and trial.store._writes == writes, (
+    assert not result["changed"] and len(trial.world.calls) == calls and trial.store.writes == writes, (
         f"promise 8: {trial.world.calls[calls:]}"
     )
 

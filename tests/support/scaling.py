@@ -33,14 +33,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
+from .killed import ControllerKilled
+
 ID = "lt-1"
 OLD, NEW = "ami-old", "ami-new"
 WELL = (h.PENDING, h.IN_PROGRESS, h.IN_PROGRESS, h.BAKING, h.SUCCESSFUL)
 LOOKS = 400  # after so many, a run is taken for one that never ends
-
-
-class Killed(BaseException):
-    """Ends a run as a kill does: nothing catches it."""
 
 
 def _version(template: h.LaunchTemplate | None) -> str:
@@ -149,7 +147,7 @@ class Scaling:
 
     def _may_die(self) -> None:
         if self.killed_at == len(self.calls):
-            raise Killed
+            raise ControllerKilled
 
     def create_version(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
         self._called("make")

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
@@ -33,16 +33,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import World
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 from .auditor import Answers, Auditor
 from .cases import FLEET, NEW, THIRD, Case, Fault, intent_before, request_of, world_of
-from .fleetlab import Free, Killed
+from .fleetlab import CountingStore
+from .killed import ControllerKilled
 
 INTENT, LEASE = f"fleets/{FLEET}/intent.json", f"leases/{FLEET}.json"
 LONGEST = 40_000.0  # virtual seconds of a run
@@ -110,7 +110,7 @@ class Controller:
 
     def _around(self, effect: Callable[[], Any]) -> Any:
         if self.dead:
-            raise Killed
+            raise ControllerKilled
         fault = self.trial.fault("store")
         self.trial.meets(self, fault, StoreError)
         answer = effect()
@@ -140,7 +140,7 @@ class Trial:
         world_of(case, self.world)
         self.slow_calls = self.world.latencies.call
         self.world.latencies = type(self.world.latencies)()
-        self.store = MemoryStore()
+        self.store = CountingStore()
         before = intent_before(case)
         if before:
             Ledger(self.store, FLEET).save(before)
@@ -171,24 +171,20 @@ class Trial:
         how = how or RunOptions(lock_timeout=LOCK_TIMEOUT)
         who = Controller(self, self.skew)
         steady = self.world.clock.now
-        who.lease = Lease(who, FLEET, "a swap", who, monotonic=steady, alive=self._alive)  # type: ignore[arg-type]
+        store: Any = who  # it has the methods of a store that the engine calls
+        who.lease = Lease(store, FLEET, "a swap", who, monotonic=steady, alive=self._alive)
         provider = SimulatedProvider(self.world, who)
-        means = FleetServices(
-            provider=provider,
-            store=who,  # type: ignore[arg-type]
-            prober=provider.probe,
-            guard=Free(),
+        services = replace(
+            simulated_services(provider, store, self.lines.append),
             lease=who.lease,
             gates=self.gates,
-            report=self.lines.append,
             revoked=who.revoked,
-            pace=event_driven_pace,
         )
         self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
         self.acting.append(who)
         try:
-            return Engine(means).run(asked, how)
-        except Killed:
+            return Engine(services).run(asked, how)
+        except ControllerKilled:
             who.dead = True
             self.dead.add(who.lease._holder.get("id", ""))
             raise
@@ -264,7 +260,7 @@ class Trial:
         if what == "half":
             raise Injected(f"{call}: half")
         if what == "killed half":
-            raise Killed
+            raise ControllerKilled
 
     def meets(self, who: Controller, fault: Fault | None, kind: type[ImmutableError] = Injected) -> None:
         """Before the effect."""
@@ -274,7 +270,7 @@ class Trial:
         if what in ("refused", "throttled"):
             raise kind(what)
         if what == "killed":
-            raise Killed
+            raise ControllerKilled
         if what == "slow":
             self.world.clock.advance(fault.then)
             raise kind(what)
@@ -293,7 +289,7 @@ class Trial:
         if what == "lost":
             raise kind(what)
         if what == "killed done":
-            raise Killed
+            raise ControllerKilled
         if what == "late":
             self.world.clock.advance(fault.then)
             raise kind(what)
@@ -335,7 +331,7 @@ class Trial:
                 request_of(self.case, THIRD if fault.what == "usurped" else NEW),
                 RunOptions(lock_timeout=LOCK_TIMEOUT if fault.then >= 30.0 else 0.0),
             )
-        except (ImmutableError, Killed):
+        except (ImmutableError, ControllerKilled):
             pass
         self._limits = limits
 
@@ -356,7 +352,7 @@ def play(trial: Trial) -> Ending:
         spent = len(trial.spent)
         try:
             result = trial.run(how=RunOptions(lock_timeout=LOCK_TIMEOUT, approve=approvals > 0))
-        except Killed:
+        except ControllerKilled:
             pass
         except FleetError as error:
             assert "defect" not in error.message, error.message

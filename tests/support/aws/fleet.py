@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests import RequestBuilder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
@@ -24,7 +25,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels i
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
-from ansible_collections.immutable.infra.tests.support.fleetlab import Free
 
 from . import seeds
 from .server import REGION, Cloud
@@ -120,7 +120,7 @@ class Shop:
             provider=provider,
             store=self.store,
             prober=prober_for(provider, target.health),
-            guard=Free(),
+            guard=NoGuard(),
             lease=Lease(self.store, FLEET, "tests", provider.clock),
             gates=OpenGates(),
             report=lambda _line: None,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..fleetlab import Killed
+from ..killed import ControllerKilled
 from .swaplab import NEW, OLD, Killer, SwapLab
 
 MOST = 60  # runs that one history may take
@@ -24,7 +24,7 @@ def killed(lab: SwapLab, image: str, nth: int, late: bool) -> bool:
     with Killer(lab.cloud, nth, late).armed():
         try:
             lab.run(image)
-        except Killed:
+        except ControllerKilled:
             return True
     return False
 

@@ -23,6 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
@@ -30,7 +31,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pro
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
-from ..fleetlab import Free, Killed
+from ..killed import ControllerKilled
 from . import seeds
 from .answers import Answer
 from .calls import READING, Call
@@ -166,7 +167,7 @@ class SwapLab:
             provider=provider,
             store=self.store,
             prober=provider.probe or (lambda _instances: {}),
-            guard=Free(),
+            guard=NoGuard(),
             lease=lease,
             gates=OpenGates(),
             report=report,
@@ -250,7 +251,7 @@ class Killer:
                 return send(session, request)
             if self._late:
                 send(session, request)
-            raise Killed
+            raise ControllerKilled
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(botocore.httpsession.URLLib3Session, "send", sent)

@@ -102,7 +102,15 @@ class Lab:
     def gates(self, *vault: str) -> PlaybookGates:
         run = PlaybookRun(vault, {"ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "0"})
         definition, store = loading.load_definition(self.folder), FileStore(self.folder / "store")
-        return PlaybookGates(definition, "local", store, SimulatedProvider(), run, self.lease, self.say)
+        return PlaybookGates(
+            definition,
+            "local",
+            store=store,
+            provider=SimulatedProvider(),
+            run=run,
+            lease=self.lease,
+            report=self.say,
+        )
 
     def say(self, line: str) -> None:
         self.said(line)  # which a test may replace

@@ -33,14 +33,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 BUILD = "qemu-x86_64"
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
 ALL = RetentionRule(1, 0.0)
-
-
-class Killed(BaseException):
-    """Stands for a killed controller: handlers of ordinary errors do not catch it."""
 
 
 class Steps:
@@ -54,7 +51,7 @@ class Steps:
         if self.taken != self.at:
             return
         if self.do is None:
-            raise Killed
+            raise ControllerKilled
         self.do()
 
 
@@ -203,7 +200,7 @@ def test_an_interrupted_run_is_resumed_and_incomplete_images_cannot_be_used(tmp_
         try:
             shop.prune(Steps(at))
             break
-        except Killed:
+        except ControllerKilled:
             kills += 1
         for image in Catalogue(shop.store).list("shop"):
             if not Path(image.artifact["path"]).exists() or not shop.store.read_blob(f"{image.key}/manifest.json.gz"):
@@ -235,7 +232,7 @@ def test_an_image_that_is_taken_into_use_after_the_first_check_is_kept_and_usabl
 
 
 def test_a_mark_does_not_apply_to_an_image_that_was_baked_again(shop: Shop) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(ControllerKilled):
         shop.prune(Steps(4))  # all three are marked
     Catalogue(shop.store).add(replace(shop.images[0], created="2026-02-28T00:00:00+00:00"))
     assert shop.prune() == ["2", "3", "4"]

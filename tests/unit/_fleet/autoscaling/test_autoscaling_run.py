@@ -28,7 +28,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import 
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import ami_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
-from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Killed, Lab, Scaling
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
+from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Lab, Scaling
 
 SPEC = AutoScaling("shop")
 ENDLESS = (h.PENDING, h.IN_PROGRESS)
@@ -186,7 +187,7 @@ def test_a_refresh_to_something_else_is_cancelled_first(tmp_path: Path) -> None:
 def test_a_killed_run_is_gone_on_with(kill: int, tmp_path: Path) -> None:
     scaling, gates = Scaling(named="$Latest", killed_at=kill).add(2), Gates()
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
-    with pytest.raises(Killed):
+    with pytest.raises(ControllerKilled):
         lab.run()
     scaling.killed_at = -1
     lab.run()
@@ -197,7 +198,7 @@ def test_a_killed_run_is_gone_on_with(kill: int, tmp_path: Path) -> None:
 def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS, killed_at=3).add(2)
     lab = Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0))
-    with pytest.raises(Killed):
+    with pytest.raises(ControllerKilled):
         lab.run()
     scaling.killed_at = -1
     with pytest.raises(FleetError, match="deadline"):

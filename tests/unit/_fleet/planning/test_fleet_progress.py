@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
-from ansible_collections.immutable.infra.tests.support.fleetlab import V1, V2, Killed, Lab, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import V1, V2, Lab, request
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 
 def fleet(size: int) -> Lab:
@@ -45,10 +46,10 @@ def test_a_swap_that_cannot_go_on_ends_within_its_deadlines_and_the_next_one_get
 
     def cut(call: str) -> None:
         if call == "drain":
-            raise Killed
+            raise ControllerKilled
 
     lab.world.before = cut
-    with pytest.raises(Killed):
+    with pytest.raises(ControllerKilled):
         lab.run(request(V2, 3, data=True, surge=2))
     lab.world.before = lambda _call: None
     began, asked = lab.world.clock.now(), request(V2, 4, data=True)

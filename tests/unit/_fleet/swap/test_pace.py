@@ -10,17 +10,19 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, LaunchSlot, Remove
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import Steps, every_second, pace_for
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
+    StepDurations,
+    every_second,
+    pace_for,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
-from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Free, Lab, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, V2, Lab, request
 
 CLOUD = Latencies(boot=26.0, health=2.0, check=10.0, drain=30.0, stop=15.0)
 INSTANT = Latencies(boot=0.0, health=0.0, check=0.0, drain=0.0, stop=0.0)
@@ -48,22 +50,6 @@ class Cloud(Lab):
         self.provider = SimulatedProvider(self.world, BlindClock(self.world.clock))
         self.pace = pace
 
-    def engine(self) -> Engine:
-        clock = self.provider.clock
-        lease = Lease(self.store, FLEET, "a swap", clock, monotonic=clock.now, alive=lambda _holder: False)
-        return Engine(
-            FleetServices(
-                provider=self.provider,
-                store=self.store,
-                prober=self.provider.probe,
-                guard=Free(),
-                lease=lease,
-                gates=self.gates,
-                report=self.lines.append,
-                pace=self.pace,
-            )
-        )
-
     def swap(self, **changes: object) -> float:
         """Seconds that a swap to V2 took, with reads and changes of it alone."""
         self.run(request(V1, **changes))
@@ -85,24 +71,24 @@ def test_a_look_comes_too_late_by_a_tenth_at_most_and_looks_grow_with_the_logari
 
 
 def test_what_one_instance_took_is_not_looked_for_earlier_in_the_next() -> None:
-    steps, asked = Steps(), []
+    durations, asked = StepDurations(), []
 
     def pace(idle: float, due: float) -> float:
         asked.append((idle, due))
         return due or 0.5
 
-    assert steps.next_look(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
-    steps.note("launched", "a", 100.0)
-    steps.note("launched", "b", 100.0)
-    steps.note("sealed", "a", 126.0)
-    steps.note("sealed", "b", 130.0)
-    steps.note("in service", "a", 140.0)
-    steps.note("in service", "b", 140.0)
+    assert durations.next_observation(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
+    durations.note("launched", "a", 100.0)
+    durations.note("launched", "b", 100.0)
+    durations.note("sealed", "a", 126.0)
+    durations.note("sealed", "b", 130.0)
+    durations.note("in service", "a", 140.0)
+    durations.note("in service", "b", 140.0)
     asked.clear()
-    steps.note("launched", "c", 200.0)
-    assert steps.next_look(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
-    steps.note("launched", "d", 210.0)
-    assert steps.next_look(pace, 230.0, 0.0) == 0.5, "c is overdue"
+    durations.note("launched", "c", 200.0)
+    assert durations.next_observation(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
+    durations.note("launched", "d", 210.0)
+    assert durations.next_observation(pace, 230.0, 0.0) == 0.5, "c is overdue"
 
 
 @pytest.mark.parametrize("latencies", [CLOUD, replace(CLOUD, boot=2.6, health=0.2, check=1.0, drain=3.0, stop=1.5)])

@@ -182,7 +182,7 @@ def test_a_held_lock_is_told_and_nothing_is_changed():
     lab.world.calls.clear()
     clock = lab.provider.clock
     Lease(lab.store, FLEET, "another swap", clock, monotonic=clock.now).acquire()
-    lab.alive = True
+    lab.holder_alive = True
     with pytest.raises(LockedError, match="another swap"):
         lab.run(request(V2))
     assert lab.world.calls == []

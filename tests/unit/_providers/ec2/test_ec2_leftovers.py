@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.leftovers import BakeSweeper
@@ -23,11 +24,6 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 
 STORE, BAKE, OTHER = "0123456789abcdef", "bake-aaaaaaaaaaaa", "us-east-1"
 HOUR = 3600.0
-
-
-class Free:
-    def check(self) -> None:
-        pass
 
 
 def tags(store: str = STORE, bake: str = BAKE) -> dict[str, str]:
@@ -54,7 +50,7 @@ class Account:
 
     def broom(self) -> BakeSweeper:
         places = [Clients(self.cloud.account()), Clients(self.cloud.account(OTHER))]
-        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, Free(), silent)
+        return BakeSweeper(Ec2Leftovers(places, STORE, lambda: time.time() + self.at), self.store, NoGuard(), silent)
 
     def found(self, older_than: float = 0.0) -> list[tuple[str, str]]:
         return [(each.kind, each.id) for each in self.broom().find(older_than)]

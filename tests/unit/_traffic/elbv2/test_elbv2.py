@@ -10,23 +10,19 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TrafficSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import every_second
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Member
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
-    Behavior,
     Latencies,
     World,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import DELAY, TargetGroups
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.target_groups import flipped
+from ansible_collections.immutable.infra.tests.support import fleetlab
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after, refuse
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
-from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, FLEET, V1, V2, Free, absent, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, FLEET, V1, V2, absent, request
 
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
 
@@ -358,16 +354,13 @@ def test_the_endpoint_is_asked_for_once_and_no_reason_to_fail(stage: Stage) -> N
     assert told["endpoint"] is None and "AWS refused DescribeLoadBalancers" in told["warnings"][0]
 
 
-class Lab:
+class Lab(fleetlab.Lab):
     """A simulated fleet behind target groups. Whether a target is healthy is for the simulated machine to say."""
 
     def __init__(self, stage: Stage) -> None:
+        super().__init__(World(Latencies(boot=8.0, health=1.0)))
         self.stage = stage
-        self.world = World(Latencies(boot=8.0, health=1.0))
-        self.world.behaviors.update({BROKEN: Behavior(gets_healthy=False)})
-        self.provider = SimulatedProvider(self.world)
-        self.store = MemoryStore()
-        self.lines: list[str] = []
+        self.pace = every_second
         self.provider.traffic = lambda _fleet: self.traffic()  # type: ignore[method-assign,return-value,assignment]
         stage.cloud.set(now=self.world.clock.now, drain=1.0, health=3, healthy=self._healthy)
 
@@ -375,24 +368,8 @@ class Lab:
         spec = TrafficSpec(target_groups=self.stage.balancer.groups, rule=self.stage.rule)
         return TargetGroups(Clients(self.stage.cloud.account()), FLEET, spec, HTTP, self.world.clock.now)
 
-    def run(self, image: str, **changes: Any) -> dict[str, Any]:
-        return self._engine().run(request(image, **changes) if image else absent())
-
-    def _engine(self) -> Engine:
-        lease = Lease(
-            self.store, FLEET, "a swap", self.world.clock, monotonic=self.world.clock.now, alive=lambda _holder: False
-        )
-        return Engine(
-            FleetServices(
-                provider=self.provider,
-                store=self.store,
-                prober=self.provider.probe,
-                guard=Free(),
-                lease=lease,
-                gates=OpenGates(),
-                report=self.lines.append,
-            )
-        )  # type: ignore[arg-type]
+    def run(self, image: str, **changes: Any) -> dict[str, Any]:  # type: ignore[override]
+        return super().run(request(image, **changes) if image else absent())
 
     def _healthy(self, target: str, _group: str) -> bool:
         return target in self.world.machines and self.world.healthy(self.world.machines[target])
