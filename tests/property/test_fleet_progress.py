@@ -24,12 +24,12 @@ def willing(case):
 
 
 @given(cases(faults(ERRORS, KILLS, HAPPENS, STALE)).map(willing))
-def test_a_good_image_gets_through_in_the_end(case):
+def test_a_good_image_succeeds_in_the_end(case):
     gets_through(Trial(case))
 
 
 @given(cases(odd=False).map(willing))
-def test_a_good_image_is_never_stopped_where_nothing_goes_wrong(case):
+def test_a_good_image_is_never_stopped_without_faults(case):
     """However odd the fleet is that was found: floor, ceiling and volumes together must not stand in the way."""
     trial = Trial(case)
     ending = play(trial)
