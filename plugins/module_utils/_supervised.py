@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A child process that ends with its caller, cleans up first, and is read line by line."""
+"""A child process that is read line by line, and that cleans up and ends if its caller ends."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import final
+from typing import Literal, final
 
 from . import _supervisor as supervisor
 
 GRACE = 60.0
-_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+StopReason = Literal["", "timeout", "abandoned", "request"]
+_CLOSED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _STDOUT = 1
-_LOOK_AGAIN = 1.0  # seconds after which the parent is looked at again, when the child is silent
+_PARENT_INTERVAL = 1.0  # seconds between two checks of the parent while the child is silent
 
 
 @final
 class Supervised:
-    """Runs ``argv`` under the supervisor; a context manager.
+    """Runs ``argv`` under the supervisor. A context manager.
 
     Args:
-        argv: the command, never with a secret in it.
-        env: the whole environment of the child, or None for the caller's own.
+        argv: the command, without secrets.
+        env: the complete environment of the child, or None for the caller's own.
         cwd: the child's folder.
-        grace: seconds the child has to clean up after the first request to end.
-        remove: folders that the supervisor removes after the child's end, even when the caller is dead by then.
-        hold: descriptors that stay open until all that is over, such as a lock's: whoever gets it next finds nobody at work.
-        watch_output: True in a module: when nobody reads the module's standard output any more (its task has timed out, or its
-            connection is gone), the child is ended. That the caller's parent died is watched in any case.
-        errors: a file that the child's errors are written to, apart from its output.
-        meanwhile: called from ``lines`` about once a second at least, for what must go on while the child runs. What it raises
-            comes out of ``lines``, and leaving the context ends the child.
+        grace: seconds for the child to clean up after it was asked to end.
+        remove: folders that the supervisor removes after the child's end, even if the caller is dead.
+        hold: descriptors that stay open until the child has ended and the folders are removed, such as those of a lock.
+        watch_output: True in a module: the child is stopped if the module's standard output has no reader, because the
+            task timed out or the connection was closed. The child is always stopped if the caller's parent ends.
+        errors: a file for the child's standard error. By default it is part of the output.
+        meanwhile: called by ``lines`` at least about once a second. If it raises, ``lines`` raises the same error, and
+            the end of the context ends the child.
 
     Attributes:
-        stopped_for: '' or the reason for which the child was asked to end: 'timeout', 'abandoned' or 'request'.
+        stopped_for: why the child was asked to end, or ''.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Supervised:
         errors: str | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> None:
-        self.stopped_for = ""
+        self.stopped_for: StopReason = ""
         self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove), "errors": errors}
         self._env = env
         self._hold = tuple(hold)
@@ -65,13 +66,13 @@ class Supervised:
         self._parent = os.getppid()
 
     def __enter__(self) -> Supervised:
-        """Raises OSError where the supervisor cannot be started."""
+        """Start the child. Raises OSError if the supervisor cannot be started."""
         lifeline, self._lifeline = os.pipe()
         self._output, output = os.pipe()
         self._config.update(lifeline=lifeline, output=self._output)
         program = _pipe_with(inspect.getsource(supervisor).encode())
         command = [sys.executable, "-I", "-c", f"exec(open({program}).read())", json.dumps(self._config)]
-        handed = (program, lifeline, self._output)
+        inherited = (program, lifeline, self._output)
         try:
             self._process = subprocess.Popen(
                 command,
@@ -79,7 +80,7 @@ class Supervised:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(*handed, *self._hold),
+                pass_fds=(*inherited, *self._hold),
                 start_new_session=True,
             )
         except BaseException:
@@ -96,7 +97,7 @@ class Supervised:
     ) -> None:
         self._meanwhile = None
         self.stop()
-        for _line in self.lines():  # an unread pipe would hold the child up
+        for _line in self.lines():  # an unread pipe would block the child
             pass
         self.wait()
         os.close(self._lifeline)
@@ -107,8 +108,8 @@ class Supervised:
         """Process id of the supervisor."""
         return self._process.pid
 
-    def stop(self, reason: str = "request") -> None:
-        """Ask for the child's orderly end; returns at once. A second call changes nothing."""
+    def stop(self, reason: StopReason = "request") -> None:
+        """Ask the child to clean up and end, without waiting. Further calls have no effect."""
         if self.stopped_for or self._process.poll() is not None:
             return
         self.stopped_for = reason
@@ -118,14 +119,14 @@ class Supervised:
             pass
 
     def wait(self) -> int:
-        """The child's return code: 128 + n where signal n ended it, 127 where it could not be started."""
+        """Wait for the child and return its exit code: 128 + n if signal n ended it, 127 if it could not be started."""
         return self._process.wait()
 
     def lines(self, timeout: float | None = None) -> Iterator[str]:
-        """Output and errors of the child, a line each, as they come, to the end of the child and its process group.
+        """Yield the lines of the child's output and errors until the child and its process group have ended.
 
         Args:
-            timeout: seconds from now after which the child is asked to end. What it says from then on is still told.
+            timeout: seconds from now after which the child is asked to end. Its output is still yielded.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pending = b""
@@ -133,8 +134,8 @@ class Supervised:
             chunk = self._read(deadline)
             if not chunk:
                 break
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
+            *complete, pending = (pending + chunk).split(b"\n")
+            for line in complete:
                 yield line.decode("utf-8", "replace").rstrip("\r")
         if pending:
             yield pending.decode("utf-8", "replace").rstrip("\r")
@@ -148,26 +149,26 @@ class Supervised:
             if self._meanwhile and not self.stopped_for:
                 self._meanwhile()
             ended = self._process.poll() is not None
-            patience = _LOOK_AGAIN
+            wait = _PARENT_INTERVAL
             if deadline is not None and not self.stopped_for:
-                patience = min(patience, max(0.0, deadline - time.monotonic()))
-            ready = dict(poll.poll(patience * 1000))
+                wait = min(wait, max(0.0, deadline - time.monotonic()))
+            ready = dict(poll.poll(wait * 1000))
             if deadline is not None and time.monotonic() >= deadline:
                 self.stop("timeout")
             if os.getppid() != self._parent:
                 self.stop("abandoned")
             if self._output in ready:
                 return os.read(self._output, 65536)
-            if ended:  # with its group; whoever holds the pipe now went out of it
+            if ended:  # with its group; only a process that left the group can still have the pipe open
                 return b""
             for descriptor, event in ready.items():
-                if event & _GONE:
+                if event & _CLOSED:
                     poll.unregister(descriptor)
                     self.stop("abandoned")
 
 
 def _pipe_with(content: bytes) -> int:
-    """The read end of a pipe that holds ``content``, which has to fit into one (64 KiB on Linux, 16 on others)."""
+    """The read end of a pipe with ``content``, which must fit into its buffer (64 KiB on Linux, 16 KiB on others)."""
     reader, writer = os.pipe()
     os.write(writer, content)
     os.close(writer)

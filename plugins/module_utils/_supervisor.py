@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The program that stands between a worker and the tool it runs, so that the tool never outlives the worker.
+"""A program between a worker and the tool that it runs, so that the tool does not outlive the worker.
 
-It runs as a program of its own, handed over as text (the worker may have come in an archive) with its configuration as JSON. It leads
-its own session, and starts the child in yet another. It holds the read end of a pipe from the worker, the lifeline. A byte on it asks
-for the child's end; end-of-file says that the worker died. Either way the child's process group gets INT, after a grace TERM, then KILL.
+It is a separate program. It gets its own source as text, because the worker may run from an archive, and its configuration as JSON.
+It runs in its own session, and the child in another one. It holds the read end of a pipe from the worker, the lifeline. A byte on
+it asks for the child's end, and end-of-file means that the worker died. In both cases the child's process group gets SIGINT, after a
+grace period SIGTERM, and finally SIGKILL.
 
-The supervisor also holds the read end of the child's output: without a reader, the child would die of SIGPIPE in the middle of
-cleaning up. Nothing here relies on a handler or a ``finally`` of the worker, which may be killed at any moment.
+The supervisor also holds the read end of the child's output. Without a reader, SIGPIPE would end the child while it cleans up. This
+does not rely on a handler or a ``finally`` of the worker, which may be killed at any time.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ import sys
 import threading
 
 NOT_STARTED = 127
-_AFTER_TERM = 10.0  # at most so many seconds between TERM and KILL
+_MAX_TERM_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
 def main(text: str) -> None:
-    """Supervise one child and exit with its return code (128 + n where signal n ended it).
+    """Supervise one child and exit with its exit code (128 + n if signal n ended it).
 
     Args:
-        text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to read), ``grace``
-            (seconds between INT and TERM), ``remove`` (folders to remove at the end) and ``errors`` (path or null).
+        text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to read),
+            ``grace`` (seconds between SIGINT and SIGTERM), ``remove`` (folders to remove at the end) and ``errors``
+            (path or null).
     """
     config = json.loads(text)
     stopping, ended = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A handler, unlike "ignore", is not inherited: the child starts with the defaults whatever the worker had set.
+        # A handler is not inherited, unlike SIG_IGN, so the child starts with the default signals.
         signal.signal(number, lambda *_ignored: stopping.set())
     code = NOT_STARTED
     try:
@@ -51,33 +53,33 @@ def main(text: str) -> None:
         code = _wait(child, ended)
     for folder in config["remove"]:
         shutil.rmtree(folder, ignore_errors=True)
-    os._exit(code)  # the threads may still be reading
+    os._exit(code)  # even if the threads still read
 
 
 def _watch(lifeline: int, output: int, stopping: threading.Event) -> None:
     while os.read(lifeline, 1):
         stopping.set()
     stopping.set()
-    while os.read(output, 65536):  # nobody else reads any more
+    while os.read(output, 65536):  # the worker does not read any more
         pass
 
 
 def _end(group: int, grace: float, stopping: threading.Event, ended: threading.Event) -> None:
     stopping.wait()
-    for number, patience in ((signal.SIGINT, grace), (signal.SIGTERM, min(grace, _AFTER_TERM))):
+    for number, wait in ((signal.SIGINT, grace), (signal.SIGTERM, min(grace, _MAX_TERM_GRACE))):
         if ended.is_set():
             return
         _signal(group, number)
-        if ended.wait(patience):
+        if ended.wait(wait):
             return
     _signal(group, signal.SIGKILL)
 
 
 def _wait(child: subprocess.Popen[bytes], ended: threading.Event) -> int:
-    if hasattr(os, "waitid"):  # as long as the child is not reaped, its group's number cannot be given to strangers
+    if hasattr(os, "waitid"):  # until the child is reaped, no other process group can get its number
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         ended.set()
-        _signal(child.pid, signal.SIGKILL)  # what the child left behind in its group
+        _signal(child.pid, signal.SIGKILL)  # processes that the child left behind in its group
     code = child.wait()
     ended.set()
     return code if code >= 0 else 128 - code

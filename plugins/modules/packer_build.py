@@ -143,9 +143,9 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.result imp
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
     TEMPLATE_OPTIONS,
     TOOL_OPTIONS,
-    invalid,
     run,
     template_arguments,
+    validation_error,
 )
 
 
@@ -155,7 +155,7 @@ def work(module, packer):
     if module.check_mode:
         validation = packer.validate(**arguments)
         if not validation.valid:
-            raise invalid(validation)
+            raise validation_error(validation)
         predicted = BuildResult(output=validation.output, command=validation.command, packer_version=packer.version())
         return dict(predicted.as_dict(), changed=True)
     result = packer.build(

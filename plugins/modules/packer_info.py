@@ -126,15 +126,18 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import Inspection
-from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import command_for, of_complaints
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import InstalledPlugins
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import (
+    install_command,
+    requirements_in_errors,
+)
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import TOOL_OPTIONS, run, timeout_of
 
 
 def work(module, packer):
     """Return what Packer and its plugins report, and the contents of the template if one is given."""
-    installed = Installed(packer, module.params["plugin_path"], timeout_of(module))
-    found = installed.found()
+    installed = InstalledPlugins(packer, module.params["plugin_path"], timeout_of(module))
+    found = installed.plugins()
     result = {
         "changed": False,
         "packer_version": packer.version(),
@@ -143,26 +146,27 @@ def work(module, packer):
     }
     template = module.params["template"]
     if template:
-        missing = installed.missing(installed.needs(template), found)
+        missing = installed.missing(installed.requirements(template), found)
         try:
             inspection = packer.inspect(template, timeout=timeout_of(module), environment=installed.environment)
         except PackerError as error:
-            complaints = of_complaints(error.message)
-            if not missing and not complaints:
+            reported = requirements_in_errors(error.message)
+            if not missing and not reported:
                 raise
-            missing += [need for need in complaints if need.source not in [one.source for one in missing]]
+            known = [requirement.source for requirement in missing]
+            missing += [requirement for requirement in reported if requirement.source not in known]
             inspection = Inspection()
-        result.update(asdict(inspection), missing=[missing_dict(need, template) for need in missing])
+        result.update(asdict(inspection), missing=[missing_dict(requirement, template) for requirement in missing])
     return result
 
 
-def missing_dict(need, template):
+def missing_dict(requirement, template):
     """The missing plugin as an entry of the result."""
     return {
-        "source": need.source,
-        "version": need.constraint,
-        "reason": need.reason,
-        "command": command_for(need, template),
+        "source": requirement.source,
+        "version": requirement.constraint,
+        "reason": requirement.reason,
+        "command": install_command(requirement, template),
     }
 
 

@@ -125,8 +125,8 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
-from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
-from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import Need, check_source
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import InstalledPlugins
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import Requirement, check_source
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import TOOL_OPTIONS, run, timeout_of
 from ansible_collections.immutable.infra.plugins.module_utils._packer.versions import satisfies
 
@@ -134,14 +134,17 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.versions i
 def work(module, packer):
     """Install the missing plugins, or only list them in check mode, and return the task's result."""
     params = module.params
-    installed = Installed(packer, params["plugin_path"], timeout_of(module))
-    needs = installed.needs(params["template"]) if params["template"] else []
-    needs += [Need(check_source(one["source"]), _constraint(one["version"]), "plugins") for one in params["plugins"]]
-    found = installed.found()
-    missing = installed.missing(needs, found)
+    installed = InstalledPlugins(packer, params["plugin_path"], timeout_of(module))
+    requirements = installed.requirements(params["template"]) if params["template"] else []
+    requirements += [
+        Requirement(check_source(plugin["source"]), _constraint(plugin["version"]), "plugins")
+        for plugin in params["plugins"]
+    ]
+    found = installed.plugins()
+    missing = installed.missing(requirements, found)
     if missing and not module.check_mode:
         installed.install(missing, params["template"], params["mirror"])
-        found = installed.found()
+        found = installed.plugins()
         still = installed.missing(missing, found)
         if still:
             name = f"{still[0].source} {still[0].constraint}".strip()
@@ -150,7 +153,10 @@ def work(module, packer):
             )
     return {
         "changed": bool(missing),
-        "installed": [{"source": need.source, "version": need.constraint, "reason": need.reason} for need in missing],
+        "installed": [
+            {"source": requirement.source, "version": requirement.constraint, "reason": requirement.reason}
+            for requirement in missing
+        ],
         "plugins": [asdict(plugin) for plugin in found],
         "packer_version": packer.version(),
     }

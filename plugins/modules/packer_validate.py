@@ -97,9 +97,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
     TEMPLATE_OPTIONS,
     TOOL_OPTIONS,
-    invalid,
     run,
     template_arguments,
+    validation_error,
 )
 
 
@@ -107,7 +107,7 @@ def work(module, packer):
     """Validate the template and return the task's result."""
     validation = packer.validate(syntax_only=module.params["syntax_only"], **template_arguments(module))
     if not validation.valid and module.params["fail_on_invalid"]:
-        raise invalid(validation, packer_version=packer.version())
+        raise validation_error(validation, packer_version=packer.version())
     return dict(validation.as_dict(), changed=False, packer_version=packer.version())
 
 

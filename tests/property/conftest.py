@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Profiles of Hypothesis: ``fixed``, the default, has the same examples each time, the others random ones."""
+"""Profiles of Hypothesis for properties.
+
+``fixed``, the default, runs the same examples each time. ``search`` is a random search, ``soak`` a long one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from ansible_collections.immutable.infra.tests.support import trial
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine
 
-engine.MAX_SHRINKING_SECONDS = 60  # a whole history is slow to shrink, and most of it is gained early
+engine.MAX_SHRINKING_SECONDS = 60  # shrinking a whole history is slow, and most of the gain comes early
 _COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("fixed", derandomize=True, max_examples=200, **_COMMON)
 settings.register_profile("search", max_examples=2000, database=None, **_COMMON)
@@ -21,7 +24,7 @@ WORKER_OUTPUT = "histories"
 
 
 def pytest_sessionfinish(session):
-    """A worker of pytest-xdist hands its count on."""
+    """Send the count of a worker of pytest-xdist to the main process."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[WORKER_OUTPUT] = trial.PLAYED[0]
 
@@ -33,4 +36,4 @@ def pytest_testnodedown(node):
 
 def pytest_terminal_summary(terminalreporter):
     if trial.PLAYED[0]:
-        terminalreporter.write_line(f"{trial.PLAYED[0]} histories of fleets were played")
+        terminalreporter.write_line(f"{trial.PLAYED[0]} histories of fleets were run")

@@ -66,7 +66,7 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
 
 
 @given(script=HISTORIES.filter(lambda history: history[-1] == h.SUCCESSFUL), size=st.integers(1, 5))
-def test_success_is_told_once_and_then_all_is_quiet(script, size) -> None:
+def test_the_run_after_a_success_changes_nothing(script, size) -> None:
     scaling = Scaling(script=script).add(size)
     lab = Lab(scaling, Path("/"))
     assert lab.run()["changed"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whatever a file holds, it is a definition or a DefinitionError with a line for each mistake; units mean what they say."""
+"""Any file is a definition or causes a DefinitionError with a line for each mistake. Units are converted exactly."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def load(content: bytes) -> None:
 @example(b"schema: !!set {1}\n")
 @example(b"\xef\xbb\xbf")
 @example(b"*a")
-def test_any_bytes_end_in_words(content):
+def test_any_bytes_load_or_cause_a_definition_error(content):
     load(content)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="ab:-{}[]*&!<>'\"\\#|%@,?~ \n\t0.", max_size=60))
-def test_any_text_like_yaml_ends_in_words(text):
+def test_any_text_like_yaml_loads_or_causes_a_definition_error(text):
     load(text.encode())
 
 
@@ -122,7 +122,7 @@ def replaced(value, path, new):
     return copy
 
 
-def test_what_is_changed_below_is_good(tmp_path):
+def test_the_definition_that_the_property_changes_is_valid(tmp_path):
     (tmp_path / "verify.yml").touch(mode=0o755)
     (tmp_path / "immutable.yml").write_text(yaml.safe_dump(GOOD))
     assert set(load_definition(tmp_path).targets) == {"local", "cloud", "once"}
@@ -130,7 +130,7 @@ def test_what_is_changed_below_is_good(tmp_path):
 
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from(list(paths(GOOD))), TREES)
-def test_any_value_in_any_place_ends_in_words(path, new):
+def test_any_value_at_any_key_loads_or_causes_a_definition_error(path, new):
     load(yaml.safe_dump(replaced(GOOD, path, new), allow_unicode=True).encode())
 
 
@@ -154,14 +154,14 @@ def test_a_size_is_in_powers_of_1024(number):
 
 
 @given(st.integers(0, 100), st.integers(0, 1000))
-def test_a_percentage_is_rounded_as_asked(percent, size):
+def test_a_percentage_is_rounded_up_or_down(percent, size):
     up, down = count_of(f"{percent}%", size), count_of(f"{percent}%", size, up=False)
     assert down <= size * percent / 100 <= up <= down + 1 and up <= size
     assert count_of(size, 3) == size
 
 
 @given(st.text(max_size=10))
-def test_what_is_no_unit_is_one_clear_error(text):
+def test_any_text_is_parsed_or_causes_one_clear_error(text):
     for parse in (seconds_of, bytes_of, lambda value: count_of(value, 3)):
         try:
             assert parse(text) >= 0
@@ -170,7 +170,7 @@ def test_what_is_no_unit_is_one_clear_error(text):
 
 
 @pytest.mark.parametrize("value", ["", "1h1h", "1s1h", "-1", "1e3", "soon", None, True, float("nan"), -1])
-def test_what_is_no_duration(value):
+def test_values_that_are_not_durations(value):
     with pytest.raises(
         ImmutableError, match=r"is not a duration \(allowed: seconds, or numbers with units such as 90s, 5m or 1h30m\)"
     ):

@@ -19,18 +19,18 @@ from hypothesis import given
 
 
 def willing(case):
-    """People's marks and deadlines do not stand in the way."""
+    """Marks that people set and deadlines do not block the swap."""
     return replace(case, protected="replace", standby="replace", deadline=0.0)
 
 
 @given(cases(faults(ERRORS, KILLS, EVENTS, STALE)).map(willing))
-def test_a_good_image_gets_through_in_the_end(case):
+def test_a_good_image_succeeds_in_the_end(case):
     assert_gets_through(Trial(case))
 
 
 @given(cases(irregular=False).map(willing))
-def test_a_good_image_is_never_stopped_where_nothing_goes_wrong(case):
-    """However odd the fleet is that was found: floor, ceiling and volumes together must not stand in the way."""
+def test_a_good_image_is_never_stopped_without_faults(case):
+    """Floor, ceiling and volumes together must not block the swap, whatever the fleet is like at the start."""
     trial = Trial(case)
     ending = play(trial)
     assert ending.status == "done", ending.error

@@ -69,5 +69,5 @@ def test_alarms_and_revocations(case):
 
 
 @given(cases(faults(ERRORS, KILLS, EVENTS), strategies=("absent",)))
-def test_a_fleet_that_is_taken_away(case):
+def test_a_fleet_that_becomes_absent(case):
     check(case)

@@ -11,30 +11,29 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search
 from hypothesis import given, settings
 
 PATHS = st.binary(min_size=1, max_size=20).map(lambda name: "/" + os.fsdecode(name))
-ROWS = st.tuples(
-    st.sampled_from(["file", "dir", "link"]),
-    st.integers(0, 0o7777).map("{:04o}".format),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**50),
-    st.binary(max_size=20).map(os.fsdecode),
-)
+COLUMNS = {
+    "kind": st.sampled_from(["file", "dir", "link"]),
+    "mode": st.integers(0, 0o7777).map("{:04o}".format),
+    "owner": st.integers(0, 2**32 - 1),
+    "group": st.integers(0, 2**32 - 1),
+    "size": st.integers(0, 2**50),
+    "content": st.binary(max_size=20).map(os.fsdecode),
+}
+ROWS = st.tuples(*COLUMNS.values())
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3))
-def test_any_names_survive_the_manifest(
-    files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]
-) -> None:
+def test_a_manifest_keeps_any_names(files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]) -> None:
     manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers))
-    again = Manifest.from_gzip(manifest.to_gzip())
-    assert again == manifest
-    assert again.to_gzip() == manifest.to_gzip()
+    copy = Manifest.from_gzip(manifest.to_gzip())
+    assert copy == manifest
+    assert copy.to_gzip() == manifest.to_gzip()
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=100))
-def test_any_bytes_are_a_manifest_or_one_clear_message(data: bytes) -> None:
+def test_any_bytes_are_a_manifest_or_cause_one_clear_error(data: bytes) -> None:
     try:
         Manifest.from_gzip(data)
     except ImageError as error:
@@ -43,7 +42,7 @@ def test_any_bytes_are_a_manifest_or_one_clear_message(data: bytes) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
-def test_any_secret_that_is_long_enough_is_searched_for_as_it_is(secret: bytes) -> None:
+def test_any_secret_that_is_long_enough_is_searched_for_verbatim(secret: bytes) -> None:
     searched = [form for _name, form in needle_forms({"s": secret})]
     assert all(len(form) >= MIN_LENGTH for form in searched)
     assert (secret.strip() in searched) == (len(secret.strip()) >= MIN_LENGTH)

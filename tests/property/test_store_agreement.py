@@ -29,22 +29,24 @@ STEPS = st.lists(st.tuples(st.sampled_from(["write", "create", "replace", "stale
 
 
 def apply(store: Any, steps: list[tuple[str, str, Any]]) -> list[str]:
-    """What happened at each step; the tags themselves may differ from store to store."""
-    told = []
-    for what, key, document in steps:
+    """Return the outcome of each step. The tags may differ between stores."""
+    outcomes = []
+    for action, key, document in steps:
         found = store.read(key)
-        expect = {"write": None, "create": ABSENT, "replace": found[1] if found else ABSENT, "stale": "stale"}.get(what)
-        if what == "delete":
+        expect = {"write": None, "create": ABSENT, "replace": found[1] if found else ABSENT, "stale": "stale"}.get(
+            action
+        )
+        if action == "delete":
             store.delete(key)
             continue
         try:
             tag = store.write(key, document, expect=expect)
         except ConflictError:
-            told.append("conflict")
+            outcomes.append("conflict")
         else:
-            told.append("written")
+            outcomes.append("written")
             assert store.read(key) == (document, tag)
-    return told
+    return outcomes
 
 
 def agree(store: Any, memory: MemoryStore, steps: list[tuple[str, str, Any]]) -> None:
@@ -58,7 +60,7 @@ def agree(store: Any, memory: MemoryStore, steps: list[tuple[str, str, Any]]) ->
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_the_folder_and_the_memory_are_the_same_store(steps: list[tuple[str, str, Any]]) -> None:
+def test_the_folder_and_the_memory_store_behave_the_same(steps: list[tuple[str, str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         agree(FileStore(Path(folder)), MemoryStore(), steps)
 
@@ -76,7 +78,7 @@ def new_bucket(cloud_server: Cloud) -> Iterator[Callable[[], S3Store]]:
 
 @settings(max_examples=30, deadline=None)
 @given(steps=STEPS)
-def test_the_bucket_and_the_memory_are_the_same_store(
+def test_the_bucket_and_the_memory_store_behave_the_same(
     new_bucket: Callable[[], S3Store], steps: list[tuple[str, str, Any]]
 ) -> None:
     agree(new_bucket(), MemoryStore(), steps)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Checks the promises against the simulated world around every changing call. It shares no code with the plan.
 
-A controller can know only the answers that it received. So the auditor judges the floor by the last answers and the real
-state. It does not blame the controller for an instance that died after the last observation. The controller must know its
-own actions, however old the answers are.
+A controller can know only the answers that it received. So the auditor judges the floor by the last answers and
+the real state. It does not blame the controller for an instance that died after the last observation. The controller
+must know its own actions, however old the answers are.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class Auditor:
         """Raises AssertionError if a call broke a promise.
 
         Args:
-            holds_lease: whether the controller still holds the lease. If it lost it during the call, only promises 3 and 4
-                count.
+            holds_lease: whether the controller still holds the lease. If it lost it during the call, only promises
+                3 and 4 count.
         """
         intent = self._intent()
         serving = self.serving()

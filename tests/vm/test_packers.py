@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import version_tuple
-from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import Installed
+from ansible_collections.immutable.infra.plugins.module_utils._packer.installed import InstalledPlugins
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.tests.support.machines import PIPED, STORE
 
@@ -58,7 +58,7 @@ def records() -> list[dict[str, Any]]:
 def test_the_qemu_bake(tmp_path: Path) -> None:
     """With the plugin's version pinned where Packer has plugins: then no other can have built it."""
     packer = Packer()
-    plugins = [plugin for plugin in Installed(packer).found() if plugin.source == QEMU]
+    plugins = [plugin for plugin in InstalledPlugins(packer).plugins() if plugin.source == QEMU]
     pin = {"plugin": plugins[-1].version} if plugins else {}
     shutil.rmtree(STORE / "images", ignore_errors=True)
     done = bake(tmp_path, "first", **pin)

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a build is called. Later Packers say ``file.image`` of a JSON template's builder ``image``, yet ``only`` still takes ``image``."""
+"""The names of builds.
+
+For a JSON template's builder ``image`` newer Packers report ``file.image``, but ``only`` still takes ``image``.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,37 @@ from .variables import is_hcl2
 Rename = Callable[[str], str]
 
 
-def as_said(name: str) -> str:
+def unchanged(name: str) -> str:
+    """Return the name itself."""
     return name
 
 
-def renaming(template: str) -> Rename:
-    """From the name of a build as Packer says it to the one that ``only`` takes."""
-    builders = [] if is_hcl2(template) else _builders(template)
-    named = {f"{kind}.{name}": name for kind, name in builders}
-    # A name with a function or variable in it is known only by its type.
+def build_renamer(template: str) -> Rename:
+    """Return a function from the name of a build in Packer's output to the name that ``only`` takes."""
+    builders = [] if is_hcl2(template) else _named_builders(template)
+    names = {f"{kind}.{name}": name for kind, name in builders}
+    # A name that contains a function or variable is recognized by its type.
     computed = [f"{kind}." for kind, name in builders if "{{" in name]
-    if not named:
-        return as_said
+    if not names:
+        return unchanged
 
     def rename(name: str) -> str:
-        return named.get(name) or next((name[len(prefix) :] for prefix in computed if name.startswith(prefix)), name)
+        return names.get(name) or next((name[len(prefix) :] for prefix in computed if name.startswith(prefix)), name)
 
     return rename
 
 
-def _builders(template: str) -> list[tuple[str, str]]:
-    """Type and name of each builder that was given a name. Of what is no template Packer tells itself."""
+def _named_builders(template: str) -> list[tuple[str, str]]:
+    """The type and name of each builder that has a name. Packer itself reports a file that is not a template."""
     try:
         with open(template, encoding="utf-8") as file:
             document: Any = json.load(file)
     except (OSError, ValueError):
         return []
     found = document.get("builders") if isinstance(document, Mapping) else None
-    builders = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    builders = [builder for builder in found if isinstance(builder, Mapping)] if isinstance(found, list) else []
     return [
-        (one["type"], one["name"])
-        for one in builders
-        if isinstance(one.get("type"), str) and isinstance(one.get("name"), str)
+        (builder["type"], builder["name"])
+        for builder in builders
+        if isinstance(builder.get("type"), str) and isinstance(builder.get("name"), str)
     ]

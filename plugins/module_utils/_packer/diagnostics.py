@@ -1,27 +1,34 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a template is wrong, read from what Packer says for people (it has no machine-readable form of it)."""
+"""Finds out where a template is wrong. Packer reports it only as text, not in its machine-readable output."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from .events import Event, Ui
 
+Severity = Literal["error", "warning"]
 _START = re.compile(r"^(?:(Error|Warning): )", re.MULTILINE)
-_HCL_PLACE = re.compile(r"^  on (?P<file>.+?) line (?P<line>\d+)(?:, in .*)?:$", re.MULTILINE)
-_JSON_PLACE = re.compile(r"At line (?P<line>\d+), column (?P<column>\d+)")
-_ADVICE = "Original error: "  # before it later Packers guess that the template might be HCL2
+_HCL_POSITION = re.compile(r"^  on (?P<file>.+?) line (?P<line>\d+)(?:, in .*)?:$", re.MULTILINE)
+_JSON_POSITION = re.compile(r"At line (?P<line>\d+), column (?P<column>\d+)")
+_ADVICE_END = "Original error: "  # newer Packers guess before it that the template might be HCL2
 _BULLET = re.compile(r"^\s*\* (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding. ``severity`` is error or warning; ``file`` is '' and ``line`` (from 1) 0 where Packer names none."""
+    """One problem of a template.
 
-    severity: str
+    Attributes:
+        file: '' if Packer does not name one.
+        line: from 1; 0 if Packer does not name one.
+    """
+
+    severity: Severity
     summary: str
     detail: str
     file: str
@@ -29,36 +36,45 @@ class Diagnostic:
 
 
 def diagnostics(events: Iterable[Event], template: str) -> list[Diagnostic]:
-    """Every finding among the events, each once, in Packer's order. ``template`` is the file of a JSON template's mistakes."""
+    """Return every problem among the events once, in Packer's order.
+
+    Args:
+        template: the file to name for problems of a JSON template.
+    """
     found: list[Diagnostic] = []
     for event in events:
         if isinstance(event, Ui) and (event.level == "error" or _START.match(event.text)):
-            found.extend(one for one in _parse(event.text, template) if one not in found)
+            found.extend(diagnostic for diagnostic in _parse(event.text, template) if diagnostic not in found)
     return found
 
 
 def _parse(text: str, template: str) -> Iterable[Diagnostic]:
     starts = [match.start() for match in _START.finditer(text)]
     if not starts:
-        yield from _legacy(text, template)
+        yield from _parse_legacy(text, template)
     for start, end in zip(starts, [*starts[1:], len(text)]):
         severity, _colon, block = text[start:end].partition(": ")
-        if not block.partition("\n")[0].strip():  # several mistakes of the older kind under an empty heading
-            yield from _legacy(block, template)
+        if not block.partition("\n")[0].strip():  # several problems in the older format below an empty heading
+            yield from _parse_legacy(block, template)
             continue
         summary, _newline, detail = block.partition("\n")
-        place = _HCL_PLACE.search(detail)
-        where = (place.group("file"), int(place.group("line"))) if place else ("", 0)
-        yield Diagnostic(severity.lower(), summary.strip(), detail.strip(), *where)
+        position = _HCL_POSITION.search(detail)
+        yield Diagnostic(
+            severity=cast("Severity", severity.lower()),
+            summary=summary.strip(),
+            detail=detail.strip(),
+            file=position.group("file") if position else "",
+            line=int(position.group("line")) if position else 0,
+        )
 
 
-def _legacy(text: str, template: str) -> Iterable[Diagnostic]:
-    text = text.partition(_ADVICE)[2] or text
-    place = _JSON_PLACE.search(text)
-    file, line = (template, int(place.group("line"))) if place else ("", 0)
-    bullets = _BULLET.findall(text)
-    for summary in bullets:
-        yield Diagnostic("error", summary.strip(), "", file, line)
-    if not bullets and text.strip():
+def _parse_legacy(text: str, template: str) -> Iterable[Diagnostic]:
+    text = text.partition(_ADVICE_END)[2] or text
+    position = _JSON_POSITION.search(text)
+    file, line = (template, int(position.group("line"))) if position else ("", 0)
+    problems = [(bullet, "") for bullet in _BULLET.findall(text)]
+    if not problems and text.strip():
         summary, _newline, detail = text.strip().partition("\n")
-        yield Diagnostic("error", summary.strip(), detail.strip(), file, line)
+        problems = [(summary, detail)]
+    for summary, detail in problems:
+        yield Diagnostic(severity="error", summary=summary.strip(), detail=detail.strip(), file=file, line=line)

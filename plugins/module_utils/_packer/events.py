@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Packer's machine-readable output as typed events.
+"""Parses Packer's machine-readable output into events.
 
-A line is ``timestamp,target,type,data...``. In data a comma is written ``%!(PACKER_COMMA)``, a newline and a carriage return as two
-characters each (``\\n``, ``\\r``). A backslash is not escaped, so a literal ``\\n`` in a message cannot be told from a newline.
+See https://developer.hashicorp.com/packer/docs/commands#machine-readable-output. A line is ``timestamp,target,type,data...``.
+In data, ``%!(PACKER_COMMA)`` stands for a comma, and ``\\n`` and ``\\r`` for a newline and a carriage return. Backslashes are not
+escaped, so a literal ``\\n`` in a message looks like a newline.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from dataclasses import dataclass
 
 _BUILDER = re.compile(r"^\s*(?:==>|-->|\s{3}) ([^\s:]+): ?(.*)$", re.DOTALL)
 _ENDED = re.compile(
-    r"^Build '(?P<name>[^']+)' (?P<how>finished|errored)(?: after (?P<span>[^:]+?))?(?:\.|: (?P<why>.*))?$", re.DOTALL
+    r"^Build '(?P<name>[^']+)' (?P<outcome>finished|errored)(?: after (?P<span>[^:]+?))?(?:\.|: (?P<error>.*))?$",
+    re.DOTALL,
 )
 _ARROW = re.compile(r"^\s*(?:==> )?")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something Packer said.
+    """One line of Packer's output.
 
     Attributes:
-        timestamp: seconds since 1970, 0 where the line has none.
-        target: the build it is about, or ''.
+        timestamp: seconds since 1970, 0 if the line has none.
+        target: the build that the line belongs to, or ''.
     """
 
     timestamp: int
@@ -34,27 +36,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Ui(Event):
-    """A line for people. ``level`` is say, message or error; ``text`` may hold newlines."""
+    """A message for the user. ``level`` is say, message or error. ``text`` may contain newlines."""
 
     level: str
     text: str
 
     @property
     def builder(self) -> str:
-        """The build whose line it is, or ''."""
+        """The build that the message belongs to, or ''."""
         found = _BUILDER.match(self.text)
         return found.group(1) if found else self.target
 
     @property
     def message(self) -> str:
-        """The text without arrows and the name of the build."""
+        """The text without arrows and without the name of the build."""
         found = _BUILDER.match(self.text)
         return (found.group(2) if found else _ARROW.sub("", self.text)).rstrip("\n")
 
 
 @dataclass(frozen=True)
-class Ended(Ui):
-    """The line by which a build says that it is over: after success, after a failure, or after it was cancelled."""
+class BuildEnded(Ui):
+    """The message at the end of a build: it succeeded, failed or was cancelled."""
 
     build: str
     failed: bool
@@ -62,19 +64,19 @@ class Ended(Ui):
 
 @dataclass(frozen=True)
 class Cancelled(Ui):
-    """Packer was asked to stop and is cleaning up."""
+    """Packer received a signal and cleans up."""
 
 
 @dataclass(frozen=True)
 class ArtifactCount(Event):
-    """The build succeeded; so many artifact events follow."""
+    """The build succeeded. ``count`` is the number of artifacts that follow."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Artifact(Event):
-    """One property of an artifact: ``key`` is builder-id, id, string, files-count, file, nil or end."""
+    """One property of an artifact. ``key`` is builder-id, id, string, files-count, file, nil or end."""
 
     index: int
     key: str
@@ -90,21 +92,21 @@ class BuildError(Event):
 
 @dataclass(frozen=True)
 class ErrorCount(Event):
-    """So many builds failed."""
+    """The number of failed builds."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Version(Event):
-    """Packer's own version."""
+    """The version of Packer."""
 
     version: str
 
 
 @dataclass(frozen=True)
 class TemplateVariable(Event):
-    """A variable of a JSON template, told by ``packer inspect``."""
+    """A variable of a JSON template, reported by ``packer inspect``."""
 
     name: str
     default: str
@@ -113,7 +115,7 @@ class TemplateVariable(Event):
 
 @dataclass(frozen=True)
 class TemplateBuilder(Event):
-    """A builder of a JSON template, told by ``packer inspect``."""
+    """A builder of a JSON template, reported by ``packer inspect``."""
 
     name: str
     kind: str
@@ -121,14 +123,14 @@ class TemplateBuilder(Event):
 
 @dataclass(frozen=True)
 class TemplateProvisioner(Event):
-    """A provisioner of a JSON template, told by ``packer inspect``."""
+    """A provisioner of a JSON template, reported by ``packer inspect``."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Other(Event):
-    """A type that this parser has no class for."""
+    """An event of any other type."""
 
     kind: str
     values: tuple[str, ...]
@@ -136,14 +138,14 @@ class Other(Event):
 
 @dataclass(frozen=True)
 class Raw(Event):
-    """A line that is not machine-readable: a crash, a plugin writing past Packer, or Packer's debug log."""
+    """A line that is not machine-readable: a crash, the direct output of a plugin, or Packer's debug log."""
 
     text: str
 
 
 def parse_line(line: str) -> Event | None:
-    """The event in one line (without its newline), or None for an empty line."""
-    line = _COLOUR.sub("", line)
+    """Return the event in one line (without its newline), or None for an empty line."""
+    line = _COLOR.sub("", line)
     if not line.strip():
         return None
     fields = line.split(",")
@@ -152,7 +154,7 @@ def parse_line(line: str) -> Event | None:
     target, *values = (_plain(field) for field in [fields[1], *fields[3:]])
     try:
         return _event(int(fields[0]), target, fields[2], tuple(values))
-    except (IndexError, ValueError):  # fewer data than its type has, or no number where one belongs
+    except (IndexError, ValueError):  # missing data, or text instead of a number
         return Raw(0, "", line)
 
 
@@ -164,7 +166,7 @@ def _event(timestamp: int, target: str, kind: str, values: tuple[str, ...]) -> E
     if kind == "ui":
         return _ui(timestamp, target, values[0], values[1])
     if kind == "artifact":
-        return Artifact(timestamp, target, int(values[0]), values[1], values[2:])
+        return Artifact(timestamp, target, index=int(values[0]), key=values[1], values=values[2:])
     if kind == "artifact-count":
         return ArtifactCount(timestamp, target, int(values[0]))
     if kind == "error":
@@ -174,7 +176,7 @@ def _event(timestamp: int, target: str, kind: str, values: tuple[str, ...]) -> E
     if kind == "version":
         return Version(timestamp, target, values[0])
     if kind == "template-variable":
-        return TemplateVariable(timestamp, target, values[0], values[1], values[2] == "1")
+        return TemplateVariable(timestamp, target, name=values[0], default=values[1], required=values[2] == "1")
     if kind == "template-builder":
         return TemplateBuilder(timestamp, target, values[0], values[1])
     if kind == "template-provisioner":
@@ -185,7 +187,14 @@ def _event(timestamp: int, target: str, kind: str, values: tuple[str, ...]) -> E
 def _ui(timestamp: int, target: str, level: str, text: str) -> Ui:
     ended = _ENDED.match(text)
     if ended:
-        return Ended(timestamp, target, level, text, ended.group("name"), ended.group("how") == "errored")
+        return BuildEnded(
+            timestamp,
+            target,
+            level=level,
+            text=text,
+            build=ended.group("name"),
+            failed=ended.group("outcome") == "errored",
+        )
     if level == "error" and text.startswith("Cancelling build after receiving"):
         return Cancelled(timestamp, target, level, text)
     return Ui(timestamp, target, level, text)

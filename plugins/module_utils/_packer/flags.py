@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which option becomes which argument, from which version of Packer on."""
+"""The arguments for options, and the first version of Packer that supports each of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Flag(NamedTuple):
     """One option of the runner.
 
     Attributes:
-        argument: the command line's argument; ``{}`` stands for the value, lists joined by commas.
-        since: the first version that knows it.
-        commands: the subcommands that take it.
+        argument: on the command line; ``{}`` stands for the value, or for the values of a list, joined by commas.
+        since: the first version that supports it.
+        commands: the subcommands that support it.
     """
 
     argument: str
@@ -34,22 +34,22 @@ FLAGS = {
     "syntax_only": Flag("-syntax-only", (0, 8), ("validate",)),
 }
 HCL2_SINCE = (1, 5)
-# For every call: no look-up of newer versions, and no colours.
+# For every call: do not check for newer versions, and do not use colors.
 ENVIRONMENT = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
-    """``(1, 6, 6)`` of ``1.6.6`` or ``1.6.6-dev``."""
+    """Return ``(1, 6, 6)`` for ``1.6.6`` or ``1.6.6-dev``."""
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3])
 
 
 def arguments(command: str, options: Mapping[str, Any], version: str) -> list[str]:
-    """The arguments for ``options`` (those that are None, False or empty say nothing).
+    """Return the arguments for ``options``. Options that are None, False or empty are left out.
 
     Raises:
-        PackerError: an option that this version or this command does not know.
+        PackerError: this version or this command does not support an option.
     """
-    found = []
+    result = []
     for name, value in options.items():
         if value is None or value is False or value == []:
             continue
@@ -58,7 +58,8 @@ def arguments(command: str, options: Mapping[str, Any], version: str) -> list[st
             raise PackerError(f"packer {command} has no option {name.rstrip('_')}")
         if version_tuple(version) < flag.since:
             raise PackerError(
-                f"the option {name.rstrip('_')} needs Packer {'.'.join(map(str, flag.since))} or later; this is {version}"
+                f"the option {name.rstrip('_')} needs Packer {'.'.join(map(str, flag.since))} or later;"
+                f" this is {version}"
             )
-        found.append(flag.argument.format(",".join(value) if isinstance(value, (list, tuple)) else value))
-    return found
+        result.append(flag.argument.format(",".join(value) if isinstance(value, (list, tuple)) else value))
+    return result

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What ``packer inspect`` tells of a template."""
+"""Parses the output of ``packer inspect``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ITEM = re.compile(r"^( *)(?:> )?(.+?):?$")
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable. ``default`` is text as Packer shows it, None where there is none or it is sensitive."""
+    """A variable. ``default`` is text as Packer shows it, or None if there is none or it is sensitive."""
 
     name: str
     default: str | None
@@ -27,14 +27,18 @@ class Variable:
 
 @dataclass
 class Inspection:
-    """A template's ``variables`` and ``builds``, the latter by the names that ``only`` takes."""
+    """A template's ``variables``, and its ``builds`` with the names that ``only`` takes."""
 
     variables: list[Variable] = field(default_factory=list)
     builds: list[str] = field(default_factory=list)
 
 
-def read(events: Iterable[Event], sensitive: Collection[str] = ()) -> Inspection:
-    """From the events of ``packer inspect``, of either kind of template. ``sensitive`` names variables that the template says so of."""
+def parse_inspection(events: Iterable[Event], sensitive: Collection[str] = ()) -> Inspection:
+    """Return what ``packer inspect`` reports about an HCL2 or JSON template.
+
+    Args:
+        sensitive: names of the variables that the template declares sensitive.
+    """
     inspection = Inspection()
     text = ""
     for event in events:
@@ -45,15 +49,16 @@ def read(events: Iterable[Event], sensitive: Collection[str] = ()) -> Inspection
         elif isinstance(event, (Ui, Raw)):
             text += event.text + "\n"
     if text.startswith("Packer Inspect: HCL2 mode"):
-        _read_hcl2(text, inspection)
-    known = [
-        replace(one, sensitive=True, default=None) if one.name in sensitive else one for one in inspection.variables
+        _parse_hcl2(text, inspection)
+    variables = [
+        replace(variable, sensitive=True, default=None) if variable.name in sensitive else variable
+        for variable in inspection.variables
     ]
-    inspection.variables = sorted(known, key=lambda variable: variable.name)
+    inspection.variables = sorted(variables, key=lambda variable: variable.name)
     return inspection
 
 
-def _read_hcl2(text: str, inspection: Inspection) -> None:
+def _parse_hcl2(text: str, inspection: Inspection) -> None:
     build, section = "", ""
     for line in filter(None, text.split("\n")):
         variable = _VARIABLE.match(line)
@@ -72,10 +77,15 @@ def _read_hcl2(text: str, inspection: Inspection) -> None:
 def _unquoted(shown: str) -> str:
     try:
         return str(json.loads(shown))
-    except ValueError:  # Go quotes a little differently; then as it is
+    except ValueError:  # Go's quoting differs from JSON in rare cases
         return shown.strip('"')
 
 
 def _variable(name: str, default: str, required: bool) -> Variable:
     sensitive = default == "<sensitive>"
-    return Variable(name, None if required or sensitive else default, required, sensitive)
+    return Variable(
+        name=name,
+        default=None if required or sensitive else default,
+        required=required,
+        sensitive=sensitive,
+    )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a run of Packer came to: artifacts, builds and errors, collected from its events."""
+"""The result of ``packer build``: artifacts, builds and errors, collected from its events."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from .build_names import Rename, as_said
-from .events import Artifact, ArtifactCount, BuildError, Cancelled, Ended, ErrorCount, Event, Raw, Ui
+from .build_names import Rename, unchanged
+from .events import Artifact, ArtifactCount, BuildEnded, BuildError, Cancelled, ErrorCount, Event, Raw, Ui
 
-SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
-# The error of a build that was stopped, as later Packers tell it; before, such a build simply finished.
+BuildStatus = Literal["succeeded", "failed", "cancelled"]
+# The error of a cancelled build in newer Packers. In older ones such a build finishes without an error.
 _CANCELLED = re.compile(r"context canceled|was cancell?ed", re.IGNORECASE)
-KEPT_LINES = 1000  # results have to stay small; the log has everything
+MAX_OUTPUT_LINES = 1000  # in a result; the log is complete
 
 
 @dataclass(frozen=True)
 class PackerArtifact:
-    """One artifact. ``builder`` is the build's name in the template, ``builder_id`` names the kind of builder."""
+    """One artifact. ``builder`` is the build's name in the template, ``builder_id`` identifies the type of builder."""
 
     builder: str
     builder_id: str
@@ -32,28 +32,28 @@ class PackerArtifact:
 
 @dataclass
 class Build:
-    """One build. ``status`` is succeeded, failed or cancelled; ``error`` is Packer's own, '' without one."""
+    """One build. ``error`` is Packer's own error, '' if there is none."""
 
     name: str
-    status: str
+    status: BuildStatus
     error: str = ""
 
 
 @dataclass
 class BuildResult:
-    """A whole run of ``packer build``.
+    """The result of one run.
 
     Attributes:
         artifacts: each once, in Packer's order.
         builds: those that ran, sorted by name.
-        errors: error of each failed build, by its name.
-        error_count: what Packer counted.
-        cancelled: Packer was stopped and cleaned up.
-        output: what it said, a line each, secrets replaced; the last ``KEPT_LINES`` only.
-        last_error: Packer's last line of level error, or else what was said outside of the protocol, as a crash is.
-        last_words: the last line before Packer was stopped.
-        returncode: Packer's. A cancelled run can end with 0.
-        command, packer_version, duration: set by the runner; seconds.
+        errors: the error of each failed build by its name.
+        error_count: Packer's count of failed builds.
+        cancelled: whether Packer was stopped and cleaned up.
+        output: the last ``MAX_OUTPUT_LINES`` lines, redacted.
+        last_error: Packer's last message of level error, or the first line outside of the protocol, such as a crash.
+        last_line: the last line before Packer was stopped.
+        returncode: Packer's exit code. A cancelled run can end with 0.
+        command: the command line, redacted. Set by the runner, like ``packer_version`` and ``duration`` (seconds).
     """
 
     artifacts: list[PackerArtifact] = field(default_factory=list)
@@ -63,7 +63,7 @@ class BuildResult:
     cancelled: bool = False
     output: list[str] = field(default_factory=list)
     last_error: str = ""
-    last_words: str = ""
+    last_line: str = ""
     returncode: int = 0
     command: list[str] = field(default_factory=list)
     packer_version: str = ""
@@ -71,106 +71,109 @@ class BuildResult:
 
     @property
     def failed(self) -> bool:
+        """Whether the run failed or was cancelled."""
         return bool(self.returncode or self.errors or self.error_count or self.cancelled)
 
     @property
     def reason(self) -> str:
-        """Why it failed, Packer's own words: the error of each build, or the last thing it said."""
+        """Packer's reason for the failure: the error of each build, or its last error."""
         if self.errors:
             return "; ".join(f"{name}: {error}" for name, error in sorted(self.errors.items()))
         return self.last_error or f"exit code {self.returncode}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data (JSON types) for a task's result."""
+        """Return plain data (JSON types) for a task's result."""
         data = {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("last_error", "last_words", "returncode", "cancelled", "error_count")
+            if name not in ("last_error", "last_line", "returncode", "cancelled", "error_count")
         }
         data["artifacts"] = [dict(asdict(artifact), files=list(artifact.files)) for artifact in self.artifacts]
         return data
 
 
 class Collector:
-    """Takes events one by one; ``result`` is true to what came so far.
+    """Collects the result of a run from its events. ``result`` is up to date after each event.
 
     Args:
-        folder: relative paths of an artifact's files start here; left as they are without one.
-        rename: gives builds the names that they are known by.
+        folder: where relative paths of an artifact's files start. Without it they stay relative.
+        rename: see ``build_renamer``.
     """
 
-    def __init__(self, folder: str | None = None, rename: Rename = as_said) -> None:
+    def __init__(self, folder: str | None = None, rename: Rename = unchanged) -> None:
         self.result = BuildResult()
         self._folder = folder
         self._rename = rename
         self._open: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._builds: dict[str, Build] = {}
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
+        """Add one event."""
         if isinstance(event, Artifact):
-            self._artifact(event)
+            self._add_artifact(event)
         elif isinstance(event, ArtifactCount):
-            self._build(event.target).status = SUCCEEDED
+            self._build(event.target).status = "succeeded"
         elif isinstance(event, BuildError):
             self._fail(event.target, event.text.strip())
         elif isinstance(event, ErrorCount):
             self.result.error_count = event.count
         elif isinstance(event, (Ui, Raw)):
-            self._say(event)
+            self._add_text(event)
         self.result.builds = sorted(self._builds.values(), key=lambda build: build.name)
 
-    def _say(self, event: Ui | Raw) -> None:
+    def _add_text(self, event: Ui | Raw) -> None:
         self.result.output.extend(event.text.strip("\n").split("\n"))
-        del self.result.output[:-KEPT_LINES]
+        del self.result.output[:-MAX_OUTPUT_LINES]
         if isinstance(event, Cancelled):
             self.result.cancelled = True
         if not self.result.cancelled:
-            self.result.last_words = event.text.strip() or self.result.last_words
-        if isinstance(event, Ended):
-            self._ended(event)
-        if (
-            isinstance(event, Ui) and event.level == "error" and not event.builder
-        ):  # with a builder it is a provisioner's stderr
+            self.result.last_line = event.text.strip() or self.result.last_line
+        if isinstance(event, BuildEnded):
+            self._end_build(event)
+        # With a builder it is the error output of a provisioner.
+        if isinstance(event, Ui) and event.level == "error" and not event.builder:
             self.result.last_error = event.message.strip() or self.result.last_error
         elif isinstance(event, Raw):
-            # A crash or a plugin's own words: better than nothing, where no line of level error comes.
+            # A crash or the output of a plugin, in case that no message of level error follows.
             self.result.last_error = self.result.last_error or event.text.strip()
 
-    def _ended(self, event: Ended) -> None:
+    def _end_build(self, event: BuildEnded) -> None:
         error = event.text.partition(": ")[2].strip()
         if event.failed and not (self.result.cancelled and _CANCELLED.search(error)):
             self._fail(event.build, error)
         else:
-            self._build(event.build).status = CANCELLED if self.result.cancelled else SUCCEEDED
+            self._build(event.build).status = "cancelled" if self.result.cancelled else "succeeded"
 
-    def _fail(self, said: str, error: str) -> None:
-        build = self._build(said)
-        build.status, build.error = FAILED, error or build.error
+    def _fail(self, reported_name: str, error: str) -> None:
+        build = self._build(reported_name)
+        build.status, build.error = "failed", error or build.error
         self.result.errors[build.name] = build.error
 
-    def _build(self, said: str) -> Build:
-        name = self._rename(said)
-        return self._builds.setdefault(name, Build(name, SUCCEEDED))
+    def _build(self, reported_name: str) -> Build:
+        name = self._rename(reported_name)
+        return self._builds.setdefault(name, Build(name, "succeeded"))
 
-    def _artifact(self, event: Artifact) -> None:
+    def _add_artifact(self, event: Artifact) -> None:
         parts = self._open.setdefault((event.target, event.index), {})
         if event.key != "end":
-            # A file comes as its number and its path, everything else as one value.
+            # A file has a number and a path, everything else has one value.
             parts.setdefault(event.key, []).extend(event.values[-1:])
             return
         del self._open[event.target, event.index]
         if "nil" in parts:
             return
         files = tuple(os.path.join(self._folder, path) if self._folder else path for path in parts.get("file", []))
-        builder_id, name, string = (" ".join(parts.get(key, [])) for key in ("builder-id", "id", "string"))
-        artifact = PackerArtifact(self._rename(event.target), builder_id, name, string, files)
-        if artifact not in self.result.artifacts:  # post-processors such as manifest hand the same artifact on
+        builder_id, artifact_id, string = (" ".join(parts.get(key, [])) for key in ("builder-id", "id", "string"))
+        artifact = PackerArtifact(
+            builder=self._rename(event.target), builder_id=builder_id, id=artifact_id, string=string, files=files
+        )
+        if artifact not in self.result.artifacts:  # post-processors such as manifest report the same artifact again
             self.result.artifacts.append(artifact)
 
 
-def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = as_said) -> BuildResult:
-    """The result of a whole run; arguments as with ``Collector``."""
+def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = unchanged) -> BuildResult:
+    """Return the result of a complete run. See ``Collector`` for the arguments."""
     collector = Collector(folder, rename)
     for event in events:
-        collector.take(event)
+        collector.add(event)
     return collector.result

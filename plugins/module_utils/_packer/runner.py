@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run the ``packer`` binary: supervised, its output typed and redacted as it comes."""
+"""Runs the ``packer`` binary under supervision and redacts its output."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, final
 
-from .._supervised import Supervised
+from .._supervised import StopReason, Supervised
 from . import flags, inspection
-from .build_names import renaming
+from .build_names import build_renamer
 from .diagnostics import Diagnostic, diagnostics
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
-from .plugins import PLUGINS_SINCE, command_for, of_complaints
+from .plugins import PLUGINS_SINCE, install_command, requirements_in_errors
 from .redact import Redactor
 from .result import BuildResult, Collector
 from .sensitive import sensitive_variables
-from .variables import Handover, as_text, hand_over, is_hcl2
+from .variables import PassedVariables, as_text, is_hcl2, pass_variables
 
-GRACE = 120.0  # seconds for cleaning up in a cloud
-INSTALL = "install it (Debian: apt install packer; others: https://developer.hashicorp.com/packer/install) or name it with 'executable'"
+GRACE = 120.0  # seconds for Packer to clean up, which may take calls of a cloud
+INSTALL = (
+    "install it (Debian: apt install packer; others: https://developer.hashicorp.com/packer/install)"
+    " or name it with 'executable'"
+)
 _VERSION_TIMEOUT = 60.0
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Outcome of ``packer validate``. ``output`` is what it said, a line each."""
+    """The result of ``packer validate``. ``output`` is a list of lines."""
 
     valid: bool
     diagnostics: list[Diagnostic]
@@ -43,17 +46,17 @@ class Validation:
     command: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data (JSON types) for a task's result."""
+        """Return plain data (JSON types) for a task's result."""
         return asdict(self)
 
 
 @dataclass
-class _Job:
-    """One call of Packer."""
+class _Call:
+    """One call of Packer. ``returncode``, ``stopped_for`` and ``shown`` (the redacted command) are set by the run."""
 
     command: str
     template: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
     var_files: Sequence[str | os.PathLike[str]] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
@@ -64,12 +67,12 @@ class _Job:
     remove: Sequence[str] = ()
     hold: Sequence[int] = ()
     returncode: int = 0
-    stopped_for: str = ""
+    stopped_for: StopReason = ""
     shown: list[str] = field(default_factory=list)
 
     def redactor(self) -> Redactor:
         of_environment = [value for name, value in self.environment.items() if _SECRET_NAME.search(name)]
-        return Redactor([*_texts(self.secrets), *of_environment, *self.redact])
+        return Redactor([*_secret_texts(self.secrets), *of_environment, *self.redact])
 
 
 class Packer:
@@ -91,18 +94,18 @@ class Packer:
 
     @property
     def executable(self) -> str:
-        """Its absolute path. Raises PackerError, saying how to install it, where there is none."""
+        """The absolute path of the binary. Raises PackerError with how to install it if there is none."""
         found = shutil.which(os.path.expanduser(self._name))
         if not found:
             raise PackerError(f"{self._name} was not found or cannot be executed: {INSTALL}")
         return os.path.abspath(found)
 
     def version(self) -> str:
-        """Such as ``1.6.6``; asked for once. Raises PackerError."""
+        """Return the version, such as ``1.6.6``. Calls Packer once. Raises PackerError."""
         if not self._version:
             environment = {**os.environ, **flags.ENVIRONMENT}
             try:
-                answer = subprocess.run(
+                output = subprocess.run(
                     [self.executable, "version"],
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -111,11 +114,11 @@ class Packer:
                     check=False,
                 ).stdout.decode("utf-8", "replace")
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise PackerError(f"{self.executable} does not answer 'version': {error}") from error
-            found = re.search(r"^Packer v(\d+\.\d+\.\d+\S*)", answer, re.MULTILINE)
+                raise PackerError(f"cannot run '{self.executable} version': {error}") from error
+            found = re.search(r"^Packer v(\d+\.\d+\.\d+\S*)", output, re.MULTILINE)
             if not found:
                 raise PackerError(
-                    f"{self.executable} is not HashiCorp's Packer: it does not tell its version; {INSTALL}"
+                    f"{self.executable} is not HashiCorp's Packer: it does not report a version; {INSTALL}"
                 )
             self._version = found.group(1)
         return self._version
@@ -141,24 +144,24 @@ class Packer:
         remove: Sequence[str | os.PathLike[str]] = (),
         hold: Sequence[int] = (),
     ) -> BuildResult:
-        """``packer build``.
+        """Run ``packer build``.
 
         Args:
             template: file or folder, HCL2 or JSON.
-            vars: plain variables; they come after ``var_files`` and win.
+            vars: plain variables. They override those in ``var_files``.
             on_error: cleanup or abort.
-            secrets: variables that no argument, log or result may show.
+            secrets: variables that must not be in an argument, log or result.
             environment: added to the caller's own. Values of names such as ``AWS_SECRET_ACCESS_KEY`` are redacted.
-            timeout: seconds, after which Packer is stopped and cleans up.
-            redact: further values to keep out of everything.
-            on_event: told every event, redacted, as it happens.
-            log_path: file (made for this user alone) for every line, redacted, as it happens.
+            timeout: seconds after which Packer is stopped and cleans up.
+            redact: further values to redact.
+            on_event: called with each event, redacted, as it happens.
+            log_path: file for each line, redacted, as it happens. Only this user can read it.
             cwd: Packer's folder, by default the template's.
-            remove: folders that are removed once Packer has ended, even where the caller was killed before.
+            remove: folders to remove after Packer has ended, even if the caller was killed before.
             hold: descriptors that stay open until then, see ``Supervised``.
 
         Raises:
-            PackerError: where not every build succeeded; ``details`` is ``BuildResult.as_dict()`` as far as it got.
+            PackerError: a build failed. ``details`` contains ``BuildResult.as_dict()`` so far.
         """
         options = {
             "only": list(only),
@@ -167,21 +170,35 @@ class Packer:
             "parallel_builds": parallel_builds,
             "force": force,
         }
-        job = self._job("build", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
-        job.remove, job.hold = [os.path.abspath(folder) for folder in remove], hold
-        collector = Collector(job.cwd, renaming(job.template))
+        call = self._prepare(
+            _Call(
+                command="build",
+                template=os.fspath(template),
+                options=options,
+                vars=vars or {},
+                var_files=var_files,
+                secrets=secrets or {},
+                environment=environment or {},
+                redact=redact,
+                cwd=os.fspath(cwd or ""),
+                timeout=timeout,
+                remove=[os.path.abspath(folder) for folder in remove],
+                hold=hold,
+            )
+        )
+        collector = Collector(call.cwd, build_renamer(call.template))
         started = time.monotonic()
-        # Closed at once when a listener raises, so that Packer ends with it.
-        with _Log(log_path) as log, contextlib.closing(self._events(job)) as events:
+        # Closed immediately if a listener raises, so that Packer ends.
+        with _Log(log_path) as log, contextlib.closing(self._events(call)) as events:
             for event in events:
                 log.write(event)
-                collector.take(event)
+                collector.add(event)
                 if on_event:
                     on_event(event)
         result = collector.result
-        result.returncode, result.command, result.packer_version = job.returncode, job.shown, self.version()
+        result.returncode, result.command, result.packer_version = call.returncode, call.shown, self.version()
         result.duration = round(time.monotonic() - started, 3)
-        _refuse(job, result)
+        _raise_for_failure(call, result)
         return result
 
     def validate(
@@ -199,19 +216,36 @@ class Packer:
         redact: Sequence[str] = (),
         cwd: str | os.PathLike[str] | None = None,
     ) -> Validation:
-        """``packer validate``; arguments as with ``build``. A template that is wrong is an answer, not an error."""
+        """Run ``packer validate``. See ``build`` for the arguments. An invalid template is a result, not an error.
+
+        Raises PackerError if Packer cannot run or is stopped.
+        """
         options = {"only": list(only), "except_": list(except_), "syntax_only": syntax_only}
-        job = self._job("validate", template, options, vars, var_files, secrets, environment, redact, cwd, timeout)
-        events = list(self._events(job))
-        if job.stopped_for:
-            raise PackerError(f"packer validate was stopped: {_stopped(job)}")
+        call = self._prepare(
+            _Call(
+                command="validate",
+                template=os.fspath(template),
+                options=options,
+                vars=vars or {},
+                var_files=var_files,
+                secrets=secrets or {},
+                environment=environment or {},
+                redact=redact,
+                cwd=os.fspath(cwd or ""),
+                timeout=timeout,
+            )
+        )
+        events = list(self._events(call))
+        if call.stopped_for:
+            raise PackerError(f"packer validate was stopped: {_stop_reason(call)}")
         output = [
             line for event in events if isinstance(event, (Ui, Raw)) for line in event.text.strip("\n").split("\n")
         ]
-        found = diagnostics(events, job.template)
-        if job.returncode and not found:
-            found = [Diagnostic("error", "\n".join(output) or f"exit code {job.returncode}", "", "", 0)]
-        return Validation(job.returncode == 0, found, output, job.shown)
+        found = diagnostics(events, call.template)
+        if call.returncode and not found:
+            summary = "\n".join(output) or f"exit code {call.returncode}"
+            found = [Diagnostic(severity="error", summary=summary, detail="", file="", line=0)]
+        return Validation(call.returncode == 0, found, output, call.shown)
 
     def inspect(
         self,
@@ -220,104 +254,89 @@ class Packer:
         timeout: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> inspection.Inspection:
-        """``packer inspect``: a template's variables and builds. Raises PackerError where the template does not parse."""
-        job = self._job("inspect", template, {}, None, (), None, environment, (), None, timeout)
-        events = list(self._events(job))
-        if job.returncode or job.stopped_for:
-            said = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
-            raise PackerError(f"packer inspect failed: {_stopped(job) if job.stopped_for else said}")
-        return inspection.read(events, sensitive_variables(job.template))
+        """Run ``packer inspect``. Returns the template's variables and builds. Raises PackerError if it cannot be parsed."""
+        call = self._prepare(_Call("inspect", os.fspath(template), environment=environment or {}, timeout=timeout))
+        events = list(self._events(call))
+        if call.returncode or call.stopped_for:
+            output = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
+            raise PackerError(f"packer inspect failed: {_stop_reason(call) if call.stopped_for else output}")
+        return inspection.parse_inspection(events, sensitive_variables(call.template))
 
-    def tell(
+    def run_command(
         self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> tuple[int, list[str]]:
-        """Any other of Packer's commands: its exit code and what it said, a line each, without protocol. Raises PackerError."""
-        job = _Job(" ".join(arguments), "", {}, environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
+        """Run any other command of Packer. Returns its exit code and its output lines. Raises PackerError."""
+        call = _Call(" ".join(arguments), "", environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
         try:
-            with self._start([self.executable, *arguments], job, Handover()) as process:
+            with self._start([self.executable, *arguments], call, PassedVariables()) as process:
                 lines = list(process.lines(timeout))
-                returncode, job.stopped_for = process.wait(), process.stopped_for
+                returncode, call.stopped_for = process.wait(), process.stopped_for
         except OSError as error:
             raise PackerError(f"cannot run {self.executable}: {error}") from error
-        if job.stopped_for:
-            raise PackerError(f"packer {job.command} was stopped: {_stopped(job)}", stopped_for=job.stopped_for)
+        if call.stopped_for:
+            raise PackerError(f"packer {call.command} was stopped: {_stop_reason(call)}", stopped_for=call.stopped_for)
         return returncode, lines
 
-    def _job(
-        self,
-        command: str,
-        template: str | os.PathLike[str],
-        options: Mapping[str, Any],
-        variables: Mapping[str, Any] | None,
-        var_files: Sequence[str | os.PathLike[str]],
-        secrets: Mapping[str, Any] | None,
-        environment: Mapping[str, str] | None,
-        redact: Sequence[str],
-        cwd: str | os.PathLike[str] | None,
-        timeout: float | None,
-    ) -> _Job:
-        path = os.path.abspath(os.path.join(cwd or "", template))
+    def _prepare(self, call: _Call) -> _Call:
+        """The call with absolute paths. Raises PackerError for a file that does not exist, or HCL2 with an old Packer."""
+        path = os.path.abspath(os.path.join(call.cwd, call.template))
         if not os.path.exists(path):
-            raise PackerError(f"there is no template {path}")
+            raise PackerError(f"the template {path} does not exist")
         if is_hcl2(path) and flags.version_tuple(self.version()) < flags.HCL2_SINCE:
             raise PackerError(f"HCL2 templates and folders need Packer 1.5.0 or later; this is {self.version()}")
-        folder = os.path.abspath(cwd or (path if os.path.isdir(path) else os.path.dirname(path)))
-        files = [os.path.join(folder, file) for file in var_files]
+        folder = os.path.abspath(call.cwd or (path if os.path.isdir(path) else os.path.dirname(path)))
+        files = [os.path.join(folder, file) for file in call.var_files]
         for file in files:
             if not os.path.isfile(file):
-                raise PackerError(f"there is no variable file {file}")
-        return _Job(
-            command, path, options, variables or {}, files, secrets or {}, environment or {}, redact, folder, timeout
-        )
+                raise PackerError(f"the variable file {file} does not exist")
+        return replace(call, template=path, var_files=files, cwd=folder)
 
-    def _events(self, job: _Job) -> Generator[Event, None, None]:
-        """Everything Packer says, redacted; afterwards ``job.returncode`` and ``job.stopped_for`` are set."""
+    def _events(self, call: _Call) -> Generator[Event, None, None]:
+        """Run the call and yield its events, redacted. Sets ``returncode`` and ``stopped_for`` of the call at the end."""
         executable = self.executable
         arguments = [
-            *flags.arguments(job.command, job.options, self.version()),
-            *(f"-var-file={file}" for file in job.var_files),
+            *flags.arguments(call.command, call.options, self.version()),
+            *(f"-var-file={file}" for file in call.var_files),
         ]
-        redactor = job.redactor()
-        handover = hand_over(job.template, job.vars, job.secrets)
-        # Packer 1.6 masks a sensitive variable's default in what it tells people, but not in what it tells machines.
-        form = [] if job.command == "inspect" and is_hcl2(job.template) else ["-machine-readable"]
-        argv = [executable, job.command, *form, *arguments, *handover.arguments, job.template]
-        job.shown = [
-            redactor.text("-var-file=(vars)" if argument in handover.arguments else argument) for argument in argv
+        redactor = call.redactor()
+        passed = pass_variables(call.template, call.vars, call.secrets)
+        # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable one.
+        output_format = [] if call.command == "inspect" and is_hcl2(call.template) else ["-machine-readable"]
+        argv = [executable, call.command, *output_format, *arguments, *passed.arguments, call.template]
+        call.shown = [
+            redactor.text("-var-file=(vars)" if argument in passed.arguments else argument) for argument in argv
         ]
         try:
-            with self._start(argv, job, handover) as process:
-                for line in process.lines(job.timeout):
+            with self._start(argv, call, passed) as process:
+                for line in process.lines(call.timeout):
                     event = parse_line(line)
                     if event:
                         yield redactor.event(event)
-                job.returncode, job.stopped_for = process.wait(), process.stopped_for
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: a NUL in a value, or a name that the environment cannot hold
+                call.returncode, call.stopped_for = process.wait(), process.stopped_for
+        # ValueError: a value contains NUL, or a name cannot be in the environment.
+        except (OSError, ValueError) as error:
             raise PackerError(f"cannot run {executable}: {error}") from error
-        finally:  # the supervisor has done so already, if it ever started
-            if handover.folder:
-                shutil.rmtree(handover.folder, ignore_errors=True)
+        finally:  # usually the supervisor has removed it already
+            if passed.folder:
+                shutil.rmtree(passed.folder, ignore_errors=True)
 
-    def _start(self, argv: list[str], job: _Job, handover: Handover) -> Supervised:
-        environment = {**os.environ, **flags.ENVIRONMENT, **job.environment, **handover.environment}
-        folders = [*job.remove, *([handover.folder] if handover.folder else [])]
+    def _start(self, argv: list[str], call: _Call, passed: PassedVariables) -> Supervised:
+        environment = {**os.environ, **flags.ENVIRONMENT, **call.environment, **passed.environment}
+        folders = [*call.remove, *([passed.folder] if passed.folder else [])]
         return self._run(
             argv,
             env=environment,
-            cwd=job.cwd,
+            cwd=call.cwd,
             grace=GRACE,
             remove=folders,
-            hold=job.hold,
+            hold=call.hold,
             watch_output=self._watch_output,
         )
 
 
 @final
 class _Log:
-    """A file that gets every line as it comes; nothing where no path is given. Raises PackerError where it cannot be written."""
+    """Writes each line to a file as it comes, or does nothing without a path. Raises PackerError if it cannot be written."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -351,47 +370,50 @@ class _Log:
         return PackerError(f"cannot write Packer's log {self._path}: {error.strerror}")
 
 
-def _refuse(job: _Job, result: BuildResult) -> None:
+def _raise_for_failure(call: _Call, result: BuildResult) -> None:
+    """Raise PackerError unless every build succeeded."""
     details = result.as_dict()
-    if job.stopped_for:
-        last = f"; its last words: {result.last_words}" if result.last_words else ""
-        raise PackerError(f"packer build was stopped: {_stopped(job)}{last}", stopped_for=job.stopped_for, **details)
+    if call.stopped_for:
+        last = f"; its last line: {result.last_line}" if result.last_line else ""
+        raise PackerError(
+            f"packer build was stopped: {_stop_reason(call)}{last}", stopped_for=call.stopped_for, **details
+        )
     if result.cancelled:
         raise PackerError(
-            f"packer build was cancelled by a signal; its last words: {result.last_words}",
+            f"packer build was cancelled by a signal; its last line: {result.last_line}",
             stopped_for="signal",
             **details,
         )
-    # What versions make of a name that no build has: success, or this error.
+    # For a name that matches no build some versions of Packer succeed, others fail with this error.
     if not result.builds and (not result.failed or "No builds to run" in result.last_error):
-        raise PackerError("nothing was built: the template has no build that 'only' and 'except' leave", **details)
+        raise PackerError("nothing was built: 'only' and 'except' leave no build of the template", **details)
     if result.failed:
-        needs = [
-            f"{need.reason}: {command_for(need) or 'a plugin that is not known here'}"
-            for need in of_complaints("\n".join(result.output))
+        missing = [
+            f"{requirement.reason}: {install_command(requirement) or 'not a known plugin'}"
+            for requirement in requirements_in_errors("\n".join(result.output))
         ]
-        if needs and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
+        if missing and flags.version_tuple(result.packer_version) >= PLUGINS_SINCE:
             raise PackerError(
-                f"plugins are missing ({'; '.join(needs)}); the module immutable.infra.packer_init installs them",
+                f"plugins are missing ({'; '.join(missing)}); install them with the module immutable.infra.packer_init",
                 **details,
             )
         raise PackerError(f"{result.reason} (packer build failed)", **details)
 
 
-def _stopped(job: _Job) -> str:
-    if job.stopped_for == "timeout":
-        return f"its timeout of {job.timeout:g} s was over"
-    return "the process that waited for it is gone"
+def _stop_reason(call: _Call) -> str:
+    if call.stopped_for == "timeout":
+        return f"its timeout of {call.timeout:g} s expired"
+    return "the process that ran it no longer exists"
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every single text in a secret, and the whole as Packer gets it."""
+def _secret_texts(value: Any) -> Iterator[str]:
+    """Every text in a secret, and the complete value as Packer gets it."""
     if isinstance(value, Mapping):
         for part in value.values():
-            yield from _texts(part)
+            yield from _secret_texts(part)
     elif isinstance(value, (list, tuple)):
         yield as_text(value)
         for part in value:
-            yield from _texts(part)
+            yield from _secret_texts(part)
     elif value is not None and not isinstance(value, bool):
         yield as_text(value)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which variables a template declares sensitive. Packer tells it only of those that have a default."""
+"""Finds the variables that a template declares sensitive. Packer reports only those that have a default."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import Any
 
 from .variables import HCL2_SUFFIXES, is_hcl2
 
-# What braces must not be counted in: comments, strings (with escapes and ${} of one line), and heredocs.
+# Where braces do not count: comments, strings (with escapes and ${} on one line), and heredocs.
 _SKIPPED = re.compile(r'(?:#|//)[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|<<[-~]?(\w+)\n.*?\n\s*\1\b', re.DOTALL)
 _VARIABLE = re.compile(r'\bvariable\s+(?:"([^"\n]+)"|([\w-]+))\s*\{')
 _SENSITIVE = re.compile(r"^\s*sensitive\s*=\s*true\b|[{,;]\s*sensitive\s*=\s*true\b", re.MULTILINE)
 
 
 def sensitive_variables(template: str) -> set[str]:
-    """Names of a template's sensitive variables. A file that cannot be read or parsed has none: Packer says what is wrong with it."""
+    """Return the names of a template's sensitive variables.
+
+    A file that cannot be read or parsed has none. Packer itself reports such a file.
+    """
     found: set[str] = set()
     for path in _files(template):
         try:
@@ -49,9 +52,9 @@ def _of_hcl2(text: str) -> Iterator[str]:
 
 
 def _without(text: str, keep_strings: bool) -> str:
-    """The text without comments and heredocs, and without what stands in strings."""
+    """The text without comments, heredocs and, unless they are kept, the contents of strings."""
 
-    def shortened(found: re.Match[str]) -> str:
+    def replacement(found: re.Match[str]) -> str:
         return (
             found.group(0)
             if keep_strings and found.group(0).startswith('"')
@@ -60,20 +63,20 @@ def _without(text: str, keep_strings: bool) -> str:
             else ""
         )
 
-    return _SKIPPED.sub(shortened, text)
+    return _SKIPPED.sub(replacement, text)
 
 
 def _block(text: str, start: int) -> str:
-    """From behind an opening brace to its closing one."""
-    depth, place = 1, start
-    while place < len(text) and depth:
-        string = _SKIPPED.match(text, place)
+    """The block between the opening brace before ``start`` and its closing brace."""
+    depth, position = 1, start
+    while position < len(text) and depth:
+        string = _SKIPPED.match(text, position)
         if string:
-            place = string.end()
+            position = string.end()
             continue
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        place += 1
-    return text[start - 1 : place]
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        position += 1
+    return text[start - 1 : position]
 
 
 def _of_json(document: Any) -> Iterator[str]:

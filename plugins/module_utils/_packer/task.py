@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the packer modules share: their options, and one place where errors become failures."""
+"""What the packer modules have in common: options, and the conversion of errors to failures."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TOOL_OPTIONS: dict[str, Any] = {
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str, Any]]) -> None:
-    """Call ``work`` with the module and its Packer, and end the module with what it returns or raises."""
+    """Call ``work`` with the module and its Packer, and exit the module with its result or error."""
     try:
         result = work(module, Packer(module.params["executable"], watch_output=True))
     except PackerError as error:
-        # Of several builds some may have succeeded.
+        # Some of several builds may have succeeded.
         module.fail_json(msg=error.message, changed=bool(error.details.get("artifacts")), **error.details)
     module.exit_json(**result)
 
@@ -58,7 +58,7 @@ def parse_timeout(text: str) -> float:
 
 
 def template_arguments(module: AnsibleModule) -> dict[str, Any]:
-    """The options of ``TEMPLATE_OPTIONS`` as keyword arguments of ``Packer.build`` and ``Packer.validate``."""
+    """Return the options of ``TEMPLATE_OPTIONS`` as keyword arguments of ``Packer.build`` and ``Packer.validate``."""
     params = module.params
     return {
         "template": params["template"],
@@ -73,13 +73,14 @@ def template_arguments(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def invalid(validation: Validation, **details: Any) -> PackerError:
-    """The failure for a template that Packer does not accept: its first error, with its place."""
-    first = next((one for one in validation.diagnostics if one.severity == "error"), validation.diagnostics[0])
-    place = f"{first.file}:{first.line}: " if first.file else ""
-    more = len(validation.diagnostics) - 1
+def validation_error(validation: Validation, **details: Any) -> PackerError:
+    """Return the error for an invalid template: its first problem, with file and line."""
+    problems = validation.diagnostics
+    first = next((problem for problem in problems if problem.severity == "error"), problems[0])
+    position = f"{first.file}:{first.line}: " if first.file else ""
+    more = len(problems) - 1
     return PackerError(
-        f"{place}{first.summary}{f' (and {more} more, see diagnostics)' if more else ''}",
+        f"{position}{first.summary}{f' (and {more} more, see diagnostics)' if more else ''}",
         **validation.as_dict(),
         **details,
     )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Versions of plugins, and the constraints that templates put on them."""
+"""Versions of plugins and version constraints in templates."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ _PART = re.compile(r"\s*(=|!=|>|<|>=|<=|~>)?\s*v?(\d+(?:\.\d+){0,2})\s*$")
 
 
 def release(version: str) -> tuple[int, int, int] | None:
-    """``(1, 0, 9)`` of ``1.0.9`` or ``v1.0.9``, None of anything that is no release, such as ``1.0.9-dev``."""
+    """Return ``(1, 0, 9)`` for ``1.0.9`` or ``v1.0.9``, and None for anything that is not a release, such as ``1.0.9-dev``."""
     found = _RELEASE.match(version)
     return _three(found.group(1)) if found else None
 
 
 def satisfies(version: str, constraint: str) -> bool:
-    """Whether a release fits every part of ``constraint`` (such as ``>= 1.0.9, < 2``; all fit an empty one).
+    """Return whether a release satisfies a constraint such as ``>= 1.0.9, < 2``. Every release satisfies an empty one.
 
     Raises:
-        PackerError: a constraint that is none.
+        PackerError: the constraint is invalid.
     """
-    wanted = [_parse(part, constraint) for part in constraint.split(",")] if constraint.strip() else []
+    conditions = [_parse(part, constraint) for part in constraint.split(",")] if constraint.strip() else []
     found = release(version)
-    return found is not None and all(_fits(found, operator, bound) for operator, bound in wanted)
+    return found is not None and all(_satisfies_one(found, operator, bound) for operator, bound in conditions)
 
 
 def _parse(part: str, constraint: str) -> tuple[str, str]:
     found = _PART.match(part)
     if not found:
         raise PackerError(
-            f"version: {constraint!r} is no constraint; write such as 1.0.9, >= 1.0.9 or '>= 1.0, < 2', each part with one of = != > < >= <= ~>"
+            f"version: {constraint!r} is not a version constraint"
+            " (allowed: versions with = != > < >= <= or ~>, such as 1.0.9, >= 1.0.9 or '>= 1.0, < 2')"
         )
     return found.group(1) or "=", found.group(2)
 
 
-def _fits(found: tuple[int, int, int], operator: str, text: str) -> bool:
+def _satisfies_one(found: tuple[int, int, int], operator: str, text: str) -> bool:
     bound = _three(text)
-    if operator == "~>":  # the last number given may grow, and no other
+    if operator == "~>":  # only the last given number may be greater
         fixed = max(text.count("."), 1)
         return found >= bound and found[:fixed] == bound[:fixed]
     return {

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...module_utils._packer.flags import version_tuple
-from ...module_utils._packer.installed import Installed
-from ...module_utils._packer.plugins import HASHICORP, PLUGINS_SINCE
+from ...module_utils._packer.installed import InstalledPlugins
+from ...module_utils._packer.plugins import HASHICORP, PLUGIN_PATH_VARIABLE, PLUGINS_SINCE
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError
 
@@ -36,7 +36,7 @@ def only_plugin(packer: Packer, name: str, *, version: str | None, folder: Path)
             f"build.plugin requires version {version} of the plugin {source}, but Packer {packer.version()}"
             " can only use its bundled plugins"
         )
-    plugins = Installed(packer).found()
+    plugins = InstalledPlugins(packer).plugins()
     plugin = next((plugin for plugin in plugins if (plugin.source, plugin.version) == (source, version)), None)
     if plugin is None:
         raise BakeError(
@@ -47,4 +47,4 @@ def only_plugin(packer: Packer, name: str, *, version: str | None, folder: Path)
     plugin_folder.mkdir(parents=True)
     for file in (Path(plugin.path), Path(f"{plugin.path}_SHA256SUM")):
         (plugin_folder / file.name).symlink_to(file.absolute())
-    return {"PACKER_PLUGIN_PATH": str(folder)}
+    return {PLUGIN_PATH_VARIABLE: str(folder)}

@@ -54,7 +54,7 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
     for variables, all_secret in sources:
         for name, value in variables.items():
             found: dict[str, str] = {}
-            data = _decrypt(value, f"variable {name}", all_secret, loader, found)
+            data = _Decryption(loader, all_secret, found).decrypt(value, f"variable {name}")
             plain.pop(name, None)
             secret.pop(name, None)
             values[name] = found
@@ -74,19 +74,32 @@ def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], 
     return data, vaulted
 
 
-def _decrypt(value: Any, origin: str, secret: bool, loader: Loader, found: dict[str, str]) -> Any:
-    """Return ``value`` as JSON data. Adds every decrypted text, or every text if ``secret``, to ``found``."""
-    if isinstance(value, Mapping):
-        return {str(key): _decrypt(part, f"{origin}.{key}", secret, loader, found) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_decrypt(part, f"{origin}[{index}]", secret, loader, found) for index, part in enumerate(value)]
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    encrypted = isinstance(value, Vaulted) or hasattr(value, "_ciphertext")  # in all versions of Ansible
-    text = _decrypted(value, origin, loader) if encrypted else str(value)
-    if secret or encrypted:
-        found[origin] = text
-    return text
+@dataclass(frozen=True)
+class _Decryption:
+    """Decrypts one variable.
+
+    Attributes:
+        all_secret: whether every text is secret, because its file is encrypted.
+        found: gets the secret texts by their origin.
+    """
+
+    loader: Loader
+    all_secret: bool
+    found: dict[str, str]
+
+    def decrypt(self, value: Any, origin: str) -> Any:
+        """Return ``value`` as JSON data. Raises BakeError."""
+        if isinstance(value, Mapping):
+            return {str(key): self.decrypt(part, f"{origin}.{key}") for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.decrypt(part, f"{origin}[{index}]") for index, part in enumerate(value)]
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        encrypted = isinstance(value, Vaulted) or hasattr(value, "_ciphertext")  # in all versions of Ansible
+        text = _decrypted(value, origin, self.loader) if encrypted else str(value)
+        if self.all_secret or encrypted:
+            self.found[origin] = text
+        return text
 
 
 def _decrypted(value: Any, origin: str, loader: Loader) -> str:

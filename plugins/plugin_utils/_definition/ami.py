@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How a definition names the machine image of AWS that it bakes on, as one line of text and back. Pure."""
+"""Convert between the AMI reference of a definition and its form as one line of text. Pure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _SEPARATOR = "/"
 
 @dataclass(frozen=True)
 class AmiReference:
-    """Exactly one of ``ami``, ``parameter``, and ``owner`` with ``name`` is given."""
+    """An AMI: its ID, an SSM parameter that holds its ID, or its owner and name. Only one of the three is set."""
 
-    ami: str = ""
-    parameter: str = ""  # of SSM
-    owner: str = ""
+    ami: str = ""  # an ID
+    parameter: str = ""  # name of an SSM parameter
+    owner: str = ""  # account ID, or amazon, aws-marketplace or self
     name: str = ""  # with * and ? as wildcards
 
 
 def ami_source(data: Mapping[str, str]) -> str:
-    """``ssm:<parameter>`` or ``<owner>/<name>`` of a definition's mapping."""
+    """Return ``ssm:<parameter>`` or ``<owner>/<name>`` for the mapping in a definition."""
     return f"{_SSM}{data['ssm']}" if "ssm" in data else f"{data['owner']}{_SEPARATOR}{data['name']}"
 
 
 def ami_reference(source: str) -> AmiReference:
-    """What ``source`` of a base stands for: an id, or a text of ``ami_source``."""
+    """Return the reference that a base's ``source`` contains: an ID, or a text that ``ami_source`` returned."""
     if source.startswith(_SSM):
         return AmiReference(parameter=source.removeprefix(_SSM))
     owner, named, name = source.partition(_SEPARATOR)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The digest: a checksum over every declared input of a bake. It does not depend on folder, order or time stamps."""
+"""Compute the digest: a checksum of every declared input of a bake, whatever the folder, order and timestamps are."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from .model import Definition, Target, Vaulted
 from .tree import file_entry, tree_entries, tree_files
 
-VAULT_KEY = "!vault"  # the key under which ciphertext stands among the inputs
+VAULT_KEY = "!vault"  # the key of ciphertext among the inputs
 
 __all__ = ["bake_inputs", "digest_of", "tree_files", "verify_digest"]
 
 
 def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Every input of the bake as plain data (JSON types).
+    """Return every input of the bake as plain data (JSON types).
 
     Args:
         base: the resolved base; see ``_bake/builders/registry``.
 
-    Raises DefinitionError for a file that cannot be read or a link that leaves the folder.
+    Raises DefinitionError if a file cannot be read or a link leads outside the folder.
     """
     provision = definition.provision
     return {
@@ -42,19 +42,22 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         "seal": {"shell": definition.shell},
         "base": dict(base),
         "tree": tree_entries(definition),
-        # Only where it is pinned: whoever bakes decides the version otherwise.
+        # An input only if it is pinned. Otherwise the machine that bakes determines the version.
         **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }
 
 
 def digest_of(inputs: Mapping[str, Any]) -> str:
-    """``sha256:<hex>`` over the inputs as canonical JSON."""
+    """Return ``sha256:<hex>`` of the inputs as canonical JSON."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def verify_digest(definition: Definition, target: Target) -> str:
-    """Of what an image is tested by: a change asks for a new verification, not for a bake."""
+    """Return the digest of what an image is tested with. A change requires a new verification, but no new bake.
+
+    Raises DefinitionError if the verify playbook cannot be read.
+    """
     verify = definition.verify
     health = target.health
     return digest_of(

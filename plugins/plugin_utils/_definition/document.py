@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A YAML document as plain data, with the line of everything in it."""
+"""Read a YAML document as plain data, with the line of each value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import yaml
 
 from .model import Vaulted
 
-KeyPath = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]  # keys of mappings and indexes of lists, such as ("data", 0, "size")
 VAULT = "!vault"
-VARIABLES: KeyPath = ("image", "provision", "vars")  # only their values may be vaulted
-MAX_VALUES = 20_000  # aliases of aliases can multiply without end
+VARIABLES: KeyPath = ("image", "provision", "vars")  # only the values in here may be vaulted
+MAX_VALUES = 20_000  # aliases of aliases can multiply exponentially
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _BOOLEANS = {"true": True, "false": False}
@@ -29,27 +29,27 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass
 class Document:
-    """``lines`` and ``written`` (a plain scalar's own text) are by path. ``problems`` are (line, path, text)."""
+    """The data of a file, and the problems found in it."""
 
     data: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    written: dict[KeyPath, str] = field(default_factory=dict)
-    problems: list[tuple[int, KeyPath, str]] = field(default_factory=list)
+    lines: dict[KeyPath, int] = field(default_factory=dict)  # the line of each value, from 1
+    written: dict[KeyPath, str] = field(default_factory=dict)  # the text of each plain scalar
+    problems: list[tuple[int, KeyPath, str]] = field(default_factory=list)  # line, path and text of each
 
     def line(self, path: KeyPath) -> int:
-        """Of the value at ``path``, or of the nearest thing around it."""
+        """Return the line of the value at ``path``, or of the closest value that contains it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def add_problem(self, path: KeyPath, text: str) -> None:
-        """Note what is wrong at ``path``. One mistake a place is enough: the first one found is told."""
+        """Add a problem of the value at ``path``, unless it already has one."""
         if all(path != known for _line, known, _text in self.problems):
             self.problems.append((self.line(path), path, text))
 
 
 class _Loader(yaml.SafeLoader):
-    """Booleans are true and false, as in YAML 1.2: ``off`` stays a word, and so do ``yes`` and ``no``."""
+    """Reads only true and false as booleans, as in YAML 1.2, so that ``off``, ``yes`` and ``no`` are text."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -63,16 +63,18 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_document(text: str) -> Document:
-    """Parse one YAML document. What is wrong with its form stands in ``problems``; nothing is raised."""
+    """Parse one YAML document. Mistakes in its form are added to ``problems``; none is raised."""
     document = Document()
     try:
         nodes = list(yaml.compose_all(text, Loader=_Loader))
         if len(nodes) > 1:
             document.problems.append(
-                (nodes[1].start_mark.line + 1, (), "a second document begins here (allowed: one document in a file)")
+                (nodes[1].start_mark.line + 1, (), "a second document starts here (allowed: one document per file)")
             )
         elif not nodes:
-            document.add_problem((), "the file is empty (allowed: a definition, a mapping that begins with schema: 1)")
+            document.add_problem(
+                (), "the file is empty (allowed: a definition, which is a mapping that starts with schema: 1)"
+            )
         else:
             document.data = _Reader(document).read(nodes[0], (), ())
     except yaml.MarkedYAMLError as error:
@@ -83,35 +85,39 @@ def read_document(text: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         document.problems.append(
-            (line, (), f"this is not YAML: it holds the control character U+{ord(text[error.position]):04X}")
+            (line, (), f"this is not YAML: it contains the control character U+{ord(text[error.position]):04X}")
         )
     except (_TooLarge, RecursionError):
         document = Document()
         document.add_problem(
             (),
-            f"this is too large or nested too deeply for a definition (allowed: {MAX_VALUES} values, aliases counted each time)",
+            "the definition is too large or nested too deeply "
+            f"(allowed: {MAX_VALUES} values, counting each use of an alias)",
         )
     return document
 
 
 class _TooLarge(Exception):
-    pass
+    """The document has more than MAX_VALUES values."""
 
 
 class _Reader:
+    """Turns YAML nodes into plain data."""
+
     def __init__(self, document: Document) -> None:
         self._document = document
         self._scalars = yaml.constructor.SafeConstructor()
         self._values = 0
 
     def read(self, node: yaml.Node, path: KeyPath, within: tuple[int, ...]) -> Any:
+        """Return the value of ``node`` at ``path``. ``within``: the ``id`` of each node that contains it."""
         self._values += 1
         if self._values > MAX_VALUES:
             raise _TooLarge
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in within:
             self._document.add_problem(
-                path, "an alias points at something that holds it (allowed: aliases of finished values)"
+                path, "an alias refers to a value that contains it (allowed: aliases of complete values)"
             )
             return None
         if isinstance(node, yaml.ScalarNode):
@@ -119,7 +125,7 @@ class _Reader:
         if node.tag not in _COLLECTIONS:
             self._document.add_problem(
                 path,
-                f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
+                f"the tag {node.tag} is not supported (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
             )
         within = (*within, id(node))
         if isinstance(node, yaml.MappingNode):
@@ -134,15 +140,13 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if key_node.tag != "tag:yaml.org,2002:str":
                 what = _excerpt(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-                self._document.problems.append(
-                    (line, path, f"the key {what} is not text (allowed: text; put it in quotes)")
-                )
+                self._document.problems.append((line, path, f"the key {what} is not text; put it in quotes"))
                 continue
             key = str(key_node.value)
             if key in found:
                 first = self._document.line((*path, key))
                 self._document.problems.append(
-                    (line, (*path, key), f"the key is given twice, first in line {first} (allowed: each key once)")
+                    (line, (*path, key), f"duplicate key, first on line {first} (allowed: each key once)")
                 )
                 continue
             self._document.lines[(*path, key)] = line
@@ -153,13 +157,13 @@ class _Reader:
         return found
 
     def _merge(self, node: yaml.Node, found: dict[str, Any], path: KeyPath, within: tuple[int, ...]) -> None:
-        """Take over what ``<<`` names, below what the mapping itself says."""
+        """Add the keys of the mappings that ``<<`` refers to, except those that the mapping has itself."""
         if isinstance(node, yaml.SequenceNode):
-            for each in node.value:
-                self._merge(each, found, path, within)
+            for item in node.value:
+                self._merge(item, found, path, within)
         elif not isinstance(node, yaml.MappingNode) or id(node) in within:
             self._document.add_problem(
-                path, "<< does not name a mapping (allowed: the alias of a mapping, or a list of them)"
+                path, "<< does not refer to a mapping (allowed: the alias of a mapping, or a list of them)"
             )
         else:
             pairs = [pair for pair in node.value if pair[0].tag == _MERGE or pair[0].value not in found]
@@ -171,13 +175,14 @@ class _Reader:
                 return Vaulted(node.value)
             self._document.add_problem(
                 path,
-                f"{VAULT} is not understood here (allowed: as the whole value of a variable in {format_path(VARIABLES)})",
+                f"{VAULT} is not supported here (allowed: as the whole value of a variable in "
+                f"{format_path(VARIABLES)})",
             )
             return None
         if node.tag not in self._scalars.yaml_constructors or not node.tag.startswith("tag:yaml.org,2002:"):
             self._document.add_problem(
                 path,
-                f"the tag {node.tag} is not known here (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
+                f"the tag {node.tag} is not supported (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
             )
             return None
         if node.style is None:
@@ -192,7 +197,7 @@ class _Reader:
             return value
         kind = _TAG_TYPES.get(node.tag.rpartition(":")[2], node.tag)
         self._document.add_problem(
-            path, f"{_excerpt(node.value)} is read as {kind}, which cannot stand here (allowed: put it in quotes)"
+            path, f"{_excerpt(node.value)} is read as {kind}, which is not allowed here; put it in quotes"
         )
         return None
 
@@ -202,7 +207,7 @@ def _excerpt(written: str) -> str:
 
 
 def format_path(path: KeyPath) -> str:
-    """Such as ``data[0].size``."""
+    """Format a path like ``data[0].size``."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -213,12 +218,13 @@ def format_path(path: KeyPath) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean "..."? `` with the known word that is most similar, or ""."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f'did you mean "{close[0]}"? ' if close else ""
 
 
 def value_at(data: Any, keys: KeyPath) -> Any:
-    """The value there, or None."""
+    """Return the value at a path, or None if there is none."""
     for key in keys:
         if isinstance(key, int):
             data = data[key] if isinstance(data, list) and key < len(data) else None
@@ -228,7 +234,7 @@ def value_at(data: Any, keys: KeyPath) -> Any:
 
 
 def target_names(data: Any) -> list[str]:
-    """The names of all targets that are mappings."""
+    """Return the names of all targets that are mappings."""
     targets = value_at(data, ("targets",))
     return (
         [name for name, target in targets.items() if isinstance(target, Mapping)]

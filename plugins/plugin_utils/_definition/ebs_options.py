@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options of Packer's amazon-ebs that a definition may not pass on, since it says them elsewhere or a bake needs them as they are. Pure."""
+"""Options of Packer's amazon-ebs builder that a definition must not set, because other keys or the bake set them. Pure.
+
+Source: the documentation of Packer's amazon plugin.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,24 @@ from typing import Any
 
 from .._aws.tags import PREFIX
 
-TAG_OPTIONS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # ours are added to these
+TAG_OPTIONS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # the bake adds its own tags to these
 _BAKE = "a bake sets it itself"
-_COPIES = "images are copied once they are tested, to the regions of the targets"
+_COPIES = "images are copied to the regions of the targets after they are tested"
 _CREDENTIALS = "credentials come from the AWS configuration, never from a definition"
-# By what says it, or why nothing does.
+# The reason for each refused option.
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(("source_ami", "source_ami_filter"), "image.base says it"),
-    **dict.fromkeys(("region",), "build.region says it"),
-    **dict.fromkeys(("instance_type", "spot_instance_types"), "build.type says it"),
-    **dict.fromkeys(("subnet_id", "subnet_filter"), "build.subnet says it"),
-    **dict.fromkeys(("encrypt_boot",), "build.encrypt says it"),
-    **dict.fromkeys(("kms_key_id", "region_kms_key_ids"), "build.kms_key says it"),
-    **dict.fromkeys(("ssh_username",), "build.ssh_username says it"),
-    **dict.fromkeys(("profile",), "the target's profile says it"),
-    **dict.fromkeys(("assume_role",), "the target's role says it"),
+    **dict.fromkeys(("source_ami", "source_ami_filter"), "image.base sets it"),
+    **dict.fromkeys(("region",), "build.region sets it"),
+    **dict.fromkeys(("instance_type", "spot_instance_types"), "build.type sets it"),
+    **dict.fromkeys(("subnet_id", "subnet_filter"), "build.subnet sets it"),
+    **dict.fromkeys(("encrypt_boot",), "build.encrypt sets it"),
+    **dict.fromkeys(("kms_key_id", "region_kms_key_ids"), "build.kms_key sets it"),
+    **dict.fromkeys(("ssh_username",), "build.ssh_username sets it"),
+    **dict.fromkeys(("profile",), "the target's profile sets it"),
+    **dict.fromkeys(("assume_role",), "the target's role sets it"),
     **dict.fromkeys(
         ("custom_endpoint_ec2", "skip_region_validation", "skip_metadata_api_check"),
-        "the target's endpoint_url says it",
+        "the target's endpoint_url sets it",
     ),
     **dict.fromkeys(("ami_regions", "skip_save_build_region"), _COPIES),
     **dict.fromkeys(
@@ -55,11 +58,11 @@ REFUSED: dict[str, str] = {
 
 
 def refused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each option that cannot be passed on, and why."""
+    """Yield the name of each option that must not be set, and the reason."""
     for name, value in options.items():
         if name in REFUSED:
             yield name, REFUSED[name]
         elif name in TAG_OPTIONS and not isinstance(value, Mapping):
-            yield name, "it is a mapping of names to values"
+            yield name, "it must be a mapping of names to values"
         elif name in TAG_OPTIONS and any(str(key).startswith(PREFIX) for key in value):
-            yield name, f"tags that begin with {PREFIX} are the bake's own"
+            yield name, f"tags that start with {PREFIX} are reserved for the bake"

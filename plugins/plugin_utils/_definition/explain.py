@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Name each input that differs between two digests. Pure."""
+"""List the inputs that differ between two digests. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _MAX_LENGTH = 60  # characters of a value that are shown
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """``[{"path", "before", "after"}]``, sorted by path. A file's path is ``tree:<file>``; what one side lacks is ``absent``."""
+    """Return the differences as a list of ``{"path", "before", "after"}``, sorted by path.
+
+    The path of a file is ``tree:<file>``. An input that one side lacks has the value ``absent`` there.
+    """
     left, right = dict(_flatten(before)), dict(_flatten(after))
     return [
         {"path": path, "before": left.get(path, ABSENT), "after": right.get(path, ABSENT)}
@@ -26,8 +29,8 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
 
 def explain_lines(differences: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line each, such as ``image.vars.port: 8080 -> 9090``."""
-    return [f"{each['path']}: {each['before']} -> {each['after']}" for each in differences]
+    """Return one line for each difference, such as ``image.vars.port: 8080 -> 9090``."""
+    return [f"{change['path']}: {change['before']} -> {change['after']}" for change in differences]
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -41,7 +44,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _shortened(value: Any) -> str:
-    """The value as JSON. What is too long to show, or nobody can read, is told by the beginning of its checksum."""
+    """Return the value as JSON. A long or vaulted value is identified by the start of its checksum."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     if isinstance(value, Mapping) and VAULT_KEY in value:
         return f"vaulted {_checksum(text)}"

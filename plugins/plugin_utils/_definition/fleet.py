@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A target's fleet: what it takes over from the service's own, which keys go with its strategy, and what they become. Pure."""
+"""The fleet of a target: what it inherits from the service, which keys its strategy uses, and its model. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .._core.units import seconds_of
@@ -13,10 +13,10 @@ from .model import STRATEGIES, AutoScaling, FleetSpec, Metric, Stage, Window
 
 SWAP: Final = "swap"  # engines
 AUTOSCALING: Final = "autoscaling"
-# What a fleet whose instances Auto Scaling replaces can say; everything else is said by its own keys, or by the group.
+# Keys that the engine autoscaling uses. The group, or a key in ``autoscaling``, defines everything else.
 AUTOSCALING_KEYS = ("engine", "autoscaling", "alarm", "before_swap", "after_swap", "playbook_timeout")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-# Keys that some strategy would ignore, and the strategies that go by them.
+# Keys that not every strategy uses, with the strategies that use them.
 STRATEGIES_BY_KEY = {
     "keep_old": ("blue_green",),
     "hot": ("recreate",),
@@ -26,18 +26,22 @@ STRATEGIES_BY_KEY = {
 
 
 def strategy_uses(key: str, strategy: str, *, data: bool) -> bool:
-    """Whether the strategy goes by this key of a fleet. ``data``: slots own volumes, and so move one by one under every strategy."""
+    """Whether the strategy uses this key of a fleet.
+
+    Args:
+        data: whether slots own data volumes. Such slots are replaced one at a time with every strategy.
+    """
     return strategy in STRATEGIES_BY_KEY.get(key, STRATEGIES) or (key == "unavailable" and data)
 
 
 def merged_fleet(document: Mapping[str, Any], target: str) -> dict[str, Any]:
-    """The fleet of a target as it is written: the service's own keys, below the target's. Keys of another engine or strategy are left out.
+    """Return the fleet of a target as written: the service's keys, overridden by the target's.
 
-    A wrong form is passed over, key by key.
+    Keys that the target's engine or strategy does not use are removed. A fleet that is not a mapping is ignored.
     """
     found: dict[str, Any] = {}
-    for place in (("fleet",), ("targets", target, "fleet")):
-        part = value_at(document, place)
+    for path in (("fleet",), ("targets", target, "fleet")):
+        part = value_at(document, path)
         found.update(part if isinstance(part, Mapping) else {})
     if found.get("engine", SWAP) == AUTOSCALING:
         return {key: value for key, value in found.items() if key in AUTOSCALING_KEYS}
@@ -50,43 +54,56 @@ def merged_fleet(document: Mapping[str, Any], target: str) -> dict[str, Any]:
 
 
 def fleet_paths(document: Any) -> Iterator[KeyPath]:
-    """The places of all mappings that say something of a fleet: the service's own, then each target's."""
-    for place in (("fleet",), *(("targets", name, "fleet") for name in target_names(document))):
-        if isinstance(value_at(document, place), Mapping):
-            yield place
+    """Yield the paths of all fleets that are mappings: the service's, then each target's."""
+    for path in (("fleet",), *(("targets", name, "fleet") for name in target_names(document))):
+        if isinstance(value_at(document, path), Mapping):
+            yield path
 
 
-def metric_paths(document: Any, place: KeyPath) -> Iterator[KeyPath]:
-    """The places of all metrics in the fleet at ``place``."""
-    stages = value_at(document, (*place, "canary"))
-    ways: list[KeyPath] = [
-        ("alarm",),
-        *(("canary", number, "metric") for number in range(len(stages) if isinstance(stages, list) else 0)),
-    ]
-    yield from ((*place, *way) for way in ways if isinstance(value_at(document, (*place, *way)), Mapping))
+def metric_paths(document: Any, fleet: KeyPath) -> Iterator[KeyPath]:
+    """Yield the paths of all metrics in the fleet at the path ``fleet``."""
+    metrics = [(*fleet, "alarm"), *((*stage, "metric") for stage in _stage_paths(document, fleet))]
+    yield from (path for path in metrics if isinstance(value_at(document, path), Mapping))
 
 
 def fleet_files(document: Any) -> Iterator[tuple[KeyPath, str]]:
-    """Every file in the definition's folder that a fleet names: playbooks, and programs that are called by a relative path."""
-    for place in fleet_paths(document):
-        stages = value_at(document, (*place, "canary"))
-        checks: list[KeyPath] = [
-            ("canary", number, "check") for number in range(len(stages) if isinstance(stages, list) else 0)
-        ]
-        for way in (("before_swap",), ("after_swap",), *checks):
-            name = value_at(document, (*place, *way))
+    """Yield the path and name of every file in the definition's folder that a fleet names.
+
+    These are playbooks, and programs that are called by a relative path.
+    """
+    for fleet in fleet_paths(document):
+        checks = [(*stage, "check") for stage in _stage_paths(document, fleet)]
+        for path in ((*fleet, "before_swap"), (*fleet, "after_swap"), *checks):
+            name = value_at(document, path)
             if isinstance(name, str) and name:
-                yield (*place, *way), name
-        for metric in metric_paths(document, place):
-            word = value_at(document, (*metric, "command", 0))
-            if isinstance(word, str) and "/" in word and not word.startswith("/"):
-                yield (*metric, "command", 0), word
+                yield path, name
+        for metric in metric_paths(document, fleet):
+            program = value_at(document, (*metric, "command", 0))
+            if isinstance(program, str) and "/" in program and not program.startswith("/"):
+                yield (*metric, "command", 0), program
+
+
+def _stage_paths(document: Any, fleet: KeyPath) -> list[KeyPath]:
+    stages = value_at(document, (*fleet, "canary"))
+    return [(*fleet, "canary", number) for number in range(len(stages) if isinstance(stages, list) else 0)]
+
+
+def possible_values(document: Any, fleet: KeyPath, key: str, *, allowed: Sequence[str]) -> list[str]:
+    """Return the values that ``key`` has with the fleet at the path ``fleet``, without duplicates.
+
+    This is the fleet's own value, or else that of each target that inherits the fleet. The first of ``allowed`` is the
+    default. Values that are not allowed are left out.
+    """
+    own = value_at(document, (*fleet, key))
+    names = [str(fleet[1])] if len(fleet) > 1 else target_names(document)
+    values = [own] if own is not None else [merged_fleet(document, name).get(key, allowed[0]) for name in names]
+    return list(dict.fromkeys(value for value in values if value in allowed))
 
 
 def fleet_spec(data: Mapping[str, Any]) -> FleetSpec:
-    """From the keys of a checked fleet."""
+    """Return the model of a checked fleet."""
     times = dict.fromkeys(("stop_timeout", "keep_old", "deadline", "max_age", "playbook_timeout"), seconds_of)
-    words = dict.fromkeys(("engine", "strategy", "protected", "standby", "before_swap", "after_swap"), str)
+    strings = dict.fromkeys(("engine", "strategy", "protected", "standby", "before_swap", "after_swap"), str)
     values = converted(
         data,
         size=int,
@@ -96,33 +113,31 @@ def fleet_spec(data: Mapping[str, Any]) -> FleetSpec:
         hot=bool,
         alarm=_metric,
         autoscaling=_autoscaling,
-        **words,
+        **strings,
         **times,
     )
     if "timeout" in data.get("drain", {}):
         values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
-    values["canary"] = tuple(Stage(**_stage(each)) for each in data.get("canary", ()))
-    values["windows"] = tuple(_window(each) for each in data.get("windows", ()))
+    values["canary"] = tuple(Stage(**_stage(stage)) for stage in data.get("canary", ()))
+    values["windows"] = tuple(_window(window) for window in data.get("windows", ()))
     return FleetSpec(**values)
 
 
-def converted(data: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
-    """What the definition gives, converted; the rest is left to the model's defaults."""
-    return {key: kind(data[key]) for key, kind in kinds.items() if key in data}
+def converted(data: Mapping[str, Any], **converters: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the values of the keys that ``data`` has, each converted by its converter.
+
+    Keys that are missing keep the defaults of the model.
+    """
+    return {key: converter(data[key]) for key, converter in converters.items() if key in data}
 
 
 def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
     times = dict.fromkeys(("warmup", "checkpoint_delay", "bake_time", "deadline"), seconds_of)
     lists = dict.fromkeys(("checkpoints", "alarms"), tuple)
-    kinds = {
-        "min_healthy": int,
-        "max_healthy": int,
-        "auto_rollback": bool,
-        "skip_matching": bool,
-        "protected": str,
-        "standby": str,
-    }
-    return AutoScaling(**converted(data, group=str, **times, **lists, **kinds))
+    integers = dict.fromkeys(("min_healthy", "max_healthy"), int)
+    booleans = dict.fromkeys(("auto_rollback", "skip_matching"), bool)
+    strings = dict.fromkeys(("group", "protected", "standby"), str)
+    return AutoScaling(**converted(data, **strings, **times, **lists, **integers, **booleans))
 
 
 def _stage(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +156,11 @@ def _window(data: Mapping[str, Any]) -> Window:
     values = converted(data, timezone=str)
     if "days" in data:
         values["days"] = tuple(sorted(DAYS.index(day) for day in data["days"]))
-    return Window(_minutes(data["from"]), _minutes(data["to"]), **values)
+    return Window(start=_minutes(data["from"]), end=_minutes(data["to"]), **values)
 
 
 def _minutes(time: str) -> int:
+    """Return the minutes since midnight of a time such as ``22:30``."""
     hours, minutes = time.split(":")
     return int(hours) * 60 + int(minutes)
 

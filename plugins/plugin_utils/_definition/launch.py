@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What of a definition is handed over at a launch, and the fingerprint that tells whether it is what is declared now. Pure."""
+"""The settings of a launch, and a fingerprint that shows whether an instance has the settings that are declared now.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,34 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from .model import SecretRef, Target
 
-SSM = "ssm"  # the kind of secret that the host fetches by itself
+SSM: Final = "ssm"  # the kind of secret that the host itself reads
 
 
 def ssm_parameters(references: Mapping[str, SecretRef]) -> dict[str, str]:
-    """The parameter in SSM of each secret that the host fetches by itself."""
+    """Return the SSM parameters of the secrets that the host itself reads, by the secrets' names."""
     return {name: reference.name for name, reference in references.items() if reference.kind == SSM}
 
 
 def launch_fingerprint(
-    key: bytes, image_digest: str, settings: Mapping[str, Any], secrets: Mapping[str, str], machine: Mapping[str, Any]
+    key: bytes,
+    image_digest: str,
+    *,
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    machine: Mapping[str, Any],
 ) -> str:
-    """HMAC-SHA256 in hexadecimal. Keyed, so that nobody can try out secrets against it."""
+    """Return the hexadecimal HMAC-SHA256 of the settings of a launch. The key prevents guessing secrets from it.
+
+    Args:
+        key: the store's secret key.
+        image_digest: the digest of the image, ``sha256:<hex>``.
+        secrets: the values, or the parameters with their versions, by name.
+        machine: as returned by ``machine_settings``.
+    """
     document = {"image": image_digest, "settings": dict(settings), "secrets": dict(secrets), "machine": dict(machine)}
     return hmac.new(
         key, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), hashlib.sha256
@@ -31,7 +46,7 @@ def launch_fingerprint(
 
 
 def machine_settings(target: Target) -> dict[str, Any]:
-    """The target's own launch settings, as its provider reads them: plain data. A change of any of them is a reason to swap."""
+    """Return the target's launch settings as plain data for its provider. A change of any of them requires a swap."""
     machine, network = target.machine, target.network
     if target.provider != "aws":
         return {"memory": machine.memory, "cpus": machine.cpus}

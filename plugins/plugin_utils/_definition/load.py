@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read a definition and check all of it before anything is done with it."""
+"""Read a definition and check all of it before it is used."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from .model import (
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
-BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # where it is not the usual one: the consoles of EC2 lag behind
-DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # of Debian's suites
+BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # defaults by provider: consoles of EC2 show their output late
+DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # Python versions by suite
 
 
 def load_definition(path: Path) -> Definition:
-    """The definition at ``path``; a folder stands for the ``immutable.yml`` in it.
+    """Load the definition at ``path``, or ``immutable.yml`` if ``path`` is a folder.
 
-    Raises DefinitionError with every mistake as a line ``file:line: key: what was wrong (allowed: what would be right)``.
+    Raises DefinitionError with every mistake as a line ``file:line: key: what is wrong (allowed: what is right)``.
     """
     path = path.absolute()
     if path.is_dir():
@@ -59,18 +59,20 @@ def load_definition(path: Path) -> Definition:
 
 def _text(path: Path) -> str:
     if path.exists() and not path.is_file():
-        text = f"{path}: is not a file (allowed: a definition, a YAML file, or a folder with {DEFINITION_FILE} in it)"
+        text = f"{path}: is not a file (allowed: a YAML file, or a folder with {DEFINITION_FILE} in it)"
         raise DefinitionError(text, problems=[text])
     try:
         data = path.read_bytes()
     except OSError as error:
-        text = f"{path}: cannot be read: {error.strerror} (allowed: a definition, a YAML file, or a folder with {DEFINITION_FILE} in it)"
+        allowed = f"a YAML file, or a folder with {DEFINITION_FILE} in it"
+        text = f"{path}: cannot be read: {error.strerror} (allowed: {allowed})"
         raise DefinitionError(text, problems=[text]) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        text = f"{path.name}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)"
+        byte = f"the byte 0x{data[error.start]:02x}"
+        text = f"{path.name}:{line}: {byte} is not UTF-8; save the file in that encoding"
         raise DefinitionError(text, problems=[text]) from error
 
 
@@ -78,9 +80,11 @@ def _raise_problems(document: Document, path: Path) -> None:
     if not document.problems:
         return
     problems = []
-    for line, keys, text in sorted(set(document.problems), key=lambda each: (each[0], format_path(each[1]), each[2])):
-        where = f"{format_path(keys)}: " if keys else ""
-        problems.append(f"{path.name}:{line}: {where}{text}")
+    for line, keys, text in sorted(
+        set(document.problems), key=lambda found: (found[0], format_path(found[1]), found[2])
+    ):
+        key = f"{format_path(keys)}: " if keys else ""
+        problems.append(f"{path.name}:{line}: {key}{text}")
     head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
     raise DefinitionError("\n".join([*head, *problems]), problems=problems)
 
@@ -102,8 +106,13 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         ),
         verify=image.get("verify"),
         data=tuple(
-            DataVolume(each["name"], bytes_of(each["size"]), each["mount"].rstrip("/"), each.get("type", ""))
-            for each in data.get("data", ())
+            DataVolume(
+                name=volume["name"],
+                size=bytes_of(volume["size"]),
+                mount=volume["mount"].rstrip("/"),
+                type=volume.get("type", ""),
+            )
+            for volume in data.get("data", ())
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
@@ -122,7 +131,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
-        secrets={key: SecretRef(*next(iter(where.items()))) for key, where in target.get("secrets", {}).items()},
+        secrets={key: SecretRef(*next(iter(source.items()))) for key, source in target.get("secrets", {}).items()},
         machine=Machine(
             **converted(
                 machine,
@@ -130,7 +139,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
                 cpus=int,
                 type=str,
                 instance_profile=str,
-                launch_template=_template,
+                launch_template=_launch_template,
                 root_size=bytes_of,
             )
         ),
@@ -158,7 +167,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
     )
 
 
-def _template(data: Mapping[str, Any]) -> tuple[str, int]:
+def _launch_template(data: Mapping[str, Any]) -> tuple[str, int]:
     return data["id"], data["version"]
 
 

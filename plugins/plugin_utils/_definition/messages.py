@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the schema finds wrong, in words for the person who wrote the definition.
+"""Check a definition against the schema, and describe each mistake in words.
 
-The schema says it itself: ``x-not`` completes the sentence that begins with the wrong value, ``x-allowed`` says what would be right.
+The words are in the schema: ``x-not`` continues a sentence that starts with the wrong value, and ``x-allowed`` says
+what is allowed instead.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from .document import Document, suggestion
 try:
     import jsonschema
 except ImportError:
-    jsonschema = None  # type: ignore[assignment, unused-ignore]  # told when it is needed
+    jsonschema = None  # type: ignore[assignment, unused-ignore]  # reported when it is needed
 
 SCHEMA = Path(__file__).with_name("schema.json")
 _TYPE_NAMES = {
     "string": "text",
-    "integer": "a whole number",
+    "integer": "an integer",
     "number": "a number",
     "boolean": "true or false",
     "object": "a mapping",
@@ -34,8 +35,9 @@ _TYPE_NAMES = {
 
 
 def check_schema(document: Document) -> None:
-    """Add a problem for everything that does not fit the schema. Raises DefinitionError where jsonschema is missing."""
-    for error in sorted(_validator().iter_errors(document.data), key=lambda each: bool(each.validator != "type")):
+    """Add a problem for everything that does not match the schema. Raises DefinitionError if jsonschema is missing."""
+    # The first problem of a value is kept, and a wrong type explains more than any other.
+    for error in sorted(_validator().iter_errors(document.data), key=lambda error: bool(error.validator != "type")):
         _add_problem(document, error)
 
 
@@ -43,19 +45,20 @@ def check_schema(document: Document) -> None:
 def _validator() -> Any:
     if jsonschema is None:
         raise DefinitionError(
-            "the Python package jsonschema is missing on the controller; install it beside ansible-core (pip install jsonschema)"
+            "the Python package jsonschema is missing on the controller; "
+            "install it in the environment of ansible-core (pip install jsonschema)"
         )
-    # Whole numbers written as 1.0 are not whole numbers here.
+    # JSON Schema accepts 1.0 as an integer; a definition does not.
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
     )
     extend: Any = jsonschema.validators.extend
-    kind = extend(jsonschema.Draft202012Validator, {"pattern": _check_pattern}, type_checker=checker)
-    return kind(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    validator = extend(jsonschema.Draft202012Validator, {"pattern": _check_pattern}, type_checker=checker)
+    return validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
 def _check_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
-    """The schema's ``$`` is the very end; Python's own would let a newline follow."""
+    """Match ``$`` at the very end only. In Python it also matches before a trailing newline."""
     if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
         yield jsonschema.ValidationError("pattern")
 
@@ -65,17 +68,17 @@ def _add_problem(document: Document, error: Any) -> None:
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
         known = list(schema["properties"])
-        for key in [each for each in value if each not in known]:
+        for key in [key for key in value if key not in known]:
             document.add_problem((*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)})")
     elif error.validator == "required":
-        for key in [each for each in error.validator_value if each not in value]:
+        for key in [key for key in error.validator_value if key not in value]:
             document.add_problem((*path, key), f"the key is missing (allowed: {_allowed(schema['properties'][key])})")
     elif error.validator == "dependentRequired":
-        for key, needed in error.validator_value.items():
-            for missing in [each for each in needed if key in value and each not in value]:
+        for key, required in error.validator_value.items():
+            for missing in [name for name in required if key in value and name not in value]:
                 document.add_problem(
                     (*path, missing),
-                    f"the key is missing, {key} needs it (allowed: {_allowed(schema['properties'][missing])})",
+                    f"the key is missing; {key} requires it (allowed: {_allowed(schema['properties'][missing])})",
                 )
     elif "propertyNames" in error.absolute_schema_path:
         document.add_problem((*path, value), f"{_describe(value)} {schema['x-not']} (allowed: {schema['x-allowed']})")
@@ -84,9 +87,10 @@ def _add_problem(document: Document, error: Any) -> None:
 
 
 def _mismatch(schema: Mapping[str, Any], value: Any, written: str | None) -> str:
+    """Describe why ``value`` does not match ``schema``. ``written`` is the text of a plain scalar in the file."""
     kind = schema.get("type")
     if value is None:
-        return f"nothing stands here (allowed: {_allowed(schema)})"
+        return f"the value is empty (allowed: {_allowed(schema)})"
     if (
         kind == "string"
         and "pattern" in schema
@@ -94,15 +98,18 @@ def _mismatch(schema: Mapping[str, Any], value: Any, written: str | None) -> str
         and written
         and re.search(schema["pattern"], written)
     ):
-        return f"{written} is read as {'' if isinstance(value, bool) else 'the number '}{json.dumps(value)} (allowed: put it in quotes: {json.dumps(written)})"
+        read = json.dumps(value) if isinstance(value, bool) else f"the number {json.dumps(value)}"
+        return f"{written} is read as {read}; put it in quotes: {json.dumps(written)}"
     if isinstance(kind, str) and isinstance(value, (dict, list)) is not (kind in ("object", "array")):
         return f"{_describe(value)} is not {_TYPE_NAMES[kind]} (allowed: {_allowed(schema)})"
     subject = written if written and not isinstance(value, str) else _describe(value)
+    if "not" in schema:
+        return f"{subject} {schema['x-not']}; remove this key"
     return f"{subject} {schema.get('x-not') or 'is not ' + _TYPE_NAMES[schema['type']]} (allowed: {_allowed(schema)})"
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """What may stand there, in the schema's own words where it has some."""
+    """Describe the allowed values, in the schema's words if it has some."""
     if "x-allowed" in schema:
         return str(schema["x-allowed"])
     if "$ref" in schema:

@@ -29,6 +29,7 @@ EvidenceSource = Literal["console", "none"]
 ProbeSource = Literal["direct", "balancer"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
+SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 

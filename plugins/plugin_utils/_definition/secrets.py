@@ -11,12 +11,16 @@ from typing import Any
 
 from .._core.errors import FleetError
 from .launch import SSM
-from .model import SecretRef
+from .model import SecretKind, SecretRef
 
 # Takes references by name. Returns secrets in clear text; for an SSM parameter, which the host reads itself, the
 # parameter's name and version. Raises FleetError.
 ResolveSecrets = Callable[[Mapping[str, SecretRef]], Mapping[str, str]]
-_KIND_NAMES = {"env": "environment variable", "variable": "Ansible variable", SSM: "parameter of SSM"}
+_KIND_NAMES: dict[SecretKind, str] = {
+    "env": "environment variable",
+    "variable": "Ansible variable",
+    SSM: "SSM parameter",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class SecretFinder:
 
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)  # Ansible variables by name
     template: Callable[[Any], Any] = str  # resolves Jinja2 in the value of a variable
-    # From the provider: SSM parameters with their versions, by name. None where the provider has no SSM.
+    # From the provider: SSM parameters with their versions, by name. None if the provider has no SSM.
     pin: Callable[[Sequence[str]], Mapping[str, str]] | None = None
 
     def __call__(self, references: Mapping[str, SecretRef]) -> dict[str, str]:

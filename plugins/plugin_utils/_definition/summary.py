@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A definition as plain data for results."""
+"""Definitions and targets as plain data for results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from .model import Definition, Target, Vaulted
 
 
 def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
-    """JSON types only. ``base`` is the target's; a vaulted variable's value is the word ``vaulted``."""
+    """Return a definition as JSON types.
+
+    ``base`` is the target's. The value of a vaulted variable is replaced by ``vaulted``.
+    """
     provision = definition.provision
     variables = {name: "vaulted" if isinstance(value, Vaulted) else value for name, value in provision.vars.items()}
     return {
@@ -29,7 +32,7 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 
 
 def target_summary(target: Target) -> dict[str, Any]:
-    """JSON types only. Secrets are told by where they are found."""
+    """Return a target as JSON types. For secrets it contains their sources, not their values."""
     data: dict[str, Any] = _as_lists(asdict(target))
     return data
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The files that a bake is made from: which they are, and what of each counts."""
+"""The files that are inputs of a bake, and the parts of each that the digest covers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._core.errors import DefinitionError
 from .._core.files import STORE_MARKER, file_sha256
 from .model import Definition
 
-# What version control, editors and tools leave lying around is no input.
+# Files of version control, editors and tools are not inputs.
 IGNORED = (
     *(".git", ".hg", ".svn", ".ansible", ".cache", ".molecule", "__pycache__", "*.pyc", "*.retry", ".DS_Store"),
     *("*~", ".*.sw?", "#*#", ".#*", "*.bak", "*.orig"),
@@ -23,9 +23,11 @@ IGNORED = (
 
 
 def tree_files(definition: Definition) -> list[Path]:
-    """All files and links in the playbook's folder and below, and every file that the definition names for the bake.
+    """Return all files and links below the playbook's folder, and the other files that the definition names.
 
-    Relative to the definition's folder, sorted. The bake ships exactly these. Raises DefinitionError for a folder that cannot be read.
+    The paths are relative to the definition's folder and sorted. The bake copies exactly these files.
+
+    Raises DefinitionError if a folder cannot be read.
     """
     root = (definition.folder / definition.provision.playbook).parent
     found = set(_walk(root)) - _separate_files(definition)
@@ -37,16 +39,17 @@ def tree_files(definition: Definition) -> list[Path]:
 
 
 def tree_entries(definition: Definition) -> dict[str, dict[str, Any]]:
-    """By path: ``{"sha256", "executable"}`` of a file, ``{"link"}`` of a link.
+    """Return the entry of each path: ``{"sha256", "executable"}`` of a file, ``{"link"}`` of a link.
 
-    Raises DefinitionError for what cannot be read, is neither, or is a link that leads out of the playbook's folder.
+    Raises DefinitionError if a path cannot be read, is neither a file nor a link, or is a link that leads outside the
+    playbook's folder.
     """
     root = (definition.folder / definition.provision.playbook).parent
     return {_checked_name(path): file_entry(definition.folder / path, root) for path in tree_files(definition)}
 
 
 def file_entry(path: Path, root: Path) -> dict[str, Any]:
-    """What of one file counts; a link must stay inside ``root``. Raises DefinitionError."""
+    """Return the entry of one file or link, which must stay inside ``root``. Raises DefinitionError."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
@@ -64,13 +67,14 @@ def _checked_link(path: Path, root: Path) -> str:
     target = os.readlink(path)
     if os.path.isabs(target) or not (path.parent / target).resolve().is_relative_to(root.resolve()):
         raise DefinitionError(
-            f"{path}: the link to {target} leaves {root}, the folder of the provision playbook (allowed: a relative link inside it)"
+            f"{path}: the link to {target} leads outside {root}, the folder of the provision playbook "
+            "(allowed: a relative link inside it)"
         )
     return target
 
 
 def _separate_files(definition: Definition) -> set[Path]:
-    """Files that may lie in the playbook's folder and have a place of their own: the base's disk, for one, enters as the base."""
+    """Return files that can be in the playbook's folder but are not inputs as files, such as the base's disk."""
     disks = [
         base.source
         for base in (definition.base, *(target.base for target in definition.targets.values()))
@@ -90,7 +94,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _is_store(folder: Path) -> bool:
-    """What a bake writes there must not make the next one due, and the store's keys must not travel."""
+    """Whether a folder is a store. A bake writes to it, and its keys must not be copied to the build machine."""
     return os.path.lexists(folder / STORE_MARKER)
 
 

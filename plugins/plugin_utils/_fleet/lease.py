@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One writer a fleet, by a lease in the store."""
+"""One writer per fleet, by a lease in the store."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ class Lease(lease.Lease):
         fleet: str,
         purpose: str,
         clock: Clock,
+        *,
         ttl: float = TTL,
         monotonic: Callable[[], float] = monotonic_seconds,
         alive: Callable[[Mapping[str, Any]], bool | None] = process_alive,
         longest_call: float = 0.0,
     ) -> None:
-        """See ``store.lease.Lease``. ``longest_call``: seconds that one of the provider's changing calls may take, its retries included."""
+        """See ``_store/lease.Lease``.
+
+        Args:
+            longest_call: seconds that one changing call of the provider may take, including its retries.
+        """
         super().__init__(
             store,
             f"leases/{fleet}.json",

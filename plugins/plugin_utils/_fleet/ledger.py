@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the store keeps of a fleet: the intent of its last swap, a record of each that ended, and recipes of what was launched.
+"""What the store keeps about a fleet: the intent of its last swap, a record of each ended swap, and recipes.
 
-A recipe says how instances of a version are launched again, without any secret. A rollback needs it once the old instances are gone.
+A recipe says how to launch instances of a version again, without any secret. A rollback needs it once the old instances
+are gone.
 """
 
 from __future__ import annotations
@@ -17,22 +18,38 @@ from .._store.base import ABSENT, Store
 from .model import DONE, OPEN, PRESENT, Intent, Version
 from .ports import ChangePermit
 
-KEPT = (
-    "begun", "origin", "started", "stage", "reason", "culprit", "last_words", "serial", "first", "retries", "restarted", "passed", "reached", "flipped", "asks",
-)  # fmt: skip  # how far it got: what a resumed swap takes over from the intent that was left open
+# The progress that a resumed swap takes over from the open intent.
+PROGRESS = (
+    "begun",
+    "origin",
+    "started",
+    "stage",
+    "reason",
+    "culprit",
+    "last_words",
+    "serial",
+    "first",
+    "retries",
+    "restarted",
+    "passed",
+    "reached",
+    "flipped",
+    "asks",
+)
 
 
 class Ledger:
-    """Raises StoreError.
+    """Reads and writes the documents of one fleet. Raises StoreError.
 
-    ``permit`` is checked right before each write. A run that was frozen between the two still overwrites nothing: the intent is written only where it is what was read or written here last; LeaseLostError where it is not.
+    ``permit`` is checked right before each write. A run that was frozen in between overwrites nothing: it writes the
+    intent only if nobody else wrote it in the meantime, and raises LeaseLostError otherwise.
     """
 
     def __init__(self, store: Store, fleet: str, permit: ChangePermit | None = None) -> None:
         self._store = store
         self._fleet = fleet
         self._permit = permit or ChangePermit()
-        self._tag: str | None = None  # of the intent as it was read or written last; None before
+        self._tag: str | None = None  # of the intent as last read or written; None before
 
     def last(self) -> Intent | None:
         """The intent of the last swap, open or ended."""
@@ -40,34 +57,40 @@ class Ledger:
         self._tag = found[1] if found else ABSENT
         return Intent.from_dict(found[0]) if found else None
 
-    def intent(self, asked: Intent, now: float) -> tuple[Intent, bool]:
-        """The intent to follow, and whether an earlier run began it. Another image or goal than before: the new request wins."""
+    def intent(self, requested: Intent, now: float) -> tuple[Intent, bool]:
+        """The intent to follow, and whether an earlier run began it.
+
+        An open swap with the same goal, image and launch is resumed. Otherwise the new request wins.
+        """
         stored = self.last()
         if stored is None:
-            return replace(asked, started=now, resumed=now), False
-        if stored.status == OPEN and stored.same_goal(asked):
-            return replace(asked, resumed=now, **{name: getattr(stored, name) for name in KEPT}), True
+            return replace(requested, started=now, resumed=now), False
+        if stored.status == OPEN and stored.same_goal(requested):
+            return replace(requested, resumed=now, **{name: getattr(stored, name) for name in PROGRESS}), True
         serial = stored.serial + 1
-        return replace(
-            asked, started=now, resumed=now, serial=serial, first=serial, origin=last_good_version(stored)
-        ), False
+        origin = last_good_version(stored)
+        new = replace(requested, started=now, resumed=now, serial=serial, first=serial, origin=origin)
+        return new, False
 
     def save(self, intent: Intent) -> None:
+        """Raises AbandonedError, and LeaseLostError if another run wrote the intent in the meantime."""
         self._permit.check()
         try:
             self._tag = self._store.write(self._key("intent.json"), intent.as_dict(), expect=self._tag)
         except ConflictError as error:
             raise LeaseLostError(
-                f"another run works on {self._fleet}, so nothing more was changed; run again to go on"
+                f"another run works on {self._fleet}, so this run changed nothing more; run again to resume"
             ) from error
 
-    def close(self, intent: Intent, at: float, told: Mapping[str, Any]) -> None:
-        """The record first: a run that is cut between the two writes it again, under its own time."""
+    def close(self, intent: Intent, at: float, facts: Mapping[str, Any]) -> None:
+        """Write the record of an ended swap, then the intent.
+
+        If the run is interrupted between the two writes, the next run writes a record of its own.
+        """
         stamp = iso(at).replace("-", "").replace(":", "")
         self._permit.check()
-        self._store.write(
-            self._key(f"records/{stamp}-{intent.serial}.json"), {"intent": intent.as_dict(), "ended": iso(at), **told}
-        )
+        record = {"intent": intent.as_dict(), "ended": iso(at), **facts}
+        self._store.write(self._key(f"records/{stamp}-{intent.serial}.json"), record)
         self.save(intent)
 
     def records(self, most: int) -> list[dict[str, Any]]:
@@ -80,6 +103,7 @@ class Ledger:
         return found[0] if found else None
 
     def keep_recipe(self, launch: str, recipe: Mapping[str, Any]) -> None:
+        """Write the recipe of a launch fingerprint, unless it is empty or there already."""
         if recipe and self.recipe(launch) != recipe:
             self._permit.check()
             self._store.write(self._key(f"recipes/{launch}.json"), dict(recipe))
@@ -89,7 +113,7 @@ class Ledger:
 
 
 def last_good_version(stored: Intent | None) -> Version | None:
-    """What the fleet ran when all was well with it last: a swap that did not end well leaves what was before it."""
+    """The version of the last successful swap. A failed or interrupted swap leaves the version before it."""
     if stored is None or stored.goal != PRESENT:
         return None
     return stored.target if stored.status == DONE else stored.origin

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .._definition.model import Metric, Policy, Stage, Strategy, Window
+from .._definition.model import Metric, Policy, ProtectedPolicy, Stage, StandbyPolicy, Strategy, Window
 from .._providers.contract import (
     DRAIN,
     PENDING,
@@ -38,7 +38,6 @@ DONE: Final = "done"
 FAILED: Final = "failed"
 
 StrategyName = Strategy | Literal["autoscaling"]
-PolicyName = Policy | Literal["refresh", "terminate"]  # the last two are of Auto Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,8 @@ class Intent:
     after_swap: str = ""
     deadline: float = 0.0  # of a run; 0 for none
     max_age: float = 0.0  # of a host; 0 for none
-    protected: PolicyName = "wait"
-    standby: PolicyName = "wait"
+    protected: Policy | ProtectedPolicy = "wait"
+    standby: Policy | StandbyPolicy = "wait"
     windows: tuple[Window, ...] = ()
     drain_timeout: float = 30.0
     stop_timeout: float = 60.0

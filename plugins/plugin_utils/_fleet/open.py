@@ -30,7 +30,7 @@ from .autoscaling.result import group_diff, group_hosts, group_info, refuse_grou
 from .autoscaling.run import GroupServices, InstanceRefreshRun
 from .lease import Lease, SystemClock
 from .ledger import Ledger
-from .model import ABSENT, Request
+from .model import ABSENT, Intent, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
 from .prediction.predict import dry_run
@@ -172,7 +172,7 @@ class SwappedFleet(_Opened):
             "endpoint": balancer.get("endpoint"),
             "traffic": balancer,
             "orphans": [orphan.as_dict() for orphan in found],
-            "swap": {key: getattr(intent, key) for key in SWAP_KEYS} if intent else None,
+            "swap": _last_swap(intent),
             **provider.describe(),
         }
 
@@ -217,12 +217,12 @@ class GroupFleet(_Opened):
         return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
     def info(self, channel: str) -> dict[str, Any]:
-        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel)
-        intent = Ledger(self.store, self.name).last()
+        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel=channel)
+        swap = _last_swap(Ledger(self.store, self.name).last())
         return {
             **self._head(),
             "hosts": [host.as_dict() for host in self._listed(instances, channel)],
-            "swap": {key: getattr(intent, key) for key in SWAP_KEYS} if intent else None,
+            "swap": swap,
             **info,
         }
 
@@ -262,6 +262,10 @@ class GroupFleet(_Opened):
             report=task.report,
             revoked=lambda: revocations.reasons(image.build),
         )
+
+
+def _last_swap(intent: Intent | None) -> dict[str, Any] | None:
+    return {key: getattr(intent, key) for key in SWAP_KEYS} if intent else None
 
 
 def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) -> PlaybookGates:

@@ -88,15 +88,21 @@ def swap_request(
     """
     recipe = recipe_of(definition, target, image, authorized_keys)
     payload = payload_of(recipe, image, resolve)
-    handed_over = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
+    fingerprinted = {**recipe["machine"], "authorized_keys": list(authorized_keys)}
     if payload.secret_refs:  # with their versions: a changed secret is a reason to swap
-        handed_over["secret_refs"] = dict(payload.secret_refs)
+        fingerprinted["secret_refs"] = dict(payload.secret_refs)
     if definition.data:  # a volume that must grow or change its type is a reason to swap
-        handed_over["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
+        fingerprinted["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
     version = Version(
         image=image.digest,
         image_name=image.name,
-        launch=launch_fingerprint(key, image.digest, target.settings, payload.secrets, handed_over),
+        launch=launch_fingerprint(
+            key,
+            image.digest,
+            settings=target.settings,
+            secrets=payload.secrets,
+            machine=fingerprinted,
+        ),
         size=target.fleet.size,
         volumes=tuple(VolumeSpec(**spec) for spec in recipe["volumes"]),
     )

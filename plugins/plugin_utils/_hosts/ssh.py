@@ -58,7 +58,10 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
 
 
 def write_known_hosts(path: Path, instances: Iterable[Instance]) -> None:
-    """Write the host keys that the instances printed when they sealed themselves. Others stay unknown. Raises OSError."""
+    """Write the host keys that the instances printed when they sealed themselves. Raises OSError.
+
+    The hosts of other instances stay unknown.
+    """
     keys = {
         instance.id: instance.evidence.host_key
         for instance in instances

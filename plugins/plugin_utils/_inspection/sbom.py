@@ -95,11 +95,11 @@ def _package(fields: Mapping[str, str], system: Mapping[str, str], licenses: tup
         "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID")))),
     }
     purl = PackageURL(
-        "deb",
-        system.get("ID", "debian"),
-        fields["Package"],
-        fields["Version"],
-        {key: value for key, value in qualifiers.items() if value},
+        type="deb",
+        namespace=system.get("ID", "debian"),
+        name=fields["Package"],
+        version=fields["Version"],
+        qualifiers={key: value for key, value in qualifiers.items() if value},
     )
     return Component(
         name=fields["Package"],

@@ -170,7 +170,8 @@ class Lease:
                     return
                 if self._monotonic() >= give_up:
                     raise LeaseLostError(
-                        f"the lease of {self.name} could not be renewed in time: the store is too slow; run again to resume"
+                        f"the lease of {self.name} could not be renewed in time: the store is too slow; run again "
+                        f"to resume"
                     )
 
     def release(self) -> None:

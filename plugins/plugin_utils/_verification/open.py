@@ -116,7 +116,9 @@ class _Run:
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)
-        return Verification(candidate, provider, playbook_run(), task.guard, task.report).run(timeout)
+        return Verification(candidate, provider, playbook=playbook_run(), guard=task.guard, report=task.report).run(
+            timeout
+        )
 
     def _authorized_keys(self) -> tuple[str, ...]:
         if self.definition.shell == "off":

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Boot a candidate image and test it before anybody uses it.
+"""Boots a candidate image and tests it before it is used.
 
-Two fresh instances with scratch volumes, side by side: one lets a one-time key in for the playbook of assertions, the other is
-launched exactly as in production and must prove its image, seal itself and pass its probes. Both always go.
+It launches two instances with scratch volumes in parallel. One accepts a temporary key for the verify playbook. The other is launched
+as in production. Both must seal themselves, prove their image and pass their probes. Both are always removed.
 """
 
 from __future__ import annotations
@@ -28,58 +28,72 @@ from .._image_model import Image
 from .._providers.contract import FLEET, SSH_PORT, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
 from .._store.keys import make_ssh_key
 
-ASSERTED, PRODUCTION = 0, 1  # the two slots
-GONE = 300.0  # seconds that a removed instance may take to be gone
-LOOK_EVERY = 5.0  # seconds at most
-UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
+PLAYBOOK_SLOT, PRODUCTION_SLOT = 0, 1
+REMOVAL_TIMEOUT = 300.0  # seconds until a removed instance must have disappeared
+POLL_INTERVAL = 5.0  # seconds at most
+LISTING_DELAY = 60.0  # seconds during which a new instance may be missing from the provider's list
+CONSOLE_LINES = 10  # of each instance, in the details of a failure
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is tested, and with what it is launched."""
+    """The image to test, and what its instances are launched with.
+
+    Attributes:
+        secrets: values by name.
+        authorized_keys: those of production, or none without a shell.
+    """
 
     image: Image
     definition: Definition
     target: Target
     settings: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
-    authorized_keys: tuple[str, ...] = ()  # those of production; none where shells are off
+    authorized_keys: tuple[str, ...] = ()
 
     @property
     def fleet(self) -> str:
-        """One verification of a service and target at a time, so what an earlier one left is found by this name."""
+        """The name of the test fleet. A service and target have one verification at a time, so this name finds leftovers of earlier ones."""
         return f"verify-{self.definition.fleet_name(self.target.name)}"
 
 
 class Verification:
-    """One run of the tests. ``run`` raises VerifyError with the console's last lines when the candidate falls short."""
+    """One verification of a candidate."""
 
     def __init__(
-        self, candidate: Candidate, provider: Provider, playbook: PlaybookRun, guard: Guard, report: Report
+        self, candidate: Candidate, provider: Provider, *, playbook: PlaybookRun, guard: Guard, report: Report
     ) -> None:
         self._candidate = candidate
         self._provider = provider
         self._playbook = playbook
         self._guard = guard
         self._report = report
-        self._launched: dict[str, float] = {}  # until when no list needs to show it
+        self._launched: dict[str, float] = {}  # by instance: until when the provider's list may lack it
 
     def run(self, timeout: float) -> dict[str, Any]:
-        """Return the checks that passed: ``{"checks": [...], "seconds": float}``."""
-        began = self._provider.clock.now()
+        """Test the candidate and return the passed checks: ``{"checks": [...], "seconds": float}``.
+
+        Args:
+            timeout: seconds for all tests.
+
+        Raises VerifyError with the last lines of the consoles if a test fails, ProviderError.
+        """
+        started = self._provider.clock.now()
         self.clear()
         try:
             with tempfile.TemporaryDirectory(prefix="immutable-verify-") as folder:
-                checks = self._test(Path(folder), began + timeout)
+                checks = self._test(Path(folder), started + timeout)
         finally:
-            # A run that is killed here leaves them to the next verification's first step.
+            # If the run is killed here, the next verification removes the instances first.
             self.clear()
-        return {"checks": checks, "seconds": round(self._provider.clock.now() - began, 1)}
+        return {"checks": checks, "seconds": round(self._provider.clock.now() - started, 1)}
 
     def clear(self) -> None:
-        """Remove every test instance and scratch volume of this service and target, and return when they are gone.
+        """Remove all test instances and scratch volumes of this service and target, and wait until they have disappeared.
 
-        Nothing on them is kept, so none is waited for to shut down in order.
+        Powers the instances off instead of shutting them down, because nothing on them is kept.
+
+        Raises VerifyError if instances do not disappear in time.
         """
         provider, clock = self._provider, self._provider.clock
         instances = [instance.id for instance in self._instances()]
@@ -88,13 +102,13 @@ class Verification:
             provider.compute.power_off(instances)
             self._guard.check()
             provider.compute.remove(instances)
-        deadline = clock.now() + GONE
-        while left := [instance.id for instance in self._instances()]:
+        deadline = clock.now() + REMOVAL_TIMEOUT
+        while remaining := [instance.id for instance in self._instances()]:
             if clock.now() >= deadline:
                 raise VerifyError(
-                    f"test instances do not go away: {', '.join(left)} (the next verification removes them first)"
+                    f"removed test instances still exist: {', '.join(remaining)} (the next verification removes them first)"
                 )
-            clock.wait(min(LOOK_EVERY, deadline - clock.now()))
+            clock.wait(min(POLL_INTERVAL, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
         if volumes:
             self._guard.check()
@@ -104,24 +118,24 @@ class Verification:
         private = folder / "key"
         make_ssh_key(private, "")
         public = private.with_suffix(".pub").read_text(encoding="ascii").strip()
-        wanted = [PRODUCTION] if self._candidate.definition.verify is None else [ASSERTED, PRODUCTION]
-        keys = {ASSERTED: (public,), PRODUCTION: self._candidate.authorized_keys}
+        slots = [PRODUCTION_SLOT] if self._candidate.definition.verify is None else [PLAYBOOK_SLOT, PRODUCTION_SLOT]
+        keys = {PLAYBOOK_SLOT: (public,), PRODUCTION_SLOT: self._candidate.authorized_keys}
         self._guard.check()
-        launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in wanted])
-        self._launched = {each.id: self._provider.clock.now() + UNSEEN for each in launched}
+        launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in slots])
+        self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
-        self._wait("sealed itself", wanted, deadline, lambda up: {i.slot for i in up if proves(i) is True})
+        self._wait("sealed itself", slots, deadline, lambda instances: {i.slot for i in instances if proves(i) is True})
         checks = ["sealed itself and proved its image"]
         self._attach()
-        self._wait("passed its probes", wanted, deadline, self._healthy)
+        self._wait("passed its probes", slots, deadline, self._healthy)
         checks.append("passed its health probe")
-        if ASSERTED in wanted:
-            self._assert(private, folder, deadline)
+        if PLAYBOOK_SLOT in slots:
+            self._run_playbook(private, folder, deadline)
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
 
     def _attach(self) -> None:
-        """The scratch volumes that did not come with the launch: not every provider attaches to what does not run yet."""
+        """Attach the scratch volumes that the launch did not attach, because some providers attach only to running instances."""
         if not self._candidate.definition.data:
             return
         holders = {instance.slot: instance.id for instance in self._instances()}
@@ -135,8 +149,16 @@ class Verification:
         nonce = random.token_hex(8)
         zone = next(iter(candidate.target.zones), "")
         volumes = [
-            VolumeRequest(candidate.fleet, slot, v.name, v.size, v.mount, v.type, zone)
-            for v in candidate.definition.data
+            VolumeRequest(
+                fleet=candidate.fleet,
+                slot=slot,
+                name=volume.name,
+                size=volume.size,
+                mount=volume.mount,
+                kind=volume.type,
+                zone=zone,
+            )
+            for volume in candidate.definition.data
         ]
         return LaunchRequest(
             token=f"{candidate.fleet}-{slot}-{nonce}",
@@ -146,7 +168,7 @@ class Verification:
             artifact=candidate.image.artifact,
             launch="verify",
             nonce=nonce,
-            purpose=VERIFY if slot == ASSERTED else FLEET,
+            purpose=VERIFY if slot == PLAYBOOK_SLOT else FLEET,
             ports=tuple(dict.fromkeys([SSH_PORT, *candidate.target.health.ports])),
             authorized_keys=tuple(keys),
             settings=candidate.settings,
@@ -162,13 +184,13 @@ class Verification:
         return self._provider.compute.list(self._candidate.fleet)
 
     def _healthy(self, instances: Sequence[Instance]) -> set[int]:
-        seen = prober_for(self._provider, self._candidate.target.health)(instances)
-        return {i.slot for i in instances if seen[i.id] is True}
+        results = prober_for(self._provider, self._candidate.target.health)(instances)
+        return {i.slot for i in instances if results[i.id] is True}
 
     def _wait(
         self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]
     ) -> None:
-        """Wait until every slot's instance has passed. Raises VerifyError when one ends or the time is up."""
+        """Wait until the instance of every slot has passed. Raises VerifyError if one ends or at the deadline."""
         while True:
             instances = self._instances()
             if passed(instances) >= set(slots):
@@ -176,25 +198,27 @@ class Verification:
                 return
             now, present = self._provider.clock.now(), {instance.id for instance in instances}
             self._launched.update(dict.fromkeys(present & set(self._launched), 0.0))
-            lost = [each for each, until in self._launched.items() if each not in present and now > until]
+            lost = [name for name, until in self._launched.items() if name not in present and now > until]
             if lost or any(instance.state == STOPPED for instance in instances):
                 raise self._failure(f"a test instance ended before it {what}")
             if now >= deadline:
                 raise self._failure(f"no test instance {what} in time")
-            self._provider.clock.wait(min(LOOK_EVERY, deadline - now))
+            self._provider.clock.wait(min(POLL_INTERVAL, deadline - now))
 
     def _failure(self, what: str) -> VerifyError:
         image = self._candidate.image.name
-        consoles = {i.slot: self._provider.compute.console(i.id).splitlines()[-10:] for i in self._instances()}
+        consoles = {
+            i.slot: self._provider.compute.console(i.id).splitlines()[-CONSOLE_LINES:] for i in self._instances()
+        }
         last = next((lines for lines in consoles.values() if lines), [])
         return VerifyError(
-            f"{image} failed its verification: {what}. Last on its console: {' / '.join(last[-3:]) or 'nothing'}",
+            f"{image} failed its verification: {what}. Last lines of its console: {' / '.join(last[-3:]) or 'none'}",
             consoles=consoles,
         )
 
-    def _assert(self, private: Path, folder: Path, deadline: float) -> None:
+    def _run_playbook(self, private: Path, folder: Path, deadline: float) -> None:
         candidate = self._candidate
-        instance = next(i for i in self._instances() if i.slot == ASSERTED)
+        instance = next(i for i in self._instances() if i.slot == PLAYBOOK_SLOT)
         known_hosts = folder / "known_hosts"
         write_known_hosts(known_hosts, [instance])
         facts = {
@@ -205,9 +229,9 @@ class Verification:
         host = {**host_vars(instance, private, known_hosts), **facts}
         inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
         playbook = candidate.definition.verify
-        if playbook is None:  # or this instance would not have been launched
+        if playbook is None:  # does not happen, because the instance is only launched for a playbook
             raise VerifyError("the definition names no verify playbook")
-        left = deadline - self._provider.clock.now()
+        timeout = deadline - self._provider.clock.now()
         self._playbook(
-            candidate.definition.folder / playbook, inventory, workdir=folder, timeout=left, report=self._report
+            candidate.definition.folder / playbook, inventory, workdir=folder, timeout=timeout, report=self._report
         )

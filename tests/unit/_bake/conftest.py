@@ -45,7 +45,7 @@ def define(tmp_path: Path) -> Callable[..., Definition]:
         (folder / "provision.yml").write_text(PLAYBOOK)
         (folder / "immutable.yml").write_text("the document itself\n")
         base = Base("debian", "bookworm")
-        local = Target("local", "qemu", FleetSpec(), Health(http=HttpProbe(80)), base)
+        local = Target(name="local", provider="qemu", fleet=FleetSpec(), health=Health(http=HttpProbe(80)), base=base)
         return Definition(
             path=folder / "immutable.yml",
             service="shop",

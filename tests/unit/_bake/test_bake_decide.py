@@ -10,7 +10,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 
 
 def image(digits: str, build: str = "qemu-x86_64", **inputs: Any) -> Image:
-    return Image(f"sha256:{digits * 64}", build, "shop", "1", "2026-01-01T00:00:00+00:00", {}, {}, inputs)
+    return Image(
+        digest=f"sha256:{digits * 64}",
+        build=build,
+        service="shop",
+        version="1",
+        created="2026-01-01T00:00:00+00:00",
+        artifact={},
+        base={},
+        inputs=inputs,
+    )
 
 
 def decision(images: list[Image], intact: bool = True, force: bool = False, **inputs: Any) -> Decision:

@@ -67,6 +67,12 @@ class Abandoned:
         raise AbandonedError("the controller is dead")
 
 
+def inspection(digest: str, *findings: str) -> Inspection:
+    return Inspection(
+        manifest=Manifest(digest, {}, {}), sbom=b"{}", findings=findings, not_searched=(), pythons=("3.11",)
+    )
+
+
 @pytest.fixture
 def needles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
     """Replace virtual machines, pip and the inspection. Returns the needles that the inspection was called with."""
@@ -79,7 +85,7 @@ def needles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]
 
     def inspect(disk: Path, work: Path, digest: str, searched: Mapping[str, bytes]) -> Inspection:
         needles.update(searched)
-        return Inspection(Manifest(digest, {}, {}), b"{}", (), (), ("3.11",))
+        return inspection(digest)
 
     monkeypatch.setattr(qemu, "inspect_image", inspect)
     return needles
@@ -165,7 +171,7 @@ def test_an_image_with_residue_is_not_stored(
     monkeypatch.setattr(
         qemu,
         "inspect_image",
-        lambda *a: Inspection(Manifest("", {}, {}), b"", ("variable token: byte 5, in /etc/shop",), (), ()),
+        lambda *a: inspection("", "variable token: byte 5, in /etc/shop"),
     )
     with pytest.raises(BakeError, match="contains residue of the bake: variable token: byte 5, in /etc/shop"):
         bake(define(), debian, FakePacker())

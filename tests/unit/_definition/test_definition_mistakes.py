@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Every kind of mistake in a definition, with the exact words that its author reads."""
+"""Every kind of mistake in a definition, with the exact message."""
 
 from __future__ import annotations
 
@@ -26,23 +26,27 @@ fleet: {size: 3}
 targets:
   local: {provider: qemu}
 """
-PLACE = "an absolute path such as /var/lib/shop, of letters, digits and . _ - @ + : ~ %, without a slash at its end"
-NAME = "lower-case letters, digits and -, beginning with a letter, 31 at most"
+PLACE = "an absolute path such as /var/lib/shop, with letters, digits and . _ - @ + : ~ %, without a trailing slash"
+NAME = "lowercase letters, digits and -, starting with a letter, at most 31 characters"
 FILE = "the path of a file inside the definition's folder"
 KEYS = "schema, service, version, image, data, writable, seal, health, fleet, targets"
 BASE = "a mapping with exactly one of debian, qcow2, url and ami"
-SIZE = "a whole number with M, G or T, such as 512M or 10G"
+SIZE = "an integer followed by M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
-VERSION = 'text such as "1.10", of letters, digits and . _ + -, 63 at most'
+VERSION = 'text such as "1.10", with letters, digits and . _ + -, at most 63 characters'
 STRATEGIES = "rolling, blue_green, canary, recreate"
 FLEET = (
-    "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, canary, deadline, max_age, protected, "
+    "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, "
+    "canary, deadline, max_age, protected, "
     "standby, windows, alarm, before_swap, after_swap, playbook_timeout"
 )
-VOLUME_NAME = "lower-case letters, digits and -, beginning with a letter, 19 at most"
+VOLUME_NAME = "lowercase letters, digits and -, starting with a letter, at most 19 characters"
 VARIABLES = "image.provision.vars"
 ALL_OUT = "would let a swap take every instance out of service"
-MOVES = "cannot be kept where slots own data volumes: a volume can't be in two places, so its slot is out of service while it moves"
+MOVES = (
+    "is not possible if slots own data volumes: a volume cannot be in two places, so its slot is out of service "
+    "while it moves"
+)
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def problems(folder, content) -> list[str]:
 
 
 VALUES = [
-    # what is replaced, by what, and the one line that follows
+    # what is replaced, by what, and the only line of the error
     (
         "{size: 3}",
         "{size: 3, surge: two}",
@@ -81,7 +85,7 @@ VALUES = [
     (
         "{size: 3}",
         "{strategy: slow}",
-        f'12: fleet.strategy: "slow" is not a strategy that is known here (allowed: {STRATEGIES})',
+        f'12: fleet.strategy: "slow" is not a supported strategy (allowed: {STRATEGIES})',
     ),
     (
         "{size: 3}",
@@ -89,45 +93,45 @@ VALUES = [
         f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})',
     ),
     ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS})"),
-    ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'),
-    ('"1.4.2"', "", f"3: version: nothing stands here (allowed: {VERSION})"),
+    ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1; put it in quotes: "1.10"'),
+    ('"1.4.2"', "", f"3: version: the value is empty (allowed: {VERSION})"),
     ('"1.4.2"', "1.4.2 b", f'3: version: "1.4.2 b" is not a version (allowed: {VERSION})'),
     ("service: shop\n", "", f"1: service: the key is missing (allowed: {NAME})"),
-    ("service: shop", "service: |\n  shop", f'2: service: "shop\\n" is not the name of a service (allowed: {NAME})'),
+    ("service: shop", "service: |\n  shop", f'2: service: "shop\\n" is not a valid service name (allowed: {NAME})'),
     (
         "service: shop",
         "service: !vault shop",
-        f"2: service: !vault is not understood here (allowed: as the whole value of a variable in {VARIABLES})",
+        f"2: service: !vault is not supported here (allowed: as the whole value of a variable in {VARIABLES})",
     ),
     (
         "service: shop",
         "service: !mine shop",
-        f"2: service: the tag !mine is not known here (allowed: !vault, on a variable in {VARIABLES})",
+        f"2: service: the tag !mine is not supported (allowed: !vault, on a variable in {VARIABLES})",
     ),
     ("{playbook: provision.yml}", "{}", f"6: image.provision.playbook: the key is missing (allowed: {FILE})"),
     ("{debian: bookworm}", "bookworm", f'5: image.base: "bookworm" is not a mapping (allowed: {BASE})'),
     (
         "{debian: bookworm}",
         "{debian: buster}",
-        '5: image.base.debian: "buster" is not a suite that is known here (allowed: bookworm, trixie)',
+        '5: image.base.debian: "buster" is not a supported Debian suite (allowed: bookworm, trixie)',
     ),
-    ("{debian: bookworm}", "{}", f"5: image.base: an empty mapping does not say what the base is (allowed: {BASE})"),
+    ("{debian: bookworm}", "{}", f"5: image.base: an empty mapping does not name exactly one base (allowed: {BASE})"),
     (
         "{debian: bookworm}",
         '{debian: bookworm, python: "3.11"}',
-        '5: image.base.python: "3.11" does not go with debian, whose suite says it (allowed: leave it out)',
+        '5: image.base.python: "3.11" cannot be combined with debian, whose suite determines it; remove this key',
     ),
     (
         "{debian: bookworm}",
         "{qcow2: link.yml, python: 3.11}",
-        '5: image.base.python: 3.11 is read as the number 3.11 (allowed: put it in quotes: "3.11")',
+        '5: image.base.python: 3.11 is read as the number 3.11; put it in quotes: "3.11"',
     ),
     (
         "{debian: bookworm}",
         '{qcow2: no.qcow2, python: "3.11"}',
         '5: image.base.qcow2: there is no file "no.qcow2" (allowed: the path of a qcow2 disk)',
     ),
-    ("{http: {port: 8080}}", "{}", "11: health: an empty mapping names nothing to probe (allowed: http, tcp or both)"),
+    ("{http: {port: 8080}}", "{}", "11: health: an empty mapping defines no probe (allowed: http, tcp or both)"),
     ("8080", '"8080"', '11: health.http.port: "8080" is not a port (allowed: an integer from 1 to 65535)'),
     ("8080", "8080.0", "11: health.http.port: 8080.0 is not a port (allowed: an integer from 1 to 65535)"),
     ("8080}", "8080}, timeout: 0", f"11: health.timeout: 0 is not a duration (allowed: more than zero: {WAIT})"),
@@ -136,44 +140,47 @@ VALUES = [
     (
         "name: uploads",
         "name: twenty-letters-is-one-too-many",
-        f'9: data[0].name: "twenty-letters-is-one-too-many" is not the name of a volume (allowed: {VOLUME_NAME})',
+        f'9: data[0].name: "twenty-letters-is-one-too-many" is not a valid volume name (allowed: {VOLUME_NAME})',
     ),
     (
         "qemu",
         "gcp",
-        '14: targets.local.provider: "gcp" is not a provider that is known here (allowed: aws, qemu, simulated)',
+        '14: targets.local.provider: "gcp" is not a supported provider (allowed: aws, qemu, simulated)',
     ),
-    ("local:", "Local:", f'14: targets.Local: "Local" is not the name of a target (allowed: {NAME})'),
+    ("local:", "Local:", f'14: targets.Local: "Local" is not a valid target name (allowed: {NAME})'),
     (
         "\n  local: {provider: qemu}",
         " {}",
-        "13: targets: an empty mapping names no target (allowed: a mapping of at least one name to a target with its provider)",
+        "13: targets: an empty mapping defines no target (allowed: a mapping of target names to targets, each with "
+        "its provider; at least one)",
     ),
     (
         "qemu",
         "qemu, secrets: {a: {}}",
-        "14: targets.local.secrets.a: an empty mapping does not say where the secret is found (allowed: exactly one of env and variable, or ssm on aws)",
+        "14: targets.local.secrets.a: an empty mapping does not name exactly one source of the secret (allowed: "
+        "exactly one of env and variable, or ssm on aws)",
     ),
     (
         "qemu",
         "qemu, settings: {a: [1]}",
-        "14: targets.local.settings.a: a list is not the value of a setting (allowed: text, a number, true or false)",
+        "14: targets.local.settings.a: a list is not a valid setting value (allowed: text, a number, true or false)",
     ),
     (
         "provision.yml}",
         'provision.yml, vars: {"a b": 1}}',
-        '6: image.provision.vars."a b": "a b" is not the name of a variable (allowed: letters, digits and _, not beginning with a digit)',
+        '6: image.provision.vars."a b": "a b" is not a valid variable name (allowed: letters, digits and _, not '
+        "starting with a digit)",
     ),
     (
         "provision.yml}",
         "provision.yml, vars: {a: .inf}}",
-        "6: image.provision.vars.a: .inf is read as a number, which cannot stand here (allowed: put it in quotes)",
+        "6: image.provision.vars.a: .inf is read as a number, which is not allowed here; put it in quotes",
     ),
 ]
 
 
 @pytest.mark.parametrize("old, new, line", VALUES)
-def test_a_wrong_value_is_told_with_what_is_allowed(folder, old, new, line):
+def test_a_wrong_value_is_reported_with_the_allowed_ones(folder, old, new, line):
     assert old in GOOD
     assert problems(folder, GOOD.replace(old, new)) == [line]
 
@@ -195,28 +202,28 @@ FILES = [
     (
         "verify.yml",
         "../elsewhere.yml",
-        f'7: image.verify: "../elsewhere.yml" leaves the definition\'s folder (allowed: {FILE})',
+        f'7: image.verify: "../elsewhere.yml" is outside the definition\'s folder (allowed: {FILE})',
     ),
     (
         "verify.yml",
         "/etc/hostname",
-        f'7: image.verify: "/etc/hostname" leaves the definition\'s folder (allowed: {FILE})',
+        f'7: image.verify: "/etc/hostname" is outside the definition\'s folder (allowed: {FILE})',
     ),
     (
         "verify.yml",
         "link.yml",
-        f'7: image.verify: "link.yml" leaves the definition\'s folder by a symbolic link (allowed: {FILE})',
+        f'7: image.verify: "link.yml" leads outside the definition\'s folder through a symbolic link (allowed: {FILE})',
     ),
     (
         "verify.yml",
         "provision.yml",
-        '7: image.verify: "provision.yml" is the provision playbook itself (allowed: a playbook of its own)',
+        '7: image.verify: "provision.yml" is also the provision playbook (allowed: a separate playbook)',
     ),
 ]
 
 
 @pytest.mark.parametrize("old, new, line", FILES)
-def test_a_file_must_be_there_and_inside_the_folder(folder, old, new, line):
+def test_a_file_must_exist_inside_the_folder(folder, old, new, line):
     assert problems(folder, GOOD.replace(old, new)) == [line]
 
 
@@ -225,38 +232,42 @@ PATHS = [
     (
         VOLUME,
         f"{VOLUME}\n  - {{name: uploads, size: 1G, mount: /srv}}",
-        '10: data[1].name: "uploads" is already the name of data[0] (allowed: a name of its own for each volume)',
+        '10: data[1].name: "uploads" is already the name of data[0] (allowed: a unique name for each volume)',
     ),
     (
         VOLUME,
         f"{VOLUME}\n  - {{name: more, size: 1G, mount: {VOLUME}",
-        '10: data[1].mount: "/var/lib/shop" is already the mount of data[0] (allowed: a mount of its own for each volume)',
+        '10: data[1].mount: "/var/lib/shop" is already the mount of data[0] (allowed: a unique mount for each volume)',
     ),
     (
         VOLUME,
         f"{VOLUME}\n  - {{name: more, size: 1G, mount: /var/lib/shop/x}}",
-        '10: data[1].mount: "/var/lib/shop/x" and "/var/lib/shop" of data[0] lie one in the other (allowed: mounts beside each other)',
+        '10: data[1].mount: "/var/lib/shop/x" and "/var/lib/shop" of data[0] overlap (allowed: mounts that do not '
+        "contain each other)",
     ),
     (
         VOLUME,
         "/var/log}",
-        '9: data[0].mount: "/var/log" is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)',
+        '9: data[0].mount: "/var/log" is emptied at every boot of a sealed host (allowed: a folder inside it, or '
+        "another path)",
     ),
     (
         "/tmp,",
         "/var/lib/shop,",
-        '10: writable[0]: "/var/lib/shop" is also the mount of data[0] (allowed: a path is either data or writable)',
+        '10: writable[0]: "/var/lib/shop" is also the mount of data[0] (allowed: a path that is either data or '
+        "writable)",
     ),
     (
         "/tmp,",
         "/var/lib/shop/x,",
-        '10: writable[0]: "/var/lib/shop/x" lies in the mount of data[0], /var/lib/shop, and can be written to anyway (allowed: leave it out)',
+        '10: writable[0]: "/var/lib/shop/x" is inside the mount of data[0], /var/lib/shop, and is writable anyway; '
+        "remove this entry",
     ),
-    ("/tmp,", "/var/cache/shop,", '10: writable[1]: "/var/cache/shop" is named twice (allowed: each path once)'),
+    ("/tmp,", "/var/cache/shop,", '10: writable[1]: "/var/cache/shop" is listed twice (allowed: each path once)'),
     ("/tmp,", "tmp,", f'10: writable[0]: "tmp" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/,", f'10: writable[0]: "/" is not a plain absolute path (allowed: {PLACE})'),
     ("/tmp,", "/var/../tmp,", f'10: writable[0]: "/var/../tmp" is not a plain absolute path (allowed: {PLACE})'),
-    ("/tmp,", "/etc,", '10: writable[0]: "/etc" would cover the system itself (allowed: a folder of the service)'),
+    ("/tmp,", "/etc,", '10: writable[0]: "/etc" would hide the system itself (allowed: a folder of the service)'),
     *(
         (
             "/tmp,",
@@ -269,7 +280,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("old, new, line", PATHS)
-def test_nothing_covers_anything_else(folder, old, new, line):
+def test_paths_do_not_overlap(folder, old, new, line):
     assert problems(folder, GOOD.replace(old, new)) == [line]
 
 
@@ -277,12 +288,12 @@ FLEETS = [
     (
         "{size: 3}",
         "{size: 3, unavailable: 0}",
-        f"12: fleet.unavailable: 0 of 3 {MOVES} (allowed: an integer from 1, or leave it out)",
+        f"12: fleet.unavailable: 0 of 3 {MOVES} (allowed: an integer from 1, or no value)",
     ),
     (
         "{size: 3}",
         '{size: 3, unavailable: "25%"}',
-        f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or leave it out)',
+        f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or no value)',
     ),
     ("{size: 3}", "{size: 3, unavailable: 3}", f"12: fleet.unavailable: 3 of 3 {ALL_OUT} (allowed: at most 2)"),
     (
@@ -293,13 +304,14 @@ FLEETS = [
     (
         "qemu",
         "qemu, authorized_key: me",
-        '14: targets.local.authorized_key: "me" is not a public key (allowed: one line such as "ssh-ed25519 AAAA... name")',
+        '14: targets.local.authorized_key: "me" is not a public SSH key (allowed: one line such as "ssh-ed25519 '
+        'AAAA... name")',
     ),
 ]
 
 
 @pytest.mark.parametrize("old, new, line", FLEETS)
-def test_a_fleet_can_be_swapped_at_all(folder, old, new, line):
+def test_a_fleet_must_be_swappable(folder, old, new, line):
     assert problems(folder, GOOD.replace(old, new)) == [line]
 
 
@@ -308,73 +320,71 @@ def test_one_instance_with_data_may_be_out_of_service(folder):
     assert load_definition(folder).targets["local"].fleet.unavailable == 1
 
 
-def test_a_key_to_a_host_without_a_door_is_refused(folder):
+def test_a_key_for_hosts_without_a_shell_is_refused(folder):
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDqk me"
     text = GOOD.replace("qemu", f"qemu, authorized_key: {key}").replace("health:", "seal: {shell: off}\nhealth:")
     assert problems(folder, text) == [
-        "15: targets.local.authorized_key: nobody can log in where seal.shell is off (allowed: leave it out)"
+        "15: targets.local.authorized_key: nobody can log in if seal.shell is off; remove this key"
     ]
 
 
 FORMS = [
-    ("", "1: the file is empty (allowed: a definition, a mapping that begins with schema: 1)"),
-    ("# later\n", "1: the file is empty (allowed: a definition, a mapping that begins with schema: 1)"),
+    ("", "1: the file is empty (allowed: a definition, which is a mapping that starts with schema: 1)"),
+    ("# later\n", "1: the file is empty (allowed: a definition, which is a mapping that starts with schema: 1)"),
     ("- a\n", f"1: a list is not a mapping (allowed: a mapping with {KEYS})"),
     ("schema: 1\na: b: c\n", "2: this is not YAML: mapping values are not allowed here"),
-    ("schema: \0", "1: this is not YAML: it holds the control character U+0000"),
+    ("schema: \0", "1: this is not YAML: it contains the control character U+0000"),
     (
         b"schema: 1\nservice: caf\xe9\n",
-        "2: the byte 0xe9 is not UTF-8 (allowed: text in UTF-8; save the file in that encoding)",
+        "2: the byte 0xe9 is not UTF-8; save the file in that encoding",
     ),
-    (GOOD + "---\nschema: 1\n", "16: a second document begins here (allowed: one document in a file)"),
-    (GOOD + "service: other\n", "15: service: the key is given twice, first in line 2 (allowed: each key once)"),
-    (GOOD + "1: x\n", "15: the key 1 is not text (allowed: text; put it in quotes)"),
+    (GOOD + "---\nschema: 1\n", "16: a second document starts here (allowed: one document per file)"),
+    (GOOD + "service: other\n", "15: service: duplicate key, first on line 2 (allowed: each key once)"),
+    (GOOD + "1: x\n", "15: the key 1 is not text; put it in quotes"),
     (
         "[" * 5000,
-        "1: this is too large or nested too deeply for a definition (allowed: 20000 values, aliases counted each time)",
+        "1: the definition is too large or nested too deeply (allowed: 20000 values, counting each use of an alias)",
     ),
 ]
 
 
 @pytest.mark.parametrize("content, line", FORMS)
-def test_what_is_no_yaml_mapping_is_told(folder, content, line):
+def test_a_file_that_is_not_a_yaml_mapping_is_reported(folder, content, line):
     assert problems(folder, content) == [line]
 
 
-def test_aliases_of_aliases_end(folder):
+def test_aliases_of_aliases_are_limited(folder):
     layers = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 12))
     assert problems(folder, "l0: &l0 [1]\n" + layers) == [FORMS[-1][1]]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_lines(folder):
+def test_all_mistakes_are_reported_at_once_in_the_order_of_lines(folder):
     text = GOOD.replace("verify.yml", "no.yml").replace("{size: 3}", "{size: 3, surge: two}").replace('"1.4.2"', "1.10")
     lines = problems(folder, text)
     assert [line.split(": ")[:2] for line in lines] == [["3", "version"], ["7", "image.verify"], ["12", "fleet.surge"]]
 
 
-def test_a_definition_that_is_not_there(tmp_path):
+def test_a_missing_definition(tmp_path):
     with pytest.raises(DefinitionError) as caught:
         load_definition(tmp_path)
     where = tmp_path / "immutable.yml"
-    assert (
-        caught.value.message
-        == f"{where}: cannot be read: No such file or directory (allowed: a definition, a YAML file, or a folder with immutable.yml in it)"
-    )
+    allowed = "a YAML file, or a folder with immutable.yml in it"
+    assert caught.value.message == f"{where}: cannot be read: No such file or directory (allowed: {allowed})"
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "immutable.yml")
     with pytest.raises(DefinitionError, match="is not a file"):
         load_definition(tmp_path)
 
 
-def test_an_unknown_target_names_the_known_ones(folder):
+def test_the_error_of_an_unknown_target_names_the_known_ones(folder):
     (folder / "immutable.yml").write_text(GOOD)
     with pytest.raises(DefinitionError, match=r"unknown target 'prod' \(the definition has: local\)"):
         load_definition(folder).target("prod")
 
 
-def test_a_missing_library_is_one_clear_line(folder, monkeypatch):
+def test_a_missing_library_causes_one_clear_message(folder, monkeypatch):
     from ansible_collections.immutable.infra.plugins.plugin_utils._definition import messages
 
     messages._validator.cache_clear()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a good definition becomes."""
+"""How a valid definition is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.summary import summary_of, target_summary
 
-WHOLE = """\
+FULL = """\
 schema: 1
 service: shop
 version: "1.10"
@@ -61,11 +61,11 @@ targets:
 def definition(tmp_path):
     for name in ("provision.yml", "requirements.yml", "more.yml", "base.qcow2"):
         (tmp_path / name).write_text("x")
-    (tmp_path / "immutable.yml").write_text(WHOLE)
+    (tmp_path / "immutable.yml").write_text(FULL)
     return load_definition(tmp_path)
 
 
-def test_values_arrive_with_their_units_resolved(definition):
+def test_values_are_loaded_with_their_units_converted(definition):
     assert (definition.service, definition.version, definition.shell, definition.writable) == (
         "shop",
         "1.10",
@@ -94,13 +94,13 @@ def test_values_arrive_with_their_units_resolved(definition):
     }
 
 
-def test_variables_keep_their_types_and_their_vault(definition):
+def test_variables_keep_their_types_and_ciphertext(definition):
     variables = dict(definition.provision.vars)
     assert variables.pop("shop_token") == Vaulted("$ANSIBLE_VAULT;1.1;AES256")
     assert variables == {"shop_port": 8080, "shop_debug": "off", "shop_released": "2024-01-02"}
 
 
-def test_a_target_overrides_key_by_key_and_takes_over_what_it_merges(definition):
+def test_a_target_overrides_single_keys_and_inherits_the_others(definition):
     other = definition.target("other")
     assert other.settings == definition.target("local").settings
     assert other.base == Base("qcow2", "base.qcow2", None, "3.9")
@@ -126,7 +126,11 @@ fleet:
   unavailable: 1
   count_draining: false
   canary:
-    - {instances: 1, soak: 5m, metric: {url: "http://m/q", path: "data[0].rate", most: 0.01, every: 1m, timeout: 1s}, check: check.yml, approval: true}
+    - instances: 1
+      soak: 5m
+      metric: {url: "http://m/q", path: "data[0].rate", most: 0.01, every: 1m, timeout: 1s}
+      check: check.yml
+      approval: true
     - {instances: "25%", soak: 90, metric: {command: [./errors.sh, a b], least: 1, most: 2}}
   deadline: 1h
   max_age: 30d
@@ -138,8 +142,13 @@ fleet:
   after_swap: announce.yml
   playbook_timeout: 10m
 targets:
-  prod: {provider: simulated, zones: [b, a], simulation: {boot: 1m, health: 1, check: 0, drain: 4, stop: 6s, spread: 0.2, fail_boot: 1, seed: 7}}
-  blue: {provider: simulated, fleet: {strategy: blue_green, keep_old: 10m, alarm: {url: "https://m", most: 3}, windows: []}}
+  prod:
+    provider: simulated
+    zones: [b, a]
+    simulation: {boot: 1m, health: 1, check: 0, drain: 4, stop: 6s, spread: 0.2, fail_boot: 1, seed: 7}
+  blue:
+    provider: simulated
+    fleet: {strategy: blue_green, keep_old: 10m, alarm: {url: "https://m", most: 3}, windows: []}
   once: {provider: simulated, fleet: {strategy: recreate, hot: true, max_age: 1d}}
 """
 
@@ -152,7 +161,7 @@ def swapped(tmp_path):
     return load_definition(tmp_path)
 
 
-def test_all_that_a_fleet_says_of_its_swaps_arrives(swapped):
+def test_every_setting_of_a_fleet_is_loaded(swapped):
     assert swapped.target("prod").fleet == FleetSpec(
         size=20,
         strategy="canary",
@@ -160,11 +169,11 @@ def test_all_that_a_fleet_says_of_its_swaps_arrives(swapped):
         count_draining=False,
         canary=(
             Stage(
-                1,
-                300.0,
-                Metric(url="http://m/q", path="data[0].rate", most=0.01, every=60.0, timeout=1.0),
-                "check.yml",
-                True,
+                instances=1,
+                soak=300.0,
+                metric=Metric(url="http://m/q", path="data[0].rate", most=0.01, every=60.0, timeout=1.0),
+                check="check.yml",
+                approval=True,
             ),
             Stage("25%", 90.0, Metric(command=("./errors.sh", "a b"), least=1.0, most=2.0)),
         ),
@@ -180,7 +189,7 @@ def test_all_that_a_fleet_says_of_its_swaps_arrives(swapped):
     )
 
 
-def test_a_target_with_another_strategy_takes_over_only_what_goes_with_it(swapped):
+def test_a_target_with_another_strategy_inherits_only_the_keys_that_it_uses(swapped):
     blue, once = swapped.target("blue").fleet, swapped.target("once").fleet
     assert (blue.canary, blue.keep_old, blue.unavailable, blue.before_swap, blue.windows) == (
         (),
@@ -193,32 +202,32 @@ def test_a_target_with_another_strategy_takes_over_only_what_goes_with_it(swappe
     assert (once.canary, once.hot, once.unavailable, once.max_age, once.deadline) == ((), True, None, 86400, 3600)
 
 
-def test_zones_and_a_simulation_arrive(swapped):
+def test_zones_and_a_simulation_are_loaded(swapped):
     prod = swapped.target("prod")
     assert prod.zones == ("b", "a")
     assert prod.simulation == Simulation(boot=60, health=1, check=0, drain=4, stop=6, spread=0.2, fail_boot=1, seed=7)
     assert swapped.target("blue").simulation == Simulation()
 
 
-def test_files_of_every_fleet_are_known_once(swapped):
+def test_the_files_of_all_fleets_are_listed_once(swapped):
     assert sorted(swapped.swap_files) == ["./alarm.sh", "./errors.sh", "announce.yml", "check.yml", "migrate.yml"]
 
 
-def test_a_summary_has_lists_where_json_has_them(swapped):
+def test_a_summary_has_lists_instead_of_tuples(swapped):
     summary = target_summary(swapped.target("prod"))
     assert json.loads(json.dumps(summary)) == summary
     assert summary["fleet"]["canary"][1]["metric"]["command"] == ["./errors.sh", "a b"]
     assert summary["zones"] == ["b", "a"]
 
 
-def test_a_summary_is_json_and_tells_no_ciphertext(definition):
+def test_a_summary_is_json_without_ciphertext(definition):
     target = definition.target("other")
     text = json.dumps([summary_of(definition, target), target_summary(target)])
     assert "ANSIBLE_VAULT" not in text
     assert summary_of(definition, target)["base"]["kind"] == "qcow2"
 
 
-def test_the_schema_is_one_and_describes_every_key():
+def test_the_schema_is_valid_and_describes_every_key():
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$id"] and schema["title"]

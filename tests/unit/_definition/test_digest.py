@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What counts for a digest, what does not, and how a difference is named."""
+"""Which inputs a digest covers, and how a difference is explained."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def inputs(folder, text: str = TEXT):
     return bake_inputs(definition, definition.target("local"), BASE)
 
 
-def test_the_tree_is_the_playbooks_folder_and_what_the_definition_names(folder):
+def test_the_tree_is_the_playbooks_folder_and_the_files_that_the_definition_names(folder):
     (folder / "play/.git").mkdir()
     (folder / "play/.git/HEAD").write_text("x")
     (folder / "play/provision.yml~").write_text("x")
@@ -70,7 +70,7 @@ def test_the_tree_is_the_playbooks_folder_and_what_the_definition_names(folder):
     ]
 
 
-def test_a_store_in_the_playbooks_folder_is_no_input(folder):
+def test_a_store_in_the_playbooks_folder_is_not_an_input(folder):
     before = digest_of(inputs(folder))
     store = FileStore(folder / "play/store")
     store.write("images/a/record.json", {})
@@ -100,23 +100,23 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("old, new", OUTSIDE)
-def test_what_no_image_holds_is_no_input(folder, old, new):
+def test_settings_that_are_not_baked_are_not_inputs(folder, old, new):
     assert digest_of(inputs(folder)) == digest_of(inputs(folder, TEXT.replace(old, new)))
 
 
 @pytest.mark.parametrize("old, new, lines", INSIDE)
-def test_a_changed_input_changes_the_digest_and_is_named(folder, old, new, lines):
+def test_a_changed_input_changes_the_digest_and_is_explained(folder, old, new, lines):
     before, after = inputs(folder), inputs(folder, TEXT.replace(old, new))
     assert digest_of(before) != digest_of(after)
     assert explain_lines(compare(before, after)) == lines
 
 
-def test_a_changed_file_is_named_and_ciphertext_is_not_shown(folder):
+def test_a_changed_file_is_explained_and_ciphertext_is_not_shown(folder):
     before = inputs(folder)
     (folder / "play/templates/app.conf").write_text("other")
     (folder / "play/provision.yml").chmod(0o755)
     (folder / "play/new").symlink_to("templates")
-    paths = [each["path"] for each in compare(before, inputs(folder, TEXT.replace("!vault abc", "!vault abd")))]
+    paths = [change["path"] for change in compare(before, inputs(folder, TEXT.replace("!vault abc", "!vault abd")))]
     assert paths == ["image.vars.token", "tree:play/new", "tree:play/provision.yml", "tree:play/templates/app.conf"]
     lines = explain_lines(compare(before, inputs(folder, TEXT.replace("!vault abc", "!vault abd"))))
     assert lines[0].startswith("image.vars.token: vaulted ") and "abd" not in lines[0]
@@ -125,10 +125,10 @@ def test_a_changed_file_is_named_and_ciphertext_is_not_shown(folder):
 
 
 @pytest.mark.parametrize("target", ["../more.yml", "/etc/hostname"])
-def test_a_link_that_leaves_the_tree_is_an_error(folder, target):
+def test_a_link_that_leads_outside_the_tree_is_an_error(folder, target):
     (folder / "play/link").symlink_to(target)
     with pytest.raises(
-        DefinitionError, match=r"play/link: the link to .* leaves .*play, the folder of the provision playbook"
+        DefinitionError, match=r"play/link: the link to .* leads outside .*play, the folder of the provision playbook"
     ):
         inputs(folder)
 
@@ -139,7 +139,7 @@ def test_a_pipe_in_the_tree_is_an_error(folder):
         inputs(folder)
 
 
-def test_a_changed_test_asks_for_a_verification_and_no_bake(folder):
+def test_a_changed_test_requires_a_verification_but_no_bake(folder):
     definition = load_definition(folder)
     digest, tested = digest_of(inputs(folder)), verify_digest(definition, definition.target("local"))
     (folder / "play/verify.yml").write_text("stricter")
@@ -148,7 +148,7 @@ def test_a_changed_test_asks_for_a_verification_and_no_bake(folder):
 
 
 FLEETS = [
-    # what a fleet says, and the file that it names by it
+    # keys of a fleet, and the file that they name
     ("before_swap: play/migrate.yml", "play/migrate.yml"),
     ("after_swap: play/migrate.yml", "play/migrate.yml"),
     ("strategy: canary, canary: [{instances: 1, check: play/migrate.yml}]", "play/migrate.yml"),
@@ -159,7 +159,7 @@ FLEETS = [
 
 @pytest.mark.parametrize("fleet, name", FLEETS)
 @pytest.mark.parametrize("place", ["the service's", "a target's", "one that its target replaces"])
-def test_a_file_that_a_fleet_names_is_no_input(folder, fleet, name, place):
+def test_a_file_that_a_fleet_names_is_not_an_input(folder, fleet, name, place):
     before = digest_of(inputs(folder))
     (folder / name).write_text("x")
     (folder / name).chmod(0o755)
@@ -174,7 +174,7 @@ def test_a_file_that_a_fleet_names_is_no_input(folder, fleet, name, place):
     assert name not in [str(path) for path in tree_files(load_definition(folder))]
 
 
-def test_a_file_that_the_bake_needs_too_stays_an_input(folder):
+def test_a_file_that_the_bake_also_needs_is_an_input(folder):
     before = inputs(folder)
     after = inputs(
         folder,
@@ -183,20 +183,25 @@ def test_a_file_that_the_bake_needs_too_stays_an_input(folder):
     assert digest_of(after) == digest_of(before) and {"more.yml", "play/templates/app.conf"} <= set(after["tree"])
 
 
-def test_a_launch_is_told_from_another_only_with_the_key():
-    one = launch_fingerprint(b"key", "sha256:1", {"a": 1}, {"s": "x"}, {"cpus": 1})
-    assert one == launch_fingerprint(b"key", "sha256:1", {"a": 1}, {"s": "x"}, {"cpus": 1})
+def fingerprint(key: bytes = b"key", image: str = "sha256:1", **changes: dict[str, object]) -> str:
+    return launch_fingerprint(
+        key, image, **{"settings": {"a": 1}, "secrets": {"s": "x"}, "machine": {"cpus": 1}, **changes}
+    )
+
+
+def test_the_fingerprint_of_a_launch_depends_on_every_setting_and_on_the_key():
+    assert fingerprint() == fingerprint()
     others = [
-        launch_fingerprint(b"other", "sha256:1", {"a": 1}, {"s": "x"}, {"cpus": 1}),
-        launch_fingerprint(b"key", "sha256:2", {"a": 1}, {"s": "x"}, {"cpus": 1}),
-        launch_fingerprint(b"key", "sha256:1", {"a": 2}, {"s": "x"}, {"cpus": 1}),
-        launch_fingerprint(b"key", "sha256:1", {"a": 1}, {"s": "y"}, {"cpus": 1}),
-        launch_fingerprint(b"key", "sha256:1", {"a": 1}, {"s": "x"}, {"cpus": 2}),
+        fingerprint(key=b"other"),
+        fingerprint(image="sha256:2"),
+        fingerprint(settings={"a": 2}),
+        fingerprint(secrets={"s": "y"}),
+        fingerprint(machine={"cpus": 2}),
     ]
-    assert len({one, *others}) == 6
+    assert len({fingerprint(), *others}) == 6
 
 
-def test_a_pinned_plugin_counts_and_no_other_does(folder):
+def test_only_a_pinned_plugin_is_an_input(folder):
     before = inputs(folder)
     pinned = inputs(folder, TEXT.replace("{provider: qemu}", '{provider: qemu, build: {plugin: "1.0.9"}}'))
     other = inputs(folder, TEXT.replace("{provider: qemu}", '{provider: qemu, build: {plugin: "1.1.0", cpus: 4}}'))

@@ -84,7 +84,7 @@ class Failing:
         return tag
 
 
-def test_one_holds_it_and_others_are_told_who(store: Store, clock: VirtualClock) -> None:
+def test_one_run_holds_the_lease_and_others_learn_who_holds_it(store: Store, clock: VirtualClock) -> None:
     first = lease(store, clock, "swap to 1.4.2")
     first.acquire()
     assert first.left() == TTL and first.epoch == 1
@@ -106,14 +106,14 @@ def test_one_holds_it_and_others_are_told_who(store: Store, clock: VirtualClock)
     assert found is not None and found[0]["released"] and found[0]["epoch"] == 2
 
 
-def test_a_contender_waits_no_longer_than_it_may(store: Store, clock: VirtualClock) -> None:
+def test_a_contender_waits_no_longer_than_allowed(store: Store, clock: VirtualClock) -> None:
     lease(store, clock).acquire()
     with pytest.raises(LockedError):
         lease(store, clock).acquire(wait=7.5)
     assert clock.now() == 1_000_007.5
 
 
-def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, clock: VirtualClock) -> None:
+def test_the_lease_of_a_dead_holder_is_taken_after_its_expiry_and_the_margin(store: Store, clock: VirtualClock) -> None:
     lease(store, clock).acquire()
     clock.advance(TTL + MARGIN - 1)
     contender = lease(store, clock)
@@ -124,7 +124,7 @@ def test_a_dead_holder_is_followed_after_its_time_and_the_margin(store: Store, c
     assert contender.epoch == 2
 
 
-def test_a_holder_that_is_surely_dead_is_followed_at_once_and_a_frozen_one_is_not(
+def test_the_lease_of_a_holder_known_to_be_dead_is_taken_at_once_but_not_that_of_a_frozen_one(
     store: Store, clock: VirtualClock
 ) -> None:
     lease(store, clock).acquire()
@@ -136,7 +136,7 @@ def test_a_holder_that_is_surely_dead_is_followed_at_once_and_a_frozen_one_is_no
     assert follower.epoch == 2
 
 
-def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None:
+def test_the_lease_outlasts_each_call(store: Store, clock: VirtualClock) -> None:
     held = lease(store, clock)
     held.acquire()
     written = store.read(KEY)
@@ -151,7 +151,7 @@ def test_enough_is_left_for_each_call(store: Store, clock: VirtualClock) -> None
     assert held.epoch == 1
 
 
-def test_who_stood_still_too_long_is_told_who_has_it_now(store: Store, clock: VirtualClock) -> None:
+def test_a_frozen_holder_learns_who_holds_the_lease_now(store: Store, clock: VirtualClock) -> None:
     first, second = lease(store, clock), lease(store, clock, "scaling in")
     first.acquire()
     clock.advance(TTL)
@@ -168,7 +168,7 @@ def test_who_stood_still_too_long_is_told_who_has_it_now(store: Store, clock: Vi
     assert found is not None and not found[0]["released"]
 
 
-def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock) -> None:
+def test_a_removed_lease_is_lost(store: Store, clock: VirtualClock) -> None:
     held = lease(store, clock)
     held.acquire()
     store.delete(KEY)
@@ -178,7 +178,7 @@ def test_a_lease_that_somebody_removed_is_lost(store: Store, clock: VirtualClock
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_a_store_that_fails_is_tried_again_while_enough_is_left(store: Store, clock: VirtualClock, fault: str) -> None:
+def test_a_failing_store_is_retried_while_the_lease_lasts(store: Store, clock: VirtualClock, fault: str) -> None:
     failing = Failing(store)
     held = lease(failing, clock)  # type: ignore[arg-type]
     failing.faults = [fault]
@@ -196,7 +196,7 @@ def test_a_store_that_fails_is_tried_again_while_enough_is_left(store: Store, cl
         held.need(30)
 
 
-def test_a_write_whose_answer_was_lost_counts_from_before_it(store: Store, clock: VirtualClock) -> None:
+def test_a_write_whose_response_was_lost_counts_from_before_it_was_sent(store: Store, clock: VirtualClock) -> None:
     failing = Failing(store)
     held = lease(failing, clock)  # type: ignore[arg-type]
     failing.faults = ["after"]
@@ -215,7 +215,7 @@ def test_a_write_whose_answer_was_lost_counts_from_before_it(store: Store, clock
     assert found is not None and found[0]["released"]
 
 
-def test_a_clock_that_jumps_takes_nothing_away(clock: VirtualClock) -> None:
+def test_a_jumping_clock_does_not_shorten_the_lease(clock: VirtualClock) -> None:
     store, jumping = MemoryStore(), Jumping(clock)
     holder = lease(store, clock)
     holder.acquire()
@@ -237,7 +237,7 @@ def test_a_clock_that_jumps_takes_nothing_away(clock: VirtualClock) -> None:
 
 
 @pytest.mark.parametrize("error", [-86400.0, 86400.0])
-def test_a_wrong_time_of_day_makes_nobody_wait_for_longer_than_the_lease(clock: VirtualClock, error: float) -> None:
+def test_a_wrong_clock_makes_no_run_wait_longer_than_the_lease(clock: VirtualClock, error: float) -> None:
     store, wrong = MemoryStore(), Jumping(clock)
     wrong.error = error
     lease(store, clock).acquire()
@@ -247,7 +247,7 @@ def test_a_wrong_time_of_day_makes_nobody_wait_for_longer_than_the_lease(clock: 
 
 
 @pytest.mark.parametrize("document", [[], {}, {"holder": "me"}])
-def test_what_is_no_lease_is_told(store: Store, clock: VirtualClock, document: Any) -> None:
+def test_a_document_that_is_no_lease_is_reported(store: Store, clock: VirtualClock, document: Any) -> None:
     store.write(KEY, document)
     with pytest.raises(ImmutableError, match="is not a lease; delete it"):
         lease(store, clock).acquire()
@@ -284,7 +284,7 @@ def test_a_process_is_alive_until_it_is_killed(child: tuple[subprocess.Popen[str
     assert processes.process_alive(told) is False
 
 
-def test_another_process_with_the_same_number_is_another_one() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     mine = processes.process_identity()
     assert processes.process_alive(mine) is True
     assert processes.process_alive({**mine, "start": "1"}) is False
@@ -310,7 +310,7 @@ def test_the_lease_of_a_killed_controller_is_taken_at_once(
     Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
 
 
-def test_a_call_that_may_take_longer_asks_for_a_longer_lease() -> None:
+def test_a_long_call_needs_a_longer_lease() -> None:
     clock = VirtualClock()
     lease = Lease(MemoryStore(), "shop-prod", "tests", clock, monotonic=clock.now, longest_call=3 * TTL)
     lease.acquire()

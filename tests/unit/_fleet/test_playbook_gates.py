@@ -102,7 +102,15 @@ class Lab:
     def gates(self, *vault: str) -> PlaybookGates:
         run = PlaybookRun(vault, {"ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "0"})
         definition, store = loading.load_definition(self.folder), FileStore(self.folder / "store")
-        return PlaybookGates(definition, "local", store, SimulatedProvider(), run, self.lease, self.say)
+        return PlaybookGates(
+            definition,
+            "local",
+            store=store,
+            provider=SimulatedProvider(),
+            run=run,
+            lease=self.lease,
+            report=self.say,
+        )
 
     def say(self, line: str) -> None:
         self.said(line)  # which a test may replace
@@ -133,7 +141,7 @@ def note(text: str) -> dict[str, Any]:
     }
 
 
-def test_a_playbook_learns_what_the_swap_is_about(tmp_path: Path) -> None:
+def test_a_playbook_gets_the_facts_of_the_swap(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.play([note("{{ immutable_swap | to_json }}")])
     assert lab.seen() == {
@@ -167,7 +175,7 @@ def test_a_check_sees_the_fleet_and_the_hosts_of_its_stage(tmp_path: Path) -> No
     assert set(groups["image_shop_bbb"]) == {"shop-local-0", "shop-local-2"}
 
 
-def test_other_settings_on_the_same_image_are_not_the_stage(tmp_path: Path) -> None:
+def test_instances_with_other_settings_do_not_belong_to_the_stage(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     found = [instance(0, NEW, launch="old"), instance(0, NEW, id="i-0-second", created=2.0)]
     lab.play([note("{{ groups.immutable_stage | to_json }}")], STAGE, found=found)
@@ -198,7 +206,7 @@ def test_a_playbook_that_cannot_be_read_is_a_failure_too(tmp_path: Path) -> None
         lab.play([{"no_such_module": {}}])
 
 
-def test_a_playbook_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_a_playbook_that_takes_too_long_is_terminated(tmp_path: Path) -> None:
     lab = Lab(tmp_path, "1s")
     with pytest.raises(GateError, match=r"the playbook gate\.yml did not end within 1 s"):
         lab.play([{"name": "Sleep", "ansible.builtin.command": "sleep 300"}])
@@ -222,7 +230,7 @@ def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
     assert lab.seen() == "hidden-token"
 
 
-def test_the_lease_is_kept_while_a_playbook_runs(tmp_path: Path) -> None:
+def test_the_lease_is_renewed_while_a_playbook_runs(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.lease.acquire()
 
@@ -302,7 +310,7 @@ def test_a_metric_is_read_in_the_definitions_folder(tmp_path: Path) -> None:
     assert lab.gates().read(replace(metric, most=0.5)) == ""
 
 
-def test_what_a_metric_did_not_tell_is_asked_for_once_more(tmp_path: Path) -> None:
+def test_a_metric_that_does_not_answer_is_read_once_more(tmp_path: Path) -> None:
     gates = Lab(tmp_path).gates()
     script = "echo x >> log; test $(wc -l < log) -ge {} && echo {}"
     told = {

@@ -29,9 +29,27 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 
 BASE = Base("debian", "bookworm")
-DATA = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, (), (), "restricted", {}, BASE)
+DATA = Definition(
+    path=Path("/d/immutable.yml"),
+    service="shop",
+    version="1",
+    provision=Provision("p.yml"),
+    verify=None,
+    data=(),
+    writable=(),
+    shell="restricted",
+    targets={},
+    base=BASE,
+)
 IMAGE = Image(
-    "sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {}
+    digest="sha256:" + "a" * 64,
+    build="qemu-x86_64",
+    service="shop",
+    version="1",
+    created="2026-01-01T00:00:00+00:00",
+    artifact={"path": "disk.qcow2"},
+    base={},
+    inputs={},
 )
 
 
@@ -50,18 +68,7 @@ def target(**changes) -> Target:
 
 def request(spec: Target, data: bool = False, resolve=lambda references: {}):
     volumes = (DataVolume("uploads", 1024, "/data"),) if data else ()
-    definition = Definition(
-        Path("/d/immutable.yml"),
-        "shop",
-        "1",
-        Provision("p.yml"),
-        None,
-        volumes,
-        (),
-        "restricted",
-        {"local": spec},
-        BASE,
-    )
+    definition = replace(DATA, data=volumes, targets={"local": spec})
     return swap_request(definition, spec, IMAGE, key=b"k" * 32, resolve=resolve, authorized_keys=("ssh-ed25519 A",))
 
 
@@ -83,7 +90,8 @@ def test_secrets_come_from_the_environment_and_from_variables_and_are_never_show
 
 def test_a_stored_recipe_launches_the_same_instances_again(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "hunter2hunter2")
-    made = request(target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1}), data=True, resolve=SecretFinder())
+    spec = target(secrets={"db": SecretRef("env", "SHOP_DB")}, settings={"a": 1})
+    made = request(spec, data=True, resolve=SecretFinder())
     assert payload_of(json.loads(json.dumps(made.recipe)), IMAGE, SecretFinder()) == made.payload
 
 
@@ -104,7 +112,8 @@ def test_every_missing_secret_is_named():
     with pytest.raises(FleetError) as caught:
         SecretFinder()(spec.secrets)
     assert caught.value.message == (
-        "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), mail (there is no Ansible variable nor_this)"
+        "secrets are missing: db (there is no environment variable NOT_SET_ANYWHERE), "
+        "mail (there is no Ansible variable nor_this)"
     )
 
 
@@ -171,7 +180,7 @@ def test_each_strategy_has_its_own_surge_and_floor(fleet, surge, floor):
 
 def test_an_intent_survives_the_store():
     metric = Metric(command=("./rate", "now"), path="a.b", most=1.0)
-    stages = (Stage("10%", 60.0, metric, "check.yml", True), Stage(2))
+    stages = (Stage("10%", 60.0, metric, check="check.yml", approval=True), Stage(2))
     windows = (Window(60, 120, (0, 4), "Europe/Berlin"),)
     spec = FleetSpec(
         size=5, strategy="canary", canary=stages, windows=windows, alarm=metric, before_swap="migrate.yml", max_age=60.0

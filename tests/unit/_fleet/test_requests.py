@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests for the channel's image and for the previous one, and what a failed swap rolls back to, with a store in a folder."""
+"""Requests for the image of a channel and for the previous one, and what a failed swap rolls back to."""
 
 from __future__ import annotations
 
@@ -35,8 +35,25 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 BASE = Base("debian", "bookworm")
-DEFINITION = Definition(Path("/d/immutable.yml"), "shop", "1", Provision("p.yml"), None, (), (), "off", {}, BASE)
-TARGET = Target("local", "simulated", FleetSpec(size=3), Health(http=HttpProbe(8080)), BASE)
+DEFINITION = Definition(
+    path=Path("/d/immutable.yml"),
+    service="shop",
+    version="1",
+    provision=Provision("p.yml"),
+    verify=None,
+    data=(),
+    writable=(),
+    shell="off",
+    targets={},
+    base=BASE,
+)
+TARGET = Target(
+    name="local",
+    provider="simulated",
+    fleet=FleetSpec(size=3),
+    health=Health(http=HttpProbe(8080)),
+    base=BASE,
+)
 
 
 class Shop:

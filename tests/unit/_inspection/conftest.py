@@ -103,8 +103,7 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{ROOT_SIZE // 1024}k",
     ]
     subprocess.run(make, check=True, capture_output=True)
-    debugfs(
-        raw,
+    changes = [
         "sif /usr/bin/tool mode 0104755",
         "sif /usr/bin/tool uid 33",
         "sif /usr/bin/tool gid 70000",
@@ -112,7 +111,8 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mknod console c 5 1",
         "mknod pipe p",
         "rm /deleted",
-    )
+    ]
+    debugfs(raw, *changes)
     return raw
 
 

@@ -14,7 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search
 
 
 def findings(path: str, kind: str = "file", content: bytes = b"content") -> list[str]:
-    entry = Entry(12, kind, 0o644, 0, 0, len(content))
+    entry = Entry(inode=12, type=kind, mode=0o644, uid=0, gid=0, size=len(content))
     files = SimpleNamespace(entries={path: entry}, read=lambda paths: {path: content} if path in paths else {})
     return [str(finding) for finding in residue_by_files(files)]  # type: ignore[arg-type]
 

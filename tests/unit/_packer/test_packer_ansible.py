@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module under a real ansible-playbook that is killed, or whose task times out."""
+"""The module in a real ansible-playbook that is killed or whose task times out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.immutable.infra.plugins.module_utils import _supervised
 
 BOUND = 90.0  # seconds after which a test that waits for an event gives up
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-# .../ansible_collections/immutable/infra/plugins/module_utils/supervised.py, as imported: a link on the way stays one
+# From .../ansible_collections/immutable/infra/plugins/module_utils/_supervised.py as imported, without resolving links.
 ROOT = Path(supervised.__file__).parents[5]
 SLOW = {
     "builders": [{"type": "null", "name": "slow", "communicator": "none"}],
@@ -40,7 +40,7 @@ def terminate(play: subprocess.Popen[bytes]) -> None:
 
 
 def time_out(play: subprocess.Popen[bytes]) -> None:
-    """The task keyword does it by itself."""
+    """The task keyword ends the task."""
 
 
 @pytest.mark.skipif(
@@ -74,7 +74,7 @@ def test_packer_ends_with_the_task(end: Callable[[subprocess.Popen[bytes]], None
         watched = [os.pidfd_open(pid) for pid in (shell, os.getpgid(shell))]
         end(play)
         for pidfd in watched:
-            assert select.select([pidfd], [], [], BOUND)[0], "the process is still there"
+            assert select.select([pidfd], [], [], BOUND)[0], "the process still runs"
             os.close(pidfd)
     assert "Cleanly cancelled builds" in log.read_text()
 

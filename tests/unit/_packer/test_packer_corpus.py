@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Templates as people write them: the real packer builds each of ``corpus``, and every artifact is told once, with its files."""
+"""The real packer builds each template of ``corpus``, and every artifact is reported once, with its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE, NULL, COMPRESS, CHECKSUM, ARTIFICE = (
     "fnoeding.null",
     *(f"packer.post-processor.{name}" for name in ("compress", "checksum", "artifice")),
 )
-# Of each template: build, what made the artifact, the artifact's files.
+# For each template: the build, the id of the builder or post-processor, and the files of each artifact.
 EXPECTED: dict[str, list[tuple[str, str, str]]] = {
     "artifice.pkr.hcl": [
         ("null.maker", NULL, ""),
@@ -59,24 +59,28 @@ EXPECTED: dict[str, list[tuple[str, str, str]]] = {
 }
 
 
-def test_no_template_is_forgotten() -> None:
+def test_every_template_has_an_expected_result() -> None:
     assert sorted(path.name for path in CORPUS.iterdir()) == sorted(EXPECTED)
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_artifacts_are_right_and_told_once(name: str, tmp_path: Path) -> None:
+def test_artifacts_are_reported_once(name: str, tmp_path: Path) -> None:
     source, template = CORPUS / name, tmp_path / name
     if source.is_dir():
         shutil.copytree(source, template)
     else:
         shutil.copyfile(source, template)
     result = Packer().build(template, environment={"PACKER_PLUGIN_PATH": str(tmp_path / "plugins")})
-    told = [
-        (one.builder, one.builder_id, " ".join(str(Path(file).relative_to(tmp_path)) for file in one.files))
-        for one in result.artifacts
+    artifacts = [
+        (
+            artifact.builder,
+            artifact.builder_id,
+            " ".join(str(Path(file).relative_to(tmp_path)) for file in artifact.files),
+        )
+        for artifact in result.artifacts
     ]
-    assert sorted(told) == sorted(EXPECTED[name])
-    assert [file for one in result.artifacts for file in one.files if not Path(file).is_file()] == []
+    assert sorted(artifacts) == sorted(EXPECTED[name])
+    assert [file for artifact in result.artifacts for file in artifact.files if not Path(file).is_file()] == []
     assert {build.status for build in result.builds} == {"succeeded"}
     assert {build.name for build in result.builds} == {build for build, _kind, _files in EXPECTED[name]}

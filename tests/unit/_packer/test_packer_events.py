@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reading what Packers say: ``captured`` holds it, by version, written by ``tests/tools/capture_packer.py`` from ``scenarios``."""
+"""Parses the output of several Packers.
+
+``tests/tools/capture_packer.py`` writes it from ``scenarios`` to ``captured``, by version.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils._packer.build_names import renaming
+from ansible_collections.immutable.infra.plugins.module_utils._packer.build_names import build_renamer
 from ansible_collections.immutable.infra.plugins.module_utils._packer.diagnostics import Diagnostic, diagnostics
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import (
     Artifact,
@@ -17,8 +20,8 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.events imp
     Ui,
     parse_line,
 )
-from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import read
-from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import of_complaints
+from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import parse_inspection
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import requirements_in_errors
 from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult, collect
 
 HERE = Path(__file__).parent
@@ -34,7 +37,7 @@ def events(version: str, name: str) -> list[Event]:
 
 
 def built(version: str, name: str, template: str = "") -> BuildResult:
-    return collect(events(version, f"build-{name}"), "/srv", renaming(str(HERE / "scenarios" / template)))
+    return collect(events(version, f"build-{name}"), "/srv", build_renamer(str(HERE / "scenarios" / template)))
 
 
 def found(version: str, name: str) -> list[Diagnostic]:
@@ -45,7 +48,7 @@ def statuses(result: BuildResult) -> dict[str, str]:
     return {build.name: build.status for build in result.builds}
 
 
-def test_the_old_the_last_free_and_a_new_packer_were_heard() -> None:
+def test_the_output_of_an_old_a_1_9_and_a_new_packer_was_captured() -> None:
     lines = [tuple(int(number) for number in version.split(".")) for version in VERSIONS]
     assert [
         sum(low <= line < high for line in lines)
@@ -53,10 +56,12 @@ def test_the_old_the_last_free_and_a_new_packer_were_heard() -> None:
     ] == [1, 1, 1]
 
 
-def test_escapes_are_undone() -> None:
+def test_escapes_are_decoded() -> None:
     assert parse_line(r"17,,ui,say,\n==> web: one%!(PACKER_COMMA) two\r") == Ui(17, "", "say", "\n==> web: one, two\r")
     assert parse_line("17,web,error,no%!(PACKER_COMMA) thanks") == BuildError(17, "web", "no, thanks")
-    assert parse_line("17,web,artifact,0,file,1,/a%!(PACKER_COMMA)b") == Artifact(17, "web", 0, "file", ("1", "/a,b"))
+    assert parse_line("17,web,artifact,0,file,1,/a%!(PACKER_COMMA)b") == Artifact(
+        17, "web", index=0, key="file", values=("1", "/a,b")
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,15 +74,15 @@ def test_escapes_are_undone() -> None:
         "17,,Not a type,x",
     ],
 )
-def test_what_is_not_of_the_protocol_is_kept_as_it_is(junk: str) -> None:
+def test_a_line_outside_of_the_protocol_is_unchanged(junk: str) -> None:
     assert parse_line(junk) == Raw(0, "", junk)
 
 
-def test_nothing_is_no_event() -> None:
+def test_an_empty_line_is_not_an_event() -> None:
     assert parse_line("  ") is None
 
 
-def test_a_line_knows_its_build() -> None:
+def test_a_message_belongs_to_a_build() -> None:
     line = Ui(0, "", "message", "    pair.null.shell: one: two")
     assert (line.builder, line.message) == ("pair.null.shell", "one: two")
     headline = Ui(0, "", "error", "\n==> Some builds didn't complete successfully and had errors:")
@@ -97,10 +102,10 @@ def test_two_builds_succeed(version: str) -> None:
 
 
 @every_version
-def test_an_artifact_that_a_post_processor_hands_on_counts_once(version: str) -> None:
-    seen = events(version, "build-manifest-json")
-    assert sum(isinstance(event, Artifact) and event.key == "end" for event in seen) == 4
-    assert sorted(artifact.builder_id for artifact in collect(seen).artifacts) == ["fnoeding.null", "packer.file"]
+def test_an_artifact_that_a_post_processor_reports_again_counts_once(version: str) -> None:
+    parsed = events(version, "build-manifest-json")
+    assert sum(isinstance(event, Artifact) and event.key == "end" for event in parsed) == 4
+    assert sorted(artifact.builder_id for artifact in collect(parsed).artifacts) == ["fnoeding.null", "packer.file"]
 
 
 @every_version
@@ -128,7 +133,7 @@ def test_one_builder_of_two_fails(version: str) -> None:
 
 
 @every_version
-def test_of_builds_in_parallel_each_has_its_own_end(version: str) -> None:
+def test_parallel_builds_have_their_own_results(version: str) -> None:
     result = built(version, "parallel")
     assert statuses(result) == {"file.left": "succeeded", "file.right": "succeeded", "null.wrong": "failed"}
     assert {artifact.builder: artifact.files for artifact in result.artifacts} == {
@@ -139,18 +144,18 @@ def test_of_builds_in_parallel_each_has_its_own_end(version: str) -> None:
 
 
 @every_version
-@pytest.mark.parametrize("how", ["cancelled", "terminated"])
-def test_a_stopped_run_is_a_failure_whatever_its_exit_code(version: str, how: str) -> None:
-    result = built(version, how)
+@pytest.mark.parametrize("scenario", ["cancelled", "terminated"])
+def test_a_stopped_run_fails_with_any_exit_code(version: str, scenario: str) -> None:
+    result = built(version, scenario)
     assert statuses(result) == {"file.quick": "succeeded", "null.slow": "cancelled"}
     assert result.cancelled
     assert result.failed
     assert result.errors == {}
-    assert result.last_words.endswith("null.slow: started")
+    assert result.last_line.endswith("null.slow: started")
 
 
 @every_version
-def test_a_warning_is_no_error(version: str) -> None:
+def test_a_warning_is_not_an_error(version: str) -> None:
     (warning,) = found(version, "warning")
     assert (warning.severity, warning.file) == ("warning", "warning.pkr.hcl")
     assert warning.summary.startswith("Both source file and contents are blank")
@@ -160,12 +165,12 @@ def test_a_warning_is_no_error(version: str) -> None:
 
 
 @every_version
-def test_mistakes_in_hcl_have_their_place(version: str) -> None:
-    assert [(one.severity, one.file) for one in found(version, "syntax_error")] == [
+def test_problems_in_hcl_have_a_file_and_line(version: str) -> None:
+    assert [(problem.severity, problem.file) for problem in found(version, "syntax_error")] == [
         ("error", "syntax_error.pkr.hcl")
     ] * 3
     assert {("Invalid multi-line string", 2), ("Unterminated template string", 2)} <= {
-        (one.summary, one.line) for one in found(version, "syntax_error")
+        (problem.summary, problem.line) for problem in found(version, "syntax_error")
     }
     (argument,) = found(version, "unknown_argument")
     assert (argument.severity, argument.summary, argument.file, argument.line) == (
@@ -178,53 +183,58 @@ def test_mistakes_in_hcl_have_their_place(version: str) -> None:
 
 
 @every_version
-def test_an_unknown_source_is_told(version: str) -> None:
-    summaries = [one.summary for one in found(version, "unknown_name")]
+def test_an_unknown_source_is_reported(version: str) -> None:
+    summaries = [problem.summary for problem in found(version, "unknown_name")]
     assert "Unknown source null.y" in summaries
 
 
 @every_version
-def test_a_mistake_in_json_has_its_place(version: str) -> None:
-    (mistake,) = found(version, "json_error-json")
-    assert (mistake.file, mistake.line) == ("web.json", 2)
-    assert "Error parsing JSON: invalid character" in mistake.summary
+def test_a_problem_in_json_has_a_file_and_line(version: str) -> None:
+    (problem,) = found(version, "json_error-json")
+    assert (problem.file, problem.line) == ("web.json", 2)
+    assert "Error parsing JSON: invalid character" in problem.summary
 
 
 @every_version
-def test_several_mistakes_under_one_heading_are_told_one_by_one(version: str) -> None:
-    assert {one.summary for one in found(version, "unset-json")} == {
+def test_several_problems_below_one_heading_are_separate(version: str) -> None:
+    assert {problem.summary for problem in found(version, "unset-json")} == {
         "required variable not set: wanted",
         "required variable not set: also",
     }
 
 
 @every_version
-def test_what_needs_a_plugin_is_an_error(version: str) -> None:
+def test_a_missing_plugin_is_an_error(version: str) -> None:
     for name in ("missing_plugin", "missing_plugin-json", "required_plugins"):
-        assert [one.severity for one in found(version, name)] == ["error"], name
+        assert [problem.severity for problem in found(version, name)] == ["error"], name
     if not version.startswith("1.6."):
         assert "github.com/nobody/nowhere" in found(version, "required_plugins")[0].detail
 
 
 @every_version
-def test_a_plugin_that_packer_misses_is_seen(version: str) -> None:
-    """Packers from 1.10 on say that a plugin is missing; what older ones say may be a slip of the pen."""
-    said = "\n".join(built(version, "missing_plugin-json").output)
+def test_a_missing_plugin_is_recognized(version: str) -> None:
+    """Packer 1.10 and later report a missing plugin. The error of older ones may also mean a typing mistake."""
+    output = "\n".join(built(version, "missing_plugin-json").output)
     modern = tuple(int(number) for number in version.split(".")) >= (1, 10)
-    assert [need.reason for need in of_complaints(said)] == (["builder nowhere"] if modern else [])
-    assert [need.source for need in of_complaints(said.replace("nowhere", "hcloud"))] == ["github.com/hashicorp/hcloud"]
+    assert [requirement.reason for requirement in requirements_in_errors(output)] == (
+        ["builder nowhere"] if modern else []
+    )
+    assert [requirement.source for requirement in requirements_in_errors(output.replace("nowhere", "hcloud"))] == [
+        "github.com/hashicorp/hcloud"
+    ]
 
 
 @every_version
-def test_inspection_of_both_kinds(version: str) -> None:
-    hcl2, legacy = read(events(version, "inspect-variables")), read(events(version, "inspect-variables-json"))
+def test_both_types_of_templates_are_inspected(version: str) -> None:
+    hcl2 = parse_inspection(events(version, "inspect-variables"))
+    legacy = parse_inspection(events(version, "inspect-variables-json"))
     assert hcl2.builds == ["pair.file.note", "pair.null.shell"]
-    assert [(one.name, one.default, one.required) for one in hcl2.variables] == [
+    assert [(variable.name, variable.default, variable.required) for variable in hcl2.variables] == [
         ("name", "shop", False),
         ("needed", None, True),
         ("token", None, False),
     ]
     assert legacy.builds == ["null"]
-    assert [one.name for one in legacy.variables if one.required] == ["needed"]
+    assert [variable.name for variable in legacy.variables if variable.required] == ["needed"]
     for kind in (hcl2, legacy):
-        assert [one.name for one in kind.variables if one.sensitive] == ["token"]
+        assert [variable.name for variable in kind.variables if variable.sensitive] == ["token"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which plugins a template needs, which fit, and where they come from without the network."""
+"""The plugins that a template requires, version constraints, and mirrors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer import mirror, plugins
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
-from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import Need, Plugin
+from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import Plugin, Requirement
 from ansible_collections.immutable.infra.plugins.module_utils._packer.sensitive import sensitive_variables
 from ansible_collections.immutable.infra.plugins.module_utils._packer.versions import satisfies
 
@@ -47,7 +47,7 @@ def name_of(version: str, name: str = "qemu", machine: str = MACHINE) -> str:
 
 
 @pytest.mark.parametrize(
-    ("version", "constraint", "fits"),
+    ("version", "constraint", "expected"),
     [
         ("1.0.9", "", True),
         ("1.0.9", "1.0.9", True),
@@ -65,12 +65,12 @@ def name_of(version: str, name: str = "qemu", machine: str = MACHINE) -> str:
         ("1.0.9-dev", "", False),
     ],
 )
-def test_constraints(version: str, constraint: str, fits: bool) -> None:
-    assert satisfies(version, constraint) is fits
+def test_constraints(version: str, constraint: str, expected: bool) -> None:
+    assert satisfies(version, constraint) is expected
 
 
-def test_what_is_no_constraint_is_told() -> None:
-    with pytest.raises(PackerError, match="'newest' is no constraint"):
+def test_an_invalid_constraint_is_refused() -> None:
+    with pytest.raises(PackerError, match="'newest' is not a version constraint"):
         satisfies("1.0.0", "newest")
 
 
@@ -84,12 +84,12 @@ def test_what_is_no_constraint_is_told() -> None:
         "github.com/hashicorp/qemu?x=1",
     ],
 )
-def test_what_is_no_source_is_told(source: str) -> None:
-    with pytest.raises(PackerError, match="is no plugin's source"):
+def test_an_invalid_source_is_refused(source: str) -> None:
+    with pytest.raises(PackerError, match="is not the source of a plugin"):
         plugins.check_source(source)
 
 
-def test_a_plugin_is_known_by_its_place_and_name() -> None:
+def test_a_plugin_is_recognized_by_its_folders_and_name() -> None:
     path = f"/home/ann/.config/packer/plugins/{QEMU}/{name_of('1.0.9')}"
     assert plugins.plugin_of(path) == Plugin(QEMU, "1.0.9", path)
     assert plugins.plugin_of(f"/srv/mirror/{name_of('1.0.9')}") == Plugin(
@@ -98,13 +98,15 @@ def test_a_plugin_is_known_by_its_place_and_name() -> None:
     assert plugins.plugin_of(f"{path}_SHA256SUM") is None
 
 
-def test_a_json_template_needs_what_packer_does_not_hold() -> None:
+def test_a_json_template_requires_the_plugins_of_its_components() -> None:
     document = {
         "builders": [{"type": "qemu"}, {"type": "null"}, {"type": "amazon-ebs"}, {"type": "amazon-instance"}],
         "provisioners": [{"type": "shell"}, {"type": "ansible-local"}, {"type": "salt-masterless"}],
         "post-processors": ["compress", ["docker-tag", {"type": "manifest"}], {"type": "strange"}],
     }
-    found = {need.reason: need.source.rpartition("/")[2] for need in plugins.of_json(document)}
+    found = {
+        requirement.reason: requirement.source.rpartition("/")[2] for requirement in plugins.json_requirements(document)
+    }
     assert found == {
         "builder qemu": "qemu",
         "builder amazon-ebs": "amazon",
@@ -115,41 +117,41 @@ def test_a_json_template_needs_what_packer_does_not_hold() -> None:
     }
 
 
-def test_hashicorps_plugins_were_bundled_until_they_were_not() -> None:
-    assert plugins.bundled(QEMU, (1, 6, 6))
-    assert plugins.bundled(QEMU, (1, 9, 4))
-    assert not plugins.bundled(QEMU, (1, 10, 0))
-    assert plugins.bundled("github.com/hashicorp/hcloud", (1, 8, 7))
-    assert not plugins.bundled("github.com/hashicorp/hcloud", (1, 9, 4))
-    assert not plugins.bundled("github.com/ann/qemu", (1, 9, 4))
+def test_older_packers_bundle_hashicorps_plugins() -> None:
+    assert plugins.is_bundled(QEMU, (1, 6, 6))
+    assert plugins.is_bundled(QEMU, (1, 9, 4))
+    assert not plugins.is_bundled(QEMU, (1, 10, 0))
+    assert plugins.is_bundled("github.com/hashicorp/hcloud", (1, 8, 7))
+    assert not plugins.is_bundled("github.com/hashicorp/hcloud", (1, 9, 4))
+    assert not plugins.is_bundled("github.com/ann/qemu", (1, 9, 4))
 
 
-def test_the_newest_that_fits_is_taken_from_a_mirror(tmp_path: Path) -> None:
+def test_the_newest_matching_plugin_of_a_mirror_is_used(tmp_path: Path) -> None:
     for version in ("1.0.9", "1.0.10", "2.0.0"):
         (tmp_path / name_of(version)).write_text(version)
-    (tmp_path / name_of("3.0.0", machine="wrong")).write_text("for another kind of machine")
-    place = tmp_path / "github.com/ann/qemu"
-    place.mkdir(parents=True)
-    (place / name_of("1.5.0")).write_text("somebody else's")
-    assert mirror.find(str(tmp_path), Need(QEMU, "< 2")).version == "1.0.10"
-    assert mirror.find(str(tmp_path), Need(QEMU)).version == "2.0.0"
-    assert mirror.find(str(tmp_path), Need("github.com/ann/qemu", "1.5.0")).version == "1.5.0"
+    (tmp_path / name_of("3.0.0", machine="wrong")).write_text("for another type of machine")
+    folder = tmp_path / "github.com/ann/qemu"
+    folder.mkdir(parents=True)
+    (folder / name_of("1.5.0")).write_text("a plugin of another source")
+    assert mirror.find(str(tmp_path), Requirement(QEMU, "< 2")).version == "1.0.10"
+    assert mirror.find(str(tmp_path), Requirement(QEMU)).version == "2.0.0"
+    assert mirror.find(str(tmp_path), Requirement("github.com/ann/qemu", "1.5.0")).version == "1.5.0"
     with pytest.raises(PackerError, match=r"has no .*qemu > 2 .*its versions: 1.0.10, 1.0.9, 2.0.0\)"):
-        mirror.find(str(tmp_path), Need(QEMU, "> 2"))
+        mirror.find(str(tmp_path), Requirement(QEMU, "> 2"))
 
 
-def test_a_plugin_is_taken_out_of_its_archive_and_laid_with_its_checksum(tmp_path: Path) -> None:
+def test_a_plugin_is_unpacked_and_installed_with_its_checksum(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / f"{name_of('1.0.9')}.zip", "w") as archive:
-        archive.writestr("LICENSE", "a licence")
+        archive.writestr("LICENSE", "a license")
         archive.writestr(name_of("1.0.9"), "program")
-    work, there = tmp_path / "work", tmp_path / "there"
+    work, plugin_path = tmp_path / "work", tmp_path / "plugins"
     work.mkdir()
-    binary = mirror.binary(mirror.find(str(tmp_path), Need(QEMU)), str(work))
-    mirror.lay(binary, QEMU, str(there))
-    laid = there / QEMU / name_of("1.0.9")
-    assert laid.read_text() == "program"
-    assert os.access(laid, os.X_OK)
-    assert Path(f"{laid}_SHA256SUM").read_text() == hashlib.sha256(b"program").hexdigest()
+    binary = mirror.extract(mirror.find(str(tmp_path), Requirement(QEMU)), str(work))
+    mirror.install(binary, QEMU, str(plugin_path))
+    installed = plugin_path / QEMU / name_of("1.0.9")
+    assert installed.read_text() == "program"
+    assert os.access(installed, os.X_OK)
+    assert Path(f"{installed}_SHA256SUM").read_text() == hashlib.sha256(b"program").hexdigest()
 
 
 def test_sensitive_variables_are_read_from_the_template(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The real packer under its supervisor, and what is left when its caller dies."""
+"""The real packer under its supervisor, also when its caller dies."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def slow(tmp_path: Path) -> Path:
 
 
 @needs_packer
-def test_a_secret_is_in_no_event_result_or_log(template: Path, tmp_path: Path) -> None:
+def test_secrets_are_not_in_events_results_or_logs(template: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     log = tmp_path / "build.log"
     result = Packer().build(template, secrets={"token": "s3cret-token"}, on_event=events.append, log_path=log)
-    said = [event.message for event in events if isinstance(event, Ui)]
-    assert "the token is ********" in said
+    messages = [event.message for event in events if isinstance(event, Ui)]
+    assert "the token is ********" in messages
     assert "s3cret-token" not in f"{events} {result} {log.read_text()}"
     assert "the token is ********" in log.read_text()
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
@@ -84,9 +84,9 @@ def test_a_secret_is_in_no_event_result_or_log(template: Path, tmp_path: Path) -
 
 
 @needs_packer
-def test_a_timeout_lets_packer_clean_up_and_tells_its_last_words(slow: Path) -> None:
+def test_packer_cleans_up_after_a_timeout_and_reports_its_last_line(slow: Path) -> None:
     with pytest.raises(
-        PackerError, match=r"timeout of 2 s was over; its last words: (==> )?(null\.)?slow: pid"
+        PackerError, match=r"timeout of 2 s expired; its last line: (==> )?(null\.)?slow: pid"
     ) as caught:
         Packer().build(slow, timeout=2)
     assert caught.value.details["stopped_for"] == "timeout"
@@ -95,7 +95,7 @@ def test_a_timeout_lets_packer_clean_up_and_tells_its_last_words(slow: Path) -> 
 
 @needs_packer
 @needs_pidfd
-def test_a_listener_that_fails_ends_packer(slow: Path) -> None:
+def test_packer_ends_if_a_listener_fails(slow: Path) -> None:
     shells: list[int] = []
 
     def listen(event: Event) -> None:
@@ -105,10 +105,10 @@ def test_a_listener_that_fails_ends_packer(slow: Path) -> None:
 
     with pytest.raises(RuntimeError, match="enough"):
         Packer().build(slow, on_event=listen)
-    gone(shells[0])
+    wait_for_end(shells[0])
 
 
-def test_what_is_no_packer_is_told_with_how_to_get_it(template: Path) -> None:
+def test_the_message_for_a_missing_packer_says_how_to_install_it(template: Path) -> None:
     with pytest.raises(PackerError, match="was not found.*install it"):
         Packer("no-such-packer").build(template)
     with pytest.raises(PackerError, match="not HashiCorp's Packer"):
@@ -117,27 +117,27 @@ def test_what_is_no_packer_is_told_with_how_to_get_it(template: Path) -> None:
 
 @needs_packer
 @pytest.mark.parametrize("secrets", [{"token": "nul\0byte"}, {"to=ken": "x"}, {"token": "x" * 4000000}])
-def test_what_no_environment_can_hold_is_one_clear_error(template: Path, secrets: dict[str, str]) -> None:
+def test_a_value_that_cannot_be_in_the_environment_is_refused(template: Path, secrets: dict[str, str]) -> None:
     with pytest.raises(PackerError, match="^cannot run ") as caught:
         Packer().build(template, secrets=secrets)
     assert len(caught.value.message) < 200
 
 
 @needs_packer
-def test_missing_files_are_named(tmp_path: Path, template: Path) -> None:
-    with pytest.raises(PackerError, match="there is no template .*nowhere"):
+def test_missing_files_are_reported(tmp_path: Path, template: Path) -> None:
+    with pytest.raises(PackerError, match="the template .*nowhere.* does not exist"):
         Packer().build(tmp_path / "nowhere.pkr.hcl")
-    with pytest.raises(PackerError, match=r"there is no variable file .*absent\.json"):
+    with pytest.raises(PackerError, match=r"the variable file .*absent\.json does not exist"):
         Packer().build(template, var_files=["absent.json"])
     with pytest.raises(PackerError, match=r"cannot write Packer's log .*no-folder"):
         Packer().build(template, secrets={"token": "s3cret-token"}, log_path=tmp_path / "no-folder" / "build.log")
 
 
-def gone(pidfd: int) -> None:
+def wait_for_end(pidfd: int) -> None:
     """Wait until the process has ended."""
     readable, _w, _x = select.select([pidfd], [], [], BOUND)
     os.close(pidfd)
-    assert readable, "the process is still there"
+    assert readable, "the process still runs"
 
 
 def parent(pid: int) -> int:
@@ -158,7 +158,7 @@ def stop_reading(caller: subprocess.Popen[str]) -> None:
 
 
 def kill_callers_parent(caller: subprocess.Popen[str]) -> None:
-    caller.kill()  # the caller was started by a shell, which is what the test knows
+    caller.kill()  # the caller is a child of a shell, whose process the test knows
 
 
 @needs_packer
@@ -191,13 +191,13 @@ def test_packer_does_not_outlive_its_caller(
         assert list(temporary.glob("packer-vars-*")) and secrets.exists()
         end(caller)
         for pidfd in watched:
-            gone(pidfd)
+            wait_for_end(pidfd)
     assert "Cleanly cancelled builds" in log.read_text()
     assert not list(temporary.glob("packer-vars-*")) and not secrets.exists()
 
 
 @needs_pidfd
-def test_a_child_can_say_as_much_as_it_likes_while_it_cleans_up_for_a_dead_caller(tmp_path: Path) -> None:
+def test_a_child_can_write_any_amount_of_output_while_it_cleans_up_for_a_dead_caller(tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     child = f"""
 import os, pathlib, signal, sys
@@ -222,12 +222,12 @@ with Supervised([sys.executable, "-c", {child!r}]) as process:
         assert caller.stdout
         watched = os.pidfd_open(int(caller.stdout.readline()))
         caller.kill()
-        gone(watched)
+        wait_for_end(watched)
     assert cleaned.exists()
 
 
 @needs_pidfd
-def test_a_dead_callers_lock_is_held_until_its_child_has_cleaned_up(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_caller_is_held_until_its_child_has_cleaned_up(tmp_path: Path) -> None:
     lock, found = tmp_path / "lock", tmp_path / "found"
     look = f"flock -n {lock} true && echo free > {found} || echo held > {found}"
     call = f"""
@@ -244,13 +244,13 @@ with Supervised(["/bin/sh", "-c", "trap '{look}; exit' INT; echo $PPID; while :;
         assert caller.stdout
         watched = os.pidfd_open(int(caller.stdout.readline()))
         caller.kill()
-        gone(watched)
+        wait_for_end(watched)
     assert found.read_text() == "held\n"
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_output_and_return_code_are_the_childs(tmp_path: Path) -> None:
+def test_output_and_exit_code_are_those_of_the_child(tmp_path: Path) -> None:
     with Supervised(["/bin/sh", "-c", "echo out; echo err >&2; pwd; printf end; exit 5"], cwd=str(tmp_path)) as child:
         assert list(child.lines()) == ["out", "err", str(tmp_path), "end"]
         assert child.wait() == 5
@@ -261,9 +261,9 @@ def test_output_and_return_code_are_the_childs(tmp_path: Path) -> None:
         assert child.wait() == 137
 
 
-def test_a_child_that_listens_to_nothing_is_killed() -> None:
-    deaf = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('deaf', flush=True); time.sleep(300)"
-    with Supervised([sys.executable, "-c", deaf], grace=0.1) as child:
+def test_a_child_that_ignores_signals_is_killed() -> None:
+    program = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('ready', flush=True); time.sleep(300)"
+    with Supervised([sys.executable, "-c", program], grace=0.1) as child:
         for _line in child.lines():
             child.stop()
         assert child.wait() == 137
@@ -271,16 +271,16 @@ def test_a_child_that_listens_to_nothing_is_killed() -> None:
 
 
 @needs_pidfd
-def test_what_a_child_leaves_in_its_group_ends_with_it(tmp_path: Path) -> None:
+def test_processes_that_a_child_leaves_in_its_group_are_killed(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with Supervised(["/bin/sh", "-c", 'sleep 300 & echo $!; read line < "$1"', "sh", str(gate)]) as child:
         lines = child.lines()
-        left = os.pidfd_open(int(next(lines)))
+        leftover = os.pidfd_open(int(next(lines)))
         gate.write_text("go on\n")
         assert not list(lines)
         assert child.wait() == 0
-    gone(left)
+    wait_for_end(leftover)
 
 
 def test_a_child_starts_with_default_signals() -> None:
@@ -293,14 +293,14 @@ def test_a_child_starts_with_default_signals() -> None:
     assert int(line.split()[1], 16) & (1 << (signal.SIGINT - 1)) == 0
 
 
-def test_errors_can_be_kept_apart_from_the_output(tmp_path: Path) -> None:
+def test_errors_can_be_separate_from_the_output(tmp_path: Path) -> None:
     with Supervised(["/bin/sh", "-c", "echo out; echo err >&2"], errors=str(tmp_path / "errors")) as child:
         assert list(child.lines()) == ["out"]
     assert (tmp_path / "errors").read_text() == "err\n"
 
 
 @needs_pidfd
-def test_what_must_go_on_meanwhile_can_end_a_silent_child(tmp_path: Path) -> None:
+def test_the_function_meanwhile_can_end_a_silent_child(tmp_path: Path) -> None:
     started = tmp_path / "started"
     os.mkfifo(started)
     pids: list[int] = []
@@ -316,10 +316,10 @@ def test_what_must_go_on_meanwhile_can_end_a_silent_child(tmp_path: Path) -> Non
         Supervised(["/bin/sh", "-c", f"echo $$ > {started}; exec sleep 300"], meanwhile=meanwhile) as child,
     ):
         list(child.lines())
-    gone(pids[0])
+    wait_for_end(pids[0])
 
 
-def test_nothing_more_is_done_meanwhile_once_the_caller_leaves() -> None:
+def test_the_function_meanwhile_is_not_called_after_the_end_of_the_context() -> None:
     calls: list[bool] = []
     with Supervised(["/bin/true"], meanwhile=lambda: calls.append(True)) as child:
         child.wait()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What must not be seen, and the small functions around the command line."""
+"""Redaction, and the functions for the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.events imp
 from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import arguments
 from ansible_collections.immutable.infra.plugins.module_utils._packer.redact import MASK, Redactor
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import parse_timeout
-from ansible_collections.immutable.infra.plugins.module_utils._packer.variables import hand_over
+from ansible_collections.immutable.infra.plugins.module_utils._packer.variables import pass_variables
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "
 
 
 @given(SECRETS, st.binary(max_size=5), st.binary(max_size=5))
-def test_no_form_of_a_secret_survives(secret: str, before: bytes, after: bytes) -> None:
+def test_all_forms_of_a_secret_are_redacted(secret: str, before: bytes, after: bytes) -> None:
     redactor = Redactor([secret])
     assert secret not in redactor.text(f"a {secret} b").replace(MASK, "")
     for form in (json.dumps(secret), urllib.parse.quote(secret), base64.b64encode(secret.encode()).decode()):
@@ -33,51 +33,51 @@ def test_no_form_of_a_secret_survives(secret: str, before: bytes, after: bytes) 
     assert MASK in redactor.text(base64.b64encode(before + secret.encode() + after).decode())
 
 
-def test_each_line_of_a_key_is_kept() -> None:
+def test_each_line_of_a_key_is_redacted() -> None:
     assert Redactor(["BEGIN\nabcdef\nEND"]).text("    x: abcdef") == f"    x: {MASK}"
 
 
-def test_a_secret_that_is_a_word_of_the_protocol_leaves_the_protocol_alone() -> None:
+def test_words_of_the_protocol_are_not_redacted() -> None:
     assert Redactor(["error"]).event(Ui(1, "", "error", "an error")) == Ui(1, "", "error", f"an {MASK}")
 
 
-def test_nothing_to_keep_changes_nothing() -> None:
+def test_short_values_are_not_redacted() -> None:
     assert Redactor(["", "ab"]).text("about ab") == "about ab"
 
 
-def test_hcl2_secrets_go_by_the_environment_and_variables_by_a_private_file(
+def test_hcl2_secrets_are_in_the_environment_and_variables_in_a_private_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    handover = hand_over("web.pkr.hcl", {"a": [1]}, {"token": "s3cret", "many": ["x"]})
-    assert handover.environment == {"PKR_VAR_token": "s3cret", "PKR_VAR_many": '["x"]'}
-    (argument,) = handover.arguments
+    passed = pass_variables("web.pkr.hcl", {"a": [1]}, {"token": "s3cret", "many": ["x"]})
+    assert passed.environment == {"PKR_VAR_token": "s3cret", "PKR_VAR_many": '["x"]'}
+    (argument,) = passed.arguments
     path = argument.partition("=")[2]
     assert json.loads(Path(path).read_text()) == {"a": [1]}
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(handover.folder).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(passed.folder).st_mode) == 0o700
 
 
 def test_a_json_template_takes_strings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    handover = hand_over("web.json", {"n": 5, "l": ["a", "b"], "yes": True}, {"token": "s3cret"})
-    assert not handover.environment
-    assert json.loads((Path(handover.folder) / "vars.pkrvars.json").read_text()) == {
+    passed = pass_variables("web.json", {"n": 5, "l": ["a", "b"], "yes": True}, {"token": "s3cret"})
+    assert not passed.environment
+    assert json.loads((Path(passed.folder) / "vars.pkrvars.json").read_text()) == {
         "n": "5",
         "l": "a,b",
         "yes": "true",
         "token": "s3cret",
     }
     with pytest.raises(PackerError, match="variable m"):
-        hand_over("web.json", {"m": {"k": "v"}}, {})
+        pass_variables("web.json", {"m": {"k": "v"}}, {})
 
 
-def test_a_name_in_both_is_refused() -> None:
-    with pytest.raises(PackerError, match="both vars and secrets: token"):
-        hand_over("web.pkr.hcl", {"token": "a"}, {"token": "b"})
+def test_a_name_in_vars_and_secrets_is_refused() -> None:
+    with pytest.raises(PackerError, match="in both vars and secrets: token"):
+        pass_variables("web.pkr.hcl", {"token": "a"}, {"token": "b"})
 
 
-def test_an_option_needs_its_version_and_its_command() -> None:
+def test_an_option_depends_on_the_version_and_the_command() -> None:
     assert arguments("build", {"only": ["a", "b"], "force": False, "parallel_builds": 0}, "1.14.2") == [
         "-only=a,b",
         "-parallel-builds=0",

@@ -42,7 +42,8 @@ def test_a_lock_has_one_holder_and_the_message_names_it(bucket: S3Store) -> None
         assert held == ()
         with pytest.raises(
             LockedError,
-            match=rf"^bake-1 is held by process {os.getpid()} of .* since .* \(bake shop\), until .*; wait for it or stop it",
+            match=rf"^bake-1 is held by process {os.getpid()} of .* since .* \(bake shop\), until .*; wait for it "
+            rf"or stop it",
         ):
             with S3Store(LOCATION).lock("bake-1", "another bake"):
                 pytest.fail("two processes hold the lock")

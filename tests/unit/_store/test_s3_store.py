@@ -57,18 +57,18 @@ def test_one_of_two_simultaneous_writers_gets_a_conflict(bucket: S3Store) -> Non
         tag = bucket.write("a.json", {"turn": turn})
         both = threading.Barrier(2)
 
-        def write(who: int, tag: str = tag, both: threading.Barrier = both) -> int:
+        def write(number: int, tag: str = tag, both: threading.Barrier = both) -> int:
             both.wait()
             try:
-                bucket.write("a.json", {"who": who}, expect=tag)
+                bucket.write("a.json", {"writer": number}, expect=tag)
             except ConflictError:
                 return -1
-            return who
+            return number
 
         with ThreadPoolExecutor(2) as pool:
-            winners = [who for who in pool.map(write, range(2)) if who >= 0]
+            winners = [number for number in pool.map(write, range(2)) if number >= 0]
         found = bucket.read("a.json")
-        assert found is not None and [found[0]["who"]] == winners
+        assert found is not None and [found[0]["writer"]] == winners
 
 
 def test_a_simultaneous_write_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
@@ -161,21 +161,21 @@ def test_keys_are_generated_once_and_copied_to_another_machine(
         stat.S_IMODE(fetched.stat().st_mode) == 0o600
         and stat.S_IMODE(other.local_path("x").parent.stat().st_mode) == 0o700
     )
-    made = subprocess.run(
+    derived = subprocess.run(
         ["ssh-keygen", "-y", "-f", str(fetched)], check=True, capture_output=True, text=True
     ).stdout.split()[:2]
-    assert public.split()[:2] == made
+    assert public.split()[:2] == derived
     assert other.ssh_key("mail-prod")[1] != public
     fetched.write_text("spoilt")
     assert other.ssh_key("shop-prod")[0].read_bytes() == private.read_bytes()
 
 
 def test_of_two_processes_that_generate_a_key_the_second_uses_the_first_key(cloud: Cloud, bucket: S3Store) -> None:
-    other, made = S3Store(LOCATION), []
-    cloud.fault(before(lambda: made.append(other.secret_key())), action="PutObject")
-    assert [bucket.secret_key()] == made == [other.secret_key()]
-    cloud.fault(before(lambda: made.append(other.ssh_key("shop-prod")[1])), action="PutObject")
-    assert bucket.ssh_key("shop-prod")[1] == made[1] == other.ssh_key("shop-prod")[1]
+    other, keys = S3Store(LOCATION), []
+    cloud.fault(before(lambda: keys.append(other.secret_key())), action="PutObject")
+    assert [bucket.secret_key()] == keys == [other.secret_key()]
+    cloud.fault(before(lambda: keys.append(other.ssh_key("shop-prod")[1])), action="PutObject")
+    assert bucket.ssh_key("shop-prod")[1] == keys[1] == other.ssh_key("shop-prod")[1]
 
 
 def test_a_key_is_generated_although_a_conflicting_write_failed(cloud: Cloud, bucket: S3Store) -> None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a verification asks its provider to launch."""
+"""The instances that a verification launches and removes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ss
 
 
 class Recorder:
-    """A provider that has nothing, notes what is asked for and launches none of it."""
+    """An empty provider that records the requests and launches nothing."""
 
     def __init__(self):
         self.requests = []
@@ -44,35 +44,56 @@ class Recorder:
 
     def launch(self, requests):
         self.requests = requests
-        raise ProviderError("enough")
+        raise ProviderError("not launched")
 
 
 def verification(provider):
     base = Base("debian", "bookworm")
     health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
-    target = Target("local", "simulated", FleetSpec(), health, base, secrets={"db": SecretRef("ssm", "/shop/db")})
+    target = Target(
+        name="local",
+        provider="simulated",
+        fleet=FleetSpec(),
+        health=health,
+        base=base,
+        secrets={"db": SecretRef("ssm", "/shop/db")},
+    )
     definition = Definition(
-        Path("/d/immutable.yml"),
-        "shop",
-        "1",
-        Provision("p.yml"),
-        "verify.yml",
-        (),
-        (),
-        "restricted",
-        {"local": target},
-        base,
+        path=Path("/d/immutable.yml"),
+        service="shop",
+        version="1",
+        provision=Provision("p.yml"),
+        verify="verify.yml",
+        data=(),
+        writable=(),
+        shell="restricted",
+        targets={"local": target},
+        base=base,
     )
     image = Image(
-        "sha256:" + "a" * 64, "qemu-x86_64", "shop", "1", "2026-01-01T00:00:00+00:00", {"path": "disk.qcow2"}, {}, {}
+        digest="sha256:" + "a" * 64,
+        build="qemu-x86_64",
+        service="shop",
+        version="1",
+        created="2026-01-01T00:00:00+00:00",
+        artifact={"path": "disk.qcow2"},
+        base={},
+        inputs={},
     )
-    candidate = Candidate(image, definition, target, {}, {}, ("ssh-ed25519 PRODUCTION",))
-    return Verification(candidate, provider, None, SimpleNamespace(check=lambda: None), silent)
+    candidate = Candidate(
+        image=image,
+        definition=definition,
+        target=target,
+        settings={},
+        secrets={},
+        authorized_keys=("ssh-ed25519 PRODUCTION",),
+    )
+    return Verification(candidate, provider, playbook=None, guard=SimpleNamespace(check=lambda: None), report=silent)
 
 
-def test_both_instances_can_be_reached_at_every_probed_port_and_only_one_lets_the_one_time_key_in():
+def test_both_instances_open_every_probed_port_and_one_accepts_the_temporary_key():
     provider = Recorder()
-    with pytest.raises(ProviderError, match="enough"):
+    with pytest.raises(ProviderError, match="not launched"):
         verification(provider).run(60.0)
     assert [request.ports for request in provider.requests] == [(22, 8080, 5432)] * 2
     assert [request.secret_refs for request in provider.requests] == [{"db": "/shop/db"}] * 2
@@ -81,13 +102,13 @@ def test_both_instances_can_be_reached_at_every_probed_port_and_only_one_lets_th
 
 
 class Lingering:
-    """A provider whose removed machines take a minute to be gone, or for ever, and have their volumes until then."""
+    """A provider whose removed machines need a minute or forever to disappear, and keep their volumes until then."""
 
     def __init__(self, minutes=1):
         self.machines, self.disks = ["m0", "m1"], ["v0"]
-        self.left, self.calls, self.time = minutes, [], 0.0
+        self.minutes, self.calls, self.time = minutes, [], 0.0
         self.compute = SimpleNamespace(
-            list=self._instances, power_off=self._note("power_off"), remove=self._note("remove")
+            list=self._instances, power_off=self._record("power_off"), remove=self._record("remove")
         )
         self.volumes = SimpleNamespace(
             list=lambda fleet: [SimpleNamespace(id=disk) for disk in self.disks], remove=self._remove_disks
@@ -97,13 +118,13 @@ class Lingering:
     def _instances(self, fleet):
         return [SimpleNamespace(id=machine) for machine in self.machines]
 
-    def _note(self, call):
+    def _record(self, call):
         return lambda ids: self.calls.append((call, list(ids)))
 
     def _wait(self, seconds):
         self.time += min(seconds, 60.0)
-        self.left -= 1
-        if self.left == 0:
+        self.minutes -= 1
+        if self.minutes == 0:
             self.machines = []
 
     def _remove_disks(self, ids):
@@ -112,14 +133,14 @@ class Lingering:
         self.disks = []
 
 
-def test_test_machines_are_gone_before_their_volumes_and_before_it_returns():
+def test_machines_disappear_before_their_volumes_are_removed():
     provider = Lingering()
     verification(provider).clear()
     assert provider.calls == [("power_off", ["m0", "m1"]), ("remove", ["m0", "m1"]), ("remove volumes", ["v0"])]
     verification(provider).clear()
-    assert len(provider.calls) == 3, "where nothing is left, nothing is asked for"
+    assert len(provider.calls) == 3, "there is no call if nothing is left"
 
 
-def test_test_machines_that_do_not_go_are_named():
-    with pytest.raises(VerifyError, match="do not go away: m0, m1 "):
+def test_machines_that_do_not_disappear_are_reported():
+    with pytest.raises(VerifyError, match="removed test instances still exist: m0, m1 "):
         verification(Lingering(minutes=-1)).clear()

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils import _attest as attest
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-# .../ansible_collections/immutable/infra/plugins/module_utils/_attest.py, as imported: a symbolic link in the path stays one
+# the folder of ansible_collections, as imported: a symbolic link in the path stays one
 ROOT = Path(attest.__file__).parents[5]
 
 

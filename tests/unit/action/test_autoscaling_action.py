@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""fleet and fleet_info in a real ansible-playbook: groups and templates from moto, refreshes from the layer on top of it."""
+"""fleet and fleet_info in a real ansible-playbook. Moto has the groups, a layer on top of it the refreshes."""
 
 from __future__ import annotations
 
@@ -185,7 +185,8 @@ def test_fleet_info_and_the_inventory_list_the_instances_of_the_group(folder: Pa
         ),
         (
             {"approve": True},
-            "approve has no effect on target prod: Auto Scaling has no gate that waits for approval (allowed: leave it out)",
+            "approve has no effect on target prod: "
+            "Auto Scaling has no gate that waits for approval (allowed: leave it out)",
         ),
         ({"ignore_windows": True}, "ignore_windows has no effect on target prod"),
         ({"remove_volumes": ["a"]}, "remove_volumes has no effect on target prod"),

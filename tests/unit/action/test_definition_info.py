@@ -116,5 +116,5 @@ def test_differences_from_an_image_are_named(folder):
 def test_mistakes_fail_the_task_with_their_lines(folder):
     (folder / "shop/immutable.yml").write_text(TEXT.replace('version: "1"', "version: 1.10"))
     result = info(folder)
-    line = 'immutable.yml:3: version: 1.10 is read as the number 1.1 (allowed: put it in quotes: "1.10")'
+    line = 'immutable.yml:3: version: 1.10 is read as the number 1.1; put it in quotes: "1.10"'
     assert (result["msg"], result["problems"]) == (line, [line])

@@ -28,34 +28,35 @@ from ansible_collections.immutable.infra.plugins.action import (
     image_verify,
 )
 from ansible_collections.immutable.infra.plugins.doc_fragments import attributes, options, packer
-from ansible_collections.immutable.infra.plugins.module_utils.seal import Spec, seal
-from ansible_collections.immutable.infra.plugins.plugin_utils.action import Context
-from ansible_collections.immutable.infra.plugins.plugin_utils.aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.base import fetch_base
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.ebs import ebs_builder
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.maker import Order
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.memory import private_memory
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.payload import make_payload
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.user_template import TemplateOrder, template_inputs
-from ansible_collections.immutable.infra.plugins.plugin_utils.bake.variables import BakeVariables
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.digest import digest_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.explain import compare, explain_lines
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.launch import Secrets, payload_of, swap_request
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.channels import Channels
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.copies import image_tags
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import LaunchRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.ec2_tags import read, written
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.evidence import parse_evidence
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.launch import (
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.base_disk import fetch_disk
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import builder_settings
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.memory import private_memory
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload import make_payload
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateJob, template_inputs
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.action import Context
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import digest_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.explain import compare, explain_lines
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.copies import image_tags
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import from_aws, to_aws
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import (
     launch_document,
     members,
     user_data,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.registry import open_provider
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 ACTIONS = {
     "channel": channel,
@@ -69,6 +70,8 @@ ACTIONS = {
     "image_verify": image_verify,
 }
 FRAGMENTS = {"attributes": attributes, "options": options, "packer": packer}
+# Private files that are sent and read within one bake, so their names may change. 0.1.0 sent one: seal.py.
+SEAL_CODE = ("_residue.py", "_seal.py")
 PAYLOAD = ("artifact", "ports", "authorized_keys", "settings", "secrets", "secret_refs", "machine", "tags")
 
 
@@ -92,7 +95,7 @@ def run_action(
         guard=Free(),
         check_mode=check_mode,
         diff=False,
-        task_vars=dict(variables or {}),
+        variables=dict(variables or {}),
         template=lambda value: value,
         loader=None,
         folder=folder,
@@ -138,8 +141,10 @@ def launched(
     definition = load_definition(folder)
     chosen = definition.target(target)
     known = {reference.name: secrets[name] for name, reference in chosen.secrets.items()}
-    found = Secrets(known, lambda value: value, lambda names: {name: known[name] for name in names})
-    request = swap_request(definition, chosen, Image.from_dict(record), key, found, tuple(authorized))
+    found = SecretFinder(known, lambda value: value, lambda names: {name: known[name] for name in names})
+    request = swap_request(
+        definition, chosen, Image.from_dict(record), key=key, resolve=found, authorized_keys=tuple(authorized)
+    )
     payload = {name: getattr(request.payload, name) for name in PAYLOAD}
     return {
         "service": request.service,
@@ -184,8 +189,8 @@ def evidence_in(console: str) -> dict[str, str] | None:
 
 
 def ec2_tags(texts: Mapping[str, str]) -> dict[str, Any]:
-    tags = written(texts)
-    return {"tags": tags, "read": read(tags)}
+    tags = to_aws(texts)
+    return {"tags": tags, "read": from_aws(tags)}
 
 
 def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
@@ -205,30 +210,43 @@ def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
 def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str, store: str) -> dict[str, Any]:
     """Return the builder that Packer gets for AWS, and the tags of the image."""
     definition = load_definition(folder)
-    order = Order(
+    job = BakeJob(
         definition, definition.target(target), digest, "aws-123456789012-x86_64", {}, base, BakeVariables({}, {}, {})
     )
     tags = image_tags(digest, definition.service, definition.version, store)
-    return {"tags": tags, "builder": ebs_builder(order, Clients(order.target.build_account), tags, (1, 11))}
+    return {"tags": tags, "builder": builder_settings(job, Clients(job.target.build_account), tags, (1, 11))}
 
 
 def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
     """Return the members of the payload for the build machine, and the text of each generated one."""
     payload = make_payload(
-        load_definition(folder), digest, empty, None, {"port": 8080}, "immutable-payload-0123456789abcdef"
+        load_definition(folder),
+        digest=digest,
+        ansible=empty,
+        collections=None,
+        variables={"port": 8080},
+        marker="immutable-payload-0123456789abcdef",
     )
     with tarfile.open(fileobj=io.BytesIO(payload.archive)) as archive:
         own = ("run.py", "site.json", "inventory.json", "vars.json")
         texts = {name: archive.extractfile(name).read().decode() for name in own}  # type: ignore[union-attr]
         made = {name: text if name == "run.py" else json.loads(text) for name, text in texts.items()}
-        return {"folder": payload.folder, "names": sorted(archive.getnames()), "made": made}
+        return {"folder": payload.folder, "names": _payload_names(archive), "made": made}
+
+
+def _payload_names(archive: tarfile.TarFile) -> list[str]:
+    """Return the names of the members, with the files of ``SEAL_CODE`` as 0.1.0 named them."""
+    code = "own/ansible_collections/immutable/infra/plugins/module_utils/"
+    private = {code + name for name in SEAL_CODE}
+    assert private <= set(archive.getnames())
+    return sorted([*(set(archive.getnames()) - private), f"{code}seal.py"])
 
 
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of a user's own template, and their digest."""
     paths = {name: tuple(folder / path for path in order[name]) for name in ("var_files", "extra")}
     inputs = template_inputs(
-        TemplateOrder(
+        TemplateJob(
             order["service"],
             order["version"],
             folder / order["template"],
@@ -248,11 +266,11 @@ def memory_folder(name: str, fallback: Path) -> Path:
 def fetched(folder: Path, target: str) -> str:
     """Fetch the base of a target into the store. Return its path there."""
     chosen = load_definition(folder).target(target)
-    return str(fetch_base(chosen.base, open_store(folder / "store"), folder).relative_to(folder / "store"))
+    return str(fetch_disk(chosen.base, open_store(folder / "store"), folder).relative_to(folder / "store"))
 
 
 def promoted(store: Any, record: Mapping[str, Any], channel_name: str) -> None:
-    Channels(store).promote(record["service"], channel_name, Image.from_dict(record), "alice")
+    Channels(store).promote(record["service"], channel_name, Image.from_dict(record), by="alice")
 
 
 def detach(folder: Path, target: str, volumes: Sequence[str]) -> None:

@@ -10,25 +10,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.engine import Engine, How, Means
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.model import Payload, Request
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.outcome import Gate
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.playbook_gates import PlaybookGates
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.playbook import PlaybookRun
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.base import Evidence, Instance, Member, Volume
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.simulated import (
-    Behaviour,
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Gate
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Payload, Request
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.playbook_gates import PlaybookGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook import PlaybookRun
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    Evidence,
+    Instance,
+    Member,
+    Volume,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import (
+    VirtualClock,
+    event_driven_pace,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.snapshot import world_as_observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
+    Behavior,
     Latencies,
-    SimulatedProvider,
     World,
-    seeded,
-    seldom,
 )
 from ansible_collections.immutable.infra.tests.unit.golden.adapter import Free
 from ansible_collections.immutable.infra.tests.unit.golden.adapter_store import documents_of, store_of
@@ -50,7 +57,7 @@ def simulated_run(
         sick: digests of images whose instances never get healthy.
     """
     world = _world(kept) if kept else World(clock=VirtualClock(now))
-    world.behaviours.update({digest: Behaviour(gets_healthy=False) for digest in sick})
+    world.behaviors.update({digest: Behavior(gets_healthy=False) for digest in sick})
     store, provider, lines = store_of(kept["documents"] if kept else {}), SimulatedProvider(world), []
 
     def after(_call: str) -> None:
@@ -65,11 +72,22 @@ def simulated_run(
     lease = Lease(
         store, fleet_name, "a swap", provider.clock, monotonic=provider.clock.now, alive=lambda _holder: False
     )
-    means = Means(provider, store, provider.probe, Free(), lease, OpenGates(), lines.append, dict, seldom)
+    services = FleetServices(
+        provider=provider,
+        store=store,
+        prober=provider.probe,
+        guard=Free(),
+        lease=lease,
+        gates=OpenGates(),
+        report=lines.append,
+        pace=event_driven_pace,
+    )
     result: dict[str, Any] = {}
     with suppress(Killed):
         try:
-            result = Engine(means).run(Request("shop", "prod", intent, payload, payload, {"a": "recipe"}), How())
+            result = Engine(services).run(
+                Request("shop", "prod", intent, payload, origin=payload, recipe={"a": "recipe"})
+            )
         except ImmutableError as error:
             result = {**error.details, "failed": True}
     return {"result": result, "calls": list(world.calls), **_kept(provider, store, fleet_name)}
@@ -104,7 +122,9 @@ def _world(kept: Mapping[str, Any]) -> Any:
         for each in kept["instances"]
     ]
     volumes, members_now = [Volume(**each) for each in kept["volumes"]], [Member(**each) for each in kept["members"]]
-    return seeded(instances, volumes, members_now, set(kept["healthy"]), kept["now"], Latencies())
+    return world_as_observed(
+        instances, volumes, members_now, healthy=set(kept["healthy"]), now=kept["now"], latencies=Latencies()
+    )
 
 
 class Noted(PlaybookRun):
@@ -113,7 +133,7 @@ class Noted(PlaybookRun):
     noted: dict[str, Any] = {}
 
     def __call__(
-        self, playbook: Path, inventory: Any, workdir: Path, timeout: float, report: Any, variables: Any = None
+        self, playbook: Path, inventory: Any, *, workdir: Path, timeout: float, report: Any, variables: Any = None
     ) -> None:
         self.noted.update(
             {"playbook": playbook.name, "inventory": inventory, "timeout": timeout, "variables": variables}
@@ -129,6 +149,14 @@ def gate_played(
     clock = VirtualClock()
     lease = Lease(store, "shop-prod", "a swap", clock, monotonic=clock.now, alive=lambda _holder: None)
     provider = SimulatedProvider(_world(kept))
-    gates = PlaybookGates(load_definition(folder), target, store, provider, Noted(), lease, lambda _line: None)
+    gates = PlaybookGates(
+        load_definition(folder),
+        target,
+        store=store,
+        provider=provider,
+        run=Noted(),
+        lease=lease,
+        report=lambda _line: None,
+    )
     gates.play(Gate("stage 1 check", playbook="canary.yml", slots=(0, 1)), intent, provider.compute.list("shop-prod"))
     return dict(Noted.noted)

@@ -7,20 +7,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.ledger import Ledger
-from ansible_collections.immutable.infra.plugins.plugin_utils.fleet.measured import measured
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.manifest import Manifest
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.model import amis_of
-from ansible_collections.immutable.infra.plugins.plugin_utils.images.retirement import Retirements
-from ansible_collections.immutable.infra.plugins.plugin_utils.providers.clock import VirtualClock
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.keys import identity
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.memory import MemoryStore
-from ansible_collections.immutable.infra.plugins.plugin_utils.store.registry import open_store
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.measured import measured
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import amis_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.retirement import Retirements
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.keys import store_id
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 
 def store_of(documents: Mapping[str, Any]) -> Any:
@@ -99,8 +100,8 @@ def retirement(documents: Mapping[str, Any], digest: str, build: str) -> dict[st
     Retirements(store).begin(found, "alice")
     return {
         "documents": documents_of(store),
-        "begun": Retirements(store).is_begun(found),
-        "all": sorted(map(list, Retirements(store).begun())),
+        "begun": Retirements(store).is_pending(found),
+        "all": sorted(map(list, Retirements(store).pending())),
     }
 
 
@@ -124,7 +125,11 @@ def store_at(location: str) -> Any:
 
 
 def store_identity(store: Any) -> str:
-    return identity(store)
+    return store_id(store)
+
+
+def local_path(store: Any, key: str) -> Path:
+    return store.local_path(key)
 
 
 @contextmanager

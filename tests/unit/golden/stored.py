@@ -225,7 +225,7 @@ def bucket(folder: Path) -> Any:
         store.write("fleets/shop-prod/intent.json", {"b": 1, "a": [2]}, expect="")
         store.write_blob("images/x/packer.log", b"log")
         with mock.patch.dict("os.environ", {"XDG_CACHE_HOME": str(folder)}):
-            known["local"] = store.local("logs/bake.log")
+            known["local"] = adapter_store.local_path(store, "logs/bake.log")
         with adapter_store.locked(store, "bake-0123", "bake shop"):
             lock = made.documents()["shop/locks/bake-0123.json"]
     lock["holder"].update(

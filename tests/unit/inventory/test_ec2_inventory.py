@@ -34,7 +34,7 @@ def shop(cloud: Cloud, bucket: S3Store, tmp_path: Path) -> Shop:
 
 
 def listed(shop: Shop, size: int) -> tuple[list[str], Counter[str]]:
-    """Return the hosts of a fleet of that size, and the calls that listing them takes on a machine with an empty disk."""
+    """Return the hosts of a fleet of that size, and the calls that listing them makes with an empty cache."""
     shop.document["fleet"].update(size=size, surge=size)
     shop.run()
     shop.cloud.proxy.forget()

@@ -29,7 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Instance,
 )
 
-# .../ansible_collections/immutable/infra/plugins/plugin_utils/_hosts/ssh.py, as imported: a symbolic link in the path stays one
+# the folder of ansible_collections, as imported: a symbolic link in the path stays one
 ROOT = Path(connection.__file__).parents[6]
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh"

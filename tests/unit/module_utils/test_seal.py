@@ -194,10 +194,10 @@ def test_the_seal_removes_the_residue_that_an_inspection_looks_for(system: Path)
     ]
     for path in residue:
         put(system, path, "x")
-    entries = {f"/{path}": Entry(1, "file", 0o644, 0, 0, 1) for path in residue}
+    entries = {f"/{path}": Entry(inode=1, type="file", mode=0o644, uid=0, gid=0, size=1) for path in residue}
     for path in residue:
         for folder in [*(system / path).relative_to(system).parents][:-1]:
-            entries[f"/{folder}"] = Entry(1, "dir", 0o755, 0, 0, 0)
+            entries[f"/{folder}"] = Entry(inode=1, type="dir", mode=0o755, uid=0, gid=0, size=0)
 
     def found() -> set[str]:
         existing = {path: entry for path, entry in entries.items() if (system / path.lstrip("/")).exists()}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The collection's playbooks as an AWX workflow: real ansible-runner, a store in S3, EC2 by moto, an empty disk for each job."""
+"""The playbooks as an AWX workflow: real ansible-runner, a store in S3, EC2 by moto, an empty disk for each job."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_release_job_by_job(shop: Shop) -> None:
 
 
 def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop) -> None:
-    """A host of moto has a console and nothing else: a verification fails on it, and an attestation cannot connect to it."""
+    """A host of moto has only a console: its verification fails, and an attestation cannot connect to it."""
     awx = shop.awx
     shop.baked(verified=False)
     shop.cloud.set(dead=frozenset({"*"}))  # its console shows no seal

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The guest's scripts that fetch a launch's document and secrets, against servers on loopback."""
+"""The guest's scripts that fetch the launch document and the secrets, against servers on loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.tests.support.metadata import CREDENTIA
 SCRIPTS = Path(__file__).parents[3] / "roles/seal/files/launch/usr/lib/immutable"
 BODIES = {"user-data": b"\x1f\x8b\x00raw", **PROFILE}
 REGION = "eu-central-1"
-VALUES = {f"/shop/{number}": f"value {number}, nothing added\n" for number in range(12)}  # more than one call takes
+VALUES = {f"/shop/{number}": f"value {number}, nothing added\n" for number in range(12)}  # more than fit into one call
 
 
 def load(name: str) -> ModuleType:
@@ -35,40 +35,40 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def run(script: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(script: str, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-IS", str(SCRIPTS / script), *map(str, arguments)],
-        input=given,
+        input=stdin,
         capture_output=True,
         check=False,
     )
 
 
 @pytest.mark.parametrize("refusals", [0, 2])
-def test_user_data_arrives_as_it_is_also_when_the_service_is_slow_to_come_up(refusals: int) -> None:
+def test_user_data_is_fetched_unchanged_even_from_a_service_that_starts_slowly(refusals: int) -> None:
     with metadata(BODIES, refusals) as server:
         done = run("imds", "user-data", server.host)
     assert (done.returncode, done.stdout) == (0, BODIES["user-data"])
 
 
-def test_what_is_not_there_is_told_at_once() -> None:
+def test_a_missing_item_is_reported_immediately() -> None:
     with metadata({}) as server:
         done = run("imds", "user-data", server.host)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"user-data: not found\n")
 
 
-def test_a_service_that_never_answers_is_given_up() -> None:
-    told = "did not answer within 0 s: PUT /latest/api/token returned status 503"
-    with metadata(BODIES, refusals=10**6) as server, pytest.raises(TimeoutError, match=told):
+def test_a_service_that_never_answers_times_out() -> None:
+    message = "did not answer within 0 s: PUT /latest/api/token returned status 503"
+    with metadata(BODIES, refusals=10**6) as server, pytest.raises(TimeoutError, match=message):
         load("imds").fetch(server.host, "user-data", deadline=0.1)
 
 
-def test_a_request_is_signed_as_botocore_signs_it() -> None:
+def test_a_request_is_signed_like_botocore_signs_it() -> None:
     auth = pytest.importorskip("botocore.auth")
     request = pytest.importorskip("botocore.awsrequest").AWSRequest
     secrets = load("secrets")
     host, body = f"ssm.{REGION}.amazonaws.com", b'{"Names": ["/a"]}'
-    theirs = request(
+    reference = request(
         "POST",
         f"https://{host}/",
         headers={"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": secrets.TARGET},
@@ -81,14 +81,16 @@ def test_a_request_is_signed_as_botocore_signs_it() -> None:
         ),
         "ssm",
         REGION,
-    ).add_auth(theirs)
-    now = calendar.timegm(time.strptime(theirs.context["timestamp"], "%Y%m%dT%H%M%SZ"))
-    assert secrets.signed(host, body, REGION, credentials, now)["authorization"] == theirs.headers["Authorization"]
+    ).add_auth(reference)
+    now = calendar.timegm(time.strptime(reference.context["timestamp"], "%Y%m%dT%H%M%SZ"))
+    assert (
+        secrets.signed(*(host, body, REGION, credentials, now))["authorization"] == reference.headers["Authorization"]
+    )
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a parameter store that has the values."""
+    """The URL of a parameter store with the values."""
     moto = pytest.importorskip("moto.server")
     boto3 = pytest.importorskip("boto3")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE0")
@@ -107,11 +109,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     "selector, names",
     [("", {"/a", "arn:x/a", "/a:3", "arn:x/a:3"}), (":live", {"/a:live", "arn:x/a:live", "/a:3", "arn:x/a:3"})],
 )
-def test_a_parameter_answers_to_each_of_its_names(selector: str, names: set[str]) -> None:
+def test_a_parameter_has_several_names(selector: str, names: set[str]) -> None:
     assert set(load("secrets").spellings({"Name": "/a", "ARN": "arn:x/a", "Version": 3, "Selector": selector})) == names
 
 
-def hand_over(folder: Path, url: str, **references: str) -> None:
+def write_document(folder: Path, url: str, **references: str) -> None:
     document = {
         "region": REGION,
         "endpoint_url": url,
@@ -120,9 +122,9 @@ def hand_over(folder: Path, url: str, **references: str) -> None:
     (folder / "secrets.json").write_text(json.dumps(document), encoding="utf-8")
 
 
-def test_secrets_are_written_for_root_alone_and_nothing_is_added(tmp_path: Path, store: str) -> None:
-    hand_over(tmp_path, store, **{f"s{number}": name for number, name in enumerate(VALUES)})
-    done = run("secrets", tmp_path, given=CREDENTIALS)
+def test_secrets_are_written_unchanged_and_only_for_root(tmp_path: Path, store: str) -> None:
+    write_document(tmp_path, store, **{f"s{number}": name for number, name in enumerate(VALUES)})
+    done = run("secrets", tmp_path, stdin=CREDENTIALS)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     files = {file.name: file for file in (tmp_path / "secrets").iterdir()}
     assert {name: file.read_text() for name, file in files.items()} == {
@@ -131,9 +133,9 @@ def test_secrets_are_written_for_root_alone_and_nothing_is_added(tmp_path: Path,
     assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o400}
 
 
-def test_all_that_is_missing_is_named_and_nothing_is_written(tmp_path: Path, store: str) -> None:
-    hand_over(tmp_path, store, db="/shop/1", mail="/shop/mail", api="/shop/api")
-    done = run("secrets", tmp_path, given=CREDENTIALS)
+def test_all_missing_parameters_are_reported_and_nothing_is_written(tmp_path: Path, store: str) -> None:
+    write_document(tmp_path, store, db="/shop/1", mail="/shop/mail", api="/shop/api")
+    done = run("secrets", tmp_path, stdin=CREDENTIALS)
     assert (done.returncode, done.stderr) == (
         1,
         b"secrets: SSM has no parameter for: api (/shop/api), mail (/shop/mail)\n",
@@ -141,9 +143,9 @@ def test_all_that_is_missing_is_named_and_nothing_is_written(tmp_path: Path, sto
     assert not (tmp_path / "secrets").exists()
 
 
-def test_a_profile_that_gives_nothing_is_told(tmp_path: Path) -> None:
-    hand_over(tmp_path, "http://127.0.0.1:9", db="/shop/1")
-    done = run("secrets", tmp_path, given=b'{"Code": "AssumeRoleUnauthorizedAccess"}')
+def test_an_instance_profile_without_credentials_is_reported(tmp_path: Path) -> None:
+    write_document(tmp_path, "http://127.0.0.1:9", db="/shop/1")
+    done = run("secrets", tmp_path, stdin=b'{"Code": "AssumeRoleUnauthorizedAccess"}')
     assert (done.returncode, done.stderr) == (
         1,
         b"secrets: the instance profile provides no credentials: AssumeRoleUnauthorizedAccess\n",
@@ -161,32 +163,35 @@ def test_the_endpoint_follows_the_region(region: str, url: str) -> None:
     assert load("secrets").endpoint(region) == url
 
 
-class Answers:
-    """A store that says each of these in turn: (status, body)."""
+class Responses:
+    """A store that returns each of these responses in turn: (status, body)."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: ModuleType, *answers: tuple[int, Any]) -> None:
-        self.left = list(answers)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: ModuleType, *responses: tuple[int, Any]) -> None:
+        self.remaining = list(responses)
         monkeypatch.setattr(script.http.client, "HTTPSConnection", lambda *_a, **_k: self)
         monkeypatch.setattr(script, "RETRY_DELAY", 0.0)
 
     def request(self, *_arguments: object) -> None:
-        """Whatever it is."""
+        """Accept any request."""
 
     def getresponse(self) -> Any:
-        status, body = self.left.pop(0)
+        status, body = self.remaining.pop(0)
         return SimpleNamespace(status=status, read=lambda: json.dumps(body).encode())
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
-def test_throttling_is_waited_out_and_a_denied_call_is_told_in_awss_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttled_calls_are_retried_and_a_denied_call_is_reported_with_the_error_of_aws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script, credentials = load("secrets"), json.loads(CREDENTIALS)
     document = {"region": REGION, "secrets": {"db": {"ssm": "/a"}}}
     throttled = (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
-    Answers(monkeypatch, script, throttled, (500, {}), (200, {"Parameters": [{"Name": "/a", "Value": "v"}]}))
+    found = (200, {"Parameters": [{"Name": "/a", "Value": "v"}]})
+    Responses(monkeypatch, script, *(throttled, (500, {}), found))
     assert script.values(document, credentials)["/a"] == "v"
-    Answers(
+    Responses(
         monkeypatch,
         script,
         (400, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "User x is not authorized"}),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a schema cannot say: files that must be there, paths that must not overlap, numbers that must fit together."""
+"""Check what a schema cannot: files that must exist, paths that must not overlap, values that depend on each other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ from ..fleet import fleet_files
 from .fleet import check_fleets
 from .target import check_targets
 
-RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # each boot mounts these itself
-SYSTEM_PATHS = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr")  # covered, the host would not boot
+RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # every boot mounts these
+SYSTEM_PATHS = (
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/sbin",
+    "/usr",
+)  # a mount here would keep the host from booting
 _FILES: tuple[KeyPath, ...] = (
     ("image", "provision", "playbook"),
     ("image", "provision", "requirements"),
@@ -27,7 +35,10 @@ _FILES: tuple[KeyPath, ...] = (
 
 
 def check_definition(document: Document, folder: Path) -> None:
-    """Add a problem for everything that is well formed and yet wrong. Parts of a wrong form are passed over."""
+    """Add a problem for everything that matches the schema and is still wrong.
+
+    Values that do not match the schema are ignored: ``check_schema`` reports them. ``folder`` contains the definition.
+    """
     _check_files(document, folder)
     _check_paths(document)
     check_fleets(document)
@@ -36,27 +47,27 @@ def check_definition(document: Document, folder: Path) -> None:
 
 def _check_files(document: Document, folder: Path) -> None:
     playbook = value_at(document.data, _FILES[0])
-    beside = list(fleet_files(document.data))
-    for keys, name in ((_FILES[2], value_at(document.data, _FILES[2])), *beside):
+    of_fleets = list(fleet_files(document.data))
+    for keys, name in ((_FILES[2], value_at(document.data, _FILES[2])), *of_fleets):
         if (
             isinstance(name, str)
             and isinstance(playbook, str)
             and posixpath.normpath(name) == posixpath.normpath(playbook)
         ):
             document.add_problem(
-                keys, f"{json.dumps(name)} is the provision playbook itself (allowed: a {_file_kind(keys)} of its own)"
+                keys, f"{json.dumps(name)} is also the provision playbook (allowed: a separate {_file_kind(keys)})"
             )
-    named = [*((keys, value_at(document.data, keys)) for keys in _FILES), *beside]
-    files = value_at(document.data, ("image", "provision", "vars_files"))
-    named += [
+    files = [*((keys, value_at(document.data, keys)) for keys in _FILES), *of_fleets]
+    vars_files = value_at(document.data, ("image", "provision", "vars_files"))
+    files += [
         (("image", "provision", "vars_files", number), name)
-        for number, name in enumerate(files if isinstance(files, list) else [])
+        for number, name in enumerate(vars_files if isinstance(vars_files, list) else [])
     ]
-    for keys, name in named:
+    for keys, name in files:
         if isinstance(name, str) and name:
             problem = _file_problem(folder, name, inside=True)
             if not problem and _file_kind(keys) == "program" and not os.access(folder / name, os.X_OK):
-                problem = f"{json.dumps(name)} is not executable (allowed: a program; chmod +x makes a script one)"
+                problem = f"{json.dumps(name)} is not executable; run chmod +x on it"
             if problem:
                 document.add_problem(keys, problem)
     for base in (
@@ -73,14 +84,15 @@ def _file_kind(keys: KeyPath) -> str:
 
 
 def _file_problem(folder: Path, name: str, *, inside: bool) -> str:
+    """Return the problem of a file that must exist, or "". ``inside``: whether it must be in ``folder``."""
     allowed = "the path of a file inside the definition's folder" if inside else "the path of a qcow2 disk"
     quoted = json.dumps(name)
     try:
         path = folder / name
         if inside and (name.startswith("/") or ".." in Path(name).parts):
-            return f"{quoted} leaves the definition's folder (allowed: {allowed})"
+            return f"{quoted} is outside the definition's folder (allowed: {allowed})"
         if inside and not path.resolve().is_relative_to(folder.resolve()):
-            return f"{quoted} leaves the definition's folder by a symbolic link (allowed: {allowed})"
+            return f"{quoted} leads outside the definition's folder through a symbolic link (allowed: {allowed})"
         if not path.exists():
             return f"there is no file {quoted} (allowed: {allowed})"
         if not stat.S_ISREG(path.stat().st_mode):
@@ -93,52 +105,59 @@ def _file_problem(folder: Path, name: str, *, inside: bool) -> str:
 def _check_paths(document: Document) -> None:
     names: dict[str, str] = {}
     mounts: dict[str, str] = {}
-    for keys, name in _texts(document, "data", "name"):
+    for keys, name in _texts_in(document, "data", "name"):
         if names.setdefault(name, format_path(keys[:-1])) != format_path(keys[:-1]):
             document.add_problem(
                 keys,
-                f"{json.dumps(name)} is already the name of {names[name]} (allowed: a name of its own for each volume)",
+                f"{json.dumps(name)} is already the name of {names[name]} (allowed: a unique name for each volume)",
             )
-    for keys, mount in _texts(document, "data", "mount"):
+    for keys, mount in _texts_in(document, "data", "mount"):
         _check_host_path(document, keys, mount)
         near = _overlapping(mount, mounts)
         if near == mount:
             document.add_problem(
                 keys,
-                f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a mount of its own for each volume)",
+                f"{json.dumps(mount)} is already the mount of {mounts[near]} (allowed: a unique mount for each volume)",
             )
         elif near:
             document.add_problem(
                 keys,
-                f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} lie one in the other (allowed: mounts beside each other)",
+                f"{json.dumps(mount)} and {json.dumps(near)} of {mounts[near]} overlap "
+                "(allowed: mounts that do not contain each other)",
             )
         if mount in SYSTEM_WRITABLE:
             document.add_problem(
                 keys,
-                f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder in it, or elsewhere)",
+                f"{json.dumps(mount)} is emptied at every boot of a sealed host (allowed: a folder inside it, or "
+                f"another path)",
             )
         mounts.setdefault(mount, format_path(keys[:-1]))
     written: dict[str, str] = {}
-    for keys, path in _texts(document, "writable"):
+    for keys, path in _texts_in(document, "writable"):
         _check_host_path(document, keys, path)
         around = next((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), None)
         if around == path:
             document.add_problem(
                 keys,
-                f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path is either data or writable)",
+                f"{json.dumps(path)} is also the mount of {mounts[path]} (allowed: a path that is either data or "
+                f"writable)",
             )
         elif around:
             document.add_problem(
                 keys,
-                f"{json.dumps(path)} lies in the mount of {mounts[around]}, {around}, and can be written to anyway (allowed: leave it out)",
+                f"{json.dumps(path)} is inside the mount of {mounts[around]}, {around}, "
+                "and is writable anyway; remove this entry",
             )
         elif path in written:
-            document.add_problem(keys, f"{json.dumps(path)} is named twice (allowed: each path once)")
+            document.add_problem(keys, f"{json.dumps(path)} is listed twice (allowed: each path once)")
         written[path] = format_path(keys)
 
 
-def _texts(document: Document, *keys: str) -> Iterator[tuple[KeyPath, str]]:
-    """What stands at ``keys[0]``, a list, in each of its items: under ``keys[1]``, where it is given."""
+def _texts_in(document: Document, *keys: str) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path and value of each text in a list.
+
+    The list is at ``keys[0]``. The text is at ``keys[1]`` of each item, or, without that key, the item itself.
+    """
     items = value_at(document.data, keys[:1])
     for number in range(len(items) if isinstance(items, list) else 0):
         place: KeyPath = (keys[0], number, *keys[1:])
@@ -149,13 +168,13 @@ def _texts(document: Document, *keys: str) -> Iterator[tuple[KeyPath, str]]:
 
 def _check_host_path(document: Document, keys: KeyPath, path: str) -> None:
     plain = posixpath.normpath(path)
-    if any(plain == each or plain.startswith(f"{each}/") for each in RESERVED_PATHS):
+    if any(plain == reserved or plain.startswith(f"{reserved}/") for reserved in RESERVED_PATHS):
         document.add_problem(
             keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED_PATHS)})"
         )
     elif plain in ("/", "//", *SYSTEM_PATHS):
         document.add_problem(
-            keys, f"{json.dumps(path)} would cover the system itself (allowed: a folder of the service)"
+            keys, f"{json.dumps(path)} would hide the system itself (allowed: a folder of the service)"
         )
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a fleet says must be possible, and nothing of it be said in vain: checked for each target with what it overrides."""
+"""Check that each target's fleet, with the keys that it inherits, can be swapped and has no key without effect."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from ..._core.errors import ImmutableError
 from ..._core.units import count_of
 from ..document import Document, KeyPath, suggestion, target_names, value_at
-from ..fleet import STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, strategy_uses
+from ..fleet import STRATEGIES_BY_KEY, fleet_paths, merged_fleet, metric_paths, possible_values, strategy_uses
 from ..model import STRATEGIES
 from .autoscaling import check_autoscaling, check_engine
 
 MAX_ZONE_LENGTH = 64  # characters
-MOVES = "a volume can't be in two places, so its slot is out of service while it moves"
+MOVES = "a volume cannot be in two places, so its slot is out of service while it moves"
 
 
 def check_fleets(document: Document) -> None:
-    """Add a problem for every fleet that cannot be swapped as it says."""
+    """Add a problem for everything in a fleet that cannot be done or has no effect."""
     for place in fleet_paths(document.data):
         check_engine(document, place)
         _check_keys(document, place)
@@ -38,14 +38,14 @@ def check_fleets(document: Document) -> None:
             _check_unavailable(document, name, fleet)
 
 
-def _origin(document: Document, target: str, *keys: str | int) -> KeyPath:
-    """Where a target has this from: its own fleet or the service's."""
+def _origin(document: Document, target: str, key: str) -> KeyPath:
+    """Return the path of a key of a target's fleet: in its own fleet, or else in the service's."""
     own: KeyPath = ("targets", target, "fleet")
-    return ("fleet", *keys) if value_at(document.data, (*own, keys[0])) is None else (*own, *keys)
+    return ("fleet", key) if value_at(document.data, (*own, key)) is None else (*own, key)
 
 
 def _size(fleet: dict[str, Any]) -> int | None:
-    """None where it is no number."""
+    """Return the size of a fleet, or None if it is not an integer."""
     size = 1 if fleet.get("size") is None else fleet["size"]
     return size if isinstance(size, int) and not isinstance(size, bool) else None
 
@@ -54,53 +54,47 @@ def _count(value: Any, size: int, *, up: bool) -> int | None:
     try:
         return count_of(value, size, up=up)
     except ImmutableError:
-        return None  # the schema has told
+        return None  # the schema check reports it
 
 
 def _check_keys(document: Document, place: KeyPath) -> None:
-    """No key stands beside a strategy that ignores it. What a target takes over without naming it is another matter."""
+    """Add a problem for every key of the fleet at ``place`` that its strategy ignores.
+
+    Keys that a target inherits are not problems, because ``merged_fleet`` removes them.
+    """
     data = bool(value_at(document.data, ("data",)))
-    strategies = _strategies(document, place)
+    strategies = possible_values(document.data, place, "strategy", allowed=STRATEGIES)
     for key in STRATEGIES_BY_KEY:
         value = value_at(document.data, (*place, key))
         if value is None:
             continue
         if key == "keep_old" and data:
-            why = "cannot be kept where slots own data volumes, which move from the old host to the new one"
-            document.add_problem((*place, key), f"an old fleet {why} (allowed: leave it out)")
-        elif strategies and not any(strategy_uses(key, each, data=data) for each in strategies):
+            reason = "slots own data volumes, which move from the old hosts to the new ones"
+            document.add_problem((*place, key), f"an old fleet cannot be kept if {reason}; remove this key")
+        elif strategies and not any(strategy_uses(key, strategy, data=data) for strategy in strategies):
             document.add_problem(
                 (*place, key), _unused_key(key, strategies, f" on target {place[1]}" if len(place) > 1 else "")
             )
 
 
-def _strategies(document: Document, place: KeyPath) -> list[str]:
-    """Those that the fleet at ``place`` is for: its own, else that of each target that takes it over. Unknown ones are left out."""
-    own = value_at(document.data, (*place, "strategy"))
-    names = [str(place[1])] if len(place) > 1 else target_names(document.data)
-    found = (
-        [own] if own is not None else [merged_fleet(document.data, name).get("strategy", "rolling") for name in names]
-    )
-    return list(dict.fromkeys(each for each in found if each in STRATEGIES))
-
-
-def _unused_key(key: str, strategies: list[str], where: str) -> str:
+def _unused_key(key: str, strategies: list[str], on_target: str) -> str:
     if key == "unavailable":
-        return f"recreate takes every instance out of service at once{where} (allowed: leave it out)"
-    right = STRATEGIES_BY_KEY[key][0]
-    return f"the strategy is {' or '.join(strategies)}{where}, and only {right} goes by this (allowed: leave it out, or strategy: {right})"
+        return f"recreate takes every instance out of service at once{on_target}; remove this key"
+    user = STRATEGIES_BY_KEY[key][0]
+    strategy = " or ".join(strategies)
+    return f"the strategy is {strategy}{on_target}, but only {user} uses this key; remove it or set strategy: {user}"
 
 
 def _check_strategy(document: Document, target: str, fleet: dict[str, Any], strategy: Any) -> None:
     place = _origin(document, target, "strategy")
-    where = f" on target {target}"
+    on_target = f" on target {target}"
     if strategy == "blue_green" and value_at(document.data, ("data",)):
-        why = "a whole fleet cannot be flipped where slots own data volumes, which move one by one"
-        document.add_problem(place, f"{why}{where} (allowed: rolling, canary, recreate)")
+        problem = "a whole fleet cannot switch at once if slots own data volumes, which move one at a time"
+        document.add_problem(place, f"{problem}{on_target} (allowed: rolling, canary, recreate)")
     elif strategy == "canary" and fleet.get("canary") is None:
         document.add_problem(
             (*place[:-1], "canary"),
-            f"the key is missing{where}, strategy: canary needs it (allowed: a list of at least one stage)",
+            f"the key is missing{on_target}; strategy: canary requires it (allowed: a list of at least one stage)",
         )
     elif strategy == "canary":
         _check_stages(document, target, fleet)
@@ -109,28 +103,32 @@ def _check_strategy(document: Document, target: str, fleet: dict[str, Any], stra
 def _check_stages(document: Document, target: str, fleet: dict[str, Any]) -> None:
     size = _size(fleet)
     stages = fleet["canary"] if isinstance(fleet["canary"], list) else []
+    canary = _origin(document, target, "canary")
     before = 0
     for number in range(len(stages) if size else 0):
-        place = _origin(document, target, "canary", number, "instances")
+        place = (*canary, number, "instances")
         instances = value_at(document.data, place)
         count = _count(instances, size or 0, up=True)
         if count is None:
             return
         what = _describe_count(instances, count, size, f" on target {target}")
         if count > (size or 0):
-            document.add_problem(place, f"{what} is more than there are (allowed: at most {size}, or a percentage)")
+            document.add_problem(
+                place, f"{what} is more than the fleet's size (allowed: at most {size}, or a percentage)"
+            )
         elif count <= before:
             document.add_problem(
-                place, f"{what} is not more than the {before} of the stage before (allowed: stages that grow)"
+                place,
+                f"{what} is not more than the {before} of the previous stage (allowed: more instances in each stage)",
             )
         before = max(before, count)
 
 
-def _describe_count(value: Any, count: int, size: int | None, where: str) -> str:
+def _describe_count(value: Any, count: int, size: int | None, on_target: str) -> str:
     return (
-        f"{value} of {size}{where}"
+        f"{value} of {size}{on_target}"
         if isinstance(value, int)
-        else f"{json.dumps(value)} of {size}{where}, which is {count},"
+        else f"{json.dumps(value)} of {size}{on_target}, which is {count},"
     )
 
 
@@ -149,7 +147,7 @@ def _check_unavailable(document: Document, target: str, fleet: dict[str, Any]) -
     if value_at(document.data, ("data",)) and size > 0 and count == 0:
         document.add_problem(
             keys,
-            f"{what} cannot be kept where slots own data volumes: {MOVES} (allowed: an integer from 1, or leave it out)",
+            f"{what} is not possible if slots own data volumes: {MOVES} (allowed: an integer from 1, or no value)",
         )
     elif size > 1 and count >= size:
         document.add_problem(
@@ -159,7 +157,7 @@ def _check_unavailable(document: Document, target: str, fleet: dict[str, Any]) -
 
 def _check_bounds(document: Document, place: KeyPath) -> None:
     least, most = value_at(document.data, (*place, "least")), value_at(document.data, (*place, "most"))
-    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (least, most))
+    numbers = all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in (least, most))
     if numbers and least > most:
         document.add_problem((*place, "least"), f"{least} is greater than most, {most} (allowed: at most {most})")
 
@@ -168,10 +166,10 @@ def _check_window(document: Document, place: KeyPath) -> None:
     start, end = value_at(document.data, (*place, "from")), value_at(document.data, (*place, "to"))
     if isinstance(start, str) and start == end:
         document.add_problem(
-            (*place, "to"), f"{json.dumps(end)} is where the window begins (allowed: another time than from)"
+            (*place, "to"), f"{json.dumps(end)} is also the start of the window (allowed: a time other than from)"
         )
     zone = value_at(document.data, (*place, "timezone"))
-    if not isinstance(zone, str) or zone == "UTC" or len(zone) > MAX_ZONE_LENGTH:  # the schema has told
+    if not isinstance(zone, str) or zone == "UTC" or len(zone) > MAX_ZONE_LENGTH:  # the schema check reports it
         return
     try:
         zoneinfo.ZoneInfo(zone)
@@ -182,5 +180,6 @@ def _check_window(document: Document, place: KeyPath) -> None:
         )
         document.add_problem(
             (*place, "timezone"),
-            f"the time zone {json.dumps(zone)} is unknown here ({suggestion(zone, known)}allowed: {allowed})",
+            f"the time zone {json.dumps(zone)} is unknown on the controller ({suggestion(zone, known)}allowed: "
+            f"{allowed})",
         )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a target's provider must be able to do for the rest of the definition."""
+"""Check that a target's provider supports what the definition requires of it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import json
 from ..document import Document, KeyPath, target_names, value_at
 from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
+from ..model import SECRET_KINDS, BaseKind, ProviderName, SecretKind
 
-# Of volumes; a provider that is not named takes any word.
-VOLUME_TYPES = {"qemu": ("qcow2", "raw"), "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard")}
-PROVIDERS_WITHOUT_ZONES = ("qemu",)
-# What only these providers heed. What stands nowhere here is heeded by all.
-PROVIDER_OF_KEY: dict[KeyPath, str] = {
+# By provider. A provider that is missing here accepts any type.
+VOLUME_TYPES: dict[str, tuple[str, ...]] = {
+    "qemu": ("qcow2", "raw"),
+    "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"),
+}
+PROVIDERS_WITHOUT_ZONES: tuple[ProviderName, ...] = ("qemu",)
+# Keys that only one provider uses. All providers use the keys that are missing here.
+PROVIDER_OF_KEY: dict[KeyPath, ProviderName] = {
     **{
         (key,): "aws"
         for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
@@ -26,22 +30,20 @@ PROVIDER_OF_KEY: dict[KeyPath, str] = {
     **{("traffic", key): "aws" for key in ("target_groups", "rule")},
     **{("traffic", key): "qemu" for key in ("bind", "port")},
 }
-BASE_KINDS = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
-SECRET_KINDS = {"aws": ("ssm",), "qemu": ("env", "variable")}
+BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
+SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {"aws": ("ssm",), "qemu": ("env", "variable")}
 
 
 def check_targets(document: Document) -> None:
-    """Add a problem for everything that a target says, or is asked for, in vain."""
+    """Add a problem for everything in a target that its provider does not support."""
     closed = value_at(document.data, ("seal", "shell")) == "off"
     for name in target_names(document.data):
         place = ("targets", name)
         provider = value_at(document.data, (*place, "provider"))
         if closed and value_at(document.data, (*place, "authorized_key")) is not None:
-            document.add_problem(
-                (*place, "authorized_key"), "nobody can log in where seal.shell is off (allowed: leave it out)"
-            )
+            document.add_problem((*place, "authorized_key"), "nobody can log in if seal.shell is off; remove this key")
         if provider in PROVIDERS_WITHOUT_ZONES and value_at(document.data, (*place, "zones")) is not None:
-            document.add_problem((*place, "zones"), f"the provider {provider} has no zones (allowed: leave it out)")
+            document.add_problem((*place, "zones"), f"the provider {provider} has no zones; remove this key")
         if (
             isinstance(provider, str)
             and provider != "simulated"
@@ -49,11 +51,11 @@ def check_targets(document: Document) -> None:
         ):
             document.add_problem(
                 (*place, "simulation"),
-                f"the provider {provider} runs real machines (allowed: leave it out, or provider: simulated)",
+                f"the provider {provider} runs real machines; remove this key or set provider: simulated",
             )
         if isinstance(provider, str) and provider in VOLUME_TYPES:
             _check_volume_types(document, name, provider)
-        if isinstance(provider, str) and provider in BASE_KINDS:
+        if isinstance(provider, str) and provider in BASES_BY_PROVIDER:
             _check_keys(document, place, provider)
             _check_base(document, name, provider)
             _check_secrets(document, place, provider)
@@ -62,10 +64,10 @@ def check_targets(document: Document) -> None:
 
 
 def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
-    for keys, only in PROVIDER_OF_KEY.items():
-        if only != provider and value_at(document.data, (*place, *keys)) is not None:
+    for keys, user in PROVIDER_OF_KEY.items():
+        if user != provider and value_at(document.data, (*place, *keys)) is not None:
             document.add_problem(
-                (*place, *keys), f"the provider {provider} does not heed it, {only} does (allowed: leave it out)"
+                (*place, *keys), f"the provider {provider} ignores this key, which is for {user}; remove it"
             )
 
 
@@ -74,25 +76,25 @@ def _check_base(document: Document, target: str, provider: str) -> None:
     base = value_at(document.data, own)
     place = ("image", "base") if base is None else own
     base = value_at(document.data, place)
-    kinds = {kind for allowed in BASE_KINDS.values() for kind in allowed}
+    kinds = {kind for allowed in BASES_BY_PROVIDER.values() for kind in allowed}
     for kind in sorted(kinds & set(base)) if isinstance(base, dict) else []:
-        if kind not in BASE_KINDS[provider]:
-            what = f"the provider {provider} of target {target} cannot bake on {kind}"
+        if kind not in BASES_BY_PROVIDER[provider]:
+            what = f"the provider {provider} of target {target} cannot bake from {kind}"
             document.add_problem(
                 (*place, kind),
-                f"{what} (allowed: {', '.join(BASE_KINDS[provider])}; a target may have a base of its own)",
+                f"{what} (allowed: {', '.join(BASES_BY_PROVIDER[provider])}; a target may set its own base)",
             )
 
 
 def _check_secrets(document: Document, place: KeyPath, provider: str) -> None:
     secrets = value_at(document.data, (*place, "secrets"))
-    for name, where in secrets.items() if isinstance(secrets, dict) else []:
-        kind = next(iter(where), None) if isinstance(where, dict) else None
-        if kind in ("env", "variable", "ssm") and kind not in SECRET_KINDS[provider]:
-            allowed = " or ".join(SECRET_KINDS[provider])
+    for name, source in secrets.items() if isinstance(secrets, dict) else []:
+        kind = next(iter(source), None) if isinstance(source, dict) else None
+        if isinstance(kind, str) and kind in SECRET_KINDS and kind not in SECRETS_BY_PROVIDER[provider]:
+            allowed = " or ".join(SECRETS_BY_PROVIDER[provider])
             document.add_problem(
                 (*place, "secrets", name, kind),
-                f"the provider {provider} hands over no secret from there (allowed: {allowed})",
+                f"the provider {provider} does not support secrets from {kind} (allowed: {allowed})",
             )
 
 
@@ -100,12 +102,12 @@ def _check_aws(document: Document, target: str) -> None:
     place: KeyPath = ("targets", target)
     if value_at(document.data, (*place, "network")) is None:
         document.add_problem(
-            place, "the provider aws needs to know where instances are (allowed: network with subnets)"
+            place, "the provider aws requires the subnets of the instances (allowed: network with subnets)"
         )
     options = value_at(document.data, (*place, "build", "options"))
-    for name, why in refused_options(options) if isinstance(options, dict) else ():
+    for name, reason in refused_options(options) if isinstance(options, dict) else ():
         document.add_problem(
-            (*place, "build", "options", name), f"cannot be passed on to Packer: {why} (allowed: leave it out)"
+            (*place, "build", "options", name), f"cannot be passed to Packer: {reason}; remove this option"
         )
     subnets, zones = value_at(document.data, (*place, "network", "subnets")), value_at(document.data, (*place, "zones"))
     for number, zone in enumerate(zones if isinstance(zones, list) else []):
@@ -113,7 +115,7 @@ def _check_aws(document: Document, target: str) -> None:
             document.add_problem(
                 (*place, "zones", number), f"{json.dumps(zone)} has no subnet (allowed: {', '.join(map(str, subnets))})"
             )
-    if merged_fleet(document.data, target).get("engine") == AUTOSCALING:  # the group has target groups of its own
+    if merged_fleet(document.data, target).get("engine") == AUTOSCALING:  # the group defines its target groups
         return
     groups, rule = (
         value_at(document.data, (*place, "traffic", "target_groups")),
@@ -123,17 +125,19 @@ def _check_aws(document: Document, target: str) -> None:
     if not count:
         document.add_problem(
             place,
-            "the provider aws needs a target group to register instances in (allowed: traffic with target_groups)",
+            "the provider aws requires a target group to register instances in (allowed: traffic with target_groups)",
         )
     if (count == 2) is not (rule is not None):
         document.add_problem(
             (*place, "traffic"),
-            "two target groups and the rule that forwards to both go together (allowed: both, or one group without a rule)",
+            "two target groups require a rule that forwards to both, and a rule requires two target groups "
+            "(allowed: both, or one target group without a rule)",
         )
     if merged_fleet(document.data, target).get("strategy") == "blue_green" and count == 1:
         document.add_problem(
             place,
-            "blue_green on aws flips a rule from one target group to another (allowed: traffic with two target_groups and a rule)",
+            "blue_green on aws switches a rule from one target group to another "
+            "(allowed: traffic with two target_groups and a rule)",
         )
 
 
@@ -143,5 +147,5 @@ def _check_volume_types(document: Document, target: str, provider: str) -> None:
         place = ("data", number, "type")
         kind = value_at(document.data, place)
         if isinstance(kind, str) and kind not in VOLUME_TYPES[provider]:
-            why = f"is no type of volume on target {target}, whose provider is {provider}"
-            document.add_problem(place, f"{json.dumps(kind)} {why} (allowed: {', '.join(VOLUME_TYPES[provider])})")
+            problem = f"{json.dumps(kind)} is not a volume type on target {target}, whose provider is {provider}"
+            document.add_problem(place, f"{problem} (allowed: {', '.join(VOLUME_TYPES[provider])})")

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 RECORDS = 5  # how many of the newest swaps are measured
-# By name of the latency: the events of one instance that begin it, and those that end it.
+# By name of the latency: the events of one instance that begin it, and those that end it, as records name them.
 _EVENTS = {
     "boot": (("launched", "started again"), ("sealed",)),
     "health": (("sealed", "volumes attached"), ("registered", "staged")),

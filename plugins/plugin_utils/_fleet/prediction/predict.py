@@ -31,7 +31,9 @@ from .services import simulated_services
 def dry_run(
     request: Request, observer: Observer, services: FleetServices, latencies: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return the result of the task in check mode: the fleet as it is, and the prediction as ``plan``. Reports its steps.
+    """Return the result of the task in check mode: the fleet as it is, with the prediction as ``plan``.
+
+    Each predicted step is reported as a line.
 
     Args:
         latencies: seconds by name. They win over the latencies of earlier swaps.

@@ -199,7 +199,7 @@ class SwapRun(FleetRun[Outcome]):
             self._roll_back(BeginRollback(f"{wait.reason.partition(' soaks')[0]}: {problem}"))
             return
         self._timeline.waits(wait.reason, now)
-        seconds = self._timeline.steps.next_look(self._pace, now, max(0.0, now - self._event_at))
+        seconds = self._timeline.durations.next_observation(self._pace, now, max(0.0, now - self._event_at))
         if wait.until is not None and wait.until >= now:  # a deadline in the past is no reason to hurry
             seconds = min(seconds, wait.until - now + AFTER_DEADLINE)
         self._lease.need(seconds + MARGIN)
@@ -249,9 +249,9 @@ class SwapRun(FleetRun[Outcome]):
     def _after_failure(self, error: ProviderError) -> None:
         """Give up a launch token whose instance is gone. If the provider does not say so, do it before the last try."""
         self._waited = False
-        places, self._launching = self._launching, ()
-        if places and (error.token_spent or self._failures >= self.retry_policy.tries - 1):
-            retries = {**dict(self._intent.retries), **{place.slot: place.attempt + 1 for place in places}}
+        launches, self._launching = self._launching, ()
+        if launches and (error.token_spent or self._failures >= self.retry_policy.tries - 1):
+            retries = {**dict(self._intent.retries), **{launch.slot: launch.attempt + 1 for launch in launches}}
             self._save(replace(self._intent, retries=tuple(sorted(retries.items()))))
 
     def _payload(self, intent: Intent) -> Payload:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carry out actions by a provider. Each is one bulk call, or one per instance where volumes are plugged."""
+"""Carries out actions through a provider. Each is one bulk call, or one call per instance for attaching volumes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from ..actions import (
     Switch,
     unknown_action,
 )
+from ..events import InstanceEvent
 from ..model import Intent, Observed, Payload
 from ..planning.holds import zone_of
 from ..ports import ChangePermit
 
 Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
 
-# Seconds that a call may take at most, by which the fleet's lease must outlast its begin.
+# Seconds that a call may take at most. The lease must last that long when the call begins.
 ORDINARY = 30.0
 BOUNDS: Mapping[type, float] = {Launch: 120.0, Modify: 600.0, CreateVolumes: 60.0}
 
@@ -46,7 +47,10 @@ def bound_of(action: Action) -> float:
 
 
 class Executor:
-    """``launched`` holds the instances that the last call of ``act`` launched."""
+    """Carries out one action at a time.
+
+    ``launched`` holds the instances that the last call of ``act`` launched.
+    """
 
     def __init__(
         self,
@@ -58,11 +62,14 @@ class Executor:
         self.launched: list[Instance] = []
         self._provider = provider
         self._traffic = traffic
-        self._payloads = payloads  # what a new instance of the intent's present aim gets
+        self._payloads = payloads  # what a new instance of the desired version gets
         self._permit = permit
 
     def act(self, action: Action, observed: Observed, intent: Intent) -> list[Event]:
-        """Do it and tell what was done. Raises ProviderError, AbandonedError and LeaseLostError."""
+        """Carry out the action and return its events.
+
+        Raises ProviderError, AbandonedError, LeaseLostError; FleetError for an unknown action.
+        """
         self.launched = []
         self._permit.check(bound_of(action))
         slots = {view.id: view.slot for view in observed.instances}
@@ -102,7 +109,7 @@ class Executor:
             case _:
                 raise unknown_action(action)
 
-    def _on_instances(self, action: OnInstances, observed: Observed, intent: Intent) -> str:
+    def _on_instances(self, action: OnInstances, observed: Observed, intent: Intent) -> InstanceEvent:
         compute, traffic = self._provider.compute, self._traffic
         match action:
             case Start():
@@ -133,22 +140,28 @@ class Executor:
 
     def _create(self, action: CreateVolumes, intent: Intent) -> list[Event]:
         specs = {spec.name: spec for spec in intent.desired.volumes}
-        wanted = [
+        requests = [
             VolumeRequest(
-                intent.fleet, slot, name, specs[name].size, specs[name].mount, specs[name].kind, zone_of(slot, intent)
+                fleet=intent.fleet,
+                slot=slot,
+                name=name,
+                size=specs[name].size,
+                mount=specs[name].mount,
+                kind=specs[name].kind,
+                zone=zone_of(slot, intent),
             )
             for slot, name in action.missing
         ]
-        self._provider.volumes.create(wanted)
+        self._provider.volumes.create(requests)
         return [(f"volume {name} created", slot, None) for slot, name in action.missing]
 
     def _launch(self, action: Launch, intent: Intent) -> list[Event]:
         payload = self._payloads(intent)
         requests = [
             LaunchRequest(
-                token=intent.token(place.slot, place.attempt),
+                token=intent.token(launch.slot, launch.attempt),
                 fleet=intent.fleet,
-                slot=place.slot,
+                slot=launch.slot,
                 image=intent.desired.image,
                 artifact=payload.artifact,
                 launch=intent.desired.launch,
@@ -160,26 +173,26 @@ class Executor:
                 secrets=payload.secrets,
                 secret_refs=payload.secret_refs,
                 machine=payload.machine,
-                volumes=place.volumes,
+                volumes=launch.volumes,
                 tags={
                     **payload.tags,
                     VOLUMES: ",".join(spec.name for spec in intent.desired.volumes),
                     SWAP: str(intent.serial),
-                    ATTEMPT: str(place.attempt),
+                    ATTEMPT: str(launch.attempt),
                 },
-                zone=zone_of(place.slot, intent),
+                zone=zone_of(launch.slot, intent),
             )
-            for place in action.slots
+            for launch in action.slots
         ]
         self.launched = list(self._provider.compute.launch(requests))
         return [("launched", each.slot, each.id) for each in self.launched]
 
 
 def _addresses(action: Register, observed: Observed) -> dict[str, tuple[str, int]]:
-    found, wanted = {}, set(action.ids)
+    addresses, ids = {}, set(action.ids)
     for view in observed.instances:
-        if view.id in wanted:
+        if view.id in ids:
             if view.address is None:
                 raise FleetError(f"{view.id} has no address for the port that takes traffic")
-            found[view.id] = view.address
-    return found
+            addresses[view.id] = view.address
+    return addresses

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
+"""Reads a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SW
 from ..model import InstanceView, Observed
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
-UNSEEN = 60.0  # seconds for which a launch that no list shows yet is believed
+UNLISTED = 60.0  # seconds for which a launched instance counts although no list shows it yet
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the provider said, for a prediction to begin with."""
+    """What the provider returned, for a prediction to start from."""
 
     instances: tuple[Instance, ...]
     volumes: tuple[Volume, ...]
@@ -28,113 +28,124 @@ class Snapshot:
 
 
 class Observer:
-    """Remembers only since when an instance could have been healthy, and what was launched but not listed yet; a new run begins anew."""
+    """Observes one fleet.
+
+    It remembers since when an instance could have been healthy, and which launches are not listed yet. A new run starts
+    without this memory.
+    """
 
     def __init__(self, provider: Provider, traffic: Traffic, prober: Probe, fleet: str) -> None:
         self._provider = provider
         self._traffic = traffic
         self._prober = prober
         self._fleet = fleet
-        self._well_at: dict[
-            str, tuple[float, float]
-        ] = {}  # instance id -> (its present start, when it was proven or last seen healthy)
+        # By instance id: its present start, and when it was first proven or last observed healthy since then.
+        self._healthy_at: dict[str, tuple[float, float]] = {}
         self._passed_at: dict[str, float] = {}
-        self._unseen: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
+        self._unlisted: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
-        self.spared = False  # whether the last look left probes out
+        self.spared = False  # whether the last observation left out probes
         self._volumes: tuple[Volume, ...] | None = None  # as last read
         self._read: tuple[tuple[Instance, ...], tuple[Volume, ...], tuple[Member, ...]] = ((), (), ())
 
     def expect(self, launched: Iterable[Instance]) -> None:
-        """A list may lag behind a launch; a slot must not look empty for that."""
+        """Count launched instances before a list shows them, so that their slots do not look empty."""
         now = self._provider.clock.now()
-        self._unseen.update({each.id: (each, now) for each in launched})
+        self._unlisted.update({instance.id: (instance, now) for instance in launched})
 
     def forget(self, ids: Iterable[str]) -> None:
-        """They were told to go, so no list needs to show them."""
-        for each in ids:
-            self._unseen.pop(each, None)
+        """Stop expecting instances that are to be removed."""
+        for instance_id in ids:
+            self._unlisted.pop(instance_id, None)
 
     def observe(self, fresh: bool = True, data: bool = True) -> Observed:
-        """``fresh=False`` spares instances a probe that passed just before, for looks while waiting. With ``data=False`` volumes
-        are not asked for again where there were none: nobody but the swap that holds the lease makes any."""
+        """Read the fleet.
+
+        Args:
+            fresh: probe every instance. Otherwise instances whose probe passed just before are spared.
+            data: whether the fleet has volumes. Otherwise they are not read again once there were none, because only
+                the swap that holds the lease creates volumes.
+        """
         instances = self._instances()
         if data or self._volumes is None or self._volumes:
             self._volumes = tuple(self._provider.volumes.list(self._fleet))
         self._read = (instances, self._volumes, tuple(self._traffic.members()))
-        return self._seen(fresh)
+        return self._combine(fresh)
 
     def reprobe(self) -> Observed:
-        """What was read just now, with a probe of all that were spared one."""
-        return self._seen(fresh=True)
+        """Probe all instances again, without reading the fleet again."""
+        return self._combine(fresh=True)
 
     def forget_volumes(self) -> None:
-        """Another run may have been at work since the last look."""
+        """Read the volumes again next time, because another run may have changed them."""
         self._volumes = None
 
-    def _seen(self, fresh: bool) -> Observed:
+    def _combine(self, fresh: bool) -> Observed:
         instances, volumes, members = self._read
+        live = {instance.id for instance in instances if instance.state in (PENDING, RUNNING)}
         verdicts = {
-            each.id: proves(each) if each.state in (PENDING, RUNNING) else f"it is {each.state}" for each in instances
+            instance.id: proves(instance) if instance.id in live else f"it is {instance.state}"
+            for instance in instances
         }
-        live = {each.id for each in instances if each.state in (PENDING, RUNNING)}
-        # Who is down has no request left with it, so one that the balancer forgets by itself is out of traffic.
-        places = {member.id: member for member in members if member.id in live or not member.leaving}
-        probes = self._probe([each for each in instances if verdicts[each.id] is True], places, fresh)
-        held: dict[str, list[Volume]] = defaultdict(list)
+        # A leaving member has no request left once its instance is down, so it counts as out of traffic.
+        known = {member.id: member for member in members if member.id in live or not member.leaving}
+        probes = self._probe([instance for instance in instances if verdicts[instance.id] is True], known, fresh)
+        attached: dict[str, list[Volume]] = defaultdict(list)
         for volume in volumes:
             if volume.attached_to:
-                held[volume.attached_to].append(volume)
+                attached[volume.attached_to].append(volume)
         now = self._provider.clock.now()
         views = tuple(
             self._view(
-                each,
-                verdicts[each.id],
-                probes.get(each.id, "not probed"),
-                places.get(each.id),
-                held.get(each.id, ()),
-                now,
+                instance,
+                verdict=verdicts[instance.id],
+                probed=probes.get(instance.id, "not probed"),
+                member=known.get(instance.id),
+                volumes=attached.get(instance.id, ()),
+                now=now,
             )
-            for each in instances
+            for instance in instances
         )
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
-        known = {each.id for each in instances}
-        strays = (
-            ()
-            if self._traffic.shared
-            else sorted(member.id for member in members if member.id not in known and not member.leaving)
-        )
-        return Observed(now, views, volumes, tuple(strays))
+        ids = {instance.id for instance in instances}
+        orphaned = sorted(member.id for member in members if member.id not in ids and not member.leaving)
+        return Observed(now, views, volumes, () if self._traffic.shared else tuple(orphaned))
 
     def _instances(self) -> tuple[Instance, ...]:
-        listed = [each for each in self._provider.compute.list(self._fleet) if each.purpose == FLEET]
-        if not self._unseen:
+        listed = [instance for instance in self._provider.compute.list(self._fleet) if instance.purpose == FLEET]
+        if not self._unlisted:
             return tuple(listed)
-        known, now = {each.id for each in listed}, self._provider.clock.now()
-        self._unseen = {
-            key: (each, at) for key, (each, at) in self._unseen.items() if key not in known and now - at < UNSEEN
+        known, now = {instance.id for instance in listed}, self._provider.clock.now()
+        self._unlisted = {
+            instance_id: (instance, at)
+            for instance_id, (instance, at) in self._unlisted.items()
+            if instance_id not in known and now - at < UNLISTED
         }
-        return (*listed, *(each for each, _at in self._unseen.values()))
+        return (*listed, *(instance for instance, _at in self._unlisted.values()))
 
-    def _probe(self, instances: Sequence[Instance], places: Mapping[str, Member], fresh: bool) -> dict[str, bool | str]:
+    def _probe(
+        self, instances: Sequence[Instance], members: Mapping[str, Member], fresh: bool
+    ) -> dict[str, bool | str]:
         now = self._provider.clock.now()
-        known = {each.id for each in instances if not fresh and now - self._passed_at.get(each.id, 0.0) < SPARED}
-        self.spared = bool(known)
-        found = dict(self._prober([each for each in instances if each.id not in known]))
-        # One lost answer of a busy host that the balancer calls up is no verdict yet.
+        ids = [instance.id for instance in instances]
+        spared = {each for each in ids if not fresh and now - self._passed_at.get(each, 0.0) < SPARED}
+        self.spared = bool(spared)
+        found = dict(self._prober([instance for instance in instances if instance.id not in spared]))
+        # One failed probe of a host that the load balancer calls up decides nothing: probe it once more.
         again = [
-            each
-            for each in instances
-            if found.get(each.id, True) is not True and each.id in places and places[each.id].state == UP
+            instance
+            for instance in instances
+            if found.get(instance.id, True) is not True and instance.id in members and members[instance.id].state == UP
         ]
         if again:
             found.update(self._prober(again))
         self._passed_at.update({instance_id: now for instance_id, passed in found.items() if passed is True})
-        return {**dict.fromkeys(known, True), **found}
+        return {**dict.fromkeys(spared, True), **found}
 
     def _view(
         self,
         instance: Instance,
+        *,
         verdict: bool | str,
         probed: bool | str,
         member: Member | None,
@@ -156,7 +167,7 @@ class Observer:
             refuted=not proven and instance.evidence is not None,
             healthy=healthy,
             problem="" if healthy else str(verdict if not proven else probed),
-            waiting_since=max(self._well(instance, proven, healthy, now), attached_at) if proven else 0.0,
+            waiting_since=max(self._last_well_at(instance, proven, healthy, now), attached_at) if proven else 0.0,
             member=member.state if member else None,
             in_flight=member.in_flight if member else None,
             member_since=member.since if member else 0.0,
@@ -173,12 +184,13 @@ class Observer:
             standby=tags.get(STANDBY, ""),
         )
 
-    def _well(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:
-        start, well_at = self._well_at.get(instance.id, (-1.0, 0.0))
+    def _last_well_at(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:
+        """When the instance was last observed healthy, or else first proven, in its present boot."""
+        start, at = self._healthy_at.get(instance.id, (-1.0, 0.0))
         if proven and (healthy or start != instance.started):
-            well_at = now
-            self._well_at[instance.id] = (instance.started, now)
-        return well_at
+            at = now
+            self._healthy_at[instance.id] = (instance.started, now)
+        return at
 
 
 def _number(text: str | None, default: int) -> int:
@@ -186,7 +198,7 @@ def _number(text: str | None, default: int) -> int:
 
 
 def address_of(instance: Instance) -> tuple[str, int] | None:
-    """Where it takes traffic, or None where it has no address for that port."""
+    """Where the instance takes traffic, or None if it has no address for that port."""
     port = instance.tags.get(PORT, "")
     if port.isdigit():
         return instance.endpoints.get(int(port))

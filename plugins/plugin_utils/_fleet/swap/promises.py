@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The promises once more, asked right before each changing call, apart from the plan: a defect in the plan must not reach a fleet."""
+"""Checks the promises again before each changing call, so that a defect in the plan harms no fleet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ..planning.slots import launched_by_swap
 
 
 class Promises:
-    """Follows one batch of actions from what was observed. ``allow`` raises FleetError for an action that breaks a promise."""
+    """Checks one pass of actions. It starts from the observation and follows the effect of each allowed action."""
 
     def __init__(self, observed: Observed, intent: Intent) -> None:
         self._intent = intent
@@ -49,20 +49,21 @@ class Promises:
         self._counted = observed.counted(intent.count_draining)
 
     def allow(self, action: Action) -> None:
+        """Raises FleetError for an action that breaks a promise, and for an unknown one."""
         match action:
             case CreateVolumes():
-                pass  # takes nothing away from anybody
+                pass  # it removes and replaces nothing
             case Launch():
-                self._ceiling(len(action.slots))
+                self._check_ceiling(len(action.slots))
                 self._launch(action)
             case Start():
-                self._ceiling(len(action.ids))
+                self._check_ceiling(len(action.ids))
             case Attach():
                 self._attach(action)
             case Detach():
                 self._detach(action)
             case Modify():
-                self._free(action.volumes, "changed")
+                self._check_free(action.volumes, "changed")
             case RemoveVolumes():
                 self._remove_volumes(action)
             case Register():
@@ -70,10 +71,10 @@ class Promises:
             case Switch():
                 self._switch(action)
             case Drain() | Deregister():
-                self._leave(action.ids)
+                self._check_floor(action.ids)
             case Stop():
-                self._leave(action.ids)
-                self._unserved(action.ids, "stopped")
+                self._check_floor(action.ids)
+                self._refuse_serving(action.ids, "stopped")
             case PowerOff():
                 self._power_off(action)
             case Remove():
@@ -84,7 +85,7 @@ class Promises:
     def _known(self, ids: Iterable[str]) -> list[InstanceView]:
         return [self._views[each] for each in ids if each in self._views]
 
-    def _ceiling(self, more: int) -> None:
+    def _check_ceiling(self, more: int) -> None:
         self._counted += more
         if self._counted > self._intent.ceiling:
             raise defect(f"{self._counted} instances would run, but no more than {self._intent.ceiling} may")
@@ -110,7 +111,7 @@ class Promises:
                 raise defect(f"{volume} would be taken from {holder.id}, which still runs")
             self._holders[volume] = None
 
-    def _free(self, volumes: Iterable[str], what: str) -> None:
+    def _check_free(self, volumes: Iterable[str], what: str) -> None:
         for volume in volumes:
             if self._holders.get(volume):
                 raise defect(f"{volume} would be {what} while {self._holders[volume]} has it")
@@ -125,7 +126,7 @@ class Promises:
                 raise defect(f"{volume} would be removed, but the fleet is not to become absent")
             if name not in self._intent.remove_volumes:
                 raise defect(f"{volume} would be removed, but {name} is not named in remove_volumes")
-        self._free(action.volumes, "removed")
+        self._check_free(action.volumes, "removed")
 
     def _admit(self, ids: Iterable[str]) -> None:
         for view in self._known(ids):
@@ -138,7 +139,7 @@ class Promises:
         self._admit(action.on)
         before = len(self._serving)
         self._serving |= {view.id for view in self._known(action.on) if view.passing or view.member == UP}
-        self._leave(action.off, min(before, self._floor))  # an exchange one for one takes nothing out of service
+        self._check_floor(action.off, min(before, self._floor))  # an exchange one for one takes nothing out of service
 
     def _power_off(self, action: PowerOff) -> None:
         for view in self._known(action.ids):
@@ -146,25 +147,28 @@ class Promises:
                 raise defect(f"{view.id} would be powered off without having been asked to stop")
 
     def _remove(self, action: Remove) -> None:
-        self._leave(action.ids)
-        self._unserved(action.ids, "removed")
+        self._check_floor(action.ids)
+        self._refuse_serving(action.ids, "removed")
         for view in self._known(action.ids):
-            self._succession(view)
+            self._check_successor(view)
             self._counted -= view.counts(self._intent.count_draining)
 
-    def _leave(self, ids: Iterable[str], floor: int | None = None) -> None:
+    def _check_floor(self, ids: Iterable[str], floor: int | None = None) -> None:
         left, floor = self._serving.difference(ids), self._floor if floor is None else floor
         if len(left) < len(self._serving) and len(left) < floor:
             raise defect(f"{len(left)} instances would be in service, but {floor} must be")
         self._serving = left
 
-    def _unserved(self, ids: Iterable[str], what: str) -> None:
+    def _refuse_serving(self, ids: Iterable[str], what: str) -> None:
         for view in self._known(ids):
             if view.serving:
                 raise defect(f"{view.id} would be {what} while it is in service")
 
-    def _succession(self, view: InstanceView) -> None:
-        """An old instance goes only after its successor serves; what the swap made and takes back may always go."""
+    def _check_successor(self, view: InstanceView) -> None:
+        """Refuse to remove an old instance before its successor serves.
+
+        A rollback may always remove what the swap launched.
+        """
         intent = self._intent
         undone = intent.rolling_back and launched_by_swap(view, intent)
         if intent.goal == ABSENT or not 0 <= view.slot < intent.desired.size or undone:

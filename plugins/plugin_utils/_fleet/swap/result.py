@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The one shape in which a fleet and its instances are told."""
+"""Results of a swap: the one shape of a fleet and its instances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONSOLE_LINES = 15  # of a failed instance, that a result shows
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
-    """``outdated``: whether it differs from the image (and, where known, the launch fingerprint) that it should have."""
+    """``outdated``: whether it differs from ``image`` and, if given, from the fingerprint ``launch``."""
     return {
         "id": view.id,
         "slot": view.slot,
@@ -53,23 +53,23 @@ def instance_dicts(observed: Observed, image: str, launch: str | None) -> list[d
 
 def volume_dicts(observed: Observed) -> list[dict[str, Any]]:
     volumes = sorted(observed.volumes, key=lambda volume: (volume.slot, volume.name))
-    return [_volume_dict(each) for each in volumes]
+    return [_volume_dict(volume) for volume in volumes]
 
 
-def _volume_dict(each: Volume) -> dict[str, Any]:
+def _volume_dict(volume: Volume) -> dict[str, Any]:
     return {
-        "id": each.id,
-        "slot": each.slot,
-        "name": each.name,
-        "size": each.size,
-        "type": each.kind or None,
-        "attached_to": each.attached_to,
+        "id": volume.id,
+        "slot": volume.slot,
+        "name": volume.name,
+        "size": volume.size,
+        "type": volume.kind or None,
+        "attached_to": volume.attached_to,
     }
 
 
 def swap_result(request: Request, intent: Intent, observed: Observed, outcome: Outcome | None) -> dict[str, Any]:
-    """What a run tells of the fleet. ``outcome``: what it ended with, or None where it failed."""
-    waits = outcome.reason if isinstance(outcome, (Pause, Wait)) else None
+    """The result of a run. ``outcome``: what it ended with, or None if it failed."""
+    paused = outcome.reason if isinstance(outcome, (Pause, Wait)) else None
     return {
         "fleet": intent.fleet,
         "service": request.service,
@@ -79,7 +79,7 @@ def swap_result(request: Request, intent: Intent, observed: Observed, outcome: O
         "size": intent.size,
         "instances": instance_dicts(observed, intent.image, intent.launch),
         "volumes": volume_dicts(observed),
-        "paused": waits,
+        "paused": paused,
         "approval": outcome.gate or None if isinstance(outcome, Pause) else None,
         "left_alone": list(outcome.left) if isinstance(outcome, Done) else [],
         "origin_image_name": intent.origin.image_name if intent.origin else None,
@@ -103,11 +103,12 @@ def last_console_lines(compute: Compute, instance_id: str) -> tuple[str, ...]:
 
 
 def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:
-    """A line per slot, for diffs."""
+    """One line per slot, for the diff before a swap."""
     return "".join(f"slot {each['slot']}: {each['image_name']}\n" for each in instances if each["state"] != STOPPED)
 
 
 def wanted_text(intent: Intent) -> str:
-    return (
-        "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size)) if intent.goal == PRESENT else ""
-    )
+    """One line per slot, for the diff after a swap."""
+    if intent.goal != PRESENT:
+        return ""
+    return "".join(f"slot {slot}: {intent.image_name}\n" for slot in range(intent.size))

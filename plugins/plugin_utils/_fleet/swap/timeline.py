@@ -9,8 +9,9 @@ from typing import Any
 from ..._core.progress import Report
 from ..._core.units import iso
 from ..._providers.contract import DRAIN
-from ..model import Observed
-from .pace import Steps
+from ..events import InstanceEvent
+from ..model import InstanceView, Observed
+from .pace import StepDurations
 
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
 
@@ -18,53 +19,56 @@ WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
 class Timeline:
     def __init__(self, report: Report, began: float) -> None:
         self.entries: list[dict[str, Any]] = []
-        self.lowest: int | None = None  # in service, over all that was seen
-        self.peak = 0  # running
-        self.downtime = 0.0  # seconds with nobody in service, between two times when somebody was
+        self.lowest: int | None = None  # instances in service, over all observations
+        self.peak = 0  # running instances
+        self.downtime = 0.0  # seconds without an instance in service, between two times with one
+        self.durations = StepDurations()
         self._down_since: float | None = None
         self._served = False
-        self.steps = Steps()
         self._report = report
         self._began = began
-        self._seen = Observed(began)
-        self._counts = _counted(self._seen)
-        self._known: set[tuple[str, str]] = set()  # what happened to whom
-        self._waited: tuple[str, float] = ("", 0.0)
+        self._observed = Observed(began)
+        self._counts = _count(self._observed)
+        self._known: set[tuple[str, str]] = set()  # (event, instance id)
+        self._reported_wait: tuple[str, float] = ("", 0.0)  # the last line about a wait, and when
 
     def observe(self, observed: Observed) -> bool:
-        """Note what an observation shows that the one before did not. True where something happened for the first time:
+        """Note what changed since the last observation. Returns whether something happened for the first time.
 
-        one that is well and ill in turn gets nowhere.
+        A host that alternates between healthy and unhealthy makes no progress, so repeated events do not count.
         """
-        before = {view.id: view for view in self._seen.instances}
+        before = {view.id: view for view in self._observed.instances}
         first = self.lowest is None
-        self._seen = observed
-        self._counts = _counted(observed)  # once for each look: a wave has as many events as instances
+        self._observed = observed
+        self._counts = _count(observed)  # once per observation, because a wave has as many events as instances
         self.lowest = observed.serving if self.lowest is None else min(self.lowest, observed.serving)
         self.peak = max(self.peak, observed.counted(True))
         self._note_downtime(observed)
-        count = self.novelties
+        known = self.novelties
         present = {view.id for view in observed.instances}
-        self._known |= {("seen", each) for each in present}
-        for view in observed.instances if not first else ():
-            old = before.get(view.id)
-            if view.proven and not (old and old.proven):
-                self.add("sealed", view.slot, view.id, observed.at)
-            if view.serving and not (old and old.serving):
-                self.add("in service", view.slot, view.id, observed.at)
-            if old and old.healthy and not view.healthy and view.live:
-                self.add(f"unhealthy: {view.problem}", view.slot, view.id, observed.at)
-            if old and old.running and not view.running:
-                self.add("stopped", view.slot, view.id, observed.at)
-        for old in before.values() if not first else ():
-            if old.id not in present:
-                self.add("gone", old.slot, old.id, observed.at)
-        return self.novelties > count
+        self._known |= {("seen", instance_id) for instance_id in present}
+        if not first:
+            for view in observed.instances:
+                self._note_changes(before.get(view.id), view, observed.at)
+            for old in before.values():
+                if old.id not in present:
+                    self._add(old, "gone", observed.at)
+        return self.novelties > known
 
     @property
     def novelties(self) -> int:
         """How many different things happened so far."""
         return len(self._known)
+
+    def _note_changes(self, old: InstanceView | None, view: InstanceView, at: float) -> None:
+        if view.proven and not (old and old.proven):
+            self._add(view, "sealed", at)
+        if view.serving and not (old and old.serving):
+            self._add(view, "in service", at)
+        if old and old.healthy and not view.healthy and view.live:
+            self.add(f"unhealthy: {view.problem}", view.slot, view.id, at)
+        if old and old.running and not view.running:
+            self._add(view, "stopped", at)
 
     def _note_downtime(self, observed: Observed) -> None:
         if observed.serving:
@@ -74,19 +78,23 @@ class Timeline:
         elif self._down_since is None:
             self._down_since = observed.at
 
+    def _add(self, view: InstanceView, event: InstanceEvent, at: float) -> None:
+        self.add(event, view.slot, view.id, at)
+
     def add(self, event: str, slot: int | None, instance: str | None, at: float) -> None:
+        """Note an event of an instance, of a slot, or of the swap."""
         self._known.add((event.partition(":")[0], instance or ""))
         if instance:
-            self.steps.note(event, instance, at)
+            self.durations.note(event, instance, at)
         counts = self._counts
         seconds = round(at - self._began, 1)
         self.entries.append(
             {"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts}
         )
-        where = "" if slot is None else f"slot {slot}: "
-        who = f" ({instance})" if instance else ""
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        self._report(f"{seconds:7.1f} s  {where}{event}{who} [{told}]")
+        prefix = "" if slot is None else f"slot {slot}: "
+        suffix = f" ({instance})" if instance else ""
+        summary = ", ".join(f"{name} {count}" for name, count in counts.items())
+        self._report(f"{seconds:7.1f} s  {prefix}{event}{suffix} [{summary}]")
 
     def as_dict(self) -> dict[str, Any]:
         """For results and records."""
@@ -98,21 +106,21 @@ class Timeline:
         }
 
     def waits(self, reason: str, at: float) -> None:
-        """A line when the reason is a new one, and now and then while it lasts."""
-        told, told_at = self._waited
-        if at - told_at >= WAIT_LINE_EVERY or (_gist(reason) != _gist(told)):
-            self._waited = (reason, at)
+        """Report a line if the reason is a new one, and at intervals while it lasts."""
+        reported, reported_at = self._reported_wait
+        if at - reported_at >= WAIT_LINE_EVERY or _without_details(reason) != _without_details(reported):
+            self._reported_wait = (reason, at)
             self._report(f"{at - self._began:7.1f} s  waiting: {reason}")
 
 
-def _counted(seen: Observed) -> dict[str, int]:
+def _count(observed: Observed) -> dict[str, int]:
     return {
-        "healthy": sum(view.healthy for view in seen.instances),
-        "serving": seen.serving,
-        "draining": sum(view.member == DRAIN for view in seen.instances),
+        "healthy": sum(view.healthy for view in observed.instances),
+        "serving": observed.serving,
+        "draining": sum(view.member == DRAIN for view in observed.instances),
     }
 
 
-def _gist(reason: str) -> str:
-    """Without the details that change from look to look."""
+def _without_details(reason: str) -> str:
+    """The reason without the parts that change with each observation."""
     return reason.partition(" (")[0].partition(", ")[0]

@@ -10,7 +10,7 @@ from ..model import OPEN
 
 
 def swapped_images(store: Store) -> dict[str, list[str]]:
-    """Return the images of all last swaps and those they would roll back to: by digest, why each is needed, in words."""
+    """Return by digest why images are needed, in words: images of last swaps, and those they would roll back to."""
     found: dict[str, list[str]] = {}
     fleets = dict.fromkeys(key.split("/")[1] for key in store.list("fleets/") if key.endswith("/intent.json"))
     for fleet in fleets:

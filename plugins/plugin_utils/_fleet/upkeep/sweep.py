@@ -32,7 +32,10 @@ class OrphanSweeper:
     report: Report
 
     def find(self, older_than: float = 0.0, fleet: str | None = None) -> list[Orphan]:
-        """Find orphans of one fleet, or of all fleets, that are at least ``older_than`` seconds old or of unknown age."""
+        """Find orphans of one fleet, or of all.
+
+        Only those are returned that are at least ``older_than`` seconds old or of unknown age.
+        """
         names = [fleet] if fleet else list(self.provider.compute.fleets())
         found = [orphan for name in names for orphan in orphans(self._inventory(name), self.provider.clock.now())]
         return [orphan for orphan in found if orphan.age is None or orphan.age >= older_than]

@@ -88,11 +88,11 @@ def define(cloud: Cloud, tmp_path: Path) -> Callable[..., Definition]:
     def make(version: str = "1", **regions: str) -> Definition:
         targets_by_name = {
             name: Target(
-                name,
-                "aws",
-                FleetSpec(),
-                Health(tcp=TcpProbe(80)),
-                base,
+                name=name,
+                provider="aws",
+                fleet=FleetSpec(),
+                health=Health(tcp=TcpProbe(80)),
+                base=base,
                 build=Build(region=REGION),
                 aws=cloud.account(region),
             )

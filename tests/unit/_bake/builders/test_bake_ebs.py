@@ -134,7 +134,7 @@ def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., d
     settings = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
     assert set(settings) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
     assert dict(refused_options({"region": "x", "ssh_interface": "session_manager"})) == {
-        "region": "build.region says it"
+        "region": "build.region sets it"
     }
     assert [name for name, _reason in refused_options({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
         "tags",

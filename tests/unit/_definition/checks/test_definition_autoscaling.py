@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a fleet may say whose instances Auto Scaling replaces, and what it says in vain."""
+"""Settings of a fleet whose instances Auto Scaling replaces, and mistakes in them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ targets:
       autoscaling: {group: shop}
       alarm: {command: ["true"]}
 """
-GOES_BY = "autoscaling, alarm, before_swap, after_swap, playbook_timeout"
-ALL = """{group: shop, min_healthy: 90, max_healthy: 120, warmup: 2m, checkpoints: [20, 100], checkpoint_delay: 10m, bake_time: 5m,
-        alarms: [errors, latency], auto_rollback: false, skip_matching: false, protected: refresh, standby: terminate, deadline: 2h}"""
+USED_KEYS = "autoscaling, alarm, before_swap, after_swap, playbook_timeout"
+ALL = """{group: shop, min_healthy: 90, max_healthy: 120, warmup: 2m, checkpoints: [20, 100], checkpoint_delay: 10m,
+        bake_time: 5m, alarms: [errors, latency], auto_rollback: false, skip_matching: false, protected: refresh,
+        standby: terminate, deadline: 2h}"""
 
 
 @pytest.fixture
@@ -46,32 +47,32 @@ def load(folder: Path, *changes: tuple[str, str]):
     return load_definition(folder)
 
 
-def test_only_the_group_has_to_be_named(folder: Path) -> None:
+def test_only_the_group_is_required(folder: Path) -> None:
     fleet = load(folder).target("prod").fleet
     assert fleet.engine == "autoscaling" and fleet.alarm is not None
     assert fleet.autoscaling == AutoScaling("shop")
 
 
-def test_all_that_a_group_says_is_read(folder: Path) -> None:
-    told = load(folder, ("{group: shop}", ALL)).target("prod").fleet.autoscaling
-    assert told == AutoScaling(
+def test_every_setting_of_a_group_is_read(folder: Path) -> None:
+    settings = load(folder, ("{group: shop}", ALL)).target("prod").fleet.autoscaling
+    assert settings == AutoScaling(
         "shop",
-        90,
-        120,
-        120.0,
-        (20, 100),
-        600.0,
-        300.0,
-        ("errors", "latency"),
-        False,
-        False,
-        "refresh",
-        "terminate",
-        7200.0,
+        min_healthy=90,
+        max_healthy=120,
+        warmup=120.0,
+        checkpoints=(20, 100),
+        checkpoint_delay=600.0,
+        bake_time=300.0,
+        alarms=("errors", "latency"),
+        auto_rollback=False,
+        skip_matching=False,
+        protected="refresh",
+        standby="terminate",
+        deadline=7200.0,
     )
 
 
-def test_the_other_engine_is_the_default(folder: Path) -> None:
+def test_the_engine_swap_is_the_default(folder: Path) -> None:
     group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
     own = ("      engine: autoscaling\n      autoscaling: {group: shop}\n", "      strategy: rolling\n")
     fleet = (
@@ -82,7 +83,7 @@ def test_the_other_engine_is_the_default(folder: Path) -> None:
     assert (fleet.engine, fleet.autoscaling) == ("swap", None)
 
 
-def test_a_target_takes_nothing_over_that_its_engine_ignores(folder: Path) -> None:
+def test_a_target_does_not_inherit_keys_that_its_engine_ignores(folder: Path) -> None:
     other = "fleet: {size: 3, surge: 2, deadline: 1h}\ntargets:\n  local: {provider: qemu, base: {debian: bookworm}}"
     definition = load(folder, ("targets:", other))
     assert definition.target("local").fleet.size == 3
@@ -90,101 +91,108 @@ def test_a_target_takes_nothing_over_that_its_engine_ignores(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (
             "engine: autoscaling",
             "engine: auto",
-            'targets.prod.fleet.engine: "auto" is not an engine that is known here (allowed: swap, autoscaling)',
+            'targets.prod.fleet.engine: "auto" is not a supported engine (allowed: swap, autoscaling)',
         ),
         (
             "engine: autoscaling\n",
             "engine: swap\n",
-            "autoscaling: the engine is swap on target prod, which does not go by this (allowed: leave it out",
+            "autoscaling: the engine is swap on target prod, which ignores this key; remove it or set engine: "
+            "autoscaling",
         ),
         (
             "      autoscaling: {group: shop}\n",
             "",
-            "the key is missing on target prod, engine: autoscaling needs it (allowed: a mapping with group)",
+            "the key is missing on target prod; engine: autoscaling requires it (allowed: a mapping with group)",
         ),
         ("{group: shop}", "{min_healthy: 90}", "autoscaling.group: the key is missing"),
         (
             "      alarm:",
             "      strategy: rolling\n      alarm:",
-            f"go by this (allowed: leave it out; it goes by {GOES_BY})",
+            f"ignores this key; remove it (allowed: {USED_KEYS})",
         ),
         (
             "      alarm:",
             "      surge: 2\n      alarm:",
-            "fleet.surge: the engine is autoscaling on target prod, which does not go by this",
+            "fleet.surge: the engine is autoscaling on target prod, which ignores this key",
         ),
         (
             "      alarm:",
             "      size: 2\n      alarm:",
-            "fleet.size: the engine is autoscaling on target prod, which does not go by this",
+            "fleet.size: the engine is autoscaling on target prod, which ignores this key",
         ),
         (
             "targets:",
             "fleet: {windows: []}\ntargets:",
-            "fleet.windows: the engine is autoscaling, which does not go by this",
+            "fleet.windows: the engine is autoscaling, which ignores this key",
         ),
         (
             "targets:",
             "data: [{name: a, size: 1G, mount: /srv}]\ntargets:",
-            "slots own data volumes, which Auto Scaling does not move, on target prod",
+            "the slots of target prod own data volumes, which Auto Scaling does not move",
         ),
         (
             "provider: aws\n",
             "provider: qemu\n",
-            "the provider of target prod is qemu, and only aws has Auto Scaling (allowed: swap)",
+            "target prod uses the provider qemu, but only aws has Auto Scaling (allowed: swap)",
         ),
         (
             "    fleet:",
             "    settings: {A: b}\n    fleet:",
-            "targets.prod.settings: the group and its launch template say this",
+            "targets.prod.settings: with engine: autoscaling the group and its launch template define this; remove "
+            "this key",
         ),
         (
             "    fleet:",
             "    zones: [eu-west-1a]\n    fleet:",
-            "targets.prod.zones: the group and its launch template say this",
+            "targets.prod.zones: with engine: autoscaling the group and its launch template define this; remove "
+            "this key",
         ),
         (
             "{group: shop}",
             "{group: shop, max_healthy: 100}",
-            "max_healthy: at min_healthy 100 nothing could ever be replaced",
+            "max_healthy: with min_healthy 100 no instance could ever be replaced",
         ),
         (
             "{group: shop}",
             "{group: shop, min_healthy: 50, max_healthy: 200}",
-            "from 50 to 200 percent is too wide for Auto Scaling (allowed: 100 between",
+            "from 50 to 200 percent is too wide for Auto Scaling (allowed: at most 100 between",
         ),
         ("{group: shop}", "{group: shop, min_healthy: 0}", "from 0 to 110 percent is too wide for Auto Scaling"),
         (
             "{group: shop}",
             "{group: shop, checkpoint_delay: 5m}",
-            "there is no checkpoint to wait at (allowed: leave it out, or checkpoints)",
+            "there are no checkpoints to wait at; remove this key or set checkpoints",
         ),
-        ("{group: shop}", "{group: shop, checkpoints: [50]}", "[50] would not end with all instances replaced"),
+        (
+            "{group: shop}",
+            "{group: shop, checkpoints: [50]}",
+            "[50] would not replace all instances in increasing steps",
+        ),
         (
             "{group: shop}",
             "{group: shop, checkpoints: [50, 20, 100]}",
-            "a list of rising integers, the last of which is 100",
+            "a list of increasing integers, the last of which is 100",
         ),
         (
             "{group: shop}",
             "{group: shop, bake_time: 3d}",
-            '"3d" is longer than Auto Scaling can wait (allowed: up to 2d)',
+            '"3d" is longer than Auto Scaling can wait (allowed: at most 2d)',
         ),
-        ("{group: shop}", "{group: shop, bake_time: 172801}", "172801 is not a time that Auto Scaling can wait"),
+        ("{group: shop}", "{group: shop, bake_time: 172801}", "172801 is not a duration that Auto Scaling can wait"),
         (
             "{group: shop}",
             "{group: shop, protected: replace}",
-            '"replace" is not a policy that is known here (allowed: wait, ignore, refresh)',
+            '"replace" is not a supported policy (allowed: wait, ignore, refresh)',
         ),
         ("{group: shop}", "{group: shop, alarms: [a, a]}", "does not name one to ten different alarms"),
     ],
 )
-def test_what_does_not_fit_is_told(folder: Path, old: str, new: str, told: str) -> None:
+def test_a_mistake_is_reported(folder: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(DefinitionError) as error:
         load(folder, (old, new))
-    assert told in error.value.message
+    assert message in error.value.message

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a target on AWS may say, and what it says in vain."""
+"""Settings of a target on AWS, and mistakes in them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load(folder: Path, text: str):
     return load_definition(folder)
 
 
-def test_all_that_a_target_on_aws_says_is_read(folder: Path) -> None:
+def test_every_setting_of_a_target_on_aws_is_read(folder: Path) -> None:
     target = load(folder, GOOD).target("prod")
     assert target.aws == Account("eu-west-1", role="arn:aws:iam::123456789012:role/deploy")
     assert target.zones == ("eu-west-1a", "eu-west-1b")
@@ -68,31 +68,31 @@ def test_all_that_a_target_on_aws_says_is_read(folder: Path) -> None:
         ("{owner: self, name: base/*}", AmiReference(owner="self", name="base/*")),
     ],
 )
-def test_a_base_is_named_in_three_ways(folder: Path, ami: str, reference: AmiReference) -> None:
+def test_there_are_three_ways_to_name_a_base(folder: Path, ami: str, reference: AmiReference) -> None:
     text = GOOD.replace('{owner: "136693071363", name: debian-12-amd64-*}', ami)
     assert ami_reference(load(folder, text).target("prod").base.source) == reference
 
 
 @pytest.mark.parametrize(
-    "old, new, told",
+    "old, new, message",
     [
-        ('{owner: "136693071363", name: debian-12-amd64-*}', "{owner: self}", "does not say which image it is"),
+        ('{owner: "136693071363", name: debian-12-amd64-*}', "{owner: self}", "does not identify an AMI"),
         (
             '{owner: "136693071363", name: debian-12-amd64-*}',
             "{owner: self, name: a, ssm: /b}",
-            "does not say which image it is",
+            "does not identify an AMI",
         ),
         (
             "machine: {",
             "machine: {memory: 1G, ",
-            "machine.memory: the provider aws does not heed it, qemu does (allowed: leave it out)",
+            "machine.memory: the provider aws ignores this key, which is for qemu; remove it",
         ),
         (
             '{ami: {owner: "136693071363", name: debian-12-amd64-*}, python: "3.11"}',
             "{debian: bookworm}",
-            "cannot bake on debian (allowed: ami",
+            "cannot bake from debian (allowed: ami",
         ),
-        ("{ssm: /shop/password}", "{env: PASSWORD}", "hands over no secret from there (allowed: ssm)"),
+        ("{ssm: /shop/password}", "{env: PASSWORD}", "does not support secrets from env (allowed: ssm)"),
         (
             "provider: aws",
             "provider: aws\n    zones: [eu-west-1c]",
@@ -101,21 +101,21 @@ def test_a_base_is_named_in_three_ways(folder: Path, ami: str, reference: AmiRef
         (
             "provider: aws",
             "provider: aws\n    fleet: {strategy: blue_green}",
-            "blue_green on aws flips a rule from one target group to another",
+            "blue_green on aws switches a rule from one target group to another",
         ),
-        (f'["{GROUP}"]', f'["{GROUP}", "{GROUP}2"]', "go together"),
-        (f'    traffic: {{target_groups: ["{GROUP}"]}}\n', "", "the provider aws needs a target group"),
+        (f'["{GROUP}"]', f'["{GROUP}", "{GROUP}2"]', "two target groups require a rule that forwards to both"),
+        (f'    traffic: {{target_groups: ["{GROUP}"]}}\n', "", "the provider aws requires a target group"),
         (
             "ssh_interface: session_manager",
             "encrypt_boot: false",
-            "build.options.encrypt_boot: cannot be passed on to Packer: build.encrypt says it",
+            "build.options.encrypt_boot: cannot be passed to Packer: build.encrypt sets it",
         ),
-        ("type: gp3", "type: qcow2", "is no type of volume on target prod"),
-        ("version: 3}", "version: $Latest}", "is not the number of a version"),
+        ("type: gp3", "type: qcow2", "is not a volume type on target prod"),
+        ("version: 3}", "version: $Latest}", "is not a version number"),
     ],
 )
-def test_what_does_not_fit_is_told(folder: Path, old: str, new: str, told: str) -> None:
+def test_a_mistake_is_reported(folder: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(DefinitionError, match="immutable.yml:") as error:
         load(folder, GOOD.replace(old, new))
-    assert told in error.value.message
+    assert message in error.value.message

@@ -96,9 +96,7 @@ def test_an_alias_that_all_instances_match_is_only_pinned(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("ended", [h.FAILED, h.CANCELLED, h.ROLLBACK_FAILED, h.ROLLED_BACK])
-def test_a_refresh_that_ends_otherwise_fails_the_task_and_the_group_launches_what_runs(
-    ended: str, tmp_path: Path
-) -> None:
+def test_an_unsuccessful_refresh_fails_the_task_and_the_group_launches_what_runs(ended: str, tmp_path: Path) -> None:
     lab = Lab(Scaling(script=(*ENDLESS, ended)).add(4), tmp_path)
     with pytest.raises(FleetError, match=f"the refresh r-0 ended as {ended}; the group launches lt-1:1") as error:
         lab.run()
@@ -108,7 +106,7 @@ def test_a_refresh_that_ends_otherwise_fails_the_task_and_the_group_launches_wha
     assert lab.run()["refresh"]["id"] == "r-1" and versions(lab.scaling) == {"2"}
 
 
-def test_a_group_that_was_left_at_what_nobody_runs_is_set_to_what_runs(tmp_path: Path) -> None:
+def test_a_group_that_launches_an_unused_version_is_set_to_what_runs(tmp_path: Path) -> None:
     scaling = Scaling(script=(h.IN_PROGRESS, h.CANCELLED)).add(4)
     scaling._run = lambda version, count: setattr(scaling, "named", "2")  # the group was changed, no instance yet
     lab = Lab(scaling, tmp_path)
@@ -125,7 +123,7 @@ def test_a_group_that_was_left_at_what_nobody_runs_is_set_to_what_runs(tmp_path:
         ({"spec": replace(SPEC, deadline=100.0)}, "the swap took longer than its deadline of 100 s"),
     ],
 )
-def test_what_says_no_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -> None:
+def test_an_alarm_or_the_deadline_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -> None:
     lab = Lab(Scaling(script=ENDLESS).add(4), tmp_path, **asked)
     with pytest.raises(FleetError, match=told):
         lab.run()
@@ -133,14 +131,14 @@ def test_what_says_no_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -
     assert versions(lab.scaling) == {"1"} and lab.scaling.named == "1"
 
 
-def test_a_refresh_that_does_not_show_yet_that_it_was_told_to_end_is_not_told_again(tmp_path: Path) -> None:
+def test_a_refresh_that_was_asked_to_end_is_not_asked_again_at_once(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS, script_back=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)).add(2)
     with pytest.raises(FleetError, match="deadline"):
         Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
     assert scaling.calls == ["make", "start 2", "roll back"]
 
 
-def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> None:
+def test_an_image_that_is_revoked_during_a_refresh_is_rolled_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS).add(2)
     lab = Lab(
         scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {}
@@ -150,14 +148,14 @@ def test_an_image_that_is_revoked_meanwhile_is_rolled_back(tmp_path: Path) -> No
     assert scaling.calls[-1] == "roll back" and versions(scaling) == {"1"}
 
 
-def test_where_there_is_no_way_back_the_refresh_is_cancelled(tmp_path: Path) -> None:
+def test_an_irreversible_refresh_is_cancelled(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS, refusals=["", "", h.NO_WAY_BACK]).add(4)
     with pytest.raises(FleetError, match="deadline.*2 instances do not run"):
         Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
     assert scaling.calls == ["make", "start 2", "roll back", "cancel"] and scaling.named == "1"
 
 
-def test_an_image_named_by_a_parameter_cannot_be_gone_back_to(tmp_path: Path) -> None:
+def test_an_image_named_by_a_parameter_cannot_be_rolled_back_to(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": "resolve:ssm:/ami"}, script=ENDLESS).add(2)
     with pytest.raises(FleetError, match="allowed: auto_rollback: false") as error:
         Lab(scaling, tmp_path).run()
@@ -167,14 +165,14 @@ def test_an_image_named_by_a_parameter_cannot_be_gone_back_to(tmp_path: Path) ->
     assert scaling.calls[-1] == "cancel"
 
 
-def test_a_refresh_to_the_same_is_watched(tmp_path: Path) -> None:
+def test_a_running_refresh_to_the_image_is_watched(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(2)
     scaling.begun("2", (h.IN_PROGRESS, h.SUCCESSFUL))
     result = Lab(scaling, tmp_path).run()
     assert scaling.calls == [] and result["changed"] and result["refresh"]["id"] == "r-0"
 
 
-def test_a_refresh_to_something_else_is_cancelled_first(tmp_path: Path) -> None:
+def test_a_running_refresh_to_another_image_is_cancelled_first(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW, "3": "ami-third"}).add(2)
     scaling.begun("3", ENDLESS)
     lab = Lab(scaling, tmp_path)
@@ -184,7 +182,7 @@ def test_a_refresh_to_something_else_is_cancelled_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kill", [1, 2, 3])
-def test_a_killed_run_is_gone_on_with(kill: int, tmp_path: Path) -> None:
+def test_the_next_run_resumes_a_killed_run(kill: int, tmp_path: Path) -> None:
     scaling, gates = Scaling(named="$Latest", killed_at=kill).add(2), Gates()
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
     with pytest.raises(ControllerKilled):
@@ -195,7 +193,7 @@ def test_a_killed_run_is_gone_on_with(kill: int, tmp_path: Path) -> None:
     assert gates.played == ["before_swap", "after_swap"] and len(scaling.found) == 1
 
 
-def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> None:
+def test_the_next_run_resumes_a_rollback(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS, killed_at=3).add(2)
     lab = Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0))
     with pytest.raises(ControllerKilled):
@@ -206,7 +204,7 @@ def test_a_run_that_was_killed_on_the_way_back_goes_on_back(tmp_path: Path) -> N
     assert scaling.calls == ["make", "start 2", "roll back"] and versions(scaling) == {"1"}
 
 
-def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
+def test_gates_that_fail_stop_the_run_and_run_again(tmp_path: Path) -> None:
     scaling, gates = Scaling().add(2), Gates(fails=("before_swap", "after_swap"))
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
     Catalogue(lab.store).add(IMAGE)
@@ -221,7 +219,7 @@ def test_gates_are_asked_once_and_say_no(tmp_path: Path) -> None:
     assert gates.stage == ["i-0", "i-1"]
 
 
-def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> None:
+def test_without_waiting_a_later_run_reports_the_failure(tmp_path: Path) -> None:
     lab = Lab(Scaling(script=(h.PENDING, h.IN_PROGRESS, h.FAILED)).add(2), tmp_path)
     assert "r-0 is running" in lab.run(RunOptions(wait=False))["paused"]
     with pytest.raises(FleetError, match="ended as Failed"):
@@ -229,19 +227,19 @@ def test_without_waiting_a_run_ends_and_a_later_one_judges(tmp_path: Path) -> No
             lab.run(RunOptions(wait=False))
 
 
-def test_a_refresh_that_is_not_listed_yet_is_not_begun_twice(tmp_path: Path) -> None:
+def test_a_refresh_that_is_not_listed_yet_is_not_started_twice(tmp_path: Path) -> None:
     scaling = Scaling(hidden=3).add(2)
     Lab(scaling, tmp_path).run()
     assert scaling.calls == ["make", "start 2"]
 
 
-def test_somebody_was_quicker(tmp_path: Path) -> None:
+def test_another_refresh_that_starts_first_is_waited_for(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}, refusals=[h.RUNS_ALREADY]).add(2)
     Lab(scaling, tmp_path).run()
     assert scaling.calls == ["start 2", "start 2"] and len(scaling.found) == 1
 
 
-def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
+def test_permanent_errors_are_not_retried(tmp_path: Path) -> None:
     scaling = Scaling(refusals=["AccessDenied"]).add(2)
     with pytest.raises(ProviderError, match="AccessDenied"):
         Lab(scaling, tmp_path).run()
@@ -252,7 +250,7 @@ def test_what_does_not_pass_is_told_at_once(tmp_path: Path) -> None:
     ("spec", "kept"),
     [(replace(SPEC, protected="ignore"), {"protected": True}), (replace(SPEC, standby="ignore"), {"state": "Standby"})],
 )
-def test_who_is_left_alone_is_told_and_is_no_reason_to_begin_again(spec: AutoScaling, kept, tmp_path: Path) -> None:
+def test_instances_left_alone_are_reported_and_start_no_refresh(spec: AutoScaling, kept, tmp_path: Path) -> None:
     scaling = Scaling().add(2).add(1, **kept)
     lab = Lab(scaling, tmp_path, spec=spec)
     assert lab.run()["left_alone"] == [2]
@@ -260,13 +258,13 @@ def test_who_is_left_alone_is_told_and_is_no_reason_to_begin_again(spec: AutoSca
     assert not lab.run()["changed"] and scaling.calls == []
 
 
-def test_success_that_leaves_an_instance_as_it_was_is_none(tmp_path: Path) -> None:
+def test_a_successful_refresh_that_leaves_an_old_instance_is_a_failure(tmp_path: Path) -> None:
     scaling = Scaling().add(2).add(1, protected=True)
     with pytest.raises(FleetError, match="was successful, but these instances run another version: i-2"):
         Lab(scaling, tmp_path).run()
 
 
-def test_check_mode_says_what_would_be_done(tmp_path: Path) -> None:
+def test_check_mode_predicts_the_steps(tmp_path: Path) -> None:
     scaling = Scaling(named="$Latest").add(3)
     result = Lab(scaling, tmp_path).controller().predict()
     steps = [each["action"] for each in result["plan"]["steps"]]
@@ -313,14 +311,14 @@ def test_every_preference_is_spelled_out() -> None:
     }
 
 
-def test_a_status_that_is_not_known_is_watched() -> None:
+def test_a_refresh_with_an_unknown_status_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
     refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
     seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
     assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
 
 
-def test_what_runs() -> None:
+def test_the_running_version() -> None:
     group = Scaling().add(1, "1").add(2, "2").group()
     assert running_version(group, None).version == "1"
     assert running_version(group, h.LaunchTemplate(ID, "2")).version == "2"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Histories that once broke a promise, as small as they could be made."""
+"""Histories that once broke a promise, reduced to their smallest form."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from ansible_collections.immutable.infra.tests.support.judge import assert_quiet
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 
 TWO = (InitialInstance(), InitialInstance(slot=1))
-THROUGH = {
-    "a frozen run wrote its record over what its successor told": Case(
+SUCCEEDING = {
+    "a frozen run overwrote the record of its successor": Case(
         previous_size=2, instances=TWO, faults=(Fault("call", 2, "frozen", 100.0),)
     ),
-    "a flip was done in the first zone only": Case(
+    "traffic was switched in the first zone only": Case(
         strategy="blue_green", surge=4, zones=("a", "b"), instances=(*TWO, InitialInstance(slot=3))
     ),
-    "duplicates were removed before anybody served their slot": Case(
+    "duplicates were removed before an instance served their slot": Case(
         strategy="blue_green", instances=(InitialInstance(member=""), InitialInstance(member=""))
     ),
-    "a flip of one for one was refused below the floor": Case(
+    "a switch one for one was refused below the floor": Case(
         strategy="blue_green",
         protected="ignore",
         instances=(InitialInstance(member="", mark="protected"), InitialInstance(slot=1)),
     ),
-    "an old host beside the slots was not kept warm, and left behind": Case(
+    "an old host without a slot was not kept warm, and left behind": Case(
         strategy="blue_green", keep_old=60.0, instances=(InitialInstance(slot=3),)
     ),
-    "a host was put in service and removed in one batch": Case(
+    "a host was put in service and removed in one pass": Case(
         strategy="blue_green", call_seconds=2.0, instances=(InitialInstance(slot=3, member=""), InitialInstance())
     ),
     "a hot recreate waited for more places than the surge gives": Case(
@@ -40,7 +40,7 @@ THROUGH = {
     "an empty slot waited for its canary stage": Case(
         strategy="canary", stages=((1, 10.0, False),), instances=(InitialInstance(slot=2),)
     ),
-    "hosts that a soak was not about failed it": Case(
+    "hosts outside the stage failed its soak": Case(
         strategy="canary", stages=((1, 30.0, True),), instances=(InitialInstance(slot=4), InitialInstance(slot=4))
     ),
     "a stage waited for a slot of a later one": Case(
@@ -50,31 +50,33 @@ THROUGH = {
         instances=(InitialInstance(never_healthy=True), InitialInstance(slot=1, image=NEW), InitialInstance(slot=1)),
     ),
 }
-THROUGH["a drained host was not brought back for the flip"] = Case(
+SUCCEEDING["a drained host did not return to service before the switch"] = Case(
     strategy="blue_green",
     surge=2,
     instances=(InitialInstance(), InitialInstance(), InitialInstance(slot=1, member="drain")),
 )
-THROUGH["a host beside the slots was drained and brought back for ever"] = Case(
+SUCCEEDING["a host without a slot was drained and registered in an endless loop"] = Case(
     strategy="blue_green", size=1, instances=TWO
 )
-THROUGH["a stage that a host in standby kept from being reached was taken for the end"] = Case(
+SUCCEEDING["a stage that a host in standby blocked was taken for the end"] = Case(
     strategy="canary",
     size=4,
     stages=((3, 10.0, False),),
     instances=(InitialInstance(image=NEW, never_healthy=True, mark="standby"), InitialInstance(slot=2)),
 )
-BACK = {
-    "a rollback waited for volumes that nobody made": Case(
+ROLLED_BACK = {
+    "a rollback waited for volumes that were never created": Case(
         image="unhealthy", data=True, previous_size=4, instances=(InitialInstance(),), volumes=(InitialVolume(slot=2),)
     ),
-    "a revoked image was put in service on the way back": Case(previous_size=2, faults=(Fault("wait", 0, "revoked"),)),
-    "what failed was removed before anybody served its slot": Case(
+    "a revoked image was put in service during a rollback": Case(
+        previous_size=2, faults=(Fault("wait", 0, "revoked"),)
+    ),
+    "failed instances were removed before another served their slot": Case(
         image="mislabeled",
         previous_size=5,
         instances=(InitialInstance(slot=1, member="drain"), InitialInstance(slot=1, member="drain", mark="standby")),
     ),
-    "a fleet without a way back lost what it had": Case(
+    "a fleet that could not roll back lost its instances": Case(
         strategy="blue_green",
         image="unhealthy",
         previous_size=2,
@@ -84,15 +86,15 @@ BACK = {
 }
 
 
-def test_a_token_whose_instance_somebody_removed_is_given_up():
-    """The provider refuses it for ever, in each later run as well."""
+def test_the_token_of_a_removed_instance_is_given_up():
+    """The provider refuses it in every later run too."""
     trial = Trial(Case(previous_size=2, instances=TWO, faults=(Fault("wait", 0, "removed", 1.0),)))
     ending = play(trial)
     assert ending.status == "done" and "shop-local-0-launch-new-1-1" in trial.world.machines
 
 
-@pytest.mark.parametrize("case", THROUGH.values(), ids=THROUGH)
-def test_it_gets_through(case):
+@pytest.mark.parametrize("case", SUCCEEDING.values(), ids=SUCCEEDING)
+def test_the_swap_succeeds(case):
     trial = Trial(case)
     ending = play(trial)
     assert ending.status == "done", ending.error
@@ -101,8 +103,8 @@ def test_it_gets_through(case):
     assert_quiet(trial)
 
 
-@pytest.mark.parametrize("case", BACK.values(), ids=BACK)
-def test_it_ends_with_its_promises_kept(case):
+@pytest.mark.parametrize("case", ROLLED_BACK.values(), ids=ROLLED_BACK)
+def test_the_swap_ends_and_keeps_its_promises(case):
     trial = Trial(case)
     ending = play(trial)
     assert ending.status == "stopped"
@@ -110,8 +112,8 @@ def test_it_ends_with_its_promises_kept(case):
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "blue_green", "recreate"])
-def test_an_image_that_is_well_and_ill_in_turn_ends_the_swap(strategy):
-    """It was taken for progress each time that it got well."""
+def test_an_image_that_alternates_between_healthy_and_unhealthy_ends_the_swap(strategy):
+    """Each recovery was once taken for progress."""
     play(
         Trial(
             Case(
@@ -128,7 +130,7 @@ def test_an_image_that_is_well_and_ill_in_turn_ends_the_swap(strategy):
 
 
 @pytest.mark.parametrize("strategy", ["blue_green", "recreate"])
-def test_a_host_in_standby_is_nothing_to_wait_for(strategy):
+def test_a_swap_does_not_wait_for_a_host_in_standby(strategy):
     trial = Trial(
         Case(
             strategy=strategy,
@@ -141,7 +143,7 @@ def test_a_host_in_standby_is_nothing_to_wait_for(strategy):
     assert_quiet(trial)
 
 
-def test_who_serves_beside_a_host_in_standby_stays():
+def test_the_instance_that_serves_for_a_host_in_standby_stays():
     trial = Trial(
         Case(
             instances=(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Kill the controller around every single provider call of a swap, run it again, and find the same end."""
+"""Kill the controller before and after every provider call of a swap, run again, and compare the ends."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def test_the_end_is_the_same_wherever_it_was_killed(strategy, image):
     assert not swept.others
 
 
-def test_the_table_in_the_docs_is_what_the_sweep_gives():
+def test_the_table_in_the_docs_is_up_to_date():
     text = DOCS.read_text(encoding="utf-8")
     assert within(text) == text, "run: make docs-tables"

@@ -11,7 +11,11 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import Launch, LaunchSlot, Remove
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import Steps, every_second, pace_for
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import (
+    StepDurations,
+    every_second,
+    pace_for,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
@@ -56,7 +60,7 @@ class Cloud(Lab):
         return self.world.clock.now() - began
 
 
-def test_a_look_comes_too_late_by_a_tenth_at_most_and_looks_grow_with_the_logarithm() -> None:
+def test_an_observation_is_late_by_a_tenth_at_most_and_their_number_grows_logarithmically() -> None:
     for wanted, looks in ((2.5, 10), (26.0, 36), (60.0, 45), (120.0, 52)):
         at, count = 0.0, 0
         while at < wanted:
@@ -66,29 +70,29 @@ def test_a_look_comes_too_late_by_a_tenth_at_most_and_looks_grow_with_the_logari
     assert cloud_pace(3.0, 10.0) == 9.0
 
 
-def test_what_one_instance_took_is_not_looked_for_earlier_in_the_next() -> None:
-    steps, asked = Steps(), []
+def test_the_next_instance_is_not_observed_before_the_shortest_known_duration() -> None:
+    durations, asked = StepDurations(), []
 
     def pace(idle: float, due: float) -> float:
         asked.append((idle, due))
         return due or 0.5
 
-    assert steps.next_look(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
-    steps.note("launched", "a", 100.0)
-    steps.note("launched", "b", 100.0)
-    steps.note("sealed", "a", 126.0)
-    steps.note("sealed", "b", 130.0)
-    steps.note("in service", "a", 140.0)
-    steps.note("in service", "b", 140.0)
+    assert durations.next_observation(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
+    durations.note("launched", "a", 100.0)
+    durations.note("launched", "b", 100.0)
+    durations.note("sealed", "a", 126.0)
+    durations.note("sealed", "b", 130.0)
+    durations.note("in service", "a", 140.0)
+    durations.note("in service", "b", 140.0)
     asked.clear()
-    steps.note("launched", "c", 200.0)
-    assert steps.next_look(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
-    steps.note("launched", "d", 210.0)
-    assert steps.next_look(pace, 230.0, 0.0) == 0.5, "c is overdue"
+    durations.note("launched", "c", 200.0)
+    assert durations.next_observation(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
+    durations.note("launched", "d", 210.0)
+    assert durations.next_observation(pace, 230.0, 0.0) == 0.5, "c is overdue"
 
 
 @pytest.mark.parametrize("latencies", [CLOUD, replace(CLOUD, boot=2.6, health=0.2, check=1.0, drain=3.0, stop=1.5)])
-def test_a_swap_at_the_pace_of_a_cloud_stays_near_its_bound_with_few_looks(latencies: Latencies) -> None:
+def test_a_swap_at_the_pace_of_a_cloud_stays_near_its_bound_with_few_observations(latencies: Latencies) -> None:
     lab = Cloud(cloud_pace, latencies)
     seconds = lab.swap(size=20, surge=2, drain_timeout=latencies.drain)
     bound = 10 * (latencies.boot + latencies.health + latencies.check + latencies.drain) + latencies.stop
@@ -100,7 +104,7 @@ def test_a_swap_at_the_pace_of_a_cloud_stays_near_its_bound_with_few_looks(laten
         assert 2.5 * lab.world.reads["instances"] < often.world.reads["instances"]
 
 
-def test_a_wave_where_everything_is_instant_takes_three_looks_and_four_changes() -> None:
+def test_an_instant_wave_takes_three_observations_and_four_changes() -> None:
     lab = Cloud(cloud_pace, INSTANT)
     lab.swap(size=20, surge=5, drain_timeout=0.0)
     assert lab.world.calls == ["launch", "register", "drain", "remove"] * 4
@@ -109,7 +113,7 @@ def test_a_wave_where_everything_is_instant_takes_three_looks_and_four_changes()
     )  # before and after the lease was taken, and one that finds nothing left to do
 
 
-def test_volumes_of_a_fleet_without_data_are_asked_for_once_before_the_lease_and_once_after() -> None:
+def test_volumes_of_a_fleet_without_data_are_listed_once_before_the_lease_and_once_after() -> None:
     lab = Cloud(every_second)
     lab.swap(size=2)
     assert lab.world.reads["volumes"] == 2 < lab.world.reads["instances"] == lab.world.reads["members"]
@@ -118,7 +122,7 @@ def test_volumes_of_a_fleet_without_data_are_asked_for_once_before_the_lease_and
     assert lab.world.reads["volumes"] == lab.world.reads["instances"]
 
 
-def test_what_another_run_made_before_the_lease_was_taken_is_seen() -> None:
+def test_volumes_that_another_run_created_before_the_lease_are_observed() -> None:
     lab = Cloud(every_second)
     lab.run(request(V1, size=1))
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
@@ -129,7 +133,7 @@ def test_what_another_run_made_before_the_lease_was_taken_is_seen() -> None:
     assert len(observer.observe(data=False).volumes) == len(observer.observe(data=False).volumes) == 1
 
 
-def test_probes_spared_while_waiting_are_made_up_for_without_another_reading() -> None:
+def test_spared_probes_are_made_up_for_without_reading_the_fleet_again() -> None:
     lab = Cloud(every_second)
     waits: list[float] = []
     wait = lab.provider.clock.wait
@@ -145,7 +149,7 @@ def test_probes_spared_while_waiting_are_made_up_for_without_another_reading() -
     assert lab.world.reads["probe"] > looks
 
 
-def test_who_leaves_makes_room_for_who_comes_in_the_same_pass_but_not_before() -> None:
+def test_a_removal_makes_room_for_a_launch_in_the_same_pass_but_not_before() -> None:
     lab = Cloud(every_second, INSTANT)
     lab.run(request(V1, size=2))
     traffic, gone = lab.provider.traffic(FLEET), max(lab.world.machines)
@@ -161,7 +165,7 @@ def test_who_leaves_makes_room_for_who_comes_in_the_same_pass_but_not_before() -
         Promises(seen, intent).allow(Launch((LaunchSlot(0),)))
 
 
-def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> None:
+def test_a_leaving_member_is_out_of_traffic_once_its_machine_is_down() -> None:
     lab = Cloud(every_second)
     lab.run(request(V1, size=2))
     (one, two) = sorted(lab.world.machines)
@@ -175,7 +179,7 @@ def test_a_member_that_is_forgotten_anyway_is_out_once_its_machine_is_down() -> 
     assert observer.observe().orphaned_members == ()
 
 
-def test_members_without_a_machine_are_none_of_ours_where_others_have_members_too() -> None:
+def test_a_shared_balancer_may_have_members_of_others() -> None:
     lab = Cloud(every_second)
     lab.run(request(V1, size=1))
     traffic = lab.provider.traffic(FLEET)
@@ -193,7 +197,7 @@ def test_a_provider_may_have_a_pace_of_its_own() -> None:
     assert pace_for(provider) is cloud_pace
 
 
-def test_a_soak_is_not_hammered() -> None:
+def test_a_long_wait_needs_few_observations() -> None:
     lab = Cloud(cloud_pace, INSTANT)
     lab.swap(size=2, surge=2, strategy="blue_green", keep_old=3600.0, drain_timeout=0.0)
     assert lab.world.reads["instances"] < 300

@@ -59,7 +59,7 @@ OBSERVED = Observed(0.0, (OLD, NEW), (Volume(id="v", fleet="f", slot=0, name="up
 
 
 @pytest.mark.parametrize(
-    "action, why",
+    "action, reason",
     [
         (Drain(("old",)), "0 instances would be in service, but 1 must be"),
         (Deregister(("old",)), "0 instances would be in service"),
@@ -75,8 +75,8 @@ OBSERVED = Observed(0.0, (OLD, NEW), (Volume(id="v", fleet="f", slot=0, name="up
         (PowerOff(("new",)), "without having been asked to stop"),
     ],
 )
-def test_a_broken_promise_is_refused(action, why):
-    with pytest.raises(FleetError, match=why):
+def test_a_broken_promise_is_refused(action, reason):
+    with pytest.raises(FleetError, match=reason):
         Promises(OBSERVED, INTENT).allow(action)
 
 
@@ -88,7 +88,7 @@ def test_an_old_instance_stays_until_its_successor_serves():
     Promises(replace(OBSERVED, instances=(stopped, serving)), INTENT).allow(Remove(("old",)))
 
 
-def test_what_earlier_actions_of_a_batch_did_is_counted():
+def test_earlier_actions_of_a_pass_count():
     both = replace(OBSERVED, instances=(OLD, replace(NEW, proven=True, healthy=True, member="up")))
     promises = Promises(both, INTENT)
     promises.allow(Drain(("old",)))
@@ -98,7 +98,7 @@ def test_what_earlier_actions_of_a_batch_did_is_counted():
 
 @dataclass(frozen=True)
 class Defragment:
-    """An action that neither the engine's check nor the executor knows. It looks like one on instances."""
+    """An action that neither the engine's check nor the executor knows. It has the shape of one on instances."""
 
     ids: tuple[str, ...] = ("old",)
 
@@ -127,25 +127,25 @@ def test_a_volume_is_removed_only_if_it_was_named_for_an_absent_fleet_and_is_not
     remove = RemoveVolumes(("v",))
     Promises(LEFT, ABSENT).allow(remove)
     attached = replace(LEFT, volumes=(replace(LEFT.volumes[0], attached_to="gone"),))
-    for observed, intent, why in (
+    for observed, intent, reason in (
         (LEFT, replace(ABSENT, goal="present"), "v would be removed, but the fleet is not to become absent"),
         (LEFT, replace(ABSENT, remove_volumes=()), "v would be removed, but uploads is not named in remove_volumes"),
         (LEFT, replace(ABSENT, remove_volumes=("v",)), "v would be removed, but uploads is not named"),
         (attached, ABSENT, "v would be removed while gone has it"),
         (Observed(0.0), ABSENT, "v would be removed, but no such volume was observed"),
     ):
-        with pytest.raises(FleetError, match=why):
+        with pytest.raises(FleetError, match=reason):
             Promises(observed, intent).allow(remove)
 
 
-def test_a_volume_that_an_earlier_action_of_the_batch_detached_may_be_removed():
+def test_a_volume_that_an_earlier_action_detached_may_be_removed():
     stopped = replace(OLD, state="stopped", member=None)
     promises = Promises(replace(OBSERVED, instances=(stopped,)), ABSENT)
     promises.allow(Detach(("v",)))
     promises.allow(RemoveVolumes(("v",)))
 
 
-def test_a_volume_of_an_absent_fleet_that_is_still_attached_is_waited_for():
+def test_the_plan_waits_for_a_volume_that_is_still_attached():
     attached = replace(LEFT, volumes=(replace(LEFT.volumes[0], attached_to="gone"),))
     assert plan(LEFT, ABSENT, 1.0) == Act((RemoveVolumes(("v",)),))
     assert plan(attached, ABSENT, 1.0) == Wait("slot 0: v is still attached to gone")

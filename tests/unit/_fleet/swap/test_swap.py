@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps on the simulated provider."""
+"""Complete swaps on the simulated provider."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_boots_overlap_where_slots_own_data():
     lab = swapped(data=True)
     began = lab.world.clock.now()
     lab.run(request(V2, data=True))
-    one_by_one = lab.world.latencies
-    alone = one_by_one.boot + one_by_one.drain + 2 * one_by_one.stop + one_by_one.health + one_by_one.check
+    took = lab.world.latencies
+    alone = took.boot + took.drain + 2 * took.stop + took.health + took.check
     assert lab.world.clock.now() - began < 3 * alone - 5
 
 
@@ -76,16 +76,16 @@ def test_scaling_out_and_in():
 
 
 @pytest.mark.parametrize(
-    "bad, why", [(BROKEN, "was not healthy within 120 s"), (DUMB, "did not seal itself within 300 s")]
+    "bad, reason", [(BROKEN, "was not healthy within 120 s"), (DUMB, "did not seal itself within 300 s")]
 )
 @pytest.mark.parametrize("data", DATA)
-def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
+def test_a_bad_image_stops_the_swap_and_the_old_one_stays_in_service(data, bad, reason):
     lab = swapped(data)
     volumes = {each.slot: each.attached_to for each in lab.world.volumes.values()}
     with pytest.raises(FleetError) as caught:
         lab.run(request(bad, data=data))
     failed = f"shop-local-0-launch{bad[7:]}-1"
-    assert f"stopped: slot 0: {failed} failed: it {why}" in caught.value.message
+    assert f"stopped: slot 0: {failed} failed: it {reason}" in caught.value.message
     assert caught.value.message.endswith(
         f"The last lines of {failed}'s console:\n  | {failed}: the last line of its console"
     )
@@ -96,7 +96,7 @@ def test_a_bad_image_stops_the_swap_and_the_old_one_serves_on(data, bad, why):
     assert lab.store.read(f"fleets/{FLEET}/intent.json")[0]["status"] == "failed"
 
 
-def test_the_host_that_seals_as_another_image_never_serves():
+def test_a_host_that_seals_itself_as_another_image_never_serves():
     lab = swapped()
     lab.world.behaviors[V2] = Behavior(seals_as=V1)
     with pytest.raises(FleetError, match="it sealed itself as image"):
@@ -104,14 +104,14 @@ def test_the_host_that_seals_as_another_image_never_serves():
     assert lab.images() == {0: [V1], 1: [V1], 2: [V1]}
 
 
-def test_a_bad_first_launch_leaves_no_instance_but_the_volumes():
+def test_a_failed_first_release_leaves_only_the_volumes():
     lab = Lab()
     with pytest.raises(FleetError):
         lab.run(request(BROKEN, data=True))
     assert not lab.world.machines and len(lab.world.volumes) == 3
 
 
-def test_a_fix_reaches_a_fleet_that_is_wholly_unhealthy():
+def test_a_fix_reaches_a_fleet_without_a_healthy_instance():
     for data in DATA:
         lab = swapped(data)
         for machine in lab.world.machines.values():
@@ -127,7 +127,7 @@ def test_a_dead_host_is_replaced_by_the_next_run():
     assert result["changed"] and len(lab.serving()) == 3
 
 
-def test_members_lost_by_a_restarted_balancer_are_registered_again():
+def test_members_that_a_restarted_balancer_lost_are_registered_again():
     lab = swapped()
     lab.world.members.clear()
     lab.world.balancing = False
@@ -140,7 +140,7 @@ def test_an_open_rollback_is_finished_and_then_reported():
     stops = iter(range(100))
 
     def kill(call):
-        if call == "stop" and next(stops) == 1:  # the second stop is the rollback's first
+        if call == "stop" and next(stops) == 1:  # the second stop is the first one of the rollback
             raise KeyboardInterrupt
 
     lab.world.before = kill
@@ -151,7 +151,7 @@ def test_an_open_rollback_is_finished_and_then_reported():
     assert lab.images() == {0: [V1], 1: [V1], 2: [V1]} and len(lab.serving()) == 3
 
 
-def test_a_new_request_wins_over_what_an_earlier_run_began():
+def test_a_new_request_replaces_an_open_swap():
     lab = swapped(data=True)
     stops = iter(range(100))
 
@@ -177,7 +177,7 @@ def test_absent_removes_instances_and_keeps_the_volumes():
     assert not lab.world.volumes
 
 
-def test_a_held_lock_is_told_and_nothing_is_changed():
+def test_a_held_lease_is_reported_and_nothing_changes():
     lab = swapped()
     lab.world.calls.clear()
     clock = lab.provider.clock
@@ -189,29 +189,29 @@ def test_a_held_lock_is_told_and_nothing_is_changed():
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_a_prediction_tells_what_then_happens(data):
+def test_a_prediction_agrees_with_the_swap(data):
     lab = swapped(data)
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     observer.observe()
     lab.world.calls.clear()
-    said = predict(
+    prediction = predict(
         request(V2, data=data), observer.snapshot, lab.store, now=lab.world.clock.now(), latencies=lab.world.latencies
     )
     assert lab.world.calls == []
     began = lab.world.clock.now()
     result = lab.run(request(V2, data=data))
-    assert [(step["action"], step["slot"]) for step in said["steps"]] == [
+    assert [(step["action"], step["slot"]) for step in prediction["steps"]] == [
         (each["event"], each["slot"]) for each in result["timeline"]
     ]
-    assert said["duration"] == pytest.approx(lab.world.clock.now() - began, abs=2.0)
-    assert (said["lowest_in_service"], said["peak"], said["stops"]) == (
+    assert prediction["duration"] == pytest.approx(lab.world.clock.now() - began, abs=2.0)
+    assert (prediction["lowest_in_service"], prediction["peak"], prediction["stops"]) == (
         result["lowest_in_service"],
         result["peak"],
         None,
     )
 
 
-def test_a_balancer_that_loses_its_members_in_the_middle_of_a_swap_gets_them_back_first():
+def test_a_balancer_that_loses_its_members_during_a_swap_gets_them_back_first():
     lab = swapped(data=True)
     losses = iter([True])
 

@@ -240,14 +240,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registr
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 provider = open_provider(load_definition(Path("immutable.yml").absolute()).target("prod"), open_store("store"))
-common = {"fleet": "shop-prod", "image": "sha256:" + "1" * 64, "artifact": {}, "launch": "l", "nonce": "n", "ports": (80,)}
+common = {"fleet": "shop-prod", "image": "sha256:" + "1" * 64, "artifact": {}, "launch": "l", "nonce": "n"}
+common["ports"] = (80,)
 provider.compute.launch([LaunchRequest(token=f"i{slot}", slot=slot, **common) for slot in range(2)])
 provider.traffic("shop-prod").ensure()
 provider.traffic("shop-prod").register({f"i{slot}": ("192.0.2.1", 80) for slot in range(2)})
 provider.world.clock.advance(100.0)
 from ansible.cli.playbook import PlaybookCLI
 
-PlaybookCLI.cli_executor(["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"])
+python = f"ansible_python_interpreter={sys.executable}"
+PlaybookCLI.cli_executor(["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", python, "play.yml"])
 """
 
 

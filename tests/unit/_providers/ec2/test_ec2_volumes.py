@@ -136,8 +136,14 @@ def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None
 def verification(shop: Shop, provider: Ec2Provider) -> Verification:
     image = shop.image("1.0.0")
     definition = shop.definition()
-    candidate = Candidate(image, definition, definition.target(TARGET), {}, {})
-    return Verification(candidate, provider, lambda *_: None, SimpleNamespace(check=lambda: None), lambda _line: None)
+    candidate = Candidate(image=image, definition=definition, target=definition.target(TARGET), settings={}, secrets={})
+    return Verification(
+        candidate,
+        provider,
+        playbook=lambda *_arguments, **_options: None,
+        guard=SimpleNamespace(check=lambda: None),
+        report=lambda _line: None,
+    )
 
 
 def test_a_verification_brings_its_scratch_volumes_and_takes_all_away(shop: Shop) -> None:
