@@ -69,8 +69,8 @@ def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None
     compute.start(["a"])
     compute.remove(["a"])
     volumes.remove([f"{FLEET}/0-d"])
-    calls = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic tag stop power_off detach start remove"
-    assert provider.world.calls == [*calls.split(), "remove_volumes"]
+    names = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic tag stop power_off detach start remove"
+    assert provider.world.calls == [*names.split(), "remove_volumes"]
     assert calls == [each for call in provider.world.calls for each in (call, call)] and not provider.world.reads
 
 
