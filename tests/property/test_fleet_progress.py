@@ -1,51 +1,51 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a swap must get to: through with a good image, back from a bad one."""
+"""Where a swap must end: on the new image if it is good, on the old one if it is bad."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.immutable.infra.tests.support.draws import ERRORS, HAPPENS, KILLS, STALE, cases, faults
+from ansible_collections.immutable.infra.tests.support.draws import ERRORS, EVENTS, KILLS, STALE, cases, faults
 from ansible_collections.immutable.infra.tests.support.judge import (
+    assert_gets_through,
     assert_quiet,
     assert_reached,
-    gets_through,
+    fleet_machines,
     judge,
-    ours,
 )
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
 
 
-def willing(case):
-    """People's marks and deadlines do not stand in the way."""
+def unblocked(case):
+    """The case without marks and deadlines that block a swap."""
     return replace(case, protected="replace", standby="replace", deadline=0.0)
 
 
-@given(cases(faults(ERRORS, KILLS, HAPPENS, STALE)).map(willing))
+@given(cases(faults(ERRORS, KILLS, EVENTS, STALE)).map(unblocked))
 def test_a_good_image_succeeds_in_the_end(case):
-    gets_through(Trial(case))
+    assert_gets_through(Trial(case))
 
 
-@given(cases(odd=False).map(willing))
+@given(cases(irregular=False).map(unblocked))
 def test_a_good_image_is_never_stopped_without_faults(case):
-    """However odd the fleet is that was found: floor, ceiling and volumes together must not stand in the way."""
+    """Floor, ceiling and volumes must not block each other, whatever state the fleet was found in."""
     trial = Trial(case)
     ending = play(trial)
-    assert ending.what == "done", ending.error
+    assert ending.status == "done", ending.error
     judge(trial, ending)
     assert_reached(trial, ending)
     assert_quiet(trial)
 
 
-@given(cases(faults(KILLS, ERRORS, most=2), ("sick", "dumb", "wrong"), whole=True))
+@given(cases(faults(KILLS, ERRORS, most=2), ("unhealthy", "unbootable", "mislabeled"), complete=True))
 def test_a_bad_image_leaves_the_fleet_as_it_was(case):
-    """Each slot runs the old image again, by the instance that ran it, and all of them serve."""
+    """Each slot runs the old image again, on the instance that ran it, and all of them serve."""
     trial = Trial(replace(case, max_age=0.0))
     ending = play(trial)
     judge(trial, ending)
-    if ending.what == "stopped" and (case.relaunch or case.size >= case.known):
-        images = sorted((machine.instance.slot, machine.instance.image) for machine in ours(trial).values())
-        assert images == [(slot, "sha256:old") for slot in range(case.known)], ending.error
-        assert len(trial.auditor.serving()) == case.known, ending.error
+    if ending.status == "stopped" and (case.can_relaunch or case.size >= case.previous_size):
+        images = sorted((machine.instance.slot, machine.instance.image) for machine in fleet_machines(trial).values())
+        assert images == [(slot, "sha256:old") for slot in range(case.previous_size)], ending.error
+        assert len(trial.auditor.serving()) == case.previous_size, ending.error

@@ -139,7 +139,7 @@ def artifact_details(artifact_id: str) -> dict[str, Any]:
 
 
 def amis_in(artifact_id: str) -> dict[str, str]:
-    """Return the AMIs by region from an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; {} for any other id."""
+    """Return the AMIs by region from an id such as ``eu-west-1:ami-1,us-east-1:ami-2``; {} for any other id."""
     pairs = [pair.partition(":") for pair in artifact_id.split(",")]
     return (
         {region: ami for region, _colon, ami in pairs}
@@ -195,7 +195,10 @@ def _ami_name(job: BakeJob) -> str:
 
 
 def _custom_endpoint(clients: Clients) -> str:
-    """The URL of EC2 if it is not the region's own, else ''. Older Packers read it neither from the environment nor from AWS's files."""
+    """The URL of EC2 if it is not the region's own, else ''.
+
+    Older Packers read it neither from the environment nor from AWS's files.
+    """
     url = str(clients.ec2.meta.endpoint_url)
     return "" if (urllib.parse.urlsplit(url).hostname or "").startswith(f"ec2.{clients.region}.") else url
 

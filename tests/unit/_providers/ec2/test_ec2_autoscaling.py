@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Groups and launch templates run against moto. Instance refreshes, which moto lacks, use answers as AWS documents them."""
+"""Groups and launch templates, against moto. Instance refreshes, which moto lacks, on answers as AWS documents them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.snapshot import world_as_observed
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
-from ansible_collections.immutable.infra.tests.support.cloud import FLEET, ask
+from ansible_collections.immutable.infra.tests.support.cloud import FLEET, launch_request
 
 AT = ("192.0.2.1", 8080)
 
@@ -44,7 +44,7 @@ def test_a_call_may_fail_before_during_and_after_its_effects(
 
     setattr(provider.world, when, fail)
     with pytest.raises(ProviderError, match="launch failed"):
-        provider.compute.launch([ask("a"), ask("b"), ask("c")])
+        provider.compute.launch([launch_request("a"), launch_request("b"), launch_request("c")])
     assert ids(provider) == left and provider.world.calls == ["launch"]
 
 
@@ -54,7 +54,7 @@ def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None
     compute, volumes, traffic = provider.compute, provider.volumes, provider.traffic(FLEET)
     volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="d", size=1, mount="/d")])
     volumes.modify([f"{FLEET}/0-d"], 2, "")
-    compute.launch([ask("a")])
+    compute.launch([launch_request("a")])
     volumes.attach([f"{FLEET}/0-d"], "a")
     traffic.ensure()
     traffic.register({"a": AT}, staged=True)
@@ -97,9 +97,9 @@ def test_reads_are_counted_by_kind_and_may_be_throttled(provider: SimulatedProvi
 
 
 def test_a_stale_read_repeats_the_previous_answer(provider: SimulatedProvider) -> None:
-    provider.compute.launch([ask("a")])
+    provider.compute.launch([launch_request("a")])
     assert ids(provider) == ["a"]
-    provider.compute.launch([ask("b")])
+    provider.compute.launch([launch_request("b")])
     provider.world.stale = lambda kind: kind == "instances"
     assert ids(provider) == ids(provider) == ["a"]
     assert [each.id for each in provider.compute.list("other")] == []  # never read before
@@ -108,7 +108,7 @@ def test_a_stale_read_repeats_the_previous_answer(provider: SimulatedProvider) -
 
 
 def test_a_stale_read_has_its_old_facts_and_is_a_copy(provider: SimulatedProvider) -> None:
-    provider.compute.launch([ask("a")])
+    provider.compute.launch([launch_request("a")])
     provider.compute.list(FLEET).clear()
     provider.clock.wait(60.0)
     provider.world.stale = lambda _kind: True
@@ -118,7 +118,7 @@ def test_a_stale_read_has_its_old_facts_and_is_a_copy(provider: SimulatedProvide
 
 
 def test_an_unchanged_instance_is_the_same_object(provider: SimulatedProvider) -> None:
-    provider.compute.launch([ask("a"), ask("b")])
+    provider.compute.launch([launch_request("a"), launch_request("b")])
     first = provider.compute.list(FLEET)
     provider.compute.tag(["b"], {"x": "y"})
     second = provider.compute.list(FLEET)
@@ -130,7 +130,7 @@ def test_an_unchanged_instance_is_the_same_object(provider: SimulatedProvider) -
 
 def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:
     world = simulated_world(simulation)
-    SimulatedProvider(world).compute.launch([ask(token) for token in tokens])
+    SimulatedProvider(world).compute.launch([launch_request(token) for token in tokens])
     return {each: (machine.latencies, machine.behavior) for each, machine in sorted(world.machines.items())}
 
 
@@ -157,7 +157,7 @@ def test_seeded_calls_fail_before_their_effect() -> None:
         failed_calls = []
         for number in range(30):
             try:
-                provider.compute.launch([ask(f"t{number}")])
+                provider.compute.launch([launch_request(f"t{number}")])
             except ProviderError as error:
                 assert "launch: the simulated cloud is unavailable" in error.message
                 failed_calls.append(number)
@@ -191,14 +191,19 @@ def test_a_copied_world_continues_like_the_observed_one(provider: SimulatedProvi
     traffic.ensure()
     provider.volumes.create([VolumeRequest(fleet=FLEET, slot=1, name="d", size=1, mount="/d")])
     compute.launch(
-        [ask("up", zone="a"), ask("data", 1, data=True, volumes=(f"{FLEET}/1-d",)), ask("old", 2), ask("off", 3)]
+        [
+            launch_request("up", zone="a"),
+            launch_request("data", 1, data=True, volumes=(f"{FLEET}/1-d",)),
+            launch_request("old", 2),
+            launch_request("off", 3),
+        ]
     )
     provider.world.clock.advance(100.0)
     compute.power_off(["off"])
     traffic.register({"up": AT, "data": AT, "old": AT})
     traffic.register({"staged": AT}, staged=True)
     provider.world.clock.advance(100.0)
-    compute.launch([ask("boots", 4)])
+    compute.launch([launch_request("boots", 4)])
     provider.world.clock.advance(10.0)
     compute.stop(["old"])
     traffic.drain(["data"], 30.0)
@@ -231,7 +236,7 @@ def test_a_copied_world_continues_like_the_observed_one(provider: SimulatedProvi
 
 def test_a_copied_world_includes_shutdowns_and_requests_in_flight(provider: SimulatedProvider) -> None:
     traffic = provider.traffic(FLEET)
-    provider.compute.launch([ask("a"), ask("b")])
+    provider.compute.launch([launch_request("a"), launch_request("b")])
     traffic.ensure()
     traffic.register({"a": AT, "b": AT})
     provider.world.clock.advance(100.0)
@@ -246,7 +251,7 @@ def test_a_copied_world_includes_shutdowns_and_requests_in_flight(provider: Simu
 
 
 def test_an_unhealthy_instance_stays_unhealthy_in_a_copied_world(provider: SimulatedProvider) -> None:
-    provider.compute.launch([ask("a")])
+    provider.compute.launch([launch_request("a")])
     provider.world.machines["a"].never_healthy = True
     provider.world.clock.advance(1_000.0)
     other = copy(provider)
