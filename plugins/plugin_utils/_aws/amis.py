@@ -28,7 +28,7 @@ def snapshots_of(image: Mapping[str, Any]) -> list[str]:
 
 
 def require_imdsv2(ec2: Any, image: Mapping[str, Any]) -> None:
-    """Let every instance of an AMI, whoever launches it, use IMDSv2 only. Raises ProviderError."""
+    """Let all instances of an AMI use IMDSv2 only, in every account. Raises ProviderError."""
     if image.get("ImdsSupport") != "v2.0":
         with aws_errors(doing=f"allowing IMDSv2 only for {image['ImageId']}"):
             ec2.modify_image_attribute(ImageId=image["ImageId"], ImdsSupport={"Value": "v2.0"})

@@ -26,7 +26,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._health.metrics im
     number_in,
 )
 
-BOUND = 60.0  # seconds after which a test that waits for an event gives up
+BOUND = 60.0  # seconds that a test waits for an event
 ANSWER = '{"data": {"rate": 0.25, "ok": true, "none": null}, "results": [{"value": [1700000000, "0.75"]}], "3": 3}'
 
 
@@ -273,7 +273,7 @@ def test_endless_output_of_a_command_is_a_problem(tmp_path: Path) -> None:
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # its end tells that nobody has it open any more
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # at its end, no process has it open any more
     reading = run(tmp_path, f"exec 3>{fifo}; echo started >&2; sleep 300 & sleep 300", timeout=0.5)
     assert reading == Reading(
         "command ./read.sh: it did not end within 0.5 s (its last output: started)", answered=False

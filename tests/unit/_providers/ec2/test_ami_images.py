@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""AMIs as bases, as artifacts, as copies and as parameters of SSM, against moto."""
+"""AMIs as bases, artifacts, copies and SSM parameters, against moto."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_copies_are_created_once_encrypted_and_tagged(cloud: Cloud) -> None:
     for region in (OTHER, THIRD):
         [image] = cloud.boto("ec2", region).describe_images(ImageIds=[copied["copies"][region]["ami"]])["Images"]
         assert {tag["Key"]: tag["Value"] for tag in image["Tags"]} == TAGS
-    # As a run does whose predecessor was killed before it could write down what it had begun.
+    # Like the run after one that was killed before it recorded the copies it had started.
     assert amis_of(images.copy(baked, {OTHER: "", THIRD: ""}, TAGS)) == amis_of(copied)
     assert len(cloud.calls("ec2", "CopyImage")) == 2
 
@@ -139,14 +139,14 @@ def test_a_promotion_is_published_in_each_region_where_it_changes_something(clou
 
 
 def test_a_parameter_that_ssm_drops_after_its_answer_is_an_error(cloud: Cloud) -> None:
-    """AWS looks at the AMI only after it has answered."""
+    """AWS validates the AMI only after it has answered."""
     images, baked = Ec2Images(cloud.account(), publish_timeout=0), artifact(cloud)
     cloud.fault(lambda _call, _proceed: Answer(200, b'{"Version": 1, "Tier": "Standard"}'), action="PutParameter")
     with pytest.raises(
         ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"
     ):
         images.publish("shop/prod", baked)
-    assert images.publish("shop/prod", baked)  # still news
+    assert images.publish("shop/prod", baked)  # it is still unpublished
 
 
 def definition(folder: Path, cloud: Cloud, source: str, regions: Mapping[str, str]) -> Definition:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Groups and launch templates over HTTP against moto; instance refreshes, which moto lacks, on answers as AWS documents them."""
+"""Groups and launch templates, against moto. Instance refreshes, which moto lacks, on answers as AWS documents them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class World:
         self.seed_ec2, self.seed_groups = (
             cloud.boto("ec2"),
             cloud.boto("autoscaling"),
-        )  # what a user made before, past the collection's own clients
+        )  # what a user created before, without the collection's own clients
         self.template = self.seed_ec2.create_launch_template(
             LaunchTemplateName="shop",
             LaunchTemplateData={
@@ -291,7 +291,8 @@ def test_the_statuses_are_those_that_botocore_knows(world: World) -> None:
 def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> None:
     progress = {
         "Status": "InProgress",
-        "StatusReason": "Waiting for instances to warm up before continuing. For example: i-0645704820a8e83ff is warming up.",
+        "StatusReason": "Waiting for instances to warm up before continuing. "
+        "For example: i-0645704820a8e83ff is warming up.",
         "StartTime": AT,
         "PercentageComplete": 50,
         "InstancesToUpdate": 5,

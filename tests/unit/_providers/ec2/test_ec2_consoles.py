@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What hosts said on their consoles is read once, whoever read it."""
+"""Evidence on consoles is read once by all runs together."""
 
 from __future__ import annotations
 

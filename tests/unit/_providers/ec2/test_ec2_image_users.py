@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who uses an AMI, and how it goes, in each of its regions."""
+"""What uses an AMI, and its removal, in each of its regions."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_all_template_versions_count_including_those_that_use_a_parameter(cloud:
 
 
 def test_a_parameter_counts_by_its_arn_too_and_parameters_of_aws_are_not_read(cloud: Cloud, clients: Clients) -> None:
-    """Who prunes needs no right to parameters that cannot hold an image of ours."""
+    """Pruning needs no permission for parameters that cannot contain an image of this project."""
     first = artifact(cloud)
     arn = f"arn:aws:ssm:{REGION}:210987654321:parameter/shop/ami"
     template = seeds.template(cloud, "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023", seeds.network(cloud))
@@ -93,13 +93,14 @@ def test_a_parameter_counts_by_its_arn_too_and_parameters_of_aws_are_not_read(cl
         stub.add_response("get_parameters_by_path", {"Parameters": []})
         assert image_users(clients, [first]) == [
             [
-                f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"
+                "version 2 of the launch template shop launches it by the parameter /shop/ami "
+                f"({first['ami']} in {REGION})"
             ]
         ]
 
 
 def test_published_parameters_count_in_each_region(cloud: Cloud, clients: Clients) -> None:
-    """A bake by force leaves the published AMI without a record until the new one is promoted."""
+    """After a forced bake, the published AMI is on no record until the new one is promoted."""
     first = artifact(cloud, copied=True)
     copy = first["copies"][OTHER]["ami"]
     for number in range(11):  # more than a page
@@ -141,7 +142,7 @@ def test_an_image_is_removed_from_all_regions_with_its_snapshots(cloud: Cloud, c
     removed_one, stays = artifact(cloud, copied=True), artifact(cloud, "shop-2")
     remove_image(clients, removed_one)
     assert left(cloud) == ([stays["ami"]], stays["snapshots"]) and left(cloud, OTHER) == ([], [])
-    remove_image(clients, removed_one)  # nothing is there any more
+    remove_image(clients, removed_one)  # it is already removed
 
 
 @pytest.mark.parametrize("at", range(1, 5))

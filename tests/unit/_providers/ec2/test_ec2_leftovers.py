@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What killed bakes leave on AWS is found by its tags, its age and its use, and goes; what others need stays."""
+"""Leftovers of killed bakes on AWS are found by tags, age and use, and removed. What others need stays."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Account:
         )
 
     def packer(self, hours: float) -> str:
-        """A name as Packer gives it, so many hours ago."""
+        """A name as Packer gives it, this many hours ago."""
         return f"packer_{int(time.time() - hours * HOUR):08x}-1111-2222-3333-444444444444"
 
 
@@ -133,7 +133,7 @@ def test_resources_of_a_running_bake_stay(account: Account) -> None:
         assert account.found() == [("build_instance", other)]
     broom = account.broom()
     before = broom.find(0.0)
-    with account.store.lock(BAKE, "bake shop"):  # it begins after the look
+    with account.store.lock(BAKE, "bake shop"):  # it begins after the search
         assert [each.id for each in broom.sweep(before)] == [other]
     assert account.found() == [("build_instance", own)]
 
@@ -156,11 +156,11 @@ def recorded(account: Account, ami: str) -> None:
 
 def test_images_on_record_their_copies_and_their_snapshots_stay(account: Account) -> None:
     image = seeds.image(account.cloud, "shop-1", tags())
-    seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy that is being made
+    seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy in progress
     broom = account.broom()
     before = broom.find(0.0)
     assert len(before) == 2
-    recorded(account, image)  # the bake ends after the look
+    recorded(account, image)  # the bake ends after the search
     assert broom.sweep(before) == [] and account.found() == []
 
 

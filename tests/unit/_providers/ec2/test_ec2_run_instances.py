@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What EC2 is asked for and what is read of its answers, without a cloud."""
+"""Requests to EC2 and the reading of its answers, without a cloud."""
 
 from __future__ import annotations
 
@@ -48,9 +48,18 @@ MACHINE = {
     "address": "private",
 }
 REQUEST = LaunchRequest(
-    token="shop-prod-0-abc-1", fleet="shop-prod", slot=0, image="sha256:11", artifact={"ami": "ami-1", "region": "eu-central-1"}, launch="f" * 64,
-    nonce="of this request", ports=(8080, 22), machine=MACHINE, tags={"port": "8080", "attempt": "0", "swap": "1"}, zone="a",
-)  # fmt: skip
+    token="shop-prod-0-abc-1",
+    fleet="shop-prod",
+    slot=0,
+    image="sha256:11",
+    artifact={"ami": "ami-1", "region": "eu-central-1"},
+    launch="f" * 64,
+    nonce="of this request",
+    ports=(8080, 22),
+    machine=MACHINE,
+    tags={"port": "8080", "attempt": "0", "swap": "1"},
+    zone="a",
+)
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 
 
@@ -69,9 +78,15 @@ def tags_in(parameters: dict[str, Any], kind: str = "instance") -> dict[str, str
 def described(parameters: dict[str, Any], index: int = 0, **changes: Any) -> dict[str, Any]:
     tags = next(each["Tags"] for each in parameters["TagSpecifications"] if each["ResourceType"] == "instance")
     plain = {
-        "InstanceId": f"i-{index}", "AmiLaunchIndex": index, "ImageId": parameters["ImageId"], "State": {"Name": "running"}, "LaunchTime": AT,
-        "PrivateIpAddress": "10.9.0.5", "Placement": {"AvailabilityZone": "a"}, "Tags": tags,
-    }  # fmt: skip
+        "InstanceId": f"i-{index}",
+        "AmiLaunchIndex": index,
+        "ImageId": parameters["ImageId"],
+        "State": {"Name": "running"},
+        "LaunchTime": AT,
+        "PrivateIpAddress": "10.9.0.5",
+        "Placement": {"AvailabilityZone": "a"},
+        "Tags": tags,
+    }
     return {**plain, **changes}
 
 
@@ -220,11 +235,9 @@ def test_data_keeps_a_slot_in_its_zone() -> None:
 
     assert LaunchBatch((REQUEST,)).zones() == ["a", "b"]
     assert LaunchBatch((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
-    assert LaunchBatch((REQUEST,), (volume(0, "b"),)).zones() == ["b"], (
-        "though the slot would be in another zone by now"
-    )
+    assert LaunchBatch((REQUEST,), (volume(0, "b"),)).zones() == ["b"], "although the slot's zone has changed"
     both = launch_batches(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
-    assert [len(each.requests) for each in both] == [1, 1], "each is told the ids of its own"
+    assert [len(each.requests) for each in both] == [1, 1], "each gets the ids of its own volumes"
 
 
 @pytest.mark.parametrize(

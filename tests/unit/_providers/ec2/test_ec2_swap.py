@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps of a fleet on EC2, by the real engine, provider and balancer over HTTP."""
+"""Complete swaps of a fleet on EC2, with the real engine, provider and balancer over HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def data(shop: Shop, size: int = 2) -> Shop:
 
 
 def attachments(shop: Shop) -> dict[str, str | None]:
-    """Volume's name: slot of the instance that has it, both as AWS tells them."""
+    """Slot of the instance that has a volume, by the volume's name, as AWS reports both."""
     volumes = [
         each for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)
     ]
@@ -148,7 +148,7 @@ def test_volumes_grow_in_the_next_swap_and_are_removed_only_on_request(shop: Sho
     assert shop.provider().volumes.list(FLEET) == []
     shop.run()
     assert [each.id in {one.id for one in volumes} for each in shop.provider().volumes.list(FLEET)] == [False], (
-        "a spent token makes none"
+        "a spent token launches nothing"
     )
 
 
@@ -288,7 +288,7 @@ def test_a_missing_instance_does_not_affect_calls_for_the_others(shop: Shop) -> 
 
 
 def test_a_stopped_instance_is_started_again(shop: Shop) -> None:
-    """As on the way back of a swap whose old instances were stopped for their data."""
+    """As in a rollback of a swap that stopped the old instances for their data."""
     shop.image("1.0.0")
     shop.run()
     compute, ids = shop.provider().compute, [each["InstanceId"] for each in shop.instances()]

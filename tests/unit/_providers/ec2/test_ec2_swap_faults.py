@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps on EC2 while something goes wrong: the promises are watched at each call, and the end is the same."""
+"""Complete swaps on EC2 with faults: the promises are checked at each call, and the result is the same."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ansible_collections.immutable.infra.tests.support.aws.swaplab import NEW, O
 
 REFUSED = {"throttled": faults.throttle, "500": faults.broken(500), "503": faults.broken(503)}
 BROKEN = {"before": faults.drop, "after": faults.drop_after}
-SOME, ALL = 1, 12  # attempts of a call that go wrong: boto3 gets through, or gives up
+SOME, ALL = 1, 12  # failing attempts of a call: boto3 succeeds in the end, or gives up
 
 
 def each_call(effect: Effect, times: int) -> Effect:
-    """Meets the first ``times`` attempts of each call, told from others by its parameters."""
+    """Applies to the first ``times`` attempts of each call with the same parameters."""
     attempts: Counter[str] = Counter()
     lock = threading.Lock()
 
@@ -35,7 +35,7 @@ def each_call(effect: Effect, times: int) -> Effect:
             name: value
             for name, value in call.parameters.items()
             if call.action != "RunInstances" or name == "SubnetId"
-        }  # its token may be another one
+        }  # its token may differ
         key = f"{call.service}:{call.action}:{sorted(refused.items())}"
         with lock:
             attempts[key] += 1
@@ -50,7 +50,7 @@ def lab_of(cloud: Cloud, clock: Clock, strategy: str = "rolling", **changes: Any
 
 
 def runs_of(lab: SwapLab, image: str) -> int:
-    """How many runs it took: each gets further."""
+    """The number of runs it took: each gets further."""
     for number in range(1, 25):
         try:
             lab.run(image)
@@ -61,7 +61,7 @@ def runs_of(lab: SwapLab, image: str) -> int:
 
 
 def launched(cloud: Cloud) -> list[str]:
-    """Ids of all instances that ever were; moto keeps them."""
+    """Ids of all instances that ever existed: moto keeps them."""
     return [
         each["InstanceId"]
         for page in cloud.boto("ec2").describe_instances()["Reservations"]
@@ -112,7 +112,7 @@ def test_the_first_calls_of_every_action_are_refused(cloud: Cloud, clock: Clock,
 def test_the_connection_breaks_at_every_change(
     cloud: Cloud, clock: Clock, strategy: str, when: str, times: int
 ) -> None:
-    """Before AWS heard of it, and after it had its effect; for some attempts of boto3 and for all."""
+    """Before the call reaches AWS and after it has taken effect, for some attempts of boto3 and for all."""
     lab = lab_of(cloud, clock, strategy)
     cloud.fault(each_call(BROKEN[when], times), changing=True, times=0)
     runs_of(lab, NEW)
@@ -127,11 +127,11 @@ def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clo
     began = clock.skipped
     result = lab.run()
     refused = [call for call in cloud.calls("ec2", "RunInstances") if call.status >= 400]
-    assert 1 <= len(refused) <= 3, "it is not asked again and again"
+    assert 1 <= len(refused) <= 3, "the call is not repeated again and again"
     assert clock.skipped - began < 40
     assert (
-        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): slots 0 are launched in {lab.net.zones[1]}"
-        in result["warnings"]
+        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): "
+        f"slots 0 are launched in {lab.net.zones[1]}" in result["warnings"]
     )
     lab.rest()
 
@@ -207,7 +207,10 @@ def test_expired_credentials_are_reported_and_the_next_run_resumes(cloud: Cloud,
 
 
 def test_a_registration_in_the_idle_group_is_removed_by_the_next_run(cloud: Cloud, clock: Clock) -> None:
-    """The host that replaces a lost one is staged first. Where a run ends between the two calls that put it in service, the next swap takes it away."""
+    """The host that replaces a lost one is staged first.
+
+    If a run ends between the two calls that put it in service, the next swap removes it.
+    """
     lab = lab_of(cloud, clock, "blue_green")
     cloud.lose(sorted(lab.watch.see().serving)[0])
     lab.run(OLD)
@@ -218,7 +221,7 @@ def test_a_registration_in_the_idle_group_is_removed_by_the_next_run(cloud: Clou
 
 
 def test_the_missing_permission_is_named(cloud: Cloud, clock: Clock) -> None:
-    """With no right at all, and each one given when it is asked for, a fleet with data comes about and moves to another image."""
+    """A fleet with data is created and swapped while each permission is granted only once it is missing."""
     lab, allowed = SwapLab(cloud, clock, 1, "rolling, data"), set()
 
     def unless_allowed(call: Call, proceed: Proceed) -> Answer:

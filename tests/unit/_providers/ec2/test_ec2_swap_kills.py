@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller is killed around changing calls of a swap on EC2, and the next run comes to the same end."""
+"""The controller is killed around changing calls of a swap on EC2, and the next run reaches the same result."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_result_is_the_same_wherever_a_run_is_killed(cloud: Cloud, clock: Cl
 
 
 def _sigkilled(book: Playbook, boundaries: list[tuple[int, bool]], clock: Clock) -> int:
-    """Swaps to and fro, each killed once and run again. Returns the number of kills."""
+    """Swap back and forth, killing each run once and repeating it. Returns the number of kills."""
     kills = 0
     for nth, late in boundaries:
         image = (kills + 1) % 2

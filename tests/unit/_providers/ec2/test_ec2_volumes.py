@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Volumes of EBS one call at a time, and a verification with its scratch volumes."""
+"""EBS volumes, one call at a time, and a verification with its scratch volumes."""
 
 from __future__ import annotations
 

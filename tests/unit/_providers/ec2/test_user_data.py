@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a launch hands to an instance of EC2."""
+"""The document that an EC2 instance is launched with."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_secrets_are_references_and_volumes_serial_numbers() -> None:
 
 def test_the_same_launch_has_the_same_bytes() -> None:
     one = user_data(request(settings={"a": 1, "b": 2}), {"a": "vol-1", "b": "vol-2"}, "r")
-    assert one[4:8] == bytes(4), "no time of its making"
+    assert one[4:8] == bytes(4), "no timestamp"
     assert one == user_data(request(settings={"b": 2, "a": 1}), {"b": "vol-2", "a": "vol-1"}, "r")
 
 

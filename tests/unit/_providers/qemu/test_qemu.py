@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the qemu provider does without a machine: launch documents, evidence."""
+"""Parts of the qemu provider that need no machine: launch documents, evidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import Disk, MachineFolder
 
 CAPTURED = (
-    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\nIMMUTABLE-LAUNCHED\r\n\r\n"
+    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\n"
+    "IMMUTABLE-LAUNCHED\r\n\r\n"
     'IMMUTABLE-SEALED {"digest":"sha256:aaaa","nonce":"n1","host_key":"ssh-ed25519 AAAAC3Nza","shell":"restricted"}\r\n'
 )
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Real QEMU processes without a system in them: they run, and never listen to the power button."""
+"""Real QEMU processes without a system: they run and ignore the power button."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def states(compute: QemuCompute) -> dict[str, str]:
 
 
 def kill(tmp_path: Path, name: str) -> None:
-    """As a guest that has shut down: its process ends."""
+    """Like a guest that has shut down: its process ends."""
     pid = MachineFolder(tmp_path / "machines" / FLEET_NAME / name).pid()
     assert pid is not None
     handle = os.pidfd_open(pid)
@@ -111,7 +111,7 @@ def test_a_stop_returns_at_once_and_the_machine_is_stopping_until_it_is_down(
 
 
 def test_a_stop_resumes_a_paused_machine(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
-    """As QEMU pauses one whose volume met a full disk."""
+    """Like QEMU when the disk of a volume is full."""
     launch("m1")
     socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
     assert qmp.execute(socket, [("stop", {}), ("query-status", {})])[1]["status"] == "paused"
@@ -133,10 +133,10 @@ def test_a_running_machine_that_is_removed_is_stopping_until_it_is_down(
     with pytest.raises(ProviderError, match="still runs"):
         volumes.detach([volume.id])
     kill(tmp_path, "m1")
-    assert volumes.list(FLEET_NAME)[0].attached_to is None, "whether or not somebody has looked at the machines"
+    assert volumes.list(FLEET_NAME)[0].attached_to is None, "whether or not the machines were listed since"
     assert states(compute) == {}
     assert not (tmp_path / "machines" / FLEET_NAME / "m1").exists()
-    assert compute.fleets() == [FLEET_NAME], "its volume is left"
+    assert compute.fleets() == [FLEET_NAME], "its volume remains"
     volumes.remove([volume.id])
     assert compute.fleets() == []
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Data volumes of the qemu provider: real disks by qemu-img, machines that are folders only."""
+"""Data volumes of the qemu provider: real disks of qemu-img, machines that are only folders."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_removed_machine_frees_its_volume_and_gets_no_other(volumes: QemuVolum
 
 
 def with_data(volumes: QemuVolumes, kind: str = "") -> Volume:
-    """A volume whose data reach into its last sector."""
+    """A volume with data up to its last sector."""
     [volume] = volumes.create(
         [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=MIB, mount="/var/lib/shop", kind=kind)]
     )
@@ -141,7 +141,7 @@ def test_a_volume_does_not_shrink_and_an_attached_one_does_not_change(volumes: Q
     )
     with pytest.raises(ProviderError, match=f"{MIB} bytes and cannot shrink to {MIB // 2}"):
         volumes.modify([other.id, volume.id], MIB // 2, "raw")
-    assert volumes.list("shop-local")[1] == other, "nothing is changed where one is refused"
+    assert volumes.list("shop-local")[1] == other, "nothing changes if one is refused"
     with pytest.raises(ProviderError, match="unknown type 'gp3' .qemu has: qcow2, raw"):
         volumes.modify([volume.id], MIB, "gp3")
     volumes.attach([volume.id], machine(tmp_path, "old"))
@@ -162,7 +162,7 @@ class Cut(BaseException):
 def test_the_next_run_completes_an_interrupted_change(
     volumes: QemuVolumes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, number: int, after: bool
 ) -> None:
-    """Cut before or after each step that changes a file; in between somebody writes to the volume."""
+    """Interrupt before or after each step that changes a file, and write to the volume in between."""
     volume = with_data(volumes, kind)
     other = "raw" if kind == "qcow2" else "qcow2"
     left = number
@@ -194,7 +194,7 @@ def test_the_next_run_completes_an_interrupted_change(
             ["qemu-img", "info", "--output=json", "-f", volume.kind, disk], check=True, capture_output=True
         ).stdout
     )
-    assert info["virtual-size"] >= volume.size, "no size is told that is not there"
+    assert info["virtual-size"] >= volume.size, "the recorded size is never larger than the disk"
     subprocess.run(["qemu-io", "-f", volume.kind, "-c", "write -P 7 512k 64k", disk], check=True, capture_output=True)
     volumes.modify([volume.id], 2 * MIB, other)
     [volume] = volumes.list("shop-local")

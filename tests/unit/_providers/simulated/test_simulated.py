@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's instances: what they do in time, and what is refused."""
+"""The simulated cloud's instances: their states over time, and refusals."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_fleets_are_known_by_their_instances_and_volumes(cloud: SimulatedCloud) 
     assert cloud.compute.list("one")[0].purpose == "verify" and cloud.compute.list("two") == []
 
 
-# How they fare
+# Behavior
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud where things go wrong: hooks, stale reads, chance by seed; and as another cloud was observed."""
+"""Faults in the simulated cloud: hooks, stale reads, seeded randomness; and copies of an observed cloud."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_a_call_may_fail_before_during_and_after_its_effects(
 
 
 def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None:
-    calls: list[str] = []
-    provider.world.before = provider.world.after = calls.append
+    hooked: list[str] = []
+    provider.world.before = provider.world.after = hooked.append
     compute, volumes, traffic = provider.compute, provider.volumes, provider.traffic(FLEET)
     volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="d", size=1, mount="/d")])
     volumes.modify([f"{FLEET}/0-d"], 2, "")
@@ -69,9 +69,10 @@ def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None
     compute.start(["a"])
     compute.remove(["a"])
     volumes.remove([f"{FLEET}/0-d"])
-    names = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic tag stop power_off detach start remove"
-    assert provider.world.calls == [*names.split(), "remove_volumes"]
-    assert calls == [each for call in provider.world.calls for each in (call, call)] and not provider.world.reads
+    calls = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic"
+    further = "tag stop power_off detach start remove remove_volumes"
+    assert provider.world.calls == [*calls.split(), *further.split()]
+    assert hooked == [each for call in provider.world.calls for each in (call, call)] and not provider.world.reads
 
 
 def test_reads_are_counted_by_kind_and_may_be_throttled(provider: SimulatedProvider) -> None:
@@ -124,7 +125,7 @@ def test_an_unchanged_instance_is_the_same_object(provider: SimulatedProvider) -
     assert second[0] is first[0] and second[1].tags == {"x": "y"}
 
 
-# Chance
+# Randomness
 
 
 def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated balancers, as strict as HAProxy or as forgetful as a cloud's."""
+"""The simulated balancers: one keeps drained members like HAProxy, one forgets them like a cloud's."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_member_is_up_once_its_checks_passed(lab: Balanced) -> None:
     assert lab.members()["a"] == Member("a", "down", 0, began, passing=False)
     lab.clock.wait(60.0)
     assert lab.members()["a"] == Member("a", "up", 1, began + 2.0, passing=True)
-    lab.register("a")  # said again, it changes nothing
+    lab.register("a")  # a repetition changes nothing
     assert lab.members()["a"].since == began + 2.0
 
 
@@ -111,7 +111,7 @@ def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
     lab.traffic.deregister(["c"])
     lab.provider.compute.remove(["a"])
     lab.clock.wait(60.0)
-    assert lab.states()["a"] == "down"  # the instance is gone, its member is not
+    assert lab.states()["a"] == "down"  # the instance is removed, its member is not
     lab.traffic.deregister(["a", "unknown"])
     assert list(lab.members()) == ["b"]
 
@@ -137,7 +137,7 @@ def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
     lab.register("a", staged=True)
     assert (lab.members()["a"].state, lab.members()["a"].in_flight, lab.members()["a"].passing) == ("drain", 0, True)
     lab.clock.wait(1_000.0)
-    assert "a" in lab.members()  # to be staged is not to drain: nobody forgets it
+    assert "a" in lab.members()  # a staged member does not drain, so it is not forgotten
 
 
 def test_a_staged_member_has_nothing_to_drain(lab: Balanced) -> None:

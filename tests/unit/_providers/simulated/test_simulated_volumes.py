@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's volumes: one holder, its zone, and nothing taken from what may still write."""
+"""The simulated cloud's volumes: one holder, one zone, and no detachment from an instance that can write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_service_waits_for_its_volume(cloud: SimulatedCloud) -> None:
     attached = cloud.clock.now()
     assert cloud.volumes.list(FLEET)[0].attached_at == attached
     assert cloud.health_changes(60.0) == [3.0]
-    cloud.volumes.attach([volume], "i")  # said again, it is no other attachment
+    cloud.volumes.attach([volume], "i")  # a repetition is no other attachment
     assert cloud.healthy() and cloud.volumes.list(FLEET)[0].attached_at == attached
 
 

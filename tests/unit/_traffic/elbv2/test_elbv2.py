@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Target groups as a fleet's balancer: each call alone, and whole swaps of a simulated fleet behind them, by one virtual clock."""
+"""Target groups as a balancer: single calls, and complete swaps of a simulated fleet under one virtual clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Stage:
         cloud.set(now=lambda: self.at, drain=1.0)
 
     def traffic(self, rule: str = "") -> TargetGroups:
-        """As a new process has it."""
+        """The balancer as a new process opens it."""
         spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule)
         return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, now=lambda: self.at)
 
@@ -218,7 +218,8 @@ def test_a_whole_wave_is_one_call(stage: Stage) -> None:
         ({"Protocol": "UDP"}, r"target group odd has protocol UDP \(allowed: HTTP, HTTPS, TCP, TLS\)"),
         (
             {},
-            r"target group odd is used by no load balancer, so it is never checked \(needed: a listener that forwards to it\)",
+            r"target group odd is used by no load balancer, so it is never checked "
+            r"\(needed: a listener that forwards to it\)",
         ),
     ],
 )
@@ -285,7 +286,7 @@ def test_a_switch_is_one_call_and_so_is_its_rollback(pair: Stage) -> None:
     pair.traffic().switch(list(old), list(new))
     assert pair.changes()[before:] == ["ModifyListener"] * 2 and pair.weights() == [1, 0]
     assert states(traffic) == {**dict.fromkeys(old, ("up", True)), **dict.fromkeys(new, ("drain", True))}
-    traffic.drain(list(new), 30)  # they get no requests already
+    traffic.drain(list(new), 30)  # they already get no requests
     assert len(pair.changes()) == before + 2
 
 
@@ -360,7 +361,7 @@ def test_the_endpoint_is_read_once_and_its_failure_is_only_a_warning(stage: Stag
 
 
 class Lab(fleetlab.Lab):
-    """A simulated fleet behind target groups. Whether a target is healthy is for the simulated machine to say."""
+    """A simulated fleet behind target groups. The simulated machine decides whether a target is healthy."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(World(Latencies(boot=8.0, health=1.0)))
@@ -403,7 +404,7 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
         "RegisterTargets",
         "DeregisterTargets",
     ]
-    # Two waves of boot, health, checks and the drain, each seen within a second.
+    # Two waves of boot, health, checks and drain, each observed within a second.
     assert lab.world.clock.now() - began <= 2 * (8 + 1 + 3 + 20) + 2 * 4
     lab.stage.cloud.proxy.forget()
     assert lab.run(V2, size=4, surge=2, drain_timeout=20.0)["changed"] is False
@@ -431,7 +432,7 @@ def test_a_broken_image_is_rolled_back_without_waiting_for_its_drain(lab: Lab) -
 
 
 def test_a_host_that_dies_while_draining_delays_nothing(lab: Lab) -> None:
-    """ELB shows it as draining for a quarter of an hour; there is nothing left to wait for or to tell."""
+    """ELB shows it as draining for a quarter of an hour, but there is nothing left to wait for."""
     lab.run(V1, size=1)
     (old,) = lab.world.machines
     began, wait = lab.world.clock.now(), lab.world.clock.wait
@@ -467,7 +468,7 @@ def test_one_call_switches_back_to_a_kept_fleet(flips: Lab) -> None:
     old, wait = flips.stage.registered(1), flips.world.clock.wait
 
     def ails(seconds: float) -> None:
-        """Once the old fleet rests, the new one gets ill."""
+        """Once the old fleet is out of service, the new one becomes unhealthy."""
         if flips.stage.weights() == [1, 0]:
             assert flips.stage.registered(1) == old
             for machine in flips.world.machines.values():

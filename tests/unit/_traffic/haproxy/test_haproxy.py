@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The real HAProxy before small HTTP servers: swapped under load, drained, killed, taken over."""
+"""The real HAProxy in front of small HTTP servers: swaps under load, drains, kills, takeovers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HTTP = Health(http=HttpProbe(8080, "/healthz"))
 
 
 class Backend:
-    """A service: answers with its name, ``/slow`` only once it is let go."""
+    """A service that answers with its name, and to ``/slow`` only once it is released."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -93,7 +93,7 @@ def backend(stack: ExitStack) -> Callable[[str], Backend]:
 def balancer(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HAProxy]:
     for module in (config, haproxy):  # ten checks a second, so that no test waits for the next one
         monkeypatch.setattr(module, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
-    # Deeper than the address of a unix socket can be long.
+    # Longer than the address of a Unix socket can be.
     folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
 
     def make(health: Health = HTTP, **spec: object) -> HAProxy:
@@ -123,7 +123,7 @@ def get(port: int, path: str = "/") -> str:
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "it never happened"
         threading.Event().wait(0.02)
 
 
@@ -133,7 +133,7 @@ def states(balancer: HAProxy) -> dict[str, str]:
 
 @contextmanager
 def load(port: int) -> Iterator[list[str]]:
-    """Four clients, two of them on connections that stay open. Yields what went wrong, still growing."""
+    """Four clients, two of them on open connections. Yields the list of failures, which keeps growing."""
     failures: list[str] = []
     done = threading.Event()
     sent = [0] * 4
@@ -206,7 +206,7 @@ def test_a_staged_member_is_checked_and_gets_no_request(
     assert states(proxy)["fresh"] == "drain"
     assert {get(port_of(proxy)) for _request in range(10)} == {"old"}
     proxy.register({"old": old.address}, staged=True)
-    assert states(proxy)["old"] == "up", "what serves goes on serving"
+    assert states(proxy)["old"] == "up", "a member in service stays in service"
 
 
 def test_a_switch_and_its_rollback_under_load_fail_no_request(
@@ -238,13 +238,13 @@ def test_an_unknown_member_is_not_put_in_service(
     until(lambda: states(proxy) == {"shop-0": "up"})
     with pytest.raises(TrafficError, match="^shop-1, shop-2 cannot be put in service"):
         proxy.switch(["shop-1", "shop-2"], ["shop-0"])
-    assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
+    assert states(proxy) == {"shop-0": "up"}, "nothing is switched"
 
 
 def test_after_a_takeover_a_rollback_is_possible(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
-    """Who served has no checks now and passes; who was staged has to pass the new ones."""
+    """A member in service is unchecked and passes. A staged member must pass the new checks."""
     proxy = balancer()
     proxy.ensure()
     services = {name: backend(name) for name in ("old", "fresh", "ill")}
@@ -282,7 +282,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     proxy.drain(["shop-0"], 30.0)
     [member] = proxy.members()
     assert (member.state, member.in_flight) == ("drain", 1)
-    assert member.since >= before - 2, "a drain begins when it is asked for"
+    assert member.since >= before - 2, "a drain begins when it is requested"
     service.let_go.set()
     slow.join()
     assert answers == ["shop-0"]
@@ -314,7 +314,7 @@ def test_deregister_closes_open_connections(
     proxy.deregister(["shop-0", "never-known"])
     thread.join()
     assert proxy.members() == []
-    assert failed, "the request was cut"
+    assert failed, "the request was interrupted"
 
 
 def test_an_unhealthy_member_is_down_and_recovers(
