@@ -1,11 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Instance refreshes with every sequence of statuses, and runs that are killed anywhere.
+"""Properties of an instance refresh, whatever Auto Scaling answers and wherever runs are killed.
 
-A run ends, there are never two refreshes, never an alias, and the group launches what its instances run.
-
-``support.scaling`` asserts at each call that there is at most one refresh, that none goes to an alias, and that a run
-ends.
+A run ends, there is one refresh at most, none targets an alias, and the group launches what its instances run.
+``support.scaling`` asserts the first three at each call.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a swap must get to: through with a good image, back from a bad one."""
+"""Where a swap must end: on the new image if it is good, on the old one if it is bad."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
 
 
-def willing(case):
-    """Marks that people set and deadlines do not block the swap."""
+def unblocked(case):
+    """The case without marks and deadlines that block a swap."""
     return replace(case, protected="replace", standby="replace", deadline=0.0)
 
 
-@given(cases(faults(ERRORS, KILLS, EVENTS, STALE)).map(willing))
+@given(cases(faults(ERRORS, KILLS, EVENTS, STALE)).map(unblocked))
 def test_a_good_image_succeeds_in_the_end(case):
     assert_gets_through(Trial(case))
 
 
-@given(cases(irregular=False).map(willing))
+@given(cases(irregular=False).map(unblocked))
 def test_a_good_image_is_never_stopped_without_faults(case):
-    """Floor, ceiling and volumes together must not block the swap, whatever the fleet is like at the start."""
+    """Floor, ceiling and volumes must not block each other, whatever state the fleet was found in."""
     trial = Trial(case)
     ending = play(trial)
     assert ending.status == "done", ending.error
@@ -41,7 +41,7 @@ def test_a_good_image_is_never_stopped_without_faults(case):
 
 @given(cases(faults(KILLS, ERRORS, most=2), ("unhealthy", "unbootable", "mislabeled"), complete=True))
 def test_a_bad_image_leaves_the_fleet_as_it_was(case):
-    """Each slot runs the old image again, by the instance that ran it, and all of them serve."""
+    """Each slot runs the old image again, on the instance that ran it, and all of them serve."""
     trial = Trial(replace(case, max_age=0.0))
     ending = play(trial)
     judge(trial, ending)

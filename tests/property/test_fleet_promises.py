@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The promises, on arbitrary fleets under every strategy, with faults at every call, read, write and wait.
+"""The promises, on arbitrary fleets and all strategies, with faults at every call, read, write and wait.
 
 See docs/explanation/testing.md.
 """

@@ -1,5 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lease of a fleet: one holder, expiry, take-over, failing stores and wrong clocks."""
+
 from __future__ import annotations
 
 import json
@@ -52,7 +54,7 @@ def lease(
 
 
 class Jumping(VirtualClock):
-    """A time of day that may be set, over a steady clock that may not."""
+    """A wall clock that may be set, over a monotonic clock that may not."""
 
     def __init__(self, steady: VirtualClock) -> None:
         super().__init__()
@@ -77,10 +79,10 @@ class Failing:
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":
-            raise StoreError("the wire is cut")
+            raise StoreError("the connection broke")
         tag = self._store.write(key, document, expect=expect)
         if fault == "after":
-            raise StoreError("the answer is lost")
+            raise StoreError("the response was lost")
         return tag
 
 
@@ -91,9 +93,9 @@ def test_one_run_holds_the_lease_and_others_learn_who_holds_it(store: Store, clo
     with pytest.raises(
         LockedError,
         match=rf"shop-prod is held by process {os.getpid()} of .* since 1970-.* \(swap to 1.4.2\), until 1970-",
-    ) as told:
+    ) as caught:
         lease(store, clock).acquire()
-    assert told.value.details["lease"]["purpose"] == "swap to 1.4.2"
+    assert caught.value.details["lease"]["purpose"] == "swap to 1.4.2"
     assert clock.now() == 1_000_000.0
     first.release()
     assert first.left() == 0
@@ -141,7 +143,7 @@ def test_the_lease_outlasts_each_call(store: Store, clock: VirtualClock) -> None
     held.acquire()
     written = store.read(KEY)
     held.need(10)
-    assert store.read(KEY) == written, "nothing is written while more than half is left"
+    assert store.read(KEY) == written, "nothing is written while more than half of the time is left"
     for _call in range(20):
         clock.advance(17)
         held.need(20)
@@ -156,7 +158,7 @@ def test_a_frozen_holder_learns_who_holds_the_lease_now(store: Store, clock: Vir
     first.acquire()
     clock.advance(TTL)
     assert first.left() == 0
-    first.need(1)  # nobody wanted it in the meantime
+    first.need(1)  # no other run took it in the meantime
     clock.advance(TTL + MARGIN)
     second.acquire()
     with pytest.raises(LeaseLostError, match=rf"was taken over by process {os.getpid()} .*\(scaling in\).*run again"):
@@ -186,13 +188,13 @@ def test_a_failing_store_is_retried_while_the_lease_lasts(store: Store, clock: V
     clock.advance(TTL / 2 + 1)
     failing.faults, left = [fault], held.left()
     held.need(5)
-    assert held.left() == left, "enough was left without"
+    assert held.left() == left, "no write was needed"
     failing.faults = [fault] * 3
     held.need(30)
     assert held.left() > 30 + MARGIN
     clock.advance(TTL / 2)
     failing.faults = ["before"] * 100
-    with pytest.raises(LeaseLostError, match="could not be renewed in time: the wire is cut"):
+    with pytest.raises(LeaseLostError, match="could not be renewed in time: the connection broke"):
         held.need(30)
 
 
@@ -255,7 +257,7 @@ def test_a_document_that_is_no_lease_is_reported(store: Store, clock: VirtualClo
 
 @pytest.fixture
 def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """A process that has told its identity and waits."""
+    """A process that has printed its identity and waits."""
     code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_identity\n"
     code += "print(json.dumps(process_identity()), flush=True)\nsys.stdin.read()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -272,25 +274,25 @@ def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
 
 
 def test_a_process_is_alive_until_it_is_killed(child: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
-    process, told = child
-    assert told["pid"] == process.pid
-    assert processes.process_alive(told) is True
+    process, identity = child
+    assert identity["pid"] == process.pid
+    assert processes.process_alive(identity) is True
     process.send_signal(signal.SIGSTOP)
-    assert processes.process_alive(told) is True, "a frozen one is alive"
+    assert processes.process_alive(identity) is True, "a frozen process is alive"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert processes.process_alive(told) is False, "its parent has not looked yet, but it does nothing any more"
+    assert processes.process_alive(identity) is False, "a zombie does nothing any more"
     process.wait()
-    assert processes.process_alive(told) is False
+    assert processes.process_alive(identity) is False
 
 
 def test_a_reused_process_id_is_another_process() -> None:
-    mine = processes.process_identity()
-    assert processes.process_alive(mine) is True
-    assert processes.process_alive({**mine, "start": "1"}) is False
+    own = processes.process_identity()
+    assert processes.process_alive(own) is True
+    assert processes.process_alive({**own, "start": "1"}) is False
     for part in ("host", "boot", "pids"):
-        assert processes.process_alive({**mine, part: "elsewhere"}) is None
-        assert processes.process_alive({**mine, part: "", "pid": 1 << 22}) is None
+        assert processes.process_alive({**own, part: "elsewhere"}) is None
+        assert processes.process_alive({**own, part: "", "pid": 1 << 22}) is None
     assert processes.process_alive({}) is None
 
 
@@ -298,11 +300,11 @@ def test_the_lease_of_a_killed_controller_is_taken_at_once(
     tmp_path: Path, child: tuple[subprocess.Popen[str], dict[str, Any]], clock: VirtualClock
 ) -> None:
     store = FileStore(tmp_path)
-    process, told = child
+    process, identity = child
     Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
     found = store.read(KEY)
     assert found is not None
-    store.write(KEY, {**found[0], "holder": {**found[0]["holder"], **told}})
+    store.write(KEY, {**found[0], "holder": {**found[0]["holder"], **identity}})
     with pytest.raises(LockedError):
         Lease(store, "shop-prod", "swap", clock, monotonic=clock.now).acquire()
     process.kill()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A swap's playbooks under a real ansible-playbook: what they see, how they fail, and what ends them."""
+"""The playbooks of a swap under a real ansible-playbook: what they get, how they fail, and what terminates them."""
 
 from __future__ import annotations
 
@@ -61,30 +61,29 @@ fleet: {size: 3, playbook_timeout: %s}
 targets:
   local: {provider: simulated, authorized_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh me"}
 """
-pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for foreign processes by pidfd")
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes of others by pidfd")
 
 
 def instance(slot: int, image: str, **changes: Any) -> Instance:
     launch = "new" if image == NEW else "old"
     tags = {"image_name": f"shop-{image[7:10]}", "shell": "restricted"}
     made = Instance(
-        f"i-{slot}-{launch}",
-        "shop-local",
-        slot,
-        image,
-        launch,
-        RUNNING,
-        FLEET,
-        1.0,
-        "n",
-        {},
-        Evidence(image, "n", "", "restricted"),
-        tags,
+        id=f"i-{slot}-{launch}",
+        fleet="shop-local",
+        slot=slot,
+        image=image,
+        launch=launch,
+        state=RUNNING,
+        purpose=FLEET,
+        created=1.0,
+        nonce="n",
+        evidence=Evidence(image, "n", host_key="", shell="restricted"),
+        tags=tags,
     )
     return replace(made, **changes)
 
 
-FOUND = [instance(0, OLD, state=STOPPED), instance(0, NEW, created=2.0), instance(1, OLD), instance(2, NEW)]
+INSTANCES = [instance(0, OLD, state=STOPPED), instance(0, NEW, created=2.0), instance(1, OLD), instance(2, NEW)]
 
 
 class Lab:
@@ -97,7 +96,7 @@ class Lab:
         self.lease = Lease(
             self.leases, "shop-local", "swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: None
         )
-        self.said: Callable[[str], None] = self.lines.append
+        self.on_line: Callable[[str], None] = self.lines.append
 
     def gates(self, *vault: str) -> PlaybookGates:
         run = PlaybookRun(vault, {"ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "0"})
@@ -113,7 +112,7 @@ class Lab:
         )
 
     def say(self, line: str) -> None:
-        self.said(line)  # which a test may replace
+        self.on_line(line)  # a test may replace it
 
     def play(
         self,
@@ -121,7 +120,7 @@ class Lab:
         gate: Gate = BEFORE,
         hosts: str = "localhost",
         *vault: str,
-        found: Sequence[Instance] = tuple(FOUND),
+        found: Sequence[Instance] = tuple(INSTANCES),
     ) -> None:
         self.write(tasks, hosts)
         self.gates(*vault).play(gate, INTENT, found)
@@ -190,14 +189,14 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
 
 def test_the_task_that_failed_is_named(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    tasks = [{"name": "Orders must not be lost", "ansible.builtin.fail": {"msg": "3 orders are gone"}}]
+    tasks = [{"name": "Orders must not be lost", "ansible.builtin.fail": {"msg": "3 orders are missing"}}]
     with pytest.raises(
         GateError,
-        match=r"the playbook gate\.yml failed: task 'Orders must not be lost' \(.*gate\.yml:\d+\): 3 orders are gone",
-    ) as told:
+        match=r"the playbook gate\.yml failed: task 'Orders must not be lost' \(.*gate\.yml:\d+\): 3 orders are missing",
+    ) as caught:
         lab.play(tasks)
-    [failed] = told.value.details["failed_tasks"]
-    assert failed["host"] == "localhost" and told.value.details["last_lines"]
+    [failed] = caught.value.details["failed_tasks"]
+    assert failed["host"] == "localhost" and caught.value.details["last_lines"]
 
 
 def test_a_playbook_that_cannot_be_read_is_a_failure_too(tmp_path: Path) -> None:
@@ -234,16 +233,16 @@ def test_the_lease_is_renewed_while_a_playbook_runs(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.lease.acquire()
 
-    def said(line: str) -> None:
-        lab.clock.wait(20.0)  # each line takes its time
+    def on_line(line: str) -> None:
+        lab.clock.wait(20.0)  # each line takes 20 s
 
-    lab.said = said
+    lab.on_line = on_line
     lab.play([{"ansible.builtin.debug": {"msg": f"line {number}"}} for number in range(10)])
     assert lab.clock.now() > 3 * TTL and lab.lease.left() > 0
 
 
 def waits(folder: Path) -> dict[str, Any]:
-    """A task that tells its process id through a fifo, and then is silent."""
+    """A task that writes its process id to a fifo and then waits."""
     os.mkfifo(folder / "pid")
     return {
         "name": "Wait",
@@ -266,7 +265,7 @@ def test_a_playbook_ends_when_the_lease_is_lost(tmp_path: Path) -> None:
     lab.lease.acquire()
     processes: list[int] = []
 
-    def said(line: str) -> None:
+    def on_line(line: str) -> None:
         if "TASK [Wait]" in line:
             processes.append(process(tmp_path))
             lab.clock.wait(TTL * 2)
@@ -279,7 +278,7 @@ def test_a_playbook_ends_when_the_lease_is_lost(tmp_path: Path) -> None:
                 alive=lambda _holder: False,
             ).acquire()
 
-    lab.said = said
+    lab.on_line = on_line
     with pytest.raises(LeaseLostError, match=r"taken over by .*another swap"):
         lab.play([waits(tmp_path)])
     assert gone(processes[0])
@@ -313,11 +312,11 @@ def test_a_metric_is_read_in_the_definitions_folder(tmp_path: Path) -> None:
 def test_a_metric_that_does_not_answer_is_read_once_more(tmp_path: Path) -> None:
     gates = Lab(tmp_path).gates()
     script = "echo x >> log; test $(wc -l < log) -ge {} && echo {}"
-    told = {
+    problems = {
         needed: gates.read(Metric(command=("sh", "-c", f"{script.format(needed, 1)}; :"), most=1.0))
         for needed in (2, 9)
     }
-    assert told == {2: "", 9: "command sh: the answer is empty"}
+    assert problems == {2: "", 9: "command sh: the answer is empty"}
     assert (tmp_path / "log").read_text().count("x") == 4
     (tmp_path / "log").unlink()
     assert gates.read(Metric(command=("sh", "-c", script.format(1, 5)), most=1.0)).endswith("more than 1")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A group is brought to an image by Auto Scaling: begun, watched, judged, turned back, gone on with."""
+"""Instance refreshes by Auto Scaling: started, watched, rolled back, and resumed by the next run."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ ENDLESS = (h.PENDING, h.IN_PROGRESS)
 
 
 class Gates(OpenGates):
-    def __init__(self, wrong_after: int = 1000, fails: tuple[str, ...] = ()) -> None:
+    def __init__(self, fails_after: int = 1000, failing: tuple[str, ...] = ()) -> None:
         self.played: list[str] = []
-        self.readings, self.wrong_after, self.fails = 0, wrong_after, list(fails)
+        self.readings, self.fails_after, self.failing = 0, fails_after, list(failing)
 
     def play(self, gate, intent, instances) -> None:
         self.played.append(gate.name)
@@ -47,13 +47,13 @@ class Gates(OpenGates):
             for each in instances
             if each.slot in gate.slots and each.launch == intent.launch and each.image == intent.image
         ]
-        if gate.name in self.fails:
-            self.fails.remove(gate.name)
-            raise GateError("it says no")
+        if gate.name in self.failing:
+            self.failing.remove(gate.name)
+            raise GateError("the check failed")
 
     def read(self, metric) -> str:
         self.readings += 1
-        return "12 errors a second" if self.readings > self.wrong_after else ""
+        return "12 errors a second" if self.readings > self.fails_after else ""
 
 
 def versions(scaling: Scaling) -> set[str]:
@@ -110,7 +110,7 @@ def test_a_group_that_launches_an_unused_version_is_set_to_what_runs(tmp_path: P
     scaling = Scaling(script=(h.IN_PROGRESS, h.CANCELLED)).add(4)
     scaling._run = lambda version, count: setattr(
         scaling, "configured_version", "2"
-    )  # the group was changed, no instance yet
+    )  # the group changed, but no instance yet
     lab = Lab(scaling, tmp_path)
     with pytest.raises(FleetError):
         lab.run()
@@ -119,15 +119,15 @@ def test_a_group_that_launches_an_unused_version_is_set_to_what_runs(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("changes", "reason"),
     [
         ({"gates": Gates(3), "alarm": Metric(command=("true",))}, "alarm: 12 errors a second"),
         ({"spec": replace(SPEC, deadline=100.0)}, "the swap took longer than its deadline of 100 s"),
     ],
 )
-def test_an_alarm_or_the_deadline_rolls_the_refresh_back(asked, told: str, tmp_path: Path) -> None:
-    lab = Lab(Scaling(script=ENDLESS).add(4), tmp_path, **asked)
-    with pytest.raises(FleetError, match=told):
+def test_an_alarm_or_the_deadline_rolls_the_refresh_back(changes, reason: str, tmp_path: Path) -> None:
+    lab = Lab(Scaling(script=ENDLESS).add(4), tmp_path, **changes)
+    with pytest.raises(FleetError, match=reason):
         lab.run()
     assert lab.scaling.calls == ["create version", "start 2", "roll back"]
     assert versions(lab.scaling) == {"1"} and lab.scaling.configured_version == "1"
@@ -211,13 +211,13 @@ def test_the_next_run_resumes_a_rollback(tmp_path: Path) -> None:
 
 
 def test_gates_that_fail_stop_the_run_and_run_again(tmp_path: Path) -> None:
-    scaling, gates = Scaling().add(2), Gates(fails=("before_swap", "after_swap"))
+    scaling, gates = Scaling().add(2), Gates(failing=("before_swap", "after_swap"))
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
     Catalogue(lab.store).add(IMAGE)
-    with pytest.raises(FleetError, match="before_swap: it says no"):
+    with pytest.raises(FleetError, match="before_swap: the check failed"):
         lab.run()
     assert scaling.calls == []
-    with pytest.raises(FleetError, match="after_swap: it says no"):
+    with pytest.raises(FleetError, match="after_swap: the check failed"):
         lab.run()
     assert versions(scaling) == {"2"}
     lab.run()
@@ -290,7 +290,7 @@ def test_check_mode_predicts_the_steps(tmp_path: Path) -> None:
 
 def test_every_preference_is_spelled_out() -> None:
     group = Scaling().add(1).group()
-    told = {
+    expected = {
         "MinHealthyPercentage": 100,
         "MaxHealthyPercentage": 110,
         "InstanceWarmup": 60,
@@ -300,8 +300,21 @@ def test_every_preference_is_spelled_out() -> None:
         "ScaleInProtectedInstances": "Wait",
         "StandbyInstances": "Wait",
     }
-    assert preferences(SPEC, group) == told
-    full = AutoScaling("shop", 90, 120, 5.0, (50, 100), 60.0, 30.0, ("a",), False, False, "refresh", "terminate")
+    assert preferences(SPEC, group) == expected
+    full = AutoScaling(
+        "shop",
+        min_healthy=90,
+        max_healthy=120,
+        warmup=5.0,
+        checkpoints=(50, 100),
+        checkpoint_delay=60.0,
+        bake_time=30.0,
+        alarms=("a",),
+        auto_rollback=False,
+        skip_matching=False,
+        protected="refresh",
+        standby="terminate",
+    )
     assert preferences(full, group) == {
         "MinHealthyPercentage": 90,
         "MaxHealthyPercentage": 120,
@@ -320,8 +333,10 @@ def test_every_preference_is_spelled_out() -> None:
 def test_a_refresh_with_an_unknown_status_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
     refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
-    seen = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
-    assert decide(seen, RefreshProgress(), SPEC) == AwaitRefresh(refresh, "the refresh r is Pondering", decisive=True)
+    snapshot = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
+    assert decide(snapshot, RefreshProgress(), SPEC) == AwaitRefresh(
+        refresh, "the refresh r is Pondering", decisive=True
+    )
 
 
 def test_the_running_version() -> None:

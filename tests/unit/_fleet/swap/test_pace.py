@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How often the engine looks, and what it asks for in a look, where each look costs calls."""
+"""How often the engine observes a fleet, and what it reads, if each observation costs calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INSTANT = Latencies(boot=0.0, health=0.0, check=0.0, drain=0.0, stop=0.0)
 
 
 class BlindClock:
-    """As a cloud's: it knows of no event, so what happens meanwhile is seen at the next look."""
+    """The clock of a cloud: it knows of no events, so changes are visible at the next observation."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class BlindClock:
 
 
 class Cloud(Lab):
-    """Looked at by a pace. Its balancer forgets drained members and tells of none what is in flight."""
+    """Observed at a pace. Its load balancer forgets drained members and does not report requests in flight."""
 
     def __init__(self, pace: Pace, latencies: Latencies = CLOUD) -> None:
         super().__init__(World(latencies, forgets_drained=True))
@@ -51,7 +51,7 @@ class Cloud(Lab):
         self.pace = pace
 
     def swap(self, **changes: object) -> float:
-        """Seconds that a swap to V2 took, with reads and changes of it alone."""
+        """Swap to V2. Returns the seconds it took; ``reads`` and ``calls`` are of this swap alone."""
         self.run(request(V1, **changes))
         self.world.reads.clear()
         self.world.calls.clear()
@@ -61,32 +61,32 @@ class Cloud(Lab):
 
 
 def test_an_observation_is_late_by_a_tenth_at_most_and_their_number_grows_logarithmically() -> None:
-    for wanted, looks in ((2.5, 10), (26.0, 36), (60.0, 45), (120.0, 52)):
+    for duration, most in ((2.5, 10), (26.0, 36), (60.0, 45), (120.0, 52)):
         at, count = 0.0, 0
-        while at < wanted:
+        while at < duration:
             at, count = at + cloud_pace(at), count + 1
-        assert at <= 1.1 * wanted and count <= looks, wanted
+        assert at <= 1.1 * duration and count <= most, duration
     assert cloud_pace(0.0) == SHORTEST and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST
     assert cloud_pace(3.0, 10.0) == 9.0
 
 
 def test_the_next_instance_is_not_observed_before_the_shortest_known_duration() -> None:
-    durations, asked = StepDurations(), []
+    durations, paced = StepDurations(), []
 
     def pace(idle: float, due: float) -> float:
-        asked.append((idle, due))
+        paced.append((idle, due))
         return due or 0.5
 
-    assert durations.next_observation(pace, 100.0, 7.0) == 0.5 and asked == [(7.0, 0.0)]
+    assert durations.next_observation(pace, 100.0, 7.0) == 0.5 and paced == [(7.0, 0.0)]
     durations.note("launched", "a", 100.0)
     durations.note("launched", "b", 100.0)
     durations.note("sealed", "a", 126.0)
     durations.note("sealed", "b", 130.0)
     durations.note("in service", "a", 140.0)
     durations.note("in service", "b", 140.0)
-    asked.clear()
+    paced.clear()
     durations.note("launched", "c", 200.0)
-    assert durations.next_observation(pace, 205.0, 0.0) == 21.0 and asked == [(5.0, 21.0)]
+    assert durations.next_observation(pace, 205.0, 0.0) == 21.0 and paced == [(5.0, 21.0)]
     durations.note("launched", "d", 210.0)
     assert durations.next_observation(pace, 230.0, 0.0) == 0.5, "c is overdue"
 
@@ -98,19 +98,18 @@ def test_a_swap_at_the_pace_of_a_cloud_stays_near_its_bound_with_few_observation
     bound = 10 * (latencies.boot + latencies.health + latencies.check + latencies.drain) + latencies.stop
     assert bound <= seconds <= 1.1 * bound
     assert lab.world.reads["instances"] < 30 * 10
-    often = Cloud(every_second, latencies)
-    often.swap(size=20, surge=2, drain_timeout=latencies.drain)
+    frequent = Cloud(every_second, latencies)
+    frequent.swap(size=20, surge=2, drain_timeout=latencies.drain)
     if latencies is CLOUD:
-        assert 2.5 * lab.world.reads["instances"] < often.world.reads["instances"]
+        assert 2.5 * lab.world.reads["instances"] < frequent.world.reads["instances"]
 
 
 def test_an_instant_wave_takes_three_observations_and_four_changes() -> None:
     lab = Cloud(cloud_pace, INSTANT)
     lab.swap(size=20, surge=5, drain_timeout=0.0)
     assert lab.world.calls == ["launch", "register", "drain", "remove"] * 4
-    assert (
-        lab.world.reads["instances"] <= 3 * 4 + 3
-    )  # before and after the lease was taken, and one that finds nothing left to do
+    # Three more: before and after the lease is taken, and one that finds nothing left to do.
+    assert lab.world.reads["instances"] <= 3 * 4 + 3
 
 
 def test_volumes_of_a_fleet_without_data_are_listed_once_before_the_lease_and_once_after() -> None:
@@ -127,7 +126,7 @@ def test_volumes_that_another_run_created_before_the_lease_are_observed() -> Non
     lab.run(request(V1, size=1))
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     assert observer.observe(data=False).volumes == ()
-    lab.provider.volumes.create([VolumeRequest(FLEET, 0, "uploads", 1024, "/data")])
+    lab.provider.volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=1024, mount="/data")])
     assert observer.observe(data=False).volumes == ()
     observer.forget_volumes()
     assert len(observer.observe(data=False).volumes) == len(observer.observe(data=False).volumes) == 1
@@ -143,10 +142,10 @@ def test_spared_probes_are_made_up_for_without_reading_the_fleet_again() -> None
     lab.world.calls.clear()
     waits.clear()
     lab.run(request(V2, size=2, drain_timeout=30.0))
-    looks = lab.world.reads["instances"]
-    # A look before each wait and each pass of actions; two more, of which one is before the lease.
-    assert looks <= len(waits) + len(lab.world.calls) + 2
-    assert lab.world.reads["probe"] > looks
+    observations = lab.world.reads["instances"]
+    # One before each wait and each pass of actions, and two more, of which one is before the lease.
+    assert observations <= len(waits) + len(lab.world.calls) + 2
+    assert lab.world.reads["probe"] > observations
 
 
 def test_a_removal_makes_room_for_a_launch_in_the_same_pass_but_not_before() -> None:
@@ -154,15 +153,15 @@ def test_a_removal_makes_room_for_a_launch_in_the_same_pass_but_not_before() -> 
     lab.run(request(V1, size=2))
     traffic, gone = lab.provider.traffic(FLEET), max(lab.world.machines)
     traffic.drain([gone], 30.0)
-    seen, intent = (
+    observed, intent = (
         Observer(lab.provider, traffic, lab.provider.probe, FLEET).observe(),
         request(V2, size=1, surge=1).intent,
     )
-    promises = Promises(seen, intent)
+    promises = Promises(observed, intent)
     promises.allow(Remove((gone,)))
     promises.allow(Launch((LaunchSlot(0),)))
     with pytest.raises(FleetError, match="3 instances would run, but no more than 2 may"):
-        Promises(seen, intent).allow(Launch((LaunchSlot(0),)))
+        Promises(observed, intent).allow(Launch((LaunchSlot(0),)))
 
 
 def test_a_leaving_member_is_out_of_traffic_once_its_machine_is_down() -> None:
@@ -173,7 +172,7 @@ def test_a_leaving_member_is_out_of_traffic_once_its_machine_is_down() -> None:
     observer = Observer(lab.provider, traffic, lab.provider.probe, FLEET)
     traffic.drain([one, two], 900.0)
     lab.world.machines[one].crashes_at = lab.world.clock.now()
-    lab.world.settle = lambda: None  # type: ignore[method-assign]  # the balancer takes its time
+    lab.world.settle = lambda: None  # type: ignore[method-assign]  # the load balancer does not notice yet
     assert {view.id: view.member for view in observer.observe().instances} == {one: None, two: "drain"}
     del lab.world.machines[one]
     assert observer.observe().orphaned_members == ()
