@@ -6,6 +6,7 @@
 Every step runs the commands that a user of the collection would type. ``make quickstart`` installs the dependencies
 and runs this file.
 """
+
 from __future__ import annotations
 
 import argparse

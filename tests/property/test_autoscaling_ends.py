@@ -31,27 +31,35 @@ RUNS = 8
 
 
 @given(
-    named=st.sampled_from(["1", "$Latest", "$Default"]),
+    configured_version=st.sampled_from(["1", "$Latest", "$Default"]),
     script=HISTORIES,
     back=BACK,
     before=st.none() | st.tuples(st.sampled_from(["1", "2", "3"]), HISTORIES),
     refusals=REFUSALS,
     kills=st.lists(st.integers(1, 6), max_size=3),
     deadline=st.sampled_from([None, 20.0, 100.0]),
-    hidden=st.integers(0, 3),
+    unlisted_for=st.integers(0, 3),
     size=st.integers(0, 5),
 )
-def test_every_history_ends(named, script, back, before, refusals, kills, deadline, hidden, size) -> None:
+def test_every_history_ends(
+    configured_version, script, back, before, refusals, kills, deadline, unlisted_for, size
+) -> None:
     images = {"1": OLD, "2": NEW, "3": "ami-third"} if before else {"1": OLD}
-    named = named if not before or named == "1" else "3"
+    if before and configured_version != "1":
+        configured_version = "3"
     scaling = Scaling(
-        named=named, images=images, script=script, script_back=back, refusals=list(refusals), hidden=hidden
-    ).add(size, named if before else "1")
+        configured_version=configured_version,
+        images=images,
+        script=script,
+        rollback_script=back,
+        refusals=list(refusals),
+        unlisted_for=unlisted_for,
+    ).add(size, configured_version if before else "1")
     if before:
-        scaling.begun(*before)
+        scaling.begin(*before)
     lab = Lab(scaling, Path("/"), spec=AutoScaling("shop", deadline=deadline))
     for run in range(RUNS):
-        scaling.looks, scaling.killed_at = 0, len(scaling.calls) + kills[run] if run < len(kills) else -1
+        scaling.observations, scaling.killed_at = 0, len(scaling.calls) + kills[run] if run < len(kills) else -1
         try:
             lab.run()
         except ControllerKilled:
@@ -59,9 +67,9 @@ def test_every_history_ends(named, script, back, before, refusals, kills, deadli
         except (FleetError, ProviderError) as error:
             if isinstance(error, ProviderError) or "which somebody else started" in error.message:
                 continue
-        assert not any(each.active for each in scaling.found)
-        assert scaling.named.isdecimal()
-        assert not scaling.members or scaling.named in {each.template.version for each in scaling.members}
+        assert not any(each.active for each in scaling.history)
+        assert scaling.configured_version.isdecimal()
+        assert not scaling.members or scaling.configured_version in {each.template.version for each in scaling.members}
     count = len(scaling.calls)
     assert count <= 8 * RUNS
 

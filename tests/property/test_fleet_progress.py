@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.immutable.infra.tests.support.draws import ERRORS, HAPPENS, KILLS, STALE, cases, faults
+from ansible_collections.immutable.infra.tests.support.draws import ERRORS, EVENTS, KILLS, STALE, cases, faults
 from ansible_collections.immutable.infra.tests.support.judge import (
+    assert_gets_through,
     assert_quiet,
     assert_reached,
-    gets_through,
+    fleet_machines,
     judge,
-    ours,
 )
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
@@ -23,29 +23,29 @@ def unblocked(case):
     return replace(case, protected="replace", standby="replace", deadline=0.0)
 
 
-@given(cases(faults(ERRORS, KILLS, HAPPENS, STALE)).map(unblocked))
+@given(cases(faults(ERRORS, KILLS, EVENTS, STALE)).map(unblocked))
 def test_a_good_image_succeeds_in_the_end(case):
-    gets_through(Trial(case))
+    assert_gets_through(Trial(case))
 
 
-@given(cases(odd=False).map(unblocked))
+@given(cases(irregular=False).map(unblocked))
 def test_a_good_image_is_never_stopped_without_faults(case):
     """Floor, ceiling and volumes must not block each other, whatever state the fleet was found in."""
     trial = Trial(case)
     ending = play(trial)
-    assert ending.what == "done", ending.error
+    assert ending.status == "done", ending.error
     judge(trial, ending)
     assert_reached(trial, ending)
     assert_quiet(trial)
 
 
-@given(cases(faults(KILLS, ERRORS, most=2), ("sick", "dumb", "wrong"), whole=True))
+@given(cases(faults(KILLS, ERRORS, most=2), ("unhealthy", "unbootable", "mislabeled"), complete=True))
 def test_a_bad_image_leaves_the_fleet_as_it_was(case):
     """Each slot runs the old image again, on the instance that ran it, and all of them serve."""
     trial = Trial(replace(case, max_age=0.0))
     ending = play(trial)
     judge(trial, ending)
-    if ending.what == "stopped" and (case.relaunch or case.size >= case.known):
-        images = sorted((machine.instance.slot, machine.instance.image) for machine in ours(trial).values())
-        assert images == [(slot, "sha256:old") for slot in range(case.known)], ending.error
-        assert len(trial.auditor.serving()) == case.known, ending.error
+    if ending.status == "stopped" and (case.can_relaunch or case.size >= case.previous_size):
+        images = sorted((machine.instance.slot, machine.instance.image) for machine in fleet_machines(trial).values())
+        assert images == [(slot, "sha256:old") for slot in range(case.previous_size)], ending.error
+        assert len(trial.auditor.serving()) == case.previous_size, ending.error

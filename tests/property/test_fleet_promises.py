@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ansible_collections.immutable.infra.tests.support.draws import (
     ERRORS,
-    HAPPENS,
+    EVENTS,
     JUMPS,
     KILLS,
     RIVALS,
@@ -18,18 +18,18 @@ from ansible_collections.immutable.infra.tests.support.draws import (
     cases,
     faults,
 )
-from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, harmed, judge
+from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, judge, was_disturbed
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
 
-EVERY_IMAGE = ("good", "good", "sick", "dumb", "wrong", "flaps", "brief", "deaf")
+EVERY_IMAGE = ("good", "good", "unhealthy", "unbootable", "mislabeled", "flapping", "short-lived", "unstoppable")
 
 
 def check(case):
     trial = Trial(case)
     ending = play(trial)
     judge(trial, ending)
-    if ending.what == "done" and not harmed(trial):
+    if ending.status == "done" and not was_disturbed(trial):
         assert_quiet(trial)
 
 
@@ -43,7 +43,7 @@ def test_kills(case):
     check(case)
 
 
-@given(cases(faults(ERRORS, KILLS, HAPPENS, most=6), EVERY_IMAGE))
+@given(cases(faults(ERRORS, KILLS, EVENTS, most=6), EVERY_IMAGE))
 def test_all_at_once(case):
     check(case)
 
@@ -68,6 +68,6 @@ def test_alarms_and_revocations(case):
     check(case)
 
 
-@given(cases(faults(ERRORS, KILLS, HAPPENS), strategies=("absent",)))
+@given(cases(faults(ERRORS, KILLS, EVENTS), strategies=("absent",)))
 def test_a_fleet_that_becomes_absent(case):
     check(case)

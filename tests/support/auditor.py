@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Holds the promises against the world around every changing call. It shares no code with the plan.
+"""Checks the promises against the simulated world around every changing call. It shares no code with the plan.
 
-Who acts can know only what it was told. So the floor is judged by the last answers it got, together with what is really so: an instance that
-died since the last look is nobody's fault. What it did itself it must know, however old the answers are.
+A controller can know only the answers that it received. So the auditor judges the floor by the last answers and
+the real state. It does not blame the controller for an instance that died after the last observation. The controller
+must know its own actions, however old the answers are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
     RUNNING,
@@ -24,13 +24,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     SimulatedMachine,
     World,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import STANDBY, SWAP
 
 from .cases import FLEET
 
 
 @dataclass
 class Answers:
-    """What one controller was told last, and what it took out of service since."""
+    """The last answers that one controller received, and what it took out of service since."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
@@ -38,182 +39,195 @@ class Answers:
     taken: set[str] = field(default_factory=set)
     revoked: dict[str, str] = field(default_factory=dict)
 
-    def heard(self, kind: str, answer: Any, fresh: bool) -> None:
+    def record(self, kind: str, answer: Any, fresh: bool) -> None:
         if kind == "instances":
-            self.instances = {each.id: each for each in answer}
+            self.instances = {instance.id: instance for instance in answer}
         elif kind == "members":
-            self.members = {each.id: each for each in answer}
+            self.members = {member.id: member for member in answer}
             if fresh:
                 self.taken.clear()
         elif kind == "probe":
-            self.probes.update({each: passed is True for each, passed in answer.items()})
+            self.probes.update({name: passed is True for name, passed in answer.items()})
 
     def serving(self) -> set[str]:
-        up = {each for each, member in self.members.items() if member.state == "up" and self.probes.get(each)}
-        return {each for each in up if each in self.instances and self.instances[each].state == RUNNING} - self.taken
+        up = {name for name, member in self.members.items() if member.state == "up" and self.probes.get(name)}
+        running = {name for name in up if name in self.instances and self.instances[name].state == RUNNING}
+        return running - self.taken
 
 
 @dataclass
-class Before:
-    """The world as it was before a call."""
+class Snapshot:
+    """The real state before a call. All but ``machines`` and ``holders`` are ids of instances."""
 
     serving: set[str]
     live: set[str]
     machines: dict[str, SimulatedMachine]
-    leaving: set[str]
-    members: set[str]  # that get requests
-    holders: dict[str, str | None]
+    removing: set[str]
+    receiving: set[str]  # members that get new requests
+    holders: dict[str, str | None]  # instance by volume
 
 
 class Auditor:
+    """Compares the real state before and after each call with the intent in the store."""
+
     def __init__(self, world: World, intent: Callable[[], Mapping[str, Any]]) -> None:
         self._world = world
-        self._intent = intent  # the document in the store
+        self._intent = intent  # reads the document in the store
         self.ever_served: set[str] = self.serving()
 
-    # What is really so.
+    # The real state.
 
     def serving(self) -> set[str]:
+        """Ids of the instances in service: up, healthy and sealed as their image."""
         world = self._world
-        up = {
-            each
-            for each in self._served()
-            if world.member(each, world.members[each]).state == "up" and world.healthy(world.machines[each])
-        }
-        return {each for each in up if _sealed_right(world.view(world.machines[each]))}
-
-    def _served(self) -> set[str]:
         return {
-            each for each in self._world.members if each in self._world.machines and _ours(self._world.machines[each])
+            name
+            for name in self._members()
+            if world.member(name, world.members[name]).state == "up"
+            and world.healthy(world.machines[name])
+            and _sealed_as_its_image(world.view(world.machines[name]))
         }
 
-    def _live(self, draining: bool) -> set[str]:
+    def _members(self) -> set[str]:
+        machines = self._world.machines
+        return {name for name in self._world.members if name in machines and in_fleet(machines[name])}
+
+    def _receiving(self) -> set[str]:
+        entries = self._world.members
+        return {name for name in self._members() if not (entries[name].draining or entries[name].staged)}
+
+    def _live(self, count_draining: bool) -> set[str]:
         world = self._world
         live = {
-            each
-            for each, machine in world.machines.items()
-            if _ours(machine) and not machine.removing and world.state(machine) in (PENDING, RUNNING)
+            name
+            for name, machine in world.machines.items()
+            if in_fleet(machine) and not machine.removing and world.state(machine) in (PENDING, RUNNING)
         }
-        out = {each for each, place in world.members.items() if place.draining or place.staged}
-        return live if draining else live - out
+        out = {name for name, entry in world.members.items() if entry.draining or entry.staged}
+        return live if count_draining else live - out
 
-    def before(self) -> Before:
+    def snapshot(self) -> Snapshot:
         world = self._world
-        return Before(
+        return Snapshot(
             serving=self.serving(),
-            live=self._live(True),
-            machines={each: machine for each, machine in world.machines.items() if _ours(machine)},
-            leaving={each for each, machine in world.machines.items() if machine.removing},
-            members={
-                each for each in self._served() if not (world.members[each].draining or world.members[each].staged)
-            },
+            live=self._live(count_draining=True),
+            machines={name: machine for name, machine in world.machines.items() if in_fleet(machine)},
+            removing={name for name, machine in world.machines.items() if machine.removing},
+            receiving=self._receiving(),
             holders={volume.id: volume.attached_to for volume in world.volumes.values()},
         )
 
-    def after(self, call: str, before: Before, told: Answers, rightful: bool) -> None:
-        """``rightful``: it holds the lease still. Who lost it in the midst of this call is held to promises 3 and 4 only."""
+    # The promises.
+
+    def check(self, call: str, before: Snapshot, answers: Answers, holds_lease: bool) -> None:
+        """Raises AssertionError if a call broke a promise.
+
+        Args:
+            holds_lease: whether the controller still holds the lease. If it lost it during the call, only promises
+                3 and 4 count.
+        """
         intent = self._intent()
         serving = self.serving()
         lost = before.serving - serving
-        known = lost & told.serving()  # what it was told to be ill it may take, even if it got well since
-        told.taken |= lost
-        self._one_writer(before)
-        self._only_good(call, before, told)
-        if rightful:
-            self._floor(call, intent, known, before, told.serving() | serving)
-            self._ceiling(call, intent, before, told)
-            self._succession(call, intent, before, told.serving() | serving, told.instances)
+        # The controller may take what its answers show as unhealthy, even if that got healthy since.
+        known_lost = lost & answers.serving()
+        answers.taken |= lost
+        self._check_one_writer(before)
+        self._check_only_good(call, before, answers)
+        if holds_lease:
+            serving_or_known = answers.serving() | serving
+            if known_lost and len(serving_or_known) < len(before.serving):
+                self._check_floor(call, intent, before, lost=known_lost, serving=serving_or_known)
+            self._check_ceiling(call, intent, before, answers)
+            self._check_successors(call, intent, before, serving=serving_or_known, known=answers.instances)
         self.ever_served |= serving
 
-    def _floor(self, call: str, intent: Mapping[str, Any], lost: set[str], before: Before, serving: set[str]) -> None:
-        if (
-            not lost
-            or len(serving) >= len(before.serving)
-            or intent["goal"] == "absent"
-            or intent["strategy"] == "recreate"
-        ):
+    def _check_floor(
+        self, call: str, intent: Mapping[str, Any], before: Snapshot, *, lost: set[str], serving: set[str]
+    ) -> None:
+        if intent["goal"] == "absent" or intent["strategy"] == "recreate":
             return
-        size = min(intent["size"], aim(intent)["size"])
-        served = {before.machines[each].instance.slot for each in before.serving}
-        rests = {
-            machine.instance.slot for machine in before.machines.values() if "standby" in machine.instance.tags
-        } - served
-        floor = max(0, size - intent["unavailable"] - len(rests))
+        size = min(intent["size"], goal_of(intent)["size"])
+        served = {before.machines[name].instance.slot for name in before.serving}
+        standby = {machine.instance.slot for machine in before.machines.values() if STANDBY in machine.instance.tags}
+        floor = max(0, size - intent["unavailable"] - len(standby - served))
         assert len(serving) >= floor, (
             f"promise 1: {call} took {sorted(lost)} and left {len(serving)} of {floor} in service"
         )
 
-    def _ceiling(self, call: str, intent: Mapping[str, Any], before: Before, told: Answers) -> None:
+    def _check_ceiling(self, call: str, intent: Mapping[str, Any], before: Snapshot, answers: Answers) -> None:
+        if not self._live(count_draining=True) > before.live:
+            return
         live = self._live(intent["count_draining"])
-        if not intent["count_draining"]:  # a balancer may have forgotten it since, while it still stops
-            live -= {each for each, member in told.members.items() if member.state == "drain"}
-        if self._live(True) > before.live:
-            most = aim(intent)["size"] + intent["surge"]
-            assert len(live) <= most, f"promise 2: after {call} {len(live)} run of {most}"
+        if not intent["count_draining"]:  # the balancer may have removed a drained member that still stops
+            live -= {name for name, member in answers.members.items() if member.state == "drain"}
+        ceiling = goal_of(intent)["size"] + intent["surge"]
+        assert len(live) <= ceiling, f"promise 2: after {call} {len(live)} run of {ceiling}"
 
-    def _one_writer(self, before: Before) -> None:
+    def _check_one_writer(self, before: Snapshot) -> None:
         world = self._world
         for volume in world.volumes.values():
-            was = before.holders.get(volume.id)
-            if was and was != volume.attached_to and was in world.machines:
-                assert world.state(world.machines[was]) == STOPPED, (
-                    f"promise 3: {volume.id} was taken from {was}, which runs"
+            holder = before.holders.get(volume.id)
+            if holder and holder != volume.attached_to and holder in world.machines:
+                assert world.state(world.machines[holder]) == STOPPED, (
+                    f"promise 3: {volume.id} was taken from {holder}, which runs"
                 )
             assert volume.attached_to is None or volume.attached_to in world.machines, (
                 f"promise 3: {volume.id} is attached to nothing"
             )
-        assert set(before.holders) <= set(world.volumes), "a volume is gone"
+        assert set(before.holders) <= set(world.volumes), "a volume was removed"
 
-    def _only_good(self, call: str, before: Before, told: Answers) -> None:
+    def _check_only_good(self, call: str, before: Snapshot, answers: Answers) -> None:
         world = self._world
-        for each in set(world.machines) - set(before.machines):
-            if _ours(world.machines[each]):
-                assert world.machines[each].instance.image not in told.revoked, (
-                    f"promise 4: {each} was launched, but its image is revoked"
+        for name in set(world.machines) - set(before.machines):
+            if in_fleet(world.machines[name]):
+                assert world.machines[name].instance.image not in answers.revoked, (
+                    f"promise 4: {name} was launched, but its image is revoked"
                 )
-        now_in = {each for each in self._served() if not (world.members[each].draining or world.members[each].staged)}
-        for each in now_in - before.members:
-            machine = world.machines[each]
+        for name in self._receiving() - before.receiving:
+            machine = world.machines[name]
             view = world.view(machine)
-            well = world.healthy(machine) or (told.probes.get(each) and each in told.instances)
-            assert well and _sealed_right(view), (
-                f"promise 4: {call} put {each} in service, which is not proven and well"
+            healthy = world.healthy(machine) or (answers.probes.get(name) and name in answers.instances)
+            assert healthy and _sealed_as_its_image(view), (
+                f"promise 4: {call} put {name} in service, which is not known to be sealed and healthy"
             )
-            assert each in self.ever_served or view.image not in told.revoked, (
-                f"promise 4: {call} put {each} in service, but its image is revoked"
+            assert name in self.ever_served or view.image not in answers.revoked, (
+                f"promise 4: {call} put {name} in service, but its image is revoked"
             )
 
-    def _succession(
-        self, call: str, intent: Mapping[str, Any], before: Before, serving: set[str], known: Mapping[str, Instance]
+    def _check_successors(
+        self,
+        call: str,
+        intent: Mapping[str, Any],
+        before: Snapshot,
+        *,
+        serving: set[str],
+        known: Mapping[str, Instance],
     ) -> None:
         world = self._world
-        slots = {each: view.slot for each, view in known.items()} | {
-            each: machine.instance.slot for each, machine in world.machines.items()
-        }
-        gone = {
-            each for each in before.machines if each not in world.machines or world.machines[each].removing
-        } - before.leaving
-        for each in gone:
-            instance = before.machines[each].instance
-            undone = intent["stage"] == "rollback" and int(instance.tags.get("swap", -1)) >= intent["first"]
-            excused = undone or intent["goal"] == "absent" or instance.slot >= aim(intent)["size"]
-            successors = {other for other in serving - {each} if slots[other] == instance.slot}
-            assert excused or successors, f"promise 5: {call} took {each} away before anybody else served its slot"
-
-    def refused(self, error: ProviderError) -> None:
-        raise AssertionError(f"the provider had to refuse: {error.message}")
+        slots = {name: instance.slot for name, instance in known.items()}
+        slots.update({name: machine.instance.slot for name, machine in world.machines.items()})
+        kept = {name for name, machine in world.machines.items() if not machine.removing}
+        for name in set(before.machines) - kept - before.removing:
+            instance = before.machines[name].instance
+            launched_by_swap = int(instance.tags.get(SWAP, -1)) >= intent["first"]
+            rolled_back = intent["stage"] == "rollback" and launched_by_swap
+            excused = rolled_back or intent["goal"] == "absent" or instance.slot >= goal_of(intent)["size"]
+            successors = {other for other in serving - {name} if slots[other] == instance.slot}
+            assert excused or successors, f"promise 5: {call} removed {name} before another instance served its slot"
 
 
-def aim(intent: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Size, image and launch of what is to run in the end."""
+def goal_of(intent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Size, image and launch that the fleet has in the end."""
     if intent["stage"] == "rollback":
         return intent["origin"] or {**intent, "image": "", "launch": ""}
     return intent
 
 
-def _sealed_right(instance: Instance) -> bool:
-    return instance.evidence is None or instance.evidence.digest == instance.image
-
-
-def _ours(machine: SimulatedMachine) -> bool:
+def in_fleet(machine: SimulatedMachine) -> bool:
+    """Whether a machine is an instance of the fleet under test, and not of another fleet or a verification."""
     return machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
+
+
+def _sealed_as_its_image(instance: Instance) -> bool:
+    return instance.evidence is None or instance.evidence.digest == instance.image

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A whole history as data: the fleet that is found, what is asked for, and what goes wrong when.
+"""A history as data: the fleet at the start, the request, and what goes wrong at which moment.
 
-What a case prints is Python that makes it again, and tells only what differs from the ordinary.
+The ``repr`` of a case is Python code that creates it. It shows only what differs from the defaults.
 """
 
 from __future__ import annotations
@@ -45,68 +45,78 @@ NOW = 1_000_000.0
 FLEET, OTHER = "shop-local", "mail-local"
 OLD, NEW, THIRD = "sha256:old", "sha256:new", "sha256:third"
 SIZE = 1024  # bytes of a volume
+Moment = Literal["call", "read", "store", "wait"]
 STATES: dict[str, InstanceState] = {"off": STOPPED, "stopping": STOPPING}
 IMAGES = {
     "good": Behavior(),
-    "sick": Behavior(gets_healthy=False),
-    "dumb": Behavior(boots=False),
-    "wrong": Behavior(seals_as=OLD),
-    "flaps": Behavior(flap_seconds=25.0),
-    "brief": Behavior(healthy_for=40.0),
-    "deaf": Behavior(stops=False),  # good, but never obeys an orderly shut-down
+    "unhealthy": Behavior(gets_healthy=False),
+    "unbootable": Behavior(boots=False),
+    "mislabeled": Behavior(seals_as=OLD),
+    "flapping": Behavior(flap_seconds=25.0),
+    "short-lived": Behavior(healthy_for=40.0),
+    "unstoppable": Behavior(stops=False),  # good, but ignores an orderly shutdown
 }
 
 
-class Short:
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # as Hypothesis asks for it
+class ShortRepr:
+    """A dataclass whose ``repr`` leaves out the fields with their default values."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # Hypothesis prints failing examples by this method
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        told = [
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(cast(Any, self))
-            if getattr(self, each.name) != each.default
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(cast(Any, self))
+            if getattr(self, field.name) != field.default
         ]
-        return f"{type(self).__name__}({', '.join(told)})"
+        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @dataclass(frozen=True, repr=False)
-class Found(Short):
-    """An instance of the fleet that is there from the start."""
+class InitialInstance(ShortRepr):
+    """An instance that the fleet has at the start."""
 
     slot: int = 0
     image: str = OLD
-    state: str = "on"  # on | booting | off | stopping
-    member: str = "up"  # up (where it is well) | drain | staged | "" for none
+    state: Literal["on", "booting", "off", "stopping"] = "on"
+    member: Literal["up", "drain", "staged", ""] = "up"  # "up" if it is healthy; "" for no member
     never_healthy: bool = False
-    dies: float = 0.0  # seconds from now; 0 for never
+    crashes_after: float = 0.0  # seconds from the start; 0 for never
     age: float = 10_000.0
-    mark: str = ""  # tainted | protected | standby
-    swap: int = 0  # serial of the swap that launched it; 0 for the one before, -1 for none
+    mark: Literal["tainted", "protected", "standby", ""] = ""
+    swap: int = 0  # serial of the swap that launched it; 0 for the previous one, -1 for none
 
 
 @dataclass(frozen=True, repr=False)
-class Disk(Short):
+class InitialVolume(ShortRepr):
+    """A volume that the fleet has at the start."""
+
     slot: int = 0
-    holder: int = 0  # which of the slot's instances has it; beyond them: none
+    holder: int = 0  # index of the slot's instance that it is attached to; an index beyond them: none
     size: int = SIZE
 
 
 @dataclass(frozen=True, repr=False)
-class Fault(Short):
-    """``at``: call (changing), read, store or wait, each counted over all runs. ``what``: see ``trial.Trial``."""
+class Fault(ShortRepr):
+    """Something that goes wrong. See ``trial`` for the kinds.
 
-    at: str = "call"
+    ``number`` counts the changing calls, the reads, the accesses to the store or the waits of all runs.
+    """
+
+    at: Moment = "call"
     number: int = 0
-    what: str = "refused"
-    then: float = 0.0  # seconds that pass, or by which a clock jumps, or which instance it meets
+    kind: str = "refused"
+    value: float = 0.0  # seconds that pass or by which the clock jumps, or the index of the instance
 
 
 @dataclass(frozen=True, repr=False)
-class Case(Short):
+class Case(ShortRepr):
+    """One history."""
+
     strategy: Strategy | Literal["absent"] = "rolling"
     size: int = 2
-    image: str = "good"  # see IMAGES
+    image: str = "good"  # a key of IMAGES
     data: bool = False
     surge: int = 1
     unavailable: int = 0  # with data one more
@@ -119,94 +129,105 @@ class Case(Short):
     protected: Policy = "wait"
     standby: Policy = "wait"
     deadline: float = 0.0
-    known: int = 0  # size of the swap to the old image that went well before; 0 where none is known
-    relaunch: bool = True  # whether instances of the old image can be launched again
+    previous_size: int = 0  # of the last successful swap, to the old image; 0 if none is known
+    can_relaunch: bool = True  # whether instances of the old image can be launched again
     balancing: bool = True
     forgets_drained: bool = False
-    tells: bool = True  # whether the balancer tells what is in flight
-    slow_calls: float = 0.0  # seconds of each changing call
-    surely_dead: bool = True  # whether one controller can see that another one is dead, and need not wait for its lease
-    skew: float = 0.0  # seconds by which the first controller's clock is ahead
-    found: tuple[Found, ...] = ()
-    disks: tuple[Disk, ...] = ()
-    stray: bool = False
-    foreign: bool = False  # another fleet and a verification beside it
+    reports_in_flight: bool = True
+    call_seconds: float = 0.0  # that each changing call takes
+    deaths_are_known: bool = (
+        True  # whether a controller can see that another one is dead, and need not wait for its lease
+    )
+    clock_skew: float = 0.0  # seconds by which the first controller's clock is ahead
+    instances: tuple[InitialInstance, ...] = ()
+    volumes: tuple[InitialVolume, ...] = ()
+    stray_member: bool = False
+    foreign_instances: bool = False  # of another fleet and of a verification
     faults: tuple[Fault, ...] = ()
 
 
-def world_of(case: Case, world: World) -> World:
-    """Fill it."""
-    world.balancing, world.forgets_drained, world.reports_in_flight = case.balancing, case.forgets_drained, case.tells
+def fill_world(case: Case, world: World) -> None:
+    """Create what exists when the history begins."""
+    world.balancing, world.forgets_drained = case.balancing, case.forgets_drained
+    world.reports_in_flight = case.reports_in_flight
     world.behaviors = {NEW: IMAGES[case.image]}
-    world.latencies = replace(world.latencies, call=case.slow_calls)
-    for number, each in enumerate(case.found):
-        _put(world, case, f"{FLEET}-{each.slot}-found-{number}", each)
-    for disk in case.disks if case.data else ():
-        there = [machine.instance.id for machine in world.machines.values() if machine.instance.slot == disk.slot]
-        holder = there[disk.holder] if disk.holder < len(there) else None
-        volume = Volume(
-            f"{FLEET}/{disk.slot}-uploads",
-            FLEET,
-            disk.slot,
-            "uploads",
-            disk.size,
-            holder,
-            NOW - 100.0 if holder else 0.0,
-        )
-        world.volumes[volume.id] = volume
-    if case.stray and case.balancing:
+    world.latencies = replace(world.latencies, call=case.call_seconds)
+    for number, initial in enumerate(case.instances):
+        _add_instance(world, case, f"{FLEET}-{initial.slot}-found-{number}", initial)
+    for volume in case.volumes if case.data else ():
+        _add_volume(world, volume)
+    if case.stray_member and case.balancing:
         world.members["gone"] = BalancerEntry(NOW - 100.0, fleet=FLEET)
-    if case.foreign:
-        _foreign(world)
-    return world
+    if case.foreign_instances:
+        _add_foreign_instances(world)
 
 
-def _put(world: World, case: Case, name: str, found: Found) -> None:
-    booting = found.state == "booting"
-    started = NOW - (1.0 if booting else min(found.age, 9_000.0))
+def _add_volume(world: World, initial: InitialVolume) -> None:
+    names = [name for name, machine in world.machines.items() if machine.instance.slot == initial.slot]
+    holder = names[initial.holder] if initial.holder < len(names) else None
+    volume = Volume(
+        id=f"{FLEET}/{initial.slot}-uploads",
+        fleet=FLEET,
+        slot=initial.slot,
+        name="uploads",
+        size=initial.size,
+        attached_to=holder,
+        attached_at=NOW - 100.0 if holder else 0.0,
+    )
+    world.volumes[volume.id] = volume
+
+
+def _add_instance(world: World, case: Case, name: str, initial: InitialInstance) -> None:
+    booting = initial.state == "booting"
+    started = NOW - (1.0 if booting else min(initial.age, 9_000.0))
     tags = {"volumes": "uploads" if case.data else "", "port": "8080"}
-    if found.swap >= 0 and case.known:  # or that swap would be the present one
-        tags["swap"] = str(found.swap)
-    if found.mark:
-        tags[found.mark] = "by hand"
+    if initial.swap >= 0 and case.previous_size:  # without a previous swap, this serial is the present one's
+        tags["swap"] = str(initial.swap)
+    if initial.mark:
+        tags[initial.mark] = "by hand"
     instance = Instance(
         id=name,
         fleet=FLEET,
-        slot=found.slot,
-        image=found.image,
-        launch=launch_of(found.image),
-        state=STATES.get(found.state, PENDING),
+        slot=initial.slot,
+        image=initial.image,
+        launch=launch_of(initial.image),
+        state=STATES.get(initial.state, PENDING),
         purpose="fleet",
-        created=NOW - found.age,
+        created=NOW - initial.age,
         nonce="n",
         endpoints={8080: ("192.0.2.1", 8080)},
         tags=tags,
         started=started,
-        stopping_since=NOW - 1.0 if found.state == "stopping" else 0.0,
-        zone=case.zones[found.slot % len(case.zones)] if case.zones else "",
+        stopping_since=NOW - 1.0 if initial.state == "stopping" else 0.0,
+        zone=case.zones[initial.slot % len(case.zones)] if case.zones else "",
     )
-    crashes_at = NOW + found.dies if found.dies else NEVER
-    world.machines[name] = SimulatedMachine(instance, int(case.data), started, crashes_at, found.never_healthy)
-    if case.balancing and found.member:
+    world.machines[name] = SimulatedMachine(
+        instance,
+        volumes_needed=int(case.data),
+        volumes_ready_since=started,
+        crashes_at=NOW + initial.crashes_after if initial.crashes_after else NEVER,
+        never_healthy=initial.never_healthy,
+    )
+    if case.balancing and initial.member:
         world.members[name] = BalancerEntry(
-            NOW - 100.0, draining=found.member == "drain", staged=found.member == "staged", fleet=FLEET
+            NOW - 100.0, draining=initial.member == "drain", staged=initial.member == "staged", fleet=FLEET
         )
 
 
-def _foreign(world: World) -> None:
-    strangers: tuple[tuple[str, str, Purpose], ...] = (("mail-0", OTHER, "fleet"), ("probation", FLEET, "verify"))
-    for name, fleet, purpose in strangers:
+def _add_foreign_instances(world: World) -> None:
+    instances: tuple[tuple[str, str, Purpose], ...] = (("mail-0", OTHER, "fleet"), ("probation", FLEET, "verify"))
+    for name, fleet, purpose in instances:
         instance = Instance(
-            name,
-            fleet,
-            0,
-            OLD,
-            "l",
-            PENDING,
-            purpose,
-            NOW - 500.0,
-            "n",
-            {8080: ("192.0.2.1", 8080)},
+            id=name,
+            fleet=fleet,
+            slot=0,
+            image=OLD,
+            launch="l",
+            state=PENDING,
+            purpose=purpose,
+            created=NOW - 500.0,
+            nonce="n",
+            endpoints={8080: ("192.0.2.1", 8080)},
             started=NOW - 500.0,
         )
         world.machines[name] = SimulatedMachine(instance, volumes_ready_since=NOW - 500.0)
@@ -235,27 +256,29 @@ def request_of(case: Case, image: str = NEW) -> Request:
         keep_old=case.keep_old,
         hot=case.hot,
         stages=tuple(Stage(min(number, case.size), soak, approval=approval) for number, soak, approval in case.stages),
-        alarm=Metric(command=("alarm",), every=1.0) if any(fault.what == "alarm" for fault in case.faults) else None,
+        alarm=Metric(command=("alarm",), every=1.0) if any(fault.kind == "alarm" for fault in case.faults) else None,
         deadline=case.deadline,
         max_age=case.max_age,
         protected=case.protected,
         standby=case.standby,
-        origin_problem="" if case.relaunch else "how it was launched is not known any more",
+        origin_problem="" if case.can_relaunch else "how it was launched is not known any more",
     )
     payload = Payload(ports=(8080,), tags={"port": "8080"})
-    return Request("shop", "local", intent, payload, payload if case.relaunch else None)
+    return Request(
+        service="shop", target="local", intent=intent, payload=payload, origin=payload if case.can_relaunch else None
+    )
 
 
 def intent_before(case: Case) -> Intent | None:
-    """Of the swap that ended well before the history begins."""
-    if not case.known:
+    """The intent of the last swap before the history, which succeeded. None if there was none."""
+    if not case.previous_size:
         return None
     return Intent(
         FLEET,
         image=OLD,
         image_name="old",
         launch=launch_of(OLD),
-        size=case.known,
+        size=case.previous_size,
         volumes=_specs(case),
         begun=True,
         status=DONE,
@@ -263,6 +286,7 @@ def intent_before(case: Case) -> Intent | None:
 
 
 def origin_of(case: Case) -> Version | None:
+    """The version to roll back to."""
     before = intent_before(case)
     return before.target if before else None
 

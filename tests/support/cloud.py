@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated provider in short words, for tests of itself."""
+"""The simulated provider with short calls, for its own tests."""
 
 from __future__ import annotations
 
@@ -19,46 +19,48 @@ GOOD = "sha256:good"
 SLOW = Latencies(boot=30.0, health=3.0, stop=5.0)
 
 
-def ask(token: str = "i", slot: int = 0, data: bool = False, **changes: Any) -> LaunchRequest:
+def launch_request(token: str = "i", slot: int = 0, data: bool = False, **changes: Any) -> LaunchRequest:
     tags = {"volumes": "uploads"} if data else {}
     common: dict[str, Any] = {"fleet": FLEET, "image": GOOD, "artifact": {}, "launch": "l", "nonce": "n", "tags": tags}
     return LaunchRequest(**{**common, "token": token, "slot": slot, **changes})
 
 
-class Cloud:
+class SimulatedCloud:
     def __init__(self, **changes: Any) -> None:
         self.world = World(**{"latencies": SLOW, **changes})
         self.provider = SimulatedProvider(self.world)
         self.compute, self.volumes, self.clock = self.provider.compute, self.provider.volumes, self.provider.clock
-        self.began = self.clock.now()
+        self.start = self.clock.now()
 
     def run(self, token: str = "i", **changes: Any) -> None:
-        self.compute.launch([ask(token, **changes)])
+        self.compute.launch([launch_request(token, **changes)])
         self.world.clock.advance(40.0)
 
     def volume(self, slot: int = 0, **changes: Any) -> str:
-        (made,) = self.volumes.create([VolumeRequest(FLEET, slot, "uploads", 1024, "/data", **changes)])
-        return made.id
+        (volume,) = self.volumes.create(
+            [VolumeRequest(FLEET, slot, name="uploads", size=1024, mount="/data", **changes)]
+        )
+        return volume.id
 
-    def listed(self) -> dict[str, Instance]:
-        return {each.id: each for each in self.compute.list(FLEET)}
+    def instances(self) -> dict[str, Instance]:
+        return {instance.id: instance for instance in self.compute.list(FLEET)}
 
     def state(self, token: str = "i") -> str:
-        return self.listed()[token].state
+        return self.instances()[token].state
 
     def holder(self) -> str | None:
         return self.volumes.list(FLEET)[0].attached_to
 
     def healthy(self, token: str = "i") -> bool:
-        return self.provider.probe([self.listed()[token]])[token] is True
+        return self.provider.probe([self.instances()[token]])[token] is True
 
-    def turns(self, until: float, look: str = "healthy") -> list[float]:
-        """At which seconds, waiting from event to event, an answer changes."""
-        found, last, start = [], getattr(self, look)(), self.clock.now()
+    def health_changes(self, until: float) -> list[float]:
+        """The seconds at which the instance's health changes. Waits from event to event."""
+        times, start, last = [], self.clock.now(), self.healthy()
         while self.clock.now() < start + until:
             self.clock.wait(start + until - self.clock.now())
-            now = getattr(self, look)()
-            if now != last:
-                found.append(round(self.clock.now() - start, 6))
-            last = now
-        return found
+            healthy = self.healthy()
+            if healthy != last:
+                times.append(round(self.clock.now() - start, 6))
+            last = healthy
+        return times

@@ -1,20 +1,20 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The exhaustive sweep: kill the controller around every single changing call of a swap, run it again, compare the end."""
+"""The exhaustive sweep: kill the controller around every changing call of a swap, run it again and compare the end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
 
-from .cases import Case, Disk, Fault, Found
-from .judge import ours
+from .cases import Case, Fault, InitialInstance, InitialVolume
+from .judge import fleet_machines
 from .trial import Trial, play
 
-KILLS = ("killed", "killed half", "killed done")  # before, between the effects of a bulk call, after
+KILLS = ("killed", "killed midway", "killed after")  # before, between the effects of a bulk call, after
 BEGIN, END = "<!-- crash table: begin -->", "<!-- crash table: end -->"
-_FLEET = Case(size=3, known=3, found=tuple(Found(slot=slot) for slot in range(3)))
-_DATA = replace(_FLEET, data=True, disks=tuple(Disk(slot=slot) for slot in range(3)))
+_FLEET = Case(size=3, previous_size=3, instances=tuple(InitialInstance(slot=slot) for slot in range(3)))
+_DATA = replace(_FLEET, data=True, volumes=tuple(InitialVolume(slot=slot) for slot in range(3)))
 SWAPS = {
     "rolling": replace(_FLEET, surge=2),
     "rolling, data": replace(_DATA, surge=2),
@@ -26,47 +26,49 @@ SWAPS = {
     "recreate, hot": replace(_FLEET, strategy="recreate", hot=True, surge=3),
     "recreate, hot, data": replace(_DATA, strategy="recreate", hot=True),
 }
-IMAGES = ("good", "sick")
+IMAGES = ("good", "unhealthy")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    calls: int  # of the swap that nobody kills
-    kills: int  # that came about
+    """The result of all kills of one swap."""
+
+    calls: int  # of the swap without a kill
+    kills: int
     same: int  # reruns that ended in the same state
-    others: tuple[str, ...]  # the rest, as cases
+    others: tuple[str, ...]  # the cases of the other reruns
 
 
 def end_of(case: Case) -> tuple[tuple[object, ...], Trial]:
-    """How it ended, which image each slot runs, who serves, where the volumes are."""
+    """How the history ended, which image each slot runs, which slots serve, and where the volumes are."""
     trial = Trial(case)
     ending = play(trial)
-    machines = ours(trial)
+    machines = fleet_machines(trial)
     images = sorted(
         (machine.instance.slot, machine.instance.image, trial.world.state(machine)) for machine in machines.values()
     )
-    serving = sorted(machines[each].instance.slot for each in trial.auditor.serving())
+    serving = sorted(machines[name].instance.slot for name in trial.auditor.serving())
     volumes = sorted(
         (volume.id, machines[volume.attached_to].instance.slot if volume.attached_to else None)
         for volume in trial.world.volumes.values()
     )
-    return (ending.what, images, serving, volumes), trial
+    return (ending.status, images, serving, volumes), trial
 
 
 @cache
 def sweep(strategy: str, image: str) -> Sweep:
     case = replace(SWAPS[strategy], image=image)
-    wanted, whole = end_of(case)
-    kills, others = 0, []
-    for number in range(whole.seen["call"]):
-        for what in KILLS:
-            killed = replace(case, faults=(Fault("call", number, what),))
+    wanted, undisturbed = end_of(case)
+    calls, kills, others = undisturbed.counts["call"], 0, []
+    for number in range(calls):
+        for kind in KILLS:
+            killed = replace(case, faults=(Fault("call", number, kind),))
             end, trial = end_of(killed)
-            if len(trial.dead):  # a call with one effect has no half
+            if trial.dead_holders:  # a call with one effect cannot be killed midway
                 kills += 1
                 if end != wanted:
                     others.append(repr(killed))
-    return Sweep(whole.seen["call"], kills, kills - len(others), tuple(others))
+    return Sweep(calls, kills, kills - len(others), tuple(others))
 
 
 def table() -> str:
@@ -74,9 +76,8 @@ def table() -> str:
     for strategy in SWAPS:
         for image in IMAGES:
             swept = sweep(strategy, image)
-            rows.append(
-                f"| {strategy} | {'good' if image == 'good' else 'never healthy'} | {swept.calls} | {swept.kills} | {swept.same} |"
-            )
+            name = "good" if image == "good" else "never healthy"
+            rows.append(f"| {strategy} | {name} | {swept.calls} | {swept.kills} | {swept.same} |")
     return "\n".join(rows)
 
 

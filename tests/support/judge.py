@@ -1,117 +1,123 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What must be so at the end of a history."""
+"""Checks how a history ended. Each function raises AssertionError if a promise was broken."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import STANDBY, SWAP
 
-from .auditor import aim
-from .cases import FLEET, NEW, OLD, launch_of, origin_of
+from .auditor import goal_of, in_fleet
+from .cases import NEW, OLD, launch_of, origin_of
 from .trial import INTENT, Ending, Trial, play
 
-HARM = {"dies", "ails", "vanishes", "forgotten", "usurped", "jump", "alarm"}
+# Faults after which the fleet may differ from what the last run observed.
+DISTURBANCES = {"crashes", "unhealthy", "removed", "deregistered", "overtaken", "clock jump", "alarm"}
 
 
-def ours(trial: Trial) -> dict[str, SimulatedMachine]:
-    return {
-        each: machine
-        for each, machine in trial.world.machines.items()
-        if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
-    }
+def fleet_machines(trial: Trial) -> dict[str, SimulatedMachine]:
+    return {name: machine for name, machine in trial.world.machines.items() if in_fleet(machine)}
+
+
+def slots_serving(trial: Trial) -> set[int]:
+    machines = fleet_machines(trial)
+    return {machines[name].instance.slot for name in trial.auditor.serving()}
+
+
+def slots_in_standby(trial: Trial) -> set[int]:
+    return {machine.instance.slot for machine in fleet_machines(trial).values() if STANDBY in machine.instance.tags}
 
 
 def judge(trial: Trial, ending: Ending) -> None:
-    """Promises 6 and 7, whatever the case was."""
+    """Promises 6 and 7, for every case."""
     stored = trial.store.read(INTENT)
     assert_others_left_alone(trial)
-    for each, machine in ours(trial).items():
-        assert "found" in each or machine.instance.tags.get("swap"), (
-            f"promise 7: {each} cannot be told from what was there before"
+    for name, machine in fleet_machines(trial).items():
+        assert "found" in name or machine.instance.tags.get(SWAP), (
+            f"promise 7: the tags of {name} do not distinguish it from what existed before"
         )
-    alone = not any(
-        fault.what.startswith(("frozen", "usurped")) for fault in trial.spent
-    )  # or the last word may be another one's
-    if ending.what == "stopped" and alone:
+    # The last change may come from another controller.
+    alone = not any(fault.kind.startswith(("frozen", "overtaken")) for fault in trial.occurred)
+    if ending.status == "stopped" and alone:
         assert stored and stored[0]["status"] == "failed" and stored[0]["reason"], (
             "promise 6: the reason is not recorded"
         )
-        if not harmed(trial):
-            _restored(trial, stored[0], ending)
-    elif ending.what == "done" and trial.case.strategy == "absent":
-        assert not ours(trial), "promise 6: instances are left"
+        if not was_disturbed(trial):
+            _assert_restored(trial, stored[0], ending)
+    elif ending.status == "done" and trial.case.strategy == "absent":
+        assert not fleet_machines(trial), "promise 6: instances are left"
         assert stored is None or stored[0]["status"] == "done" or stored[0]["goal"] == "present"
-    elif ending.what == "done" and not harmed(trial):
+    elif ending.status == "done" and not was_disturbed(trial):
         assert_reached(trial, ending)
 
 
-def harmed(trial: Trial) -> bool:
-    """Whether something went wrong with the fleet itself, at a moment that may be later than the last look."""
+def was_disturbed(trial: Trial) -> bool:
+    """Whether something happened to the fleet itself, possibly after the last observation."""
     return (
-        bool(HARM & {fault.what for fault in trial.spent})
-        or trial.case.image in ("brief", "flaps")
-        or any(found.dies for found in trial.case.found)
+        bool(DISTURBANCES & {fault.kind for fault in trial.occurred})
+        or trial.case.image in ("short-lived", "flapping")
+        or any(initial.crashes_after for initial in trial.case.instances)
     )
 
 
 def assert_others_left_alone(trial: Trial) -> None:
-    if trial.case.foreign:
+    if trial.case.foreign_instances:
         assert {"mail-0", "probation"} <= set(trial.world.machines) and "mail-0" in trial.world.members, (
-            "another fleet was touched"
+            "another fleet was changed"
         )
 
 
 def assert_reached(trial: Trial, ending: Ending) -> None:
-    left = set(ending.result["left_alone"])
-    found: dict[int, list[str]] = {}
-    for machine in ours(trial).values():
-        if machine.instance.slot not in left:
-            found.setdefault(machine.instance.slot, []).append(machine.instance.image)
-    wanted = {slot: [NEW] for slot in range(trial.case.size) if slot not in left}
-    resting = {machine.instance.slot for machine in ours(trial).values() if "standby" in machine.instance.tags}
-    for slot in resting & set(wanted):  # nobody serves there, so nobody goes
-        wanted[slot] = found[slot] = found[slot] if NEW in found.get(slot, ()) else [NEW]
-    assert found == wanted, f"promise 6: it says that all is done, but there is {found}"
-    serving = {ours(trial)[each].instance.slot for each in trial.auditor.serving()}
-    assert serving | left | resting >= set(wanted), (
-        f"promise 6: it says that all is done, but only slots {serving} serve"
+    """Every slot runs the new image and serves, except those that the result names as left alone."""
+    left_alone = set(ending.result["left_alone"])
+    images: dict[int, list[str]] = {}
+    for machine in fleet_machines(trial).values():
+        if machine.instance.slot not in left_alone:
+            images.setdefault(machine.instance.slot, []).append(machine.instance.image)
+    wanted = {slot: [NEW] for slot in range(trial.case.size) if slot not in left_alone}
+    standby = slots_in_standby(trial)
+    for slot in standby & set(wanted):  # no instance serves there, so none is removed
+        present = images.get(slot, [])
+        wanted[slot] = images[slot] = present if NEW in present else [NEW]
+    assert images == wanted, f"promise 6: the result says done, but the slots run {images}"
+    serving = slots_serving(trial)
+    assert serving | left_alone | standby >= set(wanted), (
+        f"promise 6: the result says done, but only slots {serving} serve"
     )
 
 
-def _restored(trial: Trial, intent: dict[str, Any], ending: Ending) -> None:
-    """After a rollback that tells of no slot that was lost, what ran before runs everywhere, in its number."""
+def _assert_restored(trial: Trial, intent: Mapping[str, Any], ending: Ending) -> None:
+    """After a complete rollback, the previous version runs in every slot, in its previous size."""
     origin = origin_of(trial.case)
-    told = str(ending.error.details["reason"]) if ending.error else ""
-    if (
-        intent["stage"] != "rollback"
-        or origin is None
-        or "slot" in told.partition("; ")[2]
-        or "nothing moved" in told
-        or "revoked" in told.partition("; ")[2]
-    ):
+    reason = str(ending.error.details["reason"]) if ending.error else ""
+    rollback_problem = reason.partition("; ")[2]
+    incomplete = "slot" in rollback_problem or "revoked" in rollback_problem or "nothing moved" in reason
+    if intent["stage"] != "rollback" or origin is None or incomplete:
         return
-    assert aim(intent)["image"] == OLD
+    assert goal_of(intent)["image"] == OLD
     slots: dict[int, list[Instance]] = {slot: [] for slot in range(origin.size)}
-    for machine in ours(trial).values():
+    for machine in fleet_machines(trial).values():
         assert machine.instance.slot in slots, (
-            f"promise 6: slot {machine.instance.slot} is left after a rollback to {origin.size}: {told}"
+            f"promise 6: slot {machine.instance.slot} is left after a rollback to {origin.size}: {reason}"
         )
         slots[machine.instance.slot].append(machine.instance)
-    serving = {ours(trial)[each].instance.slot for each in trial.auditor.serving()}
-    for slot, there in slots.items():
-        lame = slot not in trial.well_before or any(found.slot == slot and found.mark for found in trial.case.found)
-        right = [(each.image, each.launch) == (OLD, launch_of(OLD)) for each in there]
-        assert all(right) or (lame and any(right)), f"promise 6: slot {slot} is not as it was: {told}"
-        assert there, f"promise 6: slot {slot} is empty after the rollback: {told}"
-        assert slot in serving or lame, f"promise 6: slot {slot} does not serve after the rollback: {told}"
+    serving = slots_serving(trial)
+    marked = {initial.slot for initial in trial.case.instances if initial.mark}
+    for slot, instances in slots.items():
+        was_impaired = slot not in trial.healthy_slots_before or slot in marked
+        restored = [(each.image, each.launch) == (OLD, launch_of(OLD)) for each in instances]
+        assert all(restored) or (was_impaired and any(restored)), f"promise 6: slot {slot} is not as before: {reason}"
+        assert instances, f"promise 6: slot {slot} is empty after the rollback: {reason}"
+        assert slot in serving or was_impaired, f"promise 6: slot {slot} does not serve after the rollback: {reason}"
 
 
 def assert_quiet(trial: Trial) -> None:
     """Promise 8: a run after success changes nothing, in the fleet or in the store."""
-    trial.calm()
+    trial.end_faults()
     calls, writes = len(trial.world.calls), trial.store.writes
     result = trial.run()
     assert not result["changed"] and len(trial.world.calls) == calls and trial.store.writes == writes, (
@@ -119,22 +125,24 @@ def assert_quiet(trial: Trial) -> None:
     )
 
 
-def gets_through(trial: Trial, runs: int = 4) -> None:
-    """Promise 9: once nothing goes wrong any more, a good image reaches every slot."""
+def assert_gets_through(trial: Trial, runs: int = 4) -> None:
+    """Promise 9: once the faults end, a good image reaches every slot."""
     for _run in range(runs):
         ending = play(trial)
-        if ending.what == "done":
+        if ending.status == "done":
             break
-        trial.calm()
+        trial.end_faults()
     else:
-        raise AssertionError(
-            f"promise 9: {runs} runs did not reach it: {ending.what} {ending.error or ending.result.get('paused')}"
+        raise AssertionError(f"promise 9: {runs} runs were not enough: {_described(ending)}")
+    trial.end_faults()
+    ending = play(trial)  # repairs what went wrong after the last observation
+    standby = slots_in_standby(trial)
+    for machine in fleet_machines(trial).values():
+        instance = machine.instance
+        assert instance.image == NEW or instance.slot in standby or trial.case.strategy == "absent", (
+            f"promise 9: {instance.id} is left: {_described(ending)}"
         )
-    trial.calm()
-    ending = play(trial)  # what went wrong after its last look
-    resting = {machine.instance.slot for machine in ours(trial).values() if "standby" in machine.instance.tags}
-    for machine in ours(trial).values():
-        fine = machine.instance.image == NEW or machine.instance.slot in resting or trial.case.strategy == "absent"
-        assert fine, (
-            f"promise 9: {machine.instance.id} is left: {ending.what} {ending.error or ending.result.get('paused')}"
-        )
+
+
+def _described(ending: Ending) -> str:
+    return f"{ending.status} {ending.error or ending.result.get('paused')}"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A group whose refreshes go through the statuses that a test gives, as AWS documents what each of them means."""
+"""An Auto Scaling group whose refreshes go through the statuses of a script, with the effects that AWS documents."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from .killed import ControllerKilled
 
 ID = "lt-1"
 OLD, NEW = "ami-old", "ami-new"
-WELL = (h.PENDING, h.IN_PROGRESS, h.IN_PROGRESS, h.BAKING, h.SUCCESSFUL)
-LOOKS = 400  # after so many, a run is taken for one that never ends
+SUCCESS = (h.PENDING, h.IN_PROGRESS, h.IN_PROGRESS, h.BAKING, h.SUCCESSFUL)
+MOST_OBSERVATIONS = 400  # of one run
 
 
 def _version(template: h.LaunchTemplate | None) -> str:
@@ -48,68 +48,90 @@ def _version(template: h.LaunchTemplate | None) -> str:
 
 @dataclass
 class Scaling:
-    """``script``: statuses of the next refresh, one a look; the last one stays. ``refusals``: codes of the next changing calls, "" for none."""
+    """Implements ``AutoScalingGroup``.
+
+    Attributes:
+        configured_version: as set in the group: a number or an alias.
+        images: AMI by version of the launch template.
+        history: the refreshes, the newest first.
+        scripts: the statuses that each refresh has still to go through, by id. Each observation takes one, and the
+            last one stays.
+        script: the statuses of the next refresh.
+        rollback_script: the statuses of a refresh that is rolled back.
+        unlisted_for: observations until a new refresh is listed.
+        refusals: codes of the errors of the next changing calls, "" for none.
+        killed_at: the number of the changing call after which the run is killed; -1 for none.
+        origins: the version that the group had before each refresh, by id.
+    """
 
     clock: VirtualClock = field(default_factory=VirtualClock)
-    named: str = "1"
-    images: dict[str, str] = field(default_factory=lambda: {"1": OLD})  # by version
+    configured_version: str = "1"
+    images: dict[str, str] = field(default_factory=lambda: {"1": OLD})
     members: list[h.GroupMember] = field(default_factory=list)
-    found: list[h.Refresh] = field(default_factory=list)
+    history: list[h.Refresh] = field(default_factory=list)
     scripts: dict[str, list[str]] = field(default_factory=dict)
-    script: tuple[str, ...] = WELL
-    script_back: tuple[str, ...] = (h.ROLLING_BACK, h.ROLLED_BACK)
-    hidden: int = 0  # looks for which a new refresh is not listed
+    script: tuple[str, ...] = SUCCESS
+    rollback_script: tuple[str, ...] = (h.ROLLING_BACK, h.ROLLED_BACK)
+    unlisted_for: int = 0
     refusals: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    killed_at: int = -1  # the changing call that the run is killed after
-    looks: int = 0
+    killed_at: int = -1
+    observations: int = 0
     region: str = "eu-west-1"
     longest_call: float = 0.0
     origins: dict[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
-        return self.named if self.named.isdecimal() else max(self.images, key=int)
+        return self.configured_version if self.configured_version.isdecimal() else max(self.images, key=int)
 
-    def add(self, count: int, version: str = "1", **kept: Any) -> Scaling:
+    def add(self, count: int, version: str = "1", **fields: Any) -> Scaling:
+        """Add members that run this version. ``fields``: of each member."""
         self.members += [
             h.GroupMember(
-                f"i-{len(self.members) + n}",
-                kept.pop("state", "InService"),
-                True,
-                h.LaunchTemplate(ID, version),
-                **kept,
+                f"i-{len(self.members) + number}",
+                state=fields.pop("state", "InService"),
+                healthy=True,
+                template=h.LaunchTemplate(ID, version),
+                **fields,
             )
-            for n in range(count)
+            for number in range(count)
         ]
         return self
 
     def group(self) -> h.Group:
         return h.Group(
-            "shop",
-            h.LaunchTemplate(ID, self.version),
-            self.named,
-            self.images[self.version],
-            len(self.members),
-            60,
-            tuple(self.members),
+            name="shop",
+            template=h.LaunchTemplate(ID, self.version),
+            configured_version=self.configured_version,
+            image=self.images[self.version],
+            size=len(self.members),
+            warmup=60,
+            members=tuple(self.members),
         )
 
     def machines(self) -> list[h.GroupMachine]:
         return [
-            h.GroupMachine(each.id, self.images[_version(each.template)], RUNNING, "10.0.0.1", 1.0, "a")
-            for each in self.members
+            h.GroupMachine(
+                id=member.id,
+                image=self.images[_version(member.template)],
+                state=RUNNING,
+                address="10.0.0.1",
+                launched=1.0,
+                zone="a",
+            )
+            for member in self.members
         ]
 
     def refreshes(self) -> list[h.Refresh]:
-        self.looks += 1
-        assert self.looks < LOOKS, f"this never ends: {self.calls}, {self.found[0]}"
-        if self.found and self.hidden:
-            self.hidden -= 1
-            return self.found[1:]
-        self.found = [self._next(each) if each.active else each for each in self.found]
-        assert sum(each.active for each in self.found) <= 1
-        return list(self.found)
+        self.observations += 1
+        assert self.observations < MOST_OBSERVATIONS, f"this run does not end: {self.calls}, {self.history[0]}"
+        if self.history and self.unlisted_for:
+            self.unlisted_for -= 1
+            return self.history[1:]
+        self.history = [self._next(each) if each.active else each for each in self.history]
+        assert sum(each.active for each in self.history) <= 1
+        return list(self.history)
 
     def _next(self, refresh: h.Refresh) -> h.Refresh:
         script = self.scripts[refresh.id]
@@ -120,10 +142,10 @@ class Scaling:
 
     def _effect(self, status: str, refresh: h.Refresh) -> None:
         if status == h.SUCCESSFUL:
-            self.named = _version(refresh.template)
+            self.configured_version = _version(refresh.template)
             self._run(_version(refresh.template), len(self.members))
         elif status == h.ROLLED_BACK:
-            self.named = self.origins[refresh.id]
+            self.configured_version = self.origins[refresh.id]
             self._run(self.origins[refresh.id], len(self.members))
         elif status in h.ENDED:  # midway
             self._run(_version(refresh.template), len(self.members) // 2)
@@ -135,9 +157,11 @@ class Scaling:
         ]
 
     def desired_launch(self, group: h.Group, image: str, name: str, tags: Mapping[str, str]) -> h.DesiredLaunch:
-        made = [version for version, its in self.images.items() if its == image]
-        template = group.template if group.image == image else h.LaunchTemplate(ID, made[-1]) if made else None
-        return h.DesiredLaunch(image, "content", tags, name, group.template, template)
+        versions = [version for version, ami in self.images.items() if ami == image]
+        template = group.template if group.image == image else h.LaunchTemplate(ID, versions[-1]) if versions else None
+        return h.DesiredLaunch(
+            image=image, content="content", tags=tags, name=name, source=group.template, template=template
+        )
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
@@ -145,70 +169,70 @@ class Scaling:
         if code:
             raise ProviderError(f"refused: {code}", code=code)
 
-    def _may_die(self) -> None:
+    def _may_be_killed(self) -> None:
         if self.killed_at == len(self.calls):
             raise ControllerKilled
 
     def create_version(self, wanted: h.DesiredLaunch) -> h.LaunchTemplate:
-        self._called("make")
-        assert self.named.isdecimal(), "an alias would move to the new version"
+        self._called("create version")
+        assert self.configured_version.isdecimal(), "an alias would move to the new version"
         self.images[str(len(self.images) + 1)] = wanted.image
-        self._may_die()
+        self._may_be_killed()
         return h.LaunchTemplate(ID, str(len(self.images)))
 
     def pin(self, template: h.LaunchTemplate) -> None:
         self._called(f"pin {template.version}")
         assert template.version.isdecimal()
-        self.named = template.version
-        self._may_die()
+        self.configured_version = template.version
+        self._may_be_killed()
 
     def start(self, template: h.LaunchTemplate, preferences: Mapping[str, Any]) -> str:
         self._called(f"start {template.version}")
-        assert template.version.isdecimal() and self.named.isdecimal()
-        if any(each.active for each in self.found):
+        assert template.version.isdecimal() and self.configured_version.isdecimal()
+        if any(each.active for each in self.history):
             raise ProviderError("there is one", code=h.RUNS_ALREADY)
-        refresh = self.begun(template.version, self.script)
-        self._may_die()
+        refresh = self.begin(template.version, self.script)
+        self._may_be_killed()
         return refresh
 
-    def begun(self, version: str, script: Iterable[str]) -> str:
-        """A refresh that is under way, of whomever."""
+    def begin(self, version: str, script: Iterable[str]) -> str:
+        """Begin a refresh, possibly one that another run or a person started."""
         refresh = h.Refresh(
-            f"r-{len(self.found)}", h.PENDING, template=h.LaunchTemplate(ID, version), started=self.clock.now()
+            f"r-{len(self.history)}", h.PENDING, template=h.LaunchTemplate(ID, version), started=self.clock.now()
         )
-        self.found.insert(0, refresh)
-        self.scripts[refresh.id], self.origins[refresh.id] = list(script), self.named
+        self.history.insert(0, refresh)
+        self.scripts[refresh.id], self.origins[refresh.id] = list(script), self.configured_version
         return refresh.id
 
     def cancel(self) -> None:
         self._end("cancel", (h.CANCELLING, h.CANCELLED))
 
     def roll_back(self) -> None:
-        self._end("roll back", self.script_back)
+        self._end("roll back", self.rollback_script)
 
     def _end(self, call: str, script: Iterable[str]) -> None:
         self._called(call)
-        active = [each for each in self.found if each.active]
+        active = [each for each in self.history if each.active]
         if not active:
             raise ProviderError("there is none", code=h.RUNS_NO_MORE)
         self.scripts[active[0].id] = list(script)
-        self._may_die()
+        self._may_be_killed()
 
 
 IMAGE = Image(
-    "sha256:" + "1" * 64,
-    "aws-1-x86_64",
-    "shop",
-    "2.0",
-    "2026-01-01T00:00:00Z",
-    {"ami": NEW, "region": "eu-west-1"},
-    {},
-    {},
+    digest="sha256:" + "1" * 64,
+    build="aws-1-x86_64",
+    service="shop",
+    version="2.0",
+    created="2026-01-01T00:00:00Z",
+    artifact={"ami": NEW, "region": "eu-west-1"},
+    base={},
+    inputs={},
 )
 
 
 class Lab:
-    """One group, one store; each run is a new controller."""
+    """One group, one store, and a new controller for each run."""
 
     def __init__(
         self,
@@ -224,15 +248,29 @@ class Lab:
         self.lines: list[str] = []
         self._gates, self._revoked = gates or OpenGates(), revoked
         base = DefinitionBase("ami", "ami-1")
-        own = FleetSpec(engine="autoscaling", autoscaling=spec or AutoScaling("shop"), **fleet)
-        target = Target("prod", "aws", own, Health(tcp=TcpProbe(80)), base)
-        path = tmp_path / "immutable.yml"
+        spec = spec or AutoScaling("shop")
+        target = Target(
+            name="prod",
+            provider="aws",
+            fleet=FleetSpec(engine="autoscaling", autoscaling=spec, **fleet),
+            health=Health(tcp=TcpProbe(80)),
+            base=base,
+        )
         self.definition = Definition(
-            path, "shop", "2.0", Provision("site.yml"), None, (), (), "restricted", {"prod": target}, base
+            path=tmp_path / "immutable.yml",
+            service="shop",
+            version="2.0",
+            provision=Provision("site.yml"),
+            verify=None,
+            data=(),
+            writable=(),
+            shell="restricted",
+            targets={"prod": target},
+            base=base,
         )
 
-    def controller(self, how: RunOptions | None = None, image: Image = IMAGE) -> InstanceRefreshRun:
-        means = GroupServices(
+    def controller(self, options: RunOptions | None = None, image: Image = IMAGE) -> InstanceRefreshRun:
+        services = GroupServices(
             scaling=self.scaling,
             store=self.store,
             clock=self.scaling.clock,
@@ -242,7 +280,7 @@ class Lab:
             report=self.lines.append,
             revoked=self._revoked,
         )
-        return InstanceRefreshRun(means, self.definition, self.definition.targets["prod"], image, options=how)
+        return InstanceRefreshRun(services, self.definition, self.definition.targets["prod"], image, options=options)
 
-    def run(self, how: RunOptions | None = None) -> dict[str, Any]:
-        return self.controller(how).run()
+    def run(self, options: RunOptions | None = None) -> dict[str, Any]:
+        return self.controller(options).run()

@@ -1,17 +1,24 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Plays a case: one controller after the other, and now and then two at once, until the swap ends. The auditor watches every changing call.
+"""Plays a case: runs one controller after the other, sometimes two at once, until the swap ends.
 
-What a fault can be, by what it meets:
+The auditor checks every changing call. Kinds of faults:
 
-- a changing call: ``refused`` (no effect), ``half`` (between the effects of a bulk call), ``lost`` (all effects, but an error for an answer),
-  ``slow`` and ``late`` (time passes, then the error, without or with the effect); ``killed``, ``killed half``, ``killed done``;
-  ``frozen``, ``frozen done`` (the controller stands still while time passes and another one runs), ``usurped`` (that one wants another image)
-- a read: ``throttled``, ``slow``, ``stale`` (the answer of the read before; never a run's first), ``killed``
-- the store: ``refused``, ``lost``, ``killed``, ``killed done``
-- a wait: ``killed``, ``frozen``, ``usurped``
-- anything: ``dies``, ``ails``, ``vanishes`` (one of the instances), ``forgotten`` (the balancer lost its members), ``jump`` (of the controller's clock),
-  ``alarm``, ``revoked`` (the new image)
+- at a changing call:
+  - ``refused``: an error without effect
+  - ``partial``, ``lost``: an error after some or all effects of a bulk call
+  - ``timeout``, ``timeout after``: time passes, then an error, without or with the effect
+  - ``killed``, ``killed midway``, ``killed after``
+  - ``frozen``, ``frozen after``: the controller stands still while time passes and another one runs
+  - ``overtaken``: as ``frozen``, and the other one has another image as its goal
+- at a read: ``throttled``, ``timeout``, ``killed``, and ``stale``: the previous answer, if the run has read one
+- at an access to the store: ``refused``, ``lost``, ``killed``, ``killed after``, ``frozen``, ``frozen after``
+- at a wait: ``killed``, ``frozen``, ``overtaken``
+- anywhere:
+  - ``crashes``, ``unhealthy``, ``removed``: one of the instances
+  - ``deregistered``: the load balancer lost its members
+  - ``clock jump``: of the controller's clock
+  - ``alarm``, ``revoked``: the new image
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
     FleetError,
@@ -29,6 +36,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
     StoreError,
     TrafficError,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import defect
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
@@ -39,106 +47,113 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import World
 
-from .auditor import Answers, Auditor
-from .cases import FLEET, NEW, THIRD, Case, Fault, intent_before, request_of, world_of
+from .auditor import Answers, Auditor, in_fleet
+from .cases import FLEET, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
 from .fleetlab import CountingStore
 from .killed import ControllerKilled
 
 INTENT, LEASE = f"fleets/{FLEET}/intent.json", f"leases/{FLEET}.json"
+T = TypeVar("T")
 LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
+LOCK_TIMEOUT = 150.0
+# After such a fault the provider may refuse a call although the engine did nothing wrong.
 DISTURBING = {
     "stale",
-    "dies",
-    "ails",
-    "vanishes",
-    "forgotten",
+    "crashes",
+    "unhealthy",
+    "removed",
+    "deregistered",
     "frozen",
-    "frozen done",
-    "usurped",
-    "jump",
-    "killed half",
-    "half",
-}  # after them a refusal is nobody's fault
-LOCK_TIMEOUT = 150.0
-PLAYED = [0]  # how many histories so far, for the summary
+    "frozen after",
+    "overtaken",
+    "clock jump",
+    "killed midway",
+    "partial",
+}
+DEFECT = defect("").message  # begins the message of the engine's own check
+PLAYED = [0]  # number of histories, for the summary of the tests
 
 
 class Injected(ProviderError):
-    """A fault of the case's own; another ProviderError is a finding."""
+    """A fault of the case. Any other ProviderError is a bug."""
 
 
 @dataclass
 class Controller:
-    """One run of the engine, with its own clock and its own way to the store."""
+    """One run of the engine. It is the run's clock and its access to the store, so that faults can happen there."""
 
     trial: Trial
-    skew: float = 0.0
+    clock_skew: float = 0.0
     dead: bool = False
     lease: Any = None
-    told: Answers = field(default_factory=Answers)
-    asked_kinds: set[str] = field(default_factory=set)
+    answers: Answers = field(default_factory=Answers)
+    kinds_read: set[str] = field(default_factory=set)
 
     location = "memory"
 
     def now(self) -> float:
-        return self.trial.world.clock.now() + self.skew
+        return self.trial.world.clock.now() + self.clock_skew
 
     def wait(self, seconds: float) -> None:
-        self.trial.meets(self, self.trial.fault("wait"))
+        self.trial.before_effect(self, self.trial.fault("wait"))
         self.trial.world.clock.wait(seconds)
-        self.trial.bounded()
+        self.trial.check_bounds()
 
-    def read(self, key: str) -> Any:
-        return self._around(lambda: self.trial.store.read(key))
+    def read(self, key: str) -> tuple[Any, str] | None:
+        return self._access(lambda: self.trial.store.read(key))
 
     def write(self, key: str, document: Any, expect: str | None = None) -> str:
         if key.startswith("fleets/"):
-            assert self.holds(), f"{key} is written without the lease"
-        return str(self._around(lambda: self.trial.store.write(key, document, expect)))
+            assert self.holds_lease(), f"{key} is written without the lease"
+        return self._access(lambda: self.trial.store.write(key, document, expect))
 
     def list(self, prefix: str) -> list[str]:
-        return list(self._around(lambda: self.trial.store.list(prefix)))
+        return self._access(lambda: self.trial.store.list(prefix))
 
     def revoked(self) -> dict[str, str]:
-        self.told.revoked = dict(self.trial.revoked)
-        return self.told.revoked
+        self.answers.revoked = dict(self.trial.revoked)
+        return self.answers.revoked
 
-    def holds(self) -> bool:
+    def holds_lease(self) -> bool:
         found = self.trial.store.read(LEASE)
         return bool(found and self.lease.epoch and found[0]["epoch"] == self.lease.epoch and self.lease.left() > 0)
 
-    def _around(self, effect: Callable[[], Any]) -> Any:
+    def _access(self, effect: Callable[[], T]) -> T:
         if self.dead:
             raise ControllerKilled
         fault = self.trial.fault("store")
-        self.trial.meets(self, fault, StoreError)
+        self.trial.before_effect(self, fault, StoreError)
         answer = effect()
-        self.trial.met(self, fault, StoreError)
+        self.trial.after_effect(self, fault, StoreError)
         return answer
 
 
-class WatchedWorld(World):
+class AuditedWorld(World):
+    """A world that reports every call and read to the trial."""
+
     trial: Trial
 
     def change(self, call: str, items: Any, effect: Any) -> None:
-        with self.trial.around(call):
+        with self.trial.audited(call):
             super().change(call, items, effect)
 
-    def read(self, kind: str, asked: Any, look: Any) -> Any:
-        fresh = self.trial.reads(kind)
-        answer = super().read(kind, asked, look)
-        self.trial.acting[-1].told.heard(kind, answer, fresh)
+    def read(self, kind: str, question: Any, answer_now: Any) -> Any:
+        fresh = self.trial.start_read(kind)
+        answer = super().read(kind, question, answer_now)
+        self.trial.active[-1].answers.record(kind, answer, fresh)
         return answer
 
 
 class Trial:
+    """The world, the store and the faults of one case."""
+
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.world = WatchedWorld()
+        self.world = AuditedWorld()
         self.world.trial = self
-        world_of(case, self.world)
-        self.slow_calls = self.world.latencies.call
+        fill_world(case, self.world)
+        self.call_seconds = self.world.latencies.call
         self.world.latencies = type(self.world.latencies)()
         self.store = CountingStore()
         before = intent_before(case)
@@ -148,197 +163,206 @@ class Trial:
         self.revoked: dict[str, str] = {}
         self.alarm = ""
         self.gates.read = lambda metric: self.alarm  # type: ignore[method-assign]
-        self.faults = {(fault.at, fault.number): fault for fault in case.faults}
-        self.spent: list[Fault] = []  # faults that came about
-        self.seen: Counter[str] = Counter()
-        self.acting: list[Controller] = []
-        self.dead: set[str] = set()  # ids of lease holders
-        self.auditor = Auditor(self.world, lambda: self.store.read(INTENT)[0])  # type: ignore[index]
-        mine = [machine for each, machine in self.world.machines.items() if each.startswith(FLEET)]
-        self.well_before = {machine.instance.slot for machine in mine if self.world.healthy(machine)}
+        self.pending = {(fault.at, fault.number): fault for fault in case.faults}
+        self.occurred: list[Fault] = []
+        self.counts: Counter[str] = Counter()  # of calls, reads, accesses to the store and waits
+        self.active: list[Controller] = []  # the last one runs
+        self.dead_holders: set[str] = set()  # ids of lease holders
+        self.auditor = Auditor(self.world, self._stored_intent)
+        initial = [machine for name, machine in self.world.machines.items() if name.startswith(FLEET)]
+        self.healthy_slots_before = {machine.instance.slot for machine in initial if self.world.healthy(machine)}
         self.lines: list[str] = []
-        self.skew = case.skew
+        self.clock_skew = case.clock_skew
         self._stale = False
-        self._between: Fault | None = None
-        self._limits = (0.0, 0, 0)
+        self._fault_between: Fault | None = None
+        self._bounds = (0.0, 0, 0)  # time, calls and reads when the run began
         self.world.stale = lambda _kind: self._stale
-        self.world.between = self._amid
+        self.world.between = self._between_effects
+
+    def _stored_intent(self) -> Any:
+        found = self.store.read(INTENT)
+        assert found is not None
+        return found[0]
 
     # One run.
 
-    def run(self, asked: Request | None = None, how: RunOptions | None = None) -> dict[str, Any]:
-        asked = asked or request_of(self.case)
-        how = how or RunOptions(lock_timeout=LOCK_TIMEOUT)
-        who = Controller(self, self.skew)
-        steady = self.world.clock.now
-        store: Any = who  # it has the methods of a store that the engine calls
-        who.lease = Lease(store, FLEET, "a swap", who, monotonic=steady, alive=self._alive)
-        provider = SimulatedProvider(self.world, who)
+    def run(self, request: Request | None = None, options: RunOptions | None = None) -> dict[str, Any]:
+        """Run one controller. Raises what the engine raises, and ControllerKilled."""
+        controller = Controller(self, self.clock_skew)
+        store: Any = controller  # it has the methods of a store that the engine calls
+        monotonic = self.world.clock.now
+        lease = Lease(store, FLEET, "a swap", controller, monotonic=monotonic, alive=self._is_alive)
+        controller.lease = lease
         services = replace(
-            simulated_services(provider, store, self.lines.append),
-            lease=who.lease,
+            simulated_services(SimulatedProvider(self.world, controller), store, self.lines.append),
+            lease=lease,
             gates=self.gates,
-            revoked=who.revoked,
+            revoked=controller.revoked,
         )
-        self._limits = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
-        self.acting.append(who)
+        self._bounds = (self.world.clock.now(), len(self.world.calls), sum(self.world.reads.values()))
+        self.active.append(controller)
         try:
-            return Engine(services).run(asked, how)
+            request = request or request_of(self.case)
+            return Engine(services).run(request, options or RunOptions(lock_timeout=LOCK_TIMEOUT))
         except ControllerKilled:
-            who.dead = True
-            self.dead.add(who.lease._holder.get("id", ""))
+            controller.dead = True
+            self.dead_holders.add(lease._holder.get("id", ""))
             raise
         finally:
-            self.acting.pop()
+            self.active.pop()
 
-    def _alive(self, holder: Any) -> bool | None:
-        return False if self.case.surely_dead and holder.get("id") in self.dead else None
+    def _is_alive(self, holder: Any) -> bool | None:
+        return False if self.case.deaths_are_known and holder.get("id") in self.dead_holders else None
 
-    def bounded(self) -> None:
-        began, calls, reads = self._limits
-        assert self.world.clock.now() - began < LONGEST, f"promise 9: this run does not end: {self.lines[-6:]}"
-        assert len(self.world.calls) - calls < MOST_CALLS, f"promise 9: this run does too much: {self.lines[-12:]}"
+    def check_bounds(self) -> None:
+        start, calls, reads = self._bounds
+        assert self.world.clock.now() - start < LONGEST, f"promise 9: this run does not end: {self.lines[-6:]}"
+        assert len(self.world.calls) - calls < MOST_CALLS, f"promise 9: too many calls in one run: {self.lines[-12:]}"
         assert sum(self.world.reads.values()) - reads < MOST_READS, (
-            f"promise 9: this run looks too often: {self.lines[-12:]}"
+            f"promise 9: too many reads in one run: {self.lines[-12:]}"
         )
 
-    # What goes wrong.
+    # Faults.
 
-    def fault(self, at: str) -> Fault | None:
-        number = self.seen[at]
-        self.seen[at] += 1
-        found = self.faults.pop((at, number), None)
-        if found:
-            self.spent.append(found)
-            self.lines.append(f"--- {found}")
-        return found
+    def fault(self, at: Moment) -> Fault | None:
+        """Count this moment, and return the fault that happens at it."""
+        number = self.counts[at]
+        self.counts[at] += 1
+        fault = self.pending.pop((at, number), None)
+        if fault:
+            self.occurred.append(fault)
+            self.lines.append(f"--- {fault}")
+        return fault
 
-    def calm(self) -> None:
-        """Nothing more goes wrong by the case's will."""
-        self.faults.clear()
+    def end_faults(self) -> None:
+        """From now on nothing goes wrong."""
+        self.pending.clear()
         self.alarm = ""
         self.revoked.clear()
 
     @contextmanager
-    def around(self, call: str) -> Iterator[None]:
-        who = self.acting[-1]
-        assert who.holds(), f"{call} is begun without the lease"
+    def audited(self, call: str) -> Iterator[None]:
+        controller = self.active[-1]
+        assert controller.holds_lease(), f"{call} begins without the lease"
         fault = self.fault("call")
-        self.meets(who, fault)
-        self.world.clock.advance(self.slow_calls)
-        before = self.auditor.before()
-        outer, self._between = self._between, fault
+        self.before_effect(controller, fault)
+        self.world.clock.advance(self.call_seconds)
+        before = self.auditor.snapshot()
+        outer, self._fault_between = self._fault_between, fault
         try:
             yield
         except Injected:
             raise
         except ProviderError as error:
-            moved = any(found.dies for found in self.case.found) or (
-                self.case.forgets_drained and isinstance(error, TrafficError)
-            )
-            if not moved and not DISTURBING & {each.what for each in self.spent}:
-                self.auditor.refused(error)
+            if not self._may_refuse(error):
+                raise AssertionError(f"the provider had to refuse: {error.message}") from error
             raise
         finally:
-            self._between = outer
-            self.auditor.after(call, before, who.told, rightful=who.holds())
-        self.bounded()
-        self.met(who, fault)
+            self._fault_between = outer
+            self.auditor.check(call, before, controller.answers, holds_lease=controller.holds_lease())
+        self.check_bounds()
+        self.after_effect(controller, fault)
 
-    def reads(self, kind: str) -> bool:
-        """True where the answer will be a fresh one."""
-        who = self.acting[-1]
+    def _may_refuse(self, error: ProviderError) -> bool:
+        """Whether the provider may refuse a call although the engine did nothing wrong."""
+        crashes = any(initial.crashes_after for initial in self.case.instances)
+        forgotten = self.case.forgets_drained and isinstance(error, TrafficError)
+        return crashes or forgotten or bool(DISTURBING & {fault.kind for fault in self.occurred})
+
+    def start_read(self, kind: str) -> bool:
+        """Return whether the answer will be a fresh one."""
+        controller = self.active[-1]
         fault = self.fault("read")
-        self.meets(who, fault)
-        self._stale = bool(fault and fault.what == "stale" and kind in who.asked_kinds)
-        who.asked_kinds.add(kind)
+        self.before_effect(controller, fault)
+        self._stale = bool(fault and fault.kind == "stale" and kind in controller.kinds_read)
+        controller.kinds_read.add(kind)
         return not self._stale
 
-    def _amid(self, call: str) -> None:
-        what = self._between.what if self._between else ""
-        self._between = None
-        if what == "half":
-            raise Injected(f"{call}: half")
-        if what == "killed half":
+    def _between_effects(self, call: str) -> None:
+        kind = self._fault_between.kind if self._fault_between else ""
+        self._fault_between = None
+        if kind == "partial":
+            raise Injected(f"{call}: partial")
+        if kind == "killed midway":
             raise ControllerKilled
 
-    def meets(self, who: Controller, fault: Fault | None, kind: type[ImmutableError] = Injected) -> None:
-        """Before the effect."""
-        what = fault.what if fault else ""
+    def before_effect(
+        self, controller: Controller, fault: Fault | None, error: type[ImmutableError] = Injected
+    ) -> None:
         if fault is None:
             return
-        if what in ("refused", "throttled"):
-            raise kind(what)
-        if what == "killed":
+        if fault.kind in ("refused", "throttled"):
+            raise error(fault.kind)
+        if fault.kind == "killed":
             raise ControllerKilled
-        if what == "slow":
-            self.world.clock.advance(fault.then)
-            raise kind(what)
-        if what in ("frozen", "usurped"):
-            self._another_runs(fault)
-        elif what == "jump":
-            who.skew += fault.then
+        if fault.kind == "timeout":
+            self.world.clock.advance(fault.value)
+            raise error(fault.kind)
+        if fault.kind in ("frozen", "overtaken"):
+            self._run_another(fault)
+        elif fault.kind == "clock jump":
+            controller.clock_skew += fault.value
         else:
-            self._happens(fault)
+            self._disturb_fleet(fault)
 
-    def met(self, who: Controller, fault: Fault | None, kind: type[ImmutableError] = Injected) -> None:
-        """After the effect."""
-        what = fault.what if fault else ""
+    def after_effect(self, controller: Controller, fault: Fault | None, error: type[ImmutableError] = Injected) -> None:
         if fault is None:
             return
-        if what == "lost":
-            raise kind(what)
-        if what == "killed done":
+        if fault.kind == "lost":
+            raise error(fault.kind)
+        if fault.kind == "killed after":
             raise ControllerKilled
-        if what == "late":
-            self.world.clock.advance(fault.then)
-            raise kind(what)
-        if what == "frozen done":
-            self._another_runs(fault)
+        if fault.kind == "timeout after":
+            self.world.clock.advance(fault.value)
+            raise error(fault.kind)
+        if fault.kind == "frozen after":
+            self._run_another(fault)
 
-    def _happens(self, fault: Fault) -> None:
-        machines = [
-            machine
-            for _each, machine in sorted(self.world.machines.items())
-            if machine.instance.fleet == FLEET and machine.instance.purpose == "fleet"
-        ]
-        if fault.what in ("dies", "ails", "vanishes") and machines:
-            machine = machines[int(fault.then) % len(machines)]
-            if fault.what == "vanishes":  # as by somebody's hand: its volumes stay, and its place in the balancer
-                machine.removing, machine.crashes_at = True, self.world.clock.now()
-                self.world.settle()
-                return
-            if fault.what == "dies":
-                machine.crashes_at = self.world.clock.now()
-            else:
-                machine.never_healthy = True
-        elif fault.what == "forgotten":
-            for each in [each for each, place in self.world.members.items() if place.fleet == FLEET]:
-                del self.world.members[each]
-        elif fault.what == "alarm":
+    def _disturb_fleet(self, fault: Fault) -> None:
+        if fault.kind == "deregistered":
+            for name in [name for name, entry in self.world.members.items() if entry.fleet == FLEET]:
+                del self.world.members[name]
+        elif fault.kind == "alarm":
             self.alarm = "the error rate is high"
-        elif fault.what == "revoked":
-            self.revoked[NEW] = "a hole was found"
+        elif fault.kind == "revoked":
+            self.revoked[NEW] = "it has a vulnerability"
+        elif fault.kind in ("crashes", "unhealthy", "removed"):
+            self._disturb_instance(fault)
 
-    def _another_runs(self, fault: Fault) -> None:
-        self.world.clock.advance(fault.then)
-        if len(self.acting) > 1:
+    def _disturb_instance(self, fault: Fault) -> None:
+        machines = [machine for _name, machine in sorted(self.world.machines.items()) if in_fleet(machine)]
+        if not machines:
             return
-        limits = self._limits
+        machine = machines[int(fault.value) % len(machines)]
+        if fault.kind == "unhealthy":
+            machine.never_healthy = True
+            return
+        machine.crashes_at = self.world.clock.now()
+        if fault.kind == "removed":  # as if a person removed it: its volumes and its entry in the load balancer stay
+            machine.removing = True
+            self.world.settle()
+
+    def _run_another(self, fault: Fault) -> None:
+        self.world.clock.advance(fault.value)
+        if len(self.active) > 1:
+            return
+        bounds = self._bounds
         try:
-            # Soon after the other one stood still it finds the lease taken; later it waits until that runs out.
+            # Soon after the freeze the other controller finds the lease taken. Later it waits until the lease expires.
             self.run(
-                request_of(self.case, THIRD if fault.what == "usurped" else NEW),
-                RunOptions(lock_timeout=LOCK_TIMEOUT if fault.then >= 30.0 else 0.0),
+                request_of(self.case, THIRD if fault.kind == "overtaken" else NEW),
+                RunOptions(lock_timeout=LOCK_TIMEOUT if fault.value >= 30.0 else 0.0),
             )
         except (ImmutableError, ControllerKilled):
             pass
-        self._limits = limits
+        self._bounds = bounds
 
 
 @dataclass
 class Ending:
-    what: str  # done | paused | stopped
+    """How the last run of a history ended."""
+
+    status: Literal["done", "paused", "stopped"]
     result: dict[str, Any] = field(default_factory=dict)
     error: ImmutableError | None = None
 
@@ -349,17 +373,17 @@ def play(trial: Trial) -> Ending:
     runs, approvals = 0, 0
     while True:
         runs += 1
-        spent = len(trial.spent)
+        occurred = len(trial.occurred)
         try:
-            result = trial.run(how=RunOptions(lock_timeout=LOCK_TIMEOUT, approve=approvals > 0))
+            result = trial.run(options=RunOptions(lock_timeout=LOCK_TIMEOUT, approve=approvals > 0))
         except ControllerKilled:
             pass
         except FleetError as error:
-            assert "defect" not in error.message, error.message
+            assert DEFECT not in error.message, error.message
             return Ending("stopped", error.details, error)
         except ImmutableError as error:
-            assert len(trial.spent) > spent, (
-                f"it gave up though nothing went wrong: {type(error).__name__}: {error.message}"
+            assert len(trial.occurred) > occurred, (
+                f"it failed although nothing went wrong: {type(error).__name__}: {error.message}"
             )
         else:
             if not result["approval"]:

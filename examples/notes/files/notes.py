@@ -4,6 +4,7 @@
 ``POST /notes`` stores a note. ``GET /notes`` returns the newest notes, ``GET /notes/7`` the seventh note, and
 ``GET /notes/count`` the number of notes. ``GET /healthz`` returns the version and the image of the host.
 """
+
 from __future__ import annotations
 
 import json

@@ -62,7 +62,7 @@ class ProviderError(ImmutableError):
     Callers decide by the attributes, never by ``details``, which belong to the user's result.
 
     Args:
-        permanent: whether retrying is of no use, such as after a denied permission.
+        permanent: whether retrying cannot help, such as after a denied permission.
         token_spent: whether the launch token belongs to instances that no longer exist, so only a launch with
             another token can succeed.
         code: the provider's own error code, also in ``details``; "" where it gave none.

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """pytest fixtures. A conftest imports ``cloud`` and ``cloud_server``, and names both in its ``__all__``."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """moto as an HTTP server in a process of its own, and the cloud that tests see: moto behind our proxy."""
+
 from __future__ import annotations
 
 import base64
@@ -23,7 +24,10 @@ from .rules import layers
 from .world import World
 
 REGION = "eu-central-1"
-KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"  # as long as real ones: some tools look at that
+KEY, SECRET = (
+    "AKIAIMMUTABLEEXAMPLE",
+    "immutable/infra/tests/only/0123456789abcd",
+)  # as long as real ones: some tools look at that
 SERVE = """
 import os, select, sys
 parent = int(sys.argv[1])
@@ -92,7 +96,15 @@ class Cloud:
         """Change settings, by their names in ``world.Settings``: ``cloud.set(launch=26, health=10)``."""
         self.world.set(**changes)
 
-    def fault(self, effect: Effect, action: str = "", service: str = "", nth: int = 1, times: int = 1, changing: bool | None = None) -> Fault:
+    def fault(
+        self,
+        effect: Effect,
+        action: str = "",
+        service: str = "",
+        nth: int = 1,
+        times: int = 1,
+        changing: bool | None = None,
+    ) -> Fault:
         """From now on the ``nth`` call that matches meets the effect (see faults.py), and so do ``times`` in all; 0: all after it."""
         return self.faults.add(Fault(effect, action, service, nth, times, changing))
 
@@ -110,7 +122,12 @@ class Cloud:
         self.boto("ec2", region).terminate_instances(InstanceIds=[instance])
 
     def user_data(self, instance: str, region: str = REGION) -> str:
-        said = self.boto("ec2", region).describe_instance_attribute(InstanceId=instance, Attribute="userData").get("UserData", {}).get("Value", "")
+        said = (
+            self.boto("ec2", region)
+            .describe_instance_attribute(InstanceId=instance, Attribute="userData")
+            .get("UserData", {})
+            .get("Value", "")
+        )
         return base64.b64decode(said).decode()
 
     def reset(self) -> None:
@@ -140,16 +157,30 @@ def _plain(service: str, region: str, url: str) -> Any:
     import botocore.config
 
     settings = botocore.config.Config(retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=50)
-    return boto3.client(service, region_name=region, endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, config=settings)
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=settings,
+    )
 
 
 @contextmanager
 def moto() -> Iterator[Moto]:
     """A fresh server on loopback. It ends when this process ends, so also when the test is killed."""
-    quiet = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_ENABLE_AMI_VALIDATION": "true", "PYTHONUNBUFFERED": "1"}
+    quiet = {
+        **os.environ,
+        "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+        "MOTO_ENABLE_AMI_VALIDATION": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
     command = [sys.executable, "-c", SERVE, str(os.getpid())]
     nowhere = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=quiet, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=quiet, start_new_session=True
+    ) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -146,7 +146,7 @@ class SwapLab:
         made = Ec2Provider(
             clients,
             self.store,
-            lambda fleet: TargetGroups(clients, fleet, spec, HTTP, self.clock.now),
+            lambda fleet: TargetGroups(clients, fleet, spec, HTTP, now=self.clock.now),
             images=images,
             probes=False,
         )

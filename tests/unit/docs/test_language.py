@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Phrases that an earlier vocabulary of this project had, and that must not come back: in docs, docstrings, comments and messages."""
+
 from __future__ import annotations
 
 import ast
@@ -17,7 +18,12 @@ PHRASES = (ROOT / "tests/unit/docs/banned_phrases.txt").read_text(encoding="utf-
 BANNED = [re.compile(rf"\b(?:{line})\b", re.IGNORECASE) for line in PHRASES if line and not line.startswith("#")]
 FOLDERS = ("plugins", "roles", "playbooks", "docs", "examples", "bench", "tests", "changelogs", "extensions", "meta")
 PROSE = {".md", ".rst", ".yml", ".yaml", ".txt"}
-CAPTURED = ("tests/unit/_packer/captured", "tests/unit/_packer/corpus", "tests/unit/golden/data", "tests/unit/docs/banned_phrases.txt")
+CAPTURED = (
+    "tests/unit/_packer/captured",
+    "tests/unit/_packer/corpus",
+    "tests/unit/golden/data",
+    "tests/unit/docs/banned_phrases.txt",
+)
 
 
 def files() -> list[Path]:
@@ -43,8 +49,12 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_banned_phrase(path: Path) -> None:
-    found = [f"{path.relative_to(ROOT)}:{line}: {hit[0]!r} in: {text.strip()[:100]}"
-             for line, text in texts(path) for pattern in BANNED if (hit := pattern.search(text))]
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {hit[0]!r} in: {text.strip()[:100]}"
+        for line, text in texts(path)
+        for pattern in BANNED
+        if (hit := pattern.search(text))
+    ]
     assert not found, "\n".join(found)
 
 

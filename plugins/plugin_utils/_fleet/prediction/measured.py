@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ..events import InstanceEvent
+
 RECORDS = 5  # how many of the newest swaps are measured
-# By name of the latency: the events of one instance that begin it, and those that end it, as records name them.
-_EVENTS = {
+# By name of the latency: the events of one instance that begin it, and those that end it.
+_EVENTS: Mapping[str, tuple[tuple[InstanceEvent, ...], tuple[InstanceEvent, ...]]] = {
     "boot": (("launched", "started again"), ("sealed",)),
     "health": (("sealed", "volumes attached"), ("registered", "staged")),
     "check": (("registered", "takes over"), ("in service",)),

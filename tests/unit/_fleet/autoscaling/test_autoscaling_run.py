@@ -63,7 +63,7 @@ def versions(scaling: Scaling) -> set[str]:
 def test_a_group_is_refreshed_to_the_image(tmp_path: Path) -> None:
     lab = Lab(Scaling().add(4), tmp_path)
     result = lab.run()
-    assert lab.scaling.calls == ["make", "start 2"] and lab.scaling.named == "2"
+    assert lab.scaling.calls == ["create version", "start 2"] and lab.scaling.configured_version == "2"
     assert result["changed"] and result["refresh"]["status"] == "Successful" and result["launch"] == "lt-1:2"
     assert [(each["outdated"], each["serving"], each["launch"]) for each in result["instances"]] == [
         (False, True, "lt-1:2")
@@ -84,13 +84,13 @@ def test_a_run_after_success_changes_nothing_and_takes_no_lease(tmp_path: Path) 
 
 @pytest.mark.parametrize("alias", ["$Latest", "$Default"])
 def test_an_alias_is_pinned_before_there_is_a_newer_version(alias: str, tmp_path: Path) -> None:
-    lab = Lab(Scaling(named=alias).add(2), tmp_path)
+    lab = Lab(Scaling(configured_version=alias).add(2), tmp_path)
     lab.run()
-    assert lab.scaling.calls == ["pin 1", "make", "start 2"] and lab.scaling.named == "2"
+    assert lab.scaling.calls == ["pin 1", "create version", "start 2"] and lab.scaling.configured_version == "2"
 
 
 def test_an_alias_that_all_instances_match_is_only_pinned(tmp_path: Path) -> None:
-    lab = Lab(Scaling(named="$Latest", images={"1": OLD, "2": NEW}).add(2, "2"), tmp_path)
+    lab = Lab(Scaling(configured_version="$Latest", images={"1": OLD, "2": NEW}).add(2, "2"), tmp_path)
     assert lab.run()["changed"] and lab.scaling.calls == ["pin 2"]
     assert not lab.run()["changed"]
 
@@ -100,7 +100,7 @@ def test_an_unsuccessful_refresh_fails_the_task_and_the_group_launches_what_runs
     lab = Lab(Scaling(script=(*ENDLESS, ended)).add(4), tmp_path)
     with pytest.raises(FleetError, match=f"the refresh r-0 ended as {ended}; the group launches lt-1:1") as error:
         lab.run()
-    assert lab.scaling.named == "1" and error.value.details["refresh"]["status"] == ended
+    assert lab.scaling.configured_version == "1" and error.value.details["refresh"]["status"] == ended
     assert error.value.details["changed"]
     lab.scaling.script = (h.PENDING, h.SUCCESSFUL)
     assert lab.run()["refresh"]["id"] == "r-1" and versions(lab.scaling) == {"2"}
@@ -108,11 +108,13 @@ def test_an_unsuccessful_refresh_fails_the_task_and_the_group_launches_what_runs
 
 def test_a_group_that_launches_an_unused_version_is_set_to_what_runs(tmp_path: Path) -> None:
     scaling = Scaling(script=(h.IN_PROGRESS, h.CANCELLED)).add(4)
-    scaling._run = lambda version, count: setattr(scaling, "named", "2")  # the group changed, but no instance yet
+    scaling._run = lambda version, count: setattr(
+        scaling, "configured_version", "2"
+    )  # the group changed, but no instance yet
     lab = Lab(scaling, tmp_path)
     with pytest.raises(FleetError):
         lab.run()
-    assert scaling.calls == ["make", "start 2", "pin 1"] and scaling.named == "1"
+    assert scaling.calls == ["create version", "start 2", "pin 1"] and scaling.configured_version == "1"
     assert any("the group now launches lt-1:1: its instances run this version" in line for line in lab.lines)
 
 
@@ -127,21 +129,25 @@ def test_an_alarm_or_the_deadline_rolls_the_refresh_back(changes, reason: str, t
     lab = Lab(Scaling(script=ENDLESS).add(4), tmp_path, **changes)
     with pytest.raises(FleetError, match=reason):
         lab.run()
-    assert lab.scaling.calls == ["make", "start 2", "roll back"]
-    assert versions(lab.scaling) == {"1"} and lab.scaling.named == "1"
+    assert lab.scaling.calls == ["create version", "start 2", "roll back"]
+    assert versions(lab.scaling) == {"1"} and lab.scaling.configured_version == "1"
 
 
 def test_a_refresh_that_was_asked_to_end_is_not_asked_again_at_once(tmp_path: Path) -> None:
-    scaling = Scaling(script=ENDLESS, script_back=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)).add(2)
+    scaling = Scaling(
+        script=ENDLESS, rollback_script=(h.IN_PROGRESS, h.IN_PROGRESS, h.ROLLING_BACK, h.ROLLED_BACK)
+    ).add(2)
     with pytest.raises(FleetError, match="deadline"):
         Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
-    assert scaling.calls == ["make", "start 2", "roll back"]
+    assert scaling.calls == ["create version", "start 2", "roll back"]
 
 
 def test_an_image_that_is_revoked_during_a_refresh_is_rolled_back(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS).add(2)
     lab = Lab(
-        scaling, tmp_path, revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.looks > 6 else {}
+        scaling,
+        tmp_path,
+        revoked=lambda: {IMAGE.digest: "revoked by ann: it leaks"} if scaling.observations > 6 else {},
     )
     with pytest.raises(FleetError, match=r"shop-2.0-111111111111 was revoked by ann: it leaks"):
         lab.run()
@@ -152,7 +158,7 @@ def test_an_irreversible_refresh_is_cancelled(tmp_path: Path) -> None:
     scaling = Scaling(script=ENDLESS, refusals=["", "", h.NO_WAY_BACK]).add(4)
     with pytest.raises(FleetError, match="deadline.*2 instances do not run"):
         Lab(scaling, tmp_path, spec=replace(SPEC, deadline=100.0)).run()
-    assert scaling.calls == ["make", "start 2", "roll back", "cancel"] and scaling.named == "1"
+    assert scaling.calls == ["create version", "start 2", "roll back", "cancel"] and scaling.configured_version == "1"
 
 
 def test_an_image_named_by_a_parameter_cannot_be_rolled_back_to(tmp_path: Path) -> None:
@@ -167,14 +173,14 @@ def test_an_image_named_by_a_parameter_cannot_be_rolled_back_to(tmp_path: Path) 
 
 def test_a_running_refresh_to_the_image_is_watched(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(2)
-    scaling.begun("2", (h.IN_PROGRESS, h.SUCCESSFUL))
+    scaling.begin("2", (h.IN_PROGRESS, h.SUCCESSFUL))
     result = Lab(scaling, tmp_path).run()
     assert scaling.calls == [] and result["changed"] and result["refresh"]["id"] == "r-0"
 
 
 def test_a_running_refresh_to_another_image_is_cancelled_first(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW, "3": "ami-third"}).add(2)
-    scaling.begun("3", ENDLESS)
+    scaling.begin("3", ENDLESS)
     lab = Lab(scaling, tmp_path)
     assert lab.run()["refresh"]["id"] == "r-1"
     assert scaling.calls == ["cancel", "start 2"] and versions(scaling) == {"2"}
@@ -183,14 +189,14 @@ def test_a_running_refresh_to_another_image_is_cancelled_first(tmp_path: Path) -
 
 @pytest.mark.parametrize("kill", [1, 2, 3])
 def test_the_next_run_resumes_a_killed_run(kill: int, tmp_path: Path) -> None:
-    scaling, gates = Scaling(named="$Latest", killed_at=kill).add(2), Gates()
+    scaling, gates = Scaling(configured_version="$Latest", killed_at=kill).add(2), Gates()
     lab = Lab(scaling, tmp_path, gates=gates, before_swap="before.yml", after_swap="after.yml")
     with pytest.raises(ControllerKilled):
         lab.run()
     scaling.killed_at = -1
     lab.run()
-    assert scaling.calls == ["pin 1", "make", "start 2"]
-    assert gates.played == ["before_swap", "after_swap"] and len(scaling.found) == 1
+    assert scaling.calls == ["pin 1", "create version", "start 2"]
+    assert gates.played == ["before_swap", "after_swap"] and len(scaling.history) == 1
 
 
 def test_the_next_run_resumes_a_rollback(tmp_path: Path) -> None:
@@ -201,7 +207,7 @@ def test_the_next_run_resumes_a_rollback(tmp_path: Path) -> None:
     scaling.killed_at = -1
     with pytest.raises(FleetError, match="deadline"):
         lab.run()
-    assert scaling.calls == ["make", "start 2", "roll back"] and versions(scaling) == {"1"}
+    assert scaling.calls == ["create version", "start 2", "roll back"] and versions(scaling) == {"1"}
 
 
 def test_gates_that_fail_stop_the_run_and_run_again(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_gates_that_fail_stop_the_run_and_run_again(tmp_path: Path) -> None:
         lab.run()
     assert versions(scaling) == {"2"}
     lab.run()
-    assert gates.played == ["before_swap", "before_swap", "after_swap", "after_swap"] and len(scaling.found) == 1
+    assert gates.played == ["before_swap", "before_swap", "after_swap", "after_swap"] and len(scaling.history) == 1
     assert gates.stage == ["i-0", "i-1"]
 
 
@@ -228,22 +234,22 @@ def test_without_waiting_a_later_run_reports_the_failure(tmp_path: Path) -> None
 
 
 def test_a_refresh_that_is_not_listed_yet_is_not_started_twice(tmp_path: Path) -> None:
-    scaling = Scaling(hidden=3).add(2)
+    scaling = Scaling(unlisted_for=3).add(2)
     Lab(scaling, tmp_path).run()
-    assert scaling.calls == ["make", "start 2"]
+    assert scaling.calls == ["create version", "start 2"]
 
 
 def test_another_refresh_that_starts_first_is_waited_for(tmp_path: Path) -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}, refusals=[h.RUNS_ALREADY]).add(2)
     Lab(scaling, tmp_path).run()
-    assert scaling.calls == ["start 2", "start 2"] and len(scaling.found) == 1
+    assert scaling.calls == ["start 2", "start 2"] and len(scaling.history) == 1
 
 
 def test_permanent_errors_are_not_retried(tmp_path: Path) -> None:
     scaling = Scaling(refusals=["AccessDenied"]).add(2)
     with pytest.raises(ProviderError, match="AccessDenied"):
         Lab(scaling, tmp_path).run()
-    assert scaling.calls == ["make"]
+    assert scaling.calls == ["create version"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_a_successful_refresh_that_leaves_an_old_instance_is_a_failure(tmp_path:
 
 
 def test_check_mode_predicts_the_steps(tmp_path: Path) -> None:
-    scaling = Scaling(named="$Latest").add(3)
+    scaling = Scaling(configured_version="$Latest").add(3)
     result = Lab(scaling, tmp_path).controller().predict()
     steps = [each["action"] for each in result["plan"]["steps"]]
     assert (
@@ -275,7 +281,7 @@ def test_check_mode_predicts_the_steps(tmp_path: Path) -> None:
     )
     assert steps[-1] == "refresh 3 instances of shop to the new version"
     other = Scaling(images={"1": OLD, "2": NEW, "3": "x"}).add(3)
-    other.begun("3", ENDLESS)
+    other.begin("3", ENDLESS)
     steps = [each["action"] for each in Lab(other, tmp_path).controller().predict()["plan"]["steps"]]
     assert steps[0].startswith("cancel the refresh r-0") and steps[1] == "refresh 3 instances of shop to lt-1:2"
     there = Scaling(images={"1": NEW}).add(3)

@@ -5,87 +5,99 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.cases import NEW, Case, Disk, Fault, Found
+from ansible_collections.immutable.infra.tests.support.cases import NEW, Case, Fault, InitialInstance, InitialVolume
 from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, assert_reached, judge
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 
-TWO = (Found(), Found(slot=1))
+TWO = (InitialInstance(), InitialInstance(slot=1))
 SUCCEEDING = {
     "a frozen run overwrote the record of its successor": Case(
-        known=2, found=TWO, faults=(Fault("call", 2, "frozen", 100.0),)
+        previous_size=2, instances=TWO, faults=(Fault("call", 2, "frozen", 100.0),)
     ),
     "traffic was switched in the first zone only": Case(
-        strategy="blue_green", surge=4, zones=("a", "b"), found=(*TWO, Found(slot=3))
+        strategy="blue_green", surge=4, zones=("a", "b"), instances=(*TWO, InitialInstance(slot=3))
     ),
     "duplicates were removed before an instance served their slot": Case(
-        strategy="blue_green", found=(Found(member=""), Found(member=""))
+        strategy="blue_green", instances=(InitialInstance(member=""), InitialInstance(member=""))
     ),
     "a switch one for one was refused below the floor": Case(
-        strategy="blue_green", protected="ignore", found=(Found(member="", mark="protected"), Found(slot=1))
+        strategy="blue_green",
+        protected="ignore",
+        instances=(InitialInstance(member="", mark="protected"), InitialInstance(slot=1)),
     ),
     "an old host without a slot was not kept warm, and left behind": Case(
-        strategy="blue_green", keep_old=60.0, found=(Found(slot=3),)
+        strategy="blue_green", keep_old=60.0, instances=(InitialInstance(slot=3),)
     ),
     "a host was put in service and removed in one pass": Case(
-        strategy="blue_green", slow_calls=2.0, found=(Found(slot=3, member=""), Found())
+        strategy="blue_green", call_seconds=2.0, instances=(InitialInstance(slot=3, member=""), InitialInstance())
     ),
     "a hot recreate waited for more places than the surge gives": Case(
-        strategy="recreate", hot=True, known=2, found=TWO
+        strategy="recreate", hot=True, previous_size=2, instances=TWO
     ),
     "duplicates took the places under the ceiling": Case(
-        strategy="recreate", data=True, found=(Found(), Found(), Found())
+        strategy="recreate", data=True, instances=(InitialInstance(), InitialInstance(), InitialInstance())
     ),
     "an empty slot waited for its canary stage": Case(
-        strategy="canary", stages=((1, 10.0, False),), found=(Found(slot=2),)
+        strategy="canary", stages=((1, 10.0, False),), instances=(InitialInstance(slot=2),)
     ),
     "hosts outside the stage failed its soak": Case(
-        strategy="canary", stages=((1, 30.0, True),), found=(Found(slot=4), Found(slot=4))
+        strategy="canary", stages=((1, 30.0, True),), instances=(InitialInstance(slot=4), InitialInstance(slot=4))
     ),
     "a stage waited for a slot of a later one": Case(
         strategy="canary",
         size=3,
         stages=((1, 0.0, True),),
-        found=(Found(never_healthy=True), Found(slot=1, image=NEW), Found(slot=1)),
+        instances=(InitialInstance(never_healthy=True), InitialInstance(slot=1, image=NEW), InitialInstance(slot=1)),
     ),
 }
 SUCCEEDING["a drained host did not return to service before the switch"] = Case(
-    strategy="blue_green", surge=2, found=(Found(), Found(), Found(slot=1, member="drain"))
+    strategy="blue_green",
+    surge=2,
+    instances=(InitialInstance(), InitialInstance(), InitialInstance(slot=1, member="drain")),
 )
 SUCCEEDING["a host without a slot was drained and registered in an endless loop"] = Case(
-    strategy="blue_green", size=1, found=TWO
+    strategy="blue_green", size=1, instances=TWO
 )
 SUCCEEDING["a stage that a host in standby blocked was taken for the end"] = Case(
     strategy="canary",
     size=4,
     stages=((3, 10.0, False),),
-    found=(Found(image=NEW, never_healthy=True, mark="standby"), Found(slot=2)),
+    instances=(InitialInstance(image=NEW, never_healthy=True, mark="standby"), InitialInstance(slot=2)),
 )
 ROLLED_BACK = {
     "a rollback waited for volumes that were never created": Case(
-        image="sick", data=True, known=4, found=(Found(),), disks=(Disk(slot=2),)
+        image="unhealthy", data=True, previous_size=4, instances=(InitialInstance(),), volumes=(InitialVolume(slot=2),)
     ),
-    "a revoked image was put in service during a rollback": Case(known=2, faults=(Fault("wait", 0, "revoked"),)),
+    "a revoked image was put in service during a rollback": Case(
+        previous_size=2, faults=(Fault("wait", 0, "revoked"),)
+    ),
     "failed instances were removed before another served their slot": Case(
-        image="wrong", known=5, found=(Found(slot=1, member="drain"), Found(slot=1, member="drain", mark="standby"))
+        image="mislabeled",
+        previous_size=5,
+        instances=(InitialInstance(slot=1, member="drain"), InitialInstance(slot=1, member="drain", mark="standby")),
     ),
     "a fleet that could not roll back lost its instances": Case(
-        strategy="blue_green", image="sick", known=2, relaunch=False, found=(Found(never_healthy=True),)
+        strategy="blue_green",
+        image="unhealthy",
+        previous_size=2,
+        can_relaunch=False,
+        instances=(InitialInstance(never_healthy=True),),
     ),
 }
 
 
 def test_the_token_of_a_removed_instance_is_given_up():
     """The provider refuses it in every later run too."""
-    trial = Trial(Case(known=2, found=TWO, faults=(Fault("wait", 0, "vanishes", 1.0),)))
+    trial = Trial(Case(previous_size=2, instances=TWO, faults=(Fault("wait", 0, "removed", 1.0),)))
     ending = play(trial)
-    assert ending.what == "done" and "shop-local-0-launch-new-1-1" in trial.world.machines
+    assert ending.status == "done" and "shop-local-0-launch-new-1-1" in trial.world.machines
 
 
 @pytest.mark.parametrize("case", SUCCEEDING.values(), ids=SUCCEEDING)
 def test_the_swap_succeeds(case):
     trial = Trial(case)
     ending = play(trial)
-    assert ending.what == "done", ending.error
+    assert ending.status == "done", ending.error
     judge(trial, ending)
     assert_reached(trial, ending)
     assert_quiet(trial)
@@ -95,7 +107,7 @@ def test_the_swap_succeeds(case):
 def test_the_swap_ends_and_keeps_its_promises(case):
     trial = Trial(case)
     ending = play(trial)
-    assert ending.what == "stopped"
+    assert ending.status == "stopped"
     judge(trial, ending)
 
 
@@ -106,12 +118,12 @@ def test_an_image_that_alternates_between_healthy_and_unhealthy_ends_the_swap(st
         Trial(
             Case(
                 strategy=strategy,
-                image="flaps",
+                image="flapping",
                 data=strategy != "blue_green",
                 surge=2,
-                known=2,
-                found=TWO,
-                disks=(Disk(), Disk(slot=1)),
+                previous_size=2,
+                instances=TWO,
+                volumes=(InitialVolume(), InitialVolume(slot=1)),
             )
         )
     )
@@ -120,14 +132,26 @@ def test_an_image_that_alternates_between_healthy_and_unhealthy_ends_the_swap(st
 @pytest.mark.parametrize("strategy", ["blue_green", "recreate"])
 def test_a_swap_does_not_wait_for_a_host_in_standby(strategy):
     trial = Trial(
-        Case(strategy=strategy, standby="ignore", found=(Found(image=NEW, never_healthy=True, mark="standby"),))
+        Case(
+            strategy=strategy,
+            standby="ignore",
+            instances=(InitialInstance(image=NEW, never_healthy=True, mark="standby"),),
+        )
     )
     ending = play(trial)
-    assert ending.what == "done"
+    assert ending.status == "done"
     assert_quiet(trial)
 
 
 def test_the_instance_that_serves_for_a_host_in_standby_stays():
-    trial = Trial(Case(found=(Found(), Found(slot=1), Found(slot=1, image=NEW, mark="standby", member=""))))
+    trial = Trial(
+        Case(
+            instances=(
+                InitialInstance(),
+                InitialInstance(slot=1),
+                InitialInstance(slot=1, image=NEW, mark="standby", member=""),
+            )
+        )
+    )
     play(trial)
     assert len(trial.auditor.serving()) == 2

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's instances: what they do in time, and what is refused."""
+"""The simulated cloud's instances: their states over time, and refusals."""
 
 from __future__ import annotations
 
@@ -17,92 +17,92 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, Latencies
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import PROTECTED, TAINTED
-from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, Cloud, ask
+from ansible_collections.immutable.infra.tests.support.cloud import FLEET, GOOD, SimulatedCloud, launch_request
 
 
 @pytest.fixture
-def cloud() -> Cloud:
-    return Cloud()
+def cloud() -> SimulatedCloud:
+    return SimulatedCloud()
 
 
-def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: Cloud) -> None:
-    (made,) = cloud.compute.launch([ask(zone="a")])
-    assert (made.state, made.evidence, made.zone, made.created, made.started) == (
+def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: SimulatedCloud) -> None:
+    (launched,) = cloud.compute.launch([launch_request(zone="a")])
+    assert (launched.state, launched.evidence, launched.zone, launched.created, launched.started) == (
         PENDING,
         None,
         "a",
-        cloud.began,
-        cloud.began,
+        cloud.start,
+        cloud.start,
     )
     cloud.clock.wait(60.0)
-    assert cloud.clock.now() == cloud.began + 30.0
-    sealed = cloud.listed()["i"]
+    assert cloud.clock.now() == cloud.start + 30.0
+    sealed = cloud.instances()["i"]
     assert sealed.state == RUNNING and (sealed.evidence.digest, sealed.evidence.nonce) == (GOOD, "n")
     assert not cloud.healthy()
     cloud.clock.wait(60.0)
-    assert cloud.clock.now() == cloud.began + 33.0 and cloud.healthy()
+    assert cloud.clock.now() == cloud.start + 33.0 and cloud.healthy()
 
 
-def test_the_same_token_is_the_same_instance(cloud: Cloud) -> None:
-    cloud.compute.launch([ask()])
+def test_the_same_token_is_the_same_instance(cloud: SimulatedCloud) -> None:
+    cloud.compute.launch([launch_request()])
     cloud.clock.wait(10.0)
-    (again,) = cloud.compute.launch([ask(nonce="another")])
-    assert again.nonce == "n" and again.created == cloud.began and len(cloud.listed()) == 1
+    (again,) = cloud.compute.launch([launch_request(nonce="another")])
+    assert again.nonce == "n" and again.created == cloud.start and len(cloud.instances()) == 1
 
 
 @pytest.mark.parametrize("change", [{"image": "sha256:other"}, {"slot": 1}, {"launch": "other"}, {"fleet": "other"}])
-def test_a_token_is_never_used_for_something_else(cloud: Cloud, change: dict) -> None:
-    cloud.compute.launch([ask()])
+def test_a_token_is_never_used_for_something_else(cloud: SimulatedCloud, change: dict) -> None:
+    cloud.compute.launch([launch_request()])
     with pytest.raises(ProviderError, match="token i was used for another launch"):
-        cloud.compute.launch([ask(**change)])
+        cloud.compute.launch([launch_request(**change)])
 
 
-def test_a_token_is_spent_once_its_instance_was_removed(cloud: Cloud) -> None:
+def test_a_token_is_spent_once_its_instance_was_removed(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.compute.remove(["i"])
-    assert cloud.compute.launch([ask()])[0].state == STOPPING
+    assert cloud.compute.launch([launch_request()])[0].state == STOPPING
     cloud.clock.wait(10.0)
     with pytest.raises(ProviderError, match="belonged to an instance that was removed"):
-        cloud.compute.launch([ask()])
+        cloud.compute.launch([launch_request()])
 
 
-def test_a_stop_begins_and_is_over_later(cloud: Cloud) -> None:
+def test_a_stop_begins_and_is_over_later(cloud: SimulatedCloud) -> None:
     cloud.run()
     began = cloud.clock.now()
     cloud.compute.stop(["i", "unknown"])
     assert cloud.clock.now() == began
-    stopping = cloud.listed()["i"]
+    stopping = cloud.instances()["i"]
     assert (stopping.state, stopping.stopping_since) == (STOPPING, began) and stopping.evidence is not None
     assert not cloud.healthy()
     cloud.clock.wait(60.0)
     assert cloud.clock.now() == began + 5.0
-    stopped = cloud.listed()["i"]
+    stopped = cloud.instances()["i"]
     assert (stopped.state, stopped.stopping_since, stopped.evidence) == (STOPPED, 0.0, None)
 
 
-def test_a_stop_said_again_begins_no_new_one(cloud: Cloud) -> None:
+def test_a_repeated_stop_does_not_begin_again(cloud: SimulatedCloud) -> None:
     cloud.run()
     began = cloud.clock.now()
     cloud.compute.stop(["i"])
     cloud.clock.wait(3.0)
     cloud.compute.stop(["i"])
-    assert cloud.listed()["i"].stopping_since == began
+    assert cloud.instances()["i"].stopping_since == began
     cloud.clock.wait(60.0)
     assert cloud.clock.now() == began + 5.0
     cloud.compute.stop(["i"])
     assert cloud.state() == STOPPED
 
 
-def test_what_was_stopped_before_it_sealed_itself_has_no_evidence(cloud: Cloud) -> None:
-    cloud.compute.launch([ask()])
+def test_an_instance_that_is_stopped_before_it_seals_itself_has_no_evidence(cloud: SimulatedCloud) -> None:
+    cloud.compute.launch([launch_request()])
     cloud.clock.wait(28.0)
     cloud.compute.stop(["i"])
     cloud.clock.wait(4.0)
-    assert cloud.state() == STOPPING and cloud.listed()["i"].evidence is None
+    assert cloud.state() == STOPPING and cloud.instances()["i"].evidence is None
 
 
-def test_only_power_ends_what_does_not_obey() -> None:
-    cloud = Cloud(behaviors={GOOD: Behavior(stops=False)})
+def test_only_power_off_ends_an_instance_that_does_not_shut_down() -> None:
+    cloud = SimulatedCloud(behaviors={GOOD: Behavior(stops=False)})
     cloud.run()
     cloud.compute.stop(["i"])
     cloud.clock.wait(10_000.0)
@@ -113,20 +113,20 @@ def test_only_power_ends_what_does_not_obey() -> None:
     assert cloud.state() == PENDING
 
 
-def test_a_start_boots_again(cloud: Cloud) -> None:
+def test_a_start_boots_again(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.compute.power_off(["i"])
     began = cloud.clock.now()
     cloud.compute.start(["i"])
     cloud.clock.wait(10.0)
     cloud.compute.start(["i"])
-    found = cloud.listed()["i"]
-    assert (found.state, found.started, found.created, found.evidence) == (PENDING, began, cloud.began, None)
+    found = cloud.instances()["i"]
+    assert (found.state, found.started, found.created, found.evidence) == (PENDING, began, cloud.start, None)
     cloud.clock.wait(60.0)
     assert cloud.clock.now() == began + 30.0 and cloud.state() == RUNNING
 
 
-def test_a_start_is_refused_where_it_cannot_be(cloud: Cloud) -> None:
+def test_a_start_is_refused_for_missing_and_stopping_instances(cloud: SimulatedCloud) -> None:
     with pytest.raises(ProviderError, match="there is no instance i"):
         cloud.compute.start(["i"])
     cloud.run()
@@ -135,21 +135,21 @@ def test_a_start_is_refused_where_it_cannot_be(cloud: Cloud) -> None:
         cloud.compute.start(["i"])
 
 
-def test_what_runs_shuts_down_before_it_is_gone_and_keeps_its_volumes_until_then(cloud: Cloud) -> None:
+def test_a_removed_instance_shuts_down_first_and_keeps_its_volumes_until_then(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(data=True, volumes=(volume,))
     cloud.compute.remove(["i", "unknown"])
     states = set()
-    while cloud.listed():
+    while cloud.instances():
         states.add(cloud.state())
         assert cloud.holder() == "i"
         cloud.clock.wait(1.0)
-    assert states == {STOPPING} and cloud.clock.now() == cloud.began + 45.0
+    assert states == {STOPPING} and cloud.clock.now() == cloud.start + 45.0
     assert cloud.holder() is None and cloud.volumes.list(FLEET)[0].attached_at == 0.0
 
 
 @pytest.mark.parametrize("how", ["stop", "power_off", "death"])
-def test_what_is_down_goes_at_once(cloud: Cloud, how: str) -> None:
+def test_a_stopped_instance_is_removed_at_once(cloud: SimulatedCloud, how: str) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     if how == "death":
@@ -158,39 +158,39 @@ def test_what_is_down_goes_at_once(cloud: Cloud, how: str) -> None:
         getattr(cloud.compute, how)(["i"])
     cloud.clock.wait(10.0)
     cloud.compute.remove(["i"])
-    assert not cloud.world.machines and not cloud.listed() and cloud.holder() is None
+    assert not cloud.world.machines and not cloud.instances() and cloud.holder() is None
 
 
-def test_a_removal_after_a_stop_does_not_begin_anew_and_power_hurries_it(cloud: Cloud) -> None:
+def test_a_removal_does_not_restart_a_stop_and_power_off_speeds_it_up(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.compute.stop(["i"])
     cloud.clock.wait(3.0)
     cloud.compute.remove(["i"])
     cloud.clock.wait(60.0)
-    assert cloud.clock.now() == cloud.began + 45.0 and not cloud.listed()
+    assert cloud.clock.now() == cloud.start + 45.0 and not cloud.instances()
     cloud.run("j")
     cloud.compute.remove(["j"])
     cloud.compute.power_off(["j"])
-    assert not cloud.listed()
+    assert not cloud.instances()
 
 
-def test_tags_are_set_and_taken_away(cloud: Cloud) -> None:
-    cloud.compute.launch([ask(tags={"port": "80"})])
+def test_tags_are_set_and_removed(cloud: SimulatedCloud) -> None:
+    cloud.compute.launch([launch_request(tags={"port": "80"})])
     cloud.compute.tag(["i", "unknown"], {TAINTED: "drifted", PROTECTED: "a person"})
-    assert cloud.listed()["i"].tags == {"port": "80", TAINTED: "drifted", PROTECTED: "a person"}
+    assert cloud.instances()["i"].tags == {"port": "80", TAINTED: "drifted", PROTECTED: "a person"}
     cloud.compute.tag(["i"], {TAINTED: None, "absent": None})
-    assert cloud.listed()["i"].tags == {"port": "80", PROTECTED: "a person"}
+    assert cloud.instances()["i"].tags == {"port": "80", PROTECTED: "a person"}
 
 
-def test_fleets_are_known_by_their_instances_and_volumes(cloud: Cloud) -> None:
+def test_fleets_are_known_by_their_instances_and_volumes(cloud: SimulatedCloud) -> None:
     assert cloud.compute.fleets() == []
-    cloud.compute.launch([ask(fleet="one", purpose="verify")])
-    cloud.volumes.create([VolumeRequest("two", 0, "uploads", 1, "/data")])
+    cloud.compute.launch([launch_request(fleet="one", purpose="verify")])
+    cloud.volumes.create([VolumeRequest(fleet="two", slot=0, name="uploads", size=1, mount="/data")])
     assert cloud.compute.fleets() == ["one", "two"]
     assert cloud.compute.list("one")[0].purpose == "verify" and cloud.compute.list("two") == []
 
 
-# How they fare
+# Behavior
 
 
 @pytest.mark.parametrize(
@@ -206,60 +206,60 @@ def test_fleets_are_known_by_their_instances_and_volumes(cloud: Cloud) -> None:
     ],
 )
 def test_health_comes_and_goes_as_the_image_behaves(behavior: Behavior, turns: list[float]) -> None:
-    cloud = Cloud(behaviors={GOOD: behavior})
-    cloud.compute.launch([ask()])
-    assert cloud.turns(80.0) == turns
+    cloud = SimulatedCloud(behaviors={GOOD: behavior})
+    cloud.compute.launch([launch_request()])
+    assert cloud.health_changes(80.0) == turns
 
 
-def test_what_never_boots_stays_pending() -> None:
-    cloud = Cloud(behaviors={GOOD: Behavior(boots=False)})
+def test_an_instance_that_never_boots_stays_pending() -> None:
+    cloud = SimulatedCloud(behaviors={GOOD: Behavior(boots=False)})
     cloud.run()
     assert cloud.state() == PENDING
 
 
 def test_an_image_may_seal_as_another() -> None:
-    cloud = Cloud(behaviors={GOOD: Behavior(seals_as="sha256:other")})
+    cloud = SimulatedCloud(behaviors={GOOD: Behavior(seals_as="sha256:other")})
     cloud.run()
-    assert cloud.listed()["i"].evidence.digest == "sha256:other"
+    assert cloud.instances()["i"].evidence.digest == "sha256:other"
     cloud.world.behaviors.clear()
-    assert cloud.listed()["i"].evidence.digest == GOOD
+    assert cloud.instances()["i"].evidence.digest == GOOD
 
 
-def test_one_machine_may_differ_from_its_image(cloud: Cloud) -> None:
+def test_one_machine_may_differ_from_its_image(cloud: SimulatedCloud) -> None:
     cloud.world.traits_of = lambda request: (
         (Latencies(boot=50.0), None) if request.token == "slow" else (None, Behavior(gets_healthy=False))
     )
-    cloud.compute.launch([ask("slow"), ask("ill", slot=1)])
+    cloud.compute.launch([launch_request("slow"), launch_request("ill", slot=1)])
     cloud.world.clock.advance(45.0)
     assert (cloud.state("slow"), cloud.state("ill")) == (PENDING, RUNNING)
     cloud.world.clock.advance(10.0)
     assert (cloud.healthy("slow"), cloud.healthy("ill")) == (True, False)
 
 
-def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: Cloud) -> None:
+def test_a_crash_is_an_event_and_a_start_recovers_from_it(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.world.machines["i"].crashes_at = cloud.clock.now() + 7.0
-    assert cloud.turns(60.0) == [7.0]
+    assert cloud.health_changes(60.0) == [7.0]
     assert cloud.state() == STOPPED
     cloud.compute.start(["i"])
-    assert cloud.turns(60.0) == [33.0]
+    assert cloud.health_changes(60.0) == [33.0]
 
 
-def test_a_death_shows_in_any_state(cloud: Cloud) -> None:
-    cloud.compute.launch([ask(), ask("j", slot=1)])
+def test_a_crash_shows_in_any_state(cloud: SimulatedCloud) -> None:
+    cloud.compute.launch([launch_request(), launch_request("j", slot=1)])
     assert cloud.state() == PENDING
     cloud.world.machines["i"].crashes_at = cloud.clock.now()
     assert cloud.state() == STOPPED
     cloud.world.clock.advance(40.0)
     cloud.compute.remove(["j"])
     cloud.world.machines["j"].crashes_at = cloud.clock.now()
-    assert list(cloud.listed()) == ["i"]
+    assert list(cloud.instances()) == ["i"]
 
 
 # Time
 
 
-def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> None:
+def test_a_wait_without_events_ends_on_time_and_never_goes_back() -> None:
     clock = VirtualClock(100.0)
     clock.wait(5.0)
     clock.wait(-5.0)
@@ -267,7 +267,7 @@ def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> 
     assert clock.now() == 105.0
 
 
-def test_a_grain_gathers_events_in_one_look() -> None:
+def test_a_minimum_wait_gathers_events() -> None:
     clock = VirtualClock(100.0, min_wait=1.0)
     clock.next_event = lambda now: now + 0.125
     clock.wait(60.0)
@@ -276,21 +276,21 @@ def test_a_grain_gathers_events_in_one_look() -> None:
     assert clock.now() == 101.5
 
 
-def test_another_controller_may_see_another_time(cloud: Cloud) -> None:
-    seen = cloud.world.clock.skewed(-40.0)
-    other = SimulatedProvider(cloud.world, seen)
-    assert other.clock.now() == cloud.began - 40.0
-    other.compute.launch([ask()])
+def test_another_controllers_clock_may_differ(cloud: SimulatedCloud) -> None:
+    skewed = cloud.world.clock.skewed(-40.0)
+    other = SimulatedProvider(cloud.world, skewed)
+    assert other.clock.now() == cloud.start - 40.0
+    other.compute.launch([launch_request()])
     other.clock.wait(60.0)
-    assert cloud.clock.now() == cloud.began + 30.0 and other.clock.now() == cloud.began - 10.0
-    seen.skew = 500.0
-    assert other.clock.now() == cloud.began + 530.0 and other.compute.list(FLEET)[0].created == cloud.began
+    assert cloud.clock.now() == cloud.start + 30.0 and other.clock.now() == cloud.start - 10.0
+    skewed.skew = 500.0
+    assert other.clock.now() == cloud.start + 530.0 and other.compute.list(FLEET)[0].created == cloud.start
 
 
-def test_calls_take_time_where_they_shall_and_reads_take_none() -> None:
-    cloud = Cloud(latencies=Latencies(call=2.0))
-    cloud.compute.launch([ask("a"), ask("b")])
-    assert cloud.clock.now() == cloud.began + 2.0 and cloud.listed()["a"].created == cloud.began + 2.0
+def test_calls_take_their_latency_and_reads_take_none() -> None:
+    cloud = SimulatedCloud(latencies=Latencies(call=2.0))
+    cloud.compute.launch([launch_request("a"), launch_request("b")])
+    assert cloud.clock.now() == cloud.start + 2.0 and cloud.instances()["a"].created == cloud.start + 2.0
     cloud.compute.list(FLEET)
     cloud.volumes.list(FLEET)
-    assert cloud.clock.now() == cloud.began + 2.0
+    assert cloud.clock.now() == cloud.start + 2.0

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's volumes: one holder, its zone, and nothing taken from what may still write."""
+"""The simulated cloud's volumes: one holder, one zone, and no detachment from an instance that can write."""
 
 from __future__ import annotations
 
@@ -15,56 +15,58 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPING,
     VolumeRequest,
 )
-from ansible_collections.immutable.infra.tests.support.cloud import FLEET, Cloud, ask
+from ansible_collections.immutable.infra.tests.support.cloud import FLEET, SimulatedCloud, launch_request
 
 
 @pytest.fixture
-def cloud() -> Cloud:
-    return Cloud()
+def cloud() -> SimulatedCloud:
+    return SimulatedCloud()
 
 
-def test_a_volume_is_made_once(cloud: Cloud) -> None:
+def test_a_volume_is_created_once(cloud: SimulatedCloud) -> None:
     cloud.volume(kind="gp3")
-    (again,) = cloud.volumes.create([VolumeRequest(FLEET, 0, "uploads", 4096, "/data")])
+    (again,) = cloud.volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=4096, mount="/data")])
     assert (again.size, again.kind) == (1024, "gp3") and len(cloud.volumes.list(FLEET)) == 1
     assert cloud.volumes.list("other") == []
 
 
-def test_a_service_waits_for_its_volume(cloud: Cloud) -> None:
+def test_a_service_waits_for_its_volume(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(data=True)
     assert not cloud.healthy()
     cloud.volumes.attach([volume], "i")
     attached = cloud.clock.now()
     assert cloud.volumes.list(FLEET)[0].attached_at == attached
-    assert cloud.turns(60.0) == [3.0]
-    cloud.volumes.attach([volume], "i")  # said again, it is no other attachment
+    assert cloud.health_changes(60.0) == [3.0]
+    cloud.volumes.attach([volume], "i")  # a repetition is no other attachment
     assert cloud.healthy() and cloud.volumes.list(FLEET)[0].attached_at == attached
 
 
 @pytest.mark.parametrize("how", ["attach", "launch"])
-def test_a_volume_has_one_holder(cloud: Cloud, how: str) -> None:
+def test_a_volume_has_one_holder(cloud: SimulatedCloud, how: str) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     cloud.run("j")
     with pytest.raises(ProviderError, match="is attached to i already"):
-        cloud.volumes.attach([volume], "j") if how == "attach" else cloud.compute.launch([ask("k", volumes=(volume,))])
-    assert cloud.holder() == "i" and "k" not in cloud.listed()
+        cloud.volumes.attach([volume], "j") if how == "attach" else cloud.compute.launch(
+            [launch_request("k", volumes=(volume,))]
+        )
+    assert cloud.holder() == "i" and "k" not in cloud.instances()
 
 
-def test_a_volume_is_attached_in_its_own_zone_only(cloud: Cloud) -> None:
+def test_a_volume_is_attached_in_its_own_zone_only(cloud: SimulatedCloud) -> None:
     volume = cloud.volume(zone="a")
     cloud.run("there", zone="a")
     cloud.run("elsewhere", zone="b")
     with pytest.raises(ProviderError, match="is in zone a, and elsewhere in zone b"):
         cloud.volumes.attach([volume], "elsewhere")
     with pytest.raises(ProviderError, match="is in zone a, and new in zone b"):
-        cloud.compute.launch([ask("new", zone="b", volumes=(volume,))])
+        cloud.compute.launch([launch_request("new", zone="b", volumes=(volume,))])
     cloud.volumes.attach([volume], "there")
     assert cloud.holder() == "there"
 
 
-def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: Cloud) -> None:
+def test_a_volume_is_attached_to_a_stopped_instance_but_not_to_a_stopping_one(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     with pytest.raises(ProviderError, match="there is no instance i"):
         cloud.volumes.attach([volume], "i")
@@ -79,9 +81,9 @@ def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: Cloud) 
         cloud.volumes.attach(["x"], "i")
 
 
-def test_a_volume_is_never_taken_from_what_may_still_write(cloud: Cloud) -> None:
+def test_a_volume_is_never_detached_from_an_instance_that_can_write(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
-    cloud.compute.launch([ask(volumes=(volume,))])
+    cloud.compute.launch([launch_request(volumes=(volume,))])
     for look in (PENDING, RUNNING, STOPPING):
         assert cloud.state() == look
         with pytest.raises(ProviderError, match="is in use by i"):
@@ -99,7 +101,7 @@ def test_a_volume_is_never_taken_from_what_may_still_write(cloud: Cloud) -> None
         cloud.volumes.detach(["x"])
 
 
-def test_a_volume_grows_detached_and_never_shrinks(cloud: Cloud) -> None:
+def test_a_volume_grows_detached_and_never_shrinks(cloud: SimulatedCloud) -> None:
     volume = cloud.volume(kind="gp2")
     cloud.run(volumes=(volume,))
     cloud.compute.power_off(["i"])
@@ -115,7 +117,7 @@ def test_a_volume_grows_detached_and_never_shrinks(cloud: Cloud) -> None:
     assert (found.id, found.size, found.kind) == (volume, 4096, "gp3")
 
 
-def test_an_attached_volume_is_not_removed(cloud: Cloud) -> None:
+def test_an_attached_volume_is_not_removed(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     with pytest.raises(ProviderError, match="is attached"):
@@ -126,7 +128,7 @@ def test_an_attached_volume_is_not_removed(cloud: Cloud) -> None:
     assert cloud.volumes.list(FLEET) == []
 
 
-def test_who_holds_what_follows_any_change_of_the_volumes(cloud: Cloud) -> None:
+def test_the_index_of_holders_follows_any_change_of_the_volumes(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     found = dict(cloud.world.volumes)
