@@ -19,6 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._verification.veri
 from ansible_collections.immutable.infra.tests.support.aws.faults import drop_after, refuse
 from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import Clock
 
 GIB = 1024**3
 
@@ -148,9 +149,11 @@ def verification(shop: Shop, provider: Ec2Provider) -> Verification:
     )
 
 
-def test_a_verification_removes_its_scratch_volumes(shop: Shop) -> None:
-    shop.cloud.set(visible=0.5)
-    tested = verification(shop, shop.provider()).run(60)
+def test_a_verification_removes_its_scratch_volumes(shop: Shop, clock: Clock) -> None:
+    shop.cloud.set(visible=0.5, now=clock.now)
+    provider = shop.provider()
+    provider.clock = clock  # type: ignore[assignment]
+    tested = verification(shop, provider).run(60)
     assert tested["checks"] == ["sealed itself and proved its image", "passed its health probe"]
     assert shop.cloud.count(action="AttachVolume") == 1
     assert shop.instances() == [] and shop.provider().volumes.list(f"verify-{FLEET}") == []

@@ -24,6 +24,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     TrafficSpec,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 
 pytestmark = pytest.mark.skipif(
@@ -88,7 +90,9 @@ def backend(stack: ExitStack) -> Callable[[str], Backend]:
 
 
 @pytest.fixture
-def balancer(tmp_path: Path, stack: ExitStack) -> Callable[..., HAProxy]:
+def balancer(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HAProxy]:
+    for module in (config, haproxy):  # ten checks a second, so that no test waits for the next one
+        monkeypatch.setattr(module, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
     # Longer than the address of a Unix socket can be.
     folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
 
