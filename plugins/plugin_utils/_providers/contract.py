@@ -195,7 +195,7 @@ class Traffic(Protocol):
 
     @property
     def shared(self) -> bool:
-        """Whether it may also have members of others. If so, it removes members whose machine is gone by itself."""
+        """Whether it may also have members of others. If so, it removes members without a machine by itself."""
 
     def ensure(self) -> bool:
         """Start or create what is missing. Returns whether something was missing."""

@@ -8,7 +8,9 @@ import base64
 import json
 import threading
 
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import key_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import MARK
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import IMAGE, NONCE
 
 from .answers import Answer, refusal
 from .calls import Call
@@ -224,6 +226,9 @@ def _printed(world: World, region: str, one: str) -> str:
             one, {**tags, "ImageId": instance["ImageId"], "UserData": base64.b64decode(said).decode("utf-8", "replace")}
         )
     evidence = {
-        "digest": tags.get("immutable:image", ""), "nonce": tags.get("immutable:nonce", ""), "host_key": settings.host_key, "shell": settings.shell,
-    }  # fmt: skip
+        "digest": tags.get(key_of(IMAGE), ""),
+        "nonce": tags.get(key_of(NONCE), ""),
+        "host_key": settings.host_key,
+        "shell": settings.shell,
+    }
     return f"[    0.000000] Linux version 6.1.0\n{MARK}{json.dumps(evidence)}\n"

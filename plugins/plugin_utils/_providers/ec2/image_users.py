@@ -171,7 +171,7 @@ def _auto_scaling(clients: Clients) -> Users:
 
 
 def _published(clients: Clients) -> Users:
-    """Parameters of promoted images, which may be another AMI than on record if the image was baked again."""
+    """Parameters of promoted images. If an image was baked again, its parameter may still name the former AMI."""
     for page in clients.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=PUBLISHED, Recursive=True):
         for parameter in page["Parameters"]:
             yield parameter["Value"], f"the parameter {parameter['Name']} names it"

@@ -61,17 +61,17 @@ class Ec2Leftovers:
         return sorted(found, key=lambda leftover: (_order(leftover), leftover.place, leftover.id))
 
     def remove(self, leftovers: Sequence[Leftover], check: Callable[[], None]) -> list[Leftover]:
-        gone = []
+        done = []
         for region, clients in self._places.items():
             here = sorted((leftover for leftover in leftovers if leftover.place == region), key=_order)
             instances = [leftover for leftover in here if leftover.kind == INSTANCE]
             if instances:
                 check()
-                gone += _terminate(clients.ec2, instances)
+                done += _terminate(clients.ec2, instances)
             for leftover in here[len(instances) :]:
                 check()
-                gone += [leftover] if _remove(clients, leftover) else []
-        return gone
+                done += [leftover] if _remove(clients, leftover) else []
+        return done
 
     def _leftovers(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         """``known``: ids and names of AMIs on record."""
@@ -118,7 +118,7 @@ class Ec2Leftovers:
                     snapshot["SnapshotId"],
                     snapshot,
                     created=snapshot["StartTime"],
-                    why="its AMI is gone",
+                    why="its AMI is removed",
                 )
 
     def _tagged(

@@ -95,7 +95,7 @@ class MachineFolder:
         finally:
             os.close(folder)
 
-    def gone(self) -> bool:
+    def removed(self) -> bool:
         """Whether it was removed, or has ended after a removal began: then only its folder is left."""
         facts = self.facts()
         return facts is None or (bool(facts.get("condemned")) and self.pid() is None)

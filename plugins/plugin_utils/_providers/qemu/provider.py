@@ -159,7 +159,7 @@ class QemuCompute:
     def _remove_ended(self, fleet: str) -> None:
         """Remove machines that have ended after their removal began."""
         for machine in self._machines(fleet):
-            if machine.gone():
+            if machine.removed():
                 machine.remove()
 
     def _remove_never_started(self, fleet: str, token: str) -> None:

@@ -159,7 +159,7 @@ class QemuVolumes:
         except ProviderError:
             return None  # another run removed it
         holder = facts["attached_to"]
-        if holder and self._machine_of(folder, holder).gone():
+        if holder and self._machine_of(folder, holder).removed():
             holder = None
         return Volume(
             id=_id(folder),
