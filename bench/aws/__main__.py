@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""``make bench-aws``: replace N instances with a new image, the same work for all, in one run, on moto as the cloud.
+"""``make bench-aws``: every tool replaces N instances with a new image, in one run, against Moto.
 
-IMMUTABLE_BENCH_SIZES ("10 100") says for how many instances; IMMUTABLE_BENCH_ONLY picks contenders by a part of their names.
+IMMUTABLE_BENCH_SIZES ("10 100") sets the numbers of instances. IMMUTABLE_BENCH_ONLY selects tools by a part of their names.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .run import Case, Lab, Took
 
 SIZES = [int(size) for size in os.environ.get("IMMUTABLE_BENCH_SIZES", "10 100").split()]
 ONLY = os.environ.get("IMMUTABLE_BENCH_ONLY", "")
-ONE_BY_ONE = 20  # instances at most where anybody goes one by one: amazon.aws takes ten seconds for each
-FEWER = 3.0  # the goal: so many times fewer calls than the best of the others, with a hundred instances
+ONE_BY_ONE = 20  # at most this many instances are replaced one by one: amazon.aws takes ten seconds for each
+FEWER = 3.0  # the goal: at most 1/FEWER of the calls that the best other tool makes, for 100 instances
 Row = tuple[int, str, Took, "Took | None"]
 
 
@@ -74,8 +74,8 @@ def measure(lab: Lab, sky: Cloud, case: Case, size: int) -> Row:
 
 def table(rows: list[Row]) -> str:
     head = (
-        f"| {'instances':>9} | {'tool':<50} | {'wall time':>9} | {'CPU time':>8} | {'calls':>6} | {'changing calls':>14} "
-        f"| {'second run: calls':>17} | {'changing calls':>14} |"
+        f"| {'instances':>9} | {'tool':<50} | {'wall time':>9} | {'CPU time':>8} | {'calls':>6} | {'mutating calls':>14} "
+        f"| {'second run: calls':>17} | {'mutating calls':>14} |"
     )
     lines = [head, "|" + "|".join("-" * (len(part)) for part in head.split("|")[1:-1]) + "|"]
     for size, name, took, again in rows:
@@ -94,12 +94,12 @@ def judge(rows: list[Row]) -> int:
         others = [row for row in rows if row[0] == size and ours.NAME not in row[1]]
         if mine and others:
             best, most = min(row[2].calls for row in others), max(row[2].calls for row in mine)
-            ratios = ", ".join(f"{row[1].removeprefix(ours.NAME)[1:]} {best / row[2].calls:.1f}" for row in mine)
-            print(f"\n{size} instances: times fewer calls than the best of the others: {ratios}")
+            ratios = ", ".join(f"{row[1].removeprefix(ours.NAME)[1:]} {row[2].calls / best:.0%}" for row in mine)
+            print(f"\n{size} instances: calls, compared with the best other tool: {ratios}")
             if size >= 100 and most * FEWER > best:
-                missed.append(f"{size} instances: not every way of ours makes {FEWER:.0f} times fewer calls")
+                missed.append(f"{size} instances: not every strategy makes at most 1/{FEWER:.0f} of the calls of the best other tool")
         missed += [
-            f"{row[1]}, {size} instances: a second run made {row[3].changing} changing calls"
+            f"{row[1]}, {size} instances: a second run made {row[3].changing} mutating calls"
             for row in mine
             if row[3] and row[3].changing
         ]

@@ -25,7 +25,7 @@ from .run import Case, Lab, Step, command
 
 NAME = "immutable.infra"
 SERVICE, TARGET, CHANNEL = "shop", "prod", "prod"
-LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: a tenth of what EC2 and a balancer take
+LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: one tenth of EC2's and a load balancer's
 SLOW = 10, 5  # instances, surge
 
 
@@ -35,7 +35,7 @@ def cases(lab: Lab, one_by_one: bool) -> list[Case]:
         ours(lab, "rolling, surge 5", by_five),
         *([ours(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1})] if one_by_one else []),
         ours(lab, "blue_green", {"strategy": "blue_green"}),
-        ours(lab, "rolling, surge 5, each seal proven", by_five, evidence="console"),
+        ours(lab, "rolling, surge 5, each seal verified from console output", by_five, evidence="console"),
     ]
 
 
@@ -116,7 +116,7 @@ def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step
 
 
 def slow(lab: Lab, sky: Cloud) -> str:
-    """With launches, checks and drains that take their time: how near to the bound a rolling swap comes, in a line of text."""
+    """Compare a rolling swap with its lower bound, in a line of text, when launches, checks and drains take time."""
     size, surge = SLOW
     lab.fresh(sky)
     sky.set(launch=LAUNCH, health=HEALTH, drain=DRAIN)
@@ -126,8 +126,8 @@ def slow(lab: Lab, sky: Cloud) -> str:
     bound = waves * (LAUNCH + HEALTH + DRAIN)  # draining instances hold their places
     start = lab_start(lab, sky, case, size)
     return (
-        f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, {size} instances by {surge}: bound {bound:.1f} s, "
-        f"took {took.wall - start:.1f} s besides the start of ansible-playbook ({start:.1f} s): {(took.wall - start) / bound - 1:+.0%}; {took.calls} calls"
+        f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, {size} instances by {surge}: lower bound {bound:.1f} s, "
+        f"actual {took.wall - start:.1f} s without the start of ansible-playbook ({start:.1f} s), overhead {(took.wall - start) / bound - 1:.0%}; {took.calls} calls"
     )
 
 
