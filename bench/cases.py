@@ -101,18 +101,46 @@ def _of_size(size: int) -> list[Case]:
     surge = size // WAVES
     stages = (Stage(size // 10, soak=SOAK), Stage(size // 2, soak=SOAK))
     return [
-        Case("rolling", size, COUNTED, 4, {"surge": surge}),
-        Case("rolling, balancer keeps drained members", size, COUNTED, 5, {"surge": surge}, forgets_drained=False),
-        Case("rolling, draining not counted", size, UNCOUNTED, 4, {"surge": surge, "count_draining": False}),
-        Case("canary", size, CANARY, 4, {"strategy": "canary", "surge": surge, "stages": stages}),
-        Case("blue_green", size, WHOLE, 4, {"strategy": "blue_green", "surge": size}, waves=1),
-        Case("recreate", size, COLD, 5, {"strategy": "recreate", "surge": 0, "unavailable": size}, waves=1),
+        Case("rolling", size, formula=COUNTED, most_calls=4, intent={"surge": surge}),
+        Case(
+            "rolling, balancer keeps drained members",
+            size,
+            formula=COUNTED,
+            most_calls=5,
+            intent={"surge": surge},
+            forgets_drained=False,
+        ),
+        Case(
+            "rolling, draining not counted",
+            size,
+            formula=UNCOUNTED,
+            most_calls=4,
+            intent={"surge": surge, "count_draining": False},
+        ),
+        Case(
+            "canary",
+            size,
+            formula=CANARY,
+            most_calls=4,
+            intent={"strategy": "canary", "surge": surge, "stages": stages},
+        ),
+        Case(
+            "blue_green", size, formula=WHOLE, most_calls=4, intent={"strategy": "blue_green", "surge": size}, waves=1
+        ),
+        Case(
+            "recreate",
+            size,
+            formula=COLD,
+            most_calls=5,
+            intent={"strategy": "recreate", "surge": 0, "unavailable": size},
+            waves=1,
+        ),
         Case(
             "recreate, hot",
             size,
-            HOT,
-            5,
-            {"strategy": "recreate", "hot": True, "surge": size, "unavailable": size},
+            formula=HOT,
+            most_calls=5,
+            intent={"strategy": "recreate", "hot": True, "surge": size, "unavailable": size},
             waves=1,
         ),
         _moving(size, min(surge, TOGETHER)),
@@ -125,16 +153,48 @@ def crowded() -> Case:
 
 def _moving(size: int, together: int) -> Case:
     changes = {"data": True, "surge": together, "unavailable": together}
-    return Case("rolling, a volume in each slot", size, DATA, 7, changes, waves=size // together, volumes=size)
+    return Case(
+        "rolling, a volume in each slot",
+        size,
+        formula=DATA,
+        most_calls=7,
+        intent=changes,
+        waves=size // together,
+        volumes=size,
+    )
 
 
 def _singletons() -> list[Case]:
     one = {"data": True, "strategy": "recreate"}
     return [
-        Case("recreate, one slot with a volume", 1, COLD, 7, {**one, "surge": 0}, waves=1, volumes=1),
-        Case("recreate, hot, one slot with a volume", 1, HOT, 7, {**one, "hot": True, "surge": 1}, waves=1, volumes=1),
+        Case(
+            "recreate, one slot with a volume",
+            1,
+            formula=COLD,
+            most_calls=7,
+            intent={**one, "surge": 0},
+            waves=1,
+            volumes=1,
+        ),
+        Case(
+            "recreate, hot, one slot with a volume",
+            1,
+            formula=HOT,
+            most_calls=7,
+            intent={**one, "hot": True, "surge": 1},
+            waves=1,
+            volumes=1,
+        ),
     ]
 
 
 def _ahead() -> Case:
-    return Case("rolling, volume by volume", 100, DATA_AHEAD, 7, {"data": True, "surge": 10}, waves=100, volumes=100)
+    return Case(
+        "rolling, volume by volume",
+        100,
+        formula=DATA_AHEAD,
+        most_calls=7,
+        intent={"data": True, "surge": 10},
+        waves=100,
+        volumes=100,
+    )

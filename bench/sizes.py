@@ -152,7 +152,7 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
     if changes.get("strategy") == "canary":
         changes["stages"] = (Stage(size // 2, soak=300.0), Stage(size))
     asked = request(NEW, size, data, surge=size if whole else size // 10, unavailable=size // 10, **changes).intent
-    origin = Version(OLD, "old", "launch-old", size, asked.volumes)
+    origin = Version(OLD, "old", launch="launch-old", size=size, volumes=asked.volumes)
     observed = _half_way(size, data)
     intent: Intent = replace(
         asked,
@@ -204,7 +204,11 @@ def _launched(size: int, data: bool) -> _Launched:
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
     return _Launched(
-        provider.compute.list(FLEET), provider.volumes.list(FLEET), traffic.members(), observed, provider.clock.now()
+        provider.compute.list(FLEET),
+        provider.volumes.list(FLEET),
+        members=traffic.members(),
+        observed=observed,
+        at=provider.clock.now(),
     )
 
 

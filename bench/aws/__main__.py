@@ -97,7 +97,9 @@ def judge(rows: list[Row]) -> int:
             ratios = ", ".join(f"{row[1].removeprefix(ours.NAME)[1:]} {row[2].calls / best:.0%}" for row in mine)
             print(f"\n{size} instances: calls, compared with the best other tool: {ratios}")
             if size >= 100 and most * FEWER > best:
-                missed.append(f"{size} instances: not every strategy makes at most 1/{FEWER:.0f} of the calls of the best other tool")
+                missed.append(
+                    f"{size} instances: not every strategy makes at most 1/{FEWER:.0f} of the calls of the best other tool"
+                )
         missed += [
             f"{row[1]}, {size} instances: a second run made {row[3].changing} mutating calls"
             for row in mine

@@ -95,10 +95,10 @@ def command(argv: list[str], folder: Path, environment: dict[str, str], done: Ca
         return Took(
             wall,
             cpu,
-            len(calls),
-            sum(call.changing for call in calls),
-            Counter(f"{call.service}:{call.action}" for call in calls),
-            said,
+            calls=len(calls),
+            changing=sum(call.changing for call in calls),
+            by_action=Counter(f"{call.service}:{call.action}" for call in calls),
+            output=said,
         )
 
     return Step(run)
