@@ -57,7 +57,7 @@ docs-tables:
 # The rights that are needed on AWS, from the calls that the tests there make.
 aws-policy:
 	@tests/tools/install test
-	@tests/tools/with-collection $(CORE) python tests/tools/aws_policy.py
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python tests/tools/aws_policy.py'
 
 # Other Packers and their plugins, from source, for the gate of the same name. What is built and whole is kept.
 packers:

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Compares a running host with the manifest of its image and returns the differences.
 
-The comparison reads the complete root file system: each entry's type, mode and owner, each file's content and each link's target.
-Declared mounts are not read. Any other mount is a difference.
+The comparison reads the complete root file system: each entry's type, mode and owner, each file's content and each
+link's target. Declared mounts are not read. Any other mount is a difference.
 """
 
 from __future__ import annotations

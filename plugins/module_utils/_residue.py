@@ -1,8 +1,11 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a build leaves in a file system that must not stay in an image. The seal removes it, the inspection of an image looks for it.
+"""What a build leaves in a file system that must not stay in an image.
 
-Patterns are absolute paths. ``*`` matches within one folder, as in a shell. ``~`` is the home of root or of any other user.
+The seal removes it, the inspection of an image looks for it.
+
+Patterns are absolute paths. ``*`` matches within one folder, as in a shell. ``~`` is the home of root or of any other
+user.
 """
 
 from __future__ import annotations

@@ -65,11 +65,14 @@ PACKAGE_MANAGERS = (
     "pip",
     "pip3",
 )
-# Replace cloud-init, which writes to the root at each boot: this file disables it, and systemd-networkd uses the cloud's DHCP.
+# Replace cloud-init, which writes to the root at each boot: this file disables it, and systemd-networkd uses the
+# cloud's DHCP.
 CLOUD_FILES = {
     "/etc/cloud/cloud-init.disabled": "",
     "/etc/hostname": "localhost\n",  # means no name of its own: the DHCP server's name is used
-    "/etc/systemd/network/80-immutable.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n",
+    "/etc/systemd/network/80-immutable.network": (
+        "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n"
+    ),
 }
 CLOUD_ENABLED = {
     "systemd-networkd.service": "multi-user.target",
@@ -246,7 +249,8 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     for name, mount in spec.data:
         os.makedirs(changes.full_path(mount), exist_ok=True)
         # No timeout: the volume arrives when the previous host has released it.
-        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires=immutable-data@{_unit_name(name)}.service"
+        unit = f"immutable-data@{_unit_name(name)}.service"
+        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
         lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
 

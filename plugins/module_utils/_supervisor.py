@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A program between a worker and the tool that it runs, so that the tool does not outlive the worker.
 
-It is a separate program. It gets its own source as text, because the worker may run from an archive, and its configuration as JSON.
-It runs in its own session, and the child in another one. It holds the read end of a pipe from the worker, the lifeline. A byte on
-it asks for the child's end, and end-of-file means that the worker died. In both cases the child's process group gets SIGINT, after a
-grace period SIGTERM, and finally SIGKILL.
+It is a separate program. It gets its own source as text, because the worker may run from an archive, and its
+configuration as JSON. It runs in its own session, and the child in another one. It holds the read end of a pipe from
+the worker, the lifeline. A byte on it asks for the child's end, and end-of-file means that the worker died. In both
+cases the child's process group gets SIGINT, after a grace period SIGTERM, and finally SIGKILL.
 
-The supervisor also holds the read end of the child's output. Without a reader, SIGPIPE would end the child while it cleans up. This
-does not rely on a handler or a ``finally`` of the worker, which may be killed at any time.
+The supervisor also holds the read end of the child's output. Without a reader, SIGPIPE would end the child while it
+cleans up. This does not rely on a handler or a ``finally`` of the worker, which may be killed at any time.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def main(text: str) -> None:
     """Supervise one child and exit with its exit code (128 + n if signal n ended it).
 
     Args:
-        text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to read),
-            ``grace`` (seconds between SIGINT and SIGTERM), ``remove`` (folders to remove at the end) and ``errors``
-            (path or null).
+        text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to
+            read), ``grace`` (seconds between SIGINT and SIGTERM), ``remove`` (folders to remove at the end) and
+            ``errors`` (path or null).
     """
     config = json.loads(text)
     stopping, ended = threading.Event(), threading.Event()

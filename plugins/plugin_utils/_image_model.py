@@ -28,7 +28,7 @@ def image_key(digest: str, build: str) -> str:
 
 
 def bake_name(digest: str) -> str:
-    """Return the name of the bake of an image: of its lock, its folders, and the tag of what it creates at a provider."""
+    """Return the name of an image's bake. Its lock, its folders, and a tag at the provider have this name."""
     return f"bake-{digest_hex(digest)[:12]}"
 
 
@@ -98,15 +98,18 @@ class Image:
 def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
     """Return the AMIs of an artifact by region: the one that was baked, and its copies. {} for other artifacts.
 
-    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device", "copies"}``, with
-    the copies by region: ``{"ami", "snapshots"}``.
+    Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device",
+    "copies"}``, with the copies by region: ``{"ami", "snapshots"}``.
     """
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
 
 
 def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image") -> str:
-    """Return the AMI of an image in a region. Raises ImageError, which calls the image ``name``, if it has none there."""
+    """Return the AMI of an image in a region.
+
+    Raises ImageError, which calls the image ``name``, if it has none there.
+    """
     amis = amis_of(artifact)
     if region not in amis:
         raise ImageError(

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import STORE_KEY
+
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ROOT / "docs/reference/aws-policy.json"
 TESTS = ["tests/unit"]
-TAG = "immutable:store"
 FREE = {"sts:GetCallerIdentity"}
 UNCALLED = {  # actions that no test can call over HTTP, or that IAM requires for other calls
     # tested with botocore's Stubber
@@ -35,7 +36,7 @@ def ec2(*kinds: str) -> list[str]:
 
 
 def ours(kind: str, operator: str = "StringEquals") -> dict[str, Any]:
-    return {operator: {f"aws:{kind}Tag/{TAG}": "STORE"}}
+    return {operator: {f"aws:{kind}Tag/{STORE_KEY}": "STORE"}}
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_the_qemu_bake(tmp_path: Path) -> None:
     assert record["inputs"].get("plugin") == pin.get("plugin")
     assert Path(record["artifact"]["path"]).stat().st_size > 100 * 1024**2
     assert "] task: Leave a word" in done.stdout
-    assert "] changed: [localhost]" not in done.stdout, "only stages and tasks are told, not what they print"
+    assert "] changed: [localhost]" not in done.stdout, "only stages and tasks are reported, not their output"
     again = bake(tmp_path, "first", **pin)
     assert "changed=0" in again.stdout
 

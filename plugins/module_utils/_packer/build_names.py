@@ -8,8 +8,8 @@ For a JSON template's builder ``image`` newer Packers report ``file.image``, but
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Callable  # noqa: UP035  Python 3.8 cannot subscript the one of collections.abc
 
 from .variables import is_hcl2
 

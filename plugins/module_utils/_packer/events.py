@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Parses Packer's machine-readable output into events.
 
-See https://developer.hashicorp.com/packer/docs/commands#machine-readable-output. A line is ``timestamp,target,type,data...``.
-In data, ``%!(PACKER_COMMA)`` stands for a comma, and ``\\n`` and ``\\r`` for a newline and a carriage return. Backslashes are not
-escaped, so a literal ``\\n`` in a message looks like a newline.
+See https://developer.hashicorp.com/packer/docs/commands#machine-readable-output. A line is
+``timestamp,target,type,data...``. In data, ``%!(PACKER_COMMA)`` stands for a comma, and ``\\n`` and ``\\r`` for a
+newline and a carriage return. Backslashes are not escaped, so a literal ``\\n`` in a message looks like a newline.
 """
 
 from __future__ import annotations

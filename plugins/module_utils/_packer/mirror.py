@@ -19,7 +19,10 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "ar
 
 
 def find(mirror: str, requirement: Requirement) -> Plugin:
-    """Return the newest plugin of the mirror that meets the requirement. Raises PackerError with the available versions."""
+    """Return the newest plugin of the mirror that meets the requirement.
+
+    Raises PackerError with the available versions.
+    """
     name = requirement.source.rpartition("/")[2]
     available = [
         plugin for plugin in _plugins(mirror) if _name(plugin) == name and plugin.source in ("", requirement.source)
@@ -33,7 +36,10 @@ def find(mirror: str, requirement: Requirement) -> Plugin:
 
 
 def extract(plugin: Plugin, folder: str) -> str:
-    """Copy or unpack the plugin's binary into ``folder``, make it executable and return its path. Raises PackerError."""
+    """Copy or unpack the plugin's binary into ``folder``, make it executable and return its path.
+
+    Raises PackerError.
+    """
     target = os.path.join(folder, _without_zip(os.path.basename(plugin.path)))
     try:
         if plugin.path.endswith(".zip"):

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Packer's plugins: what they contain, which are installed, and which a template requires.
 
-Packer before 1.9 bundles all plugins that were once part of it, 1.9 bundles some, and 1.10 and later only contain ``CORE``.
+Packer before 1.9 bundles all plugins that were once part of it, 1.9 bundles some, and 1.10 and later only contain
+``CORE``.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ _PLUGIN_NAMES = {
     "vsphere-template": "vsphere",
 }
 _HASHICORP_PLUGINS = {
-    "alicloud", "amazon", "ansible", "azure", "chef", "cloudstack", "converge", "digitalocean", "docker", "googlecompute",
-    "hashicups", "hcloud", "hyperone", "hyperv", "inspec", "jdcloud", "linode", "lxc", "lxd", "ncloud", "oneandone",
+    "alicloud", "amazon", "ansible", "azure", "chef", "cloudstack", "converge", "digitalocean", "docker",
+    "googlecompute", "hashicups", "hcloud", "hyperone", "hyperv", "inspec", "jdcloud", "linode", "lxc", "lxd",
+    "ncloud", "oneandone",
     "openstack", "oracle", "outscale", "parallels", "profitbricks", "proxmox", "puppet", "qemu", "salt", "scaleway",
     "tencentcloud", "triton", "ucloud", "vagrant", "virtualbox", "vmware", "vsphere", "yandex",
 }  # fmt: skip
@@ -130,7 +132,10 @@ def check_source(source: str) -> str:
 
 
 def plugin_of(path: str) -> Plugin | None:
-    """Return the plugin in a file with the name that Packer requires, else None. The source comes from the folders, if they show it."""
+    """Return the plugin in a file with the name that Packer requires, else None.
+
+    The source comes from the folders, if they show it.
+    """
     found = _BINARY.match(os.path.basename(path))
     if not found:
         return None

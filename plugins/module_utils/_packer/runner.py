@@ -10,22 +10,23 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any
 
-from .._supervised import StopReason, Supervised
+from .._supervised import Supervised
 from . import flags, inspection
 from .build_names import build_renamer
+from .calls import Call
 from .diagnostics import Diagnostic, diagnostics
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
+from .log import PackerLog
 from .plugins import PLUGINS_SINCE, install_command, requirements_in_errors
-from .redact import Redactor
 from .result import BuildResult, Collector
 from .sensitive import sensitive_variables
-from .variables import PassedVariables, as_text, is_hcl2, pass_variables
+from .variables import PassedVariables, is_hcl2, pass_variables
 
 GRACE = 120.0  # seconds for Packer to clean up, which may take calls of a cloud
 INSTALL = (
@@ -33,7 +34,6 @@ INSTALL = (
     " or name it with 'executable'"
 )
 _VERSION_TIMEOUT = 60.0
-_SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,6 @@ class Validation:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data (JSON types) for a task's result."""
         return asdict(self)
-
-
-@dataclass
-class _Call:
-    """One call of Packer. ``returncode``, ``stopped_for`` and ``shown`` (the redacted command) are set by the run."""
-
-    command: str
-    template: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    vars: Mapping[str, Any] = field(default_factory=dict)
-    var_files: Sequence[str | os.PathLike[str]] = ()
-    secrets: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    redact: Sequence[str] = ()
-    cwd: str = ""
-    timeout: float | None = None
-    remove: Sequence[str] = ()
-    hold: Sequence[int] = ()
-    returncode: int = 0
-    stopped_for: StopReason = ""
-    shown: list[str] = field(default_factory=list)
-
-    def redactor(self) -> Redactor:
-        of_environment = [value for name, value in self.environment.items() if _SECRET_NAME.search(name)]
-        return Redactor([*_secret_texts(self.secrets), *of_environment, *self.redact])
 
 
 class Packer:
@@ -171,7 +146,7 @@ class Packer:
             "force": force,
         }
         call = self._prepare(
-            _Call(
+            Call(
                 command="build",
                 template=os.fspath(template),
                 options=options,
@@ -186,10 +161,15 @@ class Packer:
                 hold=hold,
             )
         )
+        result = self._collect(call, on_event, log_path)
+        _raise_for_failure(call, result)
+        return result
+
+    def _collect(self, call: Call, on_event: Callable[[Event], None] | None, log_path: Path | None) -> BuildResult:
         collector = Collector(call.cwd, build_renamer(call.template))
         started = time.monotonic()
         # Closed immediately if a listener raises, so that Packer ends.
-        with _Log(log_path) as log, contextlib.closing(self._events(call)) as events:
+        with PackerLog(log_path) as log, contextlib.closing(self._events(call)) as events:
             for event in events:
                 log.write(event)
                 collector.add(event)
@@ -198,7 +178,6 @@ class Packer:
         result = collector.result
         result.returncode, result.command, result.packer_version = call.returncode, call.shown, self.version()
         result.duration = round(time.monotonic() - started, 3)
-        _raise_for_failure(call, result)
         return result
 
     def validate(
@@ -222,7 +201,7 @@ class Packer:
         """
         options = {"only": list(only), "except_": list(except_), "syntax_only": syntax_only}
         call = self._prepare(
-            _Call(
+            Call(
                 command="validate",
                 template=os.fspath(template),
                 options=options,
@@ -237,7 +216,7 @@ class Packer:
         )
         events = list(self._events(call))
         if call.stopped_for:
-            raise PackerError(f"packer validate was stopped: {_stop_reason(call)}")
+            raise PackerError(f"packer validate was stopped: {call.stop_reason()}")
         output = [
             line for event in events if isinstance(event, (Ui, Raw)) for line in event.text.strip("\n").split("\n")
         ]
@@ -254,19 +233,22 @@ class Packer:
         timeout: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> inspection.Inspection:
-        """Run ``packer inspect``. Returns the template's variables and builds. Raises PackerError if it cannot be parsed."""
-        call = self._prepare(_Call("inspect", os.fspath(template), environment=environment or {}, timeout=timeout))
+        """Run ``packer inspect``.
+
+        Returns the template's variables and builds. Raises PackerError if it cannot be parsed.
+        """
+        call = self._prepare(Call("inspect", os.fspath(template), environment=environment or {}, timeout=timeout))
         events = list(self._events(call))
         if call.returncode or call.stopped_for:
             output = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
-            raise PackerError(f"packer inspect failed: {_stop_reason(call) if call.stopped_for else output}")
+            raise PackerError(f"packer inspect failed: {call.stop_reason() if call.stopped_for else output}")
         return inspection.parse_inspection(events, sensitive_variables(call.template))
 
     def run_command(
         self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> tuple[int, list[str]]:
         """Run any other command of Packer. Returns its exit code and its output lines. Raises PackerError."""
-        call = _Call(" ".join(arguments), "", environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
+        call = Call(" ".join(arguments), "", environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
         try:
             with self._start([self.executable, *arguments], call, PassedVariables()) as process:
                 lines = list(process.lines(timeout))
@@ -274,11 +256,14 @@ class Packer:
         except OSError as error:
             raise PackerError(f"cannot run {self.executable}: {error}") from error
         if call.stopped_for:
-            raise PackerError(f"packer {call.command} was stopped: {_stop_reason(call)}", stopped_for=call.stopped_for)
+            raise PackerError(f"packer {call.command} was stopped: {call.stop_reason()}", stopped_for=call.stopped_for)
         return returncode, lines
 
-    def _prepare(self, call: _Call) -> _Call:
-        """The call with absolute paths. Raises PackerError for a file that does not exist, or HCL2 with an old Packer."""
+    def _prepare(self, call: Call) -> Call:
+        """The call with absolute paths.
+
+        Raises PackerError for a file that does not exist, or HCL2 with an old Packer.
+        """
         path = os.path.abspath(os.path.join(call.cwd, call.template))
         if not os.path.exists(path):
             raise PackerError(f"the template {path} does not exist")
@@ -291,8 +276,11 @@ class Packer:
                 raise PackerError(f"the variable file {file} does not exist")
         return replace(call, template=path, var_files=files, cwd=folder)
 
-    def _events(self, call: _Call) -> Generator[Event, None, None]:
-        """Run the call and yield its events, redacted. Sets ``returncode`` and ``stopped_for`` of the call at the end."""
+    def _events(self, call: Call) -> Generator[Event, None, None]:
+        """Run the call and yield its events, redacted.
+
+        Sets ``returncode`` and ``stopped_for`` of the call at the end.
+        """
         executable = self.executable
         arguments = [
             *flags.arguments(call.command, call.options, self.version()),
@@ -300,7 +288,8 @@ class Packer:
         ]
         redactor = call.redactor()
         passed = pass_variables(call.template, call.vars, call.secrets)
-        # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable one.
+        # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable
+        # one.
         output_format = [] if call.command == "inspect" and is_hcl2(call.template) else ["-machine-readable"]
         argv = [executable, call.command, *output_format, *arguments, *passed.arguments, call.template]
         call.shown = [
@@ -320,7 +309,7 @@ class Packer:
             if passed.folder:
                 shutil.rmtree(passed.folder, ignore_errors=True)
 
-    def _start(self, argv: list[str], call: _Call, passed: PassedVariables) -> Supervised:
+    def _start(self, argv: list[str], call: Call, passed: PassedVariables) -> Supervised:
         environment = {**os.environ, **flags.ENVIRONMENT, **call.environment, **passed.environment}
         folders = [*call.remove, *([passed.folder] if passed.folder else [])]
         return self._run(
@@ -334,49 +323,13 @@ class Packer:
         )
 
 
-@final
-class _Log:
-    """Writes each line to a file as it comes, or does nothing without a path. Raises PackerError if it cannot be written."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> _Log:
-        if self._path:
-            try:
-                self._file = open(
-                    os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-                    "w",
-                    encoding="utf-8",
-                    buffering=1,
-                )
-            except OSError as error:
-                raise self._unwritable(error) from error
-        return self
-
-    def __exit__(self, *_ignored: object) -> None:
-        if self._file:
-            self._file.close()
-
-    def write(self, event: Event) -> None:
-        if self._file and isinstance(event, (Ui, Raw)):
-            try:
-                self._file.write(event.text.strip("\n") + "\n")
-            except OSError as error:
-                raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> PackerError:
-        return PackerError(f"cannot write Packer's log {self._path}: {error.strerror}")
-
-
-def _raise_for_failure(call: _Call, result: BuildResult) -> None:
+def _raise_for_failure(call: Call, result: BuildResult) -> None:
     """Raise PackerError unless every build succeeded."""
     details = result.as_dict()
     if call.stopped_for:
         last = f"; its last line: {result.last_line}" if result.last_line else ""
         raise PackerError(
-            f"packer build was stopped: {_stop_reason(call)}{last}", stopped_for=call.stopped_for, **details
+            f"packer build was stopped: {call.stop_reason()}{last}", stopped_for=call.stopped_for, **details
         )
     if result.cancelled:
         raise PackerError(
@@ -398,22 +351,3 @@ def _raise_for_failure(call: _Call, result: BuildResult) -> None:
                 **details,
             )
         raise PackerError(f"{result.reason} (packer build failed)", **details)
-
-
-def _stop_reason(call: _Call) -> str:
-    if call.stopped_for == "timeout":
-        return f"its timeout of {call.timeout:g} s expired"
-    return "the process that ran it no longer exists"
-
-
-def _secret_texts(value: Any) -> Iterator[str]:
-    """Every text in a secret, and the complete value as Packer gets it."""
-    if isinstance(value, Mapping):
-        for part in value.values():
-            yield from _secret_texts(part)
-    elif isinstance(value, (list, tuple)):
-        yield as_text(value)
-        for part in value:
-            yield from _secret_texts(part)
-    elif value is not None and not isinstance(value, bool):
-        yield as_text(value)

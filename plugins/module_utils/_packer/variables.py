@@ -42,8 +42,8 @@ class PassedVariables:
 def pass_variables(template: str, variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> PassedVariables:
     """Write a variable file if one is necessary.
 
-    Plain variables are in the variable file. Secrets are in the environment (``PKR_VAR_name``). JSON templates do not support
-    this environment, so their secrets are in the variable file, too.
+    Plain variables are in the variable file. Secrets are in the environment (``PKR_VAR_name``). JSON templates do not
+    support this environment, so their secrets are in the variable file, too.
 
     Raises:
         PackerError: a name is in both, or a JSON template cannot take a value.

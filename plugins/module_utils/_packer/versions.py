@@ -13,7 +13,7 @@ _PART = re.compile(r"\s*(=|!=|>|<|>=|<=|~>)?\s*v?(\d+(?:\.\d+){0,2})\s*$")
 
 
 def release(version: str) -> tuple[int, int, int] | None:
-    """Return ``(1, 0, 9)`` for ``1.0.9`` or ``v1.0.9``, and None for anything that is not a release, such as ``1.0.9-dev``."""
+    """Return ``(1, 0, 9)`` for ``1.0.9`` or ``v1.0.9``, and None if it is not a release, such as ``1.0.9-dev``."""
     found = _RELEASE.match(version)
     return _three(found.group(1)) if found else None
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Clients of AWS's services, made when first used. What is not said here comes from the standard AWS configuration."""
+"""Clients of AWS services, created when first used. What is not set here comes from the AWS configuration."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 from .._core.errors import ImmutableError, ProviderError
 from .actions import action_of
 
-ATTEMPTS = 4  # of one call, by botocore's adaptive retry: throttling slows the caller down
+ATTEMPTS = 4  # of one call, with botocore's adaptive retry, which slows the caller down when AWS throttles it
 CONNECT, READ = 5, 25  # seconds
-PAUSES = 15  # seconds between the attempts, in all
-LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # a lease must last as long when a changing call begins
-SERVICE = "ImmutableService"  # in an answer's metadata
+PAUSES = 15  # seconds between all attempts together
+LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # seconds that a lease must last when a call begins
+SERVICE_KEY = "ImmutableService"  # in an answer's metadata
 SESSION = "immutable-infra"  # how a role's session is named in CloudTrail
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where calls go and as whom. Each "" stands for what the environment, the profile or the shared configuration says."""
+    """Where calls go, and with which identity. "" means the value of the environment, profile or configuration."""
 
     region: str = ""
     profile: str = ""
@@ -36,15 +36,18 @@ class Account:
 
 
 class Clients:
-    """``Clients(account).ec2`` and so on. Clients may be used by several threads."""
+    """The clients of one account, such as ``Clients(account).ec2``. Several threads may share them."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
 
     def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
-        """Raises ProviderError where boto3 is missing or nothing says the region.
+        """The client of a service.
 
-        ``attempts``: of one call; fewer where AWS's refusal is better answered by another call.
+        Args:
+            attempts: of one call; fewer if another call can react better to a refusal.
+
+        Raises ProviderError if boto3 is missing or no region is configured.
         """
         return _client(self.account, service, attempts)
 
@@ -82,13 +85,13 @@ def _client(account: Account, service: str, attempts: int) -> Any:
 
 
 def _name_service(parsed: dict[str, Any], model: Any, **_rest: Any) -> None:
-    """An answer that becomes an error knows its operation, but not of which service. ``SERVICE`` in its metadata tells."""
-    parsed.setdefault("ResponseMetadata", {})[SERVICE] = model.service_model.signing_name
+    """Add the service to an answer's metadata: botocore's errors name only the operation."""
+    parsed.setdefault("ResponseMetadata", {})[SERVICE_KEY] = model.service_model.signing_name
 
 
 @functools.cache
 def _session(account: Account) -> Any:
-    """One for all services of an account. A role's credentials renew themselves before they end."""
+    """One session for all services of an account. Credentials of a role are renewed before they expire."""
     boto3, botocore = _sdk()
     session = boto3.Session(region_name=account.region or None, profile_name=account.profile or None)
     if not account.role:
@@ -105,17 +108,17 @@ def _session(account: Account) -> Any:
     fetcher = AssumeRoleCredentialFetcher(
         client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION}
     )
-    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no other way in
+    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no public way
     return boto3.Session(botocore_session=core, region_name=session.region_name)
 
 
-def _forget() -> None:
-    """A forked worker must not talk over the connections of its parent, nor wait for locks that threads of the parent held."""
+def _drop_clients() -> None:
+    """A forked worker must not use its parent's connections, nor wait for locks that the parent's threads held."""
     _client.cache_clear()
     _session.cache_clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_drop_clients)
 
 
 def _sdk() -> tuple[Any, Any]:
@@ -168,7 +171,7 @@ EXPIRED = (
 )
 # RunInstances says so of a token whose instances are terminated.
 TOKEN_SPENT = "IdempotentInstanceTerminated"  # noqa: S105  no secret
-OTHERS_OWN = "AuthFailure"  # also EC2's word for what belongs to another account, such as an AMI that is not shared
+NOT_OWNED = "AuthFailure"  # EC2 also says so of another account's resources, such as an AMI that is not shared
 
 
 def code_of(error: Any) -> str:
@@ -178,12 +181,15 @@ def code_of(error: Any) -> str:
 
 def _refusal(error: Any) -> str:
     code, operation = code_of(error), error.operation_name
-    said = str(error.response.get("Error", {}).get("Message", "")).strip() or "no message"
-    text = f"AWS refused {operation}: {said} ({code})"
+    message = str(error.response.get("Error", {}).get("Message", "")).strip() or "no message"
+    text = f"AWS refused {operation}: {message} ({code})"
     if code in DENIED:
-        service = error.response.get("ResponseMetadata", {}).get(SERVICE, "")
+        service = error.response.get("ResponseMetadata", {}).get(SERVICE_KEY, "")
         action = action_of(service, operation) if service else operation
-        return f"{text}; allow the action {action} for who runs this (see the policy in docs/reference/aws-policy.json)"
-    if code in EXPIRED and not (code == OTHERS_OWN and "credentials" not in said):
-        return f"{text}; renew the credentials and run again, which goes on where this run ended"
+        return (
+            f"{text}; allow the action {action} for the identity that runs this "
+            "(see the policy in docs/reference/aws-policy.json)"
+        )
+    if code in EXPIRED and not (code == NOT_OWNED and "credentials" not in message):
+        return f"{text}; renew the credentials and run again to resume"
     return text

@@ -96,7 +96,8 @@ class Builder(Protocol):
     Attributes:
         plugin: the name of the Packer plugin that contains the builder.
         user: the user who logs in to the build machine.
-        collects_sbom_sources: whether the guest sends the files that the SBOM is made from, because its disk cannot be read.
+        collects_sbom_sources: whether the guest sends the files that the SBOM is made from, because its disk cannot be
+            read.
         provenance: facts for the image's provenance.
     """
 

@@ -20,7 +20,8 @@ class Decision:
 
     Attributes:
         why: the reason, one line for the user.
-        differences: the inputs that differ from those of the service's newest image with the same build, see ``compare``.
+        differences: the inputs that differ from those of the service's newest image with the same build, see
+            ``compare``.
     """
 
     due: bool

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """ansible-core for the guest, from wheels for its Python and architecture, in a folder that is cached in the store.
 
-The controller's own ansible-core cannot be used: the guest's Python decides which versions run, and PyYAML and MarkupSafe contain
-machine code.
+The controller's own ansible-core cannot be used: the guest's Python decides which versions run, and PyYAML and
+MarkupSafe contain machine code.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def _interpreter(python: str) -> str | None:
 def _compile(interpreter: str, folder: Path) -> None:
     """Byte-compile everything except modules, which Ansible sends as source. A file that does not compile stays source.
 
-    Without it an emulated guest spends more time on compiling than on running. Python must not compare time stamps, because they
-    change on the way to the guest.
+    Without it an emulated guest spends more time on compiling than on running. Python must not compare time stamps,
+    because they change on the way to the guest.
     """
     argv = [
         interpreter,

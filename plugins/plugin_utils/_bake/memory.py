@@ -20,8 +20,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  only private folders are created
 def private_memory(name: str, fallback: Path) -> Iterator[Path]:
     """Create a folder that only this user can read, and remove it at the end.
 
-    The same ``name`` and ``fallback`` give the same path, so the next run removes what a killed run left behind. The caller holds a
-    lock on ``name``. Without shared memory the folder is below ``fallback``. Raises BakeError if the folder cannot be created.
+    The same ``name`` and ``fallback`` give the same path, so the next run removes what a killed run left behind. The
+    caller holds a lock on ``name``. Without shared memory the folder is below ``fallback``. Raises BakeError if the
+    folder cannot be created.
     """
     folder = _path(name, fallback)
     try:

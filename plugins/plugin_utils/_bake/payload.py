@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The payload that is sent into the build machine: ansible-core, the definition's files, its collections, and a play that ends with the seal.
+"""The payload for the build machine: ansible-core, the definition's files and collections, and a play with the seal.
 
 It stays in the guest's memory, below a folder whose name no image may contain afterwards.
 """
@@ -27,6 +27,7 @@ from .._core.progress import Report
 from .._definition.digest import tree_files
 from .._definition.model import Definition
 from .._store.base import Store
+from .template import GUEST_MEMORY
 
 COLLECTION = Path(__file__).resolve().parents[3]
 # The parts of this collection that the seal needs in the guest.
@@ -75,9 +76,10 @@ def make_payload(
         ansible: folder for the guest's ``sys.path``.
         collections: folder with the ``ansible_collections`` and ``roles`` that the definition requires, or None.
         variables: the definition's variables, without secrets.
-        marker: unique text for the name of the folder, so that an inspection of the image finds whatever is left of the payload.
+        marker: unique text for the name of the folder, so that an inspection of the image finds whatever is left of the
+            payload.
     """
-    folder = f"/dev/shm/{marker}"  # noqa: S108  memory of the guest, not its disk
+    folder = f"{GUEST_MEMORY}/{marker}"
     files: dict[str, bytes] = {
         "run.py": RUN.format(marker=marker, folder=folder).encode(),
         "site.json": json.dumps(_site(definition, digest, marker)).encode(),
@@ -173,7 +175,10 @@ def _facts(definition: Definition, digest: str) -> dict[str, str]:
 
 
 def required_collections(definition: Definition, store: Store, report: Report) -> Path | None:
-    """Install what ``provision.requirements`` lists, once per content of the file. Returns the folder, or None. Raises BakeError."""
+    """Install what ``provision.requirements`` lists, once per content of the file.
+
+    Returns the folder, or None. Raises BakeError.
+    """
     if definition.provision.requirements is None:
         return None
     requirements = definition.folder / definition.provision.requirements

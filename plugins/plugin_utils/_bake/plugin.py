@@ -40,8 +40,9 @@ def only_plugin(packer: Packer, name: str, *, version: str | None, folder: Path)
     plugin = next((plugin for plugin in plugins if (plugin.source, plugin.version) == (source, version)), None)
     if plugin is None:
         raise BakeError(
-            f"Packer {packer.version()} does not find version {version} of the plugin {source}, which build.plugin requires;"
-            f" install it: packer plugins install {source} {version} (or use the module immutable.infra.packer_init)"
+            f"Packer {packer.version()} does not find version {version} of the plugin {source},"
+            f" which build.plugin requires; install it: packer plugins install {source} {version}"
+            " (or use the module immutable.infra.packer_init)"
         )
     plugin_folder = folder / source
     plugin_folder.mkdir(parents=True)

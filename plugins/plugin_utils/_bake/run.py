@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs one bake on the controller: Packer builds the image, the builder inspects it, and only a complete image gets a record."""
+"""Runs one bake on the controller: Packer builds the image, the builder inspects it, and the store gets its record."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class Bake:
         """Bake, record and return the image.
 
         Args:
-            lock: descriptors of the digest's lock. Packer inherits them, so the lock is held until Packer ends, even if this run is killed.
+            lock: descriptors of the digest's lock. Packer inherits them, so the lock is held until Packer ends, even if
+                this run is killed.
 
         Raises BakeError with Packer's last error first. Only the log stays on this machine.
         """
@@ -130,7 +131,8 @@ class Bake:
                 redact=list(texts_of(job.variables.values)),
                 on_event=stages.handle,
                 log_path=workspace.log,
-                # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while Packer cleans up.
+                # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while Packer
+                # cleans up.
                 remove=[workspace.memory],
                 hold=lock,
             )
@@ -178,7 +180,10 @@ class Bake:
 
 
 def remove_leftovers(store: Store) -> None:
-    """Remove the disks and the secrets in memory that killed bakes left behind. Running bakes hold a lock and are skipped."""
+    """Remove the disks and the secrets in memory that killed bakes left behind.
+
+    Running bakes hold a lock and are skipped.
+    """
     for folder in store.local_path("work").glob("bake-*"):
         try:
             with store.lock(folder.name, "remove what a killed bake left behind"):

@@ -16,10 +16,12 @@ _TASK = re.compile(r"^(TASK|PLAY|RUNNING HANDLER) \[(.*)\] \*+$")
 _FAILED = re.compile(r"^(?:fatal|failed): \[[^\]]*\][^{]*? => (\{.*\})$")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(.+)$")
 _IGNORED = "...ignoring"
-# Newer Packers report the guest's output like their own stages. After the first of these lines only the headlines are stages.
+# Newer Packers report the guest's output like their own stages. After the first of these lines only the headlines are
+# stages.
 _OUTPUT_FOLLOWS = "Provisioning with "
 _HEADLINE = re.compile(
-    r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '|Running post-processor|Deleting|Stopping) ?"
+    r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '"
+    r"|Running post-processor|Deleting|Stopping) ?"
 )
 _MAX_RESULT = 500  # characters of a task's result that has no message
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bakes the images of a definition's targets. Targets with the same digest and build share an image; different images are baked in parallel."""
+"""Bakes the images of a definition's targets.
+
+Targets with the same digest and build share an image; different images are baked in parallel.
+"""
 
 from __future__ import annotations
 
@@ -140,7 +143,8 @@ def bake_targets(
     for bake in bakes:
         if not bake.digest:
             raise BakeError(
-                f"{bake.decision.why}: apply the role immutable.infra.base_image, or run the playbook immutable.infra.bake"
+                f"{bake.decision.why}: apply the role immutable.infra.base_image,"
+                " or run the playbook immutable.infra.bake"
             )
     decrypted = variables()
 

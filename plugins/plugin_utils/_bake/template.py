@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The Packer template of a definition's bake. Pure.
 
-It is JSON, which every Packer from 1.6 on can run. The builder differs between providers, the provisioning of the guest does not.
-Packer uploads only to the guest's memory, because bytes that were once on the disk stay in its free blocks.
+It is JSON, which every Packer from 1.6 on can run. The builder differs between providers, the provisioning of the guest
+does not. Packer uploads only to the guest's memory, because bytes that were once on the disk stay in its free blocks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .._inspection.collected import collect_command
 
 SSH_TIMEOUT = "10m"
 ROOT = "root"
+GUEST_MEMORY = "/dev/shm"  # noqa: S108  of the guest, where only the bake runs
 # For a user other than root. The script may be on a file system that does not allow execution.
 _AS_ROOT = "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
 
@@ -32,7 +33,8 @@ class Guest:
         secrets: JSON file of variables on the controller, or None.
         folder: where the payload is unpacked in the guest.
         python: the guest's Python according to the definition or its base, such as ``3.11``.
-        sbom_sources: path on the controller for a tarball of what the SBOM is made from; None if the disk is read instead.
+        sbom_sources: path on the controller for a tarball of what the SBOM is made from; None if the disk is read
+            instead.
         user: who logs in. A user other than root can use sudo without a password.
         cleanup: lines of shell that run as root at the end.
     """
@@ -57,7 +59,7 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
     prepare = _shell(
         guest,
         f'test "$(python3 -c \'import sys; print("%d.%d" % sys.version_info[:2])\')" = {python} || '
-        f'{{ echo "the guest\'s Python is $(python3 -V 2>&1), not {python}: say so in image.base.python" >&2; exit 1; }}',
+        f'{{ echo "the guest\'s Python is $(python3 -V 2>&1), not {python}: set image.base.python" >&2; exit 1; }}',
         # Tasks that become another user must reach their temporary files, but not list this folder.
         f"mkdir -m 0711 {folder}",
         f"mkdir -m 1777 {folder}/temp",
@@ -120,7 +122,12 @@ def _environment(folder: str) -> dict[str, str]:
 
 
 def _shell(guest: Guest, *lines: str) -> dict[str, Any]:
-    step = {"type": "shell", "remote_folder": "/dev/shm", "inline_shebang": "/bin/sh -e", "inline": list(lines)}  # noqa: S108  memory of the guest
+    step = {
+        "type": "shell",
+        "remote_folder": GUEST_MEMORY,
+        "inline_shebang": "/bin/sh -e",
+        "inline": list(lines),
+    }
     return step if guest.user == ROOT else {**step, "execute_command": _AS_ROOT}
 
 

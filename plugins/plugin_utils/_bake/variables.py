@@ -33,7 +33,8 @@ class BakeVariables:
     Attributes:
         plain: variables (JSON data) by name.
         secret: the same for variables that contain a secret. A name is in one of the two.
-        values: the decrypted texts by their origin, such as ``variable db.password``, for redaction and for the search for residue.
+        values: the decrypted texts by their origin, such as ``variable db.password``, for redaction and for the search
+            for residue.
     """
 
     plain: Mapping[str, Any]

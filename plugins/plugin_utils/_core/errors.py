@@ -1,9 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Typed errors of the controller's rooms.
-
-Rooms raise them; ``plugin_utils.action`` turns them into a task's failure in one place.
-"""
+"""The errors of the controller's rooms. ``_core/action`` turns them into a failed task in one place."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ class ImmutableError(Exception):
     """A failure that the user can act on.
 
     Args:
-        message: one clear message: what was wrong, where, and what to do.
-        details: plain data (JSON types) for the task's result, under the keys given.
+        message: what is wrong, where, and what is allowed or what to do.
+        details: plain data (JSON types) for the task's result, by key.
     """
 
     def __init__(self, message: str, **details: Any) -> None:
@@ -25,7 +22,7 @@ class ImmutableError(Exception):
 
 
 class DefinitionError(ImmutableError):
-    """The definition (or a file it names) is wrong. ``details['problems']`` lists every mistake as a line."""
+    """The definition, or a file that it names, has mistakes. ``details['problems']`` has one line for each."""
 
 
 class StoreError(ImmutableError):
@@ -33,15 +30,15 @@ class StoreError(ImmutableError):
 
 
 class ConflictError(StoreError):
-    """Somebody else changed the document since it was read."""
+    """Another run changed the document since it was read."""
 
 
 class LockedError(StoreError):
-    """Another run holds the lock. The message says who."""
+    """Another run holds the lock. The message names it."""
 
 
 class LeaseLostError(ImmutableError):
-    """Another run took over what this one held, or the store failed for too long. The message says which."""
+    """Another run took over the lease, or the store failed for too long. The message says what happened."""
 
 
 class BakeError(ImmutableError):
@@ -53,7 +50,7 @@ class VerifyError(ImmutableError):
 
 
 class ImageError(ImmutableError):
-    """An image is unknown, unverified, unpromoted or otherwise not fit for what was asked."""
+    """An image cannot be used: it is unknown, unverified, not promoted, or revoked, for example."""
 
 
 class ProviderError(ImmutableError):
@@ -62,10 +59,10 @@ class ProviderError(ImmutableError):
     Callers decide by the attributes, never by ``details``, which belong to the user's result.
 
     Args:
-        permanent: whether retrying is of no use, such as after a denied permission.
+        permanent: whether retrying cannot help, such as after a denied permission.
         token_spent: whether the launch token belongs to instances that no longer exist, so only a launch with
             another token can succeed.
-        code: the provider's own error code, also in ``details``; "" where it gave none.
+        code: the provider's own error code, also in ``details``; "" if it gave none.
     """
 
     def __init__(
@@ -84,16 +81,16 @@ class ProviderError(ImmutableError):
 
 
 class TrafficError(ProviderError):
-    """The load balancer refused or failed."""
+    """A load balancer refused a call or failed."""
 
 
 class FleetError(ImmutableError):
-    """A swap stopped. ``details`` carries the reason and the timeline."""
+    """A swap stopped. ``details`` has the reason and the timeline."""
 
 
 class AbandonedError(ImmutableError):
-    """The controlling process is gone, so nothing may be changed any more."""
+    """The controlling process has ended, so nothing may be changed any more."""
 
 
 class GateError(ImmutableError):
-    """A playbook or a metric that a swap asks says no."""
+    """A playbook or a metric of a gate failed."""

@@ -42,7 +42,7 @@ class Ledger:
     """Reads and writes the documents of one fleet. Raises StoreError.
 
     ``permit`` is checked right before each write. A run that was frozen in between overwrites nothing: it writes the
-    intent only if nobody else wrote it in the meantime, and raises LeaseLostError otherwise.
+    intent only if no other run wrote it in the meantime, and raises LeaseLostError otherwise.
     """
 
     def __init__(self, store: Store, fleet: str, permit: ChangePermit | None = None) -> None:

@@ -79,7 +79,7 @@ class PlaybookGates:
     def read(self, metric: Metric) -> str:
         """Read the metric. If the source does not answer, it is asked once more at once."""
         reading = read_metric(metric, self._definition.folder, self._renew_lease)
-        if not reading.told:
+        if not reading.answered:
             reading = read_metric(metric, self._definition.folder, self._renew_lease)
         return reading.problem
 

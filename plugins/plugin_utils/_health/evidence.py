@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether what a host said when it sealed itself proves that it is what was launched."""
+"""Whether a host's evidence proves that it is what was launched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from .._providers.contract import Instance
 
 
 def proves(instance: Instance) -> bool | str:
-    """True, or why not. Only evidence of its present boot counts; root in the guest could forge it, as the docs say."""
+    """True, or the reason why not.
+
+    Only evidence of the present boot counts. Root in the guest can forge it, as the documentation says.
+    """
     evidence = instance.evidence
     if evidence is None:
         return "it has not sealed itself yet"

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Find the number in what a metric's source said, and judge it by its bounds. Pure; ``metric_sources`` asks the sources."""
+"""Find the number in the answer of a metric's source and compare it with its bounds. Pure.
+
+``metric_sources`` queries the sources.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,23 @@ from .._definition.model import Metric
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
-_MOST_SHOWN = 60  # characters of what was found instead of a number
+_MAX_SHOWN = 60  # characters of an unexpected value in a message
 
 
 @dataclass(frozen=True)
 class Reading:
-    """``problem`` is "" where the metric is as it should be, else why not, in one line. ``told``: the source answered as it should."""
+    """The result of reading a metric once."""
 
-    problem: str = ""
-    told: bool = True
+    problem: str = ""  # one line; "" if the metric is within its bounds
+    answered: bool = True  # whether the source gave a valid answer
 
 
-def judge(text: str, metric: Metric) -> Reading:
-    """What an answer of the metric's source says by its bounds."""
+def evaluate(text: str, metric: Metric) -> Reading:
+    """Compare the answer of a metric's source with the metric's bounds."""
     try:
         value = number_in(text, metric.path)
     except ValueError as error:
-        return Reading(str(error), told=False)
+        return Reading(str(error), answered=False)
     name = metric.path or "the number"
     if metric.least is not None and value < metric.least:
         return Reading(f"{name} is {value:g}, less than {metric.least:g}")
@@ -42,7 +45,10 @@ def judge(text: str, metric: Metric) -> Reading:
 
 
 def number_in(text: str, path: str) -> float:
-    """The finite number at ``path`` in the JSON ``text``; a number as text counts too, as Prometheus gives it. Raises ValueError."""
+    """The finite number at ``path`` in the JSON ``text``. A number as text counts, as Prometheus returns it.
+
+    Raises ValueError with the reason if there is none.
+    """
     if not path and _NUMBER.fullmatch(text):
         return _number(text, "the answer")
     if not text.strip():
@@ -51,16 +57,16 @@ def number_in(text: str, path: str) -> float:
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(f"the answer is neither JSON nor a number: {_shown(text)}") from None
-    seen = ""
+    done = ""  # the part of the path that exists
     for name, index in _steps(path):
         if index is not None:
             if not isinstance(found, list) or index >= len(found):
-                raise ValueError(f"{path} is not there: {_where(seen)} {_kind(found)}, so it has no [{index}]")
-            found, seen = found[index], f"{seen}[{index}]"
+                raise ValueError(f"{path} is not there: {_subject(done)} {_kind(found)}, so it has no [{index}]")
+            found, done = found[index], f"{done}[{index}]"
         else:
             if not isinstance(found, dict) or name not in found:
-                raise ValueError(f"{path} is not there: {_where(seen)} {_kind(found)}, so it has no {name}")
-            found, seen = found[name], f"{seen}.{name}" if seen else name
+                raise ValueError(f"{path} is not there: {_subject(done)} {_kind(found)}, so it has no {name}")
+            found, done = found[name], f"{done}.{name}" if done else name
     return _number(found, path or "the answer")
 
 
@@ -82,8 +88,8 @@ def _number(found: Any, name: str) -> float:
     return value
 
 
-def _where(seen: str) -> str:
-    return f"{seen} is" if seen else "the answer is"
+def _subject(done: str) -> str:
+    return f"{done} is" if done else "the answer is"
 
 
 def _kind(found: Any) -> str:
@@ -96,11 +102,11 @@ def _kind(found: Any) -> str:
 
 def _shown(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
+    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}..."
 
 
 def name_of(metric: Metric) -> str:
-    """What people know it by. Who may ask, and what exactly is asked for, can be secrets in a URL, so they are left out."""
+    """The metric's name in messages: credentials and queries of a URL may be secret, so they are left out."""
     if not metric.url:
         return f"command {metric.command[0]}"
     parts = urlsplit(metric.url)

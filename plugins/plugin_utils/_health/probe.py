@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ask instances whether they are well: a real HTTP request or TCP connection each, all at the same time."""
+"""Probe instances by HTTP requests and TCP connections, all at the same time."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .._definition.model import Health, HttpProbe
 
-MOST_AT_ONCE = 32
+MAX_THREADS = 32
 
 
 def probe_all(endpoints: Mapping[str, Mapping[int, tuple[str, int]]], health: Health) -> dict[str, bool | str]:
-    """For each instance id True, or why its probe failed.
+    """By instance id True, or the reason why its probe failed.
 
     Args:
         endpoints: by instance id, guest port -> (address, port) to reach it.
     """
     if not endpoints:
         return {}
-    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(endpoints))) as pool:
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(endpoints))) as pool:
         return dict(zip(endpoints, pool.map(lambda ports: probe(ports, health), endpoints.values()), strict=True))
 
 
 def probe(ports: Mapping[int, tuple[str, int]], health: Health) -> bool | str:
-    """One instance, asked in every way that its health declares. No proxy is used and no redirect followed."""
-    for port in [each.port for each in (health.http, health.tcp) if each]:
+    """Probe one instance in each way that its health declares. Uses no proxy and follows no redirect.
+
+    Returns True, or the reason why the probe failed.
+    """
+    for port in [declared.port for declared in (health.http, health.tcp) if declared]:
         if port not in ports:
             return f"port {port} cannot be reached from here"
     try:
@@ -45,11 +48,11 @@ def probe(ports: Mapping[int, tuple[str, int]], health: Health) -> bool | str:
     return True
 
 
-def _http(address: tuple[str, int], wanted: HttpProbe, timeout: float) -> bool | str:
+def _http(address: tuple[str, int], http_probe: HttpProbe, timeout: float) -> bool | str:
     connection = http.client.HTTPConnection(*address, timeout=timeout)
     try:
-        connection.request("GET", wanted.path, headers={"Connection": "close", "User-Agent": "immutable-probe"})
+        connection.request("GET", http_probe.path, headers={"Connection": "close", "User-Agent": "immutable-probe"})
         status = connection.getresponse().status
     finally:
         connection.close()
-    return True if status in wanted.status else f"GET {wanted.path} answered {status}"
+    return True if status in http_probe.status else f"GET {http_probe.path} answered {status}"

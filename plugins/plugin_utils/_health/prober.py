@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Probe each instance by the health that it was launched with: a swap may change how health is asked for."""
+"""Probe each instance by the health settings it was launched with: a swap may change the settings."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from .probe import probe_all
 
 
 class NetworkProber:
-    """Callable: instances in, by id True or the reason why the probe failed out."""
+    """Probes instances over the network, see ``contract.Probe``.
+
+    Args:
+        default: the health of instances whose tag says nothing.
+    """
 
     def __init__(self, default: Health) -> None:
         self._default = default
 
     def __call__(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
-        groups: dict[Health, dict[str, Mapping[int, tuple[str, int]]]] = {}
+        by_health: dict[Health, dict[str, Mapping[int, tuple[str, int]]]] = {}
         for instance in instances:
-            groups.setdefault(health_of(instance, self._default), {})[instance.id] = instance.endpoints
-        found: dict[str, bool | str] = {}
-        for health, endpoints in groups.items():
-            found.update(probe_all(endpoints, health))
-        return found
+            by_health.setdefault(health_of(instance, self._default), {})[instance.id] = instance.endpoints
+        results: dict[str, bool | str] = {}
+        for health, endpoints in by_health.items():
+            results.update(probe_all(endpoints, health))
+        return results
 
 
 def prober_for(provider: Provider, default: Health) -> Probe:
@@ -36,18 +40,19 @@ def prober_for(provider: Provider, default: Health) -> Probe:
 
 
 def health_tag(health: Health) -> str:
+    """The text of the tag that holds an instance's health."""
     return json.dumps(asdict(health), sort_keys=True)
 
 
 def health_of(instance: Instance, default: Health) -> Health:
-    """The health in the instance's tag; ``default`` where there is none that can be read."""
+    """The health in the instance's tag, or ``default`` if the tag is missing or cannot be read."""
     try:
-        told = json.loads(instance.tags[HEALTH])
-        http, tcp = told.pop("http"), told.pop("tcp")
+        fields = json.loads(instance.tags[HEALTH])
+        http, tcp = fields.pop("http"), fields.pop("tcp")
         return Health(
             http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,
             tcp=TcpProbe(**tcp) if tcp else None,
-            **told,
+            **fields,
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return default

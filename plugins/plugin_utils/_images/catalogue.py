@@ -34,7 +34,10 @@ class Catalogue:
         return _with_state(self._store, [image])[0] if image else None
 
     def list(self, service: str | None = None) -> list[Image]:
-        """Return the images of a service, or all images, newest first. Raises ImageError for a record that cannot be read."""
+        """Return the images of a service, or all images, newest first.
+
+        Raises ImageError for a record that cannot be read.
+        """
         found = [self._read(key) for key in self._store.list("images/") if key.endswith(f"/{RECORD_FILE}")]
         images = [image for image in found if image and service in (None, image.service)]
         return _with_state(
@@ -42,7 +45,10 @@ class Catalogue:
         )
 
     def find(self, text: str, service: str | None = None) -> Image:
-        """Return the image with this digest (at least six digits of it) or name. Raises ImageError if none or several match."""
+        """Return the image with this digest (at least six digits of it) or name.
+
+        Raises ImageError if none or several match.
+        """
         images = self.list(service)
         digits = digest_hex(text)
         matching = [
@@ -77,7 +83,9 @@ class Catalogue:
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
-    """Return the image's ``base``, and as ``previous`` the digest of the image before it with its service and build, or None.
+    """Return the image's ``base``, and as ``previous`` the digest of the image before it, or None.
+
+    The image before it is the next older one with the same service and build.
 
     Args:
         images: images to search, newest first.
@@ -96,7 +104,7 @@ def _with_state(store: Store, images: Sequence[Image]) -> list[Image]:
 
 
 def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:
-    """Channels refer to a service, digest and build, so other builds and services with the same digest are told apart."""
+    """Set the channels of each image. A channel refers to a service, digest and build."""
     channels: dict[tuple[str, str, str], list[str]] = {}
     for key in store.list("channels/"):
         found = store.read(key)

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Channels: named pointers to verified images, with their history.
 
-An image that is not verified or is revoked cannot be promoted. An image that was never promoted cannot be put in service.
+An image that is not verified or is revoked cannot be promoted. An image that was never promoted cannot be put in
+service.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _ATTEMPTS = 5  # of a conditional write that conflicts with another run
 
 
 class Channels:
-    """Reads and writes one document per channel, ``channels/<service>/<channel>.json``. The newest entry of ``history`` is last."""
+    """Reads and writes one document per channel, ``channels/<service>/<channel>.json``.
+
+    The newest entry of ``history`` is last.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -106,7 +110,8 @@ class Channels:
         found = catalogue.get(digest, build)
         if found is None:
             raise ImageError(
-                f"channel {channel} of {service} points at {document['name']}, but its record is missing; promote another image"
+                f"channel {channel} of {service} points at {document['name']}, but its record is missing;"
+                " promote another image"
             )
         self._require_usable(found)
         return found

@@ -25,7 +25,7 @@ def region_of(target: Target) -> str:
 
 
 def missing_copies(image: Image, definition: Definition) -> dict[str, str]:
-    """Return the regions where a target of the definition needs a copy of the image, with the key that encrypts the copy."""
+    """Return the regions where the definition's targets need a copy of the image, with the key of each copy."""
     present = amis_of(image.artifact)
     sharing = {
         region_of(target): target.build.kms_key for target in definition.targets.values() if shares_image(image, target)
@@ -34,7 +34,10 @@ def missing_copies(image: Image, definition: Definition) -> dict[str, str]:
 
 
 def shares_image(image: Image, target: Target) -> bool:
-    """Return whether the target uses this AMI: its images are baked in the same region, account and architecture, on the same base."""
+    """Return whether the target uses this AMI.
+
+    It does if its images are baked in the same region, account and architecture, on the same base.
+    """
     if target.provider != "aws" or not amis_of(image.artifact) or target.base.source != image.base["source"]:
         return False
     same_region = Clients(target.build_account).region == image.artifact["region"]
@@ -66,7 +69,9 @@ def copy_image(
 def publish_channel(
     image: Image, definition: Definition, target: str | None, channel: str, *, check: bool
 ) -> Mapping[str, str]:
-    """Publish the channel's image for other tools; see ``Images.publish``. Returns {} if the provider has no place for it.
+    """Publish the channel's image for other tools; see ``Images.publish``.
+
+    Returns {} if the provider has no place for it.
 
     Args:
         target: the target whose account publishes it; None for the first one that uses the image.
@@ -88,7 +93,10 @@ def publish_channel(
 
 
 def image_tags(digest: str, service: str, version: str, store_id: str) -> dict[str, str]:
-    """Return the tags of an AMI and everything its bake creates. The last two identify the leftovers of a killed bake."""
+    """Return the tags of an AMI and everything its bake creates.
+
+    The last two identify the leftovers of a killed bake.
+    """
     return {
         key_of(tags.DIGEST): digest,
         key_of(tags.SERVICE): service,

@@ -32,7 +32,10 @@ class BakeSweeper:
         return [leftover for leftover in found if leftover.bake in ended]
 
     def sweep(self, found: Sequence[Leftover]) -> list[Leftover]:
-        """Remove leftovers and return the removed ones. Checks again under the bakes' locks, because one may be an image by now."""
+        """Remove leftovers and return the removed ones.
+
+        Checks again under the bakes' locks, because one may be an image by now.
+        """
         with ExitStack() as locks:
             ended = {""}
             for bake in {leftover.bake for leftover in found} - ended:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Removes images that nothing needs, in an order that allows a kill at any step.
 
-First each image to remove is marked, so that no channel and no swap starts to use it. Then everything is checked again, and images
-that were taken into use in the meantime are kept. Then each image is removed: its artifact, its files, its record, its mark. The next
-run resumes what a killed run left marked.
+First each image to remove is marked, so that no channel and no swap starts to use it. Then everything is checked again,
+and images that were taken into use in the meantime are kept. Then each image is removed: its artifact, its files, its
+record, its mark. The next run resumes what a killed run left marked.
 """
 
 from __future__ import annotations

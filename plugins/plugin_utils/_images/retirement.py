@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Marks images that are being removed. A marked image cannot be used, and the next run finds the marks of a killed one.
 
-The mark is a revocation, which channels and swaps respect, including swaps in progress. If a user had revoked the image, that
-revocation remains after the removal, because a bake from the same inputs makes the same image again.
+The mark is a revocation, which channels and swaps respect, including swaps in progress. If a user had revoked the
+image, that revocation remains after the removal, because a bake from the same inputs makes the same image again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .revocation import PREFIX, RETIRED, document_key, document_of, revocation_o
 class Retirements:
     """Reads and writes the marks. Methods raise StoreError.
 
-    A mark contains the image's ``created``, because it does not apply to an image that was baked again in the meantime, and whether a
-    user had revoked the image before (``revoked``).
+    A mark contains the image's ``created``, because it does not apply to an image that was baked again in the meantime,
+    and whether a user had revoked the image before (``revoked``).
     """
 
     def __init__(self, store: Store) -> None:
@@ -50,7 +50,10 @@ class Retirements:
         return found is not None and RETIRED in found[0] and _applies(found[0], image.as_dict())
 
     def begin(self, image: Image, by: str) -> None:
-        """Mark the image, unless it is marked. Raises ConflictError if another run changes its revocation at the same time."""
+        """Mark the image, unless it is marked.
+
+        Raises ConflictError if another run changes its revocation at the same time.
+        """
         found = self._store.read(document_key(image))
         if found and RETIRED in found[0]:
             return

@@ -13,8 +13,9 @@ from .filesystem import FILE, Entry
 
 # Shell that lists the files that make_sbom reads.
 _FIND = (
-    "find / -xdev -type f \\( -path '/var/lib/dpkg/status' -o -path '/var/lib/dpkg/status.d/*' -o -path '/usr/share/doc/*/copyright'"
-    " -o -path '/usr/lib/os-release' -o -path '*.dist-info/METADATA' -o -path '*.egg-info/PKG-INFO' -o -name '*.egg-info' \\) -print0"
+    "find / -xdev -type f \\( -path '/var/lib/dpkg/status' -o -path '/var/lib/dpkg/status.d/*'"
+    " -o -path '/usr/share/doc/*/copyright' -o -path '/usr/lib/os-release' -o -path '*.dist-info/METADATA'"
+    " -o -path '*.egg-info/PKG-INFO' -o -name '*.egg-info' \\) -print0"
 )
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Reads an ext2, ext3 or ext4 file system without root and without mounting it.
 
-It uses ``debugfs`` of e2fsprogs. Nothing is extracted, so the owners, modes, devices and names in the file system do not matter.
-Queries use inode numbers, because names can contain any byte except a slash.
+It uses ``debugfs`` of e2fsprogs. Nothing is extracted, so the owners, modes, devices and names in the file system do
+not matter. Queries use inode numbers, because names can contain any byte except a slash.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class FileSystem:
         queries = list(offsets)
         if not queries:
             return {}
-        block = int(_BLOCK_SIZE.search(self._debugfs(["show_super_stats -h"]))[1])  # type: ignore[index]  # always in the output
+        # Always in the output.
+        block = int(_BLOCK_SIZE.search(self._debugfs(["show_super_stats -h"]))[1])  # type: ignore[index]
         output = self._debugfs(["icheck " + " ".join(str(offset // block) for offset in queries)])
         inodes = {int(number): int(inode) for number, inode in _OWNED.findall(output)}
         paths = {entry.inode: path for path, entry in self.entries.items()}

@@ -27,8 +27,8 @@ class Manifest:
 
     Attributes:
         digest: the image's, ``sha256:<hex>``.
-        files: by absolute path: type (see ``EntryType``), mode (octal text such as ``0644``), uid, gid, size in bytes (0 unless
-            it is a file or link), and the content: a file's hexadecimal SHA-256, a link's target, a device's
+        files: by absolute path: type (see ``EntryType``), mode (octal text such as ``0644``), uid, gid, size in bytes
+            (0 unless it is a file or link), and the content: a file's hexadecimal SHA-256, a link's target, a device's
             ``<major>:<minor>``, else ''. Bytes of a name that are not UTF-8 are Python's surrogate escapes.
         boot: see ``Disk.checksums``.
         covers: paths that are covered by a mount on a running host.
@@ -68,7 +68,8 @@ class Manifest:
             found = json.loads(gzip.decompress(data))
             if found["schema"] != SCHEMA:
                 raise ImageError(
-                    f"the manifest has schema {found['schema']}, but this version reads schema {SCHEMA}: bake the image again"
+                    f"the manifest has schema {found['schema']}, but this version reads schema {SCHEMA}:"
+                    " bake the image again"
                 )
             return cls(
                 digest=found["digest"],
@@ -112,7 +113,10 @@ def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str
 
 
 def seal_facts(files: FileSystem) -> dict[str, Any]:
-    """Return what the seal wrote about the image, or {} if the image has no seal. Raises ImageError if it cannot be parsed."""
+    """Return what the seal wrote about the image, or {} if the image has no seal.
+
+    Raises ImageError if it cannot be parsed.
+    """
     try:
         found = json.loads(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
     except ValueError:

@@ -44,7 +44,9 @@ class Files(Protocol):
 
 
 def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
-    """Return the SBOM of the image ``name`` ``version`` as CycloneDX 1.6 in JSON. Apart from its time stamp it depends only on the image.
+    """Return the SBOM of the image ``name`` ``version`` as CycloneDX 1.6 in JSON.
+
+    Apart from its time stamp it depends only on the image.
 
     Raises ImageError if cyclonedx-python-lib is missing.
     """

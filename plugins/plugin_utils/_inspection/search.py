@@ -30,9 +30,12 @@ class Hit:
 
 
 def search_raw(raw: Path, needles: Sequence[bytes]) -> list[Hit]:
-    """Return where the ``needles`` are, at most ten hits each, in the order of the needles. Skips holes of a sparse file.
+    """Return where the ``needles`` are, at most ten hits each, in the order of the needles.
 
-    Misses a needle that is split across two blocks that are not adjacent. Maps the file instead of reading it into memory.
+    Skips holes of a sparse file.
+
+    Misses a needle that is split across two blocks that are not adjacent. Maps the file instead of reading it into
+    memory.
     """
     longest = max(map(len, needles), default=0)
     hits: list[Hit] = []
@@ -51,9 +54,10 @@ def search_raw(raw: Path, needles: Sequence[bytes]) -> list[Hit]:
 
 
 def needle_forms(secrets: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Return the forms of each secret to search for, with its name: the secret, its longest line, and its usual encodings.
+    """Return the forms of each secret to search for, with its name.
 
-    Leaves out secrets and forms that are shorter than MIN_LENGTH.
+    They are the secret, its longest line, and its usual encodings. Leaves out secrets and forms that are shorter than
+    MIN_LENGTH.
     """
     found = []
     for name, value in secrets.items():
@@ -98,7 +102,7 @@ def _offsets(disk: mmap.mmap, needle: bytes, parts: Sequence[tuple[int, int]]) -
 
 
 def _find(disk: mmap.mmap, needle: bytes, start: int, end: int) -> int:
-    """Like ``disk.find``, which before Python 3.11.5 reads one byte after ``end`` and crashes if the file ends with a page."""
+    """Like ``disk.find``, which before Python 3.11.5 reads one byte after ``end`` and may crash at the file's end."""
     at = disk.find(needle, start, min(end, len(disk) - 1))
     last = len(disk) - len(needle)
     if at < 0 and start <= last and end == len(disk) and disk[last:] == needle:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Hardware virtualization only where a guest was seen to boot under it.
+"""Use hardware virtualization only if a guest boots under it.
 
-``/dev/kvm`` can exist and start machines that never come up, so the base itself is booted once under it, from a
-snapshot, until its launch unit speaks on the console. The answer holds for this boot of the machine and this QEMU.
+``/dev/kvm`` can exist and start machines that never come up. So one image is booted under it, read-only, until its
+launch unit prints a line on the console. The result is valid for this boot of this machine and this version of QEMU.
 """
 
 from __future__ import annotations
@@ -13,56 +13,61 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ...module_utils._supervised import Supervised
 from .._core.errors import ProviderError
 from .._core.files import write_atomically
 
-PROBE_SECONDS = 20.0  # with hardware virtualization a guest speaks after two to five
-SPOKEN = "IMMUTABLE-LAUNCHED"
+PROBE_SECONDS = 20.0  # with hardware virtualization the line appears after two to five
+LAUNCHED_LINE = "IMMUTABLE-LAUNCHED"
 QEMU = "qemu-system-x86_64"
 
 
 @dataclass(frozen=True)
 class Accel:
-    """``name`` is ``kvm`` or ``tcg`` (plain emulation); ``reason`` tells a person why."""
+    """How QEMU runs guests."""
 
-    name: str
-    reason: str
+    name: Literal["kvm", "tcg"]  # tcg is plain emulation
+    reason: str  # why, for people
 
     @property
     def options(self) -> list[str]:
-        """QEMU's options for it."""
+        """Command-line options of QEMU."""
         if self.name == "kvm":
             return ["-accel", "kvm", "-cpu", "host"]
         return ["-accel", "tcg,thread=multi"]
 
 
 def choose(directory: Path, disk: Path) -> Accel:
-    """Return what a guest on ``disk`` (a bootable qcow2) boots under; remembered in ``directory``.
+    """Find out what guests boot under.
 
-    Raises ProviderError where QEMU is missing.
+    Args:
+        directory: where the result is remembered.
+        disk: a bootable qcow2 image to try it with.
+
+    Raises ProviderError if QEMU is missing.
     """
     version = qemu_version()
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Accel("tcg", "plain emulation: /dev/kvm is missing or not open to this user")
+        return Accel("tcg", "plain emulation: /dev/kvm is missing or this user may not open it")
     key = f"{_boot_id()} {version}"
-    answers = directory / "accel.json"
+    file = directory / "accel.json"
     try:
-        known = json.loads(answers.read_text(encoding="utf-8"))
+        result = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        known = {}
-    if known.get("key") != key:
-        known = {"key": key, "boots": _boots_under_kvm(disk)}
+        result = {}
+    if result.get("key") != key:
+        result = {"key": key, "boots": _boots_under_kvm(disk)}
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(answers, json.dumps(known).encode())
-    if known["boots"]:
-        return Accel("kvm", "hardware virtualization: a guest was seen to boot under it")
+        write_atomically(file, json.dumps(result).encode())
+    if result["boots"]:
+        return Accel("kvm", "hardware virtualization: a guest booted under it")
     return Accel("tcg", "plain emulation: /dev/kvm exists, but a guest did not boot under it")
 
 
 def qemu_version() -> str:
-    """The first line of ``qemu-system-x86_64 --version``."""
+    """The first line of ``qemu-system-x86_64 --version``. Raises ProviderError."""
     try:
         done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True)
     except FileNotFoundError:
@@ -83,27 +88,9 @@ def _boots_under_kvm(disk: Path) -> bool:
         "read-only": True,
         "file": {"driver": "file", "filename": str(disk)},
     }
-    argv = [
-        QEMU,
-        "-nodefaults",
-        "-no-user-config",
-        "-machine",
-        "pc",
-        *Accel("kvm", "").options,
-        "-m",
-        "512",
-        "-display",
-        "none",
-    ]
-    argv += [
-        "-serial",
-        "file:/dev/stdout",
-        "-blockdev",
-        json.dumps(drive),
-        "-device",
-        "virtio-blk-pci,drive=root",
-        "-no-reboot",
-    ]
-    # Supervised: a guest that hangs must not outlive a run that is killed meanwhile.
+    argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options]
+    argv += ["-m", "512", "-display", "none", "-no-reboot", "-serial", "file:/dev/stdout"]
+    argv += ["-blockdev", json.dumps(drive), "-device", "virtio-blk-pci,drive=root"]
+    # Supervised: a guest that hangs must not outlive a run that is killed while it waits.
     with Supervised(argv, grace=1.0) as guest:
-        return any(SPOKEN in line for line in guest.lines(PROBE_SECONDS))
+        return any(LAUNCHED_LINE in line for line in guest.lines(PROBE_SECONDS))

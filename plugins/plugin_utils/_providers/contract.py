@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the rooms know of a provider: plain data and small protocols.
+"""What every provider implements: plain data and small protocols.
 
 Times are seconds since the epoch (float) of the provider's clock, sizes are bytes.
-Every changing call is idempotent: repeated after a lost answer it does nothing more.
-Reading calls are bulk calls: one per kind and fleet, never one per instance.
+Every changing call is idempotent: repeated after a lost answer, it changes nothing more.
+Reading calls are bulk calls: one for each kind and fleet, never one for each instance.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ SSH_PORT = 22  # of every guest that has an SSH server
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a host said of itself on its console when it sealed itself."""
+    """What a host printed on its console when it sealed itself."""
 
     digest: str  # "sha256:<hex>", the image's identity
     nonce: str  # of this launch
-    host_key: str  # "ssh-ed25519 AAAA..." or "" where there is no sshd
+    host_key: str  # "ssh-ed25519 AAAA...", or "" without sshd
     shell: str  # "restricted" or "off"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One machine, as its provider describes it."""
+    """One machine as its provider describes it."""
 
     id: str
     fleet: str  # "<service>-<target>", or the name of a verification
     slot: int  # from 0
     image: str  # the digest it was launched from
-    launch: str  # fingerprint of all it was launched with (image, settings, secrets, machine settings)
+    launch: str  # fingerprint of everything it was launched with (image, settings, secrets, machine settings)
     state: InstanceState
     purpose: Purpose
     created: float
@@ -60,8 +60,8 @@ class Instance:
     evidence: Evidence | None = None  # None until it sealed itself in its present boot
     tags: Mapping[str, str] = field(default_factory=dict)
     started: float = 0.0  # when its present boot began
-    stopping_since: float = 0.0  # when it was told to stop; only while STOPPING
-    zone: str = ""  # where the provider has zones
+    stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
+    zone: str = ""  # "" if the provider has no zones
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,14 @@ class Volume:
     size: int
     attached_to: str | None = None  # instance id
     attached_at: float = 0.0
-    kind: str = ""  # the provider's own word for its type ("gp3", "qcow2"); "" where it has only one
-    zone: str = ""  # where the provider has zones
+    kind: str = ""  # the provider's name of its type ("gp3", "qcow2"); "" if the provider has only one type
+    zone: str = ""  # "" if the provider has no zones
 
 
 @dataclass(frozen=True)
 class VolumeRequest:
+    """What a new data volume is created with."""
+
     fleet: str
     slot: int
     name: str
@@ -92,25 +94,23 @@ class VolumeRequest:
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """All that a new instance gets. ``token`` makes the launch idempotent: the same token is the same instance."""
+    """What a new instance is launched with. ``token`` makes the launch idempotent: one token is one instance."""
 
     token: str
     fleet: str
     slot: int
     image: str  # digest
-    artifact: Mapping[str, Any]  # the image record's artifact: what the provider needs to start it
+    artifact: Mapping[str, Any]  # of the image's record: what the provider needs to start it
     launch: str  # fingerprint
     nonce: str
     purpose: Purpose = FLEET
-    ports: tuple[int, ...] = ()  # guest ports that must be reachable from the controller and the balancer
+    ports: tuple[int, ...] = ()  # guest ports that the controller and the balancer must be able to reach
     authorized_keys: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(
-        default_factory=dict, repr=False
-    )  # in clear, where the provider hands them over itself
-    secret_refs: Mapping[str, str] = field(
-        default_factory=dict
-    )  # name -> parameter in SSM, which the host fetches itself
+    # In clear text, if the provider itself hands over secrets.
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # Name -> parameter in SSM, which the host fetches itself.
+    secret_refs: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)  # the target's own settings (memory, cpus, ...)
     volumes: tuple[str, ...] = ()  # ids of volumes to attach from the start
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -125,43 +125,55 @@ class Compute(Protocol):
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]: ...
 
     def stop(self, ids: Sequence[str]) -> None:
-        """Begin an orderly shut-down and return. Each is STOPPING until it is down, then STOPPED. What is down already stays so."""
+        """Begin an orderly shutdown and return. An instance is STOPPING until it is down, then STOPPED.
+
+        An instance that is already down stays STOPPED.
+        """
 
     def power_off(self, ids: Sequence[str]) -> None:
-        """End at once what did not shut down in order. When it returns, nothing of it writes to a volume any more, or it is still STOPPING,
-        and its volumes cannot be detached."""
+        """End instances at once that did not shut down in time.
+
+        When it returns, an instance can no longer write to a volume, or it is still STOPPING and its volumes cannot be
+        detached.
+        """
 
     def start(self, ids: Sequence[str]) -> None:
-        """Boot stopped instances again, with the volumes attached to them now."""
+        """Boot stopped instances again, with the volumes that are attached to them now."""
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Begin to remove for good, after an orderly shut-down of what still runs, and return.
+        """Begin to remove instances permanently and return. Running instances shut down in order first.
 
-        Until it is gone it is STOPPING, and ``power_off`` hurries it. Volumes stay. Unknown ids are already removed.
+        Until it is removed an instance is STOPPING, and ``power_off`` ends it at once. Volumes stay. An unknown id
+        counts as removed.
         """
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        """Set tags, or take those away whose value is None. Unknown ids are passed over."""
+        """Set tags; a value of None removes the tag. Unknown ids are ignored."""
 
     def fleets(self) -> Sequence[str]:
-        """Names of all fleets and verifications of which there is an instance or a volume."""
+        """Names of all fleets and verifications that have an instance or a volume."""
 
     def console(self, instance_id: str) -> str: ...
 
 
 class Volumes(Protocol):
+    """Data volumes. Raises ProviderError with the provider's own words."""
+
     def list(self, fleet: str) -> list[Volume]: ...
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]: ...
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
-        """Refuses a volume that is attached elsewhere."""
+        """Refuses a volume that is attached to another instance."""
 
     def detach(self, volume_ids: Sequence[str]) -> None:
-        """Refuses while an instance that is not STOPPED has the volume."""
+        """Refuses a volume that is attached to an instance that is not STOPPED."""
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
-        """Grow detached volumes to ``size`` and change their type to ``kind`` ("" leaves it), data kept. Refuses to shrink."""
+        """Grow detached volumes to ``size`` and change their type to ``kind`` ("" keeps it). Data is kept.
+
+        Refuses to shrink.
+        """
 
     def remove(self, volume_ids: Sequence[str]) -> None: ...
 
@@ -172,40 +184,45 @@ class Member:
 
     id: str  # instance id
     state: MemberState
-    in_flight: int | None  # None where the balancer cannot tell
+    in_flight: int | None  # None if the balancer does not say
     since: float  # when it came into this state
     passing: bool = False  # its checks pass, whether or not it gets requests
-    leaving: bool = False  # the balancer was told to let go of it and forgets it by itself: nothing is left to be said
+    leaving: bool = False  # deregistered: the balancer removes it by itself, and no further call is needed
 
 
 class Traffic(Protocol):
-    """A load balancer of one fleet. Raises TrafficError."""
+    """The load balancer of one fleet. Raises TrafficError."""
 
     @property
     def shared(self) -> bool:
-        """Whether others may have members there too. If so it loses by itself those whose machine is gone."""
+        """Whether it may also have members of others. If so, it removes members without a machine by itself."""
 
     def ensure(self) -> bool:
-        """Start or create what is missing. True where something was."""
+        """Start or create what is missing. Returns whether something was missing."""
 
     def members(self) -> list[Member]: ...
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
-        """Add members by instance id, or bring draining ones back to service.
+        """Add members, or bring draining ones back into service.
 
-        ``staged``: they are checked, but get no request until ``switch``.
+        Args:
+            endpoints: (address, port) by instance id.
+            staged: the members are checked, but get no request until ``switch``.
         """
 
     def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
-        """Put members ``on`` in service and let members ``off`` drain, at once as far as the balancer can."""
+        """Put members ``on`` in service and drain members ``off``, at the same time as far as the balancer can."""
 
     def drain(self, ids: Sequence[str], timeout: float) -> None:
-        """No new requests from now on. A balancer that forgets drained members by itself does so after ``timeout`` seconds at most."""
+        """Send members no new requests.
+
+        A balancer that removes drained members by itself does so after at most ``timeout`` seconds.
+        """
 
     def deregister(self, ids: Sequence[str]) -> None: ...
 
     def remove(self) -> None:
-        """Take the balancer itself away."""
+        """Remove the balancer itself."""
 
     def describe(self) -> dict[str, Any]:
         """Plain data for results: at least ``endpoint`` (URL) and ``kind``."""
@@ -215,32 +232,36 @@ class Images(Protocol):
     """Artifacts of images, as records name them. Raises ProviderError."""
 
     def build(self, architecture: str) -> str:
-        """What bakes share or differ in, such as ``qemu-x86_64`` or ``aws-123456789012-x86_64``."""
+        """What targets must have in common to share images: ``qemu-x86_64``, ``aws-123456789012-x86_64``."""
 
     def present(self, artifact: Mapping[str, Any]) -> bool: ...
 
     def copy(
         self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]
     ) -> Mapping[str, Any]:
-        """The artifact with a copy in each of ``places`` that is ready to be launched from. What is there already is not copied again.
+        """The artifact with a copy in each of ``places`` that is ready to be launched. Existing copies are reused.
 
         Args:
-            places: regions, each with the key that encrypts the copy there, "" for the account's own.
+            places: by region, the key that encrypts the copy there, "" for the account's default.
         """
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
-        """For each artifact all that refers to it at the provider, in words; one bulk look for all of them.
+        """For each artifact a description of everything at the provider that refers to it, from bulk calls for all.
 
-        ``shared``: other accounts that may use it count too, where the provider has accounts.
+        Args:
+            shared: other accounts that may use it count too, if the provider has accounts.
         """
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
-        """With its copies and what they alone use (snapshots, files). What is gone already is no error."""
+        """Remove it with its copies and what only they use (snapshots, files). A missing artifact is no error."""
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
-        """Make the artifact known under ``name`` to other tools, where the provider has a place for that.
+        """Make the artifact known under ``name`` to other tools, if the provider has a place for that.
 
-        Returns what was changed, or would be where ``check``: by its place in words what stood there before, "" for nothing.
+        Args:
+            check: change nothing.
+
+        Returns what was changed, or would be: by a description of the place, what it contained before, "" for nothing.
         """
 
 
@@ -254,24 +275,28 @@ class Leftover:
     kind: LeftoverKind
     id: str
     place: str  # the region
-    bake: str  # the name of the lock that a bake of this image holds; "" where it does not say whose it is
+    bake: str  # name of the lock that a bake of this image holds; "" if the leftover does not say whose it is
     why: str
-    age: float | None = None  # seconds, where the provider tells
+    age: float | None = None  # seconds; None if the provider does not say
 
 
 class Leftovers(Protocol):
-    """What killed bakes left behind, at a provider that bakes elsewhere than on this machine. Raises ProviderError."""
+    """What killed bakes left at a provider that bakes elsewhere than on this machine. Raises ProviderError."""
 
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> Sequence[Leftover]:
-        """Also of bakes that are under way: whoever asks knows which those are.
+        """All leftovers, also of bakes that are still running: the caller knows which those are.
 
         Args:
-            older_than: seconds; what is younger is passed over.
+            older_than: seconds; younger ones are ignored.
             owned: artifacts of all records of the store.
         """
 
-    def remove(self, found: Sequence[Leftover], check: Callable[[], None]) -> Sequence[Leftover]:
-        """Returns those that went; what is in use by something else stays. ``check`` is called before each changing call."""
+    def remove(self, leftovers: Sequence[Leftover], check: Callable[[], None]) -> Sequence[Leftover]:
+        """Remove leftovers. Returns those that are removed; what something else uses stays.
+
+        Args:
+            check: called before each changing call, may raise.
+        """
 
 
 class Clock(Protocol):
@@ -285,10 +310,10 @@ class Clock(Protocol):
 Probe = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
 
 # How long to wait until the next observation, in seconds. Arguments: for how many seconds something has been waited
-# for, and in how many seconds it is expected (0 where that is not known).
+# for, and in how many seconds it is expected (0 if that is not known).
 Pace = Callable[[float, float], float]
 
-# The present version of each secret parameter, by the name that was asked for. Raises ProviderError naming every
+# The present version of each secret parameter, by the name that was requested. Raises ProviderError naming every
 # parameter that does not exist.
 PinSecrets = Callable[[Sequence[str]], Mapping[str, str]]
 
@@ -304,7 +329,7 @@ class Provider(Protocol):
 
     @property
     def longest_call(self) -> float:
-        """Seconds that a changing call may take where the provider knows: its time-outs and retries. 0 where they are as short as the engine assumes."""
+        """Seconds that one changing call can take, with retries. 0 if the engine's default is enough."""
 
     @property
     def compute(self) -> Compute: ...
@@ -332,7 +357,7 @@ class Provider(Protocol):
 
     @property
     def pin_secrets(self) -> PinSecrets | None:
-        """Looks up the versions of secrets that instances fetch; None if the provider hands over secrets itself."""
+        """Looks up the versions of secrets that instances fetch; None if the provider itself hands over secrets."""
 
     def traffic(self, fleet: str) -> Traffic: ...
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images of virtual machines on this machine: one disk each, in the store's folder. The simulated provider uses them as well."""
+"""Images of virtual machines on this machine: one disk each, in the store's folder.
+
+The simulated provider uses them, too.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from typing import Any
 
 from .._core.errors import ProviderError
 
-Users = Callable[[Sequence[Mapping[str, Any]]], Sequence[Sequence[str]]]  # for each artifact all that uses it, in words
+# For each artifact a description of everything that uses it.
+FindUsers = Callable[[Sequence[Mapping[str, Any]]], Sequence[Sequence[str]]]
 
 
 class DiskImages:
     """See ``contract.Images``.
 
     Args:
-        users: which machines run from a disk, as their provider knows it. Only a provider's own images have it.
+        find_users: finds the machines that run from a disk. None for images that are opened without their provider.
     """
 
-    def __init__(self, users: Users | None = None) -> None:
-        self._users = users
+    def __init__(self, find_users: FindUsers | None = None) -> None:
+        self._find_users = find_users
 
     def build(self, architecture: str) -> str:
         return f"qemu-{architecture}"
@@ -44,9 +48,9 @@ class DiskImages:
         artifacts: Sequence[Mapping[str, Any]],
         shared: bool = True,  # noqa: ARG002  there are no accounts on this machine
     ) -> Sequence[Sequence[str]]:
-        if self._users is None:
+        if self._find_users is None:
             raise ProviderError("only the provider itself knows which machines run an image")
-        return self._users(artifacts)
+        return self._find_users(artifacts)
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         try:

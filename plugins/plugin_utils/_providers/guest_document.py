@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a launch hands to the guest, as the guest's launch unit reads it."""
+"""The document that a guest is launched with, as its launch unit reads it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any
 from .._core.errors import ProviderError
 from .contract import LaunchRequest
 
-USER_DATA_LIMIT = 16384  # bytes that EC2 takes, before it is encoded for the call
+USER_DATA_LIMIT = 16384  # bytes that EC2 accepts, before Base64
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html
 
 
 def launch_document(members: Mapping[str, bytes]) -> bytes:
-    """The tarball that the guest's launch unit unpacks into /run/immutable. Secrets are readable by root alone."""
+    """The tarball that the guest's launch unit unpacks into /run/immutable. Only root can read secrets."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, data in sorted(members.items()):
@@ -30,7 +31,7 @@ def launch_document(members: Mapping[str, bytes]) -> bytes:
 
 
 def members(request: LaunchRequest) -> dict[str, bytes]:
-    """The document's files for a launch, secrets in clear among them."""
+    """The document's files by name, including secrets in clear text."""
     files = {
         "nonce": request.nonce.encode() + b"\n",
         "purpose": request.purpose.encode() + b"\n",
@@ -45,31 +46,37 @@ def members(request: LaunchRequest) -> dict[str, bytes]:
 
 
 def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, endpoint_url: str = "") -> bytes:
-    """The document for EC2: compressed, and the same bytes for the same launch, as its client token wants.
+    """The document for EC2, compressed. The same launch gives the same bytes, as its client token requires.
 
-    ``volumes``: for each data volume of the slot, attached now or later, the id of its EBS volume by its name in the definition. ``region`` and
-    ``endpoint_url`` ("" for AWS's own) say where the guest finds the parameters of ``secret_refs``. Raises ProviderError where a secret
-    is given in clear (user data can be read by everybody who may describe the instance) or the document is too large.
+    Args:
+        volumes: for each data volume of the slot, attached now or later: name in the definition -> id of the EBS
+            volume.
+        region: where the guest finds the parameters of ``secret_refs``.
+        endpoint_url: of AWS services as the guest reaches them; "" for AWS's own.
+
+    Raises ProviderError if the document is too large, or if a secret is in clear text: everyone who may describe the
+    instance can read user data.
     """
     if request.secrets:
         raise ProviderError(
-            f"secrets never go into user data: {', '.join(sorted(request.secrets))} (allowed on EC2: ssm, a parameter's name)"
+            f"secrets never go into user data: {', '.join(sorted(request.secrets))} "
+            "(allowed on EC2: ssm with the name of a parameter)"
         )
     files = members(request)
     if request.secret_refs:
-        where: dict[str, Any] = {"region": region, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
-        where["secrets"] = {name: {"ssm": parameter} for name, parameter in request.secret_refs.items()}
-        files["secrets.json"] = json.dumps(where, sort_keys=True).encode()
+        references: dict[str, Any] = {"region": region, **({"endpoint_url": endpoint_url} if endpoint_url else {})}
+        references["secrets"] = {name: {"ssm": parameter} for name, parameter in request.secret_refs.items()}
+        files["secrets.json"] = json.dumps(references, sort_keys=True).encode()
     if volumes:
-        # Nitro tells an EBS volume's id, without its dash, as the disk's serial number.
+        # Nitro presents an EBS volume's id, without its dash, as the disk's serial number.
         files["volumes"] = "".join(
             f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())
         ).encode()
     data = gzip.compress(launch_document(files), mtime=0)
     if len(data) > USER_DATA_LIMIT:
         raise ProviderError(
-            f"settings and keys of {request.fleet} are too large: {len(data)} bytes of user data, and EC2 takes {USER_DATA_LIMIT} "
-            "(put large settings into the image, or on a data volume)"
+            f"settings and keys of {request.fleet} are too large: {len(data)} bytes of user data, "
+            f"and EC2 accepts {USER_DATA_LIMIT} (put large settings into the image or on a data volume)"
         )
     return data
 

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Boots a candidate image and tests it before it is used.
 
-It launches two instances with scratch volumes in parallel. One accepts a temporary key for the verify playbook. The other is launched
-as in production. Both must seal themselves, prove their image and pass their probes. Both are always removed.
+It launches two instances with scratch volumes in parallel. One accepts a temporary key for the verify playbook. The
+other is launched as in production. Both must seal themselves, prove their image and pass their probes. Both are always
+removed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class Candidate:
 
     @property
     def fleet(self) -> str:
-        """The name of the test fleet. A service and target have one verification at a time, so this name finds leftovers of earlier ones."""
+        """The name of the test fleet.
+
+        A service and target have one verification at a time, so this name finds leftovers of earlier ones.
+        """
         return f"verify-{self.definition.fleet_name(self.target.name)}"
 
 
@@ -89,7 +93,7 @@ class Verification:
         return {"checks": checks, "seconds": round(self._provider.clock.now() - started, 1)}
 
     def clear(self) -> None:
-        """Remove all test instances and scratch volumes of this service and target, and wait until they have disappeared.
+        """Remove all test instances and scratch volumes of this service and target, and wait for their end.
 
         Powers the instances off instead of shutting them down, because nothing on them is kept.
 
@@ -106,7 +110,8 @@ class Verification:
         while remaining := [instance.id for instance in self._instances()]:
             if clock.now() >= deadline:
                 raise VerifyError(
-                    f"removed test instances still exist: {', '.join(remaining)} (the next verification removes them first)"
+                    f"removed test instances still exist: {', '.join(remaining)}"
+                    " (the next verification removes them first)"
                 )
             clock.wait(min(POLL_INTERVAL, deadline - clock.now()))
         volumes = [volume.id for volume in provider.volumes.list(self._candidate.fleet)]
@@ -135,7 +140,7 @@ class Verification:
         return checks
 
     def _attach(self) -> None:
-        """Attach the scratch volumes that the launch did not attach, because some providers attach only to running instances."""
+        """Attach the remaining scratch volumes, because some providers do not attach volumes at the launch."""
         if not self._candidate.definition.data:
             return
         holders = {instance.slot: instance.id for instance in self._instances()}

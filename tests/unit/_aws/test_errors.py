@@ -36,7 +36,7 @@ def test_a_refusal_says_by_attributes_whether_to_retry(
         raise refusal(code)
     error = caught.value
     assert (error.code, error.permanent, error.token_spent) == (code, permanent, token_spent)
-    assert error.details["code"] == code and error.details["operation"] == "RunInstances"
+    assert error.details == {"code": code, "operation": "RunInstances"}
 
 
 def test_an_unreachable_service_is_worth_retrying() -> None:

@@ -9,8 +9,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages impor
 STAGE = "1700000000,,ui,say,==> qemu: Waiting for SSH to become available..."
 TASK = "1700000000,,ui,message,    qemu: TASK [Install nginx] ****************"
 CHANGED = "1700000000,,ui,message,    qemu: changed: [localhost]"
-FATAL = '1700000000,,ui,message,    qemu: fatal: [localhost]: FAILED! => {"changed": false%!(PACKER_COMMA) "msg": "No package nginx-lite"}'
-ITEM = '1700000000,,ui,message,    qemu: failed: [localhost] (item=a) => {"msg": "non-zero return code"%!(PACKER_COMMA) "stderr": "first\\nlast words"}'
+FATAL = (
+    "1700000000,,ui,message,    qemu: fatal: [localhost]: FAILED! => "
+    '{"changed": false%!(PACKER_COMMA) "msg": "No package nginx-lite"}'
+)
+ITEM = (
+    "1700000000,,ui,message,    qemu: failed: [localhost] (item=a) => "
+    '{"msg": "non-zero return code"%!(PACKER_COMMA) "stderr": "first\\nlast words"}'
+)
 ERROR = "1700000000,,ui,error,==> qemu: [ERROR]: Task failed: Module failed."
 IGNORED = "1700000000,,ui,message,    qemu: ...ignoring"
 

@@ -87,7 +87,7 @@ def test_the_guests_python_is_checked_first(tmp_path: Path) -> None:
     refused = first_script(tmp_path, "2.9")
     assert refused.returncode == 1
     assert f"the guest's Python is Python {PYTHON}" in refused.stderr
-    assert "not 2.9: say so in image.base.python" in refused.stderr
+    assert "not 2.9: set image.base.python" in refused.stderr
     assert not (tmp_path / "guest").exists()
     assert first_script(tmp_path, PYTHON).returncode == 0
     assert (tmp_path / "guest" / "temp").is_dir()

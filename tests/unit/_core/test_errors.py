@@ -21,4 +21,4 @@ def test_a_provider_error_is_by_default_neither_permanent_nor_about_a_spent_toke
 def test_the_attributes_are_typed_and_the_code_is_also_in_the_result(error_type: type[ProviderError]) -> None:
     error = error_type("refused", permanent=True, token_spent=True, code="AccessDenied", operation="RunInstances")
     assert error.permanent is True and error.token_spent is True and error.code == "AccessDenied"
-    assert error.details["code"] == "AccessDenied" and error.details["operation"] == "RunInstances"
+    assert error.details == {"code": "AccessDenied", "operation": "RunInstances"}

@@ -258,7 +258,8 @@ def test_a_document_that_is_no_lease_is_reported(store: Store, clock: VirtualClo
 @pytest.fixture
 def child() -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A process that has printed its identity and waits."""
-    code = "import json, sys\nfrom ansible_collections.immutable.infra.plugins.plugin_utils._core.processes import process_identity\n"
+    module = "ansible_collections.immutable.infra.plugins.plugin_utils._core.processes"
+    code = f"import json, sys\nfrom {module} import process_identity\n"
     code += "print(json.dumps(process_identity()), flush=True)\nsys.stdin.read()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(

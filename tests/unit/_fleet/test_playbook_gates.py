@@ -59,7 +59,9 @@ image:
 health: {http: {port: 8080}}
 fleet: {size: 3, playbook_timeout: %s}
 targets:
-  local: {provider: simulated, authorized_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh me"}
+  local:
+    provider: simulated
+    authorized_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNgFyoQ1ufyCXbVvgEEXVAgQpBw6eUj1pEYtGmbb0Vh me"
 """
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes of others by pidfd")
 
@@ -128,14 +130,14 @@ class Lab:
     def write(self, tasks: list[dict[str, Any]], hosts: str = "localhost") -> None:
         (self.folder / "gate.yml").write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
 
-    def seen(self) -> Any:
-        return json.loads((self.folder / "seen.json").read_text())
+    def noted(self) -> Any:
+        return json.loads((self.folder / "noted.json").read_text())
 
 
 def note(text: str) -> dict[str, Any]:
     return {
         "name": "Note",
-        "ansible.builtin.copy": {"content": text, "dest": "{{ playbook_dir }}/seen.json", "mode": "0600"},
+        "ansible.builtin.copy": {"content": text, "dest": "{{ playbook_dir }}/noted.json", "mode": "0600"},
         "delegate_to": "localhost",
     }
 
@@ -143,7 +145,7 @@ def note(text: str) -> dict[str, Any]:
 def test_a_playbook_gets_the_facts_of_the_swap(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.play([note("{{ immutable_swap | to_json }}")])
-    assert lab.seen() == {
+    assert lab.noted() == {
         "fleet": "shop-local",
         "service": "shop",
         "target": "local",
@@ -164,9 +166,9 @@ def test_a_check_sees_the_fleet_and_the_hosts_of_its_stage(tmp_path: Path) -> No
     lab.play(
         [note("{{ {'groups': groups, 'slot': hostvars[groups.immutable_stage[0]].immutable_slot} | to_json }}")], STAGE
     )
-    groups = lab.seen()["groups"]
+    groups = lab.noted()["groups"]
     assert groups["immutable_fleet"] == ["shop-local-0", "shop-local-1", "shop-local-2"]
-    assert groups["immutable_stage"] == ["shop-local-0"] and lab.seen()["slot"] == 0
+    assert groups["immutable_stage"] == ["shop-local-0"] and lab.noted()["slot"] == 0
     assert (
         groups["outdated"] == ["shop-local-1"]
         and groups["service_shop"] == groups["sealed"] == groups["immutable_fleet"]
@@ -178,7 +180,7 @@ def test_instances_with_other_settings_do_not_belong_to_the_stage(tmp_path: Path
     lab = Lab(tmp_path)
     found = [instance(0, NEW, launch="old"), instance(0, NEW, id="i-0-second", created=2.0)]
     lab.play([note("{{ groups.immutable_stage | to_json }}")], STAGE, found=found)
-    assert lab.seen() == ["shop-local-0-2"]
+    assert lab.noted() == ["shop-local-0-2"]
 
 
 def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
@@ -189,10 +191,10 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
 
 def test_the_task_that_failed_is_named(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    tasks = [{"name": "Orders must not be lost", "ansible.builtin.fail": {"msg": "3 orders are missing"}}]
+    tasks = [{"name": "Orders must be complete", "ansible.builtin.fail": {"msg": "3 orders missing"}}]
     with pytest.raises(
         GateError,
-        match=r"the playbook gate\.yml failed: task 'Orders must not be lost' \(.*gate\.yml:\d+\): 3 orders are missing",
+        match=r"the playbook gate\.yml failed: task 'Orders must be complete' \(.*gate\.yml:\d+\): 3 orders missing",
     ) as caught:
         lab.play(tasks)
     [failed] = caught.value.details["failed_tasks"]
@@ -226,7 +228,7 @@ def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
         note("{{ token | to_json }}"),
     ]
     lab.play(tasks, BEFORE, "localhost", *vault)
-    assert lab.seen() == "hidden-token"
+    assert lab.noted() == "hidden-token"
 
 
 def test_the_lease_is_renewed_while_a_playbook_runs(tmp_path: Path) -> None:

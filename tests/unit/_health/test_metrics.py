@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric
-from ansible_collections.immutable.infra.plugins.plugin_utils._health.metric_sources import MOST, read_metric
+from ansible_collections.immutable.infra.plugins.plugin_utils._health.metric_sources import MAX_ANSWER, read_metric
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.metrics import (
     Reading,
-    judge,
+    evaluate,
     name_of,
     number_in,
 )
 
-BOUND = 60.0  # seconds after which a test that waits for an event gives up
+BOUND = 60.0  # seconds that a test waits for an event
 ANSWER = '{"data": {"rate": 0.25, "ok": true, "none": null}, "results": [{"value": [1700000000, "0.75"]}], "3": 3}'
 
 
@@ -72,25 +72,25 @@ def test_the_number_is_found(text: str, path: str, value: float) -> None:
         ("5", "a", "a is not there: the answer is 5, so it has no a"),
     ],
 )
-def test_what_is_no_number_is_told(text: str, path: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=".") as told:
+def test_anything_but_a_number_is_a_problem(text: str, path: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
         number_in(text, path)
-    assert str(told.value).startswith(problem)
+    assert str(caught.value).startswith(problem)
 
 
-def test_bounds_belong_to_what_is_allowed() -> None:
+def test_bounds_are_inclusive() -> None:
     metric = Metric(url="http://m", least=0.1, most=0.2)
-    assert [judge(text, metric).problem for text in ("0.1", "0.2", "0.09", "0.21")] == [
+    assert [evaluate(text, metric).problem for text in ("0.1", "0.2", "0.09", "0.21")] == [
         "",
         "",
         "the number is 0.09, less than 0.1",
         "the number is 0.21, more than 0.2",
     ]
-    assert judge("0.3", replace(metric, path="")).told and not judge("-", metric).told
-    assert judge('{"a": 0}', Metric(url="http://m", path="a", least=0.0)) == Reading()
+    assert evaluate("0.3", replace(metric, path="")).answered and not evaluate("-", metric).answered
+    assert evaluate('{"a": 0}', Metric(url="http://m", path="a", least=0.0)) == Reading()
 
 
-def test_secrets_of_a_url_are_not_told() -> None:
+def test_secrets_of_a_url_are_not_shown() -> None:
     assert (
         name_of(Metric(url="https://user:pass@m.example.com:9/api/v1?query=x&key=s"))
         == "https://m.example.com:9/api/v1?..."
@@ -101,14 +101,14 @@ def test_secrets_of_a_url_are_not_told() -> None:
 class Source(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     release = threading.Event()
-    asked: list[tuple[str, dict[str, str]]] = []
+    requests: list[tuple[str, dict[str, str]]] = []
 
     def do_GET(self) -> None:
-        self.asked.append((self.path, dict(self.headers)))
+        self.requests.append((self.path, dict(self.headers)))
         path = self.path.partition("?")[0]
         if path == "/slow":
             self.release.wait(BOUND)
-        body = {"/huge": b" " * MOST + b"12"}.get(path, ANSWER.encode())
+        body = {"/huge": b" " * MAX_ANSWER + b"12"}.get(path, ANSWER.encode())
         self.send_response({"/moved": 302, "/broken": 500, "/created": 201}.get(path, 200))
         self.send_header("Location", "/ok")
         self.send_header("Content-Length", str(len(body)))
@@ -132,7 +132,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     Source.release.clear()
-    Source.asked.clear()
+    Source.requests.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Source)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -153,58 +153,60 @@ def ask(url: str, **changes: Any) -> Reading:
     )
 
 
-def test_a_url_is_asked_and_judged(source: str) -> None:
+def test_a_url_is_queried_and_evaluated(source: str) -> None:
     assert ask(f"http://{source}/ok") == Reading()
     assert ask(f"http://{source}", most=0.1) == Reading(f"http://{source}: data.rate is 0.25, more than 0.1")
-    assert Source.asked[1][0] == "/"
+    assert Source.requests[1][0] == "/"
 
 
-def test_who_asks_is_told_to_the_source_and_to_nobody_else(source: str) -> None:
+def test_credentials_are_sent_to_the_source_only(source: str) -> None:
     reading = ask(f"http://me:s3%3Acret@{source}/ok?key=hidden", most=0.1)
     assert reading.problem == f"http://{source}/ok?...: data.rate is 0.25, more than 0.1"
-    path, headers = Source.asked[0]
+    path, headers = Source.requests[0]
     assert path == "/ok?key=hidden"
     assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"me:s3:cret"
 
 
 @pytest.mark.parametrize(("path", "status"), [("/moved", 302), ("/broken", 500), ("/created", 201)])
 def test_only_200_is_an_answer(source: str, path: str, status: int) -> None:
-    assert ask(f"http://{source}{path}") == Reading(f"http://{source}{path}: it answered {status}, not 200", told=False)
-    assert len(Source.asked) == 1
+    assert ask(f"http://{source}{path}") == Reading(
+        f"http://{source}{path}: it answered {status}, not 200", answered=False
+    )
+    assert len(Source.requests) == 1
 
 
-def test_an_answer_without_end_is_not_read(source: str) -> None:
+def test_an_endless_answer_is_not_read(source: str) -> None:
     assert ask(f"http://{source}/huge", path="") == Reading(
-        f"http://{source}/huge: the answer has more than {MOST} bytes", told=False
+        f"http://{source}/huge: the answer has more than {MAX_ANSWER} bytes", answered=False
     )
 
 
 @pytest.mark.parametrize("path", ["/slow", "/trickle"])
-def test_an_answer_that_takes_too_long_is_none(source: str, path: str) -> None:
+def test_a_late_answer_is_no_answer(source: str, path: str) -> None:
     assert ask(f"http://{source}{path}", timeout=0.2) == Reading(
-        f"http://{source}{path}: no answer within 0.2 s", told=False
+        f"http://{source}{path}: no answer within 0.2 s", answered=False
     )
 
 
-def test_what_cannot_be_reached_is_told(source: str) -> None:
+def test_an_unreachable_source_is_a_problem(source: str) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{held.getsockname()[1]}"
         reading = ask(f"http://{address}/")
-    assert not reading.told and "Connection refused" in reading.problem
+    assert not reading.answered and "Connection refused" in reading.problem
     reading = ask("http://user:s3cret@127.0.0.1:port/?key=s3cret")
-    assert reading == Reading("http://127.0.0.1:port/?...: is no URL that can be asked", told=False)
-    assert not ask(f"https://{source}/ok").told
+    assert reading == Reading("http://127.0.0.1:port/?...: is not a URL that can be queried", answered=False)
+    assert not ask(f"https://{source}/ok").answered
     assert "unknown url type" in ask("file:///etc/hostname", path="").problem
 
 
 def test_proxies_of_the_environment_are_used(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://{source}")
     assert ask("http://metrics.invalid/x") == Reading()
-    assert Source.asked[0][0] == "http://metrics.invalid/x"
+    assert Source.requests[0][0] == "http://metrics.invalid/x"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert ask(f"http://{source}/direct") == Reading()
-    assert Source.asked[1][0] == "/direct"
+    assert Source.requests[1][0] == "/direct"
 
 
 class Lost(Exception):
@@ -215,7 +217,7 @@ def lost() -> None:
     raise Lost
 
 
-def test_a_reading_that_nobody_wants_any_more_ends(source: str, tmp_path: Path) -> None:
+def test_a_canceled_reading_ends(source: str, tmp_path: Path) -> None:
     with pytest.raises(Lost):
         read_metric(Metric(url=f"http://{source}/slow", most=1.0, timeout=BOUND), tmp_path, lost)
     with pytest.raises(Lost):
@@ -240,43 +242,47 @@ def test_a_command_runs_in_the_definitions_folder_without_a_shell(tmp_path: Path
     )
 
 
-def test_a_command_prints_the_number_and_may_say_more_on_its_standard_error(tmp_path: Path) -> None:
+def test_a_command_prints_the_number_and_may_write_to_standard_error(tmp_path: Path) -> None:
     assert run(tmp_path, "echo warning >&2; echo '{\"a\":\n [5]}'", path="a[0]", most=5.0) == Reading()
     assert run(tmp_path, "echo 5", most=4.0) == Reading("command ./read.sh: the number is 5, more than 4")
 
 
-def test_a_command_that_fails_is_a_verdict_only_where_there_is_no_bound(tmp_path: Path) -> None:
+def test_a_failing_command_is_a_verdict_only_without_bounds(tmp_path: Path) -> None:
     failing = "echo 1; echo first >&2; echo too many errors >&2; exit 3"
-    assert run(tmp_path, failing) == Reading("command ./read.sh: it ended with 3 (it said: too many errors)")
+    assert run(tmp_path, failing) == Reading("command ./read.sh: it ended with 3 (its last output: too many errors)")
     assert run(tmp_path, failing, most=5.0) == Reading(
-        "command ./read.sh: it ended with 3 (it said: too many errors)", told=False
+        "command ./read.sh: it ended with 3 (its last output: too many errors)", answered=False
     )
     assert run(tmp_path, "echo all is lost; exit 1") == Reading(
-        "command ./read.sh: it ended with 1 (it said: all is lost)"
+        "command ./read.sh: it ended with 1 (its last output: all is lost)"
     )
     missing = read_metric(Metric(command=("./missing.sh",)), tmp_path, nothing).problem
-    assert missing.startswith("command ./missing.sh: it ended with 127 (it said: cannot start ") and missing.endswith(
-        "No such file or directory)"
+    assert missing.startswith(
+        "command ./missing.sh: it ended with 127 (its last output: cannot start "
+    ) and missing.endswith("No such file or directory)")
+
+
+def test_endless_output_of_a_command_is_a_problem(tmp_path: Path) -> None:
+    many = f"head -c {MAX_ANSWER} /dev/zero | tr '\\0' ' '; echo; echo 1"
+    assert run(tmp_path, many, most=5.0) == Reading(
+        f"command ./read.sh: it printed more than {MAX_ANSWER} bytes", answered=False
     )
-
-
-def test_a_command_that_prints_without_end_is_not_believed(tmp_path: Path) -> None:
-    many = f"head -c {MOST} /dev/zero | tr '\\0' ' '; echo; echo 1"
-    assert run(tmp_path, many, most=5.0) == Reading(f"command ./read.sh: it printed more than {MOST} bytes", told=False)
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for foreign processes by pidfd")
-def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
+def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # its end tells that nobody has it open any more
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # at its end, no process has it open any more
     reading = run(tmp_path, f"exec 3>{fifo}; echo started >&2; sleep 300 & sleep 300", timeout=0.5)
-    assert reading == Reading("command ./read.sh: it did not end within 0.5 s (it said: started)", told=False)
+    assert reading == Reading(
+        "command ./read.sh: it did not end within 0.5 s (its last output: started)", answered=False
+    )
     assert select.select([reader], [], [], BOUND)[0] and os.read(reader, 1) == b""
     os.close(reader)
 
 
-def test_what_leaves_the_commands_group_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_process_that_left_the_commands_group_delays_nothing(tmp_path: Path) -> None:
     ended, pid = tmp_path / "ended", tmp_path / "pid"
     stranger = f"import subprocess; subprocess.run(['sleep', '20']); open({str(ended)!r}, 'w')"
     child = f"""

@@ -43,14 +43,14 @@ def free_port() -> int:
         return held.getsockname()[1]
 
 
-def test_each_instance_gets_its_own_verdict(service, monkeypatch):
+def test_each_instance_gets_its_own_result(service, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    seen = probe_all(
+    results = probe_all(
         {"well": {8080: service}, "dead": {8080: ("127.0.0.1", free_port())}, "elsewhere": {22: service}}, HTTP
     )
-    assert seen["well"] is True
-    assert seen["dead"].startswith("ConnectionRefusedError")
-    assert seen["elsewhere"] == "port 8080 cannot be reached from here"
+    assert results["well"] is True
+    assert results["dead"].startswith("ConnectionRefusedError")
+    assert results["elsewhere"] == "port 8080 cannot be reached from here"
 
 
 def test_a_redirect_or_an_error_is_not_health(service):
@@ -60,19 +60,19 @@ def test_a_redirect_or_an_error_is_not_health(service):
     assert probe_all({"i": {8080: service}}, Health(http=HttpProbe(8080, "/moved", (200, 302)))) == {"i": True}
 
 
-def test_who_accepts_and_never_answers_fails_by_the_timeout():
+def test_a_port_that_accepts_and_never_answers_fails_by_the_timeout():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        seen = probe_all({"i": {8080: silent.getsockname()}}, Health(http=HttpProbe(8080), timeout=0.2))
-        assert seen == {"i": "no answer within 0.2 s"}
+        results = probe_all({"i": {8080: silent.getsockname()}}, Health(http=HttpProbe(8080), timeout=0.2))
+        assert results == {"i": "no answer within 0.2 s"}
         assert probe_all({"i": {9: silent.getsockname()}}, Health(tcp=TcpProbe(9))) == {"i": True}
 
 
 def instance(**changes) -> Instance:
-    told = {"image": "sha256:1", "nonce": "n", "evidence": Evidence("sha256:1", "n", "", "off"), **changes}
-    return Instance(id="i", fleet="f", slot=0, launch="l", state="running", purpose="fleet", created=0.0, **told)
+    fields = {"image": "sha256:1", "nonce": "n", "evidence": Evidence("sha256:1", "n", "", "off"), **changes}
+    return Instance(id="i", fleet="f", slot=0, launch="l", state="running", purpose="fleet", created=0.0, **fields)
 
 
-def test_an_instance_is_probed_by_the_health_it_was_launched_with(service):
+def test_an_instance_is_probed_by_the_health_settings_it_was_launched_with(service):
     old = instance(endpoints={8080: service}, tags={"health": health_tag(HTTP)})
     assert NetworkProber(Health(http=HttpProbe(9090, "/new")))([old]) == {"i": True}
     assert NetworkProber(HTTP)([instance(endpoints={8080: service}, tags={"health": "{"})]) == {"i": True}

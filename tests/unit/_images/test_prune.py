@@ -29,9 +29,17 @@ def image(
     )
     revocation = {"at": "2026-02-01T00:00:00+00:00", "by": "ann", "reason": "slow"} if revoked else None
     return Image(
-        digest=f"sha256:{number:064x}", build=build, service="shop", version=f"1.0.{number}", created=created, artifact={"path": f"/{number}"},
-        base={}, inputs={}, verified={"at": created} if verified else None, revoked=revocation,
-    )  # fmt: skip
+        digest=f"sha256:{number:064x}",
+        build=build,
+        service="shop",
+        version=f"1.0.{number}",
+        created=created,
+        artifact={"path": f"/{number}"},
+        base={},
+        inputs={},
+        verified={"at": created} if verified else None,
+        revoked=revocation,
+    )
 
 
 def verdicts(images: list[Image], rule: RetentionRule, **options: Any) -> list[Verdict]:
@@ -153,6 +161,12 @@ def test_no_image_that_is_needed_is_removed(
 def test_a_verdict_is_plain_data() -> None:
     [verdict] = verdicts([replace(image(1), channels=("prod",))], RetentionRule(1, 0.0))
     assert verdict.as_dict() == {
-        "name": "shop-1.0.1-000000000000", "digest": f"sha256:{1:064x}", "build": "qemu-x86_64", "version": "1.0.1", "created": "2026-02-28T00:00:00+00:00",
-        "verified": True, "channels": ["prod"], "why": ["the newest verified"],
-    }  # fmt: skip
+        "name": "shop-1.0.1-000000000000",
+        "digest": f"sha256:{1:064x}",
+        "build": "qemu-x86_64",
+        "version": "1.0.1",
+        "created": "2026-02-28T00:00:00+00:00",
+        "verified": True,
+        "channels": ["prod"],
+        "why": ["the newest verified"],
+    }

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images are removed completely or not at all, even if a run is killed. Images that are taken into use meanwhile are kept."""
+"""Images are removed completely or not at all, even if a run is killed.
+
+Images that are taken into use meanwhile are kept.
+"""
 
 from __future__ import annotations
 

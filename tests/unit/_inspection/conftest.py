@@ -34,6 +34,11 @@ Architecture: amd64
 Version: 1.0
 """
 
+SEAL_FACTS = (
+    b'{"service": "shop", "version": "1.4.2", "covers": ["/run", "/tmp"], "data": ["/data"], "writable": ["/tmp"]}'
+)
+METADATA = b"Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\nLicense: MIT\n\nText\n"
+
 
 def tree(folder: Path) -> None:
     files = {
@@ -43,9 +48,9 @@ def tree(folder: Path) -> None:
         "usr/bin/tool": b"#!/bin/sh\n",
         "usr/bin/python3.11": b"",
         "usr/lib/os-release": b'ID=debian\nVERSION_ID="12"\n',
-        "usr/lib/immutable/seal.json": b'{"service": "shop", "version": "1.4.2", "covers": ["/run", "/tmp"], "data": ["/data"], "writable": ["/tmp"]}',
+        "usr/lib/immutable/seal.json": SEAL_FACTS,
         "usr/share/doc/hello/copyright": b"Format: https://example.org/dep5\nLicense: GPL-3+\n text\nLicense: MIT\n",
-        "usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\nLicense: MIT\n\nText\n",
+        "usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA": METADATA,
         "var/lib/dpkg/status": STATUS.encode(),
         "odd/with space": b"1",
         "odd/new\nline": b"2",
@@ -86,7 +91,10 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.truncate(ROOT_START + ROOT_SIZE)
         file.seek(BOOT_START)
         file.write(b"boot loader" * 1000)
-    table = f"label: dos\nstart={BOOT_START // 512}, size={BOOT_SIZE // 512}, type=c\nstart={ROOT_START // 512}, size={ROOT_SIZE // 512}, type=83\n"
+    table = (
+        f"label: dos\nstart={BOOT_START // 512}, size={BOOT_SIZE // 512}, type=c\n"
+        f"start={ROOT_START // 512}, size={ROOT_SIZE // 512}, type=83\n"
+    )
     subprocess.run(["sfdisk", "-q", str(raw)], input=table, text=True, check=True, capture_output=True)
     options = f"offset={ROOT_START},root_owner=0:0"
     make = [

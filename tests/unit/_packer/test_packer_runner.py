@@ -196,6 +196,17 @@ def test_packer_does_not_outlive_its_caller(
     assert not list(temporary.glob("packer-vars-*")) and not secrets.exists()
 
 
+def kill_caller_of(program: str) -> None:
+    """Run a program that prints the id of its child, kill the program, and wait until the child has ended."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout
+        child = os.pidfd_open(int(caller.stdout.readline()))
+        caller.kill()
+        wait_for_end(child)
+
+
 @needs_pidfd
 def test_a_child_can_write_any_amount_of_output_while_it_cleans_up_for_a_dead_caller(tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
@@ -210,41 +221,32 @@ signal.signal(signal.SIGINT, clean)
 print(os.getpid(), flush=True)
 signal.pause()
 """
-    call = f"""
+    program = f"""
 import sys
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
 with Supervised([sys.executable, "-c", {child!r}]) as process:
     for line in process.lines():
         print(line, flush=True)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", call], env=environment, stdout=subprocess.PIPE, text=True) as caller:
-        assert caller.stdout
-        watched = os.pidfd_open(int(caller.stdout.readline()))
-        caller.kill()
-        wait_for_end(watched)
+    kill_caller_of(program)
     assert cleaned.exists()
 
 
 @needs_pidfd
 def test_the_lock_of_a_dead_caller_is_held_until_its_child_has_cleaned_up(tmp_path: Path) -> None:
     lock, found = tmp_path / "lock", tmp_path / "found"
-    look = f"flock -n {lock} true && echo free > {found} || echo held > {found}"
-    call = f"""
+    probe = f"flock -n {lock} true && echo free > {found} || echo held > {found}"
+    program = f"""
 import fcntl, os
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
 handle = os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT)
 fcntl.flock(handle, fcntl.LOCK_EX)
-with Supervised(["/bin/sh", "-c", "trap '{look}; exit' INT; echo $PPID; while :; do sleep 0.1; done"], hold=[handle]) as process:
+script = "trap '{probe}; exit' INT; echo $PPID; while :; do sleep 0.1; done"
+with Supervised(["/bin/sh", "-c", script], hold=[handle]) as process:
     for line in process.lines():
         print(line, flush=True)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", call], env=environment, stdout=subprocess.PIPE, text=True) as caller:
-        assert caller.stdout
-        watched = os.pidfd_open(int(caller.stdout.readline()))
-        caller.kill()
-        wait_for_end(watched)
+    kill_caller_of(program)
     assert found.read_text() == "held\n"
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -262,7 +264,8 @@ def test_output_and_exit_code_are_those_of_the_child(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_signals_is_killed() -> None:
-    program = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('ready', flush=True); time.sleep(300)"
+    ignore = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]"
+    program = f"{ignore}; print('ready', flush=True); time.sleep(300)"
     with Supervised([sys.executable, "-c", program], grace=0.1) as child:
         for _line in child.lines():
             child.stop()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Hardware virtualization is believed only when a guest speaks; here a script speaks in QEMU's place."""
+"""Hardware virtualization is used only if a guest boots. Here a script replaces QEMU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPEAKS = r"printf 'booting\r\n\r\nIMMUTABLE-LAUNCHED\r\n' > $console; exec sleep
 
 @pytest.fixture
 def qemu(tmp_path, monkeypatch):
-    """Put a QEMU on the path whose guest does what it is told; returns how often it was asked to boot."""
+    """Put a QEMU on the path whose guest runs a script; returns a function that counts the boots."""
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path == "/dev/kvm" or real(path, mode))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -39,7 +39,7 @@ def qemu(tmp_path, monkeypatch):
     return put
 
 
-def test_a_guest_that_speaks_is_believed_and_remembered(tmp_path, qemu):
+def test_a_guest_that_boots_enables_kvm_and_is_remembered(tmp_path, qemu):
     probes = qemu(SPEAKS)
     assert [accel.choose(tmp_path, Path("disk")).name for _again in range(2)] == ["kvm", "kvm"]
     assert probes() == 1

@@ -22,7 +22,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import
 
 
 def target(provider: str) -> Target:
-    return Target("local", provider, FleetSpec(), Health(http=HttpProbe(80)), Base("debian", "bookworm", python="3.11"))
+    return Target(
+        name="local",
+        provider=provider,
+        fleet=FleetSpec(),
+        health=Health(http=HttpProbe(80)),
+        base=Base("debian", "bookworm", python="3.11"),
+    )
 
 
 def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None:

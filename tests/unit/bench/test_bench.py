@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The bench's cases of small fleets: time by the virtual clock, calls and reads, none of which hang on the machine."""
+"""The bench's cases of small fleets: virtual time, calls and reads. None of them depends on the machine."""
 
 from __future__ import annotations
 

@@ -42,7 +42,10 @@ def test_a_denied_call_names_the_action_to_allow(
     cloud: Cloud, service: str, operation: str, asked: dict[str, Any], action: str
 ) -> None:
     cloud.fault(denied)
-    with pytest.raises(ProviderError, match=f"; allow the action {action} for who runs this"), aws_errors():
+    with (
+        pytest.raises(ProviderError, match=f"; allow the action {action} for the identity that runs this"),
+        aws_errors(),
+    ):
         getattr(Clients(cloud.account()).client(service), operation)(**asked)
 
 

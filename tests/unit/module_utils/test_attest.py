@@ -184,7 +184,8 @@ subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
 for step in steps:
     subprocess.run(["mount", *(word.replace("ROOT", str(root)) for word in step)], check=True)
 result = compare(manifest, str(root))
-print(json.dumps({"differences": sorted([each.kind, each.path] for each in result.differences), "refused": result.refused}))
+differences = sorted([difference.kind, difference.path] for difference in result.differences)
+print(json.dumps({"differences": differences, "refused": result.refused}))
 """
 
 
@@ -244,7 +245,8 @@ manifest = json.loads(json.dumps(inspect_image(disk, work, "sha256:1", {}).manif
 subprocess.run(["mount", "-o", "ro,loop,offset=1048576", disk, "/mnt"], check=True)
 result = compare(manifest, "/mnt")
 subprocess.run(["umount", "/mnt"], check=True)
-print(json.dumps({"differences": [each.as_dict() for each in result.differences], "checked": result.checked, "refused": result.refused}))
+differences = [difference.as_dict() for difference in result.differences]
+print(json.dumps({"differences": differences, "checked": result.checked, "refused": result.refused}))
 """
 
 

@@ -32,7 +32,8 @@ def system(tmp_path: Path) -> Path:
     put(
         tmp_path,
         "/etc/fstab",
-        "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\nnas:/x /mnt nfs defaults 0 0\n",
+        "# a comment\n/dev/vda2 / ext4 rw,noatime 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\n"
+        "nas:/x /mnt nfs defaults 0 0\n",
     )
     put(
         tmp_path,

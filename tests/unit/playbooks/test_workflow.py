@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils._aws.amis import look
+from ansible_collections.immutable.infra.plugins.plugin_utils._aws.amis import find_ami
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
@@ -110,7 +110,7 @@ class Shop:
         base = resolve_base(target, self.store, current.folder)
         assert base is not None
         ami = seeds.image(self.cloud, f"shop-{current.version}")
-        found = look(Clients(target.aws).ec2, ami)
+        found = find_ami(Clients(target.aws).ec2, ami)
         assert found is not None
         account = Clients(target.aws).account_id
         artifact = {

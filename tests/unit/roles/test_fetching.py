@@ -84,7 +84,7 @@ def test_a_request_is_signed_like_botocore_signs_it() -> None:
     ).add_auth(reference)
     now = calendar.timegm(time.strptime(reference.context["timestamp"], "%Y%m%dT%H%M%SZ"))
     assert (
-        secrets.signed(*(host, body, REGION, credentials, now))["authorization"] == reference.headers["Authorization"]
+        secrets.signed(host, body, REGION, credentials, now=now)["authorization"] == reference.headers["Authorization"]
     )
 
 

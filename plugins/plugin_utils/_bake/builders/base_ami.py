@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Resolves the AMI that a definition bakes on to one id, because the name or parameter may refer to another AMI tomorrow."""
+"""Resolves the AMI of a definition's base to its id, because a name or parameter may refer to another AMI tomorrow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def resolve_ami(base: Base, account: Account) -> dict[str, Any]:
 
 @functools.cache
 def _describe(ec2: Any, ssm: Any, source: str) -> Mapping[str, Any]:
-    """The AMI as EC2 describes it. There is one client per account and region, so the clients identify both in the cache."""
+    """The AMI as EC2 describes it.
+
+    There is one client per account and region, so the clients identify both in the cache.
+    """
     reference, region = ami_reference(source), ec2.meta.region_name
     image = (
         _newest(_by_name(ec2, reference), source, region)

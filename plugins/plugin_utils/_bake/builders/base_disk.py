@@ -31,9 +31,10 @@ _SCHEMES = ("file", "http", "https")
 
 
 def resolve_disk(base: Base, store: Store, folder: Path) -> dict[str, Any] | None:
-    """Return ``{"kind", "source", "sha256" (hexadecimal), "architecture", "python"}``, or None for a Debian base that is not built yet.
+    """Return ``{"kind", "source", "sha256" (hexadecimal), "architecture", "python"}``, without using the network.
 
-    Does not use the network. Raises BakeError for a qcow2 file that is missing or does not match its checksum.
+    Returns None for a Debian base that is not built yet. Raises BakeError for a qcow2 file that is missing or does not
+    match its checksum.
     """
     if base.kind == "debian":
         built = _built(base, store)
@@ -59,7 +60,10 @@ def disk_path(base: Base, store: Store, folder: Path) -> Path:
 
 
 def fetch_disk(base: Base, store: Store, folder: Path, report: Report = silent) -> Path:
-    """Return the path of the base's disk. Downloads it first if it comes from a URL and is not in the store yet. Raises BakeError."""
+    """Return the path of the base's disk.
+
+    Downloads it first if it comes from a URL and is not in the store yet. Raises BakeError.
+    """
     path = disk_path(base, store, folder)
     if base.kind == "url" and not path.exists():
         with store.lock(f"base-{_expected(base)[:12]}", f"download {base.source}", wait=_LOCK_TIMEOUT):

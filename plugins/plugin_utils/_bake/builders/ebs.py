@@ -16,7 +16,7 @@ from ....module_utils._packer.errors import PackerError
 from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
-from ..._aws.amis import as_tags, harden, look, snapshots_of
+from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
 from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._core.errors import BakeError
 from ..._core.progress import Report
@@ -86,7 +86,7 @@ class EbsBuilder:
             ec2.import_key_pair(
                 KeyName=self._key_name,
                 PublicKeyMaterial=public,
-                TagSpecifications=[{"ResourceType": "key-pair", "Tags": as_tags(self._tags)}],
+                TagSpecifications=[{"ResourceType": "key-pair", "Tags": tag_list(self._tags)}],
             )
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
@@ -108,10 +108,10 @@ class EbsBuilder:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
         region, ami = _registered_ami(result)
         ec2 = self._clients.ec2
-        image = look(ec2, ami)
+        image = find_ami(ec2, ami)
         if image is None:
             raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
-        harden(ec2, image)  # older Packers cannot do this
+        require_imdsv2(ec2, image)  # older Packers cannot do this
         return {
             "ami": ami,
             "region": region,
@@ -139,7 +139,7 @@ def artifact_details(artifact_id: str) -> dict[str, Any]:
 
 
 def amis_in(artifact_id: str) -> dict[str, str]:
-    """Return the AMIs by region from an artifact's id such as ``eu-west-1:ami-1,us-east-1:ami-2``; {} for any other id."""
+    """Return the AMIs by region from an id such as ``eu-west-1:ami-1,us-east-1:ami-2``; {} for any other id."""
     pairs = [pair.partition(":") for pair in artifact_id.split(",")]
     return (
         {region: ami for region, _colon, ami in pairs}
@@ -195,7 +195,10 @@ def _ami_name(job: BakeJob) -> str:
 
 
 def _custom_endpoint(clients: Clients) -> str:
-    """The URL of EC2 if it is not the region's own, else ''. Older Packers read it neither from the environment nor from AWS's files."""
+    """The URL of EC2 if it is not the region's own, else ''.
+
+    Older Packers read it neither from the environment nor from AWS's files.
+    """
     url = str(clients.ec2.meta.endpoint_url)
     return "" if (urllib.parse.urlsplit(url).hostname or "").startswith(f"ec2.{clients.region}.") else url
 

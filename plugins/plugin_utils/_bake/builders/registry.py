@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds the builder for a kind of base. Only this file imports the builders; a new builder needs an entry in its table."""
+"""Finds the builder for a kind of base.
+
+Only this file imports the builders; a new builder needs an entry in its table.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,9 @@ _BY_BASE: Mapping[BaseKind, BuilderType] = {"debian": _QEMU, "qcow2": _QEMU, "ur
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
     """Return a target's base as it enters the digest, or None if the base is not built yet.
 
-    The result contains at least ``kind``, ``source``, ``architecture`` (the provider's word) and ``python`` (such as ``3.11``), and
-    what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI. Only an AMI needs the network.
+    The result contains at least ``kind``, ``source``, ``architecture`` (the provider's word) and ``python`` (such as
+    ``3.11``), and what identifies the base: ``sha256`` (hexadecimal) for a disk, ``ami`` and ``region`` for an AMI.
+    Only an AMI needs the network.
 
     Args:
         folder: the definition's folder; a relative path of a disk starts here.
@@ -77,5 +81,5 @@ def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> 
 
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
-    """Return what a builder knows about an artifact of Packer with this id, such as ``{"amis": {region: ami}}``, or nothing."""
+    """Return what a builder reads from the id of Packer's artifact, such as ``{"amis": {region: ami}}``, or nothing."""
     return {key: value for builder in (_EBS, _QEMU) for key, value in builder.artifact_details(artifact_id).items()}

@@ -184,7 +184,7 @@ class InstanceRefreshRun(FleetRun[Step]):
 
     def _judge(self) -> None:
         """Roll back if the image, an alarm or the deadline says so. A rollback is not taken back."""
-        reason = self._objection()
+        reason = self._rollback_reason()
         if self._progress.rollback_reason or not reason:
             return
         self._progress = replace(self._progress, rollback_reason=reason)
@@ -192,8 +192,8 @@ class InstanceRefreshRun(FleetRun[Step]):
             self._note(f"rolling back: {reason}")
             self._save(self._intent.begin_rollback(reason, "", ()))
 
-    def _objection(self) -> str:
-        """Why the group must not go on to the image, or ""."""
+    def _rollback_reason(self) -> str:
+        """Why the group must roll back, or ""."""
         intent, at = self._intent, self._snapshot.at
         revoked = self._revoked().get(self._image.digest)
         if revoked:

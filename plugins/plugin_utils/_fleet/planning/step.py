@@ -92,7 +92,7 @@ class SlotStep:
             self._keep_old()
 
     def _lacks_volumes(self, view: InstanceView) -> bool:
-        """Whether it cannot become healthy because it does not have its volumes. No deadline runs meanwhile."""
+        """Whether it cannot become healthy because it does not have its volumes. No deadline runs while it waits."""
         return not view.healthy and bool(self._slot.volumes_not_on(view))
 
     def _settle_for_old(self) -> None:

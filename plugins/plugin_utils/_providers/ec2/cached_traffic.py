@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A load balancer that remembers what it last told of its members, so that who needs that again does not ask again."""
+"""A load balancer that remembers its members as last read, so that probing needs no further call."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from ..contract import DOWN, Member, Traffic
 
 
 class CachedTraffic:
+    """See ``contract.Traffic``."""
+
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
-        self._seen: dict[str, Member] = {}
+        self._members: dict[str, Member] = {}  # by instance id, as last read
 
     @property
     def shared(self) -> bool:
-        """Whether others register there too."""
         return self._traffic.shared
 
     def verdict(self, instance_id: str) -> bool | str:
-        """Whether an instance is well, by what was told of the members last."""
-        member = self._seen.get(instance_id)
+        """Whether an instance is healthy according to the members as last read: True, or the reason why not.
+
+        An instance that is no member yet counts as healthy enough to be registered.
+        """
+        member = self._members.get(instance_id)
         return "the target group's checks do not pass" if member and member.state == DOWN else True
 
     def ensure(self) -> bool:
@@ -30,7 +34,7 @@ class CachedTraffic:
 
     def members(self) -> list[Member]:
         found = self._traffic.members()
-        self._seen = {member.id: member for member in found}
+        self._members = {member.id: member for member in found}
         return found
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Instances of EC2. What they are is in their tags; every look is one paginated describe."""
+"""EC2 instances. Their tags say what they are, and each observation is one paginated call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..._aws.batches import FILTER, batches
+from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
@@ -19,26 +19,22 @@ from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_
 from .tags import FLEET_KEY, STORE_KEY, from_aws, keys_of_text, to_aws
 from .volumes import Ec2Volumes
 
-FULL = (
+# AWS's codes that say that another zone may have room.
+ZONE_FULL = (
     "InsufficientInstanceCapacity",
     "InsufficientFreeAddressesInSubnet",
     "InsufficientHostCapacity",
     "Unsupported",
-)  # in this zone; another may do
-GONE = (
-    "InvalidInstanceID.NotFound",
-    "InvalidInstanceID.Malformed",
-    "IncorrectInstanceState",
-)  # of one of those named, which spoils the call for all
-REPLAYED = (
-    60.0  # seconds: an instance that a launch calls older than this was launched by an earlier call with the same token
 )
-FORCE_AGAIN = 30.0  # seconds after which a forced stop is asked for once more
+# AWS's codes that say that one of the named instances makes the call fail for all of them.
+ONE_UNFIT = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")
+REPLAY_AGE = 60.0  # seconds: an older instance in the answer was launched by an earlier call with the same token
+FORCE_AGAIN = 30.0  # seconds after which a forced stop is repeated
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 
 
 class Ec2Compute:
-    """``warnings`` tells what went another way than asked for."""
+    """See ``contract.Compute``. ``warnings`` has a line for each deviation from what was requested."""
 
     def __init__(self, clients: Clients, scope: Scope, volumes: Ec2Volumes, consoles: Consoles) -> None:
         self.warnings: list[str] = []
@@ -46,70 +42,82 @@ class Ec2Compute:
         self._scope = scope
         self._volumes = volumes
         self._consoles = consoles
-        self._stopping: dict[str, float] = {}  # since when, as first seen here
-        self._forced: dict[str, float] = {}
+        self._stopping_since: dict[str, float] = {}  # by instance id, as first observed here
+        self._forced_at: dict[str, float] = {}  # by instance id (monotonic)
 
     def list(self, fleet: str) -> list[Instance]:
-        described = [each for each in self._described(fleet) if each["State"]["Name"] in ALIVE]
-        known = self._consoles.evidence(fleet, described)
-        ending = {each["InstanceId"] for each in described if each["State"]["Name"] in ("stopping", "shutting-down")}
-        self._stopping = {key: since for key, since in self._stopping.items() if key in ending}
-        return [each for each in (instance_of(one, known, self._since) for one in described) if each]
+        described = [one for one in self._describe_fleet(fleet) if one["State"]["Name"] in ALIVE]
+        evidence = self._consoles.evidence(fleet, described)
+        stopping = {one["InstanceId"] for one in described if one["State"]["Name"] in ("stopping", "shutting-down")}
+        self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in stopping}
+        instances = (instance_of(one, evidence, self._since) for one in described)
+        return [instance for instance in instances if instance]
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
-        slots = self._volumes.by_slot(requests)
+        volumes = self._volumes.by_slot(requests)
         launched: list[Instance] = []
-        for group in launch_batches(requests, slots):
-            launched += self._launch(group)
+        for batch in launch_batches(requests, volumes):
+            launched += self._launch(batch)
         return launched
 
     def stop(self, ids: Sequence[str]) -> None:
-        """What is pending cannot be stopped yet: it is left for a later call."""
-        self._order("stop_instances", ids, ("running",))
+        """A pending instance cannot be stopped yet: it is left to a later call."""
+        self._call_for_all("stop_instances", ids, ("running",))
 
     def power_off(self, ids: Sequence[str]) -> None:
-        """Returns as soon as EC2 has the order: it can take minutes. Until it is STOPPED its volumes cannot be detached, so nothing is in danger."""
-        due = [each for each in ids if time.monotonic() - self._forced.get(each, -FORCE_AGAIN) >= FORCE_AGAIN]
-        self._order("stop_instances", due, ("running", "stopping"), Force=True)
-        self._forced.update(dict.fromkeys(due, time.monotonic()))
+        """Returns as soon as EC2 accepts the call, which can take effect minutes later.
+
+        Until then the instance is STOPPING and its volumes cannot be detached.
+        """
+        now = time.monotonic()
+        due = [key for key in ids if now - self._forced_at.get(key, -FORCE_AGAIN) >= FORCE_AGAIN]
+        self._call_for_all("stop_instances", due, ("running", "stopping"), Force=True)
+        self._forced_at.update(dict.fromkeys(due, time.monotonic()))
 
     def start(self, ids: Sequence[str]) -> None:
         with aws_errors(doing="starting instances again"):
-            for part in batches(ids, FILTER):
+            for part in batches(ids, MAX_FILTER_VALUES):
                 self._clients.ec2.start_instances(InstanceIds=part)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """EC2 lets a running instance shut down in order before it takes it away."""
-        self._order("terminate_instances", ids, ALIVE)
+        """EC2 lets a running instance shut down in order before it removes it."""
+        self._call_for_all("terminate_instances", ids, ALIVE)
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        known = [each["InstanceId"] for each in self._named(ids)]
-        away = [key for name, text in tags.items() if text is None for key in keys_of_text(name)]
+        known = [one["InstanceId"] for one in self._describe_ids(ids)]
+        removed = [key for name, text in tags.items() if text is None for key in keys_of_text(name)]
         new = to_aws({name: text for name, text in tags.items() if text is not None})
         with aws_errors(doing="tagging instances"):
-            for part in batches(known, FILTER):
-                if away:
-                    self._clients.ec2.delete_tags(Resources=part, Tags=away)
+            for part in batches(known, MAX_FILTER_VALUES):
+                if removed:
+                    self._clients.ec2.delete_tags(Resources=part, Tags=removed)
                 if new:
                     self._clients.ec2.create_tags(Resources=part, Tags=new)
 
     def fleets(self) -> Sequence[str]:
-        found = [from_aws(each.get("Tags", ())) for each in self._describe(Filters=[_of_store(self._scope), _alive()])]
-        return sorted(
-            {tags[tag_names.FLEET] for tags in found if tag_names.FLEET in tags} | set(self._volumes.fleets())
-        )
+        described = self._describe(Filters=[_of_store(self._scope), _alive()])
+        names = {from_aws(one.get("Tags", ())).get(tag_names.FLEET) for one in described}
+        return sorted({name for name in names if name is not None} | set(self._volumes.fleets()))
 
     def console(self, instance_id: str) -> str:
         return self._consoles.text(instance_id)
 
-    def _described(self, fleet: str) -> Sequence[dict[str, Any]]:
+    def _describe_fleet(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(
             Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _alive()]
         )
 
-    def _describe(self, **asked: Any) -> Sequence[dict[str, Any]]:
-        with aws_errors(doing="looking at instances"):
-            pages = self._clients.ec2.get_paginator("describe_instances").paginate(**asked, PaginationConfig=PAGES)
+    def _describe_ids(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """The existing ones of these instances: a filter, unlike a list of ids, does not fail if one is missing."""
+        return [
+            one
+            for part in batches(ids, MAX_FILTER_VALUES)
+            for one in self._describe(Filters=[{"Name": "instance-id", "Values": part}])
+        ]
+
+    def _describe(self, **parameters: Any) -> Sequence[dict[str, Any]]:
+        with aws_errors(doing="reading instances"):
+            pages = self._clients.ec2.get_paginator("describe_instances").paginate(**parameters, PaginationConfig=PAGES)
             return [
                 instance
                 for page in pages
@@ -117,25 +125,18 @@ class Ec2Compute:
                 for instance in reservation["Instances"]
             ]
 
-    def _named(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
-        """Those that there are: a filter, unlike a list of ids, does not fail for the others."""
-        return [
-            each
-            for part in batches(ids, FILTER)
-            for each in self._describe(Filters=[{"Name": "instance-id", "Values": part}])
-        ]
-
-    def _launch(self, group: LaunchBatch) -> Sequence[Instance]:
-        zones = group.zones()
-        for zone, another in zip(zones, [*zones[1:], ""], strict=True):
+    def _launch(self, batch: LaunchBatch) -> Sequence[Instance]:
+        """Launch in the first zone that has room."""
+        zones = batch.zones()
+        for zone, next_zone in zip(zones, [*zones[1:], ""], strict=True):
             try:
-                return self._launch_in(group, zone)
+                return self._launch_in(batch, zone)
             except ProviderError as error:
-                if error.code not in FULL or not another:
+                if error.code not in ZONE_FULL or not next_zone:
                     raise
-                slots = ", ".join(str(each.slot) for each in group.requests)
+                slots = ", ".join(str(request.slot) for request in batch.requests)
                 self._warn(
-                    f"zone {zone} takes no more instances ({error.code}): slots {slots} are launched in {another}"
+                    f"zone {zone} takes no more instances ({error.code}): slots {slots} are launched in {next_zone}"
                 )
         raise AssertionError(zones)
 
@@ -143,58 +144,64 @@ class Ec2Compute:
         if line not in self.warnings:
             self.warnings.append(line)
 
-    def _launch_in(self, group: LaunchBatch, zone: str) -> Sequence[Instance]:
-        asked = run_instances_parameters(group, zone, self._scope, self._root(group.first))
-        with aws_errors(doing=f"launching {asked['MaxCount']} of {group.first.fleet} in {zone}"):
-            answer = self._clients.client("ec2", attempts=2).run_instances(**asked)["Instances"]
-        if any(time.time() - each["LaunchTime"].timestamp() > REPLAYED for each in answer):
-            answer = self._refresh_replayed(answer)
-        tags = next(each["Tags"] for each in asked["TagSpecifications"] if each["ResourceType"] == "instance")
-        return [each for each in (instance_of({**one, "Tags": tags}, {}, self._since) for one in answer) if each]
+    def _launch_in(self, batch: LaunchBatch, zone: str) -> Sequence[Instance]:
+        parameters = run_instances_parameters(batch, zone, self._scope, self._root_device(batch.first))
+        with aws_errors(doing=f"launching {parameters['MaxCount']} of {batch.first.fleet} in {zone}"):
+            launched = self._clients.client("ec2", attempts=2).run_instances(**parameters)["Instances"]
+        if any(time.time() - one["LaunchTime"].timestamp() > REPLAY_AGE for one in launched):
+            launched = self._refresh_replayed(launched)
+        specifications = parameters["TagSpecifications"]
+        tags = next(one["Tags"] for one in specifications if one["ResourceType"] == "instance")
+        instances = (instance_of({**one, "Tags": tags}, {}, self._since) for one in launched)
+        return [instance for instance in instances if instance]
 
-    def _refresh_replayed(self, answer: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
-        """A spent token is answered as it was then. Raises ProviderError where what it launched is no more."""
-        ids = [each["InstanceId"] for each in answer]
-        now = [each for each in self._named(ids) if each["State"]["Name"] in ALIVE]
-        gone = sorted(set(ids) - {each["InstanceId"] for each in now})
-        if gone:
+    def _refresh_replayed(self, launched: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
+        """A repeated token gets the first answer again, so the instances are read again.
+
+        Raises ProviderError if one of them does not exist any more.
+        """
+        ids = [one["InstanceId"] for one in launched]
+        present = [one for one in self._describe_ids(ids) if one["State"]["Name"] in ALIVE]
+        missing = sorted(set(ids) - {one["InstanceId"] for one in present})
+        if missing:
             raise ProviderError(
-                f"this launch was made before, and {', '.join(gone)} of it is gone", code=TOKEN_SPENT, token_spent=True
+                f"an earlier launch with the same token created {', '.join(missing)}, which no longer exists",
+                code=TOKEN_SPENT,
+                token_spent=True,
             )
-        return now
+        return present
 
-    def _root(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        """The image's root device, asked for only where it shall be larger and the image's record does not tell."""
+    def _root_device(self, request: LaunchRequest) -> Mapping[str, Any] | None:
+        """The image's root device; None unless the target wants a larger root disk."""
         if not request.machine.get("root_size"):
             return None
         if request.artifact.get("root_device"):
             return {"DeviceName": request.artifact["root_device"]}
-        with aws_errors(doing="looking at the image"):
-            image = self._clients.ec2.describe_images(ImageIds=[require_ami(request.artifact, self._scope.region)])[
-                "Images"
-            ][0]
+        ami = require_ami(request.artifact, self._scope.region)
+        with aws_errors(doing="reading the image"):
+            image = self._clients.ec2.describe_images(ImageIds=[ami])["Images"][0]
         return {"DeviceName": image["RootDeviceName"]}
 
-    def _order(self, operation: str, ids: Sequence[str], fitting: Sequence[str], **more: Any) -> None:
-        """One call for all. Where one of them spoils it, it is asked which it still makes sense for, and called once more."""
-        for part in batches(ids, FILTER):
+    def _call_for_all(self, operation: str, ids: Sequence[str], states: Sequence[str], **more: Any) -> None:
+        """One call for all instances. If one makes it fail, repeat it for those that are in one of ``states``."""
+        for part in batches(ids, MAX_FILTER_VALUES):
             try:
                 self._call(operation, part, more)
             except ProviderError as error:
-                if error.code not in GONE:
+                if error.code not in ONE_UNFIT:
                     raise
-                left = [each["InstanceId"] for each in self._named(part) if each["State"]["Name"] in fitting]
-                if set(left) == set(part):
+                fit = [one["InstanceId"] for one in self._describe_ids(part) if one["State"]["Name"] in states]
+                if set(fit) == set(part):
                     raise
-                if left:
-                    self._call(operation, left, more)
+                if fit:
+                    self._call(operation, fit, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
         with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
             getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
 
     def _since(self, instance_id: str) -> float:
-        return self._stopping.setdefault(instance_id, time.time())
+        return self._stopping_since.setdefault(instance_id, time.time())
 
 
 def _of_store(scope: Scope) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _at_index(texts: str, index: int) -> str:
 
 
 def _root_attach_times(described: Mapping[str, Any]) -> list[float]:
-    """When the root disk was attached, which is when the instance was first launched: each start moves the launch time."""
+    """When the root disk was attached, which is the first launch: each start changes the launch time."""
     root = described.get("RootDeviceName")
     disks = [
         disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk
@@ -151,6 +151,6 @@ def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict
 
 
 def _stop_time(described: Mapping[str, Any]) -> float:
-    """When it was asked to stop, from EC2's reason, such as "User initiated (2026-01-31 12:00:00 GMT)"; 0 if it has no time."""
+    """When it was asked to stop, from a reason such as "User initiated (2026-01-31 12:00:00 GMT)"; 0 if unknown."""
     found = _STOPPED_AT.search(described.get("StateTransitionReason") or "")
     return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0

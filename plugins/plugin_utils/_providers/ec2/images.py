@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Images on AWS: an AMI, its copies in other regions, and the parameters of SSM that tell other tools which one to launch."""
+"""Images on AWS: an AMI, its copies in other regions, and the SSM parameters that other tools launch from."""
 
 from __future__ import annotations
 
@@ -10,36 +10,41 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..._aws.amis import as_tags, harden, look, snapshots_of
+from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
 from ..._aws.clients import Account, Clients, aws_errors, code_of
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .image_users import image_users, remove_image
 
-AT_ONCE = 8  # regions
-DELAY, TRIES = (
-    15,
-    240,
-)  # seconds between two looks at a copy, and their number: a large image takes long to another continent
-TAKEN, LOOK_AGAIN = 30.0, 1.0  # seconds for SSM to take a new value, and between two looks at it
+MAX_REGIONS = 8  # copied to at the same time
+# While a copy is pending: seconds between two reads, and their number. A large image takes long to another continent.
+COPY_DELAY, COPY_READS = 15, 240
+PUBLISH_TIMEOUT, PUBLISH_POLL = 30.0, 1.0  # seconds until SSM shows a new value, and between two reads
 PARAMETER = "/immutable/{}/ami"
 
 
 class Ec2Images:
-    """See ``providers.base.Images``.
+    """See ``contract.Images``.
 
     Args:
-        account: in the region that images are baked in.
+        account: the account, in the region where images are baked.
         encrypt: whether snapshots of copies are encrypted.
-        delay: seconds between two looks at a copy.
-        taken: seconds that SSM may need to take a parameter's new value.
+        copy_delay: seconds between two reads of a pending copy.
+        publish_timeout: seconds until SSM must show a parameter's new value.
     """
 
-    def __init__(self, account: Account, encrypt: bool = True, delay: float = DELAY, taken: float = TAKEN) -> None:
+    def __init__(
+        self,
+        account: Account,
+        encrypt: bool = True,
+        *,
+        copy_delay: float = COPY_DELAY,
+        publish_timeout: float = PUBLISH_TIMEOUT,
+    ) -> None:
         self._clients = Clients(account)
         self._encrypt = encrypt
-        self._delay = delay
-        self._taken = taken
+        self._copy_delay = copy_delay
+        self._publish_timeout = publish_timeout
 
     def build(self, architecture: str) -> str:
         return f"aws-{self._clients.account_id}-{architecture}"
@@ -47,21 +52,23 @@ class Ec2Images:
     def present(self, artifact: Mapping[str, Any]) -> bool:
         if "ami" not in artifact:
             return False
-        image = look(self._clients.in_region(artifact["region"]).ec2, artifact["ami"])
+        image = find_ami(self._clients.in_region(artifact["region"]).ec2, artifact["ami"])
         return image is not None and image["State"] == "available"
 
     def copy(
         self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]
     ) -> Mapping[str, Any]:
-        wanted = {region: key for region, key in places.items() if region != artifact["region"]}
-        if not wanted:
+        keys = {region: key for region, key in places.items() if region != artifact["region"]}
+        if not keys:
             return artifact
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            running = {region: pool.submit(self._copied, artifact, region, key, tags) for region, key in wanted.items()}
-        return {
-            **artifact,
-            "copies": {**artifact.get("copies", {}), **{region: future.result() for region, future in running.items()}},
-        }
+
+        def copy_to(region: str) -> dict[str, Any]:
+            return self._copy_to(artifact, region, keys[region], tags)
+
+        with ThreadPoolExecutor(max_workers=MAX_REGIONS) as pool:
+            futures = {region: pool.submit(copy_to, region) for region in keys}
+        copies = {region: future.result() for region, future in futures.items()}
+        return {**artifact, "copies": {**artifact.get("copies", {}), **copies}}
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
         return image_users(self._clients, artifacts, shared)
@@ -70,7 +77,11 @@ class Ec2Images:
         remove_image(self._clients, artifact)
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
-        """``name``: ``<service>/<channel>``. In each region that has the AMI, the parameter ``/immutable/<service>/<channel>/ami``."""
+        """Set the parameter ``/immutable/<service>/<channel>/ami`` in each region that has the AMI.
+
+        Args:
+            name: ``<service>/<channel>``.
+        """
         parameter, changed = PARAMETER.format(name), {}
         for region, ami in amis_of(artifact).items():
             ssm = self._clients.in_region(region).client("ssm")
@@ -83,69 +94,72 @@ class Ec2Images:
                     ssm.put_parameter(
                         Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True
                     )
-                    self._await(ssm, parameter, ami, region)
+                    self._wait_until_published(ssm, parameter, ami, region)
         return changed
 
-    def _await(self, ssm: Any, parameter: str, ami: str, region: str) -> None:
-        """SSM answers before it has looked at the AMI, and drops a value that it finds wrong without a word."""
-        end = time.monotonic() + self._taken
+    def _wait_until_published(self, ssm: Any, parameter: str, ami: str, region: str) -> None:
+        """SSM answers before it validates the AMI, and silently drops a value that it finds invalid."""
+        deadline = time.monotonic() + self._publish_timeout
         while _parameter(ssm, parameter) != ami:
-            if time.monotonic() >= end:
+            if time.monotonic() >= deadline:
                 raise ProviderError(
-                    f"{parameter} in {region} does not show {ami}: SSM did not take it within {self._taken:g} s "
-                    "(it looks itself whether the AMI is there; who runs this needs ec2:DescribeImages for that). Run again to publish it"
+                    f"{parameter} in {region} does not show {ami}: SSM did not accept it within "
+                    f"{self._publish_timeout:g} s (SSM checks that the AMI exists; the identity that runs this "
+                    "needs ec2:DescribeImages for that). Run again to publish it"
                 )
-            time.sleep(LOOK_AGAIN)
+            time.sleep(PUBLISH_POLL)
 
-    def _copied(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
-        """A copy is known by its name, which no other AMI of the account has: so one that a killed run began is found, and waited for."""
+    def _copy_to(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """Create the copy in a region, or wait for one that an interrupted run started.
+
+        No other AMI of the account has the same name.
+        """
         ec2, name = self._clients.in_region(region).ec2, str(artifact["name"])
         with aws_errors(doing=f"copying {artifact['ami']} to {region}"):
             filters = [{"Name": "name", "Values": [name]}]
             found = [
-                each
+                image
                 for page in ec2.get_paginator("describe_images").paginate(Owners=["self"], Filters=filters)
-                for each in page["Images"]
+                for image in page["Images"]
             ]
-            begun = [each["ImageId"] for each in found if each["State"] in ("pending", "available")]
-            ami = begun[0] if begun else self._begin(ec2, artifact, key, tags, failed=len(found))
+            started = [image["ImageId"] for image in found if image["State"] in ("pending", "available")]
+            ami = started[0] if started else self._start_copy(ec2, artifact, key, tags, failed=len(found))
             ec2.get_waiter("image_available").wait(
-                ImageIds=[ami], WaiterConfig={"Delay": self._delay, "MaxAttempts": TRIES}
+                ImageIds=[ami], WaiterConfig={"Delay": self._copy_delay, "MaxAttempts": COPY_READS}
             )
-            image = look(ec2, ami) or {"ImageId": ami}
+            image = find_ami(ec2, ami) or {"ImageId": ami}
             _tag(ec2, image, tags)
-            harden(ec2, image)
+            require_imdsv2(ec2, image)
         return {"ami": str(ami), "snapshots": snapshots_of(image)}
 
-    def _begin(self, ec2: Any, artifact: Mapping[str, Any], key: str, tags: Mapping[str, str], failed: int) -> str:
-        told_tags = as_tags(tags)
-        # The token of a copy that failed would only name that one again.
+    def _start_copy(
+        self, ec2: Any, artifact: Mapping[str, Any], key: str, tags: Mapping[str, str], *, failed: int
+    ) -> str:
+        """``failed``: how many copies failed before. The token of a failed copy would only return that copy again."""
         token = hashlib.sha256(f"{artifact['ami']} {ec2.meta.region_name} {failed}".encode()).hexdigest()
-        specification = (
-            [{"ResourceType": kind, "Tags": told_tags} for kind in ("image", "snapshot")] if told_tags else []
-        )
+        kinds = ("image", "snapshot") if tags else ()
         encryption = {"Encrypted": True, **({"KmsKeyId": key} if key else {})} if self._encrypt else {}
-        made = ec2.copy_image(
+        answer = ec2.copy_image(
             Name=artifact["name"],
             Description=f"copy of {artifact['ami']} of {artifact['region']}",
             SourceImageId=artifact["ami"],
             SourceRegion=artifact["region"],
             ClientToken=token,
-            TagSpecifications=specification,
+            TagSpecifications=[{"ResourceType": kind, "Tags": tag_list(tags)} for kind in kinds],
             **encryption,
         )
-        return str(made["ImageId"])
+        return str(answer["ImageId"])
 
 
 def _tag(ec2: Any, image: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-    """Where the copy came without its tags."""
+    """Set tags that the copy lacks."""
     present = {tag["Key"]: tag["Value"] for tag in image.get("Tags", ())}
     if any(present.get(name) != value for name, value in tags.items()):
-        ec2.create_tags(Resources=[image["ImageId"], *snapshots_of(image)], Tags=as_tags(tags))
+        ec2.create_tags(Resources=[image["ImageId"], *snapshots_of(image)], Tags=tag_list(tags))
 
 
 def _parameter(ssm: Any, name: str) -> str:
-    """Its value, or "" where there is none."""
+    """Its value, or "" if it does not exist."""
     from botocore.exceptions import ClientError
 
     try:

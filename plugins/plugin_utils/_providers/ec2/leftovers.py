@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What killed bakes left on AWS.
 
-A bake tags all that it makes with its store and its lock's name. Not every Packer tags its temporary security groups and key pairs of templates: those are
-told by the name that Packer gives them, in which the time stands, and only where nothing uses them and they are a day old.
+A bake tags everything that it creates with its store and the name of its lock. Some versions of Packer do not tag
+their templates' temporary security groups and key pairs. Those are recognized by the name that Packer gives them, which
+contains the time, and only if nothing uses them and they are a day old.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..._aws.amis import snapshots_of
-from ..._aws.batches import FILTER, batches
+from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import Clients, aws_errors
 from ..._image_model import amis_of
 from ..contract import Leftover, LeftoverKind
 from .describe import ALIVE
-from .image_users import delete_snapshot, image_users, remove_image, went
+from .image_users import delete_snapshot, image_users, remove_image, removed
 from .tags import BAKE_KEY, STORE_KEY
 
 INSTANCE: Final = "build_instance"
@@ -29,184 +30,200 @@ KEY: Final = "key_pair"
 VOLUME: Final = "build_volume"
 IMAGE: Final = "image"
 SNAPSHOT: Final = "snapshot"
-ORDER: tuple[LeftoverKind, ...] = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)  # in which they can go
-UNTAGGED = 86400.0  # seconds that a thing without tags must be old
+REMOVAL_ORDER: tuple[LeftoverKind, ...] = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)
+UNTAGGED_MIN_AGE = 86400.0  # seconds
 _BAKE = re.compile(r"bake-[0-9a-f]{12}")
-_PACKER = re.compile(
-    r"packer_([0-9a-f]{8})-[0-9a-f-]{27}"
-)  # the first part is when it was made, in seconds since the epoch
+# The first group is the time of creation, in seconds since the epoch.
+_PACKER = re.compile(r"packer_([0-9a-f]{8})-[0-9a-f-]{27}")
 
 
 class Ec2Leftovers:
-    """See ``providers.base.Leftovers``.
+    """See ``contract.Leftovers``.
 
     Args:
-        places: clients in each region that is looked at.
+        places: clients in each region to search.
         store: the store's identity.
     """
 
     def __init__(self, places: Sequence[Clients], store: str, now: Callable[[], float] = time.time) -> None:
-        self._places = {each.region: each for each in places}
+        self._places = {clients.region: clients for clients in places}
         self._filters = [{"Name": f"tag:{STORE_KEY}", "Values": [store]}, {"Name": "tag-key", "Values": [BAKE_KEY]}]
         self._now = now
 
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> list[Leftover]:
         found = []
         for region, clients in self._places.items():
-            known = {amis_of(each)[region] for each in owned if region in amis_of(each)} | {
-                str(each["name"]) for each in owned if "name" in each
-            }
-            with aws_errors(doing=f"looking in {region} for what bakes left"):
-                found += [each for each in self._of(clients, known) if each.age is None or each.age >= older_than]
-        return sorted(found, key=lambda each: (ORDER.index(each.kind), each.place, each.id))
+            known = {amis_of(artifact)[region] for artifact in owned if region in amis_of(artifact)}
+            known |= {str(artifact["name"]) for artifact in owned if "name" in artifact}
+            with aws_errors(doing=f"searching {region} for leftovers of bakes"):
+                leftovers = list(self._leftovers(clients, known))
+            found += [leftover for leftover in leftovers if leftover.age is None or leftover.age >= older_than]
+        return sorted(found, key=lambda leftover: (_order(leftover), leftover.place, leftover.id))
 
-    def remove(self, found: Sequence[Leftover], check: Callable[[], None]) -> list[Leftover]:
-        gone = []
+    def remove(self, leftovers: Sequence[Leftover], check: Callable[[], None]) -> list[Leftover]:
+        done = []
         for region, clients in self._places.items():
-            here = sorted((each for each in found if each.place == region), key=lambda each: ORDER.index(each.kind))
-            instances = [each for each in here if each.kind == INSTANCE]
+            here = sorted((leftover for leftover in leftovers if leftover.place == region), key=_order)
+            instances = [leftover for leftover in here if leftover.kind == INSTANCE]
             if instances:
                 check()
-                gone += _terminate(clients.ec2, instances)
-            for each in here[len(instances) :]:
+                done += _terminate(clients.ec2, instances)
+            for leftover in here[len(instances) :]:
                 check()
-                gone += [each] if _remove(clients, each) else []
-        return gone
+                done += [leftover] if _remove(clients, leftover) else []
+        return done
 
-    def _of(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
-        ec2 = clients.ec2
-        staying = [state for state in ALIVE if state != "shutting-down"]
-        for reservation in _pages(
-            ec2,
-            "describe_instances",
-            "Reservations",
-            Filters=[*self._filters, {"Name": "instance-state-name", "Values": staying}],
-        ):
-            for each in reservation["Instances"]:
+    def _leftovers(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
+        """``known``: ids and names of AMIs on record."""
+        ec2, why = clients.ec2, "a bake ended without it"
+        alive = {"Name": "instance-state-name", "Values": [state for state in ALIVE if state != "shutting-down"]}
+        for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[*self._filters, alive]):
+            for instance in reservation["Instances"]:
                 yield from self._tagged(
-                    clients, INSTANCE, each["InstanceId"], each, each["LaunchTime"], "a bake ended without it"
+                    clients, INSTANCE, instance["InstanceId"], instance, created=instance["LaunchTime"], why=why
                 )
-        free = [*self._filters, {"Name": "status", "Values": ["available"]}]
-        for volume in _pages(ec2, "describe_volumes", "Volumes", Filters=free):
-            yield from self._tagged(
-                clients, VOLUME, volume["VolumeId"], volume, volume["CreateTime"], "a bake ended without it"
-            )
+        unattached = {"Name": "status", "Values": ["available"]}
+        for volume in _pages(ec2, "describe_volumes", "Volumes", Filters=[*self._filters, unattached]):
+            yield from self._tagged(clients, VOLUME, volume["VolumeId"], volume, created=volume["CreateTime"], why=why)
         for key in ec2.describe_key_pairs(Filters=self._filters)["KeyPairs"]:
-            yield from self._tagged(clients, KEY, key["KeyName"], key, key.get("CreateTime"), "a bake ended without it")
+            yield from self._tagged(clients, KEY, key["KeyName"], key, created=key.get("CreateTime"), why=why)
         yield from self._images(clients, known)
         yield from self._temporary(clients)
 
     def _images(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
-        """What no record names. An AMI with the name of one on record is a copy of it that is put on record once all are made.
+        """AMIs and snapshots that no record names.
 
-        What something refers to stays, whoever made it known, and so do the snapshots of whatever AMI there is.
+        An AMI with the same name as one on record is a copy of it: it is put on record once all copies are complete.
+        An AMI that something refers to stays, and so do the snapshots of every existing AMI.
         """
         ec2, region = clients.ec2, clients.region
         images = list(_pages(ec2, "describe_images", "Images", Owners=["self"], Filters=self._filters))
         strays = [image for image in images if not known & {image["ImageId"], image["Name"]}]
-        users = (
-            image_users(clients, [{"ami": image["ImageId"], "region": region} for image in strays]) if strays else []
-        )
-        for image, used in zip(strays, users, strict=True):
-            if not used:
+        artifacts = [{"ami": image["ImageId"], "region": region} for image in strays]
+        users = image_users(clients, artifacts) if strays else []
+        for image, used_by in zip(strays, users, strict=True):
+            if not used_by:
                 yield from self._tagged(
-                    clients, IMAGE, image["ImageId"], image, image["CreationDate"], "no record names it"
+                    clients, IMAGE, image["ImageId"], image, created=image["CreationDate"], why="no record names it"
                 )
         snapshots = list(_pages(ec2, "describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=self._filters))
-        held = {snapshot for image in images for snapshot in snapshots_of(image)}
-        loose = [each for each in snapshots if each["SnapshotId"] not in held]
-        held = _held_snapshots(ec2) if loose else held
-        for each in loose:
-            if each["SnapshotId"] not in held:
+        used = {snapshot for image in images for snapshot in snapshots_of(image)}
+        if any(snapshot["SnapshotId"] not in used for snapshot in snapshots):
+            used |= _used_snapshots(ec2)
+        for snapshot in snapshots:
+            if snapshot["SnapshotId"] not in used:
                 yield from self._tagged(
-                    clients, SNAPSHOT, each["SnapshotId"], each, each["StartTime"], "its AMI is gone"
+                    clients,
+                    SNAPSHOT,
+                    snapshot["SnapshotId"],
+                    snapshot,
+                    created=snapshot["StartTime"],
+                    why="its AMI is removed",
                 )
 
     def _tagged(
-        self, clients: Clients, kind: LeftoverKind, which: str, described_as: Mapping[str, Any], made: Any, why: str
+        self,
+        clients: Clients,
+        kind: LeftoverKind,
+        key: str,
+        described: Mapping[str, Any],
+        *,
+        created: datetime | str | None,
+        why: str,
     ) -> Iterator[Leftover]:
-        bake = {tag["Key"]: tag["Value"] for tag in described_as.get("Tags", ())}.get(BAKE_KEY, "")
+        """A leftover, if its tags name a bake."""
+        bake = {tag["Key"]: tag["Value"] for tag in described.get("Tags", ())}.get(BAKE_KEY, "")
         if _BAKE.fullmatch(bake):
-            yield Leftover(
-                kind, which, clients.region, bake, why, None if made is None else self._now() - _seconds(made)
-            )
+            age = None if created is None else self._now() - _seconds(created)
+            yield Leftover(kind=kind, id=key, place=clients.region, bake=bake, why=why, age=age)
 
     def _temporary(self, clients: Clients) -> Iterator[Leftover]:
-        """What Packer made for one build, whoever ran it."""
+        """What any Packer created for one build, without tags."""
         ec2 = clients.ec2
         groups = {
-            each["GroupId"]: each["GroupName"] for each in _pages(ec2, "describe_security_groups", "SecurityGroups")
+            group["GroupId"]: group["GroupName"]
+            for group in _pages(ec2, "describe_security_groups", "SecurityGroups")
+            if self._old(group["GroupName"])
         }
-        groups = {which: name for which, name in groups.items() if self._old(name)}
-        keys = [each["KeyName"] for each in ec2.describe_key_pairs()["KeyPairs"] if self._old(each["KeyName"])]
-        busy = set()
-        for chosen in _parts("group-id", list(groups)):
+        keys = [key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"] if self._old(key["KeyName"])]
+        used = set()
+        for chosen in _filters("group-id", list(groups)):
             for interface in _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=[chosen]):
-                busy |= {group["GroupId"] for group in interface["Groups"]}
-        for chosen in _parts("key-name", keys):
-            for reservation in _pages(
-                ec2,
-                "describe_instances",
-                "Reservations",
-                Filters=[chosen, {"Name": "instance-state-name", "Values": list(ALIVE)}],
-            ):
-                busy |= {instance["KeyName"] for instance in reservation["Instances"]}
-        why = "a Packer that is gone made it, and nothing uses it"
-        for which in groups.keys() - busy:
-            yield Leftover(GROUP, which, clients.region, "", why, self._age(groups[which]))
-        for name in set(keys) - busy:
-            yield Leftover(KEY, name, clients.region, "", why, self._age(name))
+                used |= {group["GroupId"] for group in interface["Groups"]}
+        alive = {"Name": "instance-state-name", "Values": list(ALIVE)}
+        for chosen in _filters("key-name", keys):
+            for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[chosen, alive]):
+                used |= {instance["KeyName"] for instance in reservation["Instances"]}
+        names: dict[tuple[LeftoverKind, str], str] = {
+            **{(GROUP, key): name for key, name in groups.items()},
+            **{(KEY, name): name for name in keys},
+        }
+        for (kind, key), name in names.items():
+            if key not in used:
+                yield Leftover(
+                    kind=kind,
+                    id=key,
+                    place=clients.region,
+                    bake="",
+                    why="a Packer that has ended created it, and nothing uses it",
+                    age=self._age(name),
+                )
 
     def _old(self, name: str) -> bool:
-        return _PACKER.fullmatch(name) is not None and self._age(name) >= UNTAGGED
+        return _PACKER.fullmatch(name) is not None and self._age(name) >= UNTAGGED_MIN_AGE
 
     def _age(self, name: str) -> float:
         return self._now() - int(name.partition("_")[2][:8], 16)
 
 
-def _remove(clients: Clients, each: Leftover) -> bool:
+def _order(leftover: Leftover) -> int:
+    return REMOVAL_ORDER.index(leftover.kind)
+
+
+def _remove(clients: Clients, leftover: Leftover) -> bool:
+    """Whether it is removed now, and was not before."""
     ec2 = clients.ec2
-    if each.kind == GROUP:
-        return went(
+    if leftover.kind == GROUP:
+        return removed(
             ec2.delete_security_group,
             ("InvalidGroup.NotFound", "InvalidGroup.InUse", "DependencyViolation"),
-            GroupId=each.id,
+            GroupId=leftover.id,
         )
-    if each.kind == KEY:
-        return went(ec2.delete_key_pair, ("InvalidKeyPair.NotFound",), KeyName=each.id)
-    if each.kind == VOLUME:
-        return went(ec2.delete_volume, ("InvalidVolume.NotFound", "VolumeInUse"), VolumeId=each.id)
-    if each.kind == SNAPSHOT:
-        return delete_snapshot(ec2, each.id)
-    remove_image(clients, {"ami": each.id, "region": each.place})
+    if leftover.kind == KEY:
+        return removed(ec2.delete_key_pair, ("InvalidKeyPair.NotFound",), KeyName=leftover.id)
+    if leftover.kind == VOLUME:
+        return removed(ec2.delete_volume, ("InvalidVolume.NotFound", "VolumeInUse"), VolumeId=leftover.id)
+    if leftover.kind == SNAPSHOT:
+        return delete_snapshot(ec2, leftover.id)
+    remove_image(clients, {"ami": leftover.id, "region": leftover.place})
     return True
 
 
 def _terminate(ec2: Any, instances: Sequence[Leftover]) -> list[Leftover]:
-    """Returns when they are gone, with what goes with them."""
-    ids = [each.id for each in instances]
+    """Returns when the instances are terminated, with the volumes that are deleted on termination."""
+    ids = [instance.id for instance in instances]
     with aws_errors(doing=f"removing {', '.join(ids)}"):
         ec2.terminate_instances(InstanceIds=ids)
         ec2.get_waiter("instance_terminated").wait(InstanceIds=ids)
     return list(instances)
 
 
-def _held_snapshots(ec2: Any) -> set[str]:
-    """Those that an AMI of ours is made of, whatever its tags are now."""
+def _used_snapshots(ec2: Any) -> set[str]:
+    """Snapshots of all AMIs of the account, whatever their tags are."""
     images = _pages(ec2, "describe_images", "Images", Owners=["self"], IncludeDeprecated=True, IncludeDisabled=True)
     return {snapshot for image in images for snapshot in snapshots_of(image)}
 
 
-def _parts(name: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Filters of as many values as AWS takes."""
-    for part in batches(values, FILTER):
+def _filters(name: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Filters of as many values as AWS accepts."""
+    for part in batches(values, MAX_FILTER_VALUES):
         yield {"Name": name, "Values": part}
 
 
-def _pages(ec2: Any, call: str, member: str, **asked: Any) -> Iterator[Mapping[str, Any]]:
-    for page in ec2.get_paginator(call).paginate(**asked):
-        yield from page[member]
+def _pages(ec2: Any, call: str, key: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+    for page in ec2.get_paginator(call).paginate(**parameters):
+        yield from page[key]
 
 
-def _seconds(made: datetime | str) -> float:
-    return (datetime.fromisoformat(made.replace("Z", "+00:00")) if isinstance(made, str) else made).timestamp()
+def _seconds(at: datetime | str) -> float:
+    return (datetime.fromisoformat(at.replace("Z", "+00:00")) if isinstance(at, str) else at).timestamp()

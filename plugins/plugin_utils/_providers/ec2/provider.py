@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A target on AWS: instances of EC2, volumes of EBS, target groups of Elastic Load Balancing.
+"""A target on AWS: EC2 instances, EBS volumes, target groups of Elastic Load Balancing.
 
-The store's identity is on everything that is made, so that two stores in one account never take each other's for left over.
+Everything it creates is tagged with the store's identity, so that two stores in one account never take each other's
+resources for leftovers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..._aws.batches import PARAMETERS, batches
+from ..._aws.batches import MAX_PARAMETERS, batches
 from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._store.base import Store
@@ -35,6 +36,8 @@ class Ec2Clock:
 
 
 class Ec2Provider:
+    """See ``contract.Provider``."""
+
     name = "aws"
     longest_call = LONGEST_CALL
 
@@ -51,9 +54,10 @@ class Ec2Provider:
     ) -> None:
         """
         Args:
-            probes: False where the target group's own checks say whether an instance is well.
-            snapshots: whether they are made of volumes that are detached.
-            bakes: other regions that images are made in.
+            balancer: returns the load balancer of a fleet.
+            probes: False if the target group's own checks decide whether an instance is healthy.
+            snapshots: whether to create a snapshot of each volume that is detached.
+            bakes: clients in other regions where images are baked.
         """
         self._clients = clients
         self._balancer = balancer
@@ -65,43 +69,40 @@ class Ec2Provider:
         self.leftovers = Ec2Leftovers([clients, *bakes], store_id(store))
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
-        self.probe: Probe | None = None if probes else self._by_balancer
+        self.probe: Probe | None = None if probes else self._probe_by_balancer
 
     def traffic(self, fleet: str) -> Traffic:
-        if fleet not in self._traffic:
-            self._traffic[fleet] = CachedTraffic(self._balancer(fleet))
-        return self._traffic[fleet]
+        return self._cached_traffic(fleet)
 
     def describe(self) -> dict[str, Any]:
         return {"provider": self.name, "region": self._clients.region, "warnings": list(self.compute.warnings)}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
-        """Each parameter of SSM, by how it was asked for, with its version of now: what an instance fetches does not change behind its launch.
+        """Each SSM parameter with its present version, by the name that was requested.
 
-        No value is decrypted. Raises ProviderError naming all that are not there.
+        A launch uses the pinned version, so a later change of the parameter does not reach running instances. No
+        value is decrypted. Raises ProviderError naming every parameter that does not exist.
         """
-        found: dict[str, str] = {}
+        pinned: dict[str, str] = {}
         missing: list[str] = []
-        wanted = sorted(set(parameters))
-        for names in batches(wanted, PARAMETERS):
-            with aws_errors(doing="looking at secrets"):
+        for names in batches(sorted(set(parameters)), MAX_PARAMETERS):
+            with aws_errors(doing="reading secrets"):
                 answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
-            for each in answer["Parameters"]:
-                for name in filter(None, (each["Name"], each.get("ARN"))):
-                    found.update(
-                        dict.fromkeys((name, name + (each.get("Selector") or "")), f"{name}:{each['Version']}")
-                    )
+            for parameter in answer["Parameters"]:
+                for name in filter(None, (parameter["Name"], parameter.get("ARN"))):
+                    requested = (name, name + (parameter.get("Selector") or ""))
+                    pinned.update(dict.fromkeys(requested, f"{name}:{parameter['Version']}"))
             missing += answer.get("InvalidParameters", [])
         if missing:
             raise ProviderError(
                 f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}"
             )
-        return found
+        return pinned
 
-    def _by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
-        """What no target group knows yet is well enough to be registered; there its checks say the rest."""
-        return {each.id: self._watched(each.fleet).verdict(each.id) for each in instances}
+    def _probe_by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
+        return {instance.id: self._cached_traffic(instance.fleet).verdict(instance.id) for instance in instances}
 
-    def _watched(self, fleet: str) -> CachedTraffic:
-        self.traffic(fleet)
+    def _cached_traffic(self, fleet: str) -> CachedTraffic:
+        if fleet not in self._traffic:
+            self._traffic[fleet] = CachedTraffic(self._balancer(fleet))
         return self._traffic[fleet]

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Turn launch requests into the parameters of RunInstances. Pure.
 
-Requests that differ only in their slot are launched by one call. Its client token and the nonce that its instances share
-are derived from the tokens of the requests. A call that is repeated after a lost answer is therefore identical, as EC2
-requires of a repeated token.
+Requests that differ only in their slot are launched by one call. Its client token and the nonce that its instances
+share are derived from the tokens of the requests. A call that is repeated after a lost answer is therefore identical,
+as EC2 requires of a repeated token.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def gib(size: int) -> int:
 
 
 def _zone_of(request: LaunchRequest, volumes: Sequence[Volume]) -> str:
-    """The zone of the slot's data, else the requested one: the zone assigned to a slot can change after its first launch."""
+    """The zone of the slot's data, else the requested one: a slot's zone can change after its first launch."""
     return next((volume.zone for volume in volumes if volume.zone), request.zone)
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What refers to images of this machine, and their removal. An artifact is ``{"path": ...}``, a disk that machines run from directly."""
+"""Which machines run from an image. An artifact is ``{"path": ...}``: a disk that machines run from directly."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from ..._core.errors import ProviderError
 
 
 def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """For each artifact the machines that were made from its disk, running or not, in words.
+    """For each artifact a description of the machines, running or not, that boot from its disk.
 
     Args:
-        machines: the provider's folder ``machines/<fleet>/<id>/``.
+        machines: folder that contains ``<fleet>/<id>/machine.json`` for each machine.
+
+    Raises ProviderError if such a document cannot be read.
     """
     users: dict[str, list[str]] = {}
     for document in sorted(machines.glob("*/*/machine.json")):
         try:
             disk = json.loads(document.read_bytes())["disk"]
         except FileNotFoundError:
-            continue  # it went meanwhile
+            continue  # it was removed meanwhile
         except (ValueError, KeyError) as error:
             raise ProviderError(
-                f"{document} is not the document of a machine, so it is not known which image it runs: {error}"
+                f"{document} is not the document of a machine, so its image is unknown: {error}"
             ) from error
         users.setdefault(disk, []).append(
             f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk"

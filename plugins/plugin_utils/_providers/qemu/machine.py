@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One virtual machine in one folder: ``machine.json`` says what it is, QEMU's pid file and sockets lie beside it.
+"""One virtual machine in one folder: ``machine.json`` describes it, QEMU's pid file and sockets are next to it.
 
-QEMU runs as a daemon of its own session, so that a machine outlives the run that started it.
+QEMU runs as a daemon in its own session, so that a machine outlives the run that started it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ..accel import QEMU, Accel
 from . import qmp
 
 LOOPBACK = "127.0.0.1"
-KILL_PATIENCE = 10.0  # seconds
-PRESS_PATIENCE = 3.0  # seconds for QEMU to take note of its power button
-START_TRIES = 3  # a port that was free may be taken before QEMU binds it
+KILL_TIMEOUT = 10.0  # seconds
+POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
+START_TRIES = 3  # another process may take a free port before QEMU binds it
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A data volume as the machine sees it; ``serial`` is how the guest finds it."""
+    """A data volume as the machine sees it. The guest finds it by its serial number."""
 
     path: Path
     serial: str
@@ -57,7 +57,7 @@ class Disk:
 
 
 class MachineFolder:
-    """The machine whose folder this is. Raises ProviderError with QEMU's own last words."""
+    """The machine in a folder. Raises ProviderError with QEMU's own words."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ class MachineFolder:
         return self.folder.name
 
     def facts(self) -> dict[str, Any] | None:
-        """What was written when it was made, or None where there is no machine."""
+        """The contents of ``machine.json``, or None if there is no machine."""
         try:
             facts: dict[str, Any] = json.loads((self.folder / "machine.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class MachineFolder:
         write_atomically(self.folder / "machine.json", json.dumps(facts, indent=1).encode())
 
     def update(self, **changes: Any) -> None:
-        """Change some of its facts, also while another run changes others. Nothing happens where there is no machine."""
+        """Change some facts, safely while another run changes others. Has no effect if there is no machine."""
         try:
             folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -95,8 +95,8 @@ class MachineFolder:
         finally:
             os.close(folder)
 
-    def gone(self) -> bool:
-        """Whether it was removed, or told to go and ended since: then only its folder is left."""
+    def removed(self) -> bool:
+        """Whether it was removed, or has ended after a removal began: then only its folder is left."""
         facts = self.facts()
         return facts is None or (bool(facts.get("condemned")) and self.pid() is None)
 
@@ -108,7 +108,7 @@ class MachineFolder:
             return ""
 
     def pid(self) -> int | None:
-        """The running QEMU, known by its name argument: a pid alone may have been given to another process."""
+        """The pid of the running QEMU, verified by its name argument: another process may have got the same pid."""
         try:
             pid = int((self.folder / "qemu.pid").read_text(encoding="ascii"))
             argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -117,7 +117,7 @@ class MachineFolder:
         return pid if f"guest={self.id}".encode() in argv else None
 
     def start(self, accel: Accel, disks: Sequence[Disk]) -> None:
-        """Boot it. Nothing happens where it runs already."""
+        """Boot it. Has no effect if it is running."""
         facts = self.facts()
         if facts is None:
             raise ProviderError(f"there is no machine {self.id}")
@@ -125,7 +125,7 @@ class MachineFolder:
             raise ProviderError(f"machine {self.id} is being removed, so it is not started")
         if self.pid() is not None:
             return
-        last_words = ""
+        output = ""
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
@@ -141,10 +141,10 @@ class MachineFolder:
             if done.returncode == 0:
                 self.update(started=time.time())
                 return
-            last_words = done.stderr.strip()
-            if "host forwarding" not in last_words:
+            output = done.stderr.strip()
+            if "host forwarding" not in output:
                 break
-        raise ProviderError(f"QEMU did not start machine {self.id}: {last_words}")
+        raise ProviderError(f"QEMU did not start machine {self.id}: {output}")
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
         root = {
@@ -173,7 +173,7 @@ class MachineFolder:
         return argv
 
     def plug(self, disks: Iterable[Disk]) -> None:
-        """Attach disks while it runs. What is attached already stays, and what an earlier call did by half is completed."""
+        """Attach disks to the running machine. Completes what an interrupted call began."""
         present, devices = self._qmp(
             [("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})]
         )
@@ -185,17 +185,21 @@ class MachineFolder:
                 self._qmp([("device_add", disk.device())])
 
     def ask_to_stop(self, for_good: bool = False) -> None:
-        """Note the time and press the power button; pressed again, the first time counts. ``for_good``: it is removed once it is down.
+        """Press the power button. The time of the first press is recorded.
 
-        What does not listen stays as it is until it is powered off: a guest that boots may miss the button, so it is pressed each time.
+        A guest that is booting may miss it, so each call presses it again. A guest that ignores it stays as it is until
+        it is powered off.
+
+        Args:
+            for_good: remove the machine once it is down.
         """
         facts = self.facts()
         if facts is None or (self.pid() is None and not for_good):
             return
         self.update(stopping=facts.get("stopping") or time.time(), condemned=for_good or facts.get("condemned", False))
         with suppress(ProviderError):
-            # QEMU paused it if a volume met a full disk: what it still has to write is written first, now that there may be room.
-            qmp.execute(self.folder / "qmp.sock", [("cont", {}), ("system_powerdown", {})], PRESS_PATIENCE)
+            # QEMU pauses the guest when a volume's disk is full. Let it write the rest first, there may be room now.
+            qmp.execute(self.folder / "qmp.sock", [("cont", {}), ("system_powerdown", {})], POWER_BUTTON_TIMEOUT)
 
     def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         return qmp.execute(self.folder / "qmp.sock", commands)
@@ -206,17 +210,17 @@ class MachineFolder:
             _end(pid)
 
     def remove(self) -> None:
-        """Take away what is left of it. What it is goes last, so that a run that was cut is gone on with."""
+        """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
         self.power_off()
         document = self.folder / "machine.json"
-        with suppress(FileNotFoundError):  # another run takes it away too
-            for file in (*(each for each in self.folder.iterdir() if each != document), document):
+        with suppress(FileNotFoundError):  # another run removes it, too
+            for file in (*(file for file in self.folder.iterdir() if file != document), document):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _end(pid: int) -> None:
-    """Kill and wait: only then is it sure that nothing is written any more. Raises ProviderError where it does not end."""
+    """Kill it and wait until it can no longer write anything. Raises ProviderError if it does not end."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -226,19 +230,19 @@ def _end(pid: int) -> None:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         poller = select.poll()
         poller.register(handle, select.POLLIN)
-        if not poller.poll(KILL_PATIENCE * 1000):
-            raise ProviderError(f"QEMU's process {pid} was killed and does not end: its storage may hang")
+        if not poller.poll(KILL_TIMEOUT * 1000):
+            raise ProviderError(f"QEMU's process {pid} was killed but does not end: its storage may hang")
     finally:
         os.close(handle)
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports of the loopback address, different from each other."""
-    held = [socket.socket() for _port in range(count)]
+    """Different free ports of the loopback address."""
+    sockets = [socket.socket() for _port in range(count)]
     try:
-        for each in held:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in held]
+        for one in sockets:
+            one.bind((LOOPBACK, 0))
+        return [one.getsockname()[1] for one in sockets]
     finally:
-        for each in held:
-            each.close()
+        for one in sockets:
+            one.close()

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Virtual machines of this machine, without a daemon and without root.
+"""Virtual machines on this machine, without a daemon and without root.
 
-Everything lies below one folder: ``machines/<fleet>/<id>/`` and ``volumes/<fleet>/<slot>-<name>/``. Nothing is kept in memory,
-so any later run finds what an earlier one made. A machine that is told to go keeps its folder until its process has ended; the next
-look takes it away. There are no zones.
+Everything is below one folder: ``machines/<fleet>/<id>/`` and ``volumes/<fleet>/<slot>-<name>/``. Nothing is kept in
+memory, so each run finds what earlier runs created. A machine that is being removed keeps its folder until its process
+has ended, and the next observation removes the folder. There are no zones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from .image_users import image_users
 from .machine import LOOPBACK, MachineFolder
 from .volumes import QemuVolumes
 
-POLL = 0.25  # seconds: consoles and pid files are cheap to read
+MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
 
 
 class QemuClock:
@@ -48,11 +48,11 @@ class QemuClock:
         return time.time()
 
     def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, POLL)))
+        time.sleep(max(0.0, min(seconds, MAX_WAIT)))
 
 
 class QemuCompute:
-    """Instances as QEMU processes. Their root disk is the image itself, given read-only: nothing is copied."""
+    """Instances as QEMU processes, see ``contract.Compute``. Their root disk is the image itself, read-only."""
 
     def __init__(self, root: Path, volumes: QemuVolumes, accel: Callable[[Path], Accel]) -> None:
         self._root = root / "machines"
@@ -60,32 +60,32 @@ class QemuCompute:
         self._accel = accel
 
     def list(self, fleet: str) -> list[Instance]:
-        self._clear_gone(fleet)
-        return [instance for instance in map(_instance, self._machines(fleet)) if instance]
+        self._remove_ended(fleet)
+        return [instance for instance in map(_instance_of, self._machines(fleet)) if instance]
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
         for request in requests:
-            self._clear_gone(request.fleet)
-            self._clear_unborn(request.fleet, request.token)
+            self._remove_ended(request.fleet)
+            self._remove_never_started(request.fleet, request.token)
             machine = self._machine(request.fleet, request.token)
             if machine.facts() is None:
-                self._make(machine, request)
+                self._create(machine, request)
             for volume_id in request.volumes:
                 self._volumes.attach([volume_id], machine.id)
             self._start(request.fleet, machine)
-            instance = _instance(machine)
+            instance = _instance_of(machine)
             if instance is None:
                 raise ProviderError(f"machine {machine.id} ended as soon as it was started: {machine.console()[-500:]}")
             launched.append(instance)
         return launched
 
     def stop(self, ids: Sequence[str]) -> None:
-        for machine in self._found(ids):
+        for machine in self._find_all(ids):
             machine.ask_to_stop()
 
     def power_off(self, ids: Sequence[str]) -> None:
-        for machine in self._found(ids):
+        for machine in self._find_all(ids):
             machine.power_off()
 
     def start(self, ids: Sequence[str]) -> None:
@@ -96,13 +96,13 @@ class QemuCompute:
             self._start(machine.folder.parent.name, machine)
 
     def remove(self, ids: Sequence[str]) -> None:
-        for machine in self._found(ids):
+        for machine in self._find_all(ids):
             machine.ask_to_stop(for_good=True)
             if machine.pid() is None:
                 machine.remove()
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        for machine in self._found(ids):
+        for machine in self._find_all(ids):
             machine.update(tags=tags)
 
     def fleets(self) -> Sequence[str]:
@@ -123,13 +123,13 @@ class QemuCompute:
         found = next(self._root.glob(f"*/{instance_id}/machine.json"), None)
         return MachineFolder(found.parent) if found else None
 
-    def _found(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
+    def _find_all(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
         return [machine for machine in map(self._find, ids) if machine]
 
-    def _make(self, machine: MachineFolder, request: LaunchRequest) -> None:
+    def _create(self, machine: MachineFolder, request: LaunchRequest) -> None:
         disk = request.artifact["path"]
         if not os.path.exists(disk):
-            raise ProviderError(f"the image's disk is gone: {disk} (bake it again)")
+            raise ProviderError(f"the image's disk is missing: {disk} (bake it again)")
         shutil.rmtree(machine.folder, ignore_errors=True)
         machine.folder.mkdir(mode=0o700, parents=True)
         write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
@@ -156,22 +156,27 @@ class QemuCompute:
         facts = machine.facts() or {}
         machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id))
 
-    def _clear_gone(self, fleet: str) -> None:
-        """Take away what was told to go and has ended since."""
+    def _remove_ended(self, fleet: str) -> None:
+        """Remove machines that have ended after their removal began."""
         for machine in self._machines(fleet):
-            if machine.gone():
+            if machine.removed():
                 machine.remove()
 
-    def _clear_unborn(self, fleet: str, token: str) -> None:
-        """A run that was cut between making a folder and starting QEMU leaves what no list shows: take it away."""
+    def _remove_never_started(self, fleet: str, token: str) -> None:
+        """Remove folders that no list shows: a run that was interrupted before it started QEMU leaves one."""
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
-            if machine.id != token and _instance(machine) is None:
+            if machine.id != token and _instance_of(machine) is None:
                 shutil.rmtree(folder)
 
 
 class QemuProvider:
-    """One target on this machine."""
+    """One target on this machine, see ``contract.Provider``.
+
+    Args:
+        directory: the folder of its machines and volumes.
+        balancer: returns the load balancer of a fleet.
+    """
 
     name = "qemu"
     longest_call = 0.0
@@ -179,9 +184,9 @@ class QemuProvider:
     def __init__(self, directory: Path, balancer: Callable[[str], Traffic]) -> None:
         self._directory = directory
         self._balancer = balancer
-        self._chosen: Accel | None = None
+        self._accelerator: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
-        self.compute = QemuCompute(directory, self.volumes, self._accel)
+        self.compute = QemuCompute(directory, self.volumes, self._choose_accelerator)
         self.images = DiskImages(partial(image_users, directory / "machines"))
         self.clock = QemuClock()
         self.probe: Probe | None = None
@@ -194,26 +199,26 @@ class QemuProvider:
 
     def describe(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"provider": self.name, "qemu": qemu_version(), "warnings": []}
-        if self._chosen:
-            facts["accelerator"] = self._chosen.name
-            facts["accelerator_reason"] = self._chosen.reason
+        if self._accelerator:
+            facts["accelerator"] = self._accelerator.name
+            facts["accelerator_reason"] = self._accelerator.reason
         if in_container():
-            facts["warnings"].append("this is a container: its virtual machines and their data end with it")
+            facts["warnings"].append("this is a container: when it ends, its virtual machines and their data are lost")
         return facts
 
-    def _accel(self, disk: Path) -> Accel:
-        if self._chosen is None:
-            self._chosen = choose(self._directory, disk)
-        return self._chosen
+    def _choose_accelerator(self, disk: Path) -> Accel:
+        if self._accelerator is None:
+            self._accelerator = choose(self._directory, disk)
+        return self._accelerator
 
 
 def in_container() -> bool:
-    """Whether this machine is a container, whose end would take the instances with it."""
-    return any(os.path.exists(mark) for mark in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
+    """Whether this machine is a container: instances do not outlive it."""
+    return any(os.path.exists(marker) for marker in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
 
 
-def _instance(machine: MachineFolder) -> Instance | None:
-    """The machine as the rooms see it, or None while it was never started."""
+def _instance_of(machine: MachineFolder) -> Instance | None:
+    """The machine as an instance, or None if it was never started."""
     facts = machine.facts()
     if facts is None:
         return None

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The few commands of QEMU's machine protocol that the provider needs.
+"""Send commands to a running QEMU through the QEMU Machine Protocol (QMP).
 
-One short connection a call, so that nothing is held between runs.
-Source: QEMU's "QEMU Machine Protocol Specification".
+Each call uses a short connection, so that nothing is held between runs.
+Source: QEMU Machine Protocol Specification, https://www.qemu.org/docs/master/interop/qmp-spec.html
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ TIMEOUT = 10.0  # seconds for one answer
 
 
 def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeout: float = TIMEOUT) -> list[Any]:
-    """Send commands over the socket at ``path`` and return each one's answer.
+    """Send commands over the socket at ``path`` and return the answer to each.
 
-    Raises ProviderError with QEMU's words when one is refused, or when QEMU is gone or does not answer.
+    Args:
+        commands: (name, arguments).
+        timeout: seconds for one answer.
+
+    Raises ProviderError with QEMU's words if it refuses a command, has ended, or does not answer.
     """
     folder = -1
     try:
@@ -34,15 +38,17 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeo
             channel.connect(f"/proc/self/fd/{folder}/{path.name}")
             with channel.makefile("rw", encoding="utf-8", newline="\n") as stream:
                 stream.readline()  # the greeting
-                return [_ask(stream, name, arguments) for name, arguments in (("qmp_capabilities", {}), *commands)][1:]
-    except (OSError, ValueError) as error:  # ValueError: half an answer of a QEMU that ended
+                return [_execute(stream, name, arguments) for name, arguments in (("qmp_capabilities", {}), *commands)][
+                    1:
+                ]
+    except (OSError, ValueError) as error:  # ValueError: an incomplete answer of a QEMU that ended
         raise ProviderError(f"QEMU of {path.parent.name} does not answer: {error}") from error
     finally:
         if folder >= 0:
             os.close(folder)
 
 
-def _ask(stream: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+def _execute(stream: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
     stream.flush()
     for line in stream:
@@ -51,5 +57,5 @@ def _ask(stream: Any, name: str, arguments: Mapping[str, Any]) -> Any:
             raise ProviderError(f"QEMU refused {name}: {answer['error'].get('desc', answer['error'])}")
         if "return" in answer:
             return answer["return"]
-        # anything else is an event
+        # Anything else is an event.
     raise ProviderError(f"QEMU ended before it answered {name}")

@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Data volumes as files: ``volumes/<fleet>/<slot>-<name>/`` holds ``disk.<kind>`` and ``volume.json``, which is written last.
+"""Data volumes as files.
 
-QEMU itself locks a disk while a machine has it.
+``volumes/<fleet>/<slot>-<name>/`` contains ``disk.<kind>`` and ``volume.json``, which is written last. QEMU locks a
+disk while a machine uses it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from ..contract import Volume, VolumeRequest
 from .machine import Disk, MachineFolder
 
 KINDS = ("qcow2", "raw")  # the first is the default
-_SECTOR = 512  # bytes; disks are made of whole ones
+_SECTOR = 512  # bytes; the size of a disk is a multiple of it
 
 
 class QemuVolumes:
+    """See ``contract.Volumes``."""
+
     def __init__(self, root: Path, machines: Path) -> None:
         self._root = root / "volumes"
         self._machines = machines
@@ -39,9 +42,10 @@ class QemuVolumes:
 
     def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
         kinds = [
-            _known(request.kind, f"{request.fleet}/{request.slot}-{request.name}") or KINDS[0] for request in requests
+            _check_kind(request.kind, f"{request.fleet}/{request.slot}-{request.name}") or KINDS[0]
+            for request in requests
         ]
-        made = []
+        created = []
         for request, kind in zip(requests, kinds, strict=True):
             folder = self._root / request.fleet / f"{request.slot}-{request.name}"
             document = folder / "volume.json"
@@ -52,8 +56,8 @@ class QemuVolumes:
                 self._write(folder, {**facts, "attached_to": None, "attached_at": 0.0})
             volume = self._read(document)
             if volume:
-                made.append(volume)
-        return made
+                created.append(volume)
+        return created
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         folders = [self._folder(volume_id) for volume_id in volume_ids]
@@ -67,11 +71,11 @@ class QemuVolumes:
                 )
         machine = self._machine_of(folders[0], instance_id)
         if (machine.facts() or {"condemned": True}).get("condemned"):
-            raise ProviderError(f"instance {instance_id} is gone or about to go, so no volume is attached to it")
+            raise ProviderError(f"instance {instance_id} is removed or being removed, so no volume is attached to it")
         for folder in folders:
             _clear_leftovers(folder)
         if machine.pid() is not None:
-            # Plugged before it is noted: a run that is cut between the two finds it plugged and only notes it.
+            # Attach before recording it: the run after an interrupted one finds the disk attached and only records it.
             machine.plug(_disk(folder) for folder in folders)
         for folder in folders:
             self._write(folder, {**_load(folder), "attached_to": instance_id, "attached_at": time.time()})
@@ -81,13 +85,13 @@ class QemuVolumes:
             folder = self._folder(volume_id)
             holder = _load(folder).get("attached_to")
             if holder and self._machine_of(folder, holder).pid() is not None:
-                raise ProviderError(f"volume {volume_id} is in use by {holder}, which still runs: stop it first")
+                raise ProviderError(f"volume {volume_id} is in use by {holder}, which is still running: stop it first")
             self._write(folder, {**_load(folder), "attached_to": None, "attached_at": 0.0})
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
         folders = [self._folder(volume_id) for volume_id in volume_ids]
-        for folder in folders:  # all of them before any is changed
-            _known(kind, _id(folder))
+        for folder in folders:  # check all before changing any
+            _check_kind(kind, _id(folder))
             self._check_change(folder, size)
         for folder in folders:
             _clear_leftovers(folder)
@@ -99,39 +103,37 @@ class QemuVolumes:
         for volume_id in volume_ids:
             folder = self._folder(volume_id)
             if folder.exists():
-                if (folder / "volume.json").exists():  # else a removal that was cut
+                if (folder / "volume.json").exists():  # else its removal was interrupted
                     self.detach([volume_id])
                 shutil.rmtree(folder)
 
     def disks(self, fleet: str, instance_id: str) -> Sequence[Disk]:
-        """What is attached to an instance, for its next start."""
+        """The disks that are attached to an instance, for its next start."""
         return [_disk(self._folder(volume.id)) for volume in self.list(fleet) if volume.attached_to == instance_id]
 
     def _check_change(self, folder: Path, size: int) -> None:
         facts = _load(folder)
         volume = self._read(folder / "volume.json")
         if volume and volume.attached_to:
+            raise ProviderError(f"volume {volume.id} is attached to {volume.attached_to}: detach it before changing it")
+        present = _size_of(_path(folder, _kind(facts)), _kind(facts))
+        if _whole_sectors(size) < present:
             raise ProviderError(
-                f"volume {volume.id} is attached to {volume.attached_to}: detach it before it is changed"
-            )
-        real = _size_of(_path(folder, _kind(facts)), _kind(facts))
-        if _whole(size) < real:
-            raise ProviderError(
-                f"volume {_id(folder)} has {real} bytes and cannot shrink to {size}: its data would be cut"
+                f"volume {_id(folder)} has {present} bytes and cannot shrink to {size}: it would lose data"
             )
 
     def _grow(self, folder: Path, size: int) -> None:
-        """The disk first: a run that is cut here leaves the old size noted, and the next one finds nothing to grow."""
+        """Grow the disk, then record its size. After an interruption in between, the next run only records it."""
         facts = _load(folder)
         path, kind = _path(folder, _kind(facts)), _kind(facts)
-        if _whole(size) > _size_of(path, kind):
-            _run(["qemu-img", "resize", "-q", "-f", kind, str(path), str(_whole(size))])
+        if _whole_sectors(size) > _size_of(path, kind):
+            _run(["qemu-img", "resize", "-q", "-f", kind, str(path), str(_whole_sectors(size))])
         if facts["size"] != size:
             _sync(path)
             self._write(folder, {**facts, "size": size})
 
     def _convert(self, folder: Path, kind: str) -> None:
-        """Copy the disk beside itself. The old one counts until ``volume.json`` names the new one; a copy from before is never trusted."""
+        """Copy the disk. The old disk counts until ``volume.json`` names the new one. Older copies are never used."""
         facts = _load(folder)
         old, new = _path(folder, _kind(facts)), _path(folder, kind)
         if old == new:
@@ -155,10 +157,10 @@ class QemuVolumes:
         try:
             facts = _load(folder)
         except ProviderError:
-            return None  # somebody removed it since
+            return None  # another run removed it
         holder = facts["attached_to"]
-        if holder and self._machine_of(folder, holder).gone():
-            holder = None  # so nobody has it
+        if holder and self._machine_of(folder, holder).removed():
+            holder = None
         return Volume(
             id=_id(folder),
             fleet=folder.parent.name,
@@ -179,11 +181,11 @@ def _id(folder: Path) -> str:
 
 
 def _kind(facts: Mapping[str, Any]) -> str:
-    kind: str = facts.get("kind", KINDS[0])  # volumes of earlier releases had no other
+    kind: str = facts.get("kind", KINDS[0])  # volumes of earlier releases have no other kind
     return kind
 
 
-def _known(kind: str, volume_id: str) -> str:
+def _check_kind(kind: str, volume_id: str) -> str:
     if kind and kind not in KINDS:
         raise ProviderError(f"volume {volume_id}: unknown type {kind!r} (qemu has: {', '.join(KINDS)})")
     return kind
@@ -199,14 +201,15 @@ def _disk(folder: Path) -> Disk:
 
 
 def _clear_leftovers(folder: Path) -> None:
-    """Take away copies of a change that was cut: whatever is not the disk that ``volume.json`` names."""
+    """Remove copies that an interrupted change left: everything but the disk that ``volume.json`` names."""
     disk = _path(folder, _kind(_load(folder)))
     for file in folder.glob("disk.*"):
         if file != disk:
             file.unlink(missing_ok=True)
 
 
-def _whole(size: int) -> int:
+def _whole_sectors(size: int) -> int:
+    """Bytes, rounded up to whole sectors."""
     return -(-size // _SECTOR) * _SECTOR
 
 
@@ -216,7 +219,7 @@ def _size_of(path: Path, kind: str) -> int:
 
 
 def _sync(path: Path) -> None:
-    """qemu-img does not wait for the disk below."""
+    """Write the file to disk: qemu-img does not wait for that."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -230,7 +233,7 @@ def _load(folder: Path) -> dict[str, Any]:
 
 
 def _run(argv: Sequence[str]) -> str:
-    """Its standard output. Raises ProviderError with its last words."""
+    """Run a program and return its standard output. Raises ProviderError with its error output."""
     try:
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError:

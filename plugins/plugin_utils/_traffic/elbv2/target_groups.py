@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Targets of ELBv2 target groups as AWS describes them, and what they are as members of a fleet's balancer. Pure."""
+"""Targets of ELBv2 target groups as AWS describes them, and their states as members of a load balancer. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 
 from ..._providers.contract import DOWN, DRAIN, UP, MemberState
 
-HEALTHY, DRAINING, INITIAL = "healthy", "draining", "initial"  # as AWS says them
+# States and reasons of a target, see
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+HEALTHY, DRAINING, INITIAL = "healthy", "draining", "initial"
 _NOT_IN_USE = "Target.NotInUse"
 _NOT_REGISTERED = "Target.NotRegistered"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One registration. An instance may have several: in two groups, or at two ports."""
+    """One registration. An instance may have several: in two groups, or with two ports."""
 
     group: str  # ARN
     id: str  # instance id
@@ -31,48 +33,57 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What all registrations of an instance make it together."""
+class Verdict:
+    """The state of an instance as a member, from all its registrations."""
 
     state: MemberState
     passing: bool
     leaving: bool
 
 
-def parsed(group: str, descriptions: Iterable[Mapping[str, Any]]) -> list[Target]:
-    """From an answer of DescribeTargetHealth."""
-    found = []
-    for each in descriptions:
-        target, health = each["Target"], each.get("TargetHealth", {})
+def targets_of(group: str, descriptions: Iterable[Mapping[str, Any]]) -> list[Target]:
+    """Targets from an answer of DescribeTargetHealth."""
+    targets = []
+    for description in descriptions:
+        target, health = description["Target"], description.get("TargetHealth", {})
         if health.get("Reason") != _NOT_REGISTERED:
-            found.append(
+            targets.append(
                 Target(
-                    group, target["Id"], int(target.get("Port", 0)), health.get("State", ""), health.get("Reason", "")
+                    group=group,
+                    id=target["Id"],
+                    port=int(target.get("Port", 0)),
+                    state=health.get("State", ""),
+                    reason=health.get("Reason", ""),
                 )
             )
-    return found
+    return targets
 
 
-def judged(targets: Iterable[Target], active: Sequence[str]) -> dict[str, Judged]:
-    """By instance id. ``active``: ARNs of the groups that get requests. What serves counts, whatever else it is registered for."""
-    best: dict[str, Judged] = {}
-    for each in sorted((_judge(target, target.group in active), target.id) for target in targets):
-        best.setdefault(each[1], Judged(each[0][1], each[0][2], each[0][3]))
+def verdicts(targets: Iterable[Target], active: Sequence[str]) -> dict[str, Verdict]:
+    """By instance id. A registration in service counts more than others of the same instance.
+
+    Args:
+        active: ARNs of the groups that get requests.
+    """
+    best: dict[str, Verdict] = {}
+    ranked = sorted((*_ranked_verdict(target, target.group in active), target.id) for target in targets)
+    for _rank, state, passing, leaving, instance_id in ranked:
+        best.setdefault(instance_id, Verdict(state, passing, leaving))
     return best
 
 
-def _judge(target: Target, served: bool) -> tuple[int, MemberState, bool, bool]:
-    """With its rank before it; the lowest counts."""
+def _ranked_verdict(target: Target, gets_requests: bool) -> tuple[int, MemberState, bool, bool]:
+    """Rank, state, passing and leaving. The lowest rank counts."""
     if target.state == DRAINING:
         return 3, DRAIN, False, True
     passing = target.state == HEALTHY
-    if not served:
+    if not gets_requests:
         return 2, DRAIN, passing, False
     return (0, UP, True, False) if passing else (1, DOWN, False, False)
 
 
-def unused(targets: Iterable[Target]) -> list[str]:
-    """Lines for people: what will never pass a check as things stand."""
+def unused_warnings(targets: Iterable[Target]) -> list[str]:
+    """Warnings about targets that can never pass a check."""
     ids = sorted({target.id for target in targets if target.reason == _NOT_IN_USE})
     if not ids:
         return []
@@ -80,52 +91,53 @@ def unused(targets: Iterable[Target]) -> list[str]:
     return [f"{', '.join(ids)} gets neither checks nor requests: {why}"]
 
 
-def weights(actions: Iterable[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, int] | None:
-    """By ARN, as the action says that forwards to all of ``groups``; None where none does."""
+def weights_of(actions: Iterable[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, int] | None:
+    """By ARN, the weights in the action that forwards to all of ``groups``; None if no action does."""
     for action in actions:
-        found = {
-            each["TargetGroupArn"]: int(each.get("Weight", 1))
-            for each in action.get("ForwardConfig", {}).get("TargetGroups", ())
+        weights = {
+            group["TargetGroupArn"]: int(group.get("Weight", 1))
+            for group in action.get("ForwardConfig", {}).get("TargetGroups", ())
         }
-        if action.get("Type") == "forward" and set(groups) <= set(found):
-            return {group: found[group] for group in groups}
+        if action.get("Type") == "forward" and set(groups) <= set(weights):
+            return {group: weights[group] for group in groups}
     return None
 
 
-def flipped(actions: Iterable[Mapping[str, Any]], groups: tuple[str, str]) -> list[dict[str, Any]]:
-    """The same actions with the weights of both groups changed places, and all else as it was (stickiness, authentication)."""
+def with_weights_swapped(actions: Iterable[Mapping[str, Any]], groups: tuple[str, str]) -> list[dict[str, Any]]:
+    """The same actions with the weights of both groups swapped, and the rest unchanged (stickiness, authentication)."""
     partner = dict(zip(groups, reversed(groups), strict=True))
     changed = []
     for action in actions:
         config = action.get("ForwardConfig", {})
-        known = {each["TargetGroupArn"]: each.get("Weight", 1) for each in config.get("TargetGroups", ())}
-        if action.get("Type") == "forward" and set(groups) <= set(known):
-            places = [{"TargetGroupArn": arn, "Weight": known[partner.get(arn, arn)]} for arn in known]
-            # AWS takes the short form for one group only.
+        weights = {group["TargetGroupArn"]: group.get("Weight", 1) for group in config.get("TargetGroups", ())}
+        if action.get("Type") == "forward" and set(groups) <= set(weights):
+            swapped = [{"TargetGroupArn": arn, "Weight": weights[partner.get(arn, arn)]} for arn in weights]
+            # AWS accepts the key TargetGroupArn for a single group only.
             action = {
                 **{name: value for name, value in action.items() if name != "TargetGroupArn"},
-                "ForwardConfig": {**config, "TargetGroups": places},
+                "ForwardConfig": {**config, "TargetGroups": swapped},
             }
-        changed.append(_secretive(action))
+        changed.append(_keep_client_secret(action))
     return changed
 
 
-def _secretive(action: Mapping[str, Any]) -> dict[str, Any]:
-    """AWS never shows the client's secret of an action that authenticates by OIDC, and takes the action without it only where told to keep it."""
+def _keep_client_secret(action: Mapping[str, Any]) -> dict[str, Any]:
+    """AWS never returns the client secret of an OIDC action, so tell it to keep the present one."""
     config = action.get("AuthenticateOidcConfig")
     return {**action, "AuthenticateOidcConfig": {**config, "UseExistingClientSecret": True}} if config else dict(action)
 
 
-def told_to_leave(targets: Iterable[Target], leaving: Iterable[Target]) -> tuple[Target, ...]:
-    gone = {(each.group, each.id, each.port) for each in leaving}
+def with_draining(targets: Iterable[Target], leaving: Iterable[Target]) -> tuple[Target, ...]:
+    """The same targets after those ``leaving`` are deregistered."""
+    keys = {(target.group, target.id, target.port) for target in leaving}
     return tuple(
-        replace(each, state=DRAINING, reason="") if (each.group, each.id, each.port) in gone else each
-        for each in targets
+        replace(target, state=DRAINING, reason="") if (target.group, target.id, target.port) in keys else target
+        for target in targets
     )
 
 
 def endpoint(dns: str, listener: Mapping[str, Any]) -> str:
-    """URL of a load balancer as one of its listeners says it."""
+    """URL of a load balancer at one of its listeners."""
     protocol, port = str(listener["Protocol"]).lower(), int(listener["Port"])
-    usual = {"http": 80, "https": 443}.get(protocol) == port
-    return f"{protocol}://{dns}" + ("" if usual else f":{port}")
+    default = {"http": 80, "https": 443}.get(protocol) == port
+    return f"{protocol}://{dns}" + ("" if default else f":{port}")

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A fleet's load balancer on this machine: HAProxy, driven through its runtime API.
+"""A fleet's load balancer on this machine: HAProxy, controlled through its runtime API.
 
-Members are added and removed while it runs. A restarted HAProxy knows none, so the engine registers them again.
+Members are added and removed while it runs. A restarted HAProxy has no members, so the engine registers them again.
 """
 
 from __future__ import annotations
@@ -20,148 +20,156 @@ from ..._core.errors import TrafficError
 from ..._core.files import write_atomically
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
-from .config import BACKEND, CHECK, Known, bracketed, render
+from .config import BACKEND, CHECK, TakenOver, bracketed, render
 from .process import Process, version
-from .runtime import ask
+from .runtime import run_commands
 from .state import Server, parse_servers
 
 STATE = "state.json"
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
-_TRIES = 3  # a port that was free may be taken before HAProxy binds it
-_DELETION = 10.0  # seconds for a member's last connections to be closed
-_LOOK_AGAIN = 0.05
+_START_TRIES = 3  # another process may take a free port before HAProxy binds it
+_DELETE_TIMEOUT = 10.0  # seconds for a member's last connections to be closed
+_POLL = 0.05  # seconds
 
 
 class HAProxy:
-    """See ``providers.base.Traffic``. ``directory`` is its own and goes with it."""
+    """See ``contract.Traffic``.
+
+    Args:
+        directory: belongs to this balancer alone and is removed with it.
+        health: what its checks ask for.
+    """
 
     kind = "haproxy"
     shared = False
 
-    def __init__(self, directory: Path, fleet: str, spec: TrafficSpec, probe: Health) -> None:
+    def __init__(self, directory: Path, fleet: str, spec: TrafficSpec, health: Health) -> None:
         self._folder = directory.absolute()
         self._fleet = fleet
         self._spec = spec
-        self._health = probe
+        self._health = health
         self._process = Process(self._folder)
 
     def ensure(self) -> bool:
-        port = self._spec.port or self._kept_port()
+        port = self._spec.port or self._saved_port()
         running = self._process.pid() is not None
-        if running and port is not None and self._settings(port) == self._kept().get("settings"):
+        if running and port is not None and self._settings(port) == self._saved().get("settings"):
             return False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = [each.known() for each in self._servers()] if running else []
+        members = [server.taken_over() for server in self._servers()] if running else []
         if port is not None:
-            self._start(port, known)
+            self._start(port, members)
             return True
-        for attempt in range(_TRIES):
+        for attempt in range(_START_TRIES):
             try:
-                self._start(_free_port(self._spec.bind), known)
+                self._start(_free_port(self._spec.bind), members)
                 break
             except TrafficError as error:
-                if attempt == _TRIES - 1 or "cannot bind" not in error.message:
+                if attempt == _START_TRIES - 1 or "cannot bind" not in error.message:
                     raise
         return True
 
     def members(self) -> list[Member]:
         now = time.time()
-        return [each.member(now) for each in self._servers()] if self._process.pid() is not None else []
+        return [server.member(now) for server in self._servers()] if self._process.pid() is not None else []
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
         if not endpoints:
             return
-        present = {each.id: each for each in self._running()}
+        present = {server.id: server for server in self._query_servers()}
         commands = []
         for name, (address, port) in endpoints.items():
-            path, known = _path(name), present.get(name)
-            if known is None:
+            path, server = _path(name), present.get(name)
+            if server is None:
                 commands.append(f"add server {path} {bracketed(address)}:{port} {CHECK}")
-            elif known.address != (address, port):
+            elif server.address != (address, port):
                 commands.append(f"set server {path} addr {address} port {port}")
-            if known is None or known.checked:
+            if server is None or server.checked:
                 commands.append(f"enable health {path}")
             if not staged:
                 commands.append(f"set server {path} state ready")
-            elif known is None or known.draining:  # what serves already goes on serving
+            elif server is None or server.draining:  # a member in service stays in service
                 commands.append(f"set server {path} state drain")
-        self._tell(commands, allowed=("new server registered", "changed from", "no need to change"))
+        self._run(commands, allowed=("new server registered", "changed from", "no need to change"))
 
     def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
-        present = {each.id for each in self._servers()}
+        present = {server.id for server in self._servers()}
         unknown = [name for name in on if name not in present]
         if unknown:
             raise TrafficError(
                 f"{', '.join(unknown)} cannot be put in service: the balancer does not know it (register it first)"
             )
-        # First those that serve from now on, in the same breath: at no moment nobody serves.
+        # In this order and over one connection, so that at every moment some member is in service.
         commands = [f"set server {_path(name)} state ready" for name in on]
-        self._tell(commands + [f"set server {_path(name)} state drain" for name in off if name in present])
+        self._run(commands + [f"set server {_path(name)} state drain" for name in off if name in present])
 
-    def drain(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ARG002 - HAProxy forgets nobody by itself
-        present = {each.id for each in self._servers()}
-        self._tell([f"set server {_path(name)} state drain" for name in ids if name in present])
+    def drain(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ARG002 - HAProxy keeps drained members
+        present = {server.id for server in self._servers()}
+        self._run([f"set server {_path(name)} state drain" for name in ids if name in present])
 
     def deregister(self, ids: Sequence[str]) -> None:
-        present = {each.id for each in self._servers()}
+        present = {server.id for server in self._servers()}
         left = [name for name in ids if name in present]
-        self._tell([f"set server {_path(name)} state maint" for name in left])
-        deadline = time.monotonic() + _DELETION
+        self._run([f"set server {_path(name)} state maint" for name in left])
+        deadline = time.monotonic() + _DELETE_TIMEOUT
         while left := self._delete(left):
             if time.monotonic() > deadline:
-                raise TrafficError(f"HAProxy does not let go of {', '.join(left)}: connections stay open")
-            time.sleep(_LOOK_AGAIN)
+                raise TrafficError(f"HAProxy cannot delete {', '.join(left)}: connections stay open")
+            time.sleep(_POLL)
 
     def remove(self) -> None:
         self._process.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def describe(self) -> dict[str, Any]:
-        port = self._spec.port or self._kept_port()
+        port = self._spec.port or self._saved_port()
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._spec.bind, self._spec.bind)
         scheme = "http" if self._health.http else "tcp"
         endpoint = f"{scheme}://{bracketed(host)}:{port}" if port else None
         return {"kind": self.kind, "endpoint": endpoint, "pid": self._process.pid(), "version": version()}
 
-    def _start(self, port: int, known: Sequence[Known]) -> None:
-        write_atomically(self._process.config, render(self._fleet, self._spec.bind, port, self._health, known).encode())
+    def _start(self, port: int, members: Sequence[TakenOver]) -> None:
+        config = render(self._fleet, self._spec.bind, port, self._health, members=members)
+        write_atomically(self._process.config, config.encode())
         self._process.start()
-        self._tell([f"set server {_path(each.id)} state drain" for each in known if each.draining])
-        # Last: a start that was cut is begun again.
+        self._run([f"set server {_path(member.id)} state drain" for member in members if member.draining])
+        # Last, so that an interrupted start is repeated.
         write_atomically(self._folder / STATE, json.dumps({"port": port, "settings": self._settings(port)}).encode())
 
     def _settings(self, port: int) -> str:
         return render(self._fleet, self._spec.bind, port, self._health)
 
-    def _kept(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, Any]:
         try:
-            kept: dict[str, Any] = json.loads((self._folder / STATE).read_text(encoding="utf-8"))
+            saved: dict[str, Any] = json.loads((self._folder / STATE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        return kept
+        return saved
 
-    def _kept_port(self) -> int | None:
-        return self._kept().get("port")
+    def _saved_port(self) -> int | None:
+        return self._saved().get("port")
 
     def _servers(self) -> list[Server]:
         if self._process.pid() is None:
             return []
-        return self._running()
+        return self._query_servers()
 
-    def _running(self) -> list[Server]:
-        states, stats = ask(self._process.socket, [f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"])
+    def _query_servers(self) -> list[Server]:
+        states, stats = run_commands(
+            self._process.socket, [f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"]
+        )
         return parse_servers(states, stats)
 
-    def _tell(self, commands: Sequence[str], allowed: Sequence[str] = ()) -> None:
-        """Commands that answer nothing, or something ``allowed``, where they succeed."""
+    def _run(self, commands: Sequence[str], allowed: Sequence[str] = ()) -> None:
+        """Run commands. Raises TrafficError if one answers with a text that contains none of the words ``allowed``."""
         if not commands:
             return
-        for command, answer in zip(commands, ask(self._process.socket, commands), strict=True):
+        for command, answer in zip(commands, run_commands(self._process.socket, commands), strict=True):
             if answer and not any(words in answer.lower() for words in allowed):
                 raise TrafficError(f"HAProxy refused '{command}': {answer}")
 
     def _delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete members in maintenance and cut what is still open on them. Returns those that are not free yet."""
+        """Delete members in maintenance and close their open connections. Returns those that cannot be deleted yet."""
         if not ids:
             return []
         commands = [
@@ -169,7 +177,7 @@ class HAProxy:
             for name in ids
             for command in (f"shutdown sessions server {_path(name)}", f"del server {_path(name)}")
         ]
-        answers = ask(self._process.socket, commands)[1::2]
+        answers = run_commands(self._process.socket, commands)[1::2]
         return [
             name
             for name, answer in zip(ids, answers, strict=True)
@@ -179,12 +187,12 @@ class HAProxy:
 
 def _path(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise TrafficError(f"{name!r} cannot be the name of a member (allowed: letters, digits and . _ : -)")
+        raise TrafficError(f"{name!r} is not a valid name of a member (allowed: letters, digits and . _ : -)")
     return f"{BACKEND}/{name}"
 
 
 def _free_port(bind: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as each:
-        each.bind((bind, 0))
-        port: int = each.getsockname()[1]
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as sock:
+        sock.bind((bind, 0))
+        port: int = sock.getsockname()[1]
         return port

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""HAProxy's configuration file, rendered from a fleet's traffic and health settings."""
+"""HAProxy's configuration file, rendered from a fleet's traffic and health settings.
+
+Source: HAProxy Configuration Manual, https://docs.haproxy.org/2.6/configuration.html
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from ..._core.errors import TrafficError
 from ..._definition.model import Health
 
 BACKEND = "members"
-SOCKET = "admin.sock"  # relative to HAProxy's working directory: a long path would not fit into a socket address
-CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine has probed it before it is registered
+SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
+CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine probes a member before it registers it
 
 
 @dataclass(frozen=True)
-class Known:
-    """A member that a new process takes over from the one before."""
+class TakenOver:
+    """A member that a new process takes over from the previous one."""
 
     id: str
     address: tuple[str, int]
     draining: bool
 
 
-def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Known] = ()) -> str:
-    """The whole file. Raises TrafficError for a health path that cannot be written into it.
+def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterable[TakenOver] = ()) -> str:
+    """The complete file. Raises TrafficError for a health path that cannot be written into it.
 
-    Nothing is retried and no request is sent to a second member: an error is seen by the client that it befell. Each request
-    gets a connection of its own, so none is lost to a member that closes an idle one.
+    HAProxy retries nothing and sends no request to a second member: each client sees its own errors. Each request
+    gets a connection of its own, so none is lost when a member closes an idle connection.
     """
     mode = "http" if health.http else "tcp"
     lines = [
@@ -49,7 +52,7 @@ def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Kno
             if health.http
             else []
         ),
-        # When another process takes over, a connection that waits for its next request is closed only after that one's answer.
+        # When another process takes over, close an idle connection only after the answer to its next request.
         *(["    option idle-close-on-response"] if health.http else []),
         f"frontend {fleet}",
         f"    bind {bracketed(bind)}:{port}",
@@ -57,7 +60,7 @@ def render(fleet: str, bind: str, port: int, health: Health, known: Iterable[Kno
         f"backend {BACKEND}",
         "    balance roundrobin",
         *_check(fleet, health),
-        *(f"    {_taken_over(each)}" for each in known),
+        *(f"    {_server_line(member)}" for member in members),
     ]
     return "\n".join(lines) + "\n"
 
@@ -72,7 +75,7 @@ def _check(fleet: str, health: Health) -> list[str]:
     path = health.http.path
     if not path.isprintable() or "'" in path or " " in path:
         raise TrafficError(
-            f"health.http.path: {path!r} cannot be asked for (allowed: printable characters without spaces and quotes)"
+            f"health.http.path: {path!r} cannot be requested (allowed: printable characters without spaces and quotes)"
         )
     codes = ",".join(map(str, health.http.status))
     return [
@@ -82,9 +85,10 @@ def _check(fleet: str, health: Health) -> list[str]:
     ]
 
 
-def _taken_over(known: Known) -> str:
-    """One in service is unchecked: it came there under another health setting and need not answer to this one. One that drains
-    or is staged has to pass this one's checks before it gets requests.
+def _server_line(member: TakenOver) -> str:
+    """A member in service is unchecked: it was registered under other health settings and may not pass these.
+
+    A draining or staged member must pass these checks before it gets requests.
     """
-    address, port = known.address
-    return f"server {known.id} {bracketed(address)}:{port}" + (f" disabled {CHECK}" if known.draining else "")
+    address, port = member.address
+    return f"server {member.id} {bracketed(address)}:{port}" + (f" disabled {CHECK}" if member.draining else "")

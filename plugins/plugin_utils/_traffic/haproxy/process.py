@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The HAProxy process of one folder: a daemon in its own session, so that it outlives the run that started it."""
+"""The HAProxy process of one folder: a daemon in its own session, which outlives the run that started it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ..._core.errors import TrafficError
 from .config import SOCKET
 
 CONFIG, PID = "haproxy.cfg", "haproxy.pid"
-_STOP = 5.0  # seconds to end after being asked to
+_STOP_TIMEOUT = 5.0  # seconds to end after a signal
 
 
 class Process:
+    """Raises TrafficError with HAProxy's own words."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.config = folder / CONFIG
         self.socket = folder / SOCKET
 
     def pid(self) -> int | None:
-        """The running HAProxy, known by its configuration's path: a pid alone may have been given to another process."""
+        """The pid of the running HAProxy, verified by the path of its configuration: pids are reused."""
         try:
             pid = int((self._folder / PID).read_text(encoding="ascii"))
             argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -34,8 +36,10 @@ class Process:
         return pid if os.fsencode(self.config) in argv else None
 
     def start(self) -> None:
-        """Start it, or let a new one take over from the running one: listening sockets are handed on, requests in flight are
-        finished by the old one. Raises TrafficError with HAProxy's own words."""
+        """Start it, or let a new process take over from the running one.
+
+        The new process takes over the listening sockets, and the old one finishes requests in flight.
+        """
         argv = [_binary(), "-D", "-C", str(self._folder), "-f", str(self.config), "-p", str(self._folder / PID)]
         running = self.pid()
         if running is not None:
@@ -53,7 +57,7 @@ class Process:
             raise TrafficError(f"HAProxy did not start: {_alerts(done.stderr)}")
 
     def stop(self) -> None:
-        """End it at once, and return when it has ended."""
+        """End it and return when it has ended."""
         pid = self.pid()
         if pid is None:
             return
@@ -63,9 +67,9 @@ class Process:
             return
         try:
             signal.pidfd_send_signal(handle, signal.SIGTERM)
-            if not select.select([handle], [], [], _STOP)[0]:
+            if not select.select([handle], [], [], _STOP_TIMEOUT)[0]:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-                select.select([handle], [], [], _STOP)
+                select.select([handle], [], [], _STOP_TIMEOUT)
         except ProcessLookupError:
             pass
         finally:
@@ -73,7 +77,7 @@ class Process:
 
 
 def version() -> str | None:
-    """Such as ``2.6.12``, or None where it is not installed."""
+    """The version, such as ``2.6.12``, or None if it is not installed."""
     try:
         first = subprocess.run([_binary(), "-v"], capture_output=True, text=True, check=True).stdout.split()
     except (TrafficError, OSError, subprocess.CalledProcessError):
@@ -82,7 +86,7 @@ def version() -> str | None:
 
 
 def _binary() -> str:
-    # Ordinary users do not have the folder for daemons on their path.
+    # The path of ordinary users lacks the folders of daemons.
     found = shutil.which(
         "haproxy", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
     )
@@ -92,6 +96,6 @@ def _binary() -> str:
 
 
 def _alerts(text: str) -> str:
-    """HAProxy's alerts without their prefixes, notices left out."""
+    """HAProxy's alerts without their prefixes and without notices."""
     alerts = [line.partition(" : ")[2].strip() for line in text.splitlines() if line.startswith("[ALERT]")]
     return "; ".join(alerts) or text.strip() or "it gave no reason"

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Talk to a running HAProxy through its runtime API: commands in, texts out, one connection for all of them."""
+"""Send commands to a running HAProxy through its runtime API, over one connection.
+
+Source: HAProxy Management Guide, https://docs.haproxy.org/2.6/management.html#9.3
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,27 @@ from pathlib import Path
 
 from ..._core.errors import TrafficError
 
-TIMEOUT = 10.0  # seconds; it answers from memory
+TIMEOUT = 10.0  # seconds
 _PROMPT = "\n> "  # ends every answer in interactive mode
 
 
-def ask(sock: Path, commands: Sequence[str]) -> list[str]:
-    """Send the commands and return an answer to each, without white space around. Raises TrafficError where nobody answers."""
+def run_commands(sock: Path, commands: Sequence[str]) -> list[str]:
+    """Send commands and return the answer to each, without surrounding white space.
+
+    Raises TrafficError if HAProxy does not answer.
+    """
     try:
         text = _exchange(sock, "\n".join(["prompt", *commands, "quit"]) + "\n")
     except OSError as error:
         raise TrafficError(f"HAProxy does not answer at {sock}: {error.strerror or error}") from error
     answers = text.split(_PROMPT)[1 : len(commands) + 1]
     if len(answers) != len(commands):
-        raise TrafficError(f"HAProxy ended the conversation at {sock} before it had answered")
+        raise TrafficError(f"HAProxy closed the connection at {sock} before it had answered")
     return [answer.strip() for answer in answers]
 
 
 def _exchange(sock: Path, lines: str) -> str:
-    # A socket address holds 107 characters, so the folder is named by an open handle instead of its path.
+    # The address of a socket is limited to 107 bytes; an open folder makes any path short.
     folder = os.open(sock.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as connection:

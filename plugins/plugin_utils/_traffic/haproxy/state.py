@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Members as HAProxy's tables tell of them."""
+"""Members as HAProxy reports them.
+
+Source: ``show servers state`` and ``show stat`` in https://docs.haproxy.org/2.6/management.html#9.3
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import csv
 from dataclasses import dataclass
 
 from ..._providers.contract import DOWN, DRAIN, UP, Member, MemberState
-from .config import Known
+from .config import TakenOver
 
 _FORCED_MAINTENANCE, _DRAINED = 0x01, 0x08 | 0x10  # bits of the administrative state
 _CHECK_CONFIGURED = 0x02  # a bit of the check's state
@@ -16,9 +19,11 @@ _CHECK_CONFIGURED = 0x02  # a bit of the check's state
 
 @dataclass(frozen=True)
 class Server:
+    """One server of the backend."""
+
     id: str
     address: tuple[str, int]
-    admin: int
+    admin: int  # bits of the administrative state
     status: str  # "UP", "DOWN 1/2", "DRAIN", "MAINT", "no check", ...
     checked: bool  # whether it has checks at all
     check: str  # the last check's outcome, such as "L7OK"; "" without checks
@@ -31,9 +36,11 @@ class Server:
 
     @property
     def passing(self) -> bool:
-        """A drained member is checked like any other. One that a new process took over from service has no checks, and passes:
-        it passed those of its time, and were it said to fail, a change of the health setting alone would condemn a whole fleet
-        and bar the way back to it. The fleet's own probe judges it all the same.
+        """Whether its checks pass. A drained member is checked like any other.
+
+        A member that a new process took over in service has no checks and counts as passing: it passed the checks of
+        its time. Otherwise a change of the health settings alone would take a whole fleet out of service, and no
+        rollback could use it. The fleet's own probe still decides whether it is healthy.
         """
         if self.admin & _FORCED_MAINTENANCE:
             return False
@@ -42,16 +49,17 @@ class Server:
         return self.status.startswith(("UP", "DRAIN")) and self.check.lstrip("* ") not in ("INI", "")
 
     def member(self, now: float) -> Member:
-        """``now``: seconds since the epoch."""
+        """The server as a member. ``now``: seconds since the epoch."""
         state: MemberState = DRAIN if self.draining else UP if self.passing else DOWN
-        return Member(self.id, state, self.in_flight, now - self.unchanged_for, self.passing)
+        since = now - self.unchanged_for
+        return Member(self.id, state, self.in_flight, since, passing=self.passing)
 
-    def known(self) -> Known:
-        return Known(self.id, self.address, self.draining)
+    def taken_over(self) -> TakenOver:
+        return TakenOver(self.id, self.address, self.draining)
 
 
 def parse_servers(states: str, stats: str) -> list[Server]:
-    """From the answers to ``show servers state`` and ``show stat``, read in one go."""
+    """Servers from the answers to ``show servers state`` and ``show stat``, which were read together."""
     rows = [line for line in states.splitlines() if line]
     names = rows[1].removeprefix("# ").split()
     counters = {row["svname"]: row for row in csv.DictReader(stats.removeprefix("# ").splitlines())}
@@ -60,7 +68,7 @@ def parse_servers(states: str, stats: str) -> list[Server]:
         facts = dict(zip(names, row.split(), strict=False))
         counted = counters.get(facts["srv_name"])
         if counted is None:
-            continue  # it went between the two tables
+            continue  # it was deleted between the two tables
         servers.append(
             Server(
                 id=facts["srv_name"],
@@ -69,7 +77,7 @@ def parse_servers(states: str, stats: str) -> list[Server]:
                 status=counted["status"],
                 checked=bool(int(facts["srv_check_state"]) & _CHECK_CONFIGURED),
                 check=counted["check_status"],
-                # Requests being answered and those waiting for it; idle connections are neither.
+                # Requests being answered or waiting in the queue, without idle connections.
                 in_flight=int(counted["scur"]) + int(counted["qcur"]),
                 unchanged_for=int(facts["srv_time_since_last_change"]),
             )

@@ -18,7 +18,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace i
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.promises import Promises
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Pace, VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import LONGEST, SHORTEST, cloud_pace
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.pace import (
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    cloud_pace,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Latencies, World
@@ -66,7 +70,7 @@ def test_an_observation_is_late_by_a_tenth_at_most_and_their_number_grows_logari
         while at < duration:
             at, count = at + cloud_pace(at), count + 1
         assert at <= 1.1 * duration and count <= most, duration
-    assert cloud_pace(0.0) == SHORTEST and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST
+    assert cloud_pace(0.0) == SHORTEST_WAIT and cloud_pace(1e6) == cloud_pace(0.0, 1e6) == LONGEST_WAIT
     assert cloud_pace(3.0, 10.0) == 9.0
 
 

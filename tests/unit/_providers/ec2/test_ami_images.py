@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""AMIs as bases, as artifacts, as copies and as parameters of SSM, against moto."""
+"""AMIs as bases, artifacts, copies and SSM parameters, against moto."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def artifact(cloud: Cloud, name: str = "shop-1") -> dict[str, Any]:
     }
 
 
-def test_a_base_is_one_concrete_image_however_it_is_named(cloud: Cloud) -> None:
+def test_a_base_resolves_to_one_ami_however_it_is_named(cloud: Cloud) -> None:
     old = seeds.image(cloud, "debian-12-20240101")
     found = resolved(cloud, old)
     assert found == {
@@ -69,12 +69,12 @@ def test_a_base_is_one_concrete_image_however_it_is_named(cloud: Cloud) -> None:
     assert resolved(cloud, "self/debian-12-*")["ami"] == old
 
 
-def test_aws_is_asked_once_for_a_base(cloud: Cloud) -> None:
+def test_a_base_is_looked_up_once(cloud: Cloud) -> None:
     seeds.image(cloud, "debian-12-20240101")
     first = resolved(cloud, "self/debian-12-*")
-    asked = cloud.count()
+    first_calls = cloud.count()
     assert resolved(cloud, "self/debian-12-*") == first
-    assert (asked, cloud.count()) == (1, 1)
+    assert (first_calls, cloud.count()) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_aws_is_asked_once_for_a_base(cloud: Cloud) -> None:
         ("ssm:/a/word", "does not contain the id of an AMI, but 'a word'"),
     ],
 )
-def test_a_base_that_is_not_there_is_told_by_its_name(cloud: Cloud, source: str, said: str) -> None:
+def test_a_missing_base_is_named(cloud: Cloud, source: str, said: str) -> None:
     cloud.boto("ssm").put_parameter(Name="/a/word", Value="a word", Type="String")
     with pytest.raises(BakeError, match=said):
         resolved(cloud, source)
@@ -102,16 +102,16 @@ def test_one_name_for_two_architectures_is_refused(cloud: Cloud) -> None:
 
 
 def test_an_image_is_present_as_long_as_its_ami_is(cloud: Cloud) -> None:
-    made, images = artifact(cloud), Ec2Images(cloud.account())
+    baked, images = artifact(cloud), Ec2Images(cloud.account())
     assert images.build("x86_64") == "aws-123456789012-x86_64"
-    assert images.present(made)
-    cloud.boto("ec2").deregister_image(ImageId=made["ami"])
-    assert not images.present(made)
+    assert images.present(baked)
+    cloud.boto("ec2").deregister_image(ImageId=baked["ami"])
+    assert not images.present(baked)
 
 
-def test_copies_are_made_once_encrypted_and_tagged(cloud: Cloud) -> None:
-    made, images = artifact(cloud), Ec2Images(cloud.account(), delay=0)
-    copied = images.copy(made, {OTHER: "alias/images", THIRD: "", REGION: ""}, TAGS)
+def test_copies_are_created_once_encrypted_and_tagged(cloud: Cloud) -> None:
+    baked, images = artifact(cloud), Ec2Images(cloud.account(), copy_delay=0)
+    copied = images.copy(baked, {OTHER: "alias/images", THIRD: "", REGION: ""}, TAGS)
     assert set(amis_of(copied)) == {REGION, OTHER, THIRD}
     calls = cloud.calls("ec2", "CopyImage")
     assert {call.parameters.get("KmsKeyId", "") for call in calls} == {"alias/images", ""}
@@ -119,73 +119,82 @@ def test_copies_are_made_once_encrypted_and_tagged(cloud: Cloud) -> None:
     for region in (OTHER, THIRD):
         [image] = cloud.boto("ec2", region).describe_images(ImageIds=[copied["copies"][region]["ami"]])["Images"]
         assert {tag["Key"]: tag["Value"] for tag in image["Tags"]} == TAGS
-    # As a run does whose predecessor was killed before it could write down what it had begun.
-    assert amis_of(images.copy(made, {OTHER: "", THIRD: ""}, TAGS)) == amis_of(copied)
+    # Like the run after one that was killed before it recorded the copies it had started.
+    assert amis_of(images.copy(baked, {OTHER: "", THIRD: ""}, TAGS)) == amis_of(copied)
     assert len(cloud.calls("ec2", "CopyImage")) == 2
 
 
-def test_a_promotion_is_told_in_each_region_and_only_where_it_is_news(cloud: Cloud) -> None:
-    images = Ec2Images(cloud.account(), delay=0)
-    made = images.copy(artifact(cloud), {OTHER: ""}, TAGS)
+def test_a_promotion_is_published_in_each_region_where_it_changes_something(cloud: Cloud) -> None:
+    images = Ec2Images(cloud.account(), copy_delay=0)
+    baked = images.copy(artifact(cloud), {OTHER: ""}, TAGS)
     name = "/immutable/shop/prod/ami"
-    would = images.publish("shop/prod", made, check=True)
+    planned = images.publish("shop/prod", baked, check=True)
     assert cloud.count(changing=True, service="ssm") == 0
-    assert images.publish("shop/prod", made) == would == {f"{name} in {REGION}": "", f"{name} in {OTHER}": ""}
-    for region, ami in amis_of(made).items():
+    assert images.publish("shop/prod", baked) == planned == {f"{name} in {REGION}": "", f"{name} in {OTHER}": ""}
+    for region, ami in amis_of(baked).items():
         assert cloud.boto("ssm", region).get_parameter(Name=name)["Parameter"]["Value"] == ami
-    assert images.publish("shop/prod", made) == {}
+    assert images.publish("shop/prod", baked) == {}
     cloud.boto("ssm", OTHER).put_parameter(Name=name, Value="ami-0000000000000000f", Type="String", Overwrite=True)
-    assert images.publish("shop/prod", made) == {f"{name} in {OTHER}": "ami-0000000000000000f"}
+    assert images.publish("shop/prod", baked) == {f"{name} in {OTHER}": "ami-0000000000000000f"}
 
 
-def test_a_parameter_that_ssm_drops_after_its_answer_is_told(cloud: Cloud) -> None:
-    """AWS looks at the AMI only after it has answered."""
-    images, made = Ec2Images(cloud.account(), taken=0), artifact(cloud)
+def test_a_parameter_that_ssm_drops_after_its_answer_is_an_error(cloud: Cloud) -> None:
+    """AWS validates the AMI only after it has answered."""
+    images, baked = Ec2Images(cloud.account(), publish_timeout=0), artifact(cloud)
     cloud.fault(lambda _call, _proceed: Answer(200, b'{"Version": 1, "Tier": "Standard"}'), action="PutParameter")
     with pytest.raises(
         ProviderError, match=r"/immutable/shop/prod/ami in .* does not show ami-.*ec2:DescribeImages.*Run again"
     ):
-        images.publish("shop/prod", made)
-    assert images.publish("shop/prod", made)  # still news
+        images.publish("shop/prod", baked)
+    assert images.publish("shop/prod", baked)  # it is still unpublished
 
 
 def definition(folder: Path, cloud: Cloud, source: str, regions: Mapping[str, str]) -> Definition:
     base = Base("ami", source, python="3.11")
     targets = {
         name: Target(
-            name,
-            "aws",
-            FleetSpec(),
-            Health(tcp=TcpProbe(80)),
-            base,
+            name=name,
+            provider="aws",
+            fleet=FleetSpec(),
+            health=Health(tcp=TcpProbe(80)),
+            base=base,
             build=Build(region=REGION, kms_key=f"alias/{name}"),
             aws=cloud.account(region),
         )
         for name, region in regions.items()
     }
     return Definition(
-        folder / "immutable.yml", "shop", "1", Provision("site.yml"), None, (), (), "restricted", targets, base
+        path=folder / "immutable.yml",
+        service="shop",
+        version="1",
+        provision=Provision("site.yml"),
+        verify=None,
+        data=(),
+        writable=(),
+        shell="restricted",
+        targets=targets,
+        base=base,
     )
 
 
-def record(made: Mapping[str, Any], source: str) -> Image:
+def record(baked: Mapping[str, Any], source: str) -> Image:
     return Image(
-        f"sha256:{'ab' * 32}",
-        "aws-123456789012-x86_64",
-        "shop",
-        "1",
-        "2026-01-01T00:00:00+00:00",
-        made,
-        {"source": source},
-        {},
+        digest=f"sha256:{'ab' * 32}",
+        build="aws-123456789012-x86_64",
+        service="shop",
+        version="1",
+        created="2026-01-01T00:00:00+00:00",
+        artifact=baked,
+        base={"source": source},
+        inputs={},
         verified={"at": "now"},
     )
 
 
-def test_targets_that_share_an_image_say_where_it_is_needed(cloud: Cloud, tmp_path: Path) -> None:
-    made = artifact(cloud)
+def test_targets_that_share_an_image_determine_its_regions(cloud: Cloud, tmp_path: Path) -> None:
+    baked = artifact(cloud)
     known = definition(tmp_path, cloud, "ami-1", {"staging": REGION, "prod": OTHER, "far": THIRD})
-    image = record(made, "ami-1")
+    image = record(baked, "ami-1")
     assert copies.missing_copies(image, known) == {OTHER: "alias/prod", THIRD: "alias/far"}
     other_base = replace(known.targets["far"], base=Base("ami", "ami-2", python="3.11"))
     assert copies.missing_copies(image, replace(known, targets={**known.targets, "far": other_base})) == {
@@ -204,7 +213,7 @@ def test_targets_that_share_an_image_say_where_it_is_needed(cloud: Cloud, tmp_pa
     assert copies.missing_copies(done, known) == {}
 
 
-def test_only_a_target_in_the_account_tells_of_a_promotion(cloud: Cloud, tmp_path: Path) -> None:
+def test_only_a_target_in_the_account_publishes_a_promotion(cloud: Cloud, tmp_path: Path) -> None:
     image = record(artifact(cloud), "ami-1")
     known = definition(tmp_path, cloud, "ami-1", {"prod": REGION})
     assert list(copies.publish_channel(image, known, None, "prod", check=False)) == [

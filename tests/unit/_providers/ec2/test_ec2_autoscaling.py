@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Groups and launch templates over HTTP against moto; instance refreshes, which moto lacks, on answers as AWS documents them."""
+"""Groups and launch templates, against moto. Instance refreshes, which moto lacks, on answers as AWS documents them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class World:
         self.seed_ec2, self.seed_groups = (
             cloud.boto("ec2"),
             cloud.boto("autoscaling"),
-        )  # what a user made before, past the collection's own clients
+        )  # what a user created before, without the collection's own clients
         self.template = self.seed_ec2.create_launch_template(
             LaunchTemplateName="shop",
             LaunchTemplateData={
@@ -66,7 +66,7 @@ class World:
             MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]}
         )
 
-    def told(self) -> dict:
+    def described(self) -> dict:
         return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
 
     def add_version(self, image: str) -> None:
@@ -99,7 +99,7 @@ def test_a_group_is_read_with_its_instances(world: World) -> None:
 
 
 @pytest.mark.parametrize(("alias", "number", "image"), [("$Latest", "2", "new"), ("$Default", "1", "old")])
-def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, image: str, world: World) -> None:
+def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image: str, world: World) -> None:
     world.add_version(world.new)
     group = world.group(alias).scaling.group()
     assert (group.configured_version, group.template.version, group.image, group.pinned) == (
@@ -110,7 +110,7 @@ def test_an_alias_is_the_number_that_it_stands_for_now(alias: str, number: str, 
     )
 
 
-def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, cloud: Cloud) -> None:
+def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
         Ec2AutoScalingGroup(cloud.account(), "none").group()
     world.seed_groups.create_launch_configuration(
@@ -120,20 +120,20 @@ def test_a_group_that_is_not_there_or_has_no_template_is_told(world: World, clou
         world.group(LaunchConfigurationName="before").scaling.group()
 
 
-def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> None:
+def test_a_version_is_created_once_and_found_again(world: World, cloud: Cloud) -> None:
     scaling = world.group().scaling
-    wanted = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
-    assert wanted.template is None
-    made = scaling.create_version(wanted)
-    assert made == h.LaunchTemplate(world.template, "2")
-    told = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
+    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    assert desired.template is None
+    version = scaling.create_version(desired)
+    assert version == h.LaunchTemplate(world.template, "2")
+    described = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
         "LaunchTemplateVersions"
     ][0]
     assert (
-        told["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
-        and told["LaunchTemplateData"]["ImageId"] == world.new
+        described["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
+        and described["LaunchTemplateData"]["ImageId"] == world.new
     )
-    assert told["LaunchTemplateData"]["TagSpecifications"] == [
+    assert described["LaunchTemplateData"]["TagSpecifications"] == [
         {
             "ResourceType": "instance",
             "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
@@ -141,27 +141,27 @@ def test_a_version_is_made_once_and_found_again(world: World, cloud: Cloud) -> N
         {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
     ]
     other = Ec2AutoScalingGroup(cloud.account(), scaling.group().name)
-    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", TAGS).template == made
+    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", TAGS).template == version
     assert other.desired_launch(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
 
 
-def test_a_version_that_launches_the_image_already_is_the_one(world: World) -> None:
+def test_a_version_that_already_launches_the_image_is_used(world: World) -> None:
     scaling = world.group().scaling
     assert scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
         world.template, "1"
     )
 
 
-def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: World) -> None:
+def test_a_version_is_created_from_the_groups_own_with_a_token(world: World) -> None:
     scaling = world.group().scaling
-    wanted = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
     answer = {
         "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
     }
-    asked = {
+    expected = {
         "LaunchTemplateId": world.template,
         "SourceVersion": "1",
-        "VersionDescription": f"immutable.infra shop-2.0-1 {wanted.content}",
+        "VersionDescription": f"immutable.infra shop-2.0-1 {desired.content}",
         "LaunchTemplateData": {
             "ImageId": world.new,
             "TagSpecifications": [
@@ -172,30 +172,30 @@ def test_a_version_is_made_from_the_one_that_the_group_runs_with_a_token(world: 
                 {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
             ],
         },
-        "ClientToken": f"immutable-{wanted.content}-1",
+        "ClientToken": f"immutable-{desired.content}-1",
     }
     with Stubber(world.ec2) as stub:
-        stub.add_response("create_launch_template_version", answer, asked)
-        assert scaling.create_version(wanted) == h.LaunchTemplate(world.template, "7")
+        stub.add_response("create_launch_template_version", answer, expected)
+        assert scaling.create_version(desired) == h.LaunchTemplate(world.template, "7")
         warned = {**answer, "Warning": {"Errors": [{"Code": "Gone", "Message": "the snapshot is gone"}]}}
         stub.add_response("create_launch_template_version", warned)
         with pytest.raises(ProviderError, match="AWS warns about the new version: the snapshot is gone"):
-            scaling.create_version(wanted)
+            scaling.create_version(desired)
 
 
 def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
     scaling = world.group("$Latest").scaling
     scaling.pin(scaling.group().template)
-    assert world.told()["LaunchTemplate"]["Version"] == "1"
+    assert world.described()["LaunchTemplate"]["Version"] == "1"
 
 
 def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) -> None:
     world.add_version(world.new)
     scaling = world.mixed().scaling
     assert scaling.group().template.version == "1"
-    before = world.told()["MixedInstancesPolicy"]
+    before = world.described()["MixedInstancesPolicy"]
     scaling.pin(h.LaunchTemplate(world.template, "2"))
-    after = world.told()["MixedInstancesPolicy"]
+    after = world.described()["MixedInstancesPolicy"]
     assert after["LaunchTemplate"]["LaunchTemplateSpecification"]["Version"] == "2"
     assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
     assert after["InstancesDistribution"] == before["InstancesDistribution"]
@@ -213,7 +213,7 @@ def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None
 
 
 def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
-    group = {**world.group().told(), "MixedInstancesPolicy": {"LaunchTemplate": {
+    group = {**world.group().described(), "MixedInstancesPolicy": {"LaunchTemplate": {
         "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
         "Overrides": [{"InstanceType": "t4g.small", "ImageId": world.old}, *MIXED["Overrides"]],
     }}}  # fmt: skip
@@ -225,18 +225,18 @@ def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
         world.scaling.group()
 
 
-def test_a_refresh_is_begun_with_a_number_and_what_is_preferred(world: World) -> None:
+def test_a_refresh_starts_with_a_version_number_and_preferences(world: World) -> None:
     scaling = world.group().scaling
     scaling.group()
     wants = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110, "AutoRollback": True}
-    asked = {
+    expected = {
         "AutoScalingGroupName": "shop",
         "Strategy": "Rolling",
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": world.template, "Version": "2"}},
         "Preferences": wants,
     }
     with Stubber(world.groups) as stub:
-        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
+        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, expected)
         assert scaling.start(h.LaunchTemplate(world.template, "2"), wants) == REFRESH
         stub.assert_no_pending_responses()
     with pytest.raises(FleetError, match="is not a version that can be rolled back to"):
@@ -249,18 +249,18 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
     policy = {
         "LaunchTemplate": {
             "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "2"},
-            "Overrides": world.told()["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"],
+            "Overrides": world.described()["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"],
         },
-        "InstancesDistribution": world.told()["MixedInstancesPolicy"]["InstancesDistribution"],
+        "InstancesDistribution": world.described()["MixedInstancesPolicy"]["InstancesDistribution"],
     }
-    asked = {
+    expected = {
         "AutoScalingGroupName": "shop",
         "Strategy": "Rolling",
         "DesiredConfiguration": {"MixedInstancesPolicy": policy},
         "Preferences": {},
     }
     with Stubber(world.groups) as stub:
-        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, asked)
+        stub.add_response("start_instance_refresh", {"InstanceRefreshId": REFRESH}, expected)
         scaling.start(h.LaunchTemplate(world.template, "2"), {})
 
 
@@ -291,23 +291,24 @@ def test_the_statuses_are_those_that_botocore_knows(world: World) -> None:
 def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> None:
     progress = {
         "Status": "InProgress",
-        "StatusReason": "Waiting for instances to warm up before continuing. For example: i-0645704820a8e83ff is warming up.",
+        "StatusReason": "Waiting for instances to warm up before continuing. "
+        "For example: i-0645704820a8e83ff is warming up.",
         "StartTime": AT,
         "PercentageComplete": 50,
         "InstancesToUpdate": 5,
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": "lt-068f72b729example", "Version": "3"}},
     }
-    told = listed(world.group(), progress)[0]
-    assert (told.percent, told.remaining, told.started, told.template) == (
+    described = listed(world.group(), progress)[0]
+    assert (described.percent, described.remaining, described.started, described.template) == (
         50,
         5,
         AT.timestamp(),
         h.LaunchTemplate("lt-068f72b729example", "3"),
     )
-    assert told.reason.startswith("Waiting for instances to warm up")
+    assert described.reason.startswith("Waiting for instances to warm up")
 
 
-def test_a_rollback_tells_its_reason(world: World) -> None:
+def test_a_rollback_has_a_reason(world: World) -> None:
     back = {
         "Status": "RollbackInProgress",
         "RollbackDetails": {"RollbackReason": "a manual rollback", "RollbackStartTime": AT},
@@ -331,7 +332,7 @@ def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) ->
     ]
 
 
-def test_a_refresh_is_told_to_end(world: World) -> None:
+def test_a_refresh_can_be_canceled_and_rolled_back(world: World) -> None:
     name = {"AutoScalingGroupName": "shop"}
     with Stubber(world.groups) as stub:
         stub.add_response("cancel_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
@@ -363,7 +364,7 @@ def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> N
     assert error.value.details["code"] == code
 
 
-def test_a_permission_that_is_missing_is_named(world: World) -> None:
+def test_a_missing_permission_is_named(world: World) -> None:
     with Stubber(world.groups) as stub:
         stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
         with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What hosts said on their consoles is read once, whoever read it."""
+"""Evidence on consoles is read once by all runs together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hosts(cloud: Cloud, count: int) -> list[dict[str, Any]]:
     return [each for reservation in ec2.describe_instances()["Reservations"] for each in reservation["Instances"]]
 
 
-def test_runs_that_saw_different_hosts_keep_what_each_read(cloud: Cloud) -> None:
+def test_runs_that_read_different_consoles_keep_the_evidence_of_both(cloud: Cloud) -> None:
     store, (one, two) = MemoryStore(), hosts(cloud, 2)
     clients = Clients(cloud.account())
     early, late = Consoles(clients, store), Consoles(clients, store)
@@ -39,7 +39,7 @@ def test_runs_that_saw_different_hosts_keep_what_each_read(cloud: Cloud) -> None
     assert cloud.count(action="GetConsoleOutput") == 2
 
 
-def test_one_that_wrote_in_between_loses_nothing(cloud: Cloud) -> None:
+def test_a_concurrent_write_loses_no_evidence(cloud: Cloud) -> None:
     store, (one, two) = MemoryStore(), hosts(cloud, 2)
     clients = Clients(cloud.account())
     early, late = Consoles(clients, store), Consoles(clients, store)

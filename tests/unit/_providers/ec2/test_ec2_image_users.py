@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who uses an AMI, and how it goes, in each of its regions."""
+"""What uses an AMI, and its removal, in each of its regions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_instances_count_in_every_state_but_terminated_and_in_every_region(cloud
     ]
 
 
-def test_all_versions_of_templates_count_also_by_a_parameter(cloud: Cloud, clients: Clients) -> None:
+def test_all_template_versions_count_including_those_that_use_a_parameter(cloud: Cloud, clients: Clients) -> None:
     first, second, third = (artifact(cloud, f"shop-{number}") for number in (1, 2, 3))
     ec2 = cloud.boto("ec2")
     template = seeds.template(cloud, first["ami"], seeds.network(cloud))
@@ -80,26 +80,27 @@ def test_all_versions_of_templates_count_also_by_a_parameter(cloud: Cloud, clien
     ]
 
 
-def test_a_parameter_counts_also_by_its_arn_and_those_of_aws_are_not_asked_for(cloud: Cloud, clients: Clients) -> None:
-    """Who prunes needs no right to parameters that cannot hold an image of ours."""
+def test_a_parameter_counts_by_its_arn_too_and_parameters_of_aws_are_not_read(cloud: Cloud, clients: Clients) -> None:
+    """Pruning needs no permission for parameters that cannot contain an image of this project."""
     first = artifact(cloud)
     arn = f"arn:aws:ssm:{REGION}:210987654321:parameter/shop/ami"
     template = seeds.template(cloud, "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023", seeds.network(cloud))
     for ami in (f"resolve:ssm:{arn}:3", f"resolve:ssm:arn:aws:ssm:{REGION}::parameter/aws/service/debian/12"):
         cloud.boto("ec2").create_launch_template_version(LaunchTemplateId=template, LaunchTemplateData={"ImageId": ami})
-    told = {"Name": "/shop/ami", "ARN": arn, "Selector": ":3", "Value": first["ami"], "Version": 3}
+    parameter = {"Name": "/shop/ami", "ARN": arn, "Selector": ":3", "Value": first["ami"], "Version": 3}
     with Stubber(clients.client("ssm")) as stub:  # moto knows no parameter of another account
-        stub.add_response("get_parameters", {"Parameters": [told]}, {"Names": [f"{arn}:3"]})
+        stub.add_response("get_parameters", {"Parameters": [parameter]}, {"Names": [f"{arn}:3"]})
         stub.add_response("get_parameters_by_path", {"Parameters": []})
         assert image_users(clients, [first]) == [
             [
-                f"version 2 of the launch template shop launches it by the parameter /shop/ami ({first['ami']} in {REGION})"
+                "version 2 of the launch template shop launches it by the parameter /shop/ami "
+                f"({first['ami']} in {REGION})"
             ]
         ]
 
 
-def test_what_a_promotion_published_counts_in_each_region(cloud: Cloud, clients: Clients) -> None:
-    """A bake by force leaves the published AMI without a record until the new one is promoted."""
+def test_published_parameters_count_in_each_region(cloud: Cloud, clients: Clients) -> None:
+    """After a forced bake, the published AMI is on no record until the new one is promoted."""
     first = artifact(cloud, copied=True)
     copy = first["copies"][OTHER]["ami"]
     for number in range(11):  # more than a page
@@ -121,7 +122,7 @@ def test_launch_configurations_count(cloud: Cloud, clients: Clients) -> None:
     ]
 
 
-def test_accounts_that_it_is_shared_with_count_unless_they_shall_not(cloud: Cloud, clients: Clients) -> None:
+def test_accounts_that_share_an_image_count_unless_excluded(cloud: Cloud, clients: Clients) -> None:
     first = artifact(cloud)
     cloud.boto("ec2").modify_image_attribute(
         ImageId=first["ami"], LaunchPermission={"Add": [{"UserId": "210987654321"}]}
@@ -130,35 +131,35 @@ def test_accounts_that_it_is_shared_with_count_unless_they_shall_not(cloud: Clou
     assert image_users(clients, [first], shared=False) == [[]]
 
 
-def test_the_look_costs_the_same_for_many_images(cloud: Cloud, clients: Clients) -> None:
+def test_many_images_need_no_more_calls_than_one(cloud: Cloud, clients: Clients) -> None:
     many = [artifact(cloud, f"shop-{number}") for number in range(30)]
     cloud.proxy.forget()
     image_users(clients, many, shared=False)
     assert cloud.count() == 5 and cloud.count(changing=True) == 0
 
 
-def test_it_goes_from_all_regions_with_its_snapshots(cloud: Cloud, clients: Clients) -> None:
-    gone, stays = artifact(cloud, copied=True), artifact(cloud, "shop-2")
-    remove_image(clients, gone)
+def test_an_image_is_removed_from_all_regions_with_its_snapshots(cloud: Cloud, clients: Clients) -> None:
+    removed_one, stays = artifact(cloud, copied=True), artifact(cloud, "shop-2")
+    remove_image(clients, removed_one)
     assert left(cloud) == ([stays["ami"]], stays["snapshots"]) and left(cloud, OTHER) == ([], [])
-    remove_image(clients, gone)  # nothing is there any more
+    remove_image(clients, removed_one)  # it is already removed
 
 
 @pytest.mark.parametrize("at", range(1, 5))
-def test_a_removal_that_was_cut_is_ended_by_the_next(cloud: Cloud, clients: Clients, at: int) -> None:
-    gone = artifact(cloud, copied=True)
+def test_the_next_run_completes_an_interrupted_removal(cloud: Cloud, clients: Clients, at: int) -> None:
+    removed_one = artifact(cloud, copied=True)
     cloud.fault(faults.refuse(403, "UnauthorizedOperation", "no"), nth=at, changing=True)
     with pytest.raises(ProviderError, match="allow the action"):
-        remove_image(clients, gone)
-    remove_image(clients, gone)
+        remove_image(clients, removed_one)
+    remove_image(clients, removed_one)
     assert left(cloud) == ([], []) and left(cloud, OTHER) == ([], [])
 
 
-def test_a_snapshot_that_another_image_is_made_of_stays(cloud: Cloud, clients: Clients) -> None:
-    gone = artifact(cloud)
+def test_a_snapshot_that_another_image_uses_stays(cloud: Cloud, clients: Clients) -> None:
+    removed_one = artifact(cloud)
     cloud.fault(
         faults.refuse(400, "InvalidSnapshot.InUse", "The snapshot is currently in use by ami-2"),
         action="DeleteSnapshot",
     )
-    remove_image(clients, gone)
-    assert left(cloud) == ([], gone["snapshots"])
+    remove_image(clients, removed_one)
+    assert left(cloud) == ([], removed_one["snapshots"])

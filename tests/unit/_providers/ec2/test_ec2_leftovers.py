@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What killed bakes leave on AWS is found by its tags, its age and its use, and goes; what others need stays."""
+"""Leftovers of killed bakes on AWS are found by tags, age and use, and removed. What others need stays."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Account:
 
     def instance(self, given: dict[str, str], **more: Any) -> str:
         base = seeds.image(self.cloud, f"base-{time.monotonic_ns()}")
-        made = self.ec2.run_instances(
+        answer = self.ec2.run_instances(
             ImageId=base, MinCount=1, MaxCount=1, TagSpecifications=specification("instance", given), **more
         )
-        return str(made["Instances"][0]["InstanceId"])
+        return str(answer["Instances"][0]["InstanceId"])
 
     def volume(self, given: dict[str, str]) -> str:
         return str(
@@ -85,7 +85,7 @@ class Account:
         )
 
     def packer(self, hours: float) -> str:
-        """A name as Packer gives it, so many hours ago."""
+        """A name as Packer gives it, this many hours ago."""
         return f"packer_{int(time.time() - hours * HOUR):08x}-1111-2222-3333-444444444444"
 
 
@@ -94,7 +94,7 @@ def account(cloud: Cloud, tmp_path: Path) -> Account:
     return Account(cloud, FileStore(tmp_path))
 
 
-def test_all_that_a_killed_bake_left_is_found_and_goes(account: Account) -> None:
+def test_everything_that_a_killed_bake_left_is_found_and_removed(account: Account) -> None:
     image = seeds.image(account.cloud, "shop-1", tags())
     copy = seeds.image(account.cloud, "shop-1", tags(), region=OTHER)
     left = [
@@ -109,33 +109,33 @@ def test_all_that_a_killed_bake_left_is_found_and_goes(account: Account) -> None
     state = account.ec2.describe_instances(InstanceIds=[left[0][1]])["Reservations"][0]["Instances"][0]["State"]["Name"]
     assert state == "terminated" and account.ec2.describe_key_pairs()["KeyPairs"] == []
     for ec2 in (account.ec2, account.cloud.boto("ec2", OTHER)):
-        mine = [{"Name": "tag:immutable:store", "Values": [STORE]}]
-        assert not ec2.describe_images(Filters=mine)["Images"] and not ec2.describe_snapshots(Filters=mine)["Snapshots"]
+        own = [{"Name": "tag:immutable:store", "Values": [STORE]}]
+        assert not ec2.describe_images(Filters=own)["Images"] and not ec2.describe_snapshots(Filters=own)["Snapshots"]
 
 
-def test_what_is_young_or_of_others_stays(account: Account) -> None:
+def test_young_resources_and_those_of_others_stay(account: Account) -> None:
     account.instance(tags(store="another"))
     account.instance({"immutable:store": STORE, "immutable:fleet": "shop-prod"})
     account.volume({"immutable:store": STORE, "immutable:volume": "uploads"})
     account.snapshot(tags(bake="not a bake"))
     seeds.image(account.cloud, "other")
     assert account.found() == []
-    mine = account.instance(tags())
+    own = account.instance(tags())
     assert account.found(older_than=HOUR) == []
     account.at = 2 * HOUR
-    assert account.found(older_than=HOUR) == [("build_instance", mine)]
+    assert account.found(older_than=HOUR) == [("build_instance", own)]
 
 
-def test_what_a_running_bake_makes_stays(account: Account) -> None:
-    mine = account.instance(tags())
+def test_resources_of_a_running_bake_stay(account: Account) -> None:
+    own = account.instance(tags())
     other = account.instance(tags(bake="bake-bbbbbbbbbbbb"))
     with account.store.lock(BAKE, "bake shop"):
         assert account.found() == [("build_instance", other)]
     broom = account.broom()
     before = broom.find(0.0)
-    with account.store.lock(BAKE, "bake shop"):  # it begins after the look
+    with account.store.lock(BAKE, "bake shop"):  # it begins after the search
         assert [each.id for each in broom.sweep(before)] == [other]
-    assert account.found() == [("build_instance", mine)]
+    assert account.found() == [("build_instance", own)]
 
 
 def recorded(account: Account, ami: str) -> None:
@@ -156,11 +156,11 @@ def recorded(account: Account, ami: str) -> None:
 
 def test_images_on_record_their_copies_and_their_snapshots_stay(account: Account) -> None:
     image = seeds.image(account.cloud, "shop-1", tags())
-    seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy that is being made
+    seeds.image(account.cloud, "shop-1", tags(), region=OTHER)  # a copy in progress
     broom = account.broom()
     before = broom.find(0.0)
     assert len(before) == 2
-    recorded(account, image)  # the bake ends after the look
+    recorded(account, image)  # the bake ends after the search
     assert broom.sweep(before) == [] and account.found() == []
 
 
@@ -186,7 +186,7 @@ def group(account: Account, name: str) -> str:
         lambda account, name: ("key_pair", account.key(name, {})),
     ],
 )
-def test_what_packer_names_goes_by_its_name_once_it_is_old(
+def test_untagged_resources_of_packer_are_removed_by_name_once_they_are_old(
     account: Account, make: Callable[[Account, str], tuple[str, str]]
 ) -> None:
     old = make(account, account.packer(25))
@@ -197,7 +197,7 @@ def test_what_packer_names_goes_by_its_name_once_it_is_old(
     assert account.swept() == [old] and account.found() == []
 
 
-def test_what_packer_names_stays_while_an_instance_uses_it(account: Account) -> None:
+def test_untagged_resources_of_packer_stay_while_an_instance_uses_them(account: Account) -> None:
     name = account.packer(25)
     subnet = account.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     account.instance(
@@ -206,9 +206,9 @@ def test_what_packer_names_stays_while_an_instance_uses_it(account: Account) -> 
     assert account.found() == []
 
 
-def test_what_came_into_use_meanwhile_stays_and_is_not_told_as_gone(account: Account) -> None:
-    used, gone = group(account, account.packer(25)), group(account, account.packer(26))
+def test_a_resource_that_came_into_use_stays_and_is_not_reported_as_removed(account: Account) -> None:
+    used, unused = group(account, account.packer(25)), group(account, account.packer(26))
     in_use = faults.refuse(400, "DependencyViolation", f"resource {used} has a dependent object")
     account.cloud.fault(in_use, action="DeleteSecurityGroup")
     assert len(account.swept()) == 1
-    assert len(account.found()) == 1 and {used, gone} > {each for _kind, each in account.found()}
+    assert len(account.found()) == 1 and {used, unused} > {each for _kind, each in account.found()}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What EC2 is asked for and what is read of its answers, without a cloud."""
+"""Requests to EC2 and the reading of its answers, without a cloud."""
 
 from __future__ import annotations
 
@@ -48,9 +48,18 @@ MACHINE = {
     "address": "private",
 }
 REQUEST = LaunchRequest(
-    token="shop-prod-0-abc-1", fleet="shop-prod", slot=0, image="sha256:11", artifact={"ami": "ami-1", "region": "eu-central-1"}, launch="f" * 64,
-    nonce="of this request", ports=(8080, 22), machine=MACHINE, tags={"port": "8080", "attempt": "0", "swap": "1"}, zone="a",
-)  # fmt: skip
+    token="shop-prod-0-abc-1",
+    fleet="shop-prod",
+    slot=0,
+    image="sha256:11",
+    artifact={"ami": "ami-1", "region": "eu-central-1"},
+    launch="f" * 64,
+    nonce="of this request",
+    ports=(8080, 22),
+    machine=MACHINE,
+    tags={"port": "8080", "attempt": "0", "swap": "1"},
+    zone="a",
+)
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 
 
@@ -69,13 +78,19 @@ def tags_in(parameters: dict[str, Any], kind: str = "instance") -> dict[str, str
 def described(parameters: dict[str, Any], index: int = 0, **changes: Any) -> dict[str, Any]:
     tags = next(each["Tags"] for each in parameters["TagSpecifications"] if each["ResourceType"] == "instance")
     plain = {
-        "InstanceId": f"i-{index}", "AmiLaunchIndex": index, "ImageId": parameters["ImageId"], "State": {"Name": "running"}, "LaunchTime": AT,
-        "PrivateIpAddress": "10.9.0.5", "Placement": {"AvailabilityZone": "a"}, "Tags": tags,
-    }  # fmt: skip
+        "InstanceId": f"i-{index}",
+        "AmiLaunchIndex": index,
+        "ImageId": parameters["ImageId"],
+        "State": {"Name": "running"},
+        "LaunchTime": AT,
+        "PrivateIpAddress": "10.9.0.5",
+        "Placement": {"AvailabilityZone": "a"},
+        "Tags": tags,
+    }
     return {**plain, **changes}
 
 
-def asked(*requests: LaunchRequest, **more: Any) -> dict[str, Any]:
+def parameters_for(*requests: LaunchRequest, **more: Any) -> dict[str, Any]:
     (group,) = launch_batches(requests, more.pop("volumes", {}))
     return run_instances_parameters(group, group.zones()[0], SCOPE, **more)
 
@@ -84,42 +99,42 @@ def never(_instance: str) -> float:
     return 7.0
 
 
-def test_what_differs_in_its_slot_alone_is_one_call() -> None:
+def test_requests_that_differ_only_in_their_slot_are_one_call() -> None:
     mixed = [*slots(4, 2), *slots(1, zone="b"), *slots(3, settings={"colour": "red"})]
     assert [[each.slot for each in group.requests] for group in launch_batches(mixed, {})] == [[1], [2, 4], [3]]
-    parameters = asked(*slots(4, 2))
+    parameters = parameters_for(*slots(4, 2))
     assert (parameters["MinCount"], parameters["MaxCount"], parameters["SubnetId"]) == (2, 2, "subnet-a")
     assert tags_in(parameters)["immutable:slots"] == "2,4"
 
 
-def test_a_call_that_is_repeated_is_the_same_to_the_letter() -> None:
-    once, again = asked(*slots(0, 1, nonce="one")), asked(*slots(1, 0, nonce="another"))
+def test_a_repeated_call_is_identical() -> None:
+    once, again = parameters_for(*slots(0, 1, nonce="one")), parameters_for(*slots(1, 0, nonce="another"))
     assert once == again
     assert len(once["ClientToken"]) <= 64 and once["ClientToken"].isascii()
-    others = [asked(*slots(0)), asked(*slots(0, 2)), asked(*slots(0, 1, zone="b"))]
+    others = [parameters_for(*slots(0)), parameters_for(*slots(0, 2)), parameters_for(*slots(0, 1, zone="b"))]
     assert len({each["ClientToken"] for each in [once, *others]}) == 4
     assert len({tags_in(each)["immutable:nonce"] for each in [once, *others[:2]]}) == 3
 
 
 def test_each_instance_finds_its_own_slot_and_attempt_by_its_index() -> None:
     requests = [*slots(3), *slots(5, tags={**REQUEST.tags, "attempt": "1"})]
-    parameters = asked(*requests)
-    seen = [instance_of(described(parameters, index), {}, never) for index in (0, 1)]
-    assert [(each.slot, each.tags["attempt"], each.tags["swap"]) for each in seen if each] == [
+    parameters = parameters_for(*requests)
+    found = [instance_of(described(parameters, index), {}, never) for index in (0, 1)]
+    assert [(each.slot, each.tags["attempt"], each.tags["swap"]) for each in found if each] == [
         (3, "0", "1"),
         (5, "1", "1"),
     ]
     assert instance_of(described(parameters, 2), {}, never) is None
 
 
-def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
-    parameters = asked(REQUEST)
+def test_an_instance_is_read_as_it_was_requested() -> None:
+    parameters = parameters_for(REQUEST)
     nonce = tags_in(parameters)["immutable:nonce"]
-    told = Evidence("sha256:11", nonce, "ssh-ed25519 AAAA", "restricted")
+    evidence = Evidence("sha256:11", nonce, "ssh-ed25519 AAAA", "restricted")
     one = described(parameters)
-    seen = instance_of(one, {boot_of(one): told}, never)
-    assert seen is not None
-    assert (seen.fleet, seen.slot, seen.image, seen.launch, seen.purpose, seen.nonce) == (
+    found = instance_of(one, {boot_of(one): evidence}, never)
+    assert found is not None
+    assert (found.fleet, found.slot, found.image, found.launch, found.purpose, found.nonce) == (
         "shop-prod",
         0,
         "sha256:11",
@@ -127,9 +142,9 @@ def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
         "fleet",
         nonce,
     )
-    assert seen.endpoints == {8080: ("10.9.0.5", 8080), 22: ("10.9.0.5", 22)}
-    assert (seen.state, seen.evidence, seen.zone, seen.started) == (RUNNING, told, "a", AT.timestamp())
-    assert dict(seen.tags) == dict(REQUEST.tags)
+    assert found.endpoints == {8080: ("10.9.0.5", 8080), 22: ("10.9.0.5", 22)}
+    assert (found.state, found.evidence, found.zone, found.started) == (RUNNING, evidence, "a", AT.timestamp())
+    assert dict(found.tags) == dict(REQUEST.tags)
 
 
 @pytest.mark.parametrize(
@@ -143,55 +158,55 @@ def test_what_was_launched_is_read_as_it_was_asked_for() -> None:
     ],
 )
 def test_states(state: str, expected: str) -> None:
-    seen = instance_of(described(asked(REQUEST), State={"Name": state}), {}, never)
-    assert seen and seen.state == expected
-    assert seen.stopping_since == (7.0 if expected == STOPPING else 0.0)
+    found = instance_of(described(parameters_for(REQUEST), State={"Name": state}), {}, never)
+    assert found and found.state == expected
+    assert found.stopping_since == (7.0 if expected == STOPPING else 0.0)
 
 
-def test_since_when_it_stops_and_when_it_was_launched_first() -> None:
+def test_times_of_the_stop_and_of_the_first_launch() -> None:
     disk = {
         "DeviceName": "/dev/xvda",
         "Ebs": {"VolumeId": "vol-1", "AttachTime": datetime(2026, 1, 1, tzinfo=timezone.utc)},
     }
     one = described(
-        asked(REQUEST), State={"Name": "stopping"}, RootDeviceName="/dev/xvda", BlockDeviceMappings=[disk],
+        parameters_for(REQUEST), State={"Name": "stopping"}, RootDeviceName="/dev/xvda", BlockDeviceMappings=[disk],
         StateTransitionReason="User initiated (2026-01-31 12:30:00 GMT)",
     )  # fmt: skip
-    seen = instance_of(one, {}, never)
-    assert seen and seen.stopping_since == AT.timestamp() + 1800
-    assert (seen.created, seen.started) == (datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp(), AT.timestamp())
+    found = instance_of(one, {}, never)
+    assert found and found.stopping_since == AT.timestamp() + 1800
+    assert (found.created, found.started) == (datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp(), AT.timestamp())
 
 
 def test_evidence_of_an_earlier_boot_proves_nothing() -> None:
-    one = described(asked(REQUEST))
-    told = {boot_of(one): Evidence("sha256:11", "n", "", "off")}
-    later = instance_of({**one, "LaunchTime": AT.replace(hour=13)}, told, never)
+    one = described(parameters_for(REQUEST))
+    evidence = {boot_of(one): Evidence("sha256:11", "n", "", "off")}
+    later = instance_of({**one, "LaunchTime": AT.replace(hour=13)}, evidence, never)
     assert later and later.evidence is None
 
 
-def test_without_a_console_ec2s_word_counts_for_the_image_alone() -> None:
-    parameters = asked(replace(REQUEST, machine={**MACHINE, "evidence": "none"}))
-    seen = instance_of(described(parameters), {}, never)
+def test_without_a_console_ec2_vouches_for_the_image_only() -> None:
+    parameters = parameters_for(replace(REQUEST, machine={**MACHINE, "evidence": "none"}))
+    found = instance_of(described(parameters), {}, never)
     assert (
-        seen
-        and seen.state == RUNNING
-        and seen.evidence
-        and seen.evidence.digest == "sha256:11"
-        and seen.evidence.nonce == seen.nonce
+        found
+        and found.state == RUNNING
+        and found.evidence
+        and found.evidence.digest == "sha256:11"
+        and found.evidence.nonce == found.nonce
     )
     other = instance_of(described(parameters, ImageId="ami-2"), {}, never)
     assert other and other.state == PENDING
 
 
-def test_what_others_made_is_not_ours() -> None:
-    assert instance_of(described(asked(REQUEST), Tags=[{"Key": "Name", "Value": "shop"}]), {}, never) is None
+def test_resources_of_others_are_ignored() -> None:
+    assert instance_of(described(parameters_for(REQUEST), Tags=[{"Key": "Name", "Value": "shop"}]), {}, never) is None
     assert volume_of({"VolumeId": "vol-1", "Size": 8, "Tags": to_aws({"fleet": "shop-prod", "store": "x"})}) is None, (
         "a root volume"
     )
 
 
 def test_launch_settings() -> None:
-    plain = asked(REQUEST)
+    plain = parameters_for(REQUEST)
     assert (
         plain["InstanceType"] == "t3.micro"
         and plain["MetadataOptions"]["HttpTokens"] == "required"
@@ -205,7 +220,7 @@ def test_launch_settings() -> None:
         "instance_profile": "shop",
         "root_size": 12 * 1024**3,
     }
-    full = asked(replace(REQUEST, machine=machine), root={"DeviceName": "/dev/sda1"})
+    full = parameters_for(replace(REQUEST, machine=machine), root={"DeviceName": "/dev/sda1"})
     assert full["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "7"}
     assert full["BlockDeviceMappings"] == [
         {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}}
@@ -216,15 +231,13 @@ def test_launch_settings() -> None:
 
 def test_data_keeps_a_slot_in_its_zone() -> None:
     def volume(slot: int, zone: str) -> Volume:
-        return Volume(f"vol-{slot}", "shop-prod", slot, "data", 1024**3, zone=zone)
+        return Volume(id=f"vol-{slot}", fleet="shop-prod", slot=slot, name="data", size=1024**3, zone=zone)
 
     assert LaunchBatch((REQUEST,)).zones() == ["a", "b"]
     assert LaunchBatch((REQUEST,), (volume(0, "a"),)).zones() == ["a"]
-    assert LaunchBatch((REQUEST,), (volume(0, "b"),)).zones() == ["b"], (
-        "though the slot would be in another zone by now"
-    )
+    assert LaunchBatch((REQUEST,), (volume(0, "b"),)).zones() == ["b"], "although the slot's zone has changed"
     both = launch_batches(slots(0, 2), {0: [volume(0, "a")], 2: [volume(2, "a")]})
-    assert [len(each.requests) for each in both] == [1, 1], "each is told the ids of its own"
+    assert [len(each.requests) for each in both] == [1, 1], "each gets the ids of its own volumes"
 
 
 @pytest.mark.parametrize(
@@ -242,14 +255,14 @@ def test_data_keeps_a_slot_in_its_zone() -> None:
         (replace(REQUEST, secrets={"password": "in clear, wrongly"}), "secrets never go into user data: password"),
     ],
 )
-def test_what_ec2_would_not_take_is_told_before_it_is_asked(request_: LaunchRequest, words: str) -> None:
+def test_a_request_that_ec2_would_refuse_is_refused_before_the_call(request_: LaunchRequest, words: str) -> None:
     with pytest.raises(ProviderError) as error:
-        asked(request_)
+        parameters_for(request_)
     assert words in error.value.message
     assert "in clear, wrongly" not in error.value.message
 
 
-def test_texts_longer_than_a_tag_take_several() -> None:
+def test_a_text_longer_than_a_tag_takes_several_tags() -> None:
     long = "".join(chr(97 + number % 26) for number in range(MAX_VALUE * 2 + 9))
     tags = to_aws({"health": long, "short": "s"})
     assert max(len(tag["Value"]) for tag in tags) == MAX_VALUE and len(tags) == 4
@@ -262,7 +275,7 @@ def test_sizes_are_rounded_up() -> None:
     assert [gib(size) for size in (1, 1024**3, 1024**3 + 1)] == [1, 1, 2]
 
 
-def test_many_slots_are_several_calls_and_each_instance_still_finds_its_own() -> None:
+def test_many_slots_are_several_calls_and_each_instance_finds_its_own_slot() -> None:
     groups = launch_batches(slots(*range(9000, 9700)), {})
     assert [len(each.requests) for each in groups] == [100] * 7
     for group in groups:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps of a fleet on EC2, by the real engine, provider and balancer over HTTP."""
+"""Complete swaps of a fleet on EC2, with the real engine, provider and balancer over HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def data(shop: Shop, size: int = 2) -> Shop:
 
 
 def attachments(shop: Shop) -> dict[str, str | None]:
-    """Volume's name: slot of the instance that has it, both as AWS tells them."""
+    """Slot of the instance that has a volume, by the volume's name, as AWS reports both."""
     volumes = [
         each for each in shop.cloud.boto("ec2").describe_volumes()["Volumes"] if "immutable:volume" in tags_of(each)
     ]
@@ -45,10 +45,10 @@ def attachments(shop: Shop) -> dict[str, str | None]:
     }
 
 
-def test_a_fleet_is_created_swapped_and_then_left_in_peace(shop: Shop) -> None:
+def test_a_fleet_is_created_and_swapped_and_a_further_run_changes_nothing(shop: Shop) -> None:
     first = shop.image("1.0.0")
-    made = shop.run()
-    assert made["changed"] and [each["serving"] for each in made["instances"]] == [True] * 3
+    result = shop.run()
+    assert result["changed"] and [each["serving"] for each in result["instances"]] == [True] * 3
     assert [each.action for each in shop.cloud.calls("ec2", changing=True)] == ["RunInstances"] * 2, "one for each zone"
     assert {each["ImageId"] for each in shop.instances()} == {first.artifact["ami"]}
     assert shop.registered() == {each["InstanceId"] for each in shop.instances()}
@@ -74,7 +74,7 @@ def test_the_inventory_costs_one_describe(shop: Shop) -> None:
     assert [each.action for each in shop.cloud.calls()[before:]] == ["DescribeInstances"]
 
 
-def test_all_that_is_made_bears_the_fleets_and_the_stores_name(shop: Shop) -> None:
+def test_everything_created_is_tagged_with_the_fleet_and_the_store(shop: Shop) -> None:
     shop.image("1.0.0")
     data(shop).run()
     one = shop.instances()[0]
@@ -99,14 +99,14 @@ def handed_over(shop: Shop, instance: str) -> dict[str, bytes]:
 def test_another_store_never_sees_the_fleet(shop: Shop, tmp_path: Path) -> None:
     shop.image("1.0.0")
     data(shop).run()
-    mine, theirs = shop.provider(), Shop.__new__(Shop)
-    theirs.__dict__.update(shop.__dict__)
-    theirs.store = type(shop.store)(tmp_path / "another")
-    assert list(mine.compute.fleets()) == [FLEET]
+    own, foreign = shop.provider(), Shop.__new__(Shop)
+    foreign.__dict__.update(shop.__dict__)
+    foreign.store = type(shop.store)(tmp_path / "another")
+    assert list(own.compute.fleets()) == [FLEET]
     assert (
-        list(theirs.provider().compute.fleets()) == []
-        and theirs.provider().compute.list(FLEET) == []
-        and theirs.provider().volumes.list(FLEET) == []
+        list(foreign.provider().compute.fleets()) == []
+        and foreign.provider().compute.list(FLEET) == []
+        and foreign.provider().volumes.list(FLEET) == []
     )
 
 
@@ -135,7 +135,7 @@ def test_slots_with_data_move_one_by_one_and_their_volumes_with_them(shop: Shop)
     assert not shop.run()["changed"]
 
 
-def test_volumes_grow_in_the_next_swap_and_go_with_the_fleet_only_where_it_is_said(shop: Shop) -> None:
+def test_volumes_grow_in_the_next_swap_and_are_removed_only_on_request(shop: Shop) -> None:
     shop.image("1.0.0")
     data(shop, size=1).run()
     shop.document["data"][0]["size"] = "12G"
@@ -148,11 +148,11 @@ def test_volumes_grow_in_the_next_swap_and_go_with_the_fleet_only_where_it_is_sa
     assert shop.provider().volumes.list(FLEET) == []
     shop.run()
     assert [each.id in {one.id for one in volumes} for each in shop.provider().volumes.list(FLEET)] == [False], (
-        "a spent token makes none"
+        "a spent token launches nothing"
     )
 
 
-def test_data_stays_where_it_is_when_zones_are_named_in_another_order(shop: Shop) -> None:
+def test_data_stays_in_its_zone_if_the_order_of_zones_changes(shop: Shop) -> None:
     shop.image("1.0.0")
     data(shop, size=1).run()
     shop.target["zones"] = list(reversed(shop.network.zones))
@@ -161,7 +161,7 @@ def test_data_stays_where_it_is_when_zones_are_named_in_another_order(shop: Shop
     assert {each.zone for each in shop.provider().volumes.list(FLEET)} == {shop.network.zones[0]}
 
 
-def test_a_launch_whose_answer_is_lost_is_made_once(shop: Shop) -> None:
+def test_a_launch_whose_answer_is_lost_launches_once(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.cloud.set(visible=1.0)
     shop.cloud.fault(drop_after, "RunInstances")
@@ -169,20 +169,20 @@ def test_a_launch_whose_answer_is_lost_is_made_once(shop: Shop) -> None:
     assert len(shop.instances()) == 3
 
 
-def test_a_zone_without_room_is_made_up_for_by_another_and_stays_so(shop: Shop) -> None:
+def test_another_zone_replaces_a_full_one_permanently(shop: Shop) -> None:
     shop.image("1.0.0")
     full, other = shop.network.zones
     shop.cloud.set(no_capacity=frozenset({full}))
-    made = shop.run()
-    assert {each["zone"] for each in made["instances"]} == {other}
-    assert made["warnings"] == [
+    result = shop.run()
+    assert {each["zone"] for each in result["instances"]} == {other}
+    assert result["warnings"] == [
         f"zone {full} takes no more instances (InsufficientInstanceCapacity): slots 0, 2 are launched in {other}"
     ]
     shop.cloud.set(no_capacity=frozenset())
     assert not shop.run()["changed"]
 
 
-def test_data_is_not_left_behind_where_its_zone_has_no_room(shop: Shop) -> None:
+def test_an_instance_with_data_does_not_move_to_another_zone(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.cloud.set(no_capacity=frozenset({shop.network.zones[0]}))
     with pytest.raises(ImmutableError, match="InsufficientInstanceCapacity"):
@@ -190,7 +190,7 @@ def test_data_is_not_left_behind_where_its_zone_has_no_room(shop: Shop) -> None:
     assert shop.instances() == []
 
 
-def test_where_the_newest_console_is_not_to_be_had_the_older_one_is_read(shop: Shop) -> None:
+def test_the_older_console_is_read_if_the_latest_is_not_available(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.document["fleet"]["size"] = 1
     shop.cloud.fault(
@@ -201,7 +201,7 @@ def test_where_the_newest_console_is_not_to_be_had_the_older_one_is_read(shop: S
     assert [each.parameters.get("Latest") for each in shop.cloud.calls("ec2", "GetConsoleOutput")] == ["true", None]
 
 
-def test_an_image_that_never_boots_is_taken_back(shop: Shop) -> None:
+def test_an_image_that_never_boots_is_rolled_back(shop: Shop) -> None:
     shop.document["health"]["boot_deadline"] = "2s"
     first = shop.image("1.0.0")
     shop.run()
@@ -213,7 +213,7 @@ def test_an_image_that_never_boots_is_taken_back(shop: Shop) -> None:
     assert {each["ImageId"] for each in shop.instances()} == {first.artifact["ami"]}
 
 
-def test_what_the_target_group_finds_ill_is_taken_back(shop: Shop) -> None:
+def test_an_image_whose_target_group_checks_fail_is_rolled_back(shop: Shop) -> None:
     shop.document["health"]["deadline"] = "1s"
     first = shop.image("1.0.0")
     shop.run()
@@ -233,7 +233,7 @@ def test_a_lost_instance_is_replaced(shop: Shop) -> None:
     assert again["changed"] and [each["serving"] for each in again["instances"]] == [True] * 3
 
 
-def test_what_does_not_shut_down_is_forced_to(shop: Shop) -> None:
+def test_an_instance_that_does_not_shut_down_is_powered_off(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.document["fleet"]["stop_timeout"] = "1s"
     data(shop, size=1).run()
@@ -245,7 +245,7 @@ def test_what_does_not_shut_down_is_forced_to(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("change", [{"type": "t3.small"}, {"root_size": "9G"}])
-def test_another_machine_is_a_swap(shop: Shop, change: dict[str, str]) -> None:
+def test_changed_machine_settings_cause_a_swap(shop: Shop, change: dict[str, str]) -> None:
     shop.image("1.0.0")
     shop.document["fleet"]["size"] = 1
     shop.run()
@@ -255,7 +255,7 @@ def test_another_machine_is_a_swap(shop: Shop, change: dict[str, str]) -> None:
     assert not shop.run()["changed"]
 
 
-def test_a_changed_secret_is_a_swap_and_its_value_stays_in_ssm(shop: Shop) -> None:
+def test_a_changed_secret_causes_a_swap_and_its_value_stays_in_ssm(shop: Shop) -> None:
     ssm = shop.cloud.boto("ssm")
     ssm.put_parameter(Name="/shop/key", Value="long-and-secret-1", Type="SecureString")
     shop.document["fleet"]["size"] = 1
@@ -272,7 +272,7 @@ def test_a_changed_secret_is_a_swap_and_its_value_stays_in_ssm(shop: Shop) -> No
         shop.run()
 
 
-def test_what_is_gone_spoils_nothing_for_the_others(shop: Shop) -> None:
+def test_a_missing_instance_does_not_affect_calls_for_the_others(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.run()
     compute = shop.provider().compute
@@ -287,8 +287,8 @@ def test_what_is_gone_spoils_nothing_for_the_others(shop: Shop) -> None:
     assert compute.list(FLEET) == []
 
 
-def test_what_was_stopped_is_started_again(shop: Shop) -> None:
-    """As on the way back of a swap whose old instances were stopped for their data."""
+def test_a_stopped_instance_is_started_again(shop: Shop) -> None:
+    """As in a rollback of a swap that stopped the old instances for their data."""
     shop.image("1.0.0")
     shop.run()
     compute, ids = shop.provider().compute, [each["InstanceId"] for each in shop.instances()]
@@ -298,7 +298,7 @@ def test_what_was_stopped_is_started_again(shop: Shop) -> None:
     assert {each["State"]["Name"] for each in shop.instances()} == {"running"}
 
 
-def test_a_missing_right_is_named(shop: Shop) -> None:
+def test_a_missing_permission_is_named(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.cloud.fault(denied, "RunInstances", times=0)
     with pytest.raises(ProviderError, match="allow the action ec2:RunInstances"):

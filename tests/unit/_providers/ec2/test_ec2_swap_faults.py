@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps on EC2 while something goes wrong: the promises are watched at each call, and the end is the same."""
+"""Complete swaps on EC2 with faults: the promises are checked at each call, and the result is the same."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ansible_collections.immutable.infra.tests.support.aws.swaplab import NEW, O
 
 REFUSED = {"throttled": faults.throttle, "500": faults.broken(500), "503": faults.broken(503)}
 BROKEN = {"before": faults.drop, "after": faults.drop_after}
-SOME, ALL = 1, 12  # attempts of a call that go wrong: boto3 gets through, or gives up
+SOME, ALL = 1, 12  # failing attempts of a call: boto3 succeeds in the end, or gives up
 
 
 def each_call(effect: Effect, times: int) -> Effect:
-    """Meets the first ``times`` attempts of each call, told from others by its parameters."""
-    seen: Counter[str] = Counter()
+    """Applies to the first ``times`` attempts of each call with the same parameters."""
+    attempts: Counter[str] = Counter()
     lock = threading.Lock()
 
     def met(call: Call, proceed: Proceed) -> Answer:
-        asked = {
+        refused = {
             name: value
             for name, value in call.parameters.items()
             if call.action != "RunInstances" or name == "SubnetId"
-        }  # its token may be another one
-        key = f"{call.service}:{call.action}:{sorted(asked.items())}"
+        }  # its token may differ
+        key = f"{call.service}:{call.action}:{sorted(refused.items())}"
         with lock:
-            seen[key] += 1
-            due = seen[key] <= times
+            attempts[key] += 1
+            due = attempts[key] <= times
         return effect(call, proceed) if due else proceed(call)
 
     return met
@@ -50,7 +50,7 @@ def lab_of(cloud: Cloud, clock: Clock, strategy: str = "rolling", **changes: Any
 
 
 def runs_of(lab: SwapLab, image: str) -> int:
-    """How many runs it took: each gets further."""
+    """The number of runs it took: each gets further."""
     for number in range(1, 25):
         try:
             lab.run(image)
@@ -60,8 +60,8 @@ def runs_of(lab: SwapLab, image: str) -> int:
     raise AssertionError(lab.lines[-10:])
 
 
-def made(cloud: Cloud) -> list[str]:
-    """Ids of all instances that ever were; moto keeps them."""
+def launched(cloud: Cloud) -> list[str]:
+    """Ids of all instances that ever existed: moto keeps them."""
     return [
         each["InstanceId"]
         for page in cloud.boto("ec2").describe_instances()["Reservations"]
@@ -69,7 +69,7 @@ def made(cloud: Cloud) -> list[str]:
     ]
 
 
-def test_the_watch_sees_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
+def test_the_watcher_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock, "rolling, data")
     lab.store.write("fleets/shop-prod/intent.json", {**lab.intent(), "first": 99})
     hosts, ec2 = sorted(lab.watcher.observe().hosts), cloud.boto("ec2", proxied=True)
@@ -112,13 +112,13 @@ def test_the_first_calls_of_every_action_are_refused(cloud: Cloud, clock: Clock,
 def test_the_connection_breaks_at_every_change(
     cloud: Cloud, clock: Clock, strategy: str, when: str, times: int
 ) -> None:
-    """Before AWS heard of it, and after it had its effect; for some attempts of boto3 and for all."""
+    """Before the call reaches AWS and after it has taken effect, for some attempts of boto3 and for all."""
     lab = lab_of(cloud, clock, strategy)
     cloud.fault(each_call(BROKEN[when], times), changing=True, times=0)
     runs_of(lab, NEW)
     cloud.faults.clear()
     lab.assert_settled()
-    assert len(made(cloud)) == 4, "one instance for each token"
+    assert len(launched(cloud)) == 4, "one instance for each token"
 
 
 def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clock) -> None:
@@ -126,12 +126,12 @@ def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clo
     cloud.set(no_capacity=frozenset(lab.net.zones[:1]))
     began = clock.skipped
     result = lab.run()
-    asked = [call for call in cloud.calls("ec2", "RunInstances") if call.status >= 400]
-    assert 1 <= len(asked) <= 3, "it is not asked again and again"
+    refused = [call for call in cloud.calls("ec2", "RunInstances") if call.status >= 400]
+    assert 1 <= len(refused) <= 3, "the call is not repeated again and again"
     assert clock.skipped - began < 40
     assert (
-        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): slots 0 are launched in {lab.net.zones[1]}"
-        in result["warnings"]
+        f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): "
+        f"slots 0 are launched in {lab.net.zones[1]}" in result["warnings"]
     )
     lab.assert_settled()
 
@@ -149,7 +149,7 @@ def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("strategy", sampled(product(STRATEGIES), ("rolling, data",), ("blue_green",)))
-def test_an_ami_that_never_boots_is_given_up(cloud: Cloud, clock: Clock, strategy: str) -> None:
+def test_an_ami_that_never_boots_is_rolled_back(cloud: Cloud, clock: Clock, strategy: str) -> None:
     lab = lab_of(cloud, clock, strategy)
     before = set(lab.watcher.observe().hosts)
     cloud.set(dead=frozenset({lab.amis[NEW]}))
@@ -174,7 +174,9 @@ def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy:
 
     def lose() -> None:
         ami = lab.amis[OLD if whose == "old" else NEW]
-        there = [host.id for host in lab.watcher.observe().hosts.values() if host.ami == ami and host.state == "running"]
+        there = [
+            host.id for host in lab.watcher.observe().hosts.values() if host.ami == ami and host.state == "running"
+        ]
         if there:
             lost.append(there[0])
             cloud.lose(there[0])
@@ -186,7 +188,7 @@ def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy:
     assert whose == "new" or nth > 3 or lost
 
 
-def test_an_instance_that_is_lost_afterwards_is_healed(cloud: Cloud, clock: Clock) -> None:
+def test_an_instance_that_is_lost_after_the_swap_is_replaced(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock)
     lab.run()
     cloud.lose(sorted(lab.watcher.observe().hosts)[0])
@@ -195,21 +197,22 @@ def test_an_instance_that_is_lost_afterwards_is_healed(cloud: Cloud, clock: Cloc
 
 
 @pytest.mark.parametrize("nth", sampled(product((1, 2, 4)), (2,)))
-def test_credentials_that_expire_are_told_and_the_next_run_goes_on(cloud: Cloud, clock: Clock, nth: int) -> None:
+def test_expired_credentials_are_reported_and_the_next_run_resumes(cloud: Cloud, clock: Clock, nth: int) -> None:
     lab = lab_of(cloud, clock)
     from_then = cloud.fault(faults.expired, nth=10_000, times=0)
     cloud.at_change(nth, lambda: setattr(from_then, "nth", 1))
     began = clock.skipped
-    with pytest.raises(
-        ProviderError, match=r"expired .*renew the credentials and run again, which goes on where this run ended"
-    ):
+    with pytest.raises(ProviderError, match=r"expired .*renew the credentials and run again to resume"):
         lab.run()
     assert clock.skipped - began < 10 and not lab.watcher.broken_promises and len(lab.watcher.observe().serving) >= 2
     lab.finish()
 
 
-def test_a_registration_in_the_idle_group_does_not_outlive_the_take_over(cloud: Cloud, clock: Clock) -> None:
-    """The host that replaces a lost one is staged first. Where a run ends between the two calls that put it in service, the next swap takes it away."""
+def test_a_registration_in_the_idle_group_is_removed_by_the_next_run(cloud: Cloud, clock: Clock) -> None:
+    """The host that replaces a lost one is staged first.
+
+    If a run ends between the two calls that put it in service, the next swap removes it.
+    """
     lab = lab_of(cloud, clock, "blue_green")
     cloud.lose(sorted(lab.watcher.observe().serving)[0])
     lab.run(OLD)
@@ -219,8 +222,8 @@ def test_a_registration_in_the_idle_group_does_not_outlive_the_take_over(cloud: 
     lab.finish(NEW)
 
 
-def test_whatever_is_denied_is_named(cloud: Cloud, clock: Clock) -> None:
-    """With no right at all, and each one given when it is asked for, a fleet with data comes about and moves to another image."""
+def test_the_missing_permission_is_named(cloud: Cloud, clock: Clock) -> None:
+    """A fleet with data is created and swapped while each permission is granted only once it is missing."""
     lab, allowed = SwapLab(cloud, clock, 1, "rolling, data"), set()
 
     def unless_allowed(call: Call, proceed: Proceed) -> Answer:
@@ -234,7 +237,7 @@ def test_whatever_is_denied_is_named(cloud: Cloud, clock: Clock) -> None:
                 break
             except ProviderError as error:
                 action = str(error.details["operation"])
-                assert f":{action} for who runs this" in error.message and action not in allowed
+                assert f":{action} for the identity that runs this" in error.message and action not in allowed
                 allowed.add(action)
     assert {
         "RunInstances",
@@ -248,18 +251,18 @@ def test_whatever_is_denied_is_named(cloud: Cloud, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("strategy", sampled(product(("rolling", "rolling, data", "blue_green")), ("rolling, data",)))
-def test_what_is_new_is_not_seen_for_a_while(cloud: Cloud, clock: Clock, strategy: str) -> None:
+def test_new_resources_are_not_listed_for_a_while(cloud: Cloud, clock: Clock, strategy: str) -> None:
     lab = SwapLab(cloud, clock, 2, strategy)
     cloud.set(visible=8.0)
     lab.run(OLD)
     lab.run(NEW)
     lab.assert_settled()
-    assert len(made(cloud)) == 4
+    assert len(launched(cloud)) == 4
 
 
-def test_a_controller_dies_before_what_it_launched_is_seen(cloud: Cloud, clock: Clock) -> None:
+def test_a_controller_dies_before_its_launch_is_listed(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock)
     cloud.set(visible=8.0)
     assert killed(lab, NEW, 1, late=True)
     lab.finish()
-    assert len(made(cloud)) == 4
+    assert len(launched(cloud)) == 4

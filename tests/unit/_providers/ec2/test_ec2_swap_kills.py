@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller is killed around changing calls of a swap on EC2, and the next run comes to the same end."""
+"""The controller is killed around changing calls of a swap on EC2, and the next run reaches the same result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATE
         ("recreate", True),
     ),
 )
-def test_every_run_dies_after_one_change_and_the_swap_ends_all_the_same(
+def test_a_swap_completes_though_every_run_dies_after_one_change(
     cloud: Cloud, clock: Clock, strategy: str, late: bool
 ) -> None:
     lab = SwapLab(cloud, clock, 2, strategy).with_old_image()
@@ -35,7 +35,7 @@ def test_every_run_dies_after_one_change_and_the_swap_ends_all_the_same(
 
 @pytest.mark.long
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_end_is_the_same_wherever_it_was_killed(cloud: Cloud, clock: Clock, strategy: str) -> None:
+def test_the_result_is_the_same_wherever_a_run_is_killed(cloud: Cloud, clock: Clock, strategy: str) -> None:
     swept = sweep(SwapLab(cloud, clock, 2, strategy).with_old_image(), [])
     assert not swept.different_ends, swept.different_ends[0]
     assert swept.kills == 2 * swept.calls
@@ -43,7 +43,7 @@ def test_the_end_is_the_same_wherever_it_was_killed(cloud: Cloud, clock: Clock, 
 
 
 def _sigkilled(book: FleetPlaybook, boundaries: list[tuple[int, bool]], clock: Clock) -> int:
-    """Swaps to and fro, each killed once and run again. Returns the number of kills."""
+    """Swap back and forth, killing each run once and repeating it. Returns the number of kills."""
     kills = 0
     for nth, late in boundaries:
         image = (kills + 1) % 2
@@ -61,10 +61,10 @@ def _sigkilled(book: FleetPlaybook, boundaries: list[tuple[int, bool]], clock: C
 @pytest.fixture
 def book(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> FleetPlaybook:
     monkeypatch.setattr(cloud.proxy, "layers", list(cloud.proxy.layers))
-    made = FleetPlaybook(cloud, tmp_path, getattr(request, "param", {"strategy": "rolling", "surge": 2}))
-    made.promote(0)
-    made.swap()
-    return made
+    playbook = FleetPlaybook(cloud, tmp_path, getattr(request, "param", {"strategy": "rolling", "surge": 2}))
+    playbook.promote(0)
+    playbook.swap()
+    return playbook
 
 
 def test_ansible_playbook_and_all_its_processes_are_killed(book: FleetPlaybook) -> None:

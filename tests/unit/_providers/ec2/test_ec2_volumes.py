@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Volumes of EBS one call at a time, and a verification with its scratch volumes."""
+"""EBS volumes, one call at a time, and a verification with its scratch volumes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, VerifyError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import volumes as ec2_volumes
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import modifications
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._verification.verify import Candidate, Verification
 from ansible_collections.immutable.infra.tests.support.aws.faults import drop_after, refuse
 from ansible_collections.immutable.infra.tests.support.aws.fleet import FLEET, TARGET, Shop, tags_of
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.swaplab import Clock
 
 GIB = 1024**3
 
 
 @pytest.fixture
 def shop(cloud: Cloud, tmp_path: Path) -> Shop:
-    made = Shop(cloud, tmp_path)
-    made.document["fleet"]["size"] = 2
-    made.document["data"] = [{"name": "orders", "size": "1G", "mount": "/srv/orders"}]
-    return made
+    created = Shop(cloud, tmp_path)
+    created.document["fleet"]["size"] = 2
+    created.document["data"] = [{"name": "orders", "size": "1G", "mount": "/srv/orders"}]
+    return created
 
 
-def wanted(shop: Shop, slot: int = 0, size: int = GIB, name: str = "orders") -> VolumeRequest:
-    return VolumeRequest(FLEET, slot, name, size, "/srv/orders", "", shop.network.zones[0])
+def volume_request(shop: Shop, slot: int = 0, size: int = GIB, name: str = "orders") -> VolumeRequest:
+    return VolumeRequest(
+        fleet=FLEET, slot=slot, name=name, size=size, mount="/srv/orders", kind="", zone=shop.network.zones[0]
+    )
 
 
-def test_a_volume_is_made_once_however_often_it_is_asked_for(shop: Shop) -> None:
+def test_a_volume_is_created_once_however_often_it_is_requested(shop: Shop) -> None:
     shop.cloud.fault(drop_after, "CreateVolume")
     volumes = shop.provider().volumes
-    first = volumes.create([wanted(shop), wanted(shop, 1)])
-    assert [each.id for each in volumes.create([wanted(shop, 1), wanted(shop)])] == [
+    first = volumes.create([volume_request(shop), volume_request(shop, 1)])
+    assert [each.id for each in volumes.create([volume_request(shop, 1), volume_request(shop)])] == [
         each.id for each in reversed(first)
     ]
     assert [(each.slot, each.name, each.size, each.kind, each.attached_to) for each in volumes.list(FLEET)] == [
@@ -47,53 +50,53 @@ def test_a_volume_is_made_once_however_often_it_is_asked_for(shop: Shop) -> None
     ]
 
 
-def test_a_volume_that_no_list_shows_yet_is_not_made_again(shop: Shop) -> None:
+def test_a_volume_that_is_not_listed_yet_is_not_created_again(shop: Shop) -> None:
     shop.cloud.set(visible=30.0)
-    first = shop.provider().volumes.create([wanted(shop)])
-    assert shop.provider().volumes.create([wanted(shop)])[0].id == first[0].id
+    first = shop.provider().volumes.create([volume_request(shop)])
+    assert shop.provider().volumes.create([volume_request(shop)])[0].id == first[0].id
 
 
-def test_a_volume_that_was_removed_is_made_anew(shop: Shop) -> None:
+def test_a_removed_volume_is_created_again(shop: Shop) -> None:
     volumes = shop.provider().volumes
-    (first,) = volumes.create([wanted(shop)])
+    (first,) = volumes.create([volume_request(shop)])
     volumes.remove([first.id])
     volumes.remove([first.id])
-    (second,) = shop.provider().volumes.create([wanted(shop)])
+    (second,) = shop.provider().volumes.create([volume_request(shop)])
     assert second.id != first.id
 
 
-def test_a_volume_that_others_removed_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    (first,) = shop.provider().volumes.create([wanted(shop)])
+def test_a_volume_that_others_removed_is_created_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = shop.provider().volumes.create([volume_request(shop)])
     shop.cloud.boto("ec2").delete_volume(VolumeId=first.id)
     volumes = shop.provider().volumes
     later = time.time() + 3600  # the answer of a spent token is old
     monkeypatch.setattr(time, "time", lambda: later)
-    (second,) = volumes.create([wanted(shop)])
+    (second,) = volumes.create([volume_request(shop)])
     assert [each.id for each in volumes.list(FLEET)] == [second.id] != [first.id]
 
 
-def test_one_writer(shop: Shop) -> None:
+def test_a_volume_has_one_writer(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.run()
     provider = shop.provider()
     one, other = sorted(provider.compute.list(FLEET), key=lambda each: each.slot)
-    mine, theirs = sorted(provider.volumes.list(FLEET), key=lambda each: each.slot)
-    provider.volumes.attach([mine.id], one.id)
-    with pytest.raises(ProviderError, match=f"{theirs.id} is attached to {other.id}"):
-        provider.volumes.attach([theirs.id], one.id)
-    with pytest.raises(ProviderError, match=f"{mine.id} belongs to {one.id}, which is running"):
-        provider.volumes.detach([mine.id])
+    attached, elsewhere = sorted(provider.volumes.list(FLEET), key=lambda each: each.slot)
+    provider.volumes.attach([attached.id], one.id)
+    with pytest.raises(ProviderError, match=f"{elsewhere.id} is attached to {other.id}"):
+        provider.volumes.attach([elsewhere.id], one.id)
+    with pytest.raises(ProviderError, match=f"{attached.id} belongs to {one.id}, which is running"):
+        provider.volumes.detach([attached.id])
     shop.cloud.set(stop=0.3)
     provider.compute.stop([one.id])
     with pytest.raises(ProviderError, match="which is stopping"):
-        provider.volumes.detach([mine.id])
+        provider.volumes.detach([attached.id])
     _until(lambda: next(each for each in provider.compute.list(FLEET) if each.id == one.id).state == "stopped")
-    provider.volumes.detach([mine.id])
-    provider.volumes.detach([mine.id])
-    assert [each.attached_to for each in provider.volumes.list(FLEET) if each.id == mine.id] == [None]
+    provider.volumes.detach([attached.id])
+    provider.volumes.detach([attached.id])
+    assert [each.attached_to for each in provider.volumes.list(FLEET) if each.id == attached.id] == [None]
 
 
-def test_what_leaves_a_stopped_host_is_kept_as_a_snapshot_where_that_is_asked_for(shop: Shop) -> None:
+def test_a_detached_volume_gets_a_snapshot_if_snapshots_are_enabled(shop: Shop) -> None:
     shop.image("1.0.0")
     shop.document["fleet"]["size"] = 1
     shop.run()
@@ -121,7 +124,7 @@ def _until(true: Any) -> None:
 
 def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None:
     volumes = shop.provider().volumes
-    (one,) = volumes.create([wanted(shop, size=2 * GIB)])
+    (one,) = volumes.create([volume_request(shop, size=2 * GIB)])
     volumes.modify([one.id], 3 * GIB, "io2")
     volumes.modify([one.id], 3 * GIB, "io2")
     assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(3 * GIB, "io2")]
@@ -138,17 +141,19 @@ def verification(shop: Shop, provider: Ec2Provider) -> Verification:
     definition = shop.definition()
     candidate = Candidate(image=image, definition=definition, target=definition.target(TARGET), settings={}, secrets={})
     return Verification(
-        candidate,
-        provider,
+        candidate=candidate,
+        provider=provider,
         playbook=lambda *_arguments, **_options: None,
         guard=SimpleNamespace(check=lambda: None),
         report=lambda _line: None,
     )
 
 
-def test_a_verification_brings_its_scratch_volumes_and_takes_all_away(shop: Shop) -> None:
-    shop.cloud.set(visible=0.5)
-    tested = verification(shop, shop.provider()).run(60)
+def test_a_verification_removes_its_scratch_volumes(shop: Shop, clock: Clock) -> None:
+    shop.cloud.set(visible=0.5, now=clock.now)
+    provider = shop.provider()
+    provider.clock = clock  # type: ignore[assignment]
+    tested = verification(shop, provider).run(60)
     assert tested["checks"] == ["sealed itself and proved its image", "passed its health probe"]
     assert shop.cloud.count(action="AttachVolume") == 1
     assert shop.instances() == [] and shop.provider().volumes.list(f"verify-{FLEET}") == []
@@ -163,44 +168,44 @@ def test_a_candidate_that_never_boots_fails_with_its_console(shop: Shop) -> None
 
 def test_a_slot_has_its_volumes_in_one_zone(shop: Shop) -> None:
     volumes = shop.provider().volumes
-    volumes.create([wanted(shop)])
-    (second,) = volumes.create([replace(wanted(shop, name="more"), zone=shop.network.zones[1])])
+    volumes.create([volume_request(shop)])
+    (second,) = volumes.create([replace(volume_request(shop, name="more"), zone=shop.network.zones[1])])
     assert second.zone == shop.network.zones[0]
 
 
-@pytest.mark.parametrize(("kind", "made", "grown"), [("gp3", None, None), ("io1", 200, 3000), ("io2", 3000, 3000)])
-def test_a_type_that_needs_it_is_asked_for_with_its_operations_per_second(
-    shop: Shop, kind: str, made: int | None, grown: int | None
+@pytest.mark.parametrize(("kind", "created", "grown"), [("gp3", None, None), ("io1", 200, 3000), ("io2", 3000, 3000)])
+def test_types_that_need_it_are_created_with_iops(
+    shop: Shop, kind: str, created: int | None, grown: int | None
 ) -> None:
-    volumes, asked = shop.provider().volumes, []
+    volumes, iops = shop.provider().volumes, []
 
     def note(params: dict[str, Any], model: Any, **_rest: Any) -> None:
-        asked.append((model.name, params["body"].get("Iops")))
+        iops.append((model.name, params["body"].get("Iops")))
 
     events = volumes._clients.ec2.meta.events
     for call in ("CreateVolume", "ModifyVolume"):
         events.register(f"before-call.ec2.{call}", note)
     try:
-        volumes.create([replace(wanted(shop, size=4 * GIB), kind=kind)])
-        (other,) = volumes.create([replace(wanted(shop, 1), kind="gp2")])
+        volumes.create([replace(volume_request(shop, size=4 * GIB), kind=kind)])
+        (other,) = volumes.create([replace(volume_request(shop, 1), kind="gp2")])
         volumes.modify([other.id], 100 * GIB, kind)
     finally:
         for call in ("CreateVolume", "ModifyVolume"):
             events.unregister(f"before-call.ec2.{call}", note)
-    assert asked == [("CreateVolume", made), ("CreateVolume", None), ("ModifyVolume", grown)]
+    assert iops == [("CreateVolume", created), ("CreateVolume", None), ("ModifyVolume", grown)]
 
 
-def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_failed_is_no_matter(
+def test_a_modification_that_is_not_listed_yet_is_awaited_and_an_old_failed_one_is_ignored(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volumes = shop.provider().volumes
-    (one,) = volumes.create([wanted(shop)])
+    (one,) = volumes.create([volume_request(shop)])
     before = [{"VolumeId": one.id, "TargetSize": 9, "TargetVolumeType": "gp3", "ModificationState": "failed"}]
-    asked = {"TargetSize": 2, "TargetVolumeType": "gp3"}
+    target = {"TargetSize": 2, "TargetVolumeType": "gp3"}
     answers = [
         [],
         before,
-        *([{"VolumeId": one.id, "ModificationState": state, **asked}] for state in ("modifying", "optimizing")),
+        *([{"VolumeId": one.id, "ModificationState": state, **target}] for state in ("modifying", "optimizing")),
     ]
     pages = SimpleNamespace(paginate=lambda **_asked: [{"VolumesModifications": answers.pop(0)}])
     real = volumes._clients.ec2.get_paginator
@@ -209,7 +214,7 @@ def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_f
         "get_paginator",
         lambda name: pages if name == "describe_volumes_modifications" else real(name),
     )
-    monkeypatch.setattr(ec2_volumes, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(modifications, "POLL_SECONDS", 0.0)
     volumes.modify([one.id], 2 * GIB, "")
     assert answers == []
     volumes.modify([one.id], 2 * GIB, "")
@@ -228,7 +233,7 @@ def test_a_modification_that_is_not_told_yet_is_waited_for_and_an_old_one_that_f
         volumes.modify([one.id], 3 * GIB, "")
 
 
-def test_looks_are_asked_for_in_pages(shop: Shop) -> None:
+def test_lists_are_read_in_pages(shop: Shop) -> None:
     provider = shop.provider()
     provider.volumes.list(FLEET)
     provider.compute.list(FLEET)

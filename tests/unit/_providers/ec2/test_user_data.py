@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a launch hands to an instance of EC2."""
+"""The document that an EC2 instance is launched with."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def test_secrets_are_references_and_volumes_serial_numbers() -> None:
 
 def test_the_same_launch_has_the_same_bytes() -> None:
     one = user_data(request(settings={"a": 1, "b": 2}), {"a": "vol-1", "b": "vol-2"}, "r")
-    assert one[4:8] == bytes(4), "no time of its making"
+    assert one[4:8] == bytes(4), "no timestamp"
     assert one == user_data(request(settings={"b": 2, "a": 1}), {"b": "vol-2", "a": "vol-1"}, "r")
 
 
-def test_secrets_in_clear_are_refused_and_only_named() -> None:
+def test_secrets_in_clear_text_are_refused_by_name_only() -> None:
     with pytest.raises(ProviderError) as caught:
         user_data(request(secrets={"db": "hunter2hunter2"}), {}, "r")
     assert "never go into user data: db (" in caught.value.message and "hunter2" not in caught.value.message
 
 
-def test_what_ec2_would_not_take_is_told_before_it_is_sent() -> None:
+def test_user_data_that_is_too_large_is_refused_before_it_is_sent() -> None:
     noise = "".join(f"{number * 7919 % 104729:x}" for number in range(USER_DATA_LIMIT))
     with pytest.raises(
-        ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 takes {USER_DATA_LIMIT}"
+        ProviderError, match=f"settings and keys of shop-aws are too large: .* EC2 accepts {USER_DATA_LIMIT}"
     ):
         user_data(request(settings={"noise": noise}), {}, "r")

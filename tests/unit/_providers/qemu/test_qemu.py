@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the qemu provider does without a machine: launch documents, evidence."""
+"""Parts of the qemu provider that need no machine: launch documents, evidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import Disk, MachineFolder
 
 CAPTURED = (
-    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\nIMMUTABLE-LAUNCHED\r\n\r\n"
+    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\n"
+    "IMMUTABLE-LAUNCHED\r\n\r\n"
     'IMMUTABLE-SEALED {"digest":"sha256:aaaa","nonce":"n1","host_key":"ssh-ed25519 AAAAC3Nza","shell":"restricted"}\r\n'
 )
 
@@ -45,7 +46,7 @@ def test_evidence_is_read_from_a_captured_console() -> None:
         CAPTURED[:-20],
     ],
 )
-def test_half_a_line_is_no_evidence(console: str) -> None:
+def test_an_incomplete_line_is_no_evidence(console: str) -> None:
     assert parse_evidence(console) is None
 
 
@@ -54,7 +55,7 @@ def test_the_last_boot_counts() -> None:
     assert evidence is not None and evidence.nonce == "n2"
 
 
-def test_secrets_of_a_launch_are_for_root_alone() -> None:
+def test_only_root_can_read_the_secrets_of_a_launch() -> None:
     with tarfile.open(
         fileobj=io.BytesIO(launch_document({"nonce": b"n\n", "secrets/password": b"hunter22"}))
     ) as archive:
@@ -87,7 +88,7 @@ class HalfPlugged:
         return {}
 
 
-def test_a_disk_that_was_plugged_by_half_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_attached_disk_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     qemu, disk = HalfPlugged(), Disk(tmp_path / "disk.qcow2", "uploads")
     monkeypatch.setattr(qmp, "execute", qemu.execute)
     with pytest.raises(ProviderError, match="no slot"):
@@ -97,7 +98,7 @@ def test_a_disk_that_was_plugged_by_half_is_completed(tmp_path: Path, monkeypatc
     assert (qemu.nodes, qemu.devices) == (["data-uploads"], ["disk-uploads"])
 
 
-def test_a_machine_that_does_not_listen_is_one_clear_error_and_does_not_keep_others_from_stopping(
+def test_a_machine_that_does_not_answer_is_one_clear_error_and_others_still_stop(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ProviderError, match="^QEMU of gone does not answer: "):
@@ -105,7 +106,7 @@ def test_a_machine_that_does_not_listen_is_one_clear_error_and_does_not_keep_oth
     MachineFolder(tmp_path / "gone").ask_to_stop()
 
 
-def test_a_pid_that_another_process_got_is_not_the_machine(tmp_path: Path) -> None:
+def test_a_pid_of_another_process_is_not_the_machine(tmp_path: Path) -> None:
     folder = MachineFolder(tmp_path / "m1")
     folder.save({})
     (tmp_path / "m1/qemu.pid").write_text("1\n")

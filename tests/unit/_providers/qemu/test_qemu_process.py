@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Real QEMU processes without a system in them: they run, and never listen to the power button."""
+"""Real QEMU processes without a system: they run and ignore the power button."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def volumes(tmp_path: Path) -> QemuVolumes:
 
 @pytest.fixture
 def compute(tmp_path: Path, volumes: QemuVolumes) -> Iterator[QemuCompute]:
-    made = QemuCompute(tmp_path, volumes, lambda _disk: Accel("tcg", "nothing boots here"))
-    yield made
+    created = QemuCompute(tmp_path, volumes, lambda _disk: Accel("tcg", "nothing boots here"))
+    yield created
     for document in tmp_path.glob("machines/*/*/machine.json"):
         MachineFolder(document.parent).power_off()
 
@@ -59,7 +59,16 @@ def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
             "tags": {"by": "a test"},
             "zone": "any",
         }
-        request = LaunchRequest(name, FLEET_NAME, 0, "sha256:a", {"path": str(root)}, "l", "n", **facts)
+        request = LaunchRequest(
+            token=name,
+            fleet=FLEET_NAME,
+            slot=0,
+            image="sha256:a",
+            artifact={"path": str(root)},
+            launch="l",
+            nonce="n",
+            **facts,
+        )
         [instance] = compute.launch([request])
         return instance
 
@@ -71,7 +80,7 @@ def states(compute: QemuCompute) -> dict[str, str]:
 
 
 def kill(tmp_path: Path, name: str) -> None:
-    """As a guest that has shut down: its process ends."""
+    """Like a guest that has shut down: its process ends."""
     pid = MachineFolder(tmp_path / "machines" / FLEET_NAME / name).pid()
     assert pid is not None
     handle = os.pidfd_open(pid)
@@ -80,7 +89,7 @@ def kill(tmp_path: Path, name: str) -> None:
     os.close(handle)
 
 
-def test_a_stop_returns_at_once_and_lasts_until_it_is_down(
+def test_a_stop_returns_at_once_and_the_machine_is_stopping_until_it_is_down(
     compute: QemuCompute, launch: Callable[..., Instance]
 ) -> None:
     assert launch("m1").state == PENDING
@@ -101,10 +110,8 @@ def test_a_stop_returns_at_once_and_lasts_until_it_is_down(
     assert (again.state, again.stopping_since) == (PENDING, 0.0)
 
 
-def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(
-    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
-) -> None:
-    """As QEMU pauses one whose volume met a full disk."""
+def test_a_stop_resumes_a_paused_machine(compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path) -> None:
+    """Like QEMU when the disk of a volume is full."""
     launch("m1")
     socket = tmp_path / "machines" / FLEET_NAME / "m1" / "qmp.sock"
     assert qmp.execute(socket, [("stop", {}), ("query-status", {})])[1]["status"] == "paused"
@@ -112,29 +119,29 @@ def test_a_paused_machine_goes_on_so_that_it_can_hear_of_its_stop(
     assert qmp.execute(socket, [("query-status", {})])[0]["status"] == "running"
 
 
-def test_what_is_removed_while_it_runs_is_stopping_until_it_is_gone(
+def test_a_running_machine_that_is_removed_is_stopping_until_it_is_down(
     compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance], tmp_path: Path
 ) -> None:
-    [volume] = volumes.create([VolumeRequest(FLEET_NAME, 0, "uploads", MIB, "/x")])
+    [volume] = volumes.create([VolumeRequest(fleet=FLEET_NAME, slot=0, name="uploads", size=MIB, mount="/x")])
     launch("m1", volume.id)
     compute.remove(["m1", "never-known"])
     assert states(compute) == {"m1": STOPPING}
     assert volumes.list(FLEET_NAME)[0].attached_to == "m1"
     for forbidden in (lambda: compute.start(["m1"]), lambda: launch("m1")):
-        with pytest.raises(ProviderError, match="m1 is (being removed|gone or about to go)"):
+        with pytest.raises(ProviderError, match="m1 is (being removed|removed or being removed)"):
             forbidden()
-    with pytest.raises(ProviderError, match="still runs"):
+    with pytest.raises(ProviderError, match="still running"):
         volumes.detach([volume.id])
     kill(tmp_path, "m1")
-    assert volumes.list(FLEET_NAME)[0].attached_to is None, "whether or not somebody has looked at the machines"
+    assert volumes.list(FLEET_NAME)[0].attached_to is None, "whether or not the machines were listed since"
     assert states(compute) == {}
     assert not (tmp_path / "machines" / FLEET_NAME / "m1").exists()
-    assert compute.fleets() == [FLEET_NAME], "its volume is left"
+    assert compute.fleets() == [FLEET_NAME], "its volume remains"
     volumes.remove([volume.id])
     assert compute.fleets() == []
 
 
-def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(
+def test_power_off_speeds_up_a_removal_and_a_stopped_machine_is_removed_at_once(
     compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
 ) -> None:
     for name in ("m1", "m2"):
@@ -147,25 +154,28 @@ def test_power_off_hurries_a_removal_and_what_is_down_goes_at_once(
     compute.remove(["m1", "m2"])
 
 
-def test_disks_of_both_types_are_plugged_and_booted_with(
+def test_disks_of_both_types_are_attached_at_run_time_and_at_boot(
     compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance]
 ) -> None:
-    made = volumes.create([VolumeRequest(FLEET_NAME, 0, kind, MIB, "/x", kind=kind) for kind in ("qcow2", "raw")])
+    created = volumes.create(
+        [
+            VolumeRequest(fleet=FLEET_NAME, slot=0, name=kind, size=MIB, mount="/x", kind=kind)
+            for kind in ("qcow2", "raw")
+        ]
+    )
     launch("m1")
     for _repeated in range(2):
-        volumes.attach([volume.id for volume in made], "m1")
+        volumes.attach([volume.id for volume in created], "m1")
     assert [volume.attached_to for volume in volumes.list(FLEET_NAME)] == ["m1", "m1"]
     launch("m2")
     with pytest.raises(ProviderError, match="lock"):
-        volumes._machine_of(volumes._folder(made[0].id), "m2").plug(volumes.disks(FLEET_NAME, "m1"))
+        volumes._machine_of(volumes._folder(created[0].id), "m2").plug(volumes.disks(FLEET_NAME, "m1"))
     compute.power_off(["m1"])
     compute.start(["m1"])
     assert states(compute)["m1"] == PENDING
 
 
-def test_tags_are_set_and_taken_away_while_a_machine_runs(
-    compute: QemuCompute, launch: Callable[..., Instance]
-) -> None:
+def test_tags_are_set_and_removed_while_a_machine_runs(compute: QemuCompute, launch: Callable[..., Instance]) -> None:
     launch("m1")
     compute.tag(["m1", "never-known"], {"tainted": "unsealed", "by": None, "never": None})
     compute.stop(["m1"])

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Data volumes of the qemu provider: real disks by qemu-img, machines that are folders only."""
+"""Data volumes of the qemu provider: real disks of qemu-img, machines that are only folders."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def machine(tmp_path: Path, name: str) -> str:
     return name
 
 
-def test_a_volume_is_made_once_and_keeps_its_size(volumes: QemuVolumes) -> None:
-    request = VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")
+def test_a_volume_is_created_once_and_keeps_its_size(volumes: QemuVolumes) -> None:
+    request = VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=1 << 20, mount="/var/lib/shop")
     [first] = volumes.create([request])
     [second] = volumes.create([request])
     assert first == second == volumes.list("shop-local")[0]
@@ -41,7 +41,9 @@ def test_a_volume_is_made_once_and_keeps_its_size(volumes: QemuVolumes) -> None:
 
 
 def test_a_volume_has_one_holder_at_a_time(volumes: QemuVolumes, tmp_path: Path) -> None:
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
+    [volume] = volumes.create(
+        [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=1 << 20, mount="/var/lib/shop")]
+    )
     old, new = machine(tmp_path, "old"), machine(tmp_path, "new")
     volumes.attach([volume.id], old)
     volumes.attach([volume.id], old)
@@ -53,26 +55,30 @@ def test_a_volume_has_one_holder_at_a_time(volumes: QemuVolumes, tmp_path: Path)
 
 
 def test_a_volume_whose_machine_is_gone_is_free(volumes: QemuVolumes, tmp_path: Path) -> None:
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", 1 << 20, "/var/lib/shop")])
+    [volume] = volumes.create(
+        [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=1 << 20, mount="/var/lib/shop")]
+    )
     volumes.attach([volume.id], machine(tmp_path, "old"))
     MachineFolder(tmp_path / "machines/shop-local/old").remove()
     assert volumes.list("shop-local")[0].attached_to is None
 
 
-def test_a_volume_of_a_condemned_machine_that_ended_is_free_and_nothing_is_given_to_it(
-    volumes: QemuVolumes, tmp_path: Path
-) -> None:
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", MIB, "/var/lib/shop")])
+def test_a_removed_machine_frees_its_volume_and_gets_no_other(volumes: QemuVolumes, tmp_path: Path) -> None:
+    [volume] = volumes.create(
+        [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=MIB, mount="/var/lib/shop")]
+    )
     volumes.attach([volume.id], machine(tmp_path, "old"))
     MachineFolder(tmp_path / "machines/shop-local/old").update(condemned=True)
     assert volumes.list("shop-local")[0].attached_to is None
-    with pytest.raises(ProviderError, match="old is gone or about to go"):
+    with pytest.raises(ProviderError, match="old is removed or being removed"):
         volumes.attach([volume.id], "old")
 
 
 def with_data(volumes: QemuVolumes, kind: str = "") -> Volume:
-    """A volume whose data reach into its last sector."""
-    [volume] = volumes.create([VolumeRequest("shop-local", 0, "uploads", MIB, "/var/lib/shop", kind=kind)])
+    """A volume with data up to its last sector."""
+    [volume] = volumes.create(
+        [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=MIB, mount="/var/lib/shop", kind=kind)]
+    )
     raw = folder_of(volumes) / "made.tmp"
     raw.write_bytes(MESSAGE.ljust(MIB, b"."))
     convert(raw, "raw", folder_of(volumes) / f"disk.{volume.kind}", volume.kind)
@@ -112,12 +118,12 @@ def test_a_volume_grows_and_changes_its_type_and_keeps_its_data(volumes: QemuVol
         (4 * MIB, "qcow2", "qcow2"),
     ]:
         volumes.modify([volume.id], size, kind)
-        [told] = volumes.list("shop-local")
-        assert (told.size, told.kind) == (size, is_now)
+        [volume] = volumes.list("shop-local")
+        assert (volume.size, volume.kind) == (size, is_now)
         assert data(volumes) == before
 
 
-def test_a_volume_of_before_there_were_types_is_qcow2(volumes: QemuVolumes) -> None:
+def test_a_volume_of_an_early_release_is_qcow2(volumes: QemuVolumes) -> None:
     volume = with_data(volumes)
     document = folder_of(volumes) / "volume.json"
     facts = json.loads(document.read_text())
@@ -130,17 +136,19 @@ def test_a_volume_of_before_there_were_types_is_qcow2(volumes: QemuVolumes) -> N
 
 def test_a_volume_does_not_shrink_and_an_attached_one_does_not_change(volumes: QemuVolumes, tmp_path: Path) -> None:
     volume = with_data(volumes)
-    [other] = volumes.create([VolumeRequest("shop-local", 1, "uploads", MIB // 4, "/var/lib/shop")])
+    [other] = volumes.create(
+        [VolumeRequest(fleet="shop-local", slot=1, name="uploads", size=MIB // 4, mount="/var/lib/shop")]
+    )
     with pytest.raises(ProviderError, match=f"{MIB} bytes and cannot shrink to {MIB // 2}"):
         volumes.modify([other.id, volume.id], MIB // 2, "raw")
-    assert volumes.list("shop-local")[1] == other, "nothing is changed where one is refused"
+    assert volumes.list("shop-local")[1] == other, "nothing changes if one is refused"
     with pytest.raises(ProviderError, match="unknown type 'gp3' .qemu has: qcow2, raw"):
         volumes.modify([volume.id], MIB, "gp3")
     volumes.attach([volume.id], machine(tmp_path, "old"))
     with pytest.raises(ProviderError, match="is attached to old: detach it"):
         volumes.modify([volume.id], 2 * MIB, "")
     with pytest.raises(ProviderError, match="unknown type 'gp3'"):
-        volumes.create([VolumeRequest("shop-local", 2, "uploads", MIB, "/x", kind="gp3")])
+        volumes.create([VolumeRequest(fleet="shop-local", slot=2, name="uploads", size=MIB, mount="/x", kind="gp3")])
     assert len(volumes.list("shop-local")) == 2
 
 
@@ -151,10 +159,10 @@ class Cut(BaseException):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
-def test_a_change_that_was_cut_is_done_by_the_next_run(
+def test_the_next_run_completes_an_interrupted_change(
     volumes: QemuVolumes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, number: int, after: bool
 ) -> None:
-    """Cut before or after each step that changes a file; in between somebody writes to the volume."""
+    """Interrupt before or after each step that changes a file, and write to the volume in between."""
     volume = with_data(volumes, kind)
     other = "raw" if kind == "qcow2" else "qcow2"
     left = number
@@ -179,23 +187,25 @@ def test_a_change_that_was_cut_is_done_by_the_next_run(
         patch.setattr(Path, "unlink", cutting(Path.unlink))
         with pytest.raises(Cut):
             volumes.modify([volume.id], 2 * MIB, other)
-    [told] = volumes.list("shop-local")
-    disk = folder_of(volumes) / f"disk.{told.kind}"
+    [volume] = volumes.list("shop-local")
+    disk = folder_of(volumes) / f"disk.{volume.kind}"
     info = json.loads(
         subprocess.run(
-            ["qemu-img", "info", "--output=json", "-f", told.kind, disk], check=True, capture_output=True
+            ["qemu-img", "info", "--output=json", "-f", volume.kind, disk], check=True, capture_output=True
         ).stdout
     )
-    assert info["virtual-size"] >= told.size, "no size is told that is not there"
-    subprocess.run(["qemu-io", "-f", told.kind, "-c", "write -P 7 512k 64k", disk], check=True, capture_output=True)
+    assert info["virtual-size"] >= volume.size, "the recorded size is never larger than the disk"
+    subprocess.run(["qemu-io", "-f", volume.kind, "-c", "write -P 7 512k 64k", disk], check=True, capture_output=True)
     volumes.modify([volume.id], 2 * MIB, other)
-    [told] = volumes.list("shop-local")
-    assert (told.size, told.kind) == (2 * MIB, other)
+    [volume] = volumes.list("shop-local")
+    assert (volume.size, volume.kind) == (2 * MIB, other)
     content = data(volumes)
     assert content.startswith(MESSAGE) and content[MIB // 2 : MIB // 2 + 65536] == bytes([7]) * 65536
 
 
-def test_what_a_cut_change_left_is_gone_once_the_volume_is_used(volumes: QemuVolumes, tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_change_are_removed_when_the_volume_is_used(
+    volumes: QemuVolumes, tmp_path: Path
+) -> None:
     volume = with_data(volumes)
     (folder_of(volumes) / "disk.raw").write_bytes(b"old")
     (folder_of(volumes) / "disk.raw.part").write_bytes(b"half")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's instances: what they do in time, and what is refused."""
+"""The simulated cloud's instances: their states over time, and refusals."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def cloud() -> SimulatedCloud:
 
 
 def test_a_launched_instance_boots_seals_itself_and_gets_healthy(cloud: SimulatedCloud) -> None:
-    (made,) = cloud.compute.launch([launch_request(zone="a")])
-    assert (made.state, made.evidence, made.zone, made.created, made.started) == (
+    (launched,) = cloud.compute.launch([launch_request(zone="a")])
+    assert (launched.state, launched.evidence, launched.zone, launched.created, launched.started) == (
         PENDING,
         None,
         "a",
@@ -80,7 +80,7 @@ def test_a_stop_begins_and_is_over_later(cloud: SimulatedCloud) -> None:
     assert (stopped.state, stopped.stopping_since, stopped.evidence) == (STOPPED, 0.0, None)
 
 
-def test_a_stop_said_again_begins_no_new_one(cloud: SimulatedCloud) -> None:
+def test_a_repeated_stop_does_not_begin_again(cloud: SimulatedCloud) -> None:
     cloud.run()
     began = cloud.clock.now()
     cloud.compute.stop(["i"])
@@ -93,7 +93,7 @@ def test_a_stop_said_again_begins_no_new_one(cloud: SimulatedCloud) -> None:
     assert cloud.state() == STOPPED
 
 
-def test_what_was_stopped_before_it_sealed_itself_has_no_evidence(cloud: SimulatedCloud) -> None:
+def test_an_instance_that_is_stopped_before_it_seals_itself_has_no_evidence(cloud: SimulatedCloud) -> None:
     cloud.compute.launch([launch_request()])
     cloud.clock.wait(28.0)
     cloud.compute.stop(["i"])
@@ -101,7 +101,7 @@ def test_what_was_stopped_before_it_sealed_itself_has_no_evidence(cloud: Simulat
     assert cloud.state() == STOPPING and cloud.instances()["i"].evidence is None
 
 
-def test_only_power_ends_what_does_not_obey() -> None:
+def test_only_power_off_ends_an_instance_that_does_not_shut_down() -> None:
     cloud = SimulatedCloud(behaviors={GOOD: Behavior(stops=False)})
     cloud.run()
     cloud.compute.stop(["i"])
@@ -126,7 +126,7 @@ def test_a_start_boots_again(cloud: SimulatedCloud) -> None:
     assert cloud.clock.now() == began + 30.0 and cloud.state() == RUNNING
 
 
-def test_a_start_is_refused_where_it_cannot_be(cloud: SimulatedCloud) -> None:
+def test_a_start_is_refused_for_missing_and_stopping_instances(cloud: SimulatedCloud) -> None:
     with pytest.raises(ProviderError, match="there is no instance i"):
         cloud.compute.start(["i"])
     cloud.run()
@@ -135,7 +135,7 @@ def test_a_start_is_refused_where_it_cannot_be(cloud: SimulatedCloud) -> None:
         cloud.compute.start(["i"])
 
 
-def test_what_runs_shuts_down_before_it_is_gone_and_keeps_its_volumes_until_then(cloud: SimulatedCloud) -> None:
+def test_a_removed_instance_shuts_down_first_and_keeps_its_volumes_until_then(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(data=True, volumes=(volume,))
     cloud.compute.remove(["i", "unknown"])
@@ -149,7 +149,7 @@ def test_what_runs_shuts_down_before_it_is_gone_and_keeps_its_volumes_until_then
 
 
 @pytest.mark.parametrize("how", ["stop", "power_off", "death"])
-def test_what_is_down_goes_at_once(cloud: SimulatedCloud, how: str) -> None:
+def test_a_stopped_instance_is_removed_at_once(cloud: SimulatedCloud, how: str) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     if how == "death":
@@ -161,7 +161,7 @@ def test_what_is_down_goes_at_once(cloud: SimulatedCloud, how: str) -> None:
     assert not cloud.world.machines and not cloud.instances() and cloud.holder() is None
 
 
-def test_a_removal_after_a_stop_does_not_begin_anew_and_power_hurries_it(cloud: SimulatedCloud) -> None:
+def test_a_removal_does_not_restart_a_stop_and_power_off_speeds_it_up(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.compute.stop(["i"])
     cloud.clock.wait(3.0)
@@ -174,7 +174,7 @@ def test_a_removal_after_a_stop_does_not_begin_anew_and_power_hurries_it(cloud: 
     assert not cloud.instances()
 
 
-def test_tags_are_set_and_taken_away(cloud: SimulatedCloud) -> None:
+def test_tags_are_set_and_removed(cloud: SimulatedCloud) -> None:
     cloud.compute.launch([launch_request(tags={"port": "80"})])
     cloud.compute.tag(["i", "unknown"], {TAINTED: "drifted", PROTECTED: "a person"})
     assert cloud.instances()["i"].tags == {"port": "80", TAINTED: "drifted", PROTECTED: "a person"}
@@ -185,12 +185,12 @@ def test_tags_are_set_and_taken_away(cloud: SimulatedCloud) -> None:
 def test_fleets_are_known_by_their_instances_and_volumes(cloud: SimulatedCloud) -> None:
     assert cloud.compute.fleets() == []
     cloud.compute.launch([launch_request(fleet="one", purpose="verify")])
-    cloud.volumes.create([VolumeRequest("two", 0, "uploads", 1, "/data")])
+    cloud.volumes.create([VolumeRequest(fleet="two", slot=0, name="uploads", size=1, mount="/data")])
     assert cloud.compute.fleets() == ["one", "two"]
     assert cloud.compute.list("one")[0].purpose == "verify" and cloud.compute.list("two") == []
 
 
-# How they fare
+# Behavior
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_health_comes_and_goes_as_the_image_behaves(behavior: Behavior, turns: l
     assert cloud.health_changes(80.0) == turns
 
 
-def test_what_never_boots_stays_pending() -> None:
+def test_an_instance_that_never_boots_stays_pending() -> None:
     cloud = SimulatedCloud(behaviors={GOOD: Behavior(boots=False)})
     cloud.run()
     assert cloud.state() == PENDING
@@ -236,7 +236,7 @@ def test_one_machine_may_differ_from_its_image(cloud: SimulatedCloud) -> None:
     assert (cloud.healthy("slow"), cloud.healthy("ill")) == (True, False)
 
 
-def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: SimulatedCloud) -> None:
+def test_a_crash_is_an_event_and_a_start_recovers_from_it(cloud: SimulatedCloud) -> None:
     cloud.run()
     cloud.world.machines["i"].crashes_at = cloud.clock.now() + 7.0
     assert cloud.health_changes(60.0) == [7.0]
@@ -245,7 +245,7 @@ def test_a_death_is_an_event_and_a_start_brings_it_back(cloud: SimulatedCloud) -
     assert cloud.health_changes(60.0) == [33.0]
 
 
-def test_a_death_shows_in_any_state(cloud: SimulatedCloud) -> None:
+def test_a_crash_shows_in_any_state(cloud: SimulatedCloud) -> None:
     cloud.compute.launch([launch_request(), launch_request("j", slot=1)])
     assert cloud.state() == PENDING
     cloud.world.machines["i"].crashes_at = cloud.clock.now()
@@ -259,7 +259,7 @@ def test_a_death_shows_in_any_state(cloud: SimulatedCloud) -> None:
 # Time
 
 
-def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> None:
+def test_a_wait_without_events_ends_on_time_and_never_goes_back() -> None:
     clock = VirtualClock(100.0)
     clock.wait(5.0)
     clock.wait(-5.0)
@@ -267,7 +267,7 @@ def test_a_wait_ends_at_its_time_where_nothing_happens_and_never_goes_back() -> 
     assert clock.now() == 105.0
 
 
-def test_a_grain_gathers_events_in_one_look() -> None:
+def test_a_minimum_wait_gathers_events() -> None:
     clock = VirtualClock(100.0, min_wait=1.0)
     clock.next_event = lambda now: now + 0.125
     clock.wait(60.0)
@@ -276,18 +276,18 @@ def test_a_grain_gathers_events_in_one_look() -> None:
     assert clock.now() == 101.5
 
 
-def test_another_controller_may_see_another_time(cloud: SimulatedCloud) -> None:
-    seen = cloud.world.clock.skewed(-40.0)
-    other = SimulatedProvider(cloud.world, seen)
+def test_another_controllers_clock_may_differ(cloud: SimulatedCloud) -> None:
+    skewed = cloud.world.clock.skewed(-40.0)
+    other = SimulatedProvider(cloud.world, skewed)
     assert other.clock.now() == cloud.start - 40.0
     other.compute.launch([launch_request()])
     other.clock.wait(60.0)
     assert cloud.clock.now() == cloud.start + 30.0 and other.clock.now() == cloud.start - 10.0
-    seen.skew = 500.0
+    skewed.skew = 500.0
     assert other.clock.now() == cloud.start + 530.0 and other.compute.list(FLEET)[0].created == cloud.start
 
 
-def test_calls_take_time_where_they_shall_and_reads_take_none() -> None:
+def test_calls_take_their_latency_and_reads_take_none() -> None:
     cloud = SimulatedCloud(latencies=Latencies(call=2.0))
     cloud.compute.launch([launch_request("a"), launch_request("b")])
     assert cloud.clock.now() == cloud.start + 2.0 and cloud.instances()["a"].created == cloud.start + 2.0

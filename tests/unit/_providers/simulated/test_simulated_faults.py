@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud where things go wrong: hooks, stale reads, chance by seed; and as another cloud was observed."""
+"""Faults in the simulated cloud: hooks, stale reads, seeded randomness; and copies of an observed cloud."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def provider() -> SimulatedProvider:
 
 
 @pytest.mark.parametrize(("when", "left"), [("before", []), ("between", ["a"]), ("after", ["a", "b", "c"])])
-def test_a_call_may_fail_before_amid_and_after_its_effects(
+def test_a_call_may_fail_before_during_and_after_its_effects(
     provider: SimulatedProvider, when: str, left: list[str]
 ) -> None:
     def fail(call: str) -> None:
@@ -48,11 +48,11 @@ def test_a_call_may_fail_before_amid_and_after_its_effects(
     assert ids(provider) == left and provider.world.calls == ["launch"]
 
 
-def test_every_changing_call_passes_the_hooks(provider: SimulatedProvider) -> None:
-    seen: list[str] = []
-    provider.world.before = provider.world.after = seen.append
+def test_every_changing_call_runs_the_hooks(provider: SimulatedProvider) -> None:
+    hooked: list[str] = []
+    provider.world.before = provider.world.after = hooked.append
     compute, volumes, traffic = provider.compute, provider.volumes, provider.traffic(FLEET)
-    volumes.create([VolumeRequest(FLEET, 0, "d", 1, "/d")])
+    volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="d", size=1, mount="/d")])
     volumes.modify([f"{FLEET}/0-d"], 2, "")
     compute.launch([launch_request("a")])
     volumes.attach([f"{FLEET}/0-d"], "a")
@@ -69,9 +69,10 @@ def test_every_changing_call_passes_the_hooks(provider: SimulatedProvider) -> No
     compute.start(["a"])
     compute.remove(["a"])
     volumes.remove([f"{FLEET}/0-d"])
-    calls = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic tag stop power_off detach start remove"
-    assert provider.world.calls == [*calls.split(), "remove_volumes"]
-    assert seen == [each for call in provider.world.calls for each in (call, call)] and not provider.world.reads
+    calls = "create_volumes modify_volumes launch attach ensure register switch drain deregister remove_traffic"
+    further = "tag stop power_off detach start remove remove_volumes"
+    assert provider.world.calls == [*calls.split(), *further.split()]
+    assert hooked == [each for call in provider.world.calls for each in (call, call)] and not provider.world.reads
 
 
 def test_reads_are_counted_by_kind_and_may_be_throttled(provider: SimulatedProvider) -> None:
@@ -95,7 +96,7 @@ def test_reads_are_counted_by_kind_and_may_be_throttled(provider: SimulatedProvi
     assert dict(provider.world.reads) == dict.fromkeys(reads, 2) and provider.world.calls == []
 
 
-def test_a_stale_read_tells_what_the_one_before_it_told(provider: SimulatedProvider) -> None:
+def test_a_stale_read_repeats_the_previous_answer(provider: SimulatedProvider) -> None:
     provider.compute.launch([launch_request("a")])
     assert ids(provider) == ["a"]
     provider.compute.launch([launch_request("b")])
@@ -116,7 +117,7 @@ def test_a_stale_read_has_its_old_facts_and_is_a_copy(provider: SimulatedProvide
     assert [each.state for each in provider.compute.list(FLEET)] == [RUNNING]
 
 
-def test_what_did_not_change_is_the_same_object(provider: SimulatedProvider) -> None:
+def test_an_unchanged_instance_is_the_same_object(provider: SimulatedProvider) -> None:
     provider.compute.launch([launch_request("a"), launch_request("b")])
     first = provider.compute.list(FLEET)
     provider.compute.tag(["b"], {"x": "y"})
@@ -124,7 +125,7 @@ def test_what_did_not_change_is_the_same_object(provider: SimulatedProvider) -> 
     assert second[0] is first[0] and second[1].tags == {"x": "y"}
 
 
-# Chance
+# Randomness
 
 
 def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:
@@ -133,7 +134,7 @@ def fates(simulation: Simulation, tokens: list[str]) -> dict[str, tuple]:
     return {each: (machine.latencies, machine.behavior) for each, machine in sorted(world.machines.items())}
 
 
-def test_chance_hangs_on_seed_and_token_alone() -> None:
+def test_random_traits_depend_only_on_seed_and_token() -> None:
     simulation = Simulation(spread=0.5, fail_boot=0.5, fail_health=0.5)
     tokens = [f"t{number}" for number in range(20)]
     drawn = fates(simulation, tokens)
@@ -146,22 +147,22 @@ def test_chance_hangs_on_seed_and_token_alone() -> None:
     }
 
 
-def test_without_chance_all_fare_as_they_should() -> None:
+def test_without_faults_everything_succeeds() -> None:
     assert set(fates(Simulation(boot=7.0), ["a", "b"]).values()) == {(Latencies(boot=7.0), None)}
 
 
 def test_seeded_calls_fail_before_their_effect() -> None:
     def failed() -> list[int]:
         provider = SimulatedProvider(simulated_world(Simulation(fail_call=0.3, seed=4)))
-        wrong = []
+        failed_calls = []
         for number in range(30):
             try:
                 provider.compute.launch([launch_request(f"t{number}")])
             except ProviderError as error:
                 assert "launch: the simulated cloud is unavailable" in error.message
-                wrong.append(number)
-        assert ids(provider) == [f"t{number}" for number in range(30) if number not in wrong]
-        return wrong
+                failed_calls.append(number)
+        assert ids(provider) == [f"t{number}" for number in range(30) if number not in failed_calls]
+        return failed_calls
 
     assert 3 <= len(failed()) <= 20 and failed() == failed()
 
@@ -185,10 +186,10 @@ def copy(provider: SimulatedProvider) -> SimulatedProvider:
     )
 
 
-def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider) -> None:
+def test_a_copied_world_continues_like_the_observed_one(provider: SimulatedProvider) -> None:
     compute, traffic = provider.compute, provider.traffic(FLEET)
     traffic.ensure()
-    provider.volumes.create([VolumeRequest(FLEET, 1, "d", 1, "/d")])
+    provider.volumes.create([VolumeRequest(fleet=FLEET, slot=1, name="d", size=1, mount="/d")])
     compute.launch(
         [
             launch_request("up", zone="a"),
@@ -216,10 +217,10 @@ def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider)
                 right.zone,
                 right.stopping_since,
             )
-        told = [
+        answers = [
             {(each.id, each.state, each.passing) for each in one.traffic(FLEET).members()} for one in (provider, other)
         ]
-        assert told[0] == told[1]
+        assert answers[0] == answers[1]
         assert provider.volumes.list(FLEET) == other.volumes.list(FLEET)
         assert provider.probe(provider.compute.list(FLEET)) == other.probe(other.compute.list(FLEET))
         provider.world.clock.advance(5.0)
@@ -233,7 +234,7 @@ def test_a_seeded_world_goes_on_as_the_observed_one(provider: SimulatedProvider)
     }
 
 
-def test_a_seeded_world_takes_in_what_shuts_down_and_what_is_in_flight(provider: SimulatedProvider) -> None:
+def test_a_copied_world_includes_shutdowns_and_requests_in_flight(provider: SimulatedProvider) -> None:
     traffic = provider.traffic(FLEET)
     provider.compute.launch([launch_request("a"), launch_request("b")])
     traffic.ensure()
@@ -249,7 +250,7 @@ def test_a_seeded_world_takes_in_what_shuts_down_and_what_is_in_flight(provider:
     assert [each.in_flight for each in other.traffic(FLEET).members()] == [0, 0]
 
 
-def test_a_seeded_world_does_not_heal_what_was_ill(provider: SimulatedProvider) -> None:
+def test_an_unhealthy_instance_stays_unhealthy_in_a_copied_world(provider: SimulatedProvider) -> None:
     provider.compute.launch([launch_request("a")])
     provider.world.machines["a"].never_healthy = True
     provider.world.clock.advance(1_000.0)

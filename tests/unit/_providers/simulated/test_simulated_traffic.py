@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated balancers, as strict as HAProxy or as forgetful as a cloud's."""
+"""The simulated balancers: one keeps drained members like HAProxy, one forgets them like a cloud's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ class Balanced:
         self.world = World(TIMES, forgets_drained=forgets_drained)
         self.provider = SimulatedProvider(self.world)
         self.clock = self.world.clock
-        self.provider.compute.launch([LaunchRequest(each, FLEET, 0, "sha256:1", {}, "l", "n") for each in "abc"])
+        self.provider.compute.launch(
+            [
+                LaunchRequest(token=each, fleet=FLEET, slot=0, image="sha256:1", artifact={}, launch="l", nonce="n")
+                for each in "abc"
+            ]
+        )
         self.clock.advance(100.0)
         self.traffic = self.provider.traffic(FLEET)
         self.traffic.ensure()
@@ -62,7 +67,7 @@ def forgets() -> Balanced:
     return Balanced(forgets_drained=True)
 
 
-def test_there_is_no_balancer_before_it_is_made(keeps: Balanced) -> None:
+def test_there_is_no_balancer_before_it_is_created(keeps: Balanced) -> None:
     traffic = keeps.provider.traffic("other")
     assert traffic.members() == []
     for act in (lambda: traffic.register({"a": AT}), lambda: traffic.switch(["a"], [])):
@@ -89,7 +94,7 @@ def test_a_member_is_up_once_its_checks_passed(lab: Balanced) -> None:
     assert lab.members()["a"] == Member("a", "down", 0, began, passing=False)
     lab.clock.wait(60.0)
     assert lab.members()["a"] == Member("a", "up", 1, began + 2.0, passing=True)
-    lab.register("a")  # said again, it changes nothing
+    lab.register("a")  # a repetition changes nothing
     assert lab.members()["a"].since == began + 2.0
 
 
@@ -106,7 +111,7 @@ def test_a_member_that_fails_is_down_since_then(lab: Balanced) -> None:
     lab.traffic.deregister(["c"])
     lab.provider.compute.remove(["a"])
     lab.clock.wait(60.0)
-    assert lab.states()["a"] == "down"  # the instance is gone, its member is not
+    assert lab.states()["a"] == "down"  # the instance is removed, its member is not
     lab.traffic.deregister(["a", "unknown"])
     assert list(lab.members()) == ["b"]
 
@@ -116,13 +121,13 @@ def test_a_member_that_flaps_is_up_in_between(lab: Balanced) -> None:
     lab.provider.compute.power_off(["a"])
     lab.provider.compute.start(["a"])
     lab.register("a")
-    began, seen = lab.clock.now(), []
+    began, observed = lab.clock.now(), []
     while lab.clock.now() < began + 80.0:
         lab.clock.wait(100.0)
         member = lab.members()["a"]
-        seen.append((lab.clock.now() - began, member.state, member.since - began))
+        observed.append((lab.clock.now() - began, member.state, member.since - began))
     first = [(30.0, "down", 0.0), (33.0, "down", 0.0), (35.0, "up", 35.0)]
-    assert seen == [*first, (53.0, "down", 53.0), (73.0, "down", 53.0), (75.0, "up", 75.0), (93.0, "down", 93.0)]
+    assert observed == [*first, (53.0, "down", 53.0), (73.0, "down", 53.0), (75.0, "up", 75.0), (93.0, "down", 93.0)]
 
 
 def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
@@ -132,7 +137,7 @@ def test_a_staged_member_is_checked_and_gets_no_request(lab: Balanced) -> None:
     lab.register("a", staged=True)
     assert (lab.members()["a"].state, lab.members()["a"].in_flight, lab.members()["a"].passing) == ("drain", 0, True)
     lab.clock.wait(1_000.0)
-    assert "a" in lab.members()  # to be staged is not to drain: nobody forgets it
+    assert "a" in lab.members()  # a staged member does not drain, so it is not forgotten
 
 
 def test_a_staged_member_has_nothing_to_drain(lab: Balanced) -> None:
@@ -156,7 +161,7 @@ def test_a_switch_changes_all_at_once(lab: Balanced) -> None:
         )
 
 
-def test_a_switch_to_what_is_no_member_does_nothing(lab: Balanced) -> None:
+def test_a_switch_to_an_unknown_member_changes_nothing(lab: Balanced) -> None:
     lab.serve("a")
     with pytest.raises(TrafficError, match="no members of the balancer: b, c"):
         lab.traffic.switch(["b", "c"], ["a"])
@@ -193,15 +198,17 @@ def test_a_draining_member_comes_back_at_once(keeps: Balanced) -> None:
     assert keeps.members()["a"] == Member("a", "up", 1, keeps.clock.now(), passing=True)
 
 
-@pytest.mark.parametrize(("timeout", "gone"), [(30.0, 10.0), (4.0, 4.0), (0.0, 0.0)])
-def test_a_forgetful_balancer_lets_drained_members_go(forgets: Balanced, timeout: float, gone: float) -> None:
+@pytest.mark.parametrize(("timeout", "forgotten_after"), [(30.0, 10.0), (4.0, 4.0), (0.0, 0.0)])
+def test_a_forgetful_balancer_removes_drained_members(
+    forgets: Balanced, timeout: float, forgotten_after: float
+) -> None:
     forgets.serve("a")
     began = forgets.clock.now()
     forgets.traffic.drain(["a"], timeout)
     while forgets.members():
         assert forgets.states() == {"a": "drain"}
         forgets.clock.wait(60.0)
-    assert forgets.clock.now() == began + gone
+    assert forgets.clock.now() == began + forgotten_after
     forgets.traffic.drain(["a"], timeout)
     assert forgets.members() == {}
 
@@ -216,7 +223,7 @@ def test_a_timeout_given_after_a_switch_holds(forgets: Balanced) -> None:
     assert forgets.clock.now() == began + 20.0 and forgets.members() == {}
 
 
-def test_what_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
+def test_a_member_that_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
     forgets.serve("a")
     forgets.traffic.drain(["a"], 5.0)
     forgets.traffic.switch(["a"], [])
@@ -227,7 +234,7 @@ def test_what_is_switched_back_is_not_forgotten(forgets: Balanced) -> None:
     assert forgets.states() == {"a": "drain"}
 
 
-def test_a_forgetful_balancer_checks_anew_what_comes_back(forgets: Balanced) -> None:
+def test_a_forgetful_balancer_checks_a_returning_member_again(forgets: Balanced) -> None:
     forgets.serve("a")
     forgets.traffic.drain(["a"], 30.0)
     forgets.register("a")
@@ -238,14 +245,14 @@ def test_a_forgetful_balancer_checks_anew_what_comes_back(forgets: Balanced) -> 
     assert forgets.states() == {"a": "up"}
 
 
-def test_what_is_down_has_nothing_in_flight(lab: Balanced) -> None:
+def test_a_member_that_is_down_has_nothing_in_flight(lab: Balanced) -> None:
     lab.serve("a")
     lab.traffic.drain(["a"], 30.0)
     lab.provider.compute.power_off(["a"])
     assert [each.in_flight for each in lab.traffic.members()] == ([] if lab.world.forgets_drained else [0])
 
 
-def test_a_balancer_may_not_tell_what_is_in_flight(lab: Balanced) -> None:
+def test_a_balancer_may_not_report_what_is_in_flight(lab: Balanced) -> None:
     lab.serve("a")
     lab.world.reports_in_flight = False
     assert lab.members()["a"].in_flight is None

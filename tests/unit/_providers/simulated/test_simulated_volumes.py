@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The simulated cloud's volumes: one holder, its zone, and nothing taken from what may still write."""
+"""The simulated cloud's volumes: one holder, one zone, and no detachment from an instance that can write."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def cloud() -> SimulatedCloud:
     return SimulatedCloud()
 
 
-def test_a_volume_is_made_once(cloud: SimulatedCloud) -> None:
+def test_a_volume_is_created_once(cloud: SimulatedCloud) -> None:
     cloud.volume(kind="gp3")
-    (again,) = cloud.volumes.create([VolumeRequest(FLEET, 0, "uploads", 4096, "/data")])
+    (again,) = cloud.volumes.create([VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=4096, mount="/data")])
     assert (again.size, again.kind) == (1024, "gp3") and len(cloud.volumes.list(FLEET)) == 1
     assert cloud.volumes.list("other") == []
 
@@ -38,7 +38,7 @@ def test_a_service_waits_for_its_volume(cloud: SimulatedCloud) -> None:
     attached = cloud.clock.now()
     assert cloud.volumes.list(FLEET)[0].attached_at == attached
     assert cloud.health_changes(60.0) == [3.0]
-    cloud.volumes.attach([volume], "i")  # said again, it is no other attachment
+    cloud.volumes.attach([volume], "i")  # a repetition is no other attachment
     assert cloud.healthy() and cloud.volumes.list(FLEET)[0].attached_at == attached
 
 
@@ -66,7 +66,7 @@ def test_a_volume_is_attached_in_its_own_zone_only(cloud: SimulatedCloud) -> Non
     assert cloud.holder() == "there"
 
 
-def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: SimulatedCloud) -> None:
+def test_a_volume_is_attached_to_a_stopped_instance_but_not_to_a_stopping_one(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     with pytest.raises(ProviderError, match="there is no instance i"):
         cloud.volumes.attach([volume], "i")
@@ -81,7 +81,7 @@ def test_what_shuts_down_takes_no_volume_and_what_is_stopped_does(cloud: Simulat
         cloud.volumes.attach(["x"], "i")
 
 
-def test_a_volume_is_never_taken_from_what_may_still_write(cloud: SimulatedCloud) -> None:
+def test_a_volume_is_never_detached_from_an_instance_that_can_write(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.compute.launch([launch_request(volumes=(volume,))])
     for look in (PENDING, RUNNING, STOPPING):
@@ -128,7 +128,7 @@ def test_an_attached_volume_is_not_removed(cloud: SimulatedCloud) -> None:
     assert cloud.volumes.list(FLEET) == []
 
 
-def test_who_holds_what_follows_any_change_of_the_volumes(cloud: SimulatedCloud) -> None:
+def test_the_index_of_holders_follows_any_change_of_the_volumes(cloud: SimulatedCloud) -> None:
     volume = cloud.volume()
     cloud.run(volumes=(volume,))
     found = dict(cloud.world.volumes)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Target groups as a fleet's balancer: each call alone, and whole swaps of a simulated fleet behind them, by one virtual clock."""
+"""Target groups as a balancer: single calls, and complete swaps of a simulated fleet under one virtual clock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     Latencies,
     World,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import DELAY, TargetGroups
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.target_groups import flipped
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import (
+    DELAY_ATTRIBUTE,
+    TargetGroups,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.target_groups import with_weights_swapped
 from ansible_collections.immutable.infra.tests.support import fleetlab
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, drop_after, refuse
@@ -39,13 +42,13 @@ class Stage:
         cloud.set(now=lambda: self.at, drain=1.0)
 
     def traffic(self, rule: str = "") -> TargetGroups:
-        """As a new process has it."""
+        """The balancer as a new process opens it."""
         spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule)
-        return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, lambda: self.at)
+        return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, now=lambda: self.at)
 
     def run(self, count: int) -> dict[str, tuple[str, int]]:
         ami = seeds.image(self.cloud, f"shop-{self.cloud.count()}-{self.at}")
-        asked = {
+        parameters = {
             "ImageId": ami,
             "MinCount": count,
             "MaxCount": count,
@@ -55,7 +58,7 @@ class Stage:
         self.at += 1
         return {
             each["InstanceId"]: ("10.9.0.9", 8080)
-            for each in self.cloud.boto("ec2", proxied=True).run_instances(**asked)["Instances"]
+            for each in self.cloud.boto("ec2", proxied=True).run_instances(**parameters)["Instances"]
         }
 
     def weights(self) -> list[int]:
@@ -97,24 +100,26 @@ def test_a_member_is_checked_then_serves_then_drains_then_is_forgotten(stage: St
     began = stage.at
     assert set(traffic.members()) == {Member(each, "down", None, began) for each in new}
     stage.at += 10
-    assert set(traffic.members()) == {Member(each, "up", None, stage.at, True) for each in new}
+    assert set(traffic.members()) == {
+        Member(id=each, state="up", in_flight=None, since=stage.at, passing=True) for each in new
+    }
     stage.at += 5
     traffic.drain([one], 20)
-    told = stage.at
+    described = stage.at
     stage.at += 19
-    assert Member(one, "drain", None, told, leaving=True) in traffic.members()
+    assert Member(one, "drain", None, described, leaving=True) in traffic.members()
     stage.at += 1
     assert [each.id for each in traffic.members()] == [two]
     assert stage.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets"]
 
 
-def test_the_delay_is_changed_where_it_differs_and_never_asked_for_again(stage: Stage) -> None:
+def test_the_delay_is_read_once_and_changed_only_if_it_differs(stage: Stage) -> None:
     traffic, new = stage.traffic(), stage.run(3)
     traffic.register(new)
     for each in new:
         traffic.drain([each], 29.5)
     attributes = stage.elb.describe_target_group_attributes(TargetGroupArn=stage.balancer.groups[0])["Attributes"]
-    assert {each["Key"]: each["Value"] for each in attributes}[DELAY] == "30"
+    assert {each["Key"]: each["Value"] for each in attributes}[DELAY_ATTRIBUTE] == "30"
     assert (
         stage.cloud.count(action="ModifyTargetGroupAttributes")
         == stage.cloud.count(action="DescribeTargetGroupAttributes")
@@ -157,7 +162,7 @@ def test_repeated_calls_change_nothing_more(stage: Stage) -> None:
     assert len(stage.changes()) == 4
 
 
-def test_what_drains_can_be_brought_back(stage: Stage) -> None:
+def test_a_draining_member_can_return_to_service(stage: Stage) -> None:
     traffic, new = stage.traffic(), stage.run(1)
     traffic.register(new)
     traffic.drain(list(new), 30)
@@ -174,11 +179,11 @@ def test_failing_checks_and_targets_that_are_not_used_are_down(stage: Stage) -> 
     traffic.register(new)
     assert states(traffic) == {one: ("up", True), two: ("down", False)}
     assert traffic.describe()["warnings"] == []
-    made = stage.elb.create_target_group(
+    created = stage.elb.create_target_group(
         Name="odd", Protocol="HTTP", Port=80, VpcId=stage.net.vpc, TargetType="instance"
     )["TargetGroups"][0]
     odd = TargetGroups(
-        Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(made["TargetGroupArn"],)), HTTP
+        Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(created["TargetGroupArn"],)), HTTP
     )
     odd.register(new)
     assert states(odd) == dict.fromkeys(new, ("down", False))
@@ -187,18 +192,18 @@ def test_failing_checks_and_targets_that_are_not_used_are_down(stage: Stage) -> 
 
 
 def test_members_of_others_in_a_group_are_left_alone(stage: Stage) -> None:
-    ours, theirs = stage.run(1), stage.run(1)
+    own, foreign = stage.run(1), stage.run(1)
     stage.elb.register_targets(
-        TargetGroupArn=stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs]
+        TargetGroupArn=stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in foreign]
     )
     traffic = stage.traffic()
-    traffic.register(ours)
-    traffic.deregister(list(ours))
+    traffic.register(own)
+    traffic.deregister(list(own))
     traffic.remove()
-    assert traffic.shared and stage.registered() == set(theirs)
+    assert traffic.shared and stage.registered() == set(foreign)
 
 
-def test_all_of_a_wave_go_in_one_call(stage: Stage) -> None:
+def test_a_whole_wave_is_one_call(stage: Stage) -> None:
     traffic, new = stage.traffic(), {f"host-{number}": ("10.9.0.9", 8080) for number in range(100)}
     traffic.register(new)
     traffic.drain(list(new), 30)
@@ -210,28 +215,29 @@ def test_all_of_a_wave_go_in_one_call(stage: Stage) -> None:
     ("change", "why"),
     [
         ({"TargetType": "ip"}, r"target group odd has targets of the type ip \(allowed: instance\)"),
-        ({"Protocol": "UDP"}, r"target group odd speaks UDP \(allowed: HTTP, HTTPS, TCP, TLS\)"),
+        ({"Protocol": "UDP"}, r"target group odd has protocol UDP \(allowed: HTTP, HTTPS, TCP, TLS\)"),
         (
             {},
-            r"target group odd is used by no load balancer, so it is never checked \(needed: a listener that forwards to it\)",
+            r"target group odd is used by no load balancer, so it is never checked "
+            r"\(needed: a listener that forwards to it\)",
         ),
     ],
 )
-def test_a_group_that_is_not_fit_is_told(stage: Stage, change: dict[str, str], why: str) -> None:
-    made = stage.elb.create_target_group(
+def test_an_unfit_group_is_refused(stage: Stage, change: dict[str, str], why: str) -> None:
+    created = stage.elb.create_target_group(
         **{"Name": "odd", "Protocol": "HTTP", "Port": 80, "VpcId": stage.net.vpc, "TargetType": "instance", **change}
     )
     traffic = TargetGroups(
         Clients(stage.cloud.account()),
         FLEET,
-        TrafficSpec(target_groups=(made["TargetGroups"][0]["TargetGroupArn"],)),
+        TrafficSpec(target_groups=(created["TargetGroups"][0]["TargetGroupArn"],)),
         HTTP,
     )
     with pytest.raises(TrafficError, match=why):
         traffic.ensure()
 
 
-def test_a_group_that_is_not_there_is_told(stage: Stage) -> None:
+def test_a_missing_group_is_an_error(stage: Stage) -> None:
     arn = stage.balancer.groups[0].replace("shop-0", "gone")
     with pytest.raises(
         TrafficError, match=rf"target groups of {FLEET}: AWS refused DescribeTargetGroups: .*\(TargetGroupNotFound\)"
@@ -239,7 +245,7 @@ def test_a_group_that_is_not_there_is_told(stage: Stage) -> None:
         TargetGroups(Clients(stage.cloud.account()), FLEET, TrafficSpec(target_groups=(arn,)), HTTP).ensure()
 
 
-def test_a_rule_that_does_not_flip_is_told(pair: Stage) -> None:
+def test_a_rule_that_cannot_switch_is_refused(pair: Stage) -> None:
     only = [{"Type": "forward", "TargetGroupArn": pair.balancer.groups[0]}]
     both = [
         {
@@ -266,7 +272,7 @@ def test_one_group_stages_nothing(stage: Stage) -> None:
         stage.traffic().register(stage.run(1), staged=True)
 
 
-def test_a_flip_is_one_call_and_so_is_the_way_back(pair: Stage) -> None:
+def test_a_switch_is_one_call_and_so_is_its_rollback(pair: Stage) -> None:
     traffic, old, new = pair.traffic(), pair.run(2), pair.run(2)
     traffic.register(old)
     traffic.register(new, staged=True)
@@ -280,11 +286,11 @@ def test_a_flip_is_one_call_and_so_is_the_way_back(pair: Stage) -> None:
     pair.traffic().switch(list(old), list(new))
     assert pair.changes()[before:] == ["ModifyListener"] * 2 and pair.weights() == [1, 0]
     assert states(traffic) == {**dict.fromkeys(old, ("up", True)), **dict.fromkeys(new, ("drain", True))}
-    traffic.drain(list(new), 30)  # they get no requests already
+    traffic.drain(list(new), 30)  # they already get no requests
     assert len(pair.changes()) == before + 2
 
 
-def test_a_flip_by_a_rule_keeps_what_else_the_rule_says(pair: Stage) -> None:
+def test_a_switch_keeps_the_other_settings_of_the_rule(pair: Stage) -> None:
     forward: dict[str, Any] = {
         "TargetGroups": [
             {"TargetGroupArn": arn, "Weight": weight}
@@ -292,18 +298,18 @@ def test_a_flip_by_a_rule_keeps_what_else_the_rule_says(pair: Stage) -> None:
         ],
         "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60},
     }
-    made = pair.elb.create_rule(
+    created = pair.elb.create_rule(
         ListenerArn=pair.balancer.listener,
         Priority=1,
         Conditions=[{"Field": "path-pattern", "Values": ["/shop/*"]}],
         Actions=[{"Type": "forward", "ForwardConfig": forward}],
     )["Rules"][0]
-    traffic, old, new = pair.traffic(made["RuleArn"]), pair.run(1), pair.run(1)
+    traffic, old, new = pair.traffic(created["RuleArn"]), pair.run(1), pair.run(1)
     traffic.ensure()
     traffic.register(old)
     traffic.register(new, staged=True)
     traffic.switch(list(new), list(old))
-    rule = pair.elb.describe_rules(RuleArns=[made["RuleArn"]])["Rules"][0]
+    rule = pair.elb.describe_rules(RuleArns=[created["RuleArn"]])["Rules"][0]
     config = rule["Actions"][0]["ForwardConfig"]
     assert {each["TargetGroupArn"]: each["Weight"] for each in config["TargetGroups"]} == dict(
         zip(pair.balancer.groups, (100, 0), strict=True)
@@ -312,7 +318,7 @@ def test_a_flip_by_a_rule_keeps_what_else_the_rule_says(pair: Stage) -> None:
     assert traffic.describe()["endpoint"] == f"http://{pair.balancer.dns}"
 
 
-def test_what_waits_in_the_idle_group_without_being_asked_for_does_not_come_to_serve(pair: Stage) -> None:
+def test_other_members_of_the_idle_group_are_not_put_in_service(pair: Stage) -> None:
     traffic, old, left, new = pair.traffic(), pair.run(1), pair.run(1), pair.run(1)
     traffic.register(old)
     traffic.register({**left, **new}, staged=True)
@@ -322,7 +328,7 @@ def test_what_waits_in_the_idle_group_without_being_asked_for_does_not_come_to_s
     assert {each for each in found if found[each].state == "up"} == set(new) and found[next(iter(left))].leaving
 
 
-def test_who_serves_and_is_to_stay_is_not_flipped_away(pair: Stage) -> None:
+def test_a_member_that_stays_in_service_is_not_switched_off(pair: Stage) -> None:
     pair.cloud.set(health=10)
     traffic, old, stays, new = pair.traffic(), pair.run(1), pair.run(1), pair.run(1)
     traffic.register({**old, **stays})
@@ -340,7 +346,7 @@ def test_who_serves_and_is_to_stay_is_not_flipped_away(pair: Stage) -> None:
         traffic.switch(["i-0123456789abcdef0"], [])
 
 
-def test_the_endpoint_is_asked_for_once_and_no_reason_to_fail(stage: Stage) -> None:
+def test_the_endpoint_is_read_once_and_its_failure_is_only_a_warning(stage: Stage) -> None:
     traffic = stage.traffic()
     assert [traffic.describe() for _each in range(2)][1] == {
         "kind": "elbv2",
@@ -350,12 +356,12 @@ def test_the_endpoint_is_asked_for_once_and_no_reason_to_fail(stage: Stage) -> N
     }
     assert stage.cloud.count() == 3
     stage.cloud.fault(denied, action="DescribeLoadBalancers", times=0)
-    told = stage.traffic().describe()
-    assert told["endpoint"] is None and "AWS refused DescribeLoadBalancers" in told["warnings"][0]
+    described = stage.traffic().describe()
+    assert described["endpoint"] is None and "AWS refused DescribeLoadBalancers" in described["warnings"][0]
 
 
 class Lab(fleetlab.Lab):
-    """A simulated fleet behind target groups. Whether a target is healthy is for the simulated machine to say."""
+    """A simulated fleet behind target groups. The simulated machine decides whether a target is healthy."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(World(Latencies(boot=8.0, health=1.0)))
@@ -366,7 +372,7 @@ class Lab(fleetlab.Lab):
 
     def traffic(self) -> TargetGroups:
         spec = TrafficSpec(target_groups=self.stage.balancer.groups, rule=self.stage.rule)
-        return TargetGroups(Clients(self.stage.cloud.account()), FLEET, spec, HTTP, self.world.clock.now)
+        return TargetGroups(Clients(self.stage.cloud.account()), FLEET, spec, HTTP, now=self.world.clock.now)
 
     def run(self, image: str, **changes: Any) -> dict[str, Any]:  # type: ignore[override]
         return super().run(request(image, **changes) if image else absent())
@@ -398,24 +404,24 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
         "RegisterTargets",
         "DeregisterTargets",
     ]
-    # Two waves of boot, health, checks and the drain, each seen within a second.
+    # Two waves of boot, health, checks and drain, each observed within a second.
     assert lab.world.clock.now() - began <= 2 * (8 + 1 + 3 + 20) + 2 * 4
     lab.stage.cloud.proxy.forget()
     assert lab.run(V2, size=4, surge=2, drain_timeout=20.0)["changed"] is False
     assert lab.stage.changes() == [] and lab.stage.cloud.count(action="DescribeTargetHealth") == 1
 
 
-def test_a_fleet_that_goes_away_leaves_the_group_as_it_was(lab: Lab) -> None:
+def test_a_removed_fleet_leaves_the_group_unchanged(lab: Lab) -> None:
     lab.run(V1, size=2)
-    theirs = lab.stage.run(1)
+    foreign = lab.stage.run(1)
     lab.stage.elb.register_targets(
-        TargetGroupArn=lab.stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in theirs]
+        TargetGroupArn=lab.stage.balancer.groups[0], Targets=[{"Id": each, "Port": 8080} for each in foreign]
     )
     lab.run("")
-    assert lab.stage.registered() == set(theirs) and not lab.world.machines
+    assert lab.stage.registered() == set(foreign) and not lab.world.machines
 
 
-def test_a_broken_image_is_given_up_without_waiting_for_its_drain(lab: Lab) -> None:
+def test_a_broken_image_is_rolled_back_without_waiting_for_its_drain(lab: Lab) -> None:
     lab.run(V1, size=2)
     began = lab.world.clock.now()
     with pytest.raises(FleetError, match="was not healthy within 30 s"):
@@ -425,8 +431,8 @@ def test_a_broken_image_is_given_up_without_waiting_for_its_drain(lab: Lab) -> N
     assert set(states(lab.traffic()).values()) == {("up", True)}
 
 
-def test_a_host_that_dies_amid_its_drain_holds_nothing_up(lab: Lab) -> None:
-    """ELB shows it as draining for a quarter of an hour; there is nothing left to wait for or to tell."""
+def test_a_host_that_dies_while_draining_delays_nothing(lab: Lab) -> None:
+    """ELB shows it as draining for a quarter of an hour, but there is nothing left to wait for."""
     lab.run(V1, size=1)
     (old,) = lab.world.machines
     began, wait = lab.world.clock.now(), lab.world.clock.wait
@@ -442,7 +448,7 @@ def test_a_host_that_dies_amid_its_drain_holds_nothing_up(lab: Lab) -> None:
     assert lab.stage.changes().count("DeregisterTargets") == 1
 
 
-def test_a_whole_fleet_is_flipped_by_one_call(flips: Lab) -> None:
+def test_one_call_switches_a_whole_fleet(flips: Lab) -> None:
     flips.run(V1, size=3, strategy="blue_green", surge=3)
     old = flips.stage.registered(1)
     assert flips.stage.weights() == [0, 1] and len(old) == 3
@@ -457,12 +463,12 @@ def test_a_whole_fleet_is_flipped_by_one_call(flips: Lab) -> None:
     assert flips.stage.registered(1) == set() and flips.stage.registered(0).isdisjoint(old)
 
 
-def test_a_warm_old_fleet_takes_over_again_in_one_call(flips: Lab) -> None:
+def test_one_call_switches_back_to_a_kept_fleet(flips: Lab) -> None:
     flips.run(V1, size=3, strategy="blue_green", surge=3)
     old, wait = flips.stage.registered(1), flips.world.clock.wait
 
     def ails(seconds: float) -> None:
-        """Once the old fleet rests, the new one gets ill."""
+        """Once the old fleet is out of service, the new one becomes unhealthy."""
         if flips.stage.weights() == [1, 0]:
             assert flips.stage.registered(1) == old
             for machine in flips.world.machines.values():
@@ -479,7 +485,7 @@ def test_a_warm_old_fleet_takes_over_again_in_one_call(flips: Lab) -> None:
 
 @pytest.mark.parametrize("action", ["RegisterTargets", "ModifyListener", "DeregisterTargets"])
 @pytest.mark.parametrize("effect", ["lost answer", "refused"])
-def test_calls_that_fail_are_tried_again_and_counted_once(flips: Lab, action: str, effect: str) -> None:
+def test_failed_calls_are_retried_and_counted_once(flips: Lab, action: str, effect: str) -> None:
     flips.run(V1, size=2, strategy="blue_green", surge=2)
     met = flips.stage.cloud.fault(
         drop_after if effect == "lost answer" else refuse(400, "OperationNotPermitted", "not now"), action=action
@@ -489,7 +495,7 @@ def test_calls_that_fail_are_tried_again_and_counted_once(flips: Lab, action: st
     assert {each["image"] for each in result["instances"]} == {V2} and flips.stage.registered(1) == set()
 
 
-def test_a_flip_keeps_an_authentication_whose_secret_aws_does_not_show() -> None:
+def test_a_switch_keeps_an_authentication_whose_secret_aws_does_not_return() -> None:
     forward = {
         "Type": "forward",
         "ForwardConfig": {
@@ -502,7 +508,7 @@ def test_a_flip_keeps_an_authentication_whose_secret_aws_does_not_show() -> None
         "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop"},
     }
     by_cognito = {"Type": "authenticate-cognito", "Order": 1, "AuthenticateCognitoConfig": {"UserPoolClientId": "shop"}}
-    first, second, _third = flipped([by_oidc, by_cognito, forward], ("old", "new"))
+    first, second, _third = with_weights_swapped([by_oidc, by_cognito, forward], ("old", "new"))
     assert first == {
         **by_oidc,
         "AuthenticateOidcConfig": {"Issuer": "https://login.test", "ClientId": "shop", "UseExistingClientSecret": True},

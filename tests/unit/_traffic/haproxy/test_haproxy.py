@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The real HAProxy before small HTTP servers: swapped under load, drained, killed, taken over."""
+"""The real HAProxy in front of small HTTP servers: swaps under load, drains, kills, takeovers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     TrafficSpec,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 
 pytestmark = pytest.mark.skipif(
@@ -33,7 +35,7 @@ HTTP = Health(http=HttpProbe(8080, "/healthz"))
 
 
 class Backend:
-    """A service: answers with its name, ``/slow`` only once it is let go."""
+    """A service that answers with its name, and to ``/slow`` only once it is released."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,22 +82,24 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def backend(stack: ExitStack) -> Callable[[str], Backend]:
     def make(name: str) -> Backend:
-        made = Backend(name)
-        stack.callback(made.close)
-        return made
+        created = Backend(name)
+        stack.callback(created.close)
+        return created
 
     return make
 
 
 @pytest.fixture
-def balancer(tmp_path: Path, stack: ExitStack) -> Callable[..., HAProxy]:
-    # Deeper than the address of a unix socket can be long.
+def balancer(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HAProxy]:
+    for module in (config, haproxy):  # ten checks a second, so that no test waits for the next one
+        monkeypatch.setattr(module, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
+    # Longer than the address of a Unix socket can be.
     folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
 
     def make(health: Health = HTTP, **spec: object) -> HAProxy:
-        made = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
-        stack.callback(made.remove)
-        return made
+        created = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
+        stack.callback(created.remove)
+        return created
 
     return make
 
@@ -119,7 +123,7 @@ def get(port: int, path: str = "/") -> str:
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "it never happened"
         threading.Event().wait(0.02)
 
 
@@ -129,7 +133,7 @@ def states(balancer: HAProxy) -> dict[str, str]:
 
 @contextmanager
 def load(port: int) -> Iterator[list[str]]:
-    """Four clients, two of them on connections that stay open. Yields what went wrong, still growing."""
+    """Four clients, two of them on open connections. Yields the list of failures, which keeps growing."""
     failures: list[str] = []
     done = threading.Event()
     sent = [0] * 4
@@ -202,10 +206,10 @@ def test_a_staged_member_is_checked_and_gets_no_request(
     assert states(proxy)["fresh"] == "drain"
     assert {get(port_of(proxy)) for _request in range(10)} == {"old"}
     proxy.register({"old": old.address}, staged=True)
-    assert states(proxy)["old"] == "up", "what serves goes on serving"
+    assert states(proxy)["old"] == "up", "a member in service stays in service"
 
 
-def test_a_flip_there_and_back_under_load_fails_no_request(
+def test_a_switch_and_its_rollback_under_load_fail_no_request(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -224,7 +228,7 @@ def test_a_flip_there_and_back_under_load_fails_no_request(
     assert failures == []
 
 
-def test_nobody_is_put_in_service_who_is_not_there(
+def test_an_unknown_member_is_not_put_in_service(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -234,13 +238,13 @@ def test_nobody_is_put_in_service_who_is_not_there(
     until(lambda: states(proxy) == {"shop-0": "up"})
     with pytest.raises(TrafficError, match="^shop-1, shop-2 cannot be put in service"):
         proxy.switch(["shop-1", "shop-2"], ["shop-0"])
-    assert states(proxy) == {"shop-0": "up"}, "then nothing is switched"
+    assert states(proxy) == {"shop-0": "up"}, "nothing is switched"
 
 
-def test_after_a_take_over_the_way_back_is_open(
+def test_after_a_takeover_a_rollback_is_possible(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
-    """Who served has no checks now and passes; who was staged has to pass the new ones."""
+    """A member in service is unchecked and passes. A staged member must pass the new checks."""
     proxy = balancer()
     proxy.ensure()
     services = {name: backend(name) for name in ("old", "fresh", "ill")}
@@ -278,7 +282,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     proxy.drain(["shop-0"], 30.0)
     [member] = proxy.members()
     assert (member.state, member.in_flight) == ("drain", 1)
-    assert member.since >= before - 2, "a drain begins when it is asked for"
+    assert member.since >= before - 2, "a drain begins when it is requested"
     service.let_go.set()
     slow.join()
     assert answers == ["shop-0"]
@@ -288,7 +292,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     until(lambda: states(proxy) == {"shop-0": "up"})
 
 
-def test_deregister_ends_what_is_still_open(
+def test_deregister_closes_open_connections(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -310,10 +314,10 @@ def test_deregister_ends_what_is_still_open(
     proxy.deregister(["shop-0", "never-known"])
     thread.join()
     assert proxy.members() == []
-    assert failed, "the request was cut"
+    assert failed, "the request was interrupted"
 
 
-def test_an_ill_member_is_down_and_comes_back(
+def test_an_unhealthy_member_is_down_and_recovers(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -330,7 +334,7 @@ def test_an_ill_member_is_down_and_comes_back(
     assert states(proxy) == {"shop-0": "drain"}
 
 
-def test_a_killed_balancer_comes_back_on_its_port_without_members(
+def test_a_killed_balancer_restarts_on_its_port_without_members(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -350,7 +354,7 @@ def test_a_killed_balancer_comes_back_on_its_port_without_members(
     assert get(port) == "shop-0"
 
 
-def test_a_change_of_health_is_taken_over_without_a_gap(
+def test_a_change_of_health_settings_causes_no_gap(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     proxy = balancer()
@@ -371,9 +375,7 @@ def test_a_change_of_health_is_taken_over_without_a_gap(
     assert changed.members() == []
 
 
-def test_tcp_health_makes_a_balancer_for_connections(
-    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
-) -> None:
+def test_tcp_health_balances_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
     proxy = balancer(Health(tcp=TcpProbe(8080)))
     proxy.ensure()
     service = backend("shop-0")
@@ -383,7 +385,7 @@ def test_tcp_health_makes_a_balancer_for_connections(
     assert get(port_of(proxy)) == "shop-0"
 
 
-def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
+def test_a_removed_balancer_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:
     proxy = balancer()
     proxy.ensure()
     pid = proxy.describe()["pid"]
@@ -394,7 +396,7 @@ def test_removed_it_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: P
     proxy.remove()
 
 
-def test_a_taken_port_and_an_odd_name_are_told(
+def test_a_used_port_and_an_invalid_name_are_errors(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
     taken = backend("someone else")
@@ -402,11 +404,11 @@ def test_a_taken_port_and_an_odd_name_are_told(
         balancer(port=taken.address[1]).ensure()
     proxy = balancer()
     proxy.ensure()
-    with pytest.raises(TrafficError, match="cannot be the name"):
+    with pytest.raises(TrafficError, match="is not a valid name of a member"):
         proxy.register({"a; quit": ("127.0.0.1", 1)})
 
 
-def test_where_haproxy_is_missing_it_says_how_to_get_it(
+def test_if_haproxy_is_missing_the_error_says_how_to_install_it(
     balancer: Callable[..., HAProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
