@@ -348,7 +348,7 @@ origin_image_name:
 simulated:
   description:
     - Outcome of a rehearsal, with C(duration) in seconds, C(calls) (the number of mutating calls) and C(stops) (why
-      the swap would stop, or empty).
+      the swap would stop, or null).
   returned: with the provider V(simulated)
   type: dict
   version_added: 0.2.0
@@ -378,8 +378,8 @@ plan:
   description:
     - The prediction. It has C(steps) (each with C(at) in seconds, C(action), C(slot) and C(instance)), C(duration)
       and C(downtime) in seconds, C(peak), C(surge) and C(lowest_in_service).
-    - C(stops) and C(pauses) say why the swap would stop or pause, or are empty. C(latencies) are the latencies of the
-      prediction, in seconds.
+    - C(stops) says why the swap would stop, or is null. C(pauses) says why it would pause, or is empty. C(latencies)
+      are the latencies of the prediction, in seconds.
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
