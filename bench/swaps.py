@@ -52,7 +52,11 @@ def measure(case: Case) -> Measured:
 def measure_spread(size: int) -> Measured:
     """A rolling swap in which no two instances take the same time."""
     case = Case(
-        f"rolling, latencies vary by {SPREAD:.0%}", size, COUNTED, EACH * size // WAVES, {"surge": size // WAVES}
+        f"rolling, latencies vary by {SPREAD:.0%}",
+        size,
+        formula=COUNTED,
+        most_calls=EACH * size // WAVES,
+        intent={"surge": size // WAVES},
     )
     return _measure(case, Lab(spread=SPREAD))
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The bench's cases of small fleets: virtual time, calls and reads. None of them depends on the machine."""
+"""The bench's cases with small fleets: virtual time, calls and reads. No result depends on the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(
-    not (ROOT / "bench").is_dir(), reason="the bench is no part of the collection as users get it"
+    not (ROOT / "bench").is_dir(), reason="the released collection does not contain the bench"
 )
 
 
@@ -40,14 +40,14 @@ def test_a_hot_fleet_boots_in_one_call(bench):
     assert swaps.measure(case).swap.calls["launch"] == 1
 
 
-def test_a_swap_of_as_many_waves_looks_as_often_at_ten_times_the_size(bench):
+def test_a_swap_of_ten_times_the_size_in_as_many_waves_observes_as_often(bench):
     cases, swaps = bench
     small, large = (next(case for case in cases.cases((size,)) if case.name == "rolling") for size in (10, 100))
     assert swaps.measure(small).swap.reads == swaps.measure(large).swap.reads
 
 
-def test_a_missed_goal_is_told(bench):
+def test_a_missed_goal_is_reported(bench):
     cases, swaps = bench
-    case = cases.Case("rolling", 10, cases.WHOLE, 3, {"surge": 1})
-    told = swaps.missed([swaps.measure(case)])
-    assert "more than 1.1 times the bound of 97.0 s" in told[0] and "4 changing calls a wave, more than 3" in told[1]
+    case = cases.Case("rolling", 10, formula=cases.WHOLE, most_calls=3, intent={"surge": 1})
+    lines = swaps.missed([swaps.measure(case)])
+    assert "more than 1.1 times the bound of 97.0 s" in lines[0] and "4 changing calls a wave, more than 3" in lines[1]
