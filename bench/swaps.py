@@ -89,7 +89,7 @@ def missed_work(measured: Sequence[Measured]) -> list[str]:
 
 
 def growth(measured: Sequence[Measured]) -> list[tuple[str, float]]:
-    """By case: the controller's work for ten times the instances in as many waves, as a multiple of the smaller work."""
+    """By case: the controller's work for ten times the instances in as many waves, as a multiple of the smaller one."""
     work = {(one.case.name, one.case.size): (one.case.waves, one.swap.cpu) for one in measured}
     pairs = [
         (name, small, work[name, 10 * size])

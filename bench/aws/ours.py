@@ -25,7 +25,7 @@ from .run import Case, Lab, Step, command
 
 NAME = "immutable.infra"
 SERVICE, TARGET, CHANNEL = "shop", "prod", "prod"
-LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: a tenth of the usual times of EC2 and a load balancer
+LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: one tenth of EC2's and a load balancer's
 SLOW = 10, 5  # instances, surge
 
 
@@ -35,7 +35,7 @@ def cases(lab: Lab, one_by_one: bool) -> list[Case]:
         swap_case(lab, "rolling, surge 5", surge_5),
         *([swap_case(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1})] if one_by_one else []),
         swap_case(lab, "blue_green", {"strategy": "blue_green"}),
-        swap_case(lab, "rolling, surge 5, each seal proven", surge_5, evidence="console"),
+        swap_case(lab, "rolling, surge 5, each seal verified from console output", surge_5, evidence="console"),
     ]
 
 
@@ -116,7 +116,7 @@ def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step
 
 
 def slow(lab: Lab, cloud: Cloud) -> str:
-    """Measure a rolling swap with slow launches, checks and drains. Returns a line that compares it with its bound."""
+    """Compare a rolling swap with its lower bound, in a line of text, when launches, checks and drains take time."""
     size, surge = SLOW
     lab.reset(cloud)
     cloud.set(launch=LAUNCH, health=HEALTH, drain=DRAIN)
@@ -128,8 +128,8 @@ def slow(lab: Lab, cloud: Cloud) -> str:
     seconds = measured.wall - start
     return (
         f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, "
-        f"{size} instances by {surge}: bound {bound:.1f} s, took {seconds:.1f} s in addition to the start of "
-        f"ansible-playbook ({start:.1f} s): {seconds / bound - 1:+.0%}; {measured.calls} calls"
+        f"{size} instances by {surge}: lower bound {bound:.1f} s, actual {seconds:.1f} s without the start of "
+        f"ansible-playbook ({start:.1f} s), overhead {seconds / bound - 1:.0%}; {measured.calls} calls"
     )
 
 

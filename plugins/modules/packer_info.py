@@ -5,13 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: packer_info
-short_description: Return the version of Packer, its plugins and the contents of a template
+short_description: Return Packer's version, its plugins and a template's contents
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Returns the version of the C(packer) binary and the plugins that it finds.
-  - With O(template) it also returns the builds and variables of the template, and the plugins that the template needs
-    but Packer does not find.
+  - If O(template) is set, it also returns the template's builds, variables and missing plugins.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
@@ -71,8 +70,8 @@ plugins:
       description: Path of the plugin's binary.
       type: str
 missing:
-  description: Plugins that the template needs but Packer does not find.
-  returned: when O(template) is given
+  description: Plugins that the template needs but Packer cannot find.
+  returned: when O(template) is set
   type: list
   elements: dict
   version_added: 0.2.0
@@ -86,24 +85,25 @@ missing:
       type: str
       sample: ">= 1.0.9"
     reason:
-      description: What the plugin is needed for.
+      description: The part of the template that needs the plugin.
       type: str
       sample: builder qemu
     command:
       description:
-        - Command that installs the plugin, as M(immutable.infra.packer_init) does. Empty if the source is not known.
+        - Command that installs the plugin. M(immutable.infra.packer_init) installs it in the same way. Empty if the
+          source is not known.
       type: str
       sample: packer plugins install github.com/hashicorp/qemu
 builds:
   description:
-    - Names of the template's builds, as O(immutable.infra.packer_build#module:only) accepts them. Empty if Packer
+    - Names of the template's builds, which O(immutable.infra.packer_build#module:only) accepts. Empty if Packer
       cannot read the template because a plugin is missing.
-  returned: when O(template) is given
+  returned: when O(template) is set
   type: list
   elements: str
 variables:
   description: The template's variables, sorted by name.
-  returned: when O(template) is given
+  returned: when O(template) is set
   type: list
   elements: dict
   contains:

@@ -9,13 +9,13 @@ short_description: Install the plugins that a Packer template needs
 version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Installs Packer plugins that are missing, those that a template needs and those in O(plugins). Plugins that are
+  - Installs the plugins that a template needs and those listed in O(plugins), if they are missing. Plugins that are
     already installed are not changed.
-  - A template in HCL2 names its plugins in C(required_plugins), and C(packer init) installs them. A template in JSON
-    cannot name plugins. They are derived from its builders, provisioners and post-processors, and C(packer plugins
-    install) installs them.
-  - With O(mirror) nothing is downloaded from the network.
-  - Up to version 1.9, HashiCorp's own plugins are built into Packer. They are then installed only if you request a
+  - An HCL2 template lists its plugins in C(required_plugins), and C(packer init) installs them. A JSON template
+    cannot list plugins. The task derives them from the template's builders, provisioners and post-processors, and
+    installs them with C(packer plugins install).
+  - If O(mirror) is set, the task downloads nothing.
+  - HashiCorp's own plugins are built into Packer 1.9 and earlier. The task then installs them only if you request a
     version.
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -30,7 +30,7 @@ attributes:
     support: full
 options:
   plugins:
-    description: Further plugins to install.
+    description: Additional plugins to install.
     type: list
     elements: dict
     default: []
@@ -42,20 +42,20 @@ options:
       version:
         description:
           - Version or version constraint, such as V(1.0.9) or V(>= 1.0, < 2).
-          - By default any installed version is accepted. If none is installed, the newest version is installed.
+          - By default, any installed version is accepted. If none is installed, the newest version is installed.
         type: str
         default: ""
   mirror:
     description:
       - Folder on the host to install from instead of the network. Its structure does not matter.
-      - It holds the plugins' binaries, or the archives that they are released in, under their release names, such as
+      - It must contain plugin binaries or release archives with their original file names, such as
         C(packer-plugin-qemu_v1.0.9_x5.0_linux_amd64) with or without C(.zip). The newest version that satisfies the
         constraint is installed.
     type: path
   plugin_path:
     description:
       - Folder to install plugins in, and to search for installed plugins. Packer uses this folder only if
-        E(PACKER_PLUGIN_PATH) in its environment names it.
+        E(PACKER_PLUGIN_PATH) is set to it in Packer's environment.
       - The default is the value of E(PACKER_PLUGIN_PATH). If that is not set, it is Packer's own folder in the user's
         home.
     type: path
@@ -69,7 +69,7 @@ EXAMPLES = r"""
   immutable.infra.packer_init:
     template: /srv/images/web.pkr.hcl
 
-- name: Install one version of a plugin without network access
+- name: Install a specific version of a plugin without network access
   immutable.infra.packer_init:
     plugins:
       - source: github.com/hashicorp/qemu
@@ -98,7 +98,7 @@ installed:
       type: str
       sample: builder qemu
 plugins:
-  description: Every plugin that Packer finds after the task.
+  description: All plugins that Packer finds after the task.
   returned: success
   type: list
   elements: dict
@@ -149,7 +149,8 @@ def work(module, packer):
         if still:
             name = f"{still[0].source} {still[0].constraint}".strip()
             raise PackerError(
-                f"Packer does not find {name} after its installation: check plugin_path and PACKER_PLUGIN_PATH"
+                f"Packer cannot find {name} after installation."
+                " Check that plugin_path and PACKER_PLUGIN_PATH name the same folder."
             )
     return {
         "changed": bool(missing),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The skeleton of a run: observe, decide and act under the fleet's lease, until nothing is left to do."""
+"""The control loop that every run shares: observe, decide and act under the lease, until nothing is left to do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ StepT = TypeVar("StepT")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user chooses for one run."""
+    """Options that the user sets for one run."""
 
     lock_timeout: float = 0.0  # seconds to wait for another run's lease
-    wait: bool = True  # False: end once only time has to pass; a later run continues
-    approve: bool = False  # pass the gate that an earlier run paused at
+    wait: bool = True  # if False, end the run instead of waiting; a later run resumes
+    approve: bool = False  # approve the gate at which an earlier run paused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +45,19 @@ class RunServices:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a run retries after provider errors in a row, and how long it waits before each retry."""
+    """How many times a run retries after consecutive provider errors, and how long it waits before each retry."""
 
     tries: int
-    delay: float  # seconds before the first retry; each next delay is twice as long
+    delay: float  # seconds before the first retry; the delay doubles on each retry
     margin: float  # seconds that the lease must last beyond a delay
 
 
 class FleetRun(ABC, Generic[StepT]):
     """One run on one fleet. A subclass observes, decides on the next step and carries it out.
 
-    The lease is taken only if something must change, and the fleet is observed again once the lease is held. Each
-    changing call needs ``_permit``. The store holds the intent before the first change. Nothing of a run outlives it
-    except what provider and store hold, so the next run resumes an interrupted one.
+    The run acquires the lease only if something must change. Once it holds the lease, it observes the fleet again. Each
+    changing call needs ``_permit``. The run saves the intent in the store before the first change. All state is kept in
+    the provider and the store, so the next run can resume an interrupted one.
     """
 
     retry_policy: ClassVar[RetryPolicy]
@@ -74,10 +74,12 @@ class FleetRun(ABC, Generic[StepT]):
         self._metrics = MetricWatcher(services.gates)
         self._intent = Intent(fleet)  # as last read or saved
         self._changed = False
-        self._failures = 0  # provider errors in a row
+        self._failures = 0  # consecutive provider errors
 
     def run(self) -> dict[str, Any]:
-        """Return the task's result. If nothing is due, no lease is taken and no changing call is made.
+        """Run until nothing is left to do, and return the task's result.
+
+        If nothing is due, the run acquires no lease and makes no changing call.
 
         Raises LockedError if another run holds the lease. Raises FleetError, GateError, LeaseLostError, AbandonedError,
         ProviderError or StoreError if the run fails; their details hold the result so far.
@@ -110,7 +112,7 @@ class FleetRun(ABC, Generic[StepT]):
                 self._after_failure(error)
 
     def _wait_to_retry(self, error: ProviderError) -> None:
-        """A failed call may have had its effect all the same: the next observation shows it."""
+        """Wait before a retry, or raise the error. The next observation shows whether the failed call had an effect."""
         self._failures += 1
         policy = self.retry_policy
         if self._failures >= policy.tries or not self._may_retry(error):
@@ -121,7 +123,7 @@ class FleetRun(ABC, Generic[StepT]):
         self._clock.wait(delay)
 
     def _load_intent(self) -> bool:
-        """Read the intent to follow. Returns whether an earlier run began it."""
+        """Read the intent to follow. Return whether an earlier run started it."""
         self._intent, resumed = self._ledger.intent(self._requested(), self._now())
         return resumed
 
@@ -136,15 +138,15 @@ class FleetRun(ABC, Generic[StepT]):
         self._intent = intent
 
     def _remember(self, intent: Intent, event: str) -> None:
-        """Save what became of the intent."""
+        """Save the updated intent and add an event to the timeline."""
         self._save(intent)
         self._note(event)
 
     def _pass_gate(self, gate: Gate, instances: Sequence[Instance]) -> None:
-        """Remember the gate once it passes. Raises GateError if it does not.
+        """Evaluate the gate and record that it passed.
 
-        Raises FleetError instead for the gates before and after the swap: the image is not to blame, and the next run
-        asks again.
+        Raises GateError if it does not pass. For the gates before and after the swap, raises FleetError instead: the
+        image is not the cause, and the next run evaluates the gate again.
         """
         self._permit.check()
         self._note(f"gate: {gate.name}")
@@ -170,7 +172,7 @@ class FleetRun(ABC, Generic[StepT]):
 
     @abstractmethod
     def _requested(self) -> Intent:
-        """The intent as the user asks for it now."""
+        """Return the intent that the user currently requests."""
 
     @abstractmethod
     def _first_step(self) -> StepT:
@@ -178,23 +180,23 @@ class FleetRun(ABC, Generic[StepT]):
 
     @abstractmethod
     def _ends_early(self, step: StepT) -> bool:
-        """Whether the run ends here, without the lease."""
+        """Return whether the run ends here, without the lease."""
 
     @abstractmethod
     def _prepare(self, step: StepT, resumed: bool) -> None:
-        """Get ready to act, once the lease is held. ``step`` is what was decided without it."""
+        """Prepare to act, once the run holds the lease. ``step`` was decided before that."""
 
     @abstractmethod
     def _next_step(self) -> StepT:
-        """Observe and decide."""
+        """Observe, and return the next step."""
 
     @abstractmethod
     def _carry_out(self, step: StepT) -> dict[str, Any] | None:
-        """Returns the task's result if the run ends with this step."""
+        """Carry out the step. Return the task's result if the run ends with it, else None."""
 
     @abstractmethod
     def _may_retry(self, error: ProviderError) -> bool:
-        """Whether a retry can help."""
+        """Return whether a retry can succeed."""
 
     def _after_failure(self, error: ProviderError) -> None:  # noqa: B027  most need nothing
         """React to a provider error before the retry."""
@@ -205,8 +207,8 @@ class FleetRun(ABC, Generic[StepT]):
 
     @abstractmethod
     def _record(self) -> dict[str, Any]:
-        """What the record of an ended swap holds besides its intent."""
+        """Return the contents of an ended swap's record, other than its intent."""
 
     @abstractmethod
     def _result(self, step: StepT | None) -> dict[str, Any]:
-        """The task's result. ``step`` is what the run ended with, or None if it failed."""
+        """Return the task's result. ``step`` is the run's last step, or None if the run failed."""

@@ -103,7 +103,7 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
         one, port = document.text("Target/Id", item), document.text("Target/Port", item)
         shown.add((one, port))
         if document.text("TargetHealth/State", item) == "healthy":
-            _set_state(document, item, _state(world, known.get(one, {}), group, one, used))
+            _set_state(document, item, _state(world, known.get(one, {}), group=group, one=one, used=used))
         elif (one, port) in drains:
             _set_state(document, item, "draining")
     if not call.parameters.get("Targets.member.1.Id"):
