@@ -59,7 +59,7 @@ UNCOUNTED = Formula(
 CANARY = Formula(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10 % and 50 %); a soak starts as soon as the stage serves, "
+    "as rolling, with two stages (10% and 50%); a soak starts as soon as the stage serves, "
     "while the replaced instances drain",
 )
 WHOLE = Formula(
@@ -84,7 +84,7 @@ DATA = Formula(
     "L + (W−1)·(D + max(S+H, L)) + D + S + H",
     lambda t, w: t.boot + (w - 1) * (t.drain + max(t.stop + _h(t), t.boot)) + t.drain + t.stop + _h(t),
     "the volume moves when the old host is down, and H starts then; with as much surge as slots in motion, "
-    "the next host is launched when the old one begins its shutdown, and boots in the meantime",
+    "the next host is launched when the old one starts its shutdown, and boots in the meantime",
 )
 DATA_AHEAD = Formula(
     "L + V·(D + S + H)",

@@ -53,10 +53,10 @@ def swap_table(found: Iterable[Measured]) -> Table:
         "swap",
         "instances",
         "waves",
-        "bound",
-        "took",
-        "over",
-        "changing calls",
+        "lower bound",
+        "actual",
+        "overhead",
+        "mutating calls",
         "per wave",
         "per volume",
         "observations",
@@ -119,11 +119,11 @@ def page(found: Found, today: date) -> str:
     formulas = [(case.name, case.formula.text, case.formula.why) for case in cases]
     gaps = {each.case.name: each for each in found.swaps if each.case.formula.gap}.values()
     tables = {
-        "formulas": Table(("swap", "bound", "reason"), formulas),
+        "formulas": Table(("swap", "lower bound", "reason"), formulas),
         "swaps": swap_table(found.swaps),
         "varied": swap_table(found.varied),
         "gaps": Table(
-            ("swap", "gap", "bound"),
+            ("swap", "gap", "lower bound"),
             [(each.case.name, f"{each.swap.result['downtime']:.1f} s", each.case.formula.gap) for each in gaps],
         ),
         "sizes": size_table(found.sizes),

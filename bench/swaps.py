@@ -111,13 +111,13 @@ def _wrong(each: Measured) -> Iterable[str]:
 def _noisy(each: Measured) -> Iterable[str]:
     quiet = each.quiet
     if each.calls > each.case.most_calls:
-        yield f"{each.name}: {each.calls:g} changing calls a {'volume' if each.case.volumes else 'wave'}, more than {each.case.most_calls}"
+        yield f"{each.name}: {each.calls:g} mutating calls per {'volume' if each.case.volumes else 'wave'}, more than {each.case.most_calls}"
     # A look that is to be acted on probes those that a look while waiting spared: the provider is not asked again for that.
     bounds = {"probe": 2 * each.looks}
     if any(count > bounds.get(kind, each.looks) for kind, count in each.swap.reads.items()):
         yield f"{each.name}: more than one read of a kind in a look: {dict(each.swap.reads)}"
     if quiet.calls or quiet.writes or quiet.result["changed"] or quiet.seconds:
-        yield f"{each.name}: a run after success made {quiet.calls.total()} changing calls and {quiet.writes} writes to the store"
+        yield f"{each.name}: a run after success made {quiet.calls.total()} mutating calls and {quiet.writes} writes to the store"
     if max(quiet.reads.values()) > 1:
         yield f"{each.name}: a run after success read more than once: {dict(quiet.reads)}"
 
