@@ -50,4 +50,4 @@ def test_a_missed_goal_is_told(bench):
     cases, swaps = bench
     case = cases.Case("rolling", 10, cases.WHOLE, 3, {"surge": 1})
     told = swaps.missed([swaps.measure(case)])
-    assert "more than 1.1 times the bound of 97.0 s" in told[0] and "4 changing calls a wave, more than 3" in told[1]
+    assert "more than 1.1 times the bound of 97.0 s" in told[0] and "4 mutating calls per wave, more than 3" in told[1]
