@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""``make bench-packer``: what the tasks cost beside Packer itself, in pairs within one play; fails where a goal is missed.
+"""``make bench-packer``: compares the tasks with Packer itself, in pairs within one play. Fails if a goal is missed.
 
-- ``packer_build`` of a template with the null builder, against ``packer build`` of the same.
-- ``image`` where nothing changed, by a template and by a definition. For the latter an image is put into the store, not baked.
+- ``packer_build`` of a template with the null builder, compared with ``packer build`` of the same template
+- ``image`` if nothing changed, with a template and with a definition; for the latter, the store gets an image that was
+  not baked
 """
 
 from __future__ import annotations
@@ -41,6 +42,23 @@ DEFINITION = {
 CLOCK = "{{ lookup('ansible.builtin.file', '/proc/uptime').split()[0] | float }}"
 
 
+# Rows of the printed table, by step of the play.
+STEPS = {
+    "bare": "packer build of the null builder",
+    "task": "packer_build of the same",
+    "added": "so the task adds, in pairs",
+    "template": "image by a template, nothing changed",
+    "definition": "image by a definition, nothing changed",
+    "nothing": "a task that does nothing (a module)",
+}
+# The step, its goal in seconds, and its name in the message.
+GOALS = (
+    ("added", ADDED, "packer_build adds"),
+    ("template", UNCHANGED, "an unchanged template"),
+    ("definition", UNCHANGED, "an unchanged definition"),
+)
+
+
 def main() -> int:
     packer = shutil.which("packer")
     if not packer:
@@ -49,27 +67,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-packer-") as name:
         folder = Path(name)
         prepare(folder)
-        began = time.monotonic()
+        start = time.monotonic()
         rows = play(folder)
         version = subprocess.run([packer, "version"], capture_output=True, text=True, check=True).stdout.split()[1]
-        print(f"{PAIRS} pairs in {time.monotonic() - began:.0f} s; {version}")
-    steps = {name: [row[name] for row in rows] for name in ("bare", "task", "template", "definition", "nothing")}
-    # What a step costs beside looking at the clock, which is a task as well.
+        print(f"{PAIRS} pairs in {time.monotonic() - start:.0f} s; {version}")
+    # Each step includes the task that reads the clock, so "added" is computed from pairs.
+    steps = {name: [row[name] for row in rows] for name in STEPS if name != "added"}
     steps["added"] = [row["task"] - row["bare"] for row in rows]
     print(f"\n{'seconds':<44} {'median':>7} {'least':>7} {'most':>7}")
-    for name, words in (
-        ("bare", "packer build of the null builder"),
-        ("task", "packer_build of the same"),
-        ("added", "so the task adds, in pairs"),
-        ("template", "image by a template, nothing changed"),
-        ("definition", "image by a definition, nothing changed"),
-        ("nothing", "a task that does nothing (a module)"),
-    ):
+    for name, label in STEPS.items():
         values = steps[name]
-        print(f"{words:<44} {statistics.median(values):7.2f} {min(values):7.2f} {max(values):7.2f}")
-    missed = [f"{words}: {statistics.median(steps[name]):.2f} s, the goal is under {goal} s" for name, goal, words in (
-        ("added", ADDED, "packer_build adds"), ("template", UNCHANGED, "an unchanged template"), ("definition", UNCHANGED, "an unchanged definition"),
-    ) if statistics.median(steps[name]) >= goal]  # fmt: skip
+        print(f"{label:<44} {statistics.median(values):7.2f} {min(values):7.2f} {max(values):7.2f}")
+    medians = {name: statistics.median(values) for name, values in steps.items()}
+    missed = [
+        f"{label}: {medians[name]:.2f} s, the goal is under {goal} s"
+        for name, goal, label in GOALS
+        if medians[name] >= goal
+    ]
     for line in missed:
         print(f"MISSED  {line}")
     print(f"\ngoals missed: {len(missed)}" if missed else "\nevery goal was reached")
@@ -77,7 +91,7 @@ def main() -> int:
 
 
 def prepare(folder: Path) -> None:
-    """A template and a definition, with a store that has an image of the latter."""
+    """Write a template, a definition, and a store with an image of the definition."""
     (folder / "template").mkdir()
     (folder / "template/null.json").write_text(json.dumps(NULL))
     (folder / "play").mkdir()
@@ -94,21 +108,29 @@ def prepare(folder: Path) -> None:
     disk.write_bytes(b"an image")
     Catalogue(store).add(
         Image(
-            digest=digest_of(inputs), build=BUILD, service=definition.service, version=definition.version, created="2026-01-01T00:00:00+00:00",
-            artifact={"path": str(disk)}, base=base, inputs=inputs, provenance={}, shell=definition.shell,
+            digest=digest_of(inputs),
+            build=BUILD,
+            service=definition.service,
+            version=definition.version,
+            created="2026-01-01T00:00:00+00:00",
+            artifact={"path": str(disk)},
+            base=base,
+            inputs=inputs,
+            provenance={},
+            shell=definition.shell,
         )
-    )  # fmt: skip
+    )
 
 
 def play(folder: Path) -> list[dict[str, float]]:
-    """Every pair's seconds, taken by the play itself. The first pair warms up and does not count."""
+    """Return the seconds of each step for every pair, measured by the play itself. The first pair is a warm-up."""
     store, template = str(folder / "store"), str(folder / "template/null.json")
     steps: list[tuple[str, dict[str, Any]]] = [
         (
             "bare",
             {
                 "ansible.builtin.set_fact": {
-                    "said": f"{{{{ lookup('ansible.builtin.pipe', 'packer build {template}') }}}}"
+                    "output": f"{{{{ lookup('ansible.builtin.pipe', 'packer build {template}') }}}}"
                 }
             },
         ),
@@ -131,33 +153,33 @@ def play(folder: Path) -> list[dict[str, float]]:
         ),
         ("nothing", {"ansible.builtin.ping": {}}),
     ]
-    tasks: list[dict[str, Any]] = [{"name": "Look at the clock", "ansible.builtin.set_fact": {"clock_0": CLOCK}}]
+    tasks: list[dict[str, Any]] = [{"name": "Read the clock", "ansible.builtin.set_fact": {"clock_0": CLOCK}}]
     for number, (name, task) in enumerate(steps, 1):
         tasks += [
             {"name": name, **task},
-            {"name": "Look at the clock", "ansible.builtin.set_fact": {f"clock_{number}": CLOCK}},
+            {"name": "Read the clock", "ansible.builtin.set_fact": {f"clock_{number}": CLOCK}},
         ]
     spans = {name: f"{{{{ clock_{number} - clock_{number - 1} }}}}" for number, (name, _task) in enumerate(steps, 1)}
     tasks.append(
         {
-            "name": "Keep them",
+            "name": "Save the seconds",
             "ansible.builtin.set_fact": {"rows": "{{ rows | default([]) + [row] }}"},
             "vars": {"row": spans},
         }
     )
     (folder / "pair.yml").write_text(json.dumps(tasks))
-    told = folder / "told.json"
+    results = folder / "results.json"
     repeat = {
         "name": "Repeat",
         "ansible.builtin.include_tasks": str(folder / "pair.yml"),
         "loop": list(range(PAIRS + 1)),
     }
-    tell = {
-        "name": "Tell",
-        "ansible.builtin.copy": {"dest": str(told), "content": "{{ rows | to_json }}", "mode": "0600"},
+    write = {
+        "name": "Write the results",
+        "ansible.builtin.copy": {"dest": str(results), "content": "{{ rows | to_json }}", "mode": "0600"},
     }
     (folder / "bench.yml").write_text(
-        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [repeat, tell]}])
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [repeat, write]}])
     )
     environment = {**os.environ, "CHECKPOINT_DISABLE": "1"}
     done = subprocess.run(
@@ -165,7 +187,7 @@ def play(folder: Path) -> list[dict[str, float]]:
     )
     if done.returncode:
         raise SystemExit(f"the play failed:\n{done.stdout}{done.stderr}")
-    return [{name: float(span) for name, span in row.items()} for row in json.loads(told.read_text())][1:]
+    return [{name: float(span) for name, span in row.items()} for row in json.loads(results.read_text())][1:]
 
 
 if __name__ == "__main__":

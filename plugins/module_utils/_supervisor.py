@@ -41,7 +41,8 @@ def main(text: str) -> None:
     code = NOT_STARTED
     try:
         errors = os.open(config["errors"], os.O_WRONLY | os.O_CREAT, 0o600) if config["errors"] else subprocess.STDOUT
-        child = subprocess.Popen(
+        # This code has no AnsibleModule, so it cannot call run_command.
+        child = subprocess.Popen(  # pylint: disable=ansible-bad-function
             config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True
         )
     except OSError as error:

@@ -58,7 +58,7 @@ class Statement:
 
 
 STATEMENTS = [
-    Statement("StoreList", "s3", "ListBucket", ["arn:aws:s3:::BUCKET"], {"StringLike": {"s3:prefix": ["PREFIX/*"]}}),
+    Statement("StoreList", "s3", actions="ListBucket", resources=["arn:aws:s3:::BUCKET"], condition={"StringLike": {"s3:prefix": ["PREFIX/*"]}}),
     Statement("StoreLook", "s3", "GetBucketPolicyStatus", ["arn:aws:s3:::BUCKET"]),
     Statement("StoreObjects", "s3", "GetObject PutObject DeleteObject", ["arn:aws:s3:::BUCKET/PREFIX/*"]),
     Statement(
@@ -78,8 +78,8 @@ STATEMENTS = [
         "DescribeAutoScalingGroups DescribeInstanceRefreshes DescribeLaunchConfigurations",
     ),
     Statement(
-        "Launch", "ec2", "CreateSnapshot CreateVolume RunInstances",
-        ec2("instance", "snapshot", "volume"), ours("Request"),
+        "Launch", "ec2", actions="CreateSnapshot CreateVolume RunInstances",
+        resources=ec2("instance", "snapshot", "volume"), condition=ours("Request"),
     ),
     Statement(
         "LaunchFrom", "ec2", "RunInstances",
@@ -87,30 +87,30 @@ STATEMENTS = [
     ),
     # Auto Scaling requires permission to launch from a group's template, which may lack the tag of the store
     Statement(
-        "ScalingLaunch", "ec2", "RunInstances", ec2("instance", "volume"),
-        {"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:ACCOUNT:launch-template/TEMPLATE"}},
+        "ScalingLaunch", "ec2", actions="RunInstances", resources=ec2("instance", "volume"),
+        condition={"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:ACCOUNT:launch-template/TEMPLATE"}},
     ),
     Statement(
-        "LaunchAs", "iam", "PassRole", ["arn:aws:iam::ACCOUNT:role/INSTANCE_ROLE"],
-        {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        "LaunchAs", "iam", actions="PassRole", resources=["arn:aws:iam::ACCOUNT:role/INSTANCE_ROLE"],
+        condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
     ),
     Statement(
-        "TagWhatIsMade", "ec2", "CreateTags", ["*"],
-        {"StringEquals": {"ec2:CreateAction": [
+        "TagWhatIsMade", "ec2", actions="CreateTags", resources=["*"],
+        condition={"StringEquals": {"ec2:CreateAction": [
             "RunInstances", "CreateVolume", "CopyImage", "CreateImage", "CreateSecurityGroup", "ImportKeyPair",
             "CreateSnapshot",
         ]}},
     ),
-    Statement("TagImages", "ec2", "CreateTags", ec2("image", "snapshot"), ours("Request")),
+    Statement("TagImages", "ec2", actions="CreateTags", resources=ec2("image", "snapshot"), condition=ours("Request")),
     Statement(
-        "TagOurs", "ec2", "CreateTags DeleteTags",
-        ec2("instance", "image", "snapshot", "volume"), ours("Resource"),
+        "TagOurs", "ec2", actions="CreateTags DeleteTags",
+        resources=ec2("instance", "image", "snapshot", "volume"), condition=ours("Resource"),
     ),
     Statement(
         "Ours", "ec2",
-        "AttachVolume CreateSnapshot DeleteVolume DetachVolume GetConsoleOutput ModifyImageAttribute "
+        actions="AttachVolume CreateSnapshot DeleteVolume DetachVolume GetConsoleOutput ModifyImageAttribute "
         "ModifyVolume StartInstances StopInstances TerminateInstances",
-        ec2("instance", "image", "volume"), ours("Resource"),
+        resources=ec2("instance", "image", "volume"), condition=ours("Resource"),
     ),
     Statement(
         "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",
@@ -137,8 +137,8 @@ STATEMENTS = [
         "AuthorizeSecurityGroupIngress CopyImage CreateImage CreateKeyPair CreateSecurityGroup ImportKeyPair",
     ),
     Statement(
-        "BakeAndPrune", "ec2", "DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeregisterImage",
-        ec2("image", "snapshot", "key-pair", "security-group"), ours("Resource", "StringEqualsIfExists"),
+        "BakeAndPrune", "ec2", actions="DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeregisterImage",
+        resources=ec2("image", "snapshot", "key-pair", "security-group"), condition=ours("Resource", "StringEqualsIfExists"),
     ),
 ]  # fmt: skip
 

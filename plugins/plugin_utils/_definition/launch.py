@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .model import SecretRef, Target
+from .model import ProviderName, SecretRef, Target
 
 SSM: Final = "ssm"  # the kind of secret that the host itself reads
 
@@ -47,9 +47,15 @@ def launch_fingerprint(
 
 def machine_settings(target: Target) -> dict[str, Any]:
     """Return the target's launch settings as plain data for its provider. A change of any of them requires a swap."""
+    return MACHINE_SETTINGS[target.provider](target)
+
+
+def _local_settings(target: Target) -> dict[str, Any]:
+    return {"memory": target.machine.memory, "cpus": target.machine.cpus}
+
+
+def _ec2_settings(target: Target) -> dict[str, Any]:
     machine, network = target.machine, target.network
-    if target.provider != "aws":
-        return {"memory": machine.memory, "cpus": machine.cpus}
     return {
         "type": machine.type,
         "instance_profile": machine.instance_profile,
@@ -60,3 +66,11 @@ def machine_settings(target: Target) -> dict[str, Any]:
         "address": network.address,
         "evidence": target.evidence,
     }
+
+
+# What a launch fingerprint covers, by provider.
+MACHINE_SETTINGS: dict[ProviderName, Callable[[Target], dict[str, Any]]] = {
+    "aws": _ec2_settings,
+    "qemu": _local_settings,
+    "simulated": _local_settings,
+}

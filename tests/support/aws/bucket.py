@@ -1,5 +1,7 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A store in a bucket of the fake AWS."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,7 +16,7 @@ LOCATION = f"s3://{BUCKET}/infra"
 
 
 def make_bucket(cloud: Cloud, name: str = BUCKET) -> None:
-    s3._check_bucket.cache_clear()  # another test's bucket of that name was looked at
+    s3._check_bucket.cache_clear()  # it remembers the bucket of another test
     cloud.boto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 

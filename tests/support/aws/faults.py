@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What goes wrong on the way: effects, and which calls they meet."""
+"""Faults of the fake AWS: effects, and the calls that they apply to."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ BROKEN = {
 
 
 def drop(call: Call, proceed: Proceed) -> Answer:
-    """The connection breaks before AWS heard of it."""
+    """The connection breaks before the call reaches AWS."""
     raise Dropped
 
 
 def drop_after(call: Call, proceed: Proceed) -> Answer:
-    """AWS did it, and the answer is lost: a time-out after the effect."""
+    """The answer is lost: a timeout after the effect."""
     proceed(call)
     raise Dropped
 
@@ -57,7 +57,7 @@ def denied(call: Call, proceed: Proceed) -> Answer:
 
 
 def broken(status: int = 500) -> Effect:
-    """500 or 503, in the words of the service."""
+    """500 or 503, with the service's own code."""
     return lambda call, _proceed: refusal(
         call, status, BROKEN.get((call.service, status), "InternalFailure"), "An internal error has occurred"
     )
@@ -76,7 +76,7 @@ def slow(seconds: float) -> Effect:
 
 
 def before(callback: Callable[[], object]) -> Effect:
-    """For an instance lost just before a call, and the like."""
+    """Call back just before the call, for example to lose an instance."""
 
     def effect(call: Call, proceed: Proceed) -> Answer:
         callback()
@@ -86,7 +86,7 @@ def before(callback: Callable[[], object]) -> Effect:
 
 
 def after(callback: Callable[[], object]) -> Effect:
-    """For what happens between a call's effect and its answer."""
+    """Call back between a call's effect and its answer."""
 
     def effect(call: Call, proceed: Proceed) -> Answer:
         answer = proceed(call)
@@ -108,7 +108,7 @@ def kill(pid: int, late: bool = False) -> Effect:
 
 @dataclass
 class Fault:
-    """Meets the calls from the ``nth`` that match, ``times`` of them (0: all that follow)."""
+    """Applies to ``times`` matching calls from the ``nth`` (0: to all that follow)."""
 
     effect: Effect
     action: str = ""  # "" for all
@@ -116,7 +116,7 @@ class Fault:
     nth: int = 1
     times: int = 1
     changing: bool | None = None
-    seen: int = field(default=0)
+    matched: int = field(default=0)
 
     def matches(self, call: Call) -> bool:
         return (
@@ -127,8 +127,8 @@ class Fault:
 
     @property
     def met(self) -> int:
-        """How many calls it met so far."""
-        reached = max(0, self.seen - self.nth + 1)
+        """The number of calls that it applied to so far."""
+        reached = max(0, self.matched - self.nth + 1)
         return min(reached, self.times) if self.times else reached
 
 
@@ -159,7 +159,7 @@ class Faults:
             for fault in self._faults:
                 if fault.matches(call):
                     met = fault.met
-                    fault.seen += 1
+                    fault.matched += 1
                     if fault.met > met:
                         due.append(fault)
         return due

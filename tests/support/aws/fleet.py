@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A service on AWS with a definition and a store in a folder, and images that were promoted as if they had been baked and tested."""
+"""A service on AWS: a definition and a store in a folder, and images that seem baked, verified and promoted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
@@ -35,7 +36,7 @@ BUILD = "aws-123456789012-x86_64"
 
 
 class Shop:
-    """``run`` is a task of the fleet module, in this process, as a new run of Ansible would do it."""
+    """``run`` does in this process what a task of the module ``fleet`` does in a new run of Ansible."""
 
     def __init__(self, cloud: Cloud, folder: Path, zones: int = 2, **target: Any) -> None:
         self.cloud, self.folder = cloud, folder
@@ -80,14 +81,14 @@ class Shop:
             "root_device": "/dev/xvda",
         }
         image = Image(
-            digest,
-            BUILD,
-            SERVICE,
-            version,
-            "2026-01-01T00:00:00+00:00",
-            artifact,
-            {},
-            {},
+            digest=digest,
+            build=BUILD,
+            service=SERVICE,
+            version=version,
+            created="2026-01-01T00:00:00+00:00",
+            artifact=artifact,
+            base={},
+            inputs={},
             verified={"at": "2026-01-01T00:00:00+00:00"},
         )
         Catalogue(self.store).add(image)
@@ -108,38 +109,38 @@ class Shop:
     def run(self, rollback: bool = False, absent: bool = False, remove_volumes: tuple[str, ...] = ()) -> dict[str, Any]:
         definition = self.definition()
         target, provider = definition.target(TARGET), self.provider()
-        asker = RequestBuilder(definition, target, self.store, SecretFinder(pin=provider.pin_secrets))
+        builder = RequestBuilder(definition, target, self.store, SecretFinder(pin=provider.pin_secrets))
         request = (
-            asker.absent(remove_volumes, provider)
+            builder.absent(remove_volumes, provider)
             if absent
-            else asker.rollback("prod")
+            else builder.rollback("prod")
             if rollback
-            else asker.present("prod", None)
+            else builder.present("prod", None)
         )
-        means = FleetServices(
+        services = FleetServices(
             provider=provider,
             store=self.store,
             prober=prober_for(provider, target.health),
             guard=NoGuard(),
             lease=Lease(self.store, FLEET, "tests", provider.clock),
             gates=OpenGates(),
-            report=lambda _line: None,
+            report=silent,
             pace=lambda _age, _due: 0.05,
         )
-        return Engine(means).run(request, RunOptions())
+        return Engine(services).run(request, RunOptions())
 
     def instances(self) -> list[dict[str, Any]]:
-        """As AWS describes those that are not terminated, by slot."""
+        """The instances that are not terminated, as AWS describes them."""
         found = [
             each for page in self.cloud.boto("ec2").describe_instances()["Reservations"] for each in page["Instances"]
         ]
         return [each for each in found if each["State"]["Name"] != "terminated"]
 
     def registered(self) -> set[str]:
-        told = self.cloud.boto("elbv2").describe_target_health(TargetGroupArn=self.balancer.groups[0])[
+        described = self.cloud.boto("elbv2").describe_target_health(TargetGroupArn=self.balancer.groups[0])[
             "TargetHealthDescriptions"
         ]
-        return {each["Target"]["Id"] for each in told}
+        return {each["Target"]["Id"] for each in described}
 
 
 def tags_of(described: dict[str, Any]) -> dict[str, str]:

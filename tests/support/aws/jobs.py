@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Jobs as AWX runs them: by ansible-runner, each with an empty disk and a fresh copy of the project; what a job hands on becomes variables of the next."""
+"""Jobs as AWX runs them: by ansible-runner, each with an empty disk and a fresh copy of the project.
+
+The artifacts of a job become variables of the next one.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ INVENTORY = "localhost ansible_connection=local ansible_python_interpreter='{{ a
 
 
 @dataclass(frozen=True)
-class Ended:
-    """Of one job, what AWX keeps."""
+class JobResult:
+    """What AWX keeps of one job."""
 
     status: str  # successful, failed, canceled, ...
     artifacts: Mapping[str, Any]  # by set_stats
@@ -27,11 +30,11 @@ class Ended:
 
     @property
     def written(self) -> str:
-        """Every event as it lies on the disk, and the output."""
+        """Every event as it is stored on the disk, and the output."""
         return "\n".join([*map(str, self.events), self.output])
 
     def result(self, task: str) -> Mapping[str, Any]:
-        """Of the last task of that name."""
+        """The result of the last task of that name."""
         found = [
             each["event_data"]["res"]
             for each in self.events
@@ -41,7 +44,13 @@ class Ended:
 
 
 class Workflow:
-    """``project`` is copied for each job. ``variables`` are those of the workflow's template, ``credentials`` what its credentials put in the environment."""
+    """Jobs that run one after the other.
+
+    Args:
+        project: is copied for each job.
+        variables: of the workflow's template.
+        credentials: the environment variables that its credentials set.
+    """
 
     def __init__(
         self, folder: Path, project: Path, variables: Mapping[str, Any], credentials: Mapping[str, str]
@@ -51,10 +60,15 @@ class Workflow:
         self._variables = variables
         self._credentials = credentials
         self._number = itertools.count(1)
-        self.artifacts: dict[str, Any] = {}  # of all jobs that ended well, as AWX hands them on
+        self.artifacts: dict[str, Any] = {}  # of all successful jobs, as AWX passes them on
 
-    def run(self, playbook: str, cancelled: Callable[[], bool] | None = None, **survey: Any) -> Ended:
-        """A job of the project's ``<playbook>.yml``. ``cancelled``: asked again and again, whether somebody cancels it."""
+    def run(self, playbook: str, cancelled: Callable[[], bool] | None = None, **survey: Any) -> JobResult:
+        """Run a job of the project's ``<playbook>.yml``.
+
+        Args:
+            cancelled: is called repeatedly, and returns whether to cancel the job.
+            survey: variables of the job.
+        """
         disk = self._folder / f"job-{next(self._number)}"
         shutil.copytree(self._project, disk / "project")
         for name in ("home", "tmp", "inventory"):
@@ -74,9 +88,9 @@ class Workflow:
             quiet=True,
         )
         events = tuple(job.events)
-        handed: Mapping[str, Any] = next(
+        artifacts: Mapping[str, Any] = next(
             (each["event_data"].get("artifact_data", {}) for each in events if each["event"] == "playbook_on_stats"), {}
         )
         if job.status == "successful":
-            self.artifacts.update(handed)
-        return Ended(job.status, handed, events, job.stdout.read())
+            self.artifacts.update(artifacts)
+        return JobResult(status=job.status, artifacts=artifacts, events=events, output=job.stdout.read())

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An HTTP proxy in front of moto: it knows what each call is, logs it, and lets rules and faults have their say."""
+"""An HTTP proxy in front of moto. It parses each call, logs it, and passes it through rules and faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from .answers import Answer, Dropped
 from .calls import Call, parse
 
-HOP = {
+HOP_BY_HOP_HEADERS = {
     "connection",
     "keep-alive",
     "transfer-encoding",
@@ -28,16 +28,15 @@ HOP = {
 }
 
 Proceed = Callable[[Call], Answer]
-Layer = Callable[
-    [Call, Proceed], Answer
-]  # may answer itself, change a query call's parameters or the answer, or raise Dropped
+# A layer may answer itself, change the parameters of a query call or the answer, or raise Dropped.
+Layer = Callable[[Call, Proceed], Answer]
 
 
 class Proxy:
-    """Serves on a free port of loopback until ``close``. ``layers`` are asked from the first to the last; behind the last is moto."""
+    """Serves on a free port of loopback until ``close``. A call passes the ``layers`` from first to last, then moto."""
 
     def __init__(self, port: int) -> None:
-        self.behind = port
+        self.moto_port = port
         self.layers: list[Layer] = []
         self._calls: list[Call] = []
         self._lock = threading.Lock()
@@ -51,7 +50,7 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Call]:
-        """What was answered since the last ``forget``, in the order of the answers."""
+        """The calls that were answered since the last ``forget``, in the order of the answers."""
         with self._lock:
             logged = list(self._calls)
         wanted = [call for call in logged if service in ("", call.service) and action in ("", call.action)]
@@ -71,8 +70,8 @@ class Proxy:
 
     def answer(self, call: Call, send: Proceed) -> Answer:
         """Through all layers. Raises Dropped."""
-        begun = time.monotonic()
-        call = replace(call, begun=begun)
+        started = time.monotonic()
+        call = replace(call, started=started)
         status = 0
         try:
             answer = self._through(send, list(self.layers))(call)
@@ -80,7 +79,7 @@ class Proxy:
             return answer
         finally:
             with self._lock:
-                self._calls.append(replace(call, seconds=time.monotonic() - begun, status=status))
+                self._calls.append(replace(call, seconds=time.monotonic() - started, status=status))
 
     def _through(self, send: Proceed, layers: list[Layer]) -> Proceed:
         if not layers:
@@ -96,7 +95,7 @@ class _Server(ThreadingHTTPServer):
     proxy: Proxy
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away (killed, on purpose) is no news."""
+        """Log nothing: tests kill clients on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -114,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         call = parse(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         try:
             answer = self.server.proxy.answer(
-                call, lambda told: self._send(body if told.parameters == call.parameters else told.form())
+                call, lambda passed: self._send(body if passed.parameters == call.parameters else passed.form())
             )
         except Dropped:
             self.close_connection = True
@@ -132,21 +131,21 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
 
     def handle_expect_100(self) -> bool:
-        """botocore waits a second for this line before each body that it puts."""
-        told = super().handle_expect_100()
+        """Flush, because botocore waits a second for this line before each body that it puts."""
+        accepted = super().handle_expect_100()
         self.wfile.flush()
-        return told
+        return accepted
 
     def _send(self, body: bytes) -> Answer:
-        """The request to moto, which closes its connections after each answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.behind, timeout=60)
+        """Send the request to moto, which closes its connections after each answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.moto_port, timeout=60)
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP_HEADERS}
             connection.request(
                 self.command, self.path, body or (b"" if self.command in ("PUT", "POST") else None), headers
             )
             response = connection.getresponse()
-            kept = {name: value for name, value in response.getheaders() if name.lower() not in HOP}
+            kept = {name: value for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP_HEADERS}
             if self.command == "HEAD" and (length := response.getheader("Content-Length")):
                 kept["Content-Length"] = length
             return Answer(response.status, response.read(), kept)
@@ -154,13 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
 
     def _chunked(self) -> bytes:
-        whole = b""
+        body = b""
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            whole += self.rfile.read(size)
+            body += self.rfile.read(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
-        return whole
+        return body
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class names it so
         """Calls are logged as calls."""

@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Instance refreshes, which moto lacks, as a layer of the proxy. A test says which statuses they go through, one a look."""
+"""Instance refreshes, which moto lacks, as a layer of the proxy. A script gives the status for each observation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import REQUEST, Answer, refusal
+from .answers import REQUEST_ID, Answer, refusal
 from .calls import Call
 from .proxy import Proceed
 
@@ -20,14 +20,14 @@ class Refresh:
     id: str
     template: str
     version: str
-    before: str  # the group's version
-    asked: dict[str, str]  # the parameters of the call
+    version_before: str  # of the group
+    parameters: dict[str, str]  # of the call
     script: list[str]
     status: str = "Pending"
 
 
 class Refreshes:
-    """Of one group. ``cloud.proxy.layers.insert(0, Refreshes(cloud, "shop"))``."""
+    """The refreshes of one group. Use: ``cloud.proxy.layers.insert(0, Refreshes(cloud, "shop"))``."""
 
     def __init__(
         self, cloud: Any, group: str, script: tuple[str, ...] = ("InProgress", "Baking", "Successful")
@@ -53,14 +53,14 @@ class Refreshes:
     def _start(self, call: Call) -> Answer:
         if self._active:
             return refusal(call, 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress")
-        told, before = dict(call.parameters), self._told()["LaunchTemplate"]["Version"]
+        parameters = dict(call.parameters)
         refresh = Refresh(
-            f"r-{len(self.found)}",
-            told[f"{DESIRED}LaunchTemplateId"],
-            told[f"{DESIRED}Version"],
-            before,
-            told,
-            list(self.script),
+            id=f"r-{len(self.found)}",
+            template=parameters[f"{DESIRED}LaunchTemplateId"],
+            version=parameters[f"{DESIRED}Version"],
+            version_before=self._described_group()["LaunchTemplate"]["Version"],
+            parameters=parameters,
+            script=list(self.script),
         )
         self.found.insert(0, refresh)
         return _answer(call, f"<InstanceRefreshId>{refresh.id}</InstanceRefreshId>")
@@ -98,7 +98,7 @@ class Refreshes:
         active.script = script
         return _answer(call, f"<InstanceRefreshId>{active.id}</InstanceRefreshId>")
 
-    def _told(self) -> dict[str, Any]:
+    def _described_group(self) -> dict[str, Any]:
         groups: Any = self._cloud.boto("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
         return dict(groups["AutoScalingGroups"][0])
 
@@ -106,16 +106,17 @@ class Refreshes:
         scaling = self._cloud.boto("autoscaling")
         launch = {"LaunchTemplateId": refresh.template, "Version": refresh.version}
         scaling.update_auto_scaling_group(AutoScalingGroupName=self._group, LaunchTemplate=launch)
-        # moto tells the template's default version for each instance, whatever it was launched from.
+        # moto describes each instance with the template's default version, whatever it was launched from.
         self._cloud.boto("ec2").modify_launch_template(
             LaunchTemplateId=refresh.template, DefaultVersion=refresh.version
         )
-        for each in self._told()["Instances"]:
+        for each in self._described_group()["Instances"]:
             scaling.terminate_instance_in_auto_scaling_group(
                 InstanceId=each["InstanceId"], ShouldDecrementDesiredCapacity=False
             )
 
 
 def _answer(call: Call, result: str) -> Answer:
-    body = f"<{call.action}Response><{call.action}Result>{result}</{call.action}Result><RequestId>{REQUEST}</RequestId></{call.action}Response>"
-    return Answer(200, body.encode(), {"Content-Type": "text/xml", "x-amzn-RequestId": REQUEST})
+    name = call.action
+    body = f"<{name}Response><{name}Result>{result}</{name}Result><RequestId>{REQUEST_ID}</RequestId></{name}Response>"
+    return Answer(200, body.encode(), {"Content-Type": "text/xml", "x-amzn-RequestId": REQUEST_ID})

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The table: where moto is kinder than AWS or wrong, and the rule that makes up for it."""
+"""The table of rules: each corrects a point in which moto differs from AWS."""
 
 from __future__ import annotations
 
@@ -32,76 +32,218 @@ class Rule:
 
 
 RULES = (
-    Rule("client tokens", ("ec2:RunInstances", "ec2:CreateVolume", "ec2:CopyImage", "ec2:CreateLaunchTemplateVersion", "ec2:CreateLaunchTemplate"),
-         instances.client_tokens, "A token seen before gets the first answer again; with other parameters it is refused. It counts in the zone named.",
-         f"{DEV}/ec2-api-idempotency.html"),
-    Rule("launching takes time", ("ec2:RunInstances",), instances.launch,
-         "A new instance is pending until it runs.", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html"),
-    Rule("capacity", ("ec2:RunInstances",), instances.capacity,
-         "A zone may have no room for the type asked for; another may.", f"{DEV}/errors-overview.html"),
-    Rule("user data size", ("ec2:RunInstances",), instances.user_data,
-         "User data is at most 16 KB, before base64.", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html"),
-    Rule("unknown instance profiles", ("ec2:RunInstances",), instances.profile,
-         "An unknown instance profile is an invalid parameter value.", f"{DEV}/errors-overview.html"),
-    Rule("starting", ("ec2:StartInstances",), instances.start,
-         "What is stopping cannot be started; what starts is pending first.", f"{DEV}/errors-overview.html"),
-    Rule("stopping and terminating take time", ("ec2:StopInstances", "ec2:TerminateInstances"), instances.end,
-         "An instance is stopping or shutting-down until it is down, and has its volumes until then.",
-         "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html"),
-    Rule("eventual consistency", ("ec2:DescribeInstances",), instances.states,
-         "What was just made may not be seen yet.", f"{DEV}/eventual-consistency.html"),
-    Rule("console", ("ec2:GetConsoleOutput",), instances.console,
-         "The output is what the instance printed; the newest is to be had of Nitro instances.", f"{EC2}/API_GetConsoleOutput.html"),
-    Rule("attaching", ("ec2:AttachVolume",), volumes.attach,
-         "One instance at a time, in the same zone, running or stopped, a device of its own.", f"{DEV}/errors-overview.html"),
-    Rule("detaching", ("ec2:DetachVolume",), volumes.detach,
-         "What is not attached cannot be detached.", f"{DEV}/errors-overview.html"),
-    Rule("deleting attached volumes", ("ec2:DeleteVolume",), volumes.delete,
-         "An attached volume cannot be deleted.", f"{EC2}/API_DeleteVolume.html"),
-    Rule("creating volumes takes time", ("ec2:CreateVolume",), volumes.create,
-         "A volume is creating before it is available.", "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"),
-    Rule("volumes' states", ("ec2:DescribeVolumes",), volumes.describe,
-         "A volume's state and attachments follow its instance's.", "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"),
-    Rule("modifying volumes", ("ec2:ModifyVolume",), volumes.modify,
-         "Volumes only grow; a modification must be complete before the next, and there are four in 24 hours.", f"{EC2}/API_ModifyVolume.html"),
-    Rule("modifications take time", ("ec2:DescribeVolumesModifications",), volumes.modifications,
-         "A modification goes through modifying and optimizing.", f"{EC2}/API_DescribeVolumesModifications.html"),
-    Rule("snapshots take time", ("ec2:CreateSnapshot",), volumes.snapshot,
-         "A snapshot is pending until its blocks are copied.", f"{EC2}/API_CreateSnapshot.html"),
-    Rule("snapshots' states", ("ec2:DescribeSnapshots",), volumes.snapshots,
-         "A snapshot is pending until its blocks are copied.", f"{EC2}/API_CreateSnapshot.html"),
-    Rule("image names and tags", ("ec2:CreateImage", "ec2:CopyImage", "ec2:RegisterImage"), volumes.image,
-         "Names are unique in account and region; a copy and its snapshots get the tags asked for.", f"{EC2}/API_CopyImage.html"),
-    Rule("images' states", ("ec2:DescribeImages",), volumes.images,
-         "An image is pending until its snapshots are complete; its root device is of type ebs; an encrypted copy says so.", f"{EC2}/API_Image.html"),
-    Rule("deregistering with snapshots", ("ec2:DeregisterImage",), volumes.deregister,
-         "An image takes its snapshots along where asked to, but none that another image has.", f"{EC2}/API_DeregisterImage.html"),
-    Rule("template versions inherit", ("ec2:CreateLaunchTemplateVersion",), volumes.template_version,
-         "A version takes from its source version what it does not say.", f"{EC2}/API_CreateLaunchTemplateVersion.html"),
-    Rule("registering targets", ("elasticloadbalancing:RegisterTargets",), traffic.register,
-         "An instance must be running when it is registered.", f"{ELB}/application/target-group-register-targets.html"),
-    Rule("draining", ("elasticloadbalancing:DeregisterTargets",), traffic.deregister,
-         "A target is draining until the deregistration delay ends, even with nothing in flight.",
-         f"{ELB}/application/edit-target-group-attributes.html"),
-    Rule("target health", ("elasticloadbalancing:DescribeTargetHealth",), traffic.health,
-         "initial until checks pass, unhealthy where they fail, unused where no listener forwards to the group.",
-         f"{ELB}/application/check-target-health.html"),
-    Rule("parameter size", ("ssm:PutParameter",), stores.parameter_size,
-         "A standard parameter holds 4 KB.", "https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html"),
-    Rule("buckets are private and encrypted", ("s3:CreateBucket",), stores.private_bucket,
-         "New buckets block public access and encrypt by default.", f"{S3}/userguide/default-encryption-faq.html"),
-    Rule("reserved tags", ("ec2:CreateTags", "ec2:RunInstances", "ec2:CreateVolume"), stores.reserved_tags,
-         "Keys that begin with aws: are AWS's own.", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html"),
-)  # fmt: skip
+    Rule(
+        "client tokens",
+        actions=(
+            "ec2:RunInstances",
+            "ec2:CreateVolume",
+            "ec2:CopyImage",
+            "ec2:CreateLaunchTemplateVersion",
+            "ec2:CreateLaunchTemplate",
+        ),
+        apply=instances.client_tokens,
+        fact="A repeated token gets the first answer again. With other parameters it fails. It counts in one zone.",
+        page=f"{DEV}/ec2-api-idempotency.html",
+    ),
+    Rule(
+        "launching takes time",
+        actions=("ec2:RunInstances",),
+        apply=instances.launch,
+        fact="A new instance is pending until it runs.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html",
+    ),
+    Rule(
+        "capacity",
+        actions=("ec2:RunInstances",),
+        apply=instances.capacity,
+        fact="A zone may have no capacity for an instance type while another zone has.",
+        page=f"{DEV}/errors-overview.html",
+    ),
+    Rule(
+        "user data size",
+        actions=("ec2:RunInstances",),
+        apply=instances.user_data,
+        fact="User data is at most 16 KB, before base64.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html",
+    ),
+    Rule(
+        "unknown instance profiles",
+        actions=("ec2:RunInstances",),
+        apply=instances.profile,
+        fact="An unknown instance profile is an invalid parameter value.",
+        page=f"{DEV}/errors-overview.html",
+    ),
+    Rule(
+        "starting",
+        actions=("ec2:StartInstances",),
+        apply=instances.start,
+        fact="A stopping instance cannot be started. A starting instance is pending first.",
+        page=f"{DEV}/errors-overview.html",
+    ),
+    Rule(
+        "stopping and terminating take time",
+        actions=("ec2:StopInstances", "ec2:TerminateInstances"),
+        apply=instances.end,
+        fact="An instance is stopping or shutting-down until it is down, and keeps its volumes until then.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html",
+    ),
+    Rule(
+        "eventual consistency",
+        actions=("ec2:DescribeInstances",),
+        apply=instances.states,
+        fact="A new resource may not be visible yet.",
+        page=f"{DEV}/eventual-consistency.html",
+    ),
+    Rule(
+        "console",
+        actions=("ec2:GetConsoleOutput",),
+        apply=instances.console,
+        fact="The output is what the instance printed. Only Nitro instances give the latest output.",
+        page=f"{EC2}/API_GetConsoleOutput.html",
+    ),
+    Rule(
+        "attaching",
+        actions=("ec2:AttachVolume",),
+        apply=volumes.attach,
+        fact="To one instance at a time, in the same zone, running or stopped, under a free device name.",
+        page=f"{DEV}/errors-overview.html",
+    ),
+    Rule(
+        "detaching",
+        actions=("ec2:DetachVolume",),
+        apply=volumes.detach,
+        fact="A volume that is not attached cannot be detached.",
+        page=f"{DEV}/errors-overview.html",
+    ),
+    Rule(
+        "deleting attached volumes",
+        actions=("ec2:DeleteVolume",),
+        apply=volumes.delete,
+        fact="An attached volume cannot be deleted.",
+        page=f"{EC2}/API_DeleteVolume.html",
+    ),
+    Rule(
+        "creating volumes takes time",
+        actions=("ec2:CreateVolume",),
+        apply=volumes.create,
+        fact="A volume is creating before it is available.",
+        page="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html",
+    ),
+    Rule(
+        "volumes' states",
+        actions=("ec2:DescribeVolumes",),
+        apply=volumes.describe,
+        fact="A volume's state and attachments follow its instance's.",
+        page="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html",
+    ),
+    Rule(
+        "modifying volumes",
+        actions=("ec2:ModifyVolume",),
+        apply=volumes.modify,
+        fact="A volume can only grow. A modification must be complete before the next, and there are four in 24 hours.",
+        page=f"{EC2}/API_ModifyVolume.html",
+    ),
+    Rule(
+        "modifications take time",
+        actions=("ec2:DescribeVolumesModifications",),
+        apply=volumes.modifications,
+        fact="A modification goes through modifying and optimizing.",
+        page=f"{EC2}/API_DescribeVolumesModifications.html",
+    ),
+    Rule(
+        "snapshots take time",
+        actions=("ec2:CreateSnapshot",),
+        apply=volumes.snapshot,
+        fact="A snapshot is pending until its blocks are copied.",
+        page=f"{EC2}/API_CreateSnapshot.html",
+    ),
+    Rule(
+        "snapshots' states",
+        actions=("ec2:DescribeSnapshots",),
+        apply=volumes.snapshots,
+        fact="A snapshot is pending until its blocks are copied.",
+        page=f"{EC2}/API_CreateSnapshot.html",
+    ),
+    Rule(
+        "image names and tags",
+        actions=("ec2:CreateImage", "ec2:CopyImage", "ec2:RegisterImage"),
+        apply=volumes.image,
+        fact="A name is unique in account and region. A copy and its snapshots get the requested tags.",
+        page=f"{EC2}/API_CopyImage.html",
+    ),
+    Rule(
+        "images' states",
+        actions=("ec2:DescribeImages",),
+        apply=volumes.images,
+        fact="An image is pending until its snapshots are complete. Its root device has the type ebs.",
+        page=f"{EC2}/API_Image.html",
+    ),
+    Rule(
+        "deregistering with snapshots",
+        actions=("ec2:DeregisterImage",),
+        apply=volumes.deregister,
+        fact="DeleteAssociatedSnapshots also deletes the snapshots, except those that another image uses.",
+        page=f"{EC2}/API_DeregisterImage.html",
+    ),
+    Rule(
+        "template versions inherit",
+        actions=("ec2:CreateLaunchTemplateVersion",),
+        apply=volumes.template_version,
+        fact="A version inherits from its source version what it does not set.",
+        page=f"{EC2}/API_CreateLaunchTemplateVersion.html",
+    ),
+    Rule(
+        "registering targets",
+        actions=("elasticloadbalancing:RegisterTargets",),
+        apply=traffic.register,
+        fact="An instance must be running when it is registered.",
+        page=f"{ELB}/application/target-group-register-targets.html",
+    ),
+    Rule(
+        "draining",
+        actions=("elasticloadbalancing:DeregisterTargets",),
+        apply=traffic.deregister,
+        fact="A target is draining until the deregistration delay ends, even with nothing in flight.",
+        page=f"{ELB}/application/edit-target-group-attributes.html",
+    ),
+    Rule(
+        "target health",
+        actions=("elasticloadbalancing:DescribeTargetHealth",),
+        apply=traffic.health,
+        fact="initial until checks pass, unhealthy if they fail, unused if no listener forwards to the group.",
+        page=f"{ELB}/application/check-target-health.html",
+    ),
+    Rule(
+        "parameter size",
+        actions=("ssm:PutParameter",),
+        apply=stores.parameter_size,
+        fact="A standard parameter holds 4 KB.",
+        page="https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html",
+    ),
+    Rule(
+        "buckets are private and encrypted",
+        actions=("s3:CreateBucket",),
+        apply=stores.private_bucket,
+        fact="New buckets block public access and encrypt by default.",
+        page=f"{S3}/userguide/default-encryption-faq.html",
+    ),
+    Rule(
+        "reserved tags",
+        actions=("ec2:CreateTags", "ec2:RunInstances", "ec2:CreateVolume"),
+        apply=stores.reserved_tags,
+        fact="Keys that begin with aws: are reserved.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html",
+    ),
+)
 
 
 def layers(world: World) -> list[Layer]:
-    """The rules as the proxy asks them: the first in the table is the outermost."""
-    return [*(_layer(world, rule) for rule in RULES), crashed]
+    """The rules as layers of the proxy. The first in the table is the outermost."""
+    return [*(_layer(world, rule) for rule in RULES), moto_failure]
 
 
-def crashed(call: Call, proceed: Proceed) -> Answer:
-    """moto itself failed: said at once, as clients would try a 500 again and again."""
+def moto_failure(call: Call, proceed: Proceed) -> Answer:
+    """Turn a failure of moto itself into an error that clients do not retry, as they retry a 500."""
     answer = proceed(call)
     if answer.status == 500 and answer.body.startswith(b"<!doctype html>"):
         return refusal(call, 400, "MotoFailed", f"moto failed at {call.service}:{call.action}, or does not have it")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import key_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import MARK
@@ -20,7 +21,7 @@ from .world import World
 
 ITEMS = "reservationSet/item/instancesSet/item"
 CODES = {"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
-OURS = ("instance-state-name", "client-token")  # filters that the proxy answers, as moto cannot
+OWN_FILTERS = ("instance-state-name", "client-token")  # that the proxy answers, because moto cannot
 USER_DATA = 16 * 1024  # bytes, before base64
 
 
@@ -42,10 +43,10 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
                     "IdempotentParameterMismatch",
                     f"The client token {token} was used with other parameters.",
                 )
-            gone = call.action == "RunInstances" and _ended(world, call, answer)
+            terminated = call.action == "RunInstances" and _ended(world, call, answer)
             return (
                 refusal(call, 400, "IdempotentInstanceTerminated", "The instance of this client token was terminated.")
-                if gone
+                if terminated
                 else answer
             )
         answer = proceed(call)
@@ -55,7 +56,7 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def zone(world: World, call: Call) -> str:
-    """The zone that the call names, itself or by its subnet; "" where it names none. A token counts in that zone alone."""
+    """The zone that the call names, directly or by its subnet, or "". A token counts only in that zone."""
     subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId", "")
     if subnet:
         found = world.boto("ec2", call.region).describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])[
@@ -67,7 +68,7 @@ def zone(world: World, call: Call) -> str:
 
 def _ended(world: World, call: Call, answer: Answer) -> bool:
     document = Document(answer)
-    ids = [document.text("instanceId", item) for item in document.every("instancesSet/item")]
+    ids = [document.text("instanceId", item) for item in document.find_all("instancesSet/item")]
     return all(each["State"]["Name"] == "terminated" for each in world.instances(call.region, ids).values())
 
 
@@ -75,7 +76,7 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
     answer = proceed(call)
     if answer.ok:
         document = Document(answer)
-        world.began("launch", *(document.text("instanceId", item) for item in document.every("instancesSet/item")))
+        world.began("launch", *(document.text("instanceId", item) for item in document.find_all("instancesSet/item")))
     return answer
 
 
@@ -123,7 +124,7 @@ def start(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def end(world: World, call: Call, proceed: Proceed) -> Answer:
-    """StopInstances and TerminateInstances. The volumes of what shuts down stay its own until it is down."""
+    """StopInstances and TerminateInstances. An instance keeps its volumes until it is down."""
     kind = "stopping" if call.action == "StopInstances" else "shutting-down"
     ids = call.listed("InstanceId")
     before = world.instances(call.region, ids)
@@ -158,42 +159,42 @@ def end(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def states(world: World, call: Call, proceed: Proceed) -> Answer:
-    """DescribeInstances: states on their way, what is not visible yet, and two filters that moto does not answer so."""
+    """DescribeInstances: transitional states, instances that are not visible yet, and the filters that moto lacks."""
     filters = call.filters()
-    ours = {name: values for name, values in filters.items() if name in OURS}
-    if ours:
-        call = call.with_filters({name: values for name, values in filters.items() if name not in OURS})
+    own = {name: values for name, values in filters.items() if name in OWN_FILTERS}
+    if own:
+        call = call.with_filters({name: values for name, values in filters.items() if name not in OWN_FILTERS})
     answer = proceed(call)
     if not answer.ok:
         return answer
     document = Document(answer)
     hidden = []
-    for item in document.every(ITEMS):
+    for item in document.find_all(ITEMS):
         one = document.text("instanceId", item)
         name = world.state(one, document.text("instanceState/name", item))
-        document.put("instanceState/name", name, item)
-        document.put("instanceState/code", CODES[name], item)
+        document.set_text("instanceState/name", name, item)
+        document.set_text("instanceState/code", CODES[name], item)
         if one in world.lost:
-            document.put("stateReason/code", "Server.SpotInstanceTermination", item)
-            document.put(
+            document.set_text("stateReason/code", "Server.SpotInstanceTermination", item)
+            document.set_text(
                 "stateReason/message",
                 "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity",
                 item,
             )
-        told = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
-        if any(told[key] not in values for key, values in ours.items()):
+        values_of = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
+        if any(values_of[key] not in values for key, values in own.items()):
             hidden.append(one)
         elif world.within("launch", one, world.settings.visible):
             if one in call.listed("InstanceId"):
                 return refusal(call, 400, "InvalidInstanceID.NotFound", f"The instance ID '{one}' does not exist")
             hidden.append(one)
-    for parent, item in list(document.parents(ITEMS)):
+    for parent, item in list(document.with_parents(ITEMS)):
         if document.text("instanceId", item) in hidden:
             parent.remove(item)
-    for parent, item in list(document.parents("reservationSet/item")):
-        if not document.every("instancesSet/item", item):
+    for parent, item in list(document.with_parents("reservationSet/item")):
+        if not document.find_all("instancesSet/item", item):
             parent.remove(item)
-    return document.done()
+    return document.to_answer()
 
 
 def console(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -202,8 +203,8 @@ def console(world: World, call: Call, proceed: Proceed) -> Answer:
         return answer
     one = call.parameters["InstanceId"]
     document = Document(answer)
-    document.put("output", base64.b64encode(_printed(world, call.region, one).encode()).decode(), document.root)
-    return document.done()
+    document.set_text("output", base64.b64encode(_printed(world, call.region, one).encode()).decode(), document.root)
+    return document.to_answer()
 
 
 def _printed(world: World, region: str, one: str) -> str:
@@ -216,15 +217,8 @@ def _printed(world: World, region: str, one: str) -> str:
         )
     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
     if settings.console:
-        said = (
-            world.boto("ec2", region)
-            .describe_instance_attribute(InstanceId=one, Attribute="userData")
-            .get("UserData", {})
-            .get("Value", "")
-        )
-        return settings.console(
-            one, {**tags, "ImageId": instance["ImageId"], "UserData": base64.b64decode(said).decode("utf-8", "replace")}
-        )
+        text = user_data_of(world.boto("ec2", region), one)
+        return settings.console(one, {**tags, "ImageId": instance["ImageId"], "UserData": text})
     evidence = {
         "digest": tags.get(key_of(IMAGE), ""),
         "nonce": tags.get(key_of(NONCE), ""),
@@ -232,3 +226,9 @@ def _printed(world: World, region: str, one: str) -> str:
         "shell": settings.shell,
     }
     return f"[    0.000000] Linux version 6.1.0\n{MARK}{json.dumps(evidence)}\n"
+
+
+def user_data_of(ec2: Any, instance: str) -> str:
+    """The user data of an instance, without its base64."""
+    described = ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
+    return base64.b64decode(described.get("UserData", {}).get("Value", "")).decode("utf-8", "replace")

@@ -15,7 +15,7 @@ STANDARD = 4 * 1024  # bytes of a standard parameter
 def parameter_size(world: World, call: Call, proceed: Proceed) -> Answer:
     tier, size = call.parameters.get("Tier", "Standard"), len(call.parameters.get("Value", "").encode())
     if tier == "Standard" and size > STANDARD:
-        message = f"Standard tier parameters support a maximum parameter value of {STANDARD} characters; the advanced tier holds more."
+        message = f"Standard tier parameters support a maximum parameter value of {STANDARD} characters."
         return refusal(call, 400, "ValidationException", message)
     return proceed(call)
 
@@ -23,12 +23,12 @@ def parameter_size(world: World, call: Call, proceed: Proceed) -> Answer:
 def private_bucket(world: World, call: Call, proceed: Proceed) -> Answer:
     answer = proceed(call)
     if answer.ok:
-        guard(world.boto("s3", call.region), call.parameters["Bucket"])
+        protect_bucket(world.boto("s3", call.region), call.parameters["Bucket"])
     return answer
 
 
-def guard(s3: object, bucket: str) -> None:
-    """What each new bucket has at AWS from its first moment."""
+def protect_bucket(s3: object, bucket: str) -> None:
+    """Set what each new bucket has on AWS from the start."""
     blocked = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)  # type: ignore[attr-defined]
     encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}

@@ -15,7 +15,7 @@ from .world import World
 
 DELAY = "deregistration_delay.timeout_seconds"
 LIST = "DescribeTargetHealthResult/TargetHealthDescriptions"
-WORDS = {
+REASONS = {
     "initial": ("Elb.RegistrationInProgress", "Target registration is in progress"),
     "unhealthy": ("Target.FailedHealthChecks", "Health checks failed"),
     "draining": ("Target.DeregistrationInProgress", "Target deregistration is in progress"),
@@ -24,13 +24,16 @@ WORDS = {
 
 
 def _targets(call: Call) -> list[tuple[str, str]]:
-    """Id and port ("" where none is said) of each target named."""
-    told = call.parameters
-    numbers = [name.split(".")[2] for name in told if name.startswith("Targets.member.") and name.endswith(".Id")]
-    return [(told[f"Targets.member.{number}.Id"], told.get(f"Targets.member.{number}.Port", "")) for number in numbers]
+    """Id and port ("" if none is given) of each target in the call."""
+    parameters = call.parameters
+    numbers = [name.split(".")[2] for name in parameters if name.startswith("Targets.member.") and name.endswith(".Id")]
+    return [
+        (parameters[f"Targets.member.{number}.Id"], parameters.get(f"Targets.member.{number}.Port", ""))
+        for number in numbers
+    ]
 
 
-def _port(world: World, call: Call) -> str:
+def _group_port(world: World, call: Call) -> str:
     group = call.parameters["TargetGroupArn"]
     return str(
         world.boto("elbv2", call.region).describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["Port"]
@@ -39,17 +42,17 @@ def _port(world: World, call: Call) -> str:
 
 def register(world: World, call: Call, proceed: Proceed) -> Answer:
     group, targets = call.parameters["TargetGroupArn"], _targets(call)
-    known = world.instances(call.region, [one for one, _port_told in targets])
-    for one, _port_told in targets:
+    known = world.instances(call.region, [one for one, _port in targets])
+    for one, _port in targets:
         state = known[one]["State"]["Name"] if one in known else ""
         if one.startswith("i-") and state != "running":
             why = f"are not in a running state and cannot be registered: '{one}'" if state else f"'{one}' do not exist"
             return refusal(call, 400, "InvalidTarget", f"The following targets {why}")
     answer = proceed(call)
     if answer.ok:
-        usual = _port(world, call)
+        default_port = _group_port(world, call)
         for one, port in targets:
-            port = port or usual
+            port = port or default_port
             if world.draining.pop((group, one, port), 0.0) or ("registered", f"{group} {one}") not in world.since:
                 world.began("registered", f"{group} {one}")
     return answer
@@ -69,8 +72,8 @@ def deregister(world: World, call: Call, proceed: Proceed) -> Answer:
     if answer.ok:
         ends = world.settings.now() + float(attributes.get(DELAY, 300)) * world.settings.drain
         for one, port in _targets(call):
-            gone = [target for target in here if target[0] == one and port in ("", target[1])]
-            for _one, at in gone:
+            registered = [target for target in here if target[0] == one and port in ("", target[1])]
+            for _one, at in registered:
                 world.draining[group, one, at] = ends
                 world.since.pop(("registered", f"{group} {one}"), None)
     return answer
@@ -91,22 +94,22 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
             "LoadBalancerArns"
         ]
     )
-    members, shown = document.every(f"{LIST}/member"), set()
+    members, shown = document.find_all(f"{LIST}/member"), set()
     ids = [document.text("Target/Id", item) for item in members]
     known = (
         world.instances(call.region, ids) if world.settings.dead or world.ending.keys() & set(ids) else {}
-    )  # moto takes its time over a look
+    )  # describing instances is slow in moto
     for item in members:
         one, port = document.text("Target/Id", item), document.text("Target/Port", item)
         shown.add((one, port))
         if document.text("TargetHealth/State", item) == "healthy":
-            _say(document, item, _state(world, known.get(one, {}), group, one, used))
+            _set_state(document, item, _state(world, known.get(one, {}), group=group, one=one, used=used))
         elif (one, port) in drains:
-            _say(document, item, "draining")
+            _set_state(document, item, "draining")
     if not call.parameters.get("Targets.member.1.Id"):
         for one, port in sorted(drains - shown):
-            _drained(document, one, port)
-    return document.done()
+            _add_draining(document, one, port)
+    return document.to_answer()
 
 
 def _state(world: World, instance: Mapping[str, Any], group: str, one: str, used: bool) -> str:
@@ -119,20 +122,20 @@ def _state(world: World, instance: Mapping[str, Any], group: str, one: str, used
     return "unhealthy" if fails or down else "healthy"
 
 
-def _say(document: Document, item: Element, state: str) -> None:
-    document.put("TargetHealth/State", state, item)
-    if state in WORDS:
-        for name, value in zip(("Reason", "Description"), WORDS[state], strict=True):
-            document.put(f"TargetHealth/{name}", value, item)
+def _set_state(document: Document, item: Element, state: str) -> None:
+    document.set_text("TargetHealth/State", state, item)
+    if state in REASONS:
+        for name, value in zip(("Reason", "Description"), REASONS[state], strict=True):
+            document.set_text(f"TargetHealth/{name}", value, item)
 
 
-def _drained(document: Document, one: str, port: str) -> None:
-    found = document.every(LIST)
+def _add_draining(document: Document, one: str, port: str) -> None:
+    found = document.find_all(LIST)
     if not found:
         return
-    document.put("added/Target/Id", one, found[0])
-    item = document.every("added", found[0])[0]
+    document.set_text("added/Target/Id", one, found[0])
+    item = document.find_all("added", found[0])[0]
     item.tag = item.tag.replace("added", "member")
-    document.put("Target/Port", port, item)
-    document.put("HealthCheckPort", "traffic-port", item)
-    _say(document, item, "draining")
+    document.set_text("Target/Port", port, item)
+    document.set_text("HealthCheckPort", "traffic-port", item)
+    _set_state(document, item, "draining")

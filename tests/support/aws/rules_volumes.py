@@ -13,7 +13,8 @@ from .documents import Document
 from .proxy import Proceed
 from .world import World
 
-DAY, MODIFICATIONS = 24 * 3600.0, 4  # so many modifications of a volume in so many seconds
+DAY = 24 * 3600.0
+MODIFICATIONS = 4  # of a volume in a day
 
 
 def _volume(world: World, call: Call) -> dict[str, Any]:
@@ -23,8 +24,8 @@ def _volume(world: World, call: Call) -> dict[str, Any]:
     return dict(found[0]) if found else {}
 
 
-def _holds(world: World, volume: str) -> str:
-    """The instance that still has the volume because it is not down yet, or ""."""
+def _holder_shutting_down(world: World, volume: str) -> str:
+    """The instance that keeps the volume until it is down, or ""."""
     instance, _device = world.held.get(volume, ("", ""))
     return instance if instance and world.state(instance, "terminated") == "shutting-down" else ""
 
@@ -35,7 +36,7 @@ def attach(world: World, call: Call, proceed: Proceed) -> Answer:
     if not described or not instance:
         return proceed(call)
     if attached := [each["InstanceId"] for each in described["Attachments"]] or list(
-        filter(None, [_holds(world, volume)])
+        filter(None, [_holder_shutting_down(world, volume)])
     ):
         return refusal(call, 400, "VolumeInUse", f"{volume} is already attached to an instance ({attached[0]})")
     if described["AvailabilityZone"] != instance["Placement"]["AvailabilityZone"]:
@@ -73,7 +74,7 @@ def detach(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def delete(world: World, call: Call, proceed: Proceed) -> Answer:
-    if holder := _holds(world, call.parameters["VolumeId"]):
+    if holder := _holder_shutting_down(world, call.parameters["VolumeId"]):
         return refusal(
             call, 400, "VolumeInUse", f"Volume {call.parameters['VolumeId']} is currently attached to {holder}"
         )
@@ -81,14 +82,18 @@ def delete(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def create(world: World, call: Call, proceed: Proceed) -> Answer:
-    answer = proceed(call)
-    if answer.ok:
-        document = Document(answer)
-        world.began("volume", document.text("volumeId"))
-        if world.settings.volume:
-            document.put("status", "creating", document.root)
-        return document.done()
-    return answer
+    return _begin("volume", world, proceed(call), state="creating" if world.settings.volume else "")
+
+
+def _begin(kind: str, world: World, answer: Answer, state: str) -> Answer:
+    """Note when a volume or snapshot was created. ``state``: its state in the answer; "" for moto's."""
+    if not answer.ok:
+        return answer
+    document = Document(answer)
+    world.began(kind, document.text(f"{kind}Id"))
+    if state:
+        document.set_text("status", state, document.root)
+    return document.to_answer()
 
 
 def describe(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -96,22 +101,22 @@ def describe(world: World, call: Call, proceed: Proceed) -> Answer:
     if not answer.ok:
         return answer
     document = Document(answer)
-    for parent, item in list(document.parents("volumeSet/item")):
+    for parent, item in list(document.with_parents("volumeSet/item")):
         volume = document.text("volumeId", item)
         if world.within("volume", volume, world.settings.visible) and volume not in call.listed("VolumeId"):
             parent.remove(item)
         elif world.within("volume", volume, world.settings.volume):
-            document.put("status", "creating", item)
-        elif holder := _holds(world, volume):
-            document.put("status", "in-use", item)
+            document.set_text("status", "creating", item)
+        elif holder := _holder_shutting_down(world, volume):
+            document.set_text("status", "in-use", item)
             for name, value in (
                 ("volumeId", volume),
                 ("instanceId", holder),
                 ("device", world.held[volume][1]),
                 ("status", "attached"),
             ):
-                document.put(f"attachmentSet/item/{name}", value, item)
-    return document.done()
+                document.set_text(f"attachmentSet/item/{name}", value, item)
+    return document.to_answer()
 
 
 def modify(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -142,12 +147,12 @@ def modify(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def modifications(world: World, call: Call, proceed: Proceed) -> Answer:
-    """Of each volume its latest; moto tells them all."""
+    """The latest modification of each volume. moto returns all of them."""
     answer = proceed(call)
     if not answer.ok:
         return answer
     document = Document(answer)
-    items = list(document.parents("volumeModificationSet/item"))
+    items = list(document.with_parents("volumeModificationSet/item"))
     latest = {document.text("volumeId", item): item for _parent, item in items}
     for parent, item in items:
         if latest[document.text("volumeId", item)] is not item:
@@ -156,24 +161,17 @@ def modifications(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def _modifying(world: World, document: Document, path: str) -> Answer:
-    for item in document.every(path):
+    for item in document.find_all(path):
         if world.within("modify", document.text("volumeId", item), world.settings.modify):
-            document.put("modificationState", "optimizing", item)
-            document.put("progress", "50", item)
-            for each in document.every("endTime", item):
+            document.set_text("modificationState", "optimizing", item)
+            document.set_text("progress", "50", item)
+            for each in document.find_all("endTime", item):
                 item.remove(each)
-    return document.done()
+    return document.to_answer()
 
 
 def snapshot(world: World, call: Call, proceed: Proceed) -> Answer:
-    answer = proceed(call)
-    if answer.ok:
-        document = Document(answer)
-        world.began("snapshot", document.text("snapshotId"))
-        if world.settings.snapshot:
-            document.put("status", "pending", document.root)
-        return document.done()
-    return answer
+    return _begin("snapshot", world, proceed(call), state="pending" if world.settings.snapshot else "")
 
 
 def snapshots(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -181,15 +179,15 @@ def snapshots(world: World, call: Call, proceed: Proceed) -> Answer:
     if not answer.ok:
         return answer
     document = Document(answer)
-    for item in document.every("snapshotSet/item"):
+    for item in document.find_all("snapshotSet/item"):
         if world.within("snapshot", document.text("snapshotId", item), world.settings.snapshot):
-            document.put("status", "pending", item)
-            document.put("progress", "50%", item)
-    return document.done()
+            document.set_text("status", "pending", item)
+            document.set_text("progress", "50%", item)
+    return document.to_answer()
 
 
 def image(world: World, call: Call, proceed: Proceed) -> Answer:
-    """CreateImage, CopyImage, RegisterImage: names are taken once, copies get the tags asked for, and they take their time."""
+    """CreateImage, CopyImage, RegisterImage: names are unique, copies get their tags, and images start as pending."""
     ec2 = world.boto("ec2", call.region)
     name = call.parameters.get("Name", "")
     if (
@@ -213,41 +211,44 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
 
 
 def _tags(call: Call, kind: str) -> dict[str, str]:
-    told, number = call.parameters, 1
+    parameters, number = call.parameters, 1
     found: dict[str, str] = {}
-    while f"TagSpecification.{number}.ResourceType" in told:
+    while f"TagSpecification.{number}.ResourceType" in parameters:
         at = f"TagSpecification.{number}"
-        if told[f"{at}.ResourceType"] == kind:
-            keys = [name for name in told if name.startswith(f"{at}.Tag.") and name.endswith(".Key")]
-            found.update({told[key]: told.get(key[:-3] + "Value", "") for key in keys})
+        if parameters[f"{at}.ResourceType"] == kind:
+            keys = [name for name in parameters if name.startswith(f"{at}.Tag.") and name.endswith(".Key")]
+            found.update({parameters[key]: parameters.get(key[:-3] + "Value", "") for key in keys})
         number += 1
     return found
 
 
 def images(world: World, call: Call, proceed: Proceed) -> Answer:
-    """DescribeImages. moto says a root device's type is "standard", which at AWS is a type of volume, and forgets
-    that a copy is encrypted, and what an image was registered with."""
+    """DescribeImages.
+
+    moto gives a root device the type "standard", which on AWS is a type of volume. It forgets that a copy is encrypted
+    and which architecture an image was registered for.
+    """
     answer = proceed(call)
     if not answer.ok:
         return answer
     document = Document(answer)
-    for item in document.every("imagesSet/item"):
+    for item in document.find_all("imagesSet/item"):
         one = document.text("imageId", item)
-        document.put("rootDeviceType", "ebs", item)
-        document.put(
+        document.set_text("rootDeviceType", "ebs", item)
+        document.set_text(
             "architecture", document.text("architecture", item) or world.architectures.get(one, "x86_64"), item
         )
         if world.within("image", one, world.settings.image):
-            document.put("imageState", "pending", item)
-        for disk in document.every("blockDeviceMapping/item/ebs", item):
-            document.put(
+            document.set_text("imageState", "pending", item)
+        for disk in document.find_all("blockDeviceMapping/item/ebs", item):
+            document.set_text(
                 "encrypted", "true" if one in world.encrypted else document.text("encrypted", disk) or "false", disk
             )
-    return document.done()
+    return document.to_answer()
 
 
 def deregister(world: World, call: Call, proceed: Proceed) -> Answer:
-    """With its snapshots, where asked for and no other image has them."""
+    """Delete the image's snapshots too, if requested and no other image uses them."""
     ec2 = world.boto("ec2", call.region)
     images = {each["ImageId"]: _snapshots(each) for each in ec2.describe_images(Owners=["self"])["Images"]}
     answer = proceed(call)
@@ -263,23 +264,30 @@ def _snapshots(image: dict[str, Any]) -> set[str]:
 
 
 def template_version(world: World, call: Call, proceed: Proceed) -> Answer:
-    """What a new version does not say it takes from its source version."""
+    """A new version inherits from its source version what it does not set."""
     if not (source := call.parameters.get("SourceVersion")):
         return proceed(call)
-    which = {
+    template = {
         name: call.parameters[name] for name in ("LaunchTemplateId", "LaunchTemplateName") if name in call.parameters
     }
-    found = world.boto("ec2", call.region).describe_launch_template_versions(Versions=[source], **which)[
+    found = world.boto("ec2", call.region).describe_launch_template_versions(Versions=[source], **template)[
         "LaunchTemplateVersions"
     ]
     before = _flat("LaunchTemplateData", found[0]["LaunchTemplateData"]) if found else {}
-    said = {name.split(".")[1] for name in call.parameters if name.startswith("LaunchTemplateData.")}
-    kept = {name: value for name, value in before.items() if name.split(".")[1] not in said}
+    given = {name.split(".")[1] for name in call.parameters if name.startswith("LaunchTemplateData.")}
+    kept = {name: value for name, value in before.items() if name.split(".")[1] not in given}
     return proceed(replace(call, parameters={**kept, **call.parameters}))
 
 
-SINGULAR = {"SecurityGroupIds": "SecurityGroupId", "TagSpecifications": "TagSpecification", "BlockDeviceMappings": "BlockDeviceMapping",
-            "NetworkInterfaces": "NetworkInterface", "SecurityGroups": "SecurityGroup", "Tags": "Tag", "Groups": "SecurityGroupId"}  # fmt: skip
+SINGULAR = {
+    "SecurityGroupIds": "SecurityGroupId",
+    "TagSpecifications": "TagSpecification",
+    "BlockDeviceMappings": "BlockDeviceMapping",
+    "NetworkInterfaces": "NetworkInterface",
+    "SecurityGroups": "SecurityGroup",
+    "Tags": "Tag",
+    "Groups": "SecurityGroupId",
+}
 
 
 def _flat(name: str, value: Any) -> dict[str, str]:

@@ -1,12 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What stands in an account before we come: a network, images, a load balancer, a bucket. Made past the proxy, so not in its log."""
+"""What an account has before a test: a network, images, a load balancer, a bucket.
+
+The proxy is not used, so these calls are not logged.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .rules_stores import guard
+from .rules_stores import protect_bucket
 from .server import REGION, Cloud
 
 
@@ -39,7 +42,7 @@ def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
 
 
 def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: str = "") -> str:
-    """The id of a new AMI. moto makes its disk and a snapshot for it, which get the tags too."""
+    """The id of a new AMI. moto creates its disk and a snapshot for it, which get the tags too."""
     ec2 = cloud.boto("ec2", region or REGION)
     machine = {"Architecture": "x86_64", "VirtualizationType": "hvm", "EnaSupport": True}
     made = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", **machine)["ImageId"]
@@ -76,7 +79,7 @@ def bucket(cloud: Cloud, name: str = "immutable-records") -> str:
     cloud.boto("s3").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.boto("s3").meta.region_name}
     )
-    guard(cloud.boto("s3"), name)
+    protect_bucket(cloud.boto("s3"), name)
     return name
 
 

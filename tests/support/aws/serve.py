@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run a command with a cloud beside it: ``python -m ...serve FOLDER COMMAND...``.
+"""Run a command next to a fake AWS: ``python -m ...serve FOLDER COMMAND...``.
 
-In FOLDER it finds the definition and the store of a shop with the images 1.0.0 and 2.0.0, which passed their tests and are in no channel,
-their names in ``images.json``, and ``calls``, a line for each call that changes something. The variables are those of the standard AWS configuration.
+FOLDER then has the definition and the store of a service with the images 1.0.0 and 2.0.0, which are verified and in
+no channel. ``images.json`` has their names, and ``calls`` gets a line for each changing call. The environment of the
+command has the standard AWS variables.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from .server import cloud
 
 
 def main(folder: Path, command: list[str]) -> int:
-    with cloud() as made:
+    with cloud() as server:
 
-        def noted(call: Call, proceed: Proceed) -> Answer:
+        def log_change(call: Call, proceed: Proceed) -> Answer:
             if call.changing:
                 with (folder / "calls").open("a", encoding="utf-8") as file:
                     file.write(f"{call.service}:{call.action}\n")
             return proceed(call)
 
-        shop = Shop(made, folder, evidence="none")
+        shop = Shop(server, folder, evidence="none")
         names = {version: shop.image(version, promote=False).name for version in ("1.0.0", "2.0.0")}
         (folder / "images.json").write_text(json.dumps(names), encoding="utf-8")
         shop.definition()
         (folder / "calls").write_text("", encoding="utf-8")
-        made.proxy.layers = [noted, *made.proxy.layers]
-        return subprocess.run(command, env={**os.environ, **made.environment()}, check=False).returncode
+        server.proxy.layers = [log_change, *server.proxy.layers]
+        return subprocess.run(command, env={**os.environ, **server.environment()}, check=False).returncode
 
 
 if __name__ == "__main__":

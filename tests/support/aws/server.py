@@ -106,7 +106,7 @@ class Cloud:
         changing: bool | None = None,
     ) -> Fault:
         """From now on the ``nth`` call that matches meets the effect (see faults.py), and so do ``times`` in all; 0: all after it."""
-        return self.faults.add(Fault(effect, action, service, nth, times, changing))
+        return self.faults.add(Fault(effect, action, service=service, nth=nth, times=times, changing=changing))
 
     def at_change(self, nth: int, callback: Callable[[], object], late: bool = False) -> Fault:
         """Call back just before the nth changing call from now, or just after its effect."""

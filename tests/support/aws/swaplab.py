@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whole swaps on EC2 in this process, by a clock of their own: the real engine, provider and boto3, with the promises watched at each call."""
+"""Complete swaps on EC2 in this process, with the real engine, provider and boto3, and with a clock of their own.
+
+The promises are checked at each call.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +37,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.bal
 from ..killed import ControllerKilled
 from . import seeds
 from .answers import Answer
-from .calls import READING, Call
+from .calls import READ_ACTION, Call
 from .documents import Document
 from .faults import Faults
 from .proxy import Proceed
 from .server import REGION, Cloud
-from .watch import Watch
+from .watch import PromiseWatcher
 
 FLEET = "shop-prod"
 OLD, NEW = "sha256:old", "sha256:new"
-SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; enough that each state is seen
+SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; long enough that each state is observed
 LONGEST = 2_000.0  # virtual seconds of a run
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -56,12 +59,12 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 
 def sampled(every: Iterable[tuple[Any, ...]], *sample: tuple[Any, ...]) -> list[Any]:
-    """Parameters of tests: those of the sample for every run, the rest marked as long."""
+    """Parameters of tests. Those that are not in the sample are marked as long."""
     return [pytest.param(*each, marks=[] if each in sample else [pytest.mark.long]) for each in every]
 
 
 class Clock:
-    """Real time, and all that was waited for without waiting."""
+    """Real time plus the seconds that were skipped instead of waited for."""
 
     def __init__(self) -> None:
         self.skipped = 0.0
@@ -73,8 +76,8 @@ class Clock:
         self.skipped += max(0.0, seconds)
 
 
-class Times:
-    """A layer of the proxy: what the cloud tells of times, by the clock of the test."""
+class CloudTimes:
+    """A layer of the proxy that puts times of the test's clock into answers."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._world = cloud.world
@@ -85,21 +88,21 @@ class Times:
             return answer
         document = Document(answer)
         if call.action == "GetConsoleOutput":
-            document.put("timestamp", _iso(self._world.settings.now()), document.root)
+            document.set_text("timestamp", _iso(self._world.settings.now()), document.root)
         for path in ("instancesSet/item", "reservationSet/item/instancesSet/item"):
-            for item in document.every(path):
+            for item in document.find_all(path):
                 began = self._world.since.get(("launch", document.text("instanceId", item)))
                 if began is not None:
-                    document.put("launchTime", _iso(began), item)
+                    document.set_text("launchTime", _iso(began), item)
                 ended = self._world.since.get(("ending", document.text("instanceId", item)))
                 if ended is not None and document.text("instanceState/name", item) not in ("pending", "running"):
-                    said = datetime.fromtimestamp(ended, timezone.utc).strftime("%Y-%m-%d %H:%M:%S GMT")
-                    document.put("reason", f"User initiated ({said})", item)
-        return document.done()
+                    at = datetime.fromtimestamp(ended, timezone.utc).strftime("%Y-%m-%d %H:%M:%S GMT")
+                    document.set_text("reason", f"User initiated ({at})", item)
+        return document.to_answer()
 
 
 class SwapLab:
-    """One account, one fleet, and any number of controllers one after the other."""
+    """One account, one fleet, and a new controller for each run."""
 
     def __init__(self, cloud: Cloud, clock: Clock, size: int = 2, strategy: str = "rolling", **changes: Any) -> None:
         self.cloud, self.clock, self.size, self.store = cloud, clock, size, MemoryStore()
@@ -110,9 +113,9 @@ class SwapLab:
         self.rule = self.balancer.listener if strategy == "blue_green" else ""
         self.lines: list[str] = []
         cloud.set(now=clock.now, **SPEEDS)
-        self.watch = Watch(cloud, self.balancer.groups, self.rule, self.intent)
-        rules = [each for each in cloud.proxy.layers if not isinstance(each, (Faults, Watch, Times))]
-        cloud.proxy.layers = [cloud.faults, self.watch, Times(cloud), *rules]
+        self.watcher = PromiseWatcher(cloud, self.balancer.groups, self.rule, self.intent)
+        rules = [each for each in cloud.proxy.layers if not isinstance(each, (Faults, PromiseWatcher, CloudTimes))]
+        cloud.proxy.layers = [cloud.faults, self.watcher, CloudTimes(cloud), *rules]
 
     def intent(self) -> dict[str, Any]:
         found = self.store.read(f"fleets/{FLEET}/intent.json")
@@ -122,12 +125,27 @@ class SwapLab:
         changes = {**self.changes, **more}
         data = changes.pop("data", False)
         intent = Intent(
-            FLEET, image=image, image_name=image[7:], launch=f"launch-{image[7:]}", size=self.size, zones=self.net.zones,
-            unavailable=1 if data else 0, volumes=(VolumeSpec("uploads", 1024**3, "/data"),) if data else (),
-            drain_timeout=2.0, stop_timeout=30.0, boot_deadline=60.0, health_deadline=60.0,
-        )  # fmt: skip
+            FLEET,
+            image=image,
+            image_name=image[7:],
+            launch=f"launch-{image[7:]}",
+            size=self.size,
+            zones=self.net.zones,
+            unavailable=1 if data else 0,
+            volumes=(VolumeSpec("uploads", 1024**3, "/data"),) if data else (),
+            drain_timeout=2.0,
+            stop_timeout=30.0,
+            boot_deadline=60.0,
+            health_deadline=60.0,
+        )
         other = OLD if image == NEW else NEW
-        return Request("shop", "prod", replace(intent, **changes), self.payload(image), self.payload(other))
+        return Request(
+            service="shop",
+            target="prod",
+            intent=replace(intent, **changes),
+            payload=self.payload(image),
+            origin=self.payload(other),
+        )
 
     def payload(self, image: str) -> Payload:
         machine = {
@@ -143,27 +161,27 @@ class SwapLab:
         clients = Clients(self.cloud.account())
         spec = TrafficSpec(target_groups=self.balancer.groups, rule=self.rule)
         images = Ec2Images(self.cloud.account(), False)
-        made = Ec2Provider(
+        provider = Ec2Provider(
             clients,
             self.store,
-            lambda fleet: TargetGroups(clients, fleet, spec, HTTP, now=self.clock.now),
+            lambda fleet: TargetGroups(clients, fleet, spec, health=HTTP, now=self.clock.now),
             images=images,
             probes=False,
         )
-        made.clock = self.clock  # type: ignore[assignment]
-        return made
+        provider.clock = self.clock  # type: ignore[assignment]
+        return provider
 
     def run(self, image: str = NEW, **more: Any) -> dict[str, Any]:
-        """One run of a new controller, as a new process begins it. Raises what the engine raises."""
-        began = self.clock.skipped
+        """One run of a new controller. Raises what the engine raises."""
+        start = self.clock.skipped
         provider = self.provider()
 
         def report(line: Any) -> None:
             self.lines.append(str(line))
-            assert self.clock.skipped - began < LONGEST, f"this run does not end: {self.lines[-5:]}"
+            assert self.clock.skipped - start < LONGEST, f"this run does not end: {self.lines[-5:]}"
 
         lease = Lease(self.store, FLEET, "a swap", self.clock, monotonic=self.clock.now, alive=lambda _holder: False)
-        means = FleetServices(
+        services = FleetServices(
             provider=provider,
             store=self.store,
             prober=provider.probe or (lambda _instances: {}),
@@ -172,10 +190,10 @@ class SwapLab:
             gates=OpenGates(),
             report=report,
         )
-        return Engine(means).run(self.request(image, **more), RunOptions())
+        return Engine(services).run(self.request(image, **more), RunOptions())
 
-    def old(self) -> SwapLab:
-        """The fleet on the old image, with nothing of that in the log."""
+    def with_old_image(self) -> SwapLab:
+        """Bring the fleet to the old image, and clear the log."""
         self.run(OLD, strategy="rolling")
         self.forget()
         return self
@@ -186,23 +204,24 @@ class SwapLab:
         self.lines.clear()
 
     def finish(self, image: str = NEW) -> None:
-        """A run reaches the image, nothing of another is left, no promise was broken, and one more run changes nothing."""
+        """Run without faults, and assert that the fleet is settled on the image."""
         self.cloud.faults.clear()
         self.run(image)
-        self.rest(image)
+        self.assert_settled(image)
 
-    def rest(self, image: str = NEW) -> None:
-        self.watch.settled(self.clock, self.amis[image], self.size, bool(self.changes.get("data")))
+    def assert_settled(self, image: str = NEW) -> None:
+        """Assert that only this image runs, that no promise was broken, and that another run changes nothing."""
+        self.watcher.assert_settled(self.clock, self.amis[image], self.size, bool(self.changes.get("data")))
         self.cloud.proxy.forget()
         result = self.run(image)
         changed = [f"{call.service}:{call.action}" for call in self.cloud.calls(changing=True)]
         assert not result["changed"] and not changed, f"a run after success changes: {changed}"
-        assert not self.watch.broken, self.watch.broken
+        assert not self.watcher.broken_promises, self.watcher.broken_promises
 
 
 @contextmanager
-def quick(clock: Clock) -> Iterator[None]:
-    """What botocore and the provider wait for passes at the clock of the test. In this process only."""
+def instant_waits(clock: Clock) -> Iterator[None]:
+    """Waits of botocore and the provider take no real time and advance the test's clock. Only in this process."""
     import botocore.endpoint
     import botocore.httpsession
     import botocore.retries.bucket
@@ -217,25 +236,25 @@ def quick(clock: Clock) -> Iterator[None]:
         volumes as ec2_volumes,
     )
 
-    ours = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
+    test_time = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:
         for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_volumes):
-            patch.setattr(module, "time", ours)
+            patch.setattr(module, "time", test_time)
         patch.setattr(botocore.retries.bucket.TokenBucket, "acquire", lambda *_args, **_more: True)
         yield
 
 
 @pytest.fixture
 def clock(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The time of the test; the proxy has its layers back when it ends."""
+    """The test's clock. The proxy gets its layers back after the test."""
     monkeypatch.setattr(cloud.proxy, "layers", list(cloud.proxy.layers))
-    made = Clock()
-    with quick(made):
-        yield made
+    test_clock = Clock()
+    with instant_waits(test_clock):
+        yield test_clock
 
 
 class Killer:
-    """Ends the controller at its nth changing call, before AWS hears of it or after AWS did it: as if the process were gone."""
+    """Kills the controller at its nth changing call, before the call reaches AWS or (``late``) after its effect."""
 
     def __init__(self, cloud: Cloud, nth: int, late: bool) -> None:
         self._url, self.left, self._late = cloud.endpoint_url, nth, late
@@ -246,21 +265,21 @@ class Killer:
 
         send = botocore.httpsession.URLLib3Session.send
 
-        def sent(session: Any, request: Any) -> Any:
-            if not self._meets(request):
+        def send_or_kill(session: Any, request: Any) -> Any:
+            if not self._is_killed_at(request):
                 return send(session, request)
             if self._late:
                 send(session, request)
             raise ControllerKilled
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(botocore.httpsession.URLLib3Session, "send", sent)
+            patch.setattr(botocore.httpsession.URLLib3Session, "send", send_or_kill)
             yield self
 
-    def _meets(self, request: Any) -> bool:
+    def _is_killed_at(self, request: Any) -> bool:
         body = request.body if isinstance(request.body, str) else (request.body or b"").decode("utf-8", "replace")
         action = body.partition("Action=")[2].partition("&")[0]
-        if not request.url.startswith(self._url) or not action or READING.match(action):
+        if not request.url.startswith(self._url) or not action or READ_ACTION.match(action):
             return False
         self.left -= 1
         return self.left == 0

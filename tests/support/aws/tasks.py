@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One task of the collection by a real ansible-playbook, and what it returned."""
+"""Runs one task of the collection in a real ansible-playbook."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition import
 COLLECTIONS = Path(loading.__file__).parents[6]
 
 
-def run_task(place: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
-    """Its result, failed or not. ``place``: a folder with a definition and a store; ``flags``: of ansible-playbook."""
+def run_task(folder: Path, module: str, *flags: str, **options: Any) -> dict[str, Any]:
+    """Return the task's result, failed or not.
+
+    Args:
+        folder: with the definition and the store.
+        flags: of ansible-playbook.
+        options: of the module.
+    """
     task = {
         f"immutable.infra.{module}": {
-            "definition": str(place),
-            "store": str(place / "store"),
+            "definition": str(folder),
+            "store": str(folder / "store"),
             "target": "prod",
             **options,
         },
-        "register": "told",
+        "register": "result",
     }
-    kept = {
-        "ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(place / "told.json")},
+    save = {
+        "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(folder / "result.json")},
         "check_mode": False,
         "diff": False,
     }
-    book = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**task, "ignore_errors": True}, kept]}]
-    (place / "play.yml").write_text(json.dumps(book), encoding="utf-8")
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**task, "ignore_errors": True}, save]}]
+    (folder / "play.yml").write_text(json.dumps(play), encoding="utf-8")
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     argv = [
         sys.executable,
@@ -48,8 +54,8 @@ def run_task(place: Path, module: str, *flags: str, **options: Any) -> dict[str,
         f"ansible_python_interpreter={sys.executable}",
     ]
     done = subprocess.run(
-        [*argv, str(place / "play.yml"), *flags], env=environment, capture_output=True, text=True, check=False
+        [*argv, str(folder / "play.yml"), *flags], env=environment, capture_output=True, text=True, check=False
     )
-    assert (place / "told.json").exists(), done.stdout + done.stderr
-    told: dict[str, Any] = json.loads((place / "told.json").read_text(encoding="utf-8"))
-    return told
+    assert (folder / "result.json").exists(), done.stdout + done.stderr
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return result

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the rules know of the account beside what moto knows: when things began, what tests asked for."""
+"""What the rules know about the account in addition to moto: when something began, and the settings of the test."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def serves(instance_id: str, group: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """How slow and how broken the cloud is. Times are seconds; all 0: everything is instant, as in moto."""
+    """How slow and how unreliable the cloud is. Times are in seconds. With all 0, everything is instant, as in moto."""
 
     launch: float = 0.0  # pending, after RunInstances and StartInstances
-    visible: float = 0.0  # until DescribeInstances and DescribeVolumes tell of what is new
+    visible: float = 0.0  # until DescribeInstances and DescribeVolumes return a new resource
     stop: float = 0.0  # stopping and shutting-down
     health: float = 0.0  # initial, after a target's registration
     drain: float = 0.0  # factor on the deregistration delay of a target group
@@ -34,11 +34,11 @@ class Settings:
     console: Callable[[str, Mapping[str, Any]], str] | None = (
         None  # (instance id, its tags and "ImageId", "UserData") -> text
     )
-    shell: str = "off"  # what the default console says of the host's shell
-    host_key: str = ""  # likewise
+    shell: str = "off"  # the shell in the default console's evidence
+    host_key: str = ""  # in the default console's evidence
     healthy: Callable[[str, str], bool] = serves  # (instance id, ARN of the target group)
     no_capacity: frozenset[str] = frozenset()  # names of zones
-    dead: frozenset[str] = frozenset()  # AMIs whose instances never get to their console nor to health
+    dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
     now: Callable[[], float] = time.monotonic
 
@@ -52,45 +52,47 @@ class World:
         default_factory=dict
     )  # (zone or region, action, token) -> (parameters, answer)
     token_locks: dict[tuple[str, str, str], Any] = field(default_factory=dict)
-    since: dict[tuple[str, str], float] = field(default_factory=dict)  # (what began, id) -> when
+    since: dict[tuple[str, str], float] = field(default_factory=dict)  # (what began, id) -> time
     ending: dict[str, str] = field(default_factory=dict)  # instance -> "stopping" or "shutting-down"
     held: dict[str, tuple[str, str]] = field(default_factory=dict)  # volume -> (instance shutting down, device)
     draining: dict[tuple[str, str, str], float] = field(default_factory=dict)  # (group, target, port) -> when it ends
     modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
-    encrypted: set[str] = field(default_factory=set)  # copies of images made so
-    architectures: dict[str, str] = field(default_factory=dict)  # of images registered with one
-    lost: set[str] = field(default_factory=set)  # instances taken by spot
+    encrypted: set[str] = field(default_factory=set)  # images that are encrypted copies
+    architectures: dict[str, str] = field(default_factory=dict)  # of images
+    lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
 
     def set(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
 
     def began(self, what: str, *ids: str) -> None:
+        """Note that ``what`` of these resources begins now."""
         with self.lock:
             self.since.update({(what, one): self.settings.now() for one in ids})
 
     def within(self, what: str, one: str, seconds: float) -> bool:
-        """Whether ``what`` of ``one`` began less than so long ago."""
+        """Whether ``what`` of ``one`` began less than ``seconds`` ago."""
         began = self.since.get((what, one))
         return began is not None and self.settings.now() - began < seconds
 
     def clear(self) -> None:
         with self.lock:
-            made = (self.modified, self.encrypted, self.architectures)
-            for each in (
+            for memory in (
                 self.tokens,
                 self.token_locks,
                 self.since,
                 self.ending,
                 self.held,
                 self.draining,
-                *made,
+                self.modified,
+                self.encrypted,
+                self.architectures,
                 self.lost,
             ):
-                each.clear()
+                memory.clear()
             self.settings = Settings()
 
     def state(self, instance: str, moto: str) -> str:
-        """An instance's state as AWS would tell it, from what moto says and what is still on its way."""
+        """An instance's state as AWS would report it, from moto's state and the transitions in progress."""
         settings = self.settings
         if instance in self.ending:
             forced = ("forced", instance) in self.since
@@ -102,7 +104,7 @@ class World:
         return moto
 
     def instances(self, region: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """By id, as moto describes them in one call, with their states as AWS would tell them. Unknown ones are left out."""
+        """The instances by id, described in one call, with their states as on AWS. Unknown ones are left out."""
         wanted = [one for one in ids if one.startswith("i-")]
         if not wanted:
             return {}
@@ -115,5 +117,5 @@ class World:
         return described
 
     def instance(self, region: str, one: str) -> dict[str, Any]:
-        """{} where there is none."""
+        """The described instance, or {} if it is unknown."""
         return self.instances(region, [one]).get(one, {})

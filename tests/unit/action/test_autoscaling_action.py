@@ -117,7 +117,7 @@ def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
         "2",
     )
     assert [(each["image_name"], each["outdated"]) for each in result["instances"]] == [(NEW, False)] * 2
-    parameters = refreshes.found[0].asked
+    parameters = refreshes.found[0].parameters
     assert (
         parameters["DesiredConfiguration.LaunchTemplate.Version"],
         parameters["Preferences.CheckpointPercentages.member.1"],

@@ -67,9 +67,9 @@ def _of_page(page: Path) -> Iterator[Block]:
         yield Block(
             str(page.relative_to(ROOT)),
             text[: found.start()].count("\n") + 1,
-            found["language"],
-            body,
-            named[1] if named else "",
+            language=found["language"],
+            text=body,
+            file=named[1] if named else "",
         )
 
 

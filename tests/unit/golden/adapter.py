@@ -200,7 +200,14 @@ def sealed(root: Path, files: Path, spec: Mapping[str, Any]) -> list[str]:
     return seal(
         str(root),
         folders,
-        Spec(spec["service"], spec["version"], spec["digest"], spec["shell"], tuple(spec["writable"]), data),
+        Spec(
+            spec["service"],
+            spec["version"],
+            digest=spec["digest"],
+            shell=spec["shell"],
+            writable=tuple(spec["writable"]),
+            data=data,
+        ),
     )
 
 
@@ -211,7 +218,13 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
     """Return the builder that Packer gets for AWS, and the tags of the image."""
     definition = load_definition(folder)
     job = BakeJob(
-        definition, definition.target(target), digest, "aws-123456789012-x86_64", {}, base, BakeVariables({}, {}, {})
+        definition,
+        definition.target(target),
+        digest=digest,
+        build="aws-123456789012-x86_64",
+        inputs={},
+        base=base,
+        variables=BakeVariables({}, {}, {}),
     )
     tags = image_tags(digest, definition.service, definition.version, store)
     return {"tags": tags, "builder": builder_settings(job, Clients(job.target.build_account), tags, (1, 11))}

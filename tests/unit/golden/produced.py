@@ -138,7 +138,10 @@ def launches(name: str) -> Callable[[Path], Any]:
         targets = plain.golden(f"definitions/{name}")
         with steady():
             return plain.plain(
-                {each: adapter.launched(folder, each, record, KEY, AUTHORIZED, known) for each in targets},
+                {
+                    each: adapter.launched(folder, each, record=record, key=KEY, authorized=AUTHORIZED, secrets=known)
+                    for each in targets
+                },
                 {str(folder): "<folder>"},
             )
 
@@ -186,7 +189,10 @@ def packer(folder: Path) -> Any:
     base = plain.golden("given/images")["aws"]["base"]
     with aws_replay.answering(amis):
         return plain.plain(
-            {each: adapter.packer_bake(folder, each, base, DIGEST, "0123456789abcdef") for each in ("prod", "copied")}
+            {
+                each: adapter.packer_bake(folder, each, base=base, digest=DIGEST, store="0123456789abcdef")
+                for each in ("prod", "copied")
+            }
         )
 
 

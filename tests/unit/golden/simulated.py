@@ -147,7 +147,7 @@ def gate(folder: Path) -> Any:
     intent = kept["documents"]["fleets/shop-prod/intent.json"]
     store = produced.store_in(folder)
     with produced.steady():
-        found = adapter_simulated.gate_played(folder, "prod", intent, kept, store)
+        found = adapter_simulated.gate_played(folder, "prod", document=intent, kept=kept, store=store)
     return plain.plain(found, {str(folder): "<folder>", sys.executable: "<python>"})
 
 

@@ -33,7 +33,7 @@ from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
 from ansible_collections.immutable.infra.tests.support.aws.bucket import LOCATION
 from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.faults import after
-from ansible_collections.immutable.infra.tests.support.aws.jobs import Ended, Workflow
+from ansible_collections.immutable.infra.tests.support.aws.jobs import JobResult, Workflow
 from ansible_collections.immutable.infra.tests.support.aws.proxy import Proceed
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, SECRET, Cloud
 
@@ -162,7 +162,7 @@ def shop(cloud: Cloud, bucket: S3Store, tmp_path: Path) -> Shop:
     return Shop(cloud, bucket, tmp_path)
 
 
-def successful(job: Ended) -> Ended:
+def successful(job: JobResult) -> JobResult:
     assert job.status == "successful", job.output
     for secret in (PASSWORD, SECRET, "PRIVATE KEY"):
         assert secret not in job.written
@@ -182,7 +182,7 @@ class Cancel:
         raise Dropped
 
 
-def sliced(shop: Shop, playbook: str, **survey: Any) -> list[Ended]:
+def sliced(shop: Shop, playbook: str, **survey: Any) -> list[JobResult]:
     """Run two slices of one job at the same time."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda _slice: successful(shop.awx.run(playbook, **survey)), range(2)))

@@ -11,7 +11,7 @@ from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
 from ..model import SECRET_KINDS, BaseKind, ProviderName, SecretKind
 
-# By provider. A provider that is missing here accepts any type.
+# By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
     "qemu": ("qcow2", "raw"),
     "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"),

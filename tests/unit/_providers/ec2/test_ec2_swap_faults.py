@@ -46,7 +46,7 @@ def each_call(effect: Effect, times: int) -> Effect:
 
 
 def lab_of(cloud: Cloud, clock: Clock, strategy: str = "rolling", **changes: Any) -> SwapLab:
-    return SwapLab(cloud, clock, 2, strategy, **changes).old()
+    return SwapLab(cloud, clock, 2, strategy, **changes).with_old_image()
 
 
 def runs_of(lab: SwapLab, image: str) -> int:
@@ -69,18 +69,18 @@ def launched(cloud: Cloud) -> list[str]:
     ]
 
 
-def test_the_watch_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
+def test_the_watcher_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock, "rolling, data")
     lab.store.write("fleets/shop-prod/intent.json", {**lab.intent(), "first": 99})
-    hosts, ec2 = sorted(lab.watch.see().hosts), cloud.boto("ec2", proxied=True)
+    hosts, ec2 = sorted(lab.watcher.observe().hosts), cloud.boto("ec2", proxied=True)
     ec2.terminate_instances(InstanceIds=hosts[:1])
-    assert [each.partition(":")[0] for each in lab.watch.broken] == ["the new one first"]
+    assert [each.partition(":")[0] for each in lab.watcher.broken_promises] == ["the new one first"]
     ec2.terminate_instances(InstanceIds=hosts[1:])
-    (volume, *_others) = lab.watch.see().holders
+    (volume, *_others) = lab.watcher.observe().holders
     clock.wait(60.0)
     ec2.run_instances(ImageId=lab.amis[OLD], MinCount=5, MaxCount=5, SubnetId=lab.net.subnets[0])
     ec2.delete_volume(VolumeId=volume)
-    assert [each.partition(":")[0] for each in lab.watch.broken] == [
+    assert [each.partition(":")[0] for each in lab.watcher.broken_promises] == [
         "the new one first",
         "floor",
         "the new one first",
@@ -99,7 +99,7 @@ def test_the_first_calls_of_every_action_are_refused(cloud: Cloud, clock: Clock,
     assert runs_of(lab, OLD) == 1 or times > 2
     assert sum(fault.met >= min(times, 4) for fault in refused) > len(refused) / 2
     cloud.faults.clear()
-    lab.rest(OLD)
+    lab.assert_settled(OLD)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_connection_breaks_at_every_change(
     cloud.fault(each_call(BROKEN[when], times), changing=True, times=0)
     runs_of(lab, NEW)
     cloud.faults.clear()
-    lab.rest()
+    lab.assert_settled()
     assert len(launched(cloud)) == 4, "one instance for each token"
 
 
@@ -133,7 +133,7 @@ def test_a_zone_without_capacity_is_replaced_by_another(cloud: Cloud, clock: Clo
         f"zone {lab.net.zones[0]} takes no more instances (InsufficientInstanceCapacity): "
         f"slots 0 are launched in {lab.net.zones[1]}" in result["warnings"]
     )
-    lab.rest()
+    lab.assert_settled()
 
 
 def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
@@ -143,7 +143,7 @@ def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
         ProviderError, match=rf"launching 1 of shop-prod in {lab.net.zones[0]}: .*\(InsufficientInstanceCapacity\)"
     ):
         lab.run()
-    assert len(lab.watch.see().serving) == 2 and not lab.watch.broken
+    assert len(lab.watcher.observe().serving) == 2 and not lab.watcher.broken_promises
     cloud.set(no_capacity=frozenset())
     lab.finish()
 
@@ -151,12 +151,12 @@ def test_data_cannot_follow_to_another_zone(cloud: Cloud, clock: Clock) -> None:
 @pytest.mark.parametrize("strategy", sampled(product(STRATEGIES), ("rolling, data",), ("blue_green",)))
 def test_an_ami_that_never_boots_is_rolled_back(cloud: Cloud, clock: Clock, strategy: str) -> None:
     lab = lab_of(cloud, clock, strategy)
-    before = set(lab.watch.see().hosts)
+    before = set(lab.watcher.observe().hosts)
     cloud.set(dead=frozenset({lab.amis[NEW]}))
     with pytest.raises(FleetError, match=r"(?s)was stopped: .*Kernel panic"):
         lab.run()
-    lab.watch.settled(clock, lab.amis[OLD], 2, "data" in strategy)
-    assert set(lab.watch.see().hosts) == before, "the old ones are the same as before"
+    lab.watcher.assert_settled(clock, lab.amis[OLD], 2, "data" in strategy)
+    assert set(lab.watcher.observe().hosts) == before, "the old ones are the same as before"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,9 @@ def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy:
 
     def lose() -> None:
         ami = lab.amis[OLD if whose == "old" else NEW]
-        there = [host.id for host in lab.watch.see().hosts.values() if host.ami == ami and host.state == "running"]
+        there = [
+            host.id for host in lab.watcher.observe().hosts.values() if host.ami == ami and host.state == "running"
+        ]
         if there:
             lost.append(there[0])
             cloud.lose(there[0])
@@ -182,16 +184,16 @@ def test_an_instance_is_lost_in_the_middle(cloud: Cloud, clock: Clock, strategy:
     cloud.at_change(nth, lose)
     lab.run()
     lab.run()
-    lab.rest()
+    lab.assert_settled()
     assert whose == "new" or nth > 3 or lost
 
 
 def test_an_instance_that_is_lost_after_the_swap_is_replaced(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock)
     lab.run()
-    cloud.lose(sorted(lab.watch.see().hosts)[0])
+    cloud.lose(sorted(lab.watcher.observe().hosts)[0])
     lab.run()
-    lab.rest()
+    lab.assert_settled()
 
 
 @pytest.mark.parametrize("nth", sampled(product((1, 2, 4)), (2,)))
@@ -202,7 +204,7 @@ def test_expired_credentials_are_reported_and_the_next_run_resumes(cloud: Cloud,
     began = clock.skipped
     with pytest.raises(ProviderError, match=r"expired .*renew the credentials and run again to resume"):
         lab.run()
-    assert clock.skipped - began < 10 and not lab.watch.broken and len(lab.watch.see().serving) >= 2
+    assert clock.skipped - began < 10 and not lab.watcher.broken_promises and len(lab.watcher.observe().serving) >= 2
     lab.finish()
 
 
@@ -212,10 +214,10 @@ def test_a_registration_in_the_idle_group_is_removed_by_the_next_run(cloud: Clou
     If a run ends between the two calls that put it in service, the next swap removes it.
     """
     lab = lab_of(cloud, clock, "blue_green")
-    cloud.lose(sorted(lab.watch.see().serving)[0])
+    cloud.lose(sorted(lab.watcher.observe().serving)[0])
     lab.run(OLD)
-    lab.rest(OLD)
-    cloud.lose(sorted(lab.watch.see().serving)[0])
+    lab.assert_settled(OLD)
+    cloud.lose(sorted(lab.watcher.observe().serving)[0])
     assert killed(lab, OLD, 3, late=True)
     lab.finish(NEW)
 
@@ -245,7 +247,7 @@ def test_the_missing_permission_is_named(cloud: Cloud, clock: Clock) -> None:
         "ModifyTargetGroupAttributes",
         "DescribeTargetHealth",
     } <= allowed
-    lab.rest()
+    lab.assert_settled()
 
 
 @pytest.mark.parametrize("strategy", sampled(product(("rolling", "rolling, data", "blue_green")), ("rolling, data",)))
@@ -254,7 +256,7 @@ def test_new_resources_are_not_listed_for_a_while(cloud: Cloud, clock: Clock, st
     cloud.set(visible=8.0)
     lab.run(OLD)
     lab.run(NEW)
-    lab.rest()
+    lab.assert_settled()
     assert len(launched(cloud)) == 4
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.aws.kills import one_after_the_other, sweep
-from ansible_collections.immutable.infra.tests.support.aws.playbook import SIZE, Playbook
+from ansible_collections.immutable.infra.tests.support.aws.kills import kill_every_run, sweep
+from ansible_collections.immutable.infra.tests.support.aws.playbook import SIZE, FleetPlaybook
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATEGIES, Clock, SwapLab, sampled
 
@@ -28,21 +28,21 @@ from ansible_collections.immutable.infra.tests.support.aws.swaplab import STRATE
 def test_a_swap_completes_though_every_run_dies_after_one_change(
     cloud: Cloud, clock: Clock, strategy: str, late: bool
 ) -> None:
-    lab = SwapLab(cloud, clock, 2, strategy).old()
-    assert one_after_the_other(lab, late) > 4
-    lab.rest()
+    lab = SwapLab(cloud, clock, 2, strategy).with_old_image()
+    assert kill_every_run(lab, late) > 4
+    lab.assert_settled()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_result_is_the_same_wherever_a_run_is_killed(cloud: Cloud, clock: Clock, strategy: str) -> None:
-    swept = sweep(SwapLab(cloud, clock, 2, strategy).old(), [])
-    assert not swept.others, swept.others[0]
+    swept = sweep(SwapLab(cloud, clock, 2, strategy).with_old_image(), [])
+    assert not swept.different_ends, swept.different_ends[0]
     assert swept.kills == 2 * swept.calls
     print(f"{strategy}: {swept.calls} changing calls, {swept.kills} kills")
 
 
-def _sigkilled(book: Playbook, boundaries: list[tuple[int, bool]], clock: Clock) -> int:
+def _sigkilled(book: FleetPlaybook, boundaries: list[tuple[int, bool]], clock: Clock) -> int:
     """Swap back and forth, killing each run once and repeating it. Returns the number of kills."""
     kills = 0
     for nth, late in boundaries:
@@ -52,22 +52,22 @@ def _sigkilled(book: Playbook, boundaries: list[tuple[int, bool]], clock: Clock)
             break
         kills += 1
         book.swap()
-        book.watch.settled(clock, book.amis[image], SIZE, False)
+        book.watcher.assert_settled(clock, book.amis[image], SIZE, False)
         book.cloud.proxy.forget()
         assert "changed=0" in book.swap() and not book.cloud.count(changing=True)
     return kills
 
 
 @pytest.fixture
-def book(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Playbook:
+def book(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> FleetPlaybook:
     monkeypatch.setattr(cloud.proxy, "layers", list(cloud.proxy.layers))
-    playbook = Playbook(cloud, tmp_path, getattr(request, "param", {"strategy": "rolling", "surge": 2}))
+    playbook = FleetPlaybook(cloud, tmp_path, getattr(request, "param", {"strategy": "rolling", "surge": 2}))
     playbook.promote(0)
     playbook.swap()
     return playbook
 
 
-def test_ansible_playbook_and_all_its_processes_are_killed(book: Playbook) -> None:
+def test_ansible_playbook_and_all_its_processes_are_killed(book: FleetPlaybook) -> None:
     assert _sigkilled(book, [(1, True)], Clock()) == 1
 
 
@@ -78,7 +78,7 @@ def test_ansible_playbook_and_all_its_processes_are_killed(book: Playbook) -> No
     ids=["rolling", "blue_green"],
     indirect=True,
 )
-def test_ansible_playbook_is_killed_at_every_change(book: Playbook) -> None:
+def test_ansible_playbook_is_killed_at_every_change(book: FleetPlaybook) -> None:
     book.promote(1)
     book.swap()
     book.cloud.proxy.forget()
