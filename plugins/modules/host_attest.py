@@ -9,8 +9,8 @@ short_description: Compare a host with the manifest of its image
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Reads every file of the host's root file system and compares type, mode, owner and content with the manifest of
-    the image that the host was launched from. Returns only the differences.
+  - Reads every file of the host's root file system and compares its type, mode, owner and content with the manifest
+    of the host's image. Returns only the differences.
   - Finds undeclared mounts over the image, and tests that nothing is writable outside the declared places.
   - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
   - Requires root on the host, and a login. Hosts with C(shell=off) accept no logins, so the module refuses to run
