@@ -125,7 +125,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring the fleet to the image of the channel prod
+- name: Update the fleet to the image of the channel prod
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     target: local
