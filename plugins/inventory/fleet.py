@@ -57,15 +57,11 @@ options:
 EXAMPLES = r"""
 # shop.immutable_fleet.yml
 plugin: immutable.infra.fleet
-definitions: [/srv/shop]
+definitions: [/srv/shop, /srv/blog]
 store: /var/lib/immutable
 
-# Only one target, with additional groups and an additional variable.
----
-plugin: immutable.infra.fleet
-definitions: [/srv/shop, /srv/blog]
+# The rest is optional: only one target, an additional group and an additional variable.
 targets: [local]
-store: /var/lib/immutable
 keyed_groups:
   - key: immutable_version
     prefix: version

@@ -21,9 +21,11 @@ _MIN_LINE_LENGTH = 8  # shorter lines of a secret are not redacted separately
 class Loader(Protocol):
     """The methods of Ansible's DataLoader that are used. It knows the vault secrets."""
 
-    def load(self, data: str, *, show_content: bool = ...) -> Any: ...
+    def load(self, data: str, *, show_content: bool = ...) -> Any:
+        """Parse YAML or JSON."""
 
-    def load_from_file(self, file_name: str) -> Any: ...
+    def load_from_file(self, file_name: str) -> Any:
+        """Parse a file."""
 
 
 @dataclass(frozen=True)

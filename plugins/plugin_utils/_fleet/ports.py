@@ -34,7 +34,8 @@ class Lease(Protocol):
     def need(self, seconds: float) -> None:
         """Renew the lease if it would expire within ``seconds``. Raises LeaseLostError."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Let other runs hold the lease."""
 
 
 class Gates(Protocol):
@@ -59,17 +60,21 @@ class Gates(Protocol):
 class NoGuard:
     """Never stops a run: for predictions and tests."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        pass
 
 
 class NoLease:
     """Is always held: for runs that change nothing outside this process."""
 
-    def acquire(self, wait: float = 0.0) -> None: ...
+    def acquire(self, wait: float = 0.0) -> None:
+        pass
 
-    def need(self, seconds: float) -> None: ...
+    def need(self, seconds: float) -> None:
+        pass
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)

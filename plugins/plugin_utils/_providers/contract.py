@@ -120,9 +120,11 @@ class LaunchRequest:
 class Compute(Protocol):
     """Instances. Raises ProviderError with the provider's own words."""
 
-    def list(self, fleet: str) -> list[Instance]: ...
+    def list(self, fleet: str) -> list[Instance]:
+        """All instances of the fleet."""
 
-    def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]: ...
+    def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
+        """Launch one instance for each request."""
 
     def stop(self, ids: Sequence[str]) -> None:
         """Begin an orderly shutdown and return. An instance is STOPPING until it is down, then STOPPED.
@@ -153,15 +155,18 @@ class Compute(Protocol):
     def fleets(self) -> Sequence[str]:
         """Names of all fleets and verifications that have an instance or a volume."""
 
-    def console(self, instance_id: str) -> str: ...
+    def console(self, instance_id: str) -> str:
+        """The text on the instance's console."""
 
 
 class Volumes(Protocol):
     """Data volumes. Raises ProviderError with the provider's own words."""
 
-    def list(self, fleet: str) -> list[Volume]: ...
+    def list(self, fleet: str) -> list[Volume]:
+        """All volumes of the fleet."""
 
-    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]: ...
+    def create(self, requests: Sequence[VolumeRequest]) -> Sequence[Volume]:
+        """Create one volume for each request."""
 
     def attach(self, volume_ids: Sequence[str], instance_id: str) -> None:
         """Refuses a volume that is attached to another instance."""
@@ -175,7 +180,8 @@ class Volumes(Protocol):
         Refuses to shrink.
         """
 
-    def remove(self, volume_ids: Sequence[str]) -> None: ...
+    def remove(self, volume_ids: Sequence[str]) -> None:
+        """Delete volumes with their data."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,8 @@ class Traffic(Protocol):
     def ensure(self) -> bool:
         """Start or create what is missing. Returns whether something was missing."""
 
-    def members(self) -> list[Member]: ...
+    def members(self) -> list[Member]:
+        """All members of this fleet."""
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
         """Add members, or bring draining ones back into service.
@@ -219,7 +226,8 @@ class Traffic(Protocol):
         A balancer that removes drained members by itself does so after at most ``timeout`` seconds.
         """
 
-    def deregister(self, ids: Sequence[str]) -> None: ...
+    def deregister(self, ids: Sequence[str]) -> None:
+        """Remove members."""
 
     def remove(self) -> None:
         """Remove the balancer itself."""
@@ -234,7 +242,8 @@ class Images(Protocol):
     def build(self, architecture: str) -> str:
         """What targets must have in common to share images: ``qemu-x86_64``, ``aws-123456789012-x86_64``."""
 
-    def present(self, artifact: Mapping[str, Any]) -> bool: ...
+    def present(self, artifact: Mapping[str, Any]) -> bool:
+        """Whether the artifact exists."""
 
     def copy(
         self, artifact: Mapping[str, Any], places: Mapping[str, str], tags: Mapping[str, str]
@@ -300,7 +309,8 @@ class Leftovers(Protocol):
 
 
 class Clock(Protocol):
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """The time in seconds."""
 
     def wait(self, seconds: float) -> None:
         """Return when something may have changed, after ``seconds`` at the latest."""
@@ -325,23 +335,28 @@ class Provider(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the registry names it."""
 
     @property
     def longest_call(self) -> float:
         """Seconds that one changing call can take, with retries. 0 if the engine's default is enough."""
 
     @property
-    def compute(self) -> Compute: ...
+    def compute(self) -> Compute:
+        """The instances."""
 
     @property
-    def volumes(self) -> Volumes: ...
+    def volumes(self) -> Volumes:
+        """The data volumes."""
 
     @property
-    def images(self) -> Images: ...
+    def images(self) -> Images:
+        """The artifacts of images."""
 
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The clock that the provider and its users wait by."""
 
     @property
     def probe(self) -> Probe | None:
@@ -359,7 +374,8 @@ class Provider(Protocol):
     def pin_secrets(self) -> PinSecrets | None:
         """Looks up the versions of secrets that instances fetch; None if the provider itself hands over secrets."""
 
-    def traffic(self, fleet: str) -> Traffic: ...
+    def traffic(self, fleet: str) -> Traffic:
+        """The load balancer of the fleet."""
 
     def describe(self) -> dict[str, Any]:
         """Plain data for results, such as ``accelerator`` and ``warnings`` (list of lines)."""

@@ -150,7 +150,8 @@ class AutoScalingGroup(Protocol):
         """See ``contract.Provider``."""
 
     @property
-    def region(self) -> str: ...
+    def region(self) -> str:
+        """The AWS region."""
 
     def group(self) -> Group:
         """Raises FleetError if there is no such group, or if it cannot be refreshed to an image."""
@@ -158,7 +159,8 @@ class AutoScalingGroup(Protocol):
     def refreshes(self) -> list[Refresh]:
         """The newest first; at most one of them is active."""
 
-    def machines(self) -> list[GroupMachine]: ...
+    def machines(self) -> list[GroupMachine]:
+        """The instances of the group, as EC2 describes them."""
 
     def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
         """What the group shall launch to run an image.
@@ -178,6 +180,8 @@ class AutoScalingGroup(Protocol):
     def start(self, template: LaunchTemplate, preferences: Mapping[str, Any]) -> str:
         """Start a refresh to this version. Returns its id."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Cancel the active refresh."""
 
-    def roll_back(self) -> None: ...
+    def roll_back(self) -> None:
+        """Roll the active refresh back."""
