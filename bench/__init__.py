@@ -1,3 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the fleet engine takes: time against the bound, calls, reads, and work of the controller. See docs/explanation/performance.md."""
+"""What a swap costs: time compared with a bound, calls, reads, and work of the controller.
+
+See docs/explanation/performance.md.
+"""

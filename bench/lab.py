@@ -17,7 +17,8 @@ from ansible_collections.immutable.infra.tests.support import fleetlab
 
 FLEET = "shop-bench"
 OLD, NEW = "sha256:old", "sha256:new"
-# A small virtual machine in a public cloud, behind a load balancer whose check runs every 5 s and must pass twice. Seconds.
+# Seconds of a small virtual machine in a public cloud, behind a load balancer whose check runs every 5 s and must pass
+# twice.
 CLOUD = Latencies(boot=40.0, health=2.0, check=10.0, drain=30.0, stop=15.0, call=0.5)
 
 

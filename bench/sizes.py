@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Time and memory of one ``plan`` and of one look, by fleet size. These depend on the machine, but their growth does not.
+"""Time and memory of one ``plan`` and of one observation, by fleet size.
 
-One fleet of 10,000 is compared with ten different fleets of 1,000, one after the other: the same work on as much memory, so what is
-compared is the code and not the processor's caches.
+The figures depend on the machine, but their growth does not. One fleet of 10,000 is compared with ten different fleets
+of 1,000, one after the other. Both do the same work on the same amount of memory, so the comparison shows the code and
+not the processor's caches.
 """
 
 from __future__ import annotations
@@ -31,31 +32,31 @@ from .lab import FLEET, NEW, OLD, Lab, request
 TraceFunction = Callable[[FrameType, str, Any], Any]
 SMALL, LARGE = 1_000, 10_000
 BEST_OF = 5
-# What is allowed at ten times the size.
-STEPS = 10.5
-MEMORY = 12.0  # tables grow by doubling
-TIME = 20.0  # what is large is not in the processor's caches; quadratic would be 100
+# Goals: how many times as much ten times the instances may take.
+MOST_STEPS = 10.5
+MOST_MEMORY = 12.0  # tables grow by doubling
+MOST_TIME = 20.0  # a large fleet does not fit into the processor's caches; quadratic growth would be 100
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Of the best of some tries, at SMALL and at LARGE instances."""
+    """The cost of one operation with SMALL and with LARGE instances; the best of several runs."""
 
     name: str
-    seconds: tuple[float, float]  # of the processor
-    memory: tuple[int, int]  # bytes at the peak, over what was there before
+    seconds: tuple[float, float]  # CPU time
+    memory: tuple[int, int]  # peak of additional bytes
     steps: tuple[int, int]  # instructions of Python's bytecode
 
     @property
-    def slower(self) -> float:
+    def time_ratio(self) -> float:
         return self.seconds[1] / self.seconds[0]
 
     @property
-    def larger(self) -> float:
+    def memory_ratio(self) -> float:
         return self.memory[1] / self.memory[0]
 
     @property
-    def longer(self) -> float:
+    def steps_ratio(self) -> float:
         return self.steps[1] / self.steps[0]
 
 
@@ -69,20 +70,25 @@ def measure_sizes() -> list[Growth]:
     ]
 
 
-def missed(found: Sequence[Growth]) -> list[str]:
+def missed(growths: Sequence[Growth]) -> list[str]:
+    """The missed goals, one line each."""
     lines = []
-    for each in found:
-        grown = (("time", each.slower, TIME), ("memory", each.larger, MEMORY), ("steps", each.longer, STEPS))
+    for growth in growths:
+        ratios = (
+            ("time", growth.time_ratio, MOST_TIME),
+            ("memory", growth.memory_ratio, MOST_MEMORY),
+            ("steps", growth.steps_ratio, MOST_STEPS),
+        )
         lines += [
-            f"{each.name}: {times:.1f} times the {what} at ten times the size, more than {most:g}"
-            for what, times, most in grown
-            if times > most
+            f"{growth.name}: {ratio:.1f} times the {measure} at ten times the size, more than {most:g}"
+            for measure, ratio, most in ratios
+            if ratio > most
         ]
     return lines
 
 
 def _strategies() -> dict[str, dict[str, object]]:
-    """Changes to the intent, without those that depend on the size."""
+    """Changes to the intent, except those that depend on the size; and ``back`` and ``losses``, see ``_planning``."""
     return {
         "rolling": {},
         "rolling, a volume in each slot": {"data": True},
@@ -95,25 +101,30 @@ def _strategies() -> dict[str, dict[str, object]]:
     }
 
 
-def _growth(name: str, prepared: Callable[[int], Callable[[], object]]) -> Growth:
+def _growth(name: str, prepare: Callable[[int], Callable[[], object]]) -> Growth:
     many = LARGE // SMALL
-    few, all_at_once = [prepared(SMALL) for _fleet in range(many)], [prepared(LARGE)]
-    small, large = _cost(few), _cost(all_at_once)
-    return Growth(name, (small[0] / many, large[0]), (small[1], large[1]), (_steps(few[0]), _steps(all_at_once[0])))
+    small_fleets, large_fleet = [prepare(SMALL) for _fleet in range(many)], [prepare(LARGE)]
+    small, large = _cost(small_fleets), _cost(large_fleet)
+    return Growth(
+        name,
+        seconds=(small[0] / many, large[0]),
+        memory=(small[1], large[1]),
+        steps=(_steps(small_fleets[0]), _steps(large_fleet[0])),
+    )
 
 
 def _steps(work: Callable[[], object]) -> int:
-    """The same on every machine with this Python; what a single instruction does inside it does not show."""
+    """The number of bytecode instructions. It is the same on every machine with this version of Python."""
     count = 0
 
-    def each(_frame: FrameType, event: str, _argument: object) -> TraceFunction:
+    def count_step(_frame: FrameType, event: str, _argument: object) -> TraceFunction:
         nonlocal count
         count += event == "opcode"
-        return each
+        return count_step
 
     def begin(frame: FrameType, _event: str, _argument: object) -> TraceFunction:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return each
+        return count_step
 
     before = sys.gettrace()
     sys.settrace(begin)
@@ -125,16 +136,16 @@ def _steps(work: Callable[[], object]) -> int:
 
 
 def _cost(works: list[Callable[[], object]]) -> tuple[float, int]:
-    """Seconds of all, bytes of one. The collector of garbage rests meanwhile: it looks at the whole process, not at this work alone."""
+    """Seconds of all, bytes of one. Garbage collection is off, because it depends on the whole process."""
     gc.collect()
     gc.disable()
     try:
         times = []
         for _try in range(BEST_OF):
-            began = time.process_time()
-            kept = [work() for work in works]
-            times.append(time.process_time() - began)
-            del kept
+            start = time.process_time()
+            results = [work() for work in works]
+            times.append(time.process_time() - start)
+            del results
         tracemalloc.start()
         works[0]()
         peak = tracemalloc.get_traced_memory()[1]
@@ -148,14 +159,16 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
     changes = dict(changes)
     back, data = bool(changes.pop("back", False)), bool(changes.pop("data", False))
     losses = bool(changes.pop("losses", False))
-    whole = changes.get("strategy") in ("blue_green", "recreate")
+    all_at_once = changes.get("strategy") in ("blue_green", "recreate")
     if changes.get("strategy") == "canary":
         changes["stages"] = (Stage(size // 2, soak=300.0), Stage(size))
-    asked = request(NEW, size, data, surge=size if whole else size // 10, unavailable=size // 10, **changes).intent
-    origin = Version(OLD, "old", launch="launch-old", size=size, volumes=asked.volumes)
+    requested = request(
+        NEW, size, data, surge=size if all_at_once else size // 10, unavailable=size // 10, **changes
+    ).intent
+    origin = Version(OLD, "old", launch="launch-old", size=size, volumes=requested.volumes)
     observed = _half_way(size, data)
     intent: Intent = replace(
-        asked,
+        requested,
         begun=True,
         origin=origin,
         serial=1,
@@ -172,7 +185,7 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
 
 
 def _half_way(size: int, data: bool) -> Observed:
-    """Half of the slots have new instances, a tenth of them beside the old ones. Drawn from a fleet that an engine launched."""
+    """A fleet halfway through a swap: half of the slots have new instances, a tenth of all also their old ones."""
     observed, at = copy.deepcopy(_launched(size, data).observed), _launched(size, data).at
     views = []
     for view in observed.instances:
@@ -188,7 +201,7 @@ def _half_way(size: int, data: bool) -> Observed:
 
 @dataclass(frozen=True)
 class _Launched:
-    """A fleet as its cloud lists it and as the engine sees it."""
+    """A fleet as the provider lists it and as the engine observes it."""
 
     instances: list[Instance]
     volumes: list[Volume]
@@ -204,16 +217,16 @@ def _launched(size: int, data: bool) -> _Launched:
     provider, traffic = lab.provider, lab.provider.traffic(FLEET)
     observed = Observer(provider, traffic, provider.probe, FLEET).observe()
     return _Launched(
-        provider.compute.list(FLEET),
-        provider.volumes.list(FLEET),
+        instances=provider.compute.list(FLEET),
+        volumes=provider.volumes.list(FLEET),
         members=traffic.members(),
         observed=observed,
         at=provider.clock.now(),
     )
 
 
-class _Still(SimulatedProvider):
-    """A cloud that answers at once, so that the observer's own work is measured."""
+class _InstantProvider(SimulatedProvider):
+    """Answers at once, so that only the observer's own work is measured."""
 
     def __init__(self, launched: _Launched) -> None:
         super().__init__()
@@ -225,6 +238,6 @@ class _Still(SimulatedProvider):
 
 def _observing(size: int, data: bool) -> Callable[[], object]:
     fleet = copy.deepcopy(_launched(size, data))
-    provider = _Still(fleet)
-    passed: dict[str, bool | str] = dict.fromkeys([each.id for each in fleet.instances], True)
-    return lambda: Observer(provider, provider.balancer, lambda _asked: passed, FLEET).observe()
+    provider = _InstantProvider(fleet)
+    passed: dict[str, bool | str] = dict.fromkeys([instance.id for instance in fleet.instances], True)
+    return lambda: Observer(provider, provider.balancer, lambda _instances: passed, FLEET).observe()

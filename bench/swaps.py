@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run the cases. All figures here but ``cpu`` are of a virtual clock, and the same on every machine."""
+"""Runs the cases. All figures except ``cpu`` come from a virtual clock, so they are the same on every machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from .cases import COUNTED, WAVES, Case
 from .lab import CLOUD, NEW, OLD, Lab, RunCost, request
 
-SLOWER = 1.10  # times the bound that a swap may take
+MOST_TIME = 1.10  # of a swap, times its bound
 SPREAD = 0.2  # share by which latencies vary
-EACH = 4  # changing calls for an instance, at most, where no two take the same time
-CPU = 20.0  # times the work of the controller, at ten times the size; quadratic would be 100
+MOST_CALLS_PER_INSTANCE = 4  # changing ones, if latencies vary
+MOST_WORK = (
+    20.0  # of the controller at ten times the size, times that at the smaller size; quadratic growth would be 100
+)
 
 
 @dataclass(frozen=True)
 class Measured:
+    """What a case took."""
+
     case: Case
     swap: RunCost
-    quiet: RunCost  # the same request once more
+    rerun: RunCost  # of the same request
 
     @property
     def name(self) -> str:
@@ -28,20 +32,20 @@ class Measured:
 
     @property
     def bound(self) -> float:
-        return self.case.formula.seconds(CLOUD, self.case.waves)
+        return self.case.bound.seconds(CLOUD, self.case.waves)
 
     @property
     def over(self) -> float:
-        """Share of the bound."""
+        """By which share of the bound the swap took longer."""
         return self.swap.seconds / self.bound - 1
 
     @property
     def calls(self) -> float:
-        """Changing calls, in a wave or for a volume."""
+        """Changing calls per wave, or per volume."""
         return self.swap.calls.total() / (self.case.volumes or self.case.waves)
 
     @property
-    def looks(self) -> int:
+    def observations(self) -> int:
         return self.swap.reads["instances"]
 
 
@@ -51,8 +55,13 @@ def measure(case: Case) -> Measured:
 
 def measure_spread(size: int) -> Measured:
     """A rolling swap in which no two instances take the same time."""
+    surge = size // WAVES
     case = Case(
-        f"rolling, latencies vary by {SPREAD:.0%}", size, COUNTED, EACH * size // WAVES, {"surge": size // WAVES}
+        f"rolling, latencies vary by {SPREAD:.0%}",
+        size,
+        COUNTED,
+        most_calls=MOST_CALLS_PER_INSTANCE * surge,
+        intent={"surge": surge},
     )
     return _measure(case, Lab(spread=SPREAD))
 
@@ -61,75 +70,86 @@ def _measure(case: Case, lab: Lab) -> Measured:
     changes = dict(case.intent)
     data = bool(changes.pop("data", False))
     lab.measure(request(OLD, case.size, data))
-    asked = request(NEW, case.size, data, **changes)
-    return Measured(case, lab.measure(asked), lab.measure(asked))
+    swap = request(NEW, case.size, data, **changes)
+    return Measured(case, swap=lab.measure(swap), rerun=lab.measure(swap))
 
 
-def missed(found: Sequence[Measured]) -> list[str]:
-    """The goals that were missed, one line each."""
-    return [line for each in found for line in _missed(each)] + _uneven(found)
+def missed(measured: Sequence[Measured]) -> list[str]:
+    """The missed goals, one line each."""
+    return [line for one in measured for line in _missed(one)] + _missed_constancy(measured)
 
 
-def missed_work(found: Sequence[Measured]) -> list[str]:
-    """The missed goals that depend on the machine: the work of the controller, from one size to the next."""
-    worse = [(name, times) for name, times in growth(found) if times > CPU]
+def missed_work(measured: Sequence[Measured]) -> list[str]:
+    """The missed goals for the work of the controller, which depend on the machine."""
     return [
-        f"{name}: the controller works {times:.1f} times as long for ten times the instances, more than {CPU:g}"
-        for name, times in worse
+        f"{name}: the controller works {times:.1f} times as long for ten times the instances, more than {MOST_WORK:g}"
+        for name, times in growth(measured)
+        if times > MOST_WORK
     ]
 
 
-def growth(found: Sequence[Measured]) -> list[tuple[str, float]]:
-    """By name of the case: how many times as long the controller works for 1,000 instances as for 100, in as many waves."""
-    work = {(each.case.name, each.case.size): (each.case.waves, each.swap.cpu) for each in found}
+def growth(measured: Sequence[Measured]) -> list[tuple[str, float]]:
+    """By case: the controller's work for ten times the instances in as many waves, as a multiple of the smaller one."""
+    work = {(one.case.name, one.case.size): (one.case.waves, one.swap.cpu) for one in measured}
     pairs = [
-        (name, spent, work[name, 10 * size])
-        for (name, size), spent in work.items()
+        (name, small, work[name, 10 * size])
+        for (name, size), small in work.items()
         if size >= 100 and (name, 10 * size) in work
     ]
-    return [(name, more / less) for name, (few, less), (many, more) in pairs if few == many]
-
-
-def missed_calls(found: Sequence[Measured]) -> list[str]:
-    """All goals but that of time: a bound of means binds nobody whose latencies vary."""
-    return [line for each in found for line in (*_wrong(each), *_noisy(each))]
-
-
-def _missed(each: Measured) -> Iterable[str]:
-    yield from _wrong(each)
-    if each.swap.seconds > SLOWER * each.bound:
-        yield f"{each.name}: {each.swap.seconds:.1f} s, more than {SLOWER:g} times the bound of {each.bound:.1f} s"
-    yield from _noisy(each)
-
-
-def _wrong(each: Measured) -> Iterable[str]:
-    result = each.swap.result
-    if result["image"] != NEW or not all(one["serving"] and not one["outdated"] for one in result["instances"]):
-        yield f"{each.name}: the swap did not end with the new image everywhere"
-
-
-def _noisy(each: Measured) -> Iterable[str]:
-    quiet = each.quiet
-    if each.calls > each.case.most_calls:
-        yield f"{each.name}: {each.calls:g} changing calls a {'volume' if each.case.volumes else 'wave'}, more than {each.case.most_calls}"
-    # A look that is to be acted on probes those that a look while waiting spared: the provider is not asked again for that.
-    bounds = {"probe": 2 * each.looks}
-    if any(count > bounds.get(kind, each.looks) for kind, count in each.swap.reads.items()):
-        yield f"{each.name}: more than one read of a kind in a look: {dict(each.swap.reads)}"
-    if quiet.calls or quiet.writes or quiet.result["changed"] or quiet.seconds:
-        yield f"{each.name}: a run after success made {quiet.calls.total()} changing calls and {quiet.writes} writes to the store"
-    if max(quiet.reads.values()) > 1:
-        yield f"{each.name}: a run after success read more than once: {dict(quiet.reads)}"
-
-
-def _uneven(found: Sequence[Measured]) -> list[str]:
-    """A swap of as many waves looks as often, whatever its size. Calls for single volumes are left out: hosts then differ, as do looks."""
-    looks: dict[tuple[str, int], set[int]] = {}
-    for each in found:
-        if not each.case.volumes:
-            looks.setdefault((each.case.name, each.case.waves), set()).add(each.looks)
     return [
-        f"{name}: as many waves took {sorted(counts)} looks, by size"
-        for (name, _waves), counts in looks.items()
+        (name, large_cpu / small_cpu)
+        for name, (small_waves, small_cpu), (large_waves, large_cpu) in pairs
+        if small_waves == large_waves
+    ]
+
+
+def missed_calls(measured: Sequence[Measured]) -> list[str]:
+    """All missed goals except those for time: a bound of mean latencies does not hold if latencies vary."""
+    return [line for one in measured for line in (*_missed_result(one), *_missed_calls(one))]
+
+
+def _missed(one: Measured) -> Iterable[str]:
+    yield from _missed_result(one)
+    if one.swap.seconds > MOST_TIME * one.bound:
+        yield f"{one.name}: {one.swap.seconds:.1f} s, more than {MOST_TIME:g} times the bound of {one.bound:.1f} s"
+    yield from _missed_calls(one)
+
+
+def _missed_result(one: Measured) -> Iterable[str]:
+    result = one.swap.result
+    completed = all(instance["serving"] and not instance["outdated"] for instance in result["instances"])
+    if result["image"] != NEW or not completed:
+        yield f"{one.name}: the swap did not end with the new image everywhere"
+
+
+def _missed_calls(one: Measured) -> Iterable[str]:
+    rerun, most = one.rerun, one.case.most_calls
+    if one.calls > most:
+        unit = "volume" if one.case.volumes else "wave"
+        yield f"{one.name}: {one.calls:g} mutating calls per {unit}, more than {most}"
+    # An observation before an action makes up the probes that observations during a wait skipped.
+    bounds = {"probe": 2 * one.observations}
+    if any(count > bounds.get(kind, one.observations) for kind, count in one.swap.reads.items()):
+        yield f"{one.name}: more than one read of a kind in an observation: {dict(one.swap.reads)}"
+    if rerun.calls or rerun.writes or rerun.result["changed"] or rerun.seconds:
+        calls = rerun.calls.total()
+        yield f"{one.name}: a run after success made {calls} mutating calls and {rerun.writes} writes to the store"
+    if max(rerun.reads.values()) > 1:
+        yield f"{one.name}: a run after success read more than once: {dict(rerun.reads)}"
+
+
+def _missed_constancy(measured: Sequence[Measured]) -> list[str]:
+    """The number of observations must depend on the waves and not on the size.
+
+    Cases with volumes are left out. There, each volume needs calls of its own, so the instances are ready at different
+    times, and the number of observations differs.
+    """
+    observations: dict[tuple[str, int], set[int]] = {}
+    for one in measured:
+        if not one.case.volumes:
+            observations.setdefault((one.case.name, one.case.waves), set()).add(one.observations)
+    return [
+        f"{name}: the same number of waves took {sorted(counts)} observations, by size"
+        for (name, _waves), counts in observations.items()
         if len(counts) > 1
     ]

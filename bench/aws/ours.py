@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""This collection at the same work, with a load balancer in addition."""
+"""This collection does the same work, and also handles a load balancer."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ SLOW = 10, 5  # instances, surge
 
 
 def cases(lab: Lab, one_by_one: bool) -> list[Case]:
-    by_five = {"strategy": "rolling", "surge": 5}
+    surge_5 = {"strategy": "rolling", "surge": 5}
     return [
-        ours(lab, "rolling, surge 5", by_five),
-        *([ours(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1})] if one_by_one else []),
-        ours(lab, "blue_green", {"strategy": "blue_green"}),
-        ours(lab, "rolling, surge 5, each seal verified from console output", by_five, evidence="console"),
+        swap_case(lab, "rolling, surge 5", surge_5),
+        *([swap_case(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1})] if one_by_one else []),
+        swap_case(lab, "blue_green", {"strategy": "blue_green"}),
+        swap_case(lab, "rolling, surge 5, each seal verified from console output", surge_5, evidence="console"),
     ]
 
 
-def ours(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none") -> Case:
+def swap_case(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none") -> Case:
     folder = lab.folder / re.sub(r"[^a-z0-9]+", "-", name)
 
     def prepare(cloud: Cloud, size: int) -> Step:
@@ -94,7 +94,7 @@ def write(folder: Path, document: dict[str, Any]) -> None:
 
 
 def promote(folder: Path, ami: str, version: str) -> None:
-    """As a bake, a verification and a promotion would have left it in the store."""
+    """Leave the store as a bake, a verification and a promotion leave it."""
     store, now = open_store(folder / "store"), datetime.now(timezone.utc).isoformat()
     image = Image(
         digest=f"sha256:{version.zfill(64)}",
@@ -115,23 +115,25 @@ def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step
     return command(["ansible-playbook", "-i", "localhost,", "swap.yml"], folder, environment, running(ami, size))
 
 
-def slow(lab: Lab, sky: Cloud) -> str:
+def slow(lab: Lab, cloud: Cloud) -> str:
     """Compare a rolling swap with its lower bound, in a line of text, when launches, checks and drains take time."""
     size, surge = SLOW
-    lab.fresh(sky)
-    sky.set(launch=LAUNCH, health=HEALTH, drain=DRAIN)
-    case = ours(lab, "slow", {"strategy": "rolling", "surge": surge})
-    took = case.prepare(sky, size).run(sky)
+    lab.reset(cloud)
+    cloud.set(launch=LAUNCH, health=HEALTH, drain=DRAIN)
+    case = swap_case(lab, "slow", {"strategy": "rolling", "surge": surge})
+    measured = case.prepare(cloud, size).run(cloud)
     waves = -(-size // surge)
-    bound = waves * (LAUNCH + HEALTH + DRAIN)  # draining instances hold their places
-    start = lab_start(lab, sky, case, size)
+    bound = waves * (LAUNCH + HEALTH + DRAIN)  # draining instances count toward the ceiling
+    start = start_seconds(lab, cloud, case, size)
+    seconds = measured.wall - start
     return (
-        f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, {size} instances by {surge}: lower bound {bound:.1f} s, "
-        f"actual {took.wall - start:.1f} s without the start of ansible-playbook ({start:.1f} s), overhead {(took.wall - start) / bound - 1:.0%}; {took.calls} calls"
+        f"with a launch of {LAUNCH} s, a first check of {HEALTH} s and a drain of {DRAIN} s, "
+        f"{size} instances by {surge}: lower bound {bound:.1f} s, actual {seconds:.1f} s without the start of "
+        f"ansible-playbook ({start:.1f} s), overhead {seconds / bound - 1:.0%}; {measured.calls} calls"
     )
 
 
-def lab_start(lab: Lab, sky: Cloud, case: Case, size: int) -> float:
-    """Seconds of a run that has nothing to do."""
+def start_seconds(lab: Lab, cloud: Cloud, case: Case, size: int) -> float:
+    """Seconds of a run that changes nothing."""
     folder = lab.folder / re.sub(r"[^a-z0-9]+", "-", case.name.removeprefix(NAME + " "))
-    return swap(folder, {**os.environ, **sky.environment()}, lab.images[1], size).run(sky).wall
+    return swap(folder, {**os.environ, **cloud.environment()}, lab.images[1], size).run(cloud).wall

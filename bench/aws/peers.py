@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The others at the same work: N instances of one image are replaced by N of another."""
+"""Other tools that do the same work: they replace N instances of one image by N instances of another."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from .run import Case, Lab, Step, command
 
 AMAZON = "ansible==12.*"  # the community package whose amazon.aws still replaces instances itself
 GROUP, TEMPLATE = "shop", "shop"
-TERRAFORM = os.environ.get(
-    "IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins"
-)  # a mirror in a folder: no network is asked
+# A local mirror, so that Terraform needs no network.
+TERRAFORM = os.environ.get("IMMUTABLE_TERRAFORM_PLUGINS", "/usr/share/terraform/plugins")
 MAIN = """
 terraform {
   required_providers {
@@ -53,16 +52,17 @@ resource "aws_instance" "shop" {
 
 
 def no_metrics(call: Call, proceed: Proceed) -> Answer:
-    """amazon.aws makes one call that moto lacks; it has no say in the work."""
+    """Answer the one call of amazon.aws that moto lacks. It does not affect the work."""
     if call.action != "DisableMetricsCollection":
         return proceed(call)
     space = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
-    text = f"<{call.action}Response xmlns='{space}'><ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{call.action}Response>"
+    metadata = "<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata>"
+    text = f"<{call.action}Response xmlns='{space}'>{metadata}</{call.action}Response>"
     return Answer(200, text.encode(), {"Content-Type": "text/xml"})
 
 
 def amazon(lab: Lab, batch: int) -> Case:
-    """amazon.aws, by a group of Auto Scaling."""
+    """amazon.aws with an Auto Scaling group."""
     folder = lab.folder / f"amazon-{batch}"
     play = folder / "replace.yml"
 
@@ -92,7 +92,7 @@ def amazon(lab: Lab, batch: int) -> Case:
             **dict.fromkeys(("min_size", "max_size", "desired_capacity"), size),
             "vpc_zone_identifier": list(where.subnets),
             "replace_all_instances": True,
-            "lt_check": False,  # with it the module says changed and replaces nothing
+            "lt_check": False,  # with it the module reports a change and replaces nothing
             "replace_batch_size": batch,
             "wait_timeout": 3600,
         }
@@ -106,7 +106,7 @@ def amazon(lab: Lab, batch: int) -> Case:
         return command(
             [str(lab.peers / "bin/ansible-playbook"), "-i", "localhost,", str(play)],
             folder,
-            lab.plain(cloud),
+            lab.peer_environment(cloud),
             running(new, size),
         )
 
@@ -114,14 +114,14 @@ def amazon(lab: Lab, batch: int) -> Case:
 
 
 def terraform(lab: Lab) -> Case:
-    """Terraform, by create_before_destroy."""
+    """Terraform with create_before_destroy."""
     folder = lab.folder / "terraform"
 
     def prepare(cloud: Cloud, size: int) -> Step:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / "main.tf").write_text(MAIN, encoding="utf-8")
-        environment = lab.plain(cloud)
+        environment = lab.peer_environment(cloud)
         command(["terraform", "init", "-input=false", f"-plugin-dir={TERRAFORM}"], folder, environment, _always).run(
             cloud
         )
@@ -147,22 +147,22 @@ def has_terraform() -> bool:
 
 
 def running(ami: str, size: int) -> Callable[[Cloud], bool]:
-    """Whether as many instances of the image run, and no others."""
+    """A check whether ``size`` instances of the image run, and no others."""
 
-    def look(cloud: Cloud) -> bool:
+    def check(cloud: Cloud) -> bool:
         pages = cloud.boto("ec2").get_paginator("describe_instances").paginate()
         found = [each for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
         return [each["ImageId"] for each in found if each["State"]["Name"] == "running"] == [ami] * size
 
-    return look
+    return check
 
 
-def _always(cloud: Cloud) -> bool:  # noqa: ARG001  its end says enough
+def _always(cloud: Cloud) -> bool:  # noqa: ARG001  the exit status is enough
     return True
 
 
 def install(folder: Path) -> Path:
-    """A virtual environment with amazon.aws, made once."""
+    """Create a virtual environment with amazon.aws, once."""
     if not (folder / "done").exists():
         venv.create(folder, with_pip=True, clear=True)
         command(

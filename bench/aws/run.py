@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run one contender as a child process, and read what it took: wall, processor time, calls."""
+"""Runs one tool as a child process and measures it: wall time, CPU time, calls."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ PASSED_ON = (
 
 @dataclass
 class Lab:
-    """Where the compared tools work. Each gets a new network and two new images."""
+    """The account that the compared tools work in. Each tool gets a new network and two new images."""
 
     folder: Path
     peers: Path  # virtual environment with the other collection
     network: Any = None
     images: list[str] = field(default_factory=list)
 
-    def fresh(self, cloud: Cloud) -> None:
+    def reset(self, cloud: Cloud) -> None:
         cloud.reset()
         cloud.set(**QUICK)
         self.network = seeds.network(cloud)
         self.images = [seeds.image(cloud, "shop-1"), seeds.image(cloud, "shop-2")]
 
-    def plain(self, cloud: Cloud) -> dict[str, str]:
-        """An environment in which nothing of this collection is known."""
+    def peer_environment(self, cloud: Cloud) -> dict[str, str]:
+        """An environment without this collection."""
         return {**{name: os.environ[name] for name in PASSED_ON if name in os.environ}, **cloud.environment()}
 
 
@@ -54,9 +54,11 @@ QUICK: dict[str, Any] = {}  # moto as it is: everything is instant
 
 
 @dataclass(frozen=True)
-class Took:
+class Measured:
+    """What one run of a tool took."""
+
     wall: float  # seconds
-    cpu: float  # seconds of the contender's own processes
+    cpu: float  # seconds of the tool's own processes
     calls: int
     changing: int
     by_action: Counter[str]
@@ -65,46 +67,49 @@ class Took:
 
 @dataclass(frozen=True)
 class Step:
-    """One measured command, and how to see that it did its work."""
+    """One measured command."""
 
-    run: Callable[[Any], Took]
+    run: Callable[[Any], Measured]
 
 
 @dataclass(frozen=True)
 class Case:
     name: str
-    prepare: Callable[[Cloud, int], Step]  # for so many instances; nothing of it is measured
+    prepare: Callable[[Cloud, int], Step]  # for a number of instances; not measured
     again: bool = False  # whether a second run is measured too
 
 
 def command(argv: list[str], folder: Path, environment: dict[str, str], done: Callable[[Cloud], bool]) -> Step:
-    """Raises RuntimeError with the last words of one that fails, or that did not do the work."""
+    """A step that runs a command.
 
-    def run(cloud: Any) -> Took:
+    Raises RuntimeError with the end of the output if the command fails or if ``done`` says that the work is not done.
+    """
+
+    def run(cloud: Any) -> Measured:
         if cloud is not None:
             cloud.proxy.forget()
-        before, began = _cpu(), time.monotonic()
-        ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        wall, cpu = time.monotonic() - began, _cpu() - before
-        said = f"{ended.stdout}{ended.stderr}"
-        if ended.returncode:
-            raise RuntimeError(f"{' '.join(argv[:3])} ended with {ended.returncode}:\n{said[-3000:]}")
+        cpu, start = _cpu(), time.monotonic()
+        completed = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        wall, cpu = time.monotonic() - start, _cpu() - cpu
+        output = f"{completed.stdout}{completed.stderr}"
+        if completed.returncode:
+            raise RuntimeError(f"{' '.join(argv[:3])} failed with {completed.returncode}:\n{output[-3000:]}")
         if cloud is not None and not done(cloud):
-            raise RuntimeError(f"{' '.join(argv[:3])} ended well, but the work is not done:\n{said[-3000:]}")
+            raise RuntimeError(f"{' '.join(argv[:3])} succeeded, but the work is not done:\n{output[-3000:]}")
         calls = cloud.calls() if cloud is not None else []
-        return Took(
-            wall,
-            cpu,
+        return Measured(
+            wall=wall,
+            cpu=cpu,
             calls=len(calls),
             changing=sum(call.changing for call in calls),
             by_action=Counter(f"{call.service}:{call.action}" for call in calls),
-            output=said,
+            output=output,
         )
 
     return Step(run)
 
 
 def _cpu() -> float:
-    """Of all children that have ended; moto's server has not."""
+    """CPU seconds of all children that ended. The server of moto still runs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

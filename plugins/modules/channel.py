@@ -10,16 +10,15 @@ version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - A channel is a named pointer to a verified image, such as V(prod). A fleet runs the image that its channel points
-    at.
+    to.
   - Only an image that passed M(immutable.infra.image_verify) can be promoted.
-  - The channel's history keeps every promotion. To point the channel back at an earlier image, promote that image
-    again.
+  - The channel's history keeps every promotion. To return the channel to an earlier image, promote that image again.
   - The promotion of an AMI also sets the SSM parameter C(/immutable/<service>/<channel>/ami) in each region that has
     the AMI. The parameter has the data type C(aws:ec2:image). A launch template can therefore refer to it as
     C(resolve:ssm:/immutable/shop/prod/ami), and Terraform can read it. If a parameter has a different value, the next
     run corrects it, even if the channel itself does not change.
-  - A revoked image can no longer be promoted or swapped in, whatever the channel. Hosts that run it keep running
-    until they are swapped.
+  - A revoked image can no longer be promoted or swapped in, on any channel. Hosts that run it keep running until a
+    swap replaces them.
 extends_documentation_fragment:
   - immutable.infra.options
   - immutable.infra.options.store
@@ -30,21 +29,21 @@ options:
   channel:
     description:
       - Name of the channel. Required with O(state=promoted).
-      - The other states apply to the image itself, whatever channels point at it.
+      - The other states apply to the image itself, regardless of the channels that point to it.
     type: str
   image:
     description:
-      - The image, given by its digest, by at least six digits of the digest, or by its name.
-      - With O(state=promoted) the default is the image of the definition in its current form. The other states
+      - The image, specified by its name, its digest, or a digest prefix of at least six characters.
+      - With O(state=promoted), the default is the image that the current definition describes. The other states
         require this option.
     type: str
   note:
-    description: A note for the history. With O(state=revoked) it is the reason and is required.
+    description: A note for the history. With O(state=revoked), it is the reason and is required.
     type: str
     default: ""
   state:
     description:
-      - V(promoted) points the channel at the image.
+      - V(promoted) points the channel to the image.
       - V(revoked) bans the image. An image that is already revoked keeps its first reason.
       - V(unrevoked) lifts the ban.
     type: str
@@ -63,7 +62,7 @@ EXAMPLES = r"""
     store: /var/lib/immutable
     channel: prod
 
-- name: Point the channel back at an earlier image
+- name: Return the channel to an earlier image
   immutable.infra.channel:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable

@@ -9,7 +9,7 @@ short_description: List channels with their history
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Lists the channels of a store. Each channel comes with the image that it points at and its history.
+  - Lists the channels of a store. Each entry contains the image that the channel points to, and its history.
 extends_documentation_fragment:
   - immutable.infra.options.store
   - immutable.infra.attributes
@@ -27,7 +27,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: List what each channel of the shop points at
+- name: List the image of each of the shop's channels
   immutable.infra.channel_info:
     store: /var/lib/immutable
     service: shop

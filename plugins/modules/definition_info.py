@@ -9,13 +9,13 @@ short_description: Load and check a definition, return its digest and explain di
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Loads the definition of a service and checks all of it. If anything is wrong, the task fails and reports every
-    mistake at once, each with its line.
-  - Returns the definition with all defaults, and the digest. The digest identifies the image of the definition in its
-    current form.
-  - Looks up a base on AWS with the credentials of the target. Otherwise it uses the network only for a store in S3.
-  - With O(compare_with) it lists each input of the digest that differs from the inputs of an image.
-  - Does not create a store. In an existing store it only caches the checksum of a base that is a file of your own.
+  - Loads the definition of a service and checks all of it. If anything is wrong, the task fails and reports all
+    mistakes together, each with its line.
+  - Returns the definition with all defaults, and the digest. The digest identifies the image that the current
+    definition describes.
+  - Looks up a base on AWS with the credentials of the target. Otherwise, it uses the network only for a store in S3.
+  - If O(compare_with) is set, the task lists each input of the digest that differs from the image's inputs.
+  - Does not create a store. In an existing store, it only caches the checksum of a base that is your own file.
 extends_documentation_fragment:
   - immutable.infra.options
   - immutable.infra.attributes
@@ -24,14 +24,14 @@ extends_documentation_fragment:
 options:
   store:
     description:
-      - The store that holds images and bases, a folder or C(s3://bucket/prefix). It is required for the digest, since
-        the base is an input of the digest, and for O(compare_with).
+      - The store that holds images and bases, a folder or C(s3://bucket/prefix). It is required for O(compare_with),
+        and for the digest, because the base is an input of the digest.
       - A relative path is relative to the playbook's folder.
-      - Without a store, or if the folder does not exist yet, the definition is checked but no digest is returned.
+      - Without a store, or if the folder does not exist yet, the task checks the definition but returns no digest.
     type: path
   compare_with:
     description:
-      - The image to compare with, given by its digest, by at least six digits of the digest, or by its name.
+      - The image to compare with, specified by its name, its digest, or a digest prefix of at least six characters.
       - Requires O(store), and the base must exist.
     type: str
 seealso:
@@ -74,8 +74,7 @@ definition:
       type: str
     base:
       description:
-        - The base that the chosen target's images are baked on, with its kind (V(debian), V(qcow2) or V(url)) and
-          source.
+        - The base of the chosen target's images, with its kind (V(debian), V(qcow2) or V(url)) and source.
       type: dict
     provision:
       description: The playbook of the bake, with its variables, variable files and requirements.
@@ -89,11 +88,11 @@ definition:
       type: list
       elements: dict
     writable:
-      description: Paths that are writable and are lost when the host ends.
+      description: Writable paths whose contents are lost when the host is removed.
       type: list
       elements: str
     shell:
-      description: Whether hosts accept logins with one key (V(restricted)) or no logins at all (V(off)).
+      description: V(restricted) if hosts accept logins with one key, or V(off) if they accept no logins.
       type: str
     targets:
       description: Names of all targets.
@@ -104,36 +103,36 @@ target:
   returned: success
   type: dict
 digest:
-  description: The digest of the definition in its current form, or null if it cannot be computed yet.
+  description: The digest of the current definition. Null if it cannot be computed yet.
   returned: success
   type: str
   sample: sha256:5f2c07d1e9ab6bb1d0b0f8e9a2c4a1f1c8a3a9c5d7e1f30b8a6f4d2c1b0a9e8d
 digest_missing:
-  description: Why the digest cannot be computed yet, or null.
+  description: Why the digest cannot be computed yet. Null if it can.
   returned: success
   type: str
 inputs:
-  description: Every input of the digest, or null if there is no digest.
+  description: Every input of the digest. Null if there is no digest.
   returned: success
   type: dict
 verify_digest:
   description:
-    - Checksum over everything that an image is tested with. If it changes, a verification is due but no bake.
+    - Checksum of everything that an image is tested with. If it changes, a verification is due but no bake.
   returned: success
   type: str
 compared_with:
   description: Digest of the image that the definition was compared with.
-  returned: when O(compare_with) is given
+  returned: when O(compare_with) is set
   type: str
 differences:
   description:
     - Each input that differs, with its path and its values before (in the image) and after (in the definition).
-  returned: when O(compare_with) is given
+  returned: when O(compare_with) is set
   type: list
   elements: dict
 explain:
   description: The same differences as text, one line each.
-  returned: when O(compare_with) is given
+  returned: when O(compare_with) is set
   type: list
   elements: str
   sample: ["image.vars.shop_port: 8080 -> 8081", "tree:templates/shop.conf: 3f9a51c2d07e -> 81b2c96a0d4f"]

@@ -9,28 +9,29 @@ short_description: Swap, scale or remove the instances of a service on a target
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Brings a fleet to the image of a channel by replacing its instances. Instances are never changed in place.
-  - A new instance goes into service once it has proved that it is sealed and runs the intended image, its health
-    probe passes and the load balancer reports it as healthy. An old instance is removed only after that. If slots own
-    data volumes, the new host boots first. Then the volume moves to the new host.
-  - C(fleet.strategy) in the definition selects the strategy. C(rolling) replaces slot by slot. C(canary) works in
-    stages with gates between them. C(blue_green) launches a second fleet next to the old one and switches the traffic
-    once. C(recreate) stops the old instance before the new one takes over.
+  - Updates a fleet to the current image of a channel by replacing its instances. Instances are never changed in place.
+  - A new instance must prove that it is sealed and runs the intended image. It goes into service once it passes its
+    health probe and is healthy at the load balancer. The old instance is removed only after that. If a slot has data
+    volumes, they move to the new instance after it boots.
+  - C(fleet.strategy) in the definition selects the strategy. V(rolling) replaces slot by slot. V(canary) works in
+    stages with gates between them. V(blue_green) launches a second fleet next to the old one and switches the traffic
+    once. V(recreate) stops the old instance before the new one takes over.
   - At most C(fleet.unavailable) instances are out of service at any time, and at most C(fleet.surge) instances run
     beyond the fleet's size.
-  - A swap fails if a new instance is not healthy, if a gate or an alarm stops it, if it exceeds its deadline or if
-    the image is revoked. It then rolls back to the previous image, size and settings. The task fails and returns the
-    reason and the end of the failed instance's console.
+  - A swap fails if a new instance is unhealthy, a gate or alarm stops it, the deadline expires, or the image is
+    revoked. It then rolls back to the previous image, size and settings. The task fails and returns the reason and
+    the last lines of the failed instance's console.
   - The next run resumes an interrupted swap. Instances that already match the target state are not touched.
-  - A change of the target's settings or secrets also causes a swap, but no bake. So do data volumes that grow or
-    change their type.
-  - Only one run at a time changes a fleet. The run holds a lease in the store. If its controller dies, the lease
-    expires after a minute and a few seconds at most. If the next run can see that the process has ended, it does not
-    wait.
-  - If C(fleet.engine) of the target is C(autoscaling), EC2 Auto Scaling performs the swap. The task creates a version
-    of the group's launch template with the image, starts an instance refresh to that version and watches it. It rolls
-    the refresh back if a gate rejects it. It watches an existing refresh to the same version, and cancels one to
-    another version first. O(state=absent), O(approve), O(ignore_windows) and O(latencies) are not supported there.
+  - A change to the target's settings or secrets, or to the size or type of a data volume, also triggers a swap but not
+    a bake.
+  - Only one run at a time can change a fleet. The run holds a lease in the store. If its controller dies, the lease
+    expires in little more than a minute. If the next run can see that the process has ended, it takes over the lease
+    immediately.
+  - If C(fleet.engine) of the target is V(autoscaling), EC2 Auto Scaling performs the swap. The task creates a version
+    of the group's launch template with the image, starts an instance refresh to that version and watches it. If a
+    gate fails, it rolls back the refresh.
+  - If a refresh to the same version is running, the task watches it. It first cancels a refresh to any other version.
+    With V(autoscaling), O(state=absent), O(approve), O(ignore_windows) and O(latencies) are not supported.
   - If the target's provider is V(simulated), the task rehearses the whole rollout in memory, from a fleet of the
     previous version to the definition's version. C(simulation) of the target sets latencies and failure
     probabilities. A rehearsal neither needs nor changes any image, channel or store.
@@ -50,22 +51,22 @@ attributes:
 options:
   image:
     description:
-      - An image to use instead of the channel's current one, given by its digest, by at least six digits of the
-        digest, or by its name.
+      - An image to use instead of the channel's current one, specified by its name, its digest, or a digest prefix of
+        at least six characters.
       - The image must be in the channel's history. Mutually exclusive with O(rollback).
     type: str
   rollback:
     description:
       - Roll back to the newest image that was promoted before the channel's current one and is not revoked.
-      - The image is launched with the settings that it was launched with before, if the store has them.
-      - If the old fleet of a C(blue_green) swap is still warm, the rollback only switches the traffic.
+      - The rollback reuses the settings that the image was last launched with, if they are in the store.
+      - If the old fleet of a V(blue_green) swap is still warm, the rollback only switches the traffic.
       - The channel does not change. The playbook C(immutable.infra.rollback) also points the channel back.
     type: bool
     default: false
     version_added: 0.2.0
   state:
     description:
-      - V(present) brings the fleet to the image and to the definition's size.
+      - V(present) updates the fleet to the image and to the definition's size.
       - V(absent) drains and removes the instances and the load balancer. Data volumes are kept, except those in
         O(remove_volumes).
     type: str
@@ -78,11 +79,10 @@ options:
     default: []
   wait:
     description:
-      - Whether to wait while the only thing left to do is to let time pass. Examples are a canary that soaks and an
-        old fleet that is kept warm.
-      - With V(false) the run ends there and returns the reason in RV(paused). A later run resumes the swap.
-      - If the target's engine is C(autoscaling), V(false) ends the run as soon as the refresh has started. A later
-        run evaluates the refresh.
+      - Whether the run waits for time-based steps, such as a canary soak or an old fleet that is kept warm.
+      - If V(false), the run ends at such a step and returns the reason in RV(paused). A later run resumes the swap.
+      - If the target's engine is V(autoscaling) and this is V(false), the run ends as soon as the refresh has started.
+        A later run evaluates the refresh.
     type: bool
     default: true
     version_added: 0.2.0
@@ -117,7 +117,7 @@ options:
         description: Until no requests are in flight.
         type: float
       stop:
-        description: Duration of an orderly shutdown.
+        description: Duration of a graceful shutdown.
         type: float
 seealso:
   - module: immutable.infra.fleet_info
@@ -125,7 +125,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring the fleet to the image of the channel prod
+- name: Update the fleet to the image of the channel prod
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     target: local
@@ -158,7 +158,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: Name of the fleet, made of the service and the target.
+  description: Name of the fleet, composed of the service and target names.
   returned: when the fleet could be observed
   type: str
   sample: shop-local
@@ -213,7 +213,7 @@ accelerator_reason:
   returned: with the provider V(qemu), when an instance was launched or started
   type: str
 instances:
-  description: The instances, by slot.
+  description: The instances, sorted by slot.
   returned: when the fleet could be observed
   type: list
   elements: dict
@@ -238,8 +238,8 @@ instances:
       type: str
     sealed:
       description:
-        - Whether the instance proved on its console that it is sealed and runs what was launched. Not known if the
-          engine is C(autoscaling).
+        - Whether the instance proved on its console that it is sealed and runs what was launched. Null if the engine
+          is V(autoscaling).
       type: bool
     healthy:
       description: Whether the last health probe passed.
@@ -249,8 +249,7 @@ instances:
       type: str
     traffic:
       description:
-        - State at the load balancer, V(up), V(down) or V(drain). Null if the load balancer does not know the
-          instance.
+        - State at the load balancer, V(up), V(down) or V(drain). Null if the instance is not registered.
       type: str
     in_flight:
       description: Number of requests in flight, if the load balancer reports it.
@@ -262,7 +261,7 @@ instances:
       description: Whether the instance differs from the target state.
       type: bool
     address:
-      description: Address at which the instance receives traffic.
+      description: Address on which the instance receives traffic.
       type: str
     port:
       description: Port on which the instance receives traffic.
@@ -276,7 +275,7 @@ instances:
       type: str
       version_added: 0.2.0
     tainted:
-      description: Why the instance is due for replacement, if it is marked as tainted.
+      description: Why the instance must be replaced, if it is marked as tainted.
       type: str
       version_added: 0.2.0
     protected:
@@ -292,13 +291,14 @@ instances:
       type: str
     left_alone:
       description:
-        - Whether an instance refresh skips the instance, by the policy for protected or standby instances. Only if
-          the engine is C(autoscaling).
+        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
+          the engine is V(autoscaling).
       type: bool
       version_added: 0.2.0
 volumes:
   description:
-    - The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
+    - The data volumes, sorted by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and
+      C(attached_to).
   returned: when the fleet could be observed
   type: list
   elements: dict
@@ -324,17 +324,18 @@ downtime:
   version_added: 0.2.0
 paused:
   description:
-    - What the swap waits for, if the run ended before the swap. This is not a failure. A later run resumes the swap.
+    - What the swap is waiting for, if the run ended before the swap finished. This is not a failure. A later run
+      resumes the swap.
   returned: when the fleet could be observed
   type: str
   version_added: 0.2.0
 approval:
-  description: The gate that O(approve) would pass.
+  description: The gate that O(approve) would approve.
   returned: when the fleet could be observed
   type: str
   version_added: 0.2.0
 left_alone:
-  description: Slots that stay unchanged, by the policy for protected or standby instances.
+  description: Slots that stay unchanged under the policy for protected or standby instances.
   returned: when the fleet could be observed
   type: list
   elements: int
@@ -346,27 +347,29 @@ origin_image_name:
   version_added: 0.2.0
 simulated:
   description:
-    - Outcome of a rehearsal, with C(duration) in seconds, C(calls) (the number of changing calls) and C(stops) (why
-      the swap would stop, if it would).
+    - Outcome of a rehearsal, with C(duration) in seconds, C(calls) (the number of mutating calls) and C(stops) (why
+      the swap would stop, or null).
   returned: with the provider V(simulated)
   type: dict
   version_added: 0.2.0
 group:
   description: Name of the Auto Scaling group.
-  returned: when the engine is C(autoscaling)
+  returned: when the engine is V(autoscaling)
   type: str
   version_added: 0.2.0
 launch:
   description: Launch template that the group launches instances from, and the number of its version.
-  returned: when the engine is C(autoscaling)
+  returned: when the engine is V(autoscaling)
   type: str
   sample: lt-0123456789abcdef0:7
   version_added: 0.2.0
 refresh:
   description:
-    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
-      C(instances_left), C(launch) (the launch template and version that it leads to), C(started) and C(ended).
-  returned: when the engine is C(autoscaling) and a refresh exists
+    - The newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch),
+      C(started) and C(ended).
+    - C(status) and C(reason) are those of Auto Scaling. C(launch) is the launch template and version that the refresh
+      installs.
+  returned: when the engine is V(autoscaling) and a refresh exists
   type: dict
   version_added: 0.2.0
 reason:
@@ -377,9 +380,9 @@ plan:
   description:
     - The prediction. It has C(steps) (each with C(at) in seconds, C(action), C(slot) and C(instance)), C(duration)
       and C(downtime) in seconds, C(peak), C(surge) and C(lowest_in_service).
-    - C(stops) and C(pauses) say why the swap would stop or pause, if it would. C(latencies) are the latencies of the
-      prediction, in seconds.
-    - If the engine is C(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
+    - C(stops) says why the swap would stop, or is null. C(pauses) says why it would pause, or is empty. C(latencies)
+      are the latencies of the prediction, in seconds.
+    - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
 """

@@ -11,8 +11,7 @@ author: immutable.infra contributors (@immutable-infra)
 description:
   - Reads the instances, the data volumes and the load balancer's state in a few calls, and probes every sealed
     instance.
-  - Returns how Ansible can connect to each instance. It keeps the SSH host keys that the instances report in the
-    store.
+  - Returns how Ansible can connect to each instance. The task stores the SSH host keys that the instances report.
 extends_documentation_fragment:
   - immutable.infra.options
   - immutable.infra.options.store
@@ -37,7 +36,7 @@ EXAMPLES = r"""
       - observed.serving == observed.size
       - observed.instances | selectattr('outdated') | length == 0
 
-- name: Show the hosts that run another image than the channel's
+- name: Show the hosts that do not run the channel's image
   ansible.builtin.debug:
     msg: "{{ item.name }} runs {{ item.variables.immutable_image_name }}"
   loop: "{{ observed.hosts }}"
@@ -48,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: Name of the fleet, made of the service and the target.
+  description: Name of the fleet, composed of the service and target names.
   returned: success
   type: str
   sample: shop-local
@@ -96,20 +95,22 @@ qemu:
   type: str
 group:
   description: Name of the Auto Scaling group.
-  returned: when the engine is C(autoscaling)
+  returned: when the engine is V(autoscaling)
   type: str
   version_added: 0.2.0
 launch:
   description: Launch template that the group launches instances from, and the number of its version.
-  returned: when the engine is C(autoscaling)
+  returned: when the engine is V(autoscaling)
   type: str
   sample: lt-0123456789abcdef0:7
   version_added: 0.2.0
 refresh:
   description:
-    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
-      C(instances_left), C(launch) (the launch template and version that it leads to), C(started) and C(ended).
-  returned: when the engine is C(autoscaling) and a refresh exists
+    - The newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch),
+      C(started) and C(ended).
+    - C(status) and C(reason) are those of Auto Scaling. C(launch) is the launch template and version that the refresh
+      installs.
+  returned: when the engine is V(autoscaling) and a refresh exists
   type: dict
   version_added: 0.2.0
 serving:
@@ -117,7 +118,7 @@ serving:
   returned: success
   type: int
 instances:
-  description: The instances, by slot.
+  description: The instances, sorted by slot.
   returned: success
   type: list
   elements: dict
@@ -142,8 +143,8 @@ instances:
       type: str
     sealed:
       description:
-        - Whether the instance proved on its console that it is sealed and runs what was launched. Not known if the
-          engine is C(autoscaling).
+        - Whether the instance proved on its console that it is sealed and runs what was launched. Null if the engine
+          is V(autoscaling).
       type: bool
     healthy:
       description: Whether the last health probe passed.
@@ -153,8 +154,7 @@ instances:
       type: str
     traffic:
       description:
-        - State at the load balancer, V(up), V(down) or V(drain). Null if the load balancer does not know the
-          instance.
+        - State at the load balancer, V(up), V(down) or V(drain). Null if the instance is not registered.
       type: str
     in_flight:
       description: Number of requests in flight, if the load balancer reports it.
@@ -166,7 +166,7 @@ instances:
       description: Whether the instance differs from the target state.
       type: bool
     address:
-      description: Address at which the instance receives traffic.
+      description: Address on which the instance receives traffic.
       type: str
     port:
       description: Port on which the instance receives traffic.
@@ -180,7 +180,7 @@ instances:
       type: str
       version_added: 0.2.0
     tainted:
-      description: Why the instance is due for replacement, if it is marked as tainted.
+      description: Why the instance must be replaced, if it is marked as tainted.
       type: str
       version_added: 0.2.0
     protected:
@@ -196,13 +196,13 @@ instances:
       type: str
     left_alone:
       description:
-        - Whether an instance refresh skips the instance, by the policy for protected or standby instances. Only if
-          the engine is C(autoscaling).
+        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
+          the engine is V(autoscaling).
       type: bool
       version_added: 0.2.0
 hosts:
   description:
-    - The instances as inventory hosts, by slot, as the inventory P(immutable.infra.fleet#inventory) lists them.
+    - The instances as inventory hosts, sorted by slot, as the inventory P(immutable.infra.fleet#inventory) lists them.
       Stopped instances are not included.
   returned: success
   type: list
@@ -211,7 +211,7 @@ hosts:
   contains:
     name:
       description:
-        - Name of the fleet and number of the slot. The name of a second instance in a slot ends in another number.
+        - Name of the fleet and number of the slot. If a slot has a second instance, its name ends in another number.
       type: str
       sample: shop-local-0
     groups:
@@ -223,12 +223,13 @@ hosts:
       sample: [service_shop, target_local, image_shop-1.4.2-5f2c07d1e9ab, channel_prod, sealed]
     variables:
       description:
-        - How Ansible connects to the host, and facts of the instance in variables whose names begin with
+        - How Ansible connects to the host, and facts about the instance in variables whose names start with
           C(immutable_).
       type: dict
 volumes:
   description:
-    - The data volumes, by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and C(attached_to).
+    - The data volumes, sorted by slot and name, with C(id), C(slot), C(name), C(size) in bytes, C(type) and
+      C(attached_to).
   returned: success
   type: list
   elements: dict
@@ -241,7 +242,8 @@ orphans:
 swap:
   description:
     - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds
-      since the epoch, C(passed) (the gates that it passed) and C(asks) (the gate that waits for an approval).
+      since the epoch, C(passed) and C(asks).
+    - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
 """

@@ -9,16 +9,16 @@ short_description: Bake a machine image when it is due
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Bakes an image with Packer from a definition or from a Packer template of your own. A bake is due only when an
-    input of the image changed.
-  - With a definition, the playbook runs inside the build machine against the build machine itself. The guest needs
-    only Python, and no part of Ansible stays in the image. Everything that is sent to the guest is kept in the
-    guest's memory. The finished disk is searched for data that must not stay in it.
-  - A manifest of every file and a CycloneDX SBOM are taken from the image and kept in the store.
-  - For targets on AWS the image is an AMI. Packer's amazon-ebs builder bakes it in the region that the definition
+  - Bakes an image with Packer from a definition or from your own Packer template. A bake is due only if an input of
+    the image has changed.
+  - With a definition, the playbook runs inside the build machine, against the build machine itself. The guest needs
+    only Python, and no part of Ansible stays in the image. Everything that is sent to the guest stays in the guest's
+    memory. The task searches the finished disk for data that must not stay in it.
+  - The task generates a manifest of all files and a CycloneDX SBOM, and keeps both in the store.
+  - For targets on AWS, the image is an AMI. Packer's amazon-ebs builder bakes it in the region that the definition
     sets. The disk of an AMI is not inspected from outside, so it is not searched and has no manifest. Its SBOM comes
     from data that the build machine gathers.
-  - Shows a line for each stage of Packer and each task in the guest as it happens. The complete log is kept in the
+  - The task streams a line for each stage of Packer and each task in the guest. It keeps the complete log in the
     store.
 extends_documentation_fragment:
   - immutable.infra.options
@@ -43,12 +43,12 @@ options:
     required: false
   template:
     description:
-      - Path of a Packer template of your own, in HCL2 or JSON, a file or a folder. It is used unchanged.
+      - Path of your own Packer template. It can be an HCL2 or JSON file, or a folder. It is used unchanged.
       - Its digest covers O(service), O(version), every file in its folder, O(vars), the contents of O(var_files) and
         O(inputs), and the names of O(secrets). Files that builds leave in the folder are not inputs. These are
         recorded artifacts, C(packer_cache) and C(output-*).
-      - A bake is also due when a file that the last build made no longer exists. The IDs of AMIs are recorded by
-        region. Whether these AMIs still exist is not checked.
+      - A bake is also due if a file that the last build created no longer exists. The IDs of AMIs are recorded by
+        region. The task does not check whether these AMIs still exist.
     type: path
   target:
     description:
@@ -77,7 +77,7 @@ options:
     type: dict
     default: {}
   inputs:
-    description: Further files and folders that a O(template) depends on.
+    description: Additional files and folders that a O(template) depends on.
     type: list
     elements: path
     default: []
@@ -87,8 +87,8 @@ options:
     default: false
   timeout:
     description:
-      - How long Packer can run, such as V(45m). After that it is stopped and cleans up.
-      - With a definition the default is C(build.timeout) of the target, or one hour. With O(template) there is no
+      - Timeout for Packer, such as V(45m). When it expires, the task stops Packer, and Packer cleans up.
+      - With a definition, the default is C(build.timeout) of the target, or one hour. With O(template), there is no
         limit by default.
     type: str
   executable:
@@ -118,7 +118,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: baked.why
 
-- name: Build a template of your own only if it changed
+- name: Build your own template only if it changed
   immutable.infra.image:
     template: /srv/router/router.pkr.hcl
     service: router
@@ -134,7 +134,7 @@ due:
   returned: success
   type: bool
 why:
-  description: Why a bake was due, or why not. If the reasons differ, each is returned with its targets.
+  description: Why a bake was due, or why not. If the reasons differ, each is listed with its targets.
   returned: success
   type: str
 differences:
@@ -151,14 +151,13 @@ image:
   returned: success
   type: dict
 images:
-  description: The images by target. With a O(template), the image by its service.
+  description: The images, keyed by target. With a O(template), the image, keyed by its service.
   returned: success
   type: dict
 log:
   description:
-    - Path of Packer's complete log. The log of a finished image is kept with the image, see
-      M(immutable.infra.image_info).
-  returned: when Packer failed, or when the image held data that must not stay in it
+    - Path of Packer's complete log. M(immutable.infra.image_info) returns the path of a finished image's log.
+  returned: when Packer failed, or when the image contained data that must not stay in it
   type: str
 console:
   description: The last lines of the build machine's console.
@@ -166,7 +165,7 @@ console:
   type: list
   elements: str
 residue:
-  description: Data that was found in the image but must not stay in it, with its places.
+  description: Data that was found in the image but must not stay in it, with its locations.
   returned: when such data was found
   type: list
   elements: str

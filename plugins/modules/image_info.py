@@ -9,8 +9,8 @@ short_description: List images with their lineage
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Lists the images of a store, the newest first. Each image comes with its inputs, its base, the tests that it
-    passed and the channels that point at it.
+  - Lists the images of a store, newest first. Each entry contains the image's inputs, its base, the tests that it
+    passed and the channels that point to it.
 extends_documentation_fragment:
   - immutable.infra.options.store
   - immutable.infra.attributes
@@ -22,7 +22,7 @@ options:
     type: str
   image:
     description:
-      - List only this image, given by its digest, by at least six digits of the digest, or by its name.
+      - List only this image, specified by its name, its digest, or a digest prefix of at least six characters.
       - The task fails if the image does not exist.
     type: str
 seealso:
@@ -36,23 +36,23 @@ EXAMPLES = r"""
     service: shop
   register: shop
 
-- name: Show the images that were never verified
+- name: Show the images that are not verified
   ansible.builtin.debug:
     msg: "{{ shop.images | rejectattr('verified') | map(attribute='name') }}"
 """
 
 RETURN = r"""
 images:
-  description: The images, the newest first.
+  description: The images, newest first.
   returned: success
   type: list
   elements: dict
   contains:
     digest:
-      description: The image's identity, a checksum over all inputs of its bake.
+      description: The image's identity, a checksum of all inputs of its bake.
       type: str
     build:
-      description: Provider and architecture, or V(packer) for an image of a template of your own.
+      description: Provider and architecture, or V(packer) for an image built from your own template.
       type: str
     service:
       description: The service that the image belongs to.
@@ -65,16 +65,16 @@ images:
       type: str
     shell:
       description:
-        - Whether hosts that run the image accept logins with one key (V(restricted)) or no logins at all (V(off)).
+        - V(restricted) if hosts that run the image accept logins with one key, or V(off) if they accept no logins.
       type: str
     seconds:
-      description: How long the bake took.
+      description: Duration of the bake in seconds.
       type: float
     name:
-      description: Service, version and the first digits of the digest.
+      description: Service, version and the first characters of the digest.
       type: str
     base:
-      description: The base that the image was baked on.
+      description: The base that the image was built on.
       type: dict
     lineage:
       description:
@@ -85,25 +85,25 @@ images:
       description: Every input of the digest.
       type: dict
     verified:
-      description: When the image passed its tests, and which checks it passed, or null.
+      description: When the image passed its tests, and which checks it passed. Null if it is not verified.
       type: dict
     revoked:
-      description: When the image was revoked (C(at)), by whom (C(by)) and why (C(reason)), or null.
+      description: When the image was revoked (C(at)), by whom (C(by)) and why (C(reason)). Null if it is not revoked.
       type: dict
       version_added: 0.2.0
     channels:
-      description: Channels that point at the image.
+      description: Channels that point to the image.
       type: list
       elements: str
     artifact:
-      description: What the provider starts instances from.
+      description: Artifact that the provider launches instances from.
       type: dict
     provenance:
-      description: Which tools baked the image, where, and how long the bake took.
+      description: The tools that baked the image, where they ran, and the duration of the bake.
       type: dict
     files:
       description:
         - Paths or C(s3://) URLs of the image's C(manifest), C(sbom) and Packer C(log) in the store. Files that the
-          bake did not keep are missing.
+          bake did not keep are omitted.
       type: dict
 """

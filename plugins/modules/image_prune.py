@@ -10,16 +10,19 @@ version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Removes old images of a service from a target's provider and keeps the newest verified ones.
-  - An image is removed with everything that belongs to it. With QEMU this is its disk. On AWS it is the AMI with its
+  - The task removes everything that belongs to an image. With QEMU, this is its disk. On AWS, it is the AMI with its
     snapshots, in every region that the AMI was copied to. The manifest, the SBOM and the record are removed as well.
-  - Whatever its age, an image is kept if a channel points at it, if a rollback would return to it, if the last swap
-    of any fleet in the store starts or ends with it, or if any instance runs it.
-  - On AWS an image is also kept while something in the account refers to it in any of its regions. This can be an
-    instance in any state except terminated, any version of a launch template, a launch configuration, the parameter
-    of a promotion or an Auto Scaling group. It is also kept while another account can launch it.
-  - Before an image is removed it is marked as revoked, so that no channel and no swap can use it. Then all conditions
-    are checked once more. The next run resumes an interrupted removal.
-  - A removed image is baked again if its definition requires it.
+  - "An image is kept regardless of age if any of these applies:"
+  - A channel points to it.
+  - A rollback would use it.
+  - The last swap of any fleet in the store starts or ends with it.
+  - An instance runs it.
+  - On AWS, another account can launch it, unless O(shared) is set.
+  - On AWS, something refers to it in any of its regions. This can be an instance that is not terminated, a version of a
+    launch template, a launch configuration, the parameter of a promotion or an Auto Scaling group.
+  - Before it removes an image, the task marks it as revoked, so that no channel and no swap can use it. Then it
+    checks all conditions once more. The next run resumes an interrupted removal.
+  - If the definition still requires a removed image, the next bake recreates it.
 extends_documentation_fragment:
   - immutable.infra.options
   - immutable.infra.options.store
@@ -33,13 +36,13 @@ options:
     default: 5
   older_than:
     description:
-      - Keep images that are younger than this, such as V(12h), V(2d) or V(0s).
-      - An image that was not verified is removed only if it is older than this and a later image was verified.
+      - Keep images that are newer than this, such as V(12h), V(2d) or V(0s).
+      - An unverified image is removed only if it is older than this and a newer image is verified.
     type: str
     default: 1d
   shared:
     description:
-      - Also remove images that other AWS accounts can launch. These accounts can then no longer launch instances of
+      - Also remove images that other AWS accounts can launch. Those accounts can then no longer launch instances from
         them.
     type: bool
     default: false
@@ -57,7 +60,7 @@ EXAMPLES = r"""
   check_mode: true
   register: shop_images
 
-- name: Keep the newest three images and all images of the last week
+- name: Keep the three newest images and all images of the last week
   immutable.infra.image_prune:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -68,13 +71,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 kept:
-  description: Images that are kept, the newest first.
+  description: Images that are kept, newest first.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Service, version and the first digits of the digest.
+      description: Service, version and the first characters of the digest.
       type: str
     digest:
       description: The image's identity.
@@ -92,11 +95,11 @@ kept:
       description: Whether the image passed its tests.
       type: bool
     channels:
-      description: Channels that point at the image.
+      description: Channels that point to the image.
       type: list
       elements: str
     why:
-      description: Every reason to keep the image. In RV(removed) the reason to remove it.
+      description: Every reason to keep the image. In RV(removed), the reason to remove it.
       type: list
       elements: str
 removed:

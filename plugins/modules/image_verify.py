@@ -12,16 +12,16 @@ description:
   - Boots the image as new instances with scratch volumes. The first instance is launched exactly as in production. It
     must prove which image it runs, seal itself and pass its health probe. The second instance accepts a one-time key,
     so that the definition's verify playbook can run against it.
-  - The playbook runs as a child C(ansible-playbook) with the user's configuration and vault IDs. Its output is shown
-    as it comes.
+  - The playbook runs in a child C(ansible-playbook) process with the user's configuration and vault IDs. The task
+    streams its output.
   - The test instances are always removed. The next verification of the same service and target removes the leftovers
-    of a killed run.
+    of an interrupted run.
   - An AMI that passed its tests is copied to the region of every target of the definition that shares it. Each copy
-    is encrypted with that target's C(build.kms_key). If the target is in another region than the AMI, the copy is
-    made before the tests, since the instances boot there.
-  - The next run finds copies that a killed run began and makes missing copies. It does not repeat the tests for this.
-  - An image that passed its tests is not tested again until the verify playbook, the health probes or the data
-    volumes of the definition change.
+    is encrypted with that target's C(build.kms_key). If the target is in a different region from the AMI, the copy is
+    made before the tests, because the test instances boot there.
+  - The next run resumes copies that an interrupted run started and creates missing ones. It does not repeat the tests.
+  - An image that passed its tests is not tested again until the definition's verify playbook, health probes or data
+    volumes change.
 extends_documentation_fragment:
   - immutable.infra.options
   - immutable.infra.options.store
@@ -30,21 +30,21 @@ extends_documentation_fragment:
   - immutable.infra.attributes.changes
 attributes:
   check_mode:
-    details: Returns whether a verification is due and to which regions the image would be copied. Nothing is booted.
+    details: Returns whether a verification is due, and the regions to copy the image to. Nothing is booted.
   diff_mode:
     support: none
 options:
   image:
     description:
-      - The image to verify, given by its digest, by at least six digits of the digest, or by its name.
-      - The default is the image of the definition in its current form.
+      - The image to verify, specified by its name, its digest, or a digest prefix of at least six characters.
+      - The default is the image that the current definition describes.
     type: str
   force:
-    description: Test an image again that already passed its tests.
+    description: Retest an image that already passed its tests.
     type: bool
     default: false
   timeout:
-    description: How long the whole verification can take, such as V(15m).
+    description: Timeout for the whole verification, such as V(15m).
     type: str
     default: 30m
 seealso:
@@ -62,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: The image. Its key C(verified) says which checks it passed.
+  description: The image. The key C(verified) lists the checks that it passed.
   returned: success
   type: dict
 due:
@@ -91,7 +91,7 @@ failed_tasks:
   elements: dict
 last_lines:
   description: The last lines of the verify playbook's output.
-  returned: when the playbook failed or took too long
+  returned: when the playbook failed or timed out
   type: list
   elements: str
 consoles:

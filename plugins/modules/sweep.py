@@ -10,16 +10,16 @@ version_added: 0.2.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Inspects everything that a target's provider holds for this store and finds orphans.
-  - Orphaned instances belong to removed fleets, to slots that their fleet no longer has, or to verifications, or are
-    leftovers in a slot that another instance serves. Orphaned registrations are those whose instance no longer
-    exists. Orphaned data volumes belong to fleets, slots or names that no longer exist.
-  - On AWS it also finds what killed bakes left behind, in the target's region and in the region where the target's
-    images are baked. These are build machines, key pairs, volumes, AMIs without a record and snapshots without an
-    AMI. They are recognized by their tags.
-  - Security groups and key pairs with the names of Packer's temporary ones are orphans if they are at least one day
+  - Orphaned instances belong to removed fleets, to removed slots or to verifications. They can also be leftovers in a
+    slot that another instance serves. An orphaned registration is one whose instance no longer exists. Orphaned data
+    volumes belong to fleets, slots or names that no longer exist.
+  - On AWS, the task also finds the leftovers of interrupted bakes, in the target's region and in the region where the
+    target's images are baked. These are build machines, key pairs, volumes, AMIs without a record and snapshots
+    without an AMI. The task recognizes them by their tags.
+  - Security groups and key pairs with names of Packer's temporary resources are orphans if they are at least one day
     old and unused.
-  - Resources of a running bake and AMIs that something refers to are not orphans.
-  - A fleet with an unfinished swap has no orphans, since the next run of M(immutable.infra.fleet) resumes the swap
+  - Resources of a running bake, and AMIs that are still referenced, are not orphans.
+  - A fleet with an unfinished swap has no orphans, because the next run of M(immutable.infra.fleet) resumes the swap
     with the existing instances.
   - Data volumes are removed only if O(volumes) names them.
 extends_documentation_fragment:
@@ -39,8 +39,8 @@ options:
     default: reported
   older_than:
     description:
-      - Ignore everything that is younger than this, such as V(90s), V(1h) or V(2d).
-      - Choose a value that is longer than a verification takes. Otherwise the instances of a running verification
+      - Ignore everything that is newer than this, such as V(90s), V(1h) or V(2d).
+      - Choose a value longer than the duration of a verification. Otherwise, the instances of a running verification
         count as orphans.
     type: str
     default: 1h
@@ -55,7 +55,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Report what no fleet owns
+- name: Report orphans
   immutable.infra.sweep:
     definition: /srv/shop/immutable.yml
     store: /var/lib/immutable
@@ -79,14 +79,14 @@ orphans:
     kind:
       description:
         - V(instance), V(volume) (a data volume) or V(registration).
-        - For leftovers of bakes V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or
+        - For leftovers of bakes, V(build_instance), V(security_group), V(key_pair), V(build_volume), V(image) or
           V(snapshot).
       type: str
     id:
       description: The provider's ID of the orphan.
       type: str
     fleet:
-      description: The fleet that the orphan was made for. Empty for leftovers of bakes.
+      description: The fleet that the orphan was created for. Empty for leftovers of bakes.
       type: str
     slot:
       description: The slot of the orphan, if it has one.

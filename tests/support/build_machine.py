@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A virtual machine that stands for an instance of EC2 while Packer provisions it: it starts when EC2 is asked to, with the key pair asked for."""
+"""A virtual machine that acts as an EC2 instance while Packer provisions it.
+
+It starts when EC2 gets the launch, with the key pair that the launch names.
+"""
 
 from __future__ import annotations
 
 import base64
-import socket
 import subprocess
 import tarfile
 import time
@@ -13,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 
 from .aws.answers import Answer
 from .aws.calls import Call
 from .aws.proxy import Proceed
 from .aws.server import Cloud
+from .guests import free_port, make_key, qemu_command, run, ssh
 from .machines import STORE
 
 USER = "admin"
 BOOT = 300.0  # seconds
 SUDO = ("etc/pam.d/sudo", "etc/sudoers", "usr/bin/sudo", "usr/libexec/sudo")
-# What a cloud's own image has: a user who may use sudo, and the key under its pair's name.
+# What a cloud's own image has: a user with sudo, and the public key of the launch.
 SETUP = """set -e
 useradd -m -s /bin/bash {user}
 echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/{user}
@@ -38,14 +41,14 @@ systemctl reload ssh
 
 
 class BuildMachine:
-    """A context manager. ``port`` is where its SSH server will be found on loopback."""
+    """A context manager. ``port`` is the port of its SSH server on loopback."""
 
     def __init__(self, folder: Path, cloud: Cloud, base: Path) -> None:
         self._folder = folder
         self._cloud = cloud
         self._base = base
         self._process: Any = None
-        self.port = _free_port()
+        self.port = free_port()
         cloud.proxy.layers.insert(0, self._layer)
 
     def __enter__(self) -> BuildMachine:
@@ -62,41 +65,16 @@ class BuildMachine:
         return proceed(call)
 
     def _boot(self, name: str) -> None:
-        folder, key = self._folder, self._folder / "own"
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        folder = self._folder
+        public_key = make_key(folder / "own").encode()
         launch = folder / "launch.tar"
-        launch.write_bytes(
-            launch_document({"authorized_keys": key.with_suffix(".pub").read_bytes(), "purpose": b"bake\n"})
-        )
-        disk = folder / "root.qcow2"
-        _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self._base, disk)
+        launch.write_bytes(launch_document({"authorized_keys": public_key, "purpose": b"bake\n"}))
+        accel = choose(STORE / "qemu", self._base)
         argv = [
-            QEMU,
-            "-nodefaults",
-            "-no-user-config",
-            "-machine",
-            "pc",
-            *choose(STORE / "qemu", self._base).options,
-            "-m",
-            "1024",
-            "-display",
-            "none",
-        ]
-        argv += [
-            "-fw_cfg",
-            f"name=opt/immutable/launch,file={launch}",
-            "-drive",
-            f"file={disk},if=virtio,format=qcow2",
-            "-device",
-            "virtio-rng-pci",
-        ]
-        argv += [
-            "-netdev",
-            f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22",
-            "-device",
-            "virtio-net-pci,netdev=net",
-            "-serial",
-            "null",
+            *qemu_command(self._base, folder / "root.qcow2", accel, memory=1024),
+            *("-fw_cfg", f"name=opt/immutable/launch,file={launch}", "-device", "virtio-rng-pci"),
+            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
+            *("-device", "virtio-net-pci,netdev=net", "-serial", "null"),
         ]
         self._process = Supervised(argv, grace=1.0)
         self._process.__enter__()
@@ -104,22 +82,22 @@ class BuildMachine:
             call for call in self._cloud.calls("ec2", "ImportKeyPair") if call.parameters["KeyName"] == name
         )
         public = base64.b64decode(imported.parameters["PublicKeyMaterial"]).decode().split()[:2]
-        self._until_up()
+        self._wait_for_ssh()
         self._install_sudo()
         self._root(SETUP.format(user=USER, key=" ".join(public), name=name))
 
     def _install_sudo(self) -> None:
-        """Our own base has none, and the machine needs no network for it."""
-        tree, small = self._folder / "tree.tar", self._folder / "sudo.tar"
-        _run("mmdebstrap", "--quiet", "--variant=extract", "--include=sudo", "bookworm", tree)
-        with tarfile.open(tree) as whole, tarfile.open(small, "w") as part:
-            for entry in whole:
+        """Install sudo, which the base lacks, without a network in the machine."""
+        all_files, sudo_files = self._folder / "tree.tar", self._folder / "sudo.tar"
+        run("mmdebstrap", "--quiet", "--variant=extract", "--include=sudo", "bookworm", all_files)
+        with tarfile.open(all_files) as source, tarfile.open(sudo_files, "w") as target:
+            for entry in source:
                 if entry.name.removeprefix("./").startswith(SUDO):
-                    part.addfile(entry, whole.extractfile(entry) if entry.isreg() else None)
-        with small.open("rb") as files:
+                    target.addfile(entry, source.extractfile(entry) if entry.isreg() else None)
+        with sudo_files.open("rb") as files:
             self._root("tar -x -C /", stdin=files)
 
-    def _until_up(self) -> None:
+    def _wait_for_ssh(self) -> None:
         deadline = time.monotonic() + BOOT
         while self._ssh("true").returncode != 0:
             assert time.monotonic() < deadline, "the build machine does not boot"
@@ -129,41 +107,10 @@ class BuildMachine:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def look(self, command: str) -> str:
-        """What a command says in the machine, as root."""
+    def output_of(self, command: str) -> str:
+        """Run a command in the machine as root, and return its output."""
         return self._root(command)
 
     def _ssh(self, command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
-        options = [
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ConnectTimeout=20",
-        ]
-        argv = [
-            "ssh",
-            "-F",
-            "none",
-            *options,
-            "-i",
-            str(self._folder / "own"),
-            "-p",
-            str(self.port),
-            "root@127.0.0.1",
-            command,
-        ]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=stdin)
-
-
-def _run(*argv: object, **more: Any) -> None:
-    subprocess.run([str(word) for word in argv], check=True, **more)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+        options = {"UserKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "no", "ConnectTimeout": "20"}
+        return ssh(self.port, self._folder / "own", command, options=options, stdin=stdin)

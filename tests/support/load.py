@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A steady load on a fleet's endpoint, made by hey, and what came of it."""
+"""A steady load on a fleet's endpoint, produced by hey, and its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PER_SECOND = 10
 
 
 class Load:
-    """Every answer outside 2xx and every connection that failed counts as failed."""
+    """Counts requests. A status outside 2xx and a connection error count as failed."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -23,7 +23,7 @@ class Load:
 
     @contextmanager
     def on(self, url: str) -> Iterator[None]:
-        """Send requests until the block ends. Each has a connection of its own, as new visitors have."""
+        """Send requests until the block ends. Each has its own connection, like one of a new visitor."""
         argv = ["hey", "-z", "1h", "-t", "20", "-c", "5", "-q", str(PER_SECOND // 5), "-disable-keepalive", url]
         running = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
@@ -36,18 +36,18 @@ class Load:
         return f"{self.sent} requests, {self.failed} failed {self.failures or ''}".strip()
 
     def _count(self, summary: str) -> None:
-        """hey tells a part for answers by status, and a part for errors by text."""
-        part = ""
+        """hey prints one section of answers by status and one of errors by text."""
+        section = ""
         for line in summary.splitlines():
             if line.startswith(("Status code", "Error")):
-                part = line
+                section = line
             found = re.match(r"\s+\[(\d+)\]\s+(.*)", line)
-            if not found or not part:
+            if not found or not section:
                 continue
-            status = part.startswith("Status code")
+            status = section.startswith("Status code")
             number = int(found[2].split()[0]) if status else int(found[1])
             self.sent += number
             if not (status and found[1].startswith("2")):
                 self.failed += number
-                what = f"status {found[1]}" if status else found[2]
-                self.failures[what] = self.failures.get(what, 0) + number
+                cause = f"status {found[1]}" if status else found[2]
+                self.failures[cause] = self.failures.get(cause, 0) + number

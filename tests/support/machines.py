@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A small service on real virtual machines, driven by the collection's own playbooks as a user would."""
+"""A small service on real virtual machines, controlled by the collection's playbooks as a user would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-# Kept between runs for the base; what the tests make in it is removed by them.
+# Kept between runs because of the base. The tests remove what they create in it.
 STORE = Path(os.environ.get("IMMUTABLE_VM_STORE", ".cache/vm-store")).absolute()
 
 TOKEN = "ECHO_TOKEN"  # name of the environment variable that holds the service's secret
@@ -135,8 +135,12 @@ class Service:
         self.define()
 
     def define(self, **changes: Any) -> None:
-        """Write the definition, with these keys changed and all others as they were: ``settings`` (changing them is a swap without a bake),
-        ``fleet``, ``volume``, ``path`` (of the probe), ``version`` (another image)."""
+        """Write the definition. Keys that are not named keep their values.
+
+        Args:
+            changes: ``settings`` (a change needs a swap but no bake), ``fleet``, ``volume``, ``path`` (of the probe) or
+                ``version`` (a change needs another image).
+        """
         self._kept.update(changes)
         kept = self._kept
         self.size = kept["fleet"].get("size", self.size)
@@ -170,7 +174,7 @@ class Service:
         (self.folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
 
     def greet(self, greeting: str, **changes: Any) -> None:
-        """Something to swap for: another setting."""
+        """Change a setting, so that there is something to swap."""
         self.define(settings={"greeting": greeting}, **changes)
 
     def arguments(self, playbook: str, **more: object) -> list[str]:
@@ -188,7 +192,7 @@ class Service:
         ]
 
     def run(self, playbook: str, **more: object) -> subprocess.CompletedProcess[str]:
-        """Play it, however it ends."""
+        """Run the playbook. It may fail."""
         return subprocess.run(self.arguments(playbook, **more), **PIPED, check=False)
 
     def play(self, playbook: str, check: bool = True, **more: object) -> str:
@@ -197,22 +201,22 @@ class Service:
         return done.stdout if check or done.returncode else f"{playbook} did not fail:\n{done.stdout}"
 
     def disturb(self, playbook: str, mark: str, act: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
-        """Start a playbook, do something once it has said ``mark``, and let it end. Returns how it ended and what it said."""
+        """Run a playbook, and call ``act`` once it prints ``mark``. Returns its exit status and output."""
         child = subprocess.Popen(self.arguments(playbook), **PIPED, start_new_session=True)
         assert child.stdout is not None
-        said = ""
+        output = ""
         for line in child.stdout:
-            said += line
+            output += line
             if mark in line:
                 act(child)
                 break
         else:
-            pytest.fail(f"{playbook} ended without saying {mark!r}:\n{said}")
-        said += child.stdout.read()  # to the end of every process that still holds it
-        return child.wait(), said
+            pytest.fail(f"{playbook} ended without printing {mark!r}:\n{output}")
+        output += child.stdout.read()  # returns once all its processes ended
+        return child.wait(), output
 
     def kill_while_playing(self, playbook: str, mark: str, tree: bool) -> str:
-        """Kill -9 a playbook, alone or with its whole process group, as soon as it has said ``mark``."""
+        """Kill -9 a playbook, alone or with its process group, as soon as it prints ``mark``."""
         return self.disturb(playbook, mark, lambda child: kill(child, tree))[1]
 
     def module(self, name: str, **options: object) -> dict[str, Any]:
@@ -223,14 +227,14 @@ class Service:
             "store": str(self.store),
             **options,
         }
-        told, file = self.folder.parent / "told.json", self.folder.parent / "module.json"
-        call = {f"immutable.infra.{name}": arguments, "register": "told"}
-        tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
-        play = [{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]
+        output, file = self.folder.parent / "result.json", self.folder.parent / "module.json"
+        call = {f"immutable.infra.{name}": arguments, "register": "result"}
+        save = {"ansible.builtin.copy": {"dest": str(output), "content": "{{ result | to_json }}", "mode": "0600"}}
+        play = [{"hosts": "localhost", "gather_facts": False, "tasks": [call, save]}]
         file.write_text(json.dumps(play), encoding="utf-8")
         done = subprocess.run(["ansible-playbook", str(file)], **PIPED, check=False)
         assert done.returncode == 0, done.stdout
-        result: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return result
 
     def instances(self) -> list[dict[str, Any]]:
@@ -238,16 +242,18 @@ class Service:
         return instances
 
     def write(self, words: str) -> dict[int, bytes]:
-        """Add words to the data of each slot. Returns all that each slot has."""
+        """Append words to the data of each slot. Returns the data by slot."""
         instances = self.instances()
         assert {ask(each, "/words", words.encode())[0] for each in instances} == {201}
         return {each["slot"]: ask(each, "/words")[1] for each in instances}
 
     def converged(self, greeting: str, words: Mapping[int, bytes] | None = None) -> list[dict[str, Any]]:
-        """Assert all that must hold after a swap: as many instances as asked for, each in service with this greeting and its slot's words,
-        no process but theirs, each volume open in one process. Returns the instances."""
-        told = self.module("fleet_info")
-        instances: list[dict[str, Any]] = told["instances"]
+        """Assert what must hold after a swap. Returns the instances.
+
+        Every slot serves with this greeting and its words, no other process runs, and one process has each volume open.
+        """
+        fleet = self.module("fleet_info")
+        instances: list[dict[str, Any]] = fleet["instances"]
         _same(
             "slots and whether they serve",
             [(each["slot"], each["serving"]) for each in instances],
@@ -262,7 +268,7 @@ class Service:
                 {slot: words[slot] for slot in range(self.size)},
             )
         by_slot = {each["slot"]: each["id"] for each in instances}
-        for volume in told["volumes"]:
+        for volume in fleet["volumes"]:
             if volume["slot"] in by_slot:
                 _same(f"holder of {volume['id']}", volume["attached_to"], by_slot[volume["slot"]])
                 _same(
@@ -273,7 +279,7 @@ class Service:
         return instances
 
     def machines(self) -> list[str]:
-        """Names of all QEMU processes that run for this fleet, its verification and its bakes."""
+        """Names of all QEMU processes of this fleet, its verification and its bakes."""
         work = str(self.store / "work")
         return sorted(
             _guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words)
@@ -293,7 +299,7 @@ class Service:
 
 
 def kill(child: subprocess.Popen[str], tree: bool) -> None:
-    """kill -9 a playbook, alone or with all that it started."""
+    """Kill -9 a playbook, alone or with all processes that it started."""
     if tree:
         os.killpg(child.pid, signal.SIGKILL)
     else:
@@ -305,14 +311,14 @@ def _same(what: str, found: object, wanted: object) -> None:
 
 
 def holders(volume: Path) -> list[str]:
-    """Names of the machines whose process has a volume's disk open."""
+    """Names of the machines whose process has the disk of a volume open."""
     return sorted(
         _guest(words) for pid, words in _machines() if any(volume in Path(file).parents for file in _open_files(pid))
     )
 
 
 def _machines() -> list[tuple[int, list[str]]]:
-    """Process id and arguments of every QEMU that runs."""
+    """Process id and arguments of every running QEMU."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -338,13 +344,13 @@ def _open_files(pid: int) -> list[str]:
     return found
 
 
-def events(said: str) -> list[str]:
-    """The lines that a playbook said of a swap's changes of state."""
-    return re.findall(r"\d s  (.*?) \[healthy ", said)
+def events(output: str) -> list[str]:
+    """The events of a swap in the output of a playbook."""
+    return re.findall(r"\d s  (.*?) \[healthy ", output)
 
 
 def ask(instance: dict[str, Any], path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """One request to an instance itself, past the balancer."""
+    """Send one request directly to an instance, not through the load balancer."""
     connection = http.client.HTTPConnection(instance["address"], instance["port"], timeout=30)
     try:
         connection.request("POST" if body is not None else "GET", path, body=body)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The instance metadata service of EC2, as a server on loopback. It knows the second version of the protocol alone."""
+"""EC2's instance metadata service as a server on loopback. It supports only version 2 of the protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 ROLE = "shop-host"
-CREDENTIALS = b'{"Code": "Success", "AccessKeyId": "ASIAEXAMPLE0", "SecretAccessKey": "example-key-of-the-instance", "Token": "example-session"}'
+CREDENTIALS = (
+    b'{"Code": "Success", "AccessKeyId": "ASIAEXAMPLE0", "SecretAccessKey": "example-key-of-the-instance", '
+    b'"Token": "example-session"}'
+)
 PROFILE = {
     "meta-data/iam/security-credentials/": ROLE.encode(),
     f"meta-data/iam/security-credentials/{ROLE}": CREDENTIALS,
@@ -19,7 +22,12 @@ PROFILE = {
 
 
 class Metadata(ThreadingHTTPServer):
-    """``bodies``: by path below /latest/. The first ``refusals`` requests are answered with 503."""
+    """The server.
+
+    Args:
+        bodies: by path below /latest/.
+        refusals: the number of first requests that are answered with 503.
+    """
 
     daemon_threads = True
 
@@ -61,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

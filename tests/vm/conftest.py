@@ -15,7 +15,7 @@ from ansible_collections.immutable.infra.tests.support.machines import STORE, TO
 
 @pytest.fixture(scope="session", autouse=True)
 def _fresh() -> None:
-    """Images of an earlier run would spare this one its bakes."""
+    """Remove the images of an earlier run, so that this one bakes."""
     os.environ.setdefault(TOKEN, secrets.token_hex(16))
     if not os.environ.get("IMMUTABLE_VM_KEEP_IMAGES"):
         shutil.rmtree(STORE / "images", ignore_errors=True)
@@ -24,7 +24,7 @@ def _fresh() -> None:
 def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
     service = Service(folder / name, name, **kinds)
     if (service.store / "qemu/machines").exists():
-        service.remove()  # what an earlier run, cut short, left
+        service.remove()  # leftovers of an interrupted run
     service.play("release")
     yield service
     service.remove()
@@ -33,7 +33,7 @@ def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Two slots with data, and nobody is let in."""
+    """Two slots with data. Nobody can log in."""
     yield from _service(tmp_path_factory.mktemp("keeper"), "keeper", size=2, shell="off", data=True)
 
 

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Kill swaps on real machines at random moments, with every strategy, and see each ended by the next run: make soak-qemu
+"""``make soak-qemu``: kills swaps on real machines at random moments, with every strategy.
 
-IMMUTABLE_SOAK_MINUTES (15) says how long, IMMUTABLE_SOAK_SEED repeats the choices of an earlier run.
-Ends with a summary, and with 1 at the first violation; then all is left as it was found, and the next soak takes it away.
+The next run must complete each swap.
+
+IMMUTABLE_SOAK_MINUTES (15) sets the duration. IMMUTABLE_SOAK_SEED repeats the choices of an earlier run.
+It ends with a summary. At the first violation it exits with 1 and leaves everything as it is; the next soak removes it.
 """
 
 from __future__ import annotations
@@ -27,16 +29,16 @@ STRATEGIES: tuple[dict[str, Any], ...] = (
     {"strategy": "recreate"},
     {"strategy": "recreate", "hot": True},
 )
-FIRST_GUESS = 30.0  # seconds that a swap may take, until a longer one was seen
-UNWELL = 0.2  # share of swaps that are to a version which never gets healthy
+FIRST_GUESS = 30.0  # seconds of a swap, until one takes longer
+UNHEALTHY = 0.2  # share of swaps to a version that never gets healthy
 
 
 class Soak:
     def __init__(self, seed: int, folder: Path) -> None:
         self.rounds = 0
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed)
         self._longest = FIRST_GUESS
-        self._well = {"keeper": "", "plain": ""}  # the setting that each service serves with
+        self._healthy = {"keeper": "", "plain": ""}  # the setting of each service's last healthy version
         self._services = [
             Service(folder / "keeper", "keeper", size=2, shell="off", data=True),
             Service(folder / "plain", "plain", size=2, shell="restricted", data=False),
@@ -48,44 +50,48 @@ class Soak:
                 service.remove()
             service.greet("soaked")
             service.play("release")
-            self._well[service.name] = "soaked"
+            self._healthy[service.name] = "soaked"
 
     def round(self) -> None:
-        """One swap that is killed, perhaps twice, and ended. Raises AssertionError."""
-        chance, service = self._chance, self._chance.choice(self._services)
-        fleet = chance.choice(STRATEGIES)
-        unwell = chance.random() < UNWELL
+        """One swap that is killed once or twice and then completed. Raises AssertionError."""
+        choices, service = self._random, self._random.choice(self._services)
+        fleet = choices.choice(STRATEGIES)
+        unhealthy = choices.random() < UNHEALTHY
         words = service.write(f"{self.rounds};") if service.data else None
         settings = {"greeting": f"round {self.rounds}"}
-        service.define(settings={**settings, "broken": "yes"} if unwell else settings, fleet=fleet)
+        service.define(settings={**settings, "broken": "yes"} if unhealthy else settings, fleet=fleet)
         print(
-            f"round {self.rounds}: {service.name}, {fleet['strategy']}{' hot' if fleet.get('hot') else ''}{', never healthy' if unwell else ''}",
+            f"round {self.rounds}: {service.name}, {fleet['strategy']}{' hot' if fleet.get('hot') else ''}"
+            f"{', never healthy' if unhealthy else ''}",
             flush=True,
         )
-        for _kill in range(chance.choice((1, 1, 2))):
-            self._cut(service, chance.uniform(0.0, self._longest), chance.random() < 0.5)
-        began = time.monotonic()
+        for _kill in range(choices.choice((1, 1, 2))):
+            self._kill_swap(service, choices.uniform(0.0, self._longest), choices.random() < 0.5)
+        start = time.monotonic()
         done = service.run("swap")
-        took = time.monotonic() - began
-        self._longest = max(self._longest, took)
-        if not unwell:
-            self._well[service.name] = settings["greeting"]
-        assert (done.returncode == 0) is not unwell, done.stdout
-        service.converged(self._well[service.name], words)
-        print(f"  the next run ended it in {took:.0f} s: {'taken back' if unwell else 'swapped'}", flush=True)
+        seconds = time.monotonic() - start
+        self._longest = max(self._longest, seconds)
+        if not unhealthy:
+            self._healthy[service.name] = settings["greeting"]
+        assert (done.returncode == 0) is not unhealthy, done.stdout
+        service.converged(self._healthy[service.name], words)
+        print(
+            f"  the next run completed it in {seconds:.0f} s: {'rolled back' if unhealthy else 'swapped'}", flush=True
+        )
         self.rounds += 1
 
-    def _cut(self, service: Service, moment: float, tree: bool) -> None:
+    def _kill_swap(self, service: Service, moment: float, tree: bool) -> None:
         child = subprocess.Popen(service.arguments("swap"), **PIPED, start_new_session=True)
         try:
-            said, _none = child.communicate(timeout=moment)
-            print(f"  ended by itself with {child.returncode} before {moment:.1f} s were over", flush=True)
+            output, _none = child.communicate(timeout=moment)
+            print(f"  ended with {child.returncode} before the kill after {moment:.1f} s", flush=True)
         except subprocess.TimeoutExpired:
             kill(child, tree)
-            said, _none = child.communicate()  # to the end of every process that still holds it
-            last = (events(said) or ["nothing"])[-1]
+            output, _none = child.communicate()  # returns once all its processes ended
+            last = (events(output) or ["nothing"])[-1]
             print(
-                f"  kill -9 of {'all processes' if tree else 'ansible-playbook alone'} after {moment:.1f} s; said last: {last}",
+                f"  kill -9 of {'all processes' if tree else 'ansible-playbook alone'} after {moment:.1f} s; "
+                f"last event: {last}",
                 flush=True,
             )
 
@@ -112,7 +118,8 @@ def main() -> int:
             print(f"\nsoak: VIOLATED in round {soak.rounds}, IMMUTABLE_SOAK_SEED={seed}: {violation}")
             return 1
     print(
-        f"\nsoak: {soak.rounds} swaps killed at random moments and ended by the next run, none in violation; IMMUTABLE_SOAK_SEED={seed}"
+        f"\nsoak: {soak.rounds} swaps were killed at random moments and completed by the next run, no violation; "
+        f"IMMUTABLE_SOAK_SEED={seed}"
     )
     return 0
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From a definition to a parameter of SSM: the real Packer bakes in a virtual machine that stands for an instance, all calls go to moto."""
+"""From a definition to a parameter of SSM. The real Packer bakes in a virtual machine; all calls go to moto."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def target(region: str, port: int) -> dict[str, Any]:
 
 
 def write(parent: Path, port: int) -> Path:
-    folder = parent / "service"  # apart: all that lies there is an input of the bake
+    folder = parent / "service"  # separate, because everything in it is an input of the bake
     folder.mkdir()
     definition = {
         "schema": 1,
@@ -83,31 +83,33 @@ def write(parent: Path, port: int) -> Path:
 
 
 class Controller:
-    """Plays one module a time, with nothing kept between but what the store holds."""
+    """Runs one module at a time. Only the store keeps anything between two runs."""
 
     def __init__(self, folder: Path, store: str) -> None:
         self._folder = folder
         self._store = store
 
     def run(self, module: str, **options: Any) -> dict[str, Any]:
-        told, play = self._folder / "told.json", self._folder / "play.yml"
+        output, play = self._folder / "result.json", self._folder / "play.yml"
         call = {
             f"immutable.infra.{module}": {"definition": str(self._folder / "service"), "store": self._store, **options},
-            "register": "told",
+            "register": "result",
         }
-        tell = {"ansible.builtin.copy": {"dest": str(told), "content": "{{ told | to_json }}", "mode": "0600"}}
+        save = {"ansible.builtin.copy": {"dest": str(output), "content": "{{ result | to_json }}", "mode": "0600"}}
         play.write_text(
-            json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [call, tell]}]), encoding="utf-8"
+            json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [call, save]}]), encoding="utf-8"
         )
-        empty = {**os.environ, "XDG_CACHE_HOME": str(self._folder / f"cache-{module}")}
+        environment = {**os.environ, "XDG_CACHE_HOME": str(self._folder / f"cache-{module}")}
         argv = ["ansible-playbook", "--vault-password-file", str(self._folder / "password"), str(play)]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=empty)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+        )
         assert done.returncode == 0, done.stdout + done.stderr
-        found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return found
 
 
-@pytest.mark.usefixtures("keeper")  # its bake built the base
+@pytest.mark.usefixtures("keeper")  # its bake builds the base
 def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path) -> None:
     source = seeds.image(cloud, "debian-12-20260101")
     store = f"s3://{seeds.bucket(cloud)}/shop"
@@ -115,9 +117,9 @@ def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path)
         definition = write(tmp_path, machine.port)
         controller = Controller(tmp_path, store)
         baked = controller.run("image", target=["staging", "prod"])
-        assert machine.look("cat /etc/shop.conf") == "hello\n"
-        assert machine.look("ls /dev/shm") == ""
-        assert machine.look(f"cat /home/{USER}/.ssh/authorized_keys 2> /dev/null || true") == ""
+        assert machine.output_of("cat /etc/shop.conf") == "hello\n"
+        assert machine.output_of("ls /dev/shm") == ""
+        assert machine.output_of(f"cat /home/{USER}/.ssh/authorized_keys 2> /dev/null || true") == ""
     image = baked["image"]
     assert (image["build"], baked["images"]["prod"]) == ("aws-123456789012-x86_64", image)
     assert image["base"]["ami"] == source

@@ -1,6 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A sealed image that boots as an instance of EC2 does: document by the metadata service, secrets from SSM, a root that could be written, EBS by NVMe."""
+"""A sealed image that boots like an EC2 instance.
+
+Its launch document comes from the metadata service and its secrets from SSM. Its root file system can be written,
+and its volumes are NVMe disks.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,16 @@ pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 DIGEST = "sha256:" + "e" * 64
 SECRET, REGION = "a-long-fake-password", "eu-central-1"
-UNIT = """
+UNIT = r"""
 [Unit]
 RequiresMountsFor=/var/lib/shop
 [Service]
 EnvironmentFile=/run/immutable/settings.env
 LoadCredential=password:/run/immutable/secrets/password
-ExecStart=/bin/sh -c 'echo "SHOP $greeting $(wc -c < $CREDENTIALS_DIRECTORY/password) $(findmnt -no SOURCE /var/lib/shop)" > /dev/console; exec sleep infinity'
+ExecStart=/bin/sh -c '\
+    echo "SHOP $greeting $(wc -c < $CREDENTIALS_DIRECTORY/password) $(findmnt -no SOURCE /var/lib/shop)" \
+    > /dev/console; \
+    exec sleep infinity'
 [Install]
 WantedBy=multi-user.target
 """
@@ -42,10 +49,10 @@ ExecStart=/bin/sh -c 'echo THE-BOOT-ENDED > /dev/console'
 [Install]
 WantedBy=multi-user.target
 """
-# Each line is a claim; the exit status counts those that do not hold.
+# Each line is a claim. The exit status is the number of claims that are false.
 CLAIMS = f"""
 wrong=0
-claim() {{ eval "$1" || {{ echo "not so: $1"; wrong=$((wrong + 1)); }}; }}
+claim() {{ eval "$1" || {{ echo "false: $1"; wrong=$((wrong + 1)); }}; }}
 claim 'test "$(stat -c %a:%u /run/immutable/secrets/password)" = 400:0'
 claim 'test "$(cat /run/immutable/secrets/password)" = {SECRET}'
 claim 'findmnt -no OPTIONS / | grep -qw ro'
@@ -73,7 +80,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The port of a parameter store that has the secret."""
+    """The port of a parameter store with the secret."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE0")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example-key-of-the-controller")
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -88,7 +95,7 @@ def _client(port: int):
     return boto3.client("ssm", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
 
 
-def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_where_a_secret_is_missing(
+def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_without_a_secret(
     disk: Path, ssm: int, tmp_path: Path
 ) -> None:
     with (
@@ -110,23 +117,23 @@ def test_it_takes_its_document_seals_serves_when_its_volume_comes_and_does_not_w
         server.bodies["user-data"] = user_data(
             request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}"
         )
-        evidence = parse_evidence(guest.until("IMMUTABLE-SEALED"))
+        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"))
         assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
         checked = guest.ssh(CLAIMS, evidence.host_key)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        guest.attach("vol0ffffffffffffffff", 64 << 20)  # somebody else's
+        guest.attach("vol0ffffffffffffffff", 64 << 20)  # of another instance
         guest.attach("vol0a1b2c3d4e5f60718", 64 << 20)
-        assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
-        guest.reset()  # with its volume from the start, and a file system on it
-        assert guest.until("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+        assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+        guest.reset()  # now the volume is attached from the start and has a file system
+        assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
 
-        guest.said.clear()
+        guest.output.clear()
         _client(ssm).delete_parameter(Name="/shop/password")
         guest.reset()
-        assert "SSM has no parameter for: password (/shop/password)" in guest.until("IMMUTABLE-UNSEALED")
-        guest.until("THE-BOOT-ENDED")
+        assert "SSM has no parameter for: password (/shop/password)" in guest.wait_for("IMMUTABLE-UNSEALED")
+        guest.wait_for("THE-BOOT-ENDED")
         server.bodies["user-data"] = b"#cloud-config"
         guest.reset()
-        assert "user-data: not a launch document" in guest.until("IMMUTABLE-UNSEALED")
-        guest.until("THE-BOOT-ENDED")
-        assert not [line for line in guest.said if SECRET in line or parse_evidence(line)]
+        assert "user-data: not a launch document" in guest.wait_for("IMMUTABLE-UNSEALED")
+        guest.wait_for("THE-BOOT-ENDED")
+        assert not [line for line in guest.output if SECRET in line or parse_evidence(line)]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What goes wrong around a swap on real machines: a version that never gets healthy, a balancer that dies, a disk that is full."""
+"""Failures during a swap on real machines: a version that never gets healthy, a killed load balancer, a full disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ansible_collections.immutable.infra.tests.support.machines import STORE, Se
 
 pytestmark = pytest.mark.vm
 long = pytest.mark.long
-UNWELL = "GET /healthz answered 500"
+UNHEALTHY = "GET /healthz answered 500"
 
 
-def test_a_version_that_fails_is_taken_back_with_its_data(keeper: Service) -> None:
+def test_a_failed_version_is_rolled_back_with_its_data(keeper: Service) -> None:
     words = keeper.write("well;")
     before = keeper.instances()
     greeting = ask(before[0], "/healthz")[1].decode()
     keeper.define(settings={"broken": "yes"}, fleet={})
-    assert UNWELL in keeper.play("swap", check=False)
+    assert UNHEALTHY in keeper.play("swap", check=False)
     after = keeper.converged(greeting, words)
     assert [each["id"] for each in after] == [each["id"] for each in before]
     assert keeper.newest_record()["lowest_in_service"] >= keeper.size - 1
@@ -37,12 +37,12 @@ def test_a_version_that_fails_is_taken_back_with_its_data(keeper: Service) -> No
     "fleet",
     [pytest.param({}, id="rolling", marks=long), pytest.param({"strategy": "blue_green"}, id="blue_green", marks=long)],
 )
-def test_without_data_never_fewer_than_all_serve(plain: Service, fleet: dict[str, object]) -> None:
+def test_without_data_all_slots_serve_all_the_time(plain: Service, fleet: dict[str, object]) -> None:
     plain.greet("well", fleet=fleet)
     plain.play("swap")
     before = plain.instances()
     plain.define(settings={"broken": "yes"})
-    assert UNWELL in plain.play("swap", check=False)
+    assert UNHEALTHY in plain.play("swap", check=False)
     after = plain.converged("well")
     assert [each["id"] for each in after] == [each["id"] for each in before]
     assert plain.newest_record()["lowest_in_service"] == plain.size
@@ -50,41 +50,41 @@ def test_without_data_never_fewer_than_all_serve(plain: Service, fleet: dict[str
 
 @long
 @pytest.mark.parametrize("hot", [False, True])
-def test_a_version_that_fails_under_recreate_is_taken_back(keeper: Service, hot: bool) -> None:
+def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bool) -> None:
     fleet = {"strategy": "recreate", "hot": hot}
     keeper.greet("well", fleet=fleet)
     keeper.play("swap")
     words = keeper.write("well;")
     before = keeper.instances()
     keeper.define(settings={"broken": "yes"})
-    assert UNWELL in keeper.play("swap", check=False)
+    assert UNHEALTHY in keeper.play("swap", check=False)
     after = keeper.converged("well", words)
     assert {each["image"] for each in after} == {each["image"] for each in before}
 
 
-def test_a_balancer_that_is_killed_in_the_middle_is_started_again(plain: Service) -> None:
-    plain.greet("after its end", fleet={})
+def test_a_load_balancer_that_is_killed_during_a_swap_is_restarted(plain: Service) -> None:
+    plain.greet("after the kill", fleet={})
     ended, said = plain.disturb("swap", "slot 1: launched", lambda _child: os.kill(plain.balancer(), signal.SIGKILL))
     assert ended == 0, said
-    plain.converged("after its end")
+    plain.converged("after the kill")
 
 
 @long
-def test_a_balancer_that_is_made_anew_in_the_middle_loses_no_request(plain: Service) -> None:
-    """Another path of the probe is another configuration of the balancer: its next process takes over from the one before."""
+def test_a_load_balancer_with_a_new_configuration_loses_no_request(plain: Service) -> None:
+    """Another path of the probe changes the load balancer's configuration, so a new process takes over."""
     load, process = Load(), plain.balancer()
-    plain.greet("anew", fleet={}, path="/healthz?anew")
+    plain.greet("reconfigured", fleet={}, path="/healthz?reconfigured")
     with load.on(plain.module("fleet_info")["endpoint"]):
         plain.play("swap")
-    print(f"while the balancer was made anew: {load}")
+    print(f"while the load balancer was reconfigured: {load}")
     assert plain.balancer() != process
     assert load.sent and not load.failed, load
-    plain.converged("anew")
+    plain.converged("reconfigured")
 
 
 @pytest.fixture
 def cramped(keeper: Service, tmp_path: Path) -> Iterator[Service]:
-    """The same service with a store of its own, on a file system of 96 MB. Its images lie elsewhere."""
+    """The same service with a store of its own, on a file system of 96 MB. Its images are elsewhere."""
     store = tmp_path / "store"
     store.mkdir()
     mounted = subprocess.run(
@@ -110,10 +110,10 @@ def cramped(keeper: Service, tmp_path: Path) -> Iterator[Service]:
 @long
 def test_a_full_disk_under_the_store(cramped: Service) -> None:
     words = cramped.write("before the disk was full;")
-    stuffing = cramped.store / "stuffing"
+    filler = cramped.store / "filler"
     cramped.greet("with room again")
     ended, said = cramped.disturb(
-        "swap", "slot 0: sealed", lambda child: Thread(target=keep_full, args=(stuffing, child)).start()
+        "swap", "slot 0: sealed", lambda child: Thread(target=keep_full, args=(filler, child)).start()
     )
     print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
     assert ended != 0, said
@@ -122,18 +122,18 @@ def test_a_full_disk_under_the_store(cramped: Service) -> None:
     assert {
         each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]
     }.items() <= words.items()
-    stuffing.unlink()
+    filler.unlink()
     cramped.play("swap")
     cramped.converged("with room again", words)
 
 
 def keep_full(file: Path, child: subprocess.Popen[str]) -> None:
-    """Until the swap has ended: what a machine gives back as it stops would be room enough for the swap's few small documents."""
-    with file.open("wb", buffering=0) as stuffing:
+    """Fill the disk until the swap ends. Otherwise a stopping machine would free enough space for the swap."""
+    with file.open("wb", buffering=0) as filler:
         while child.poll() is None:
             for size in (1024**2, 4096, 1):
                 try:
-                    while stuffing.write(bytes(size)):
+                    while filler.write(bytes(size)):
                         pass
                 except OSError as error:
                     assert error.errno == errno.ENOSPC

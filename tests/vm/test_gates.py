@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a canary asks before it goes on, asked of real hosts: playbooks that log in, a metric, a person."""
+"""The gates of a canary on real hosts: playbooks that log in, a metric, an approval."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ansible_collections.immutable.infra.tests.support.machines import Service
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 NOTE = """
-- name: Note that it was asked
+- name: Record that the gate ran
   hosts: localhost
   gather_facts: false
   tasks:
-    - name: Note it
+    - name: Record it
       ansible.builtin.lineinfile:
-        path: "{{ playbook_dir }}/asked"
+        path: "{{ playbook_dir }}/gates"
         line: "{{ immutable_swap.gate }} of {{ immutable_swap.size }}"
         create: true
         mode: "0644"
 """
 CHECK = """
-- name: Look at the canary from inside
+- name: Check the canary from inside
   hosts: immutable_stage
   gather_facts: false
   tasks:
@@ -38,7 +38,7 @@ REFUSAL = """
   hosts: immutable_stage
   gather_facts: false
   tasks:
-    - name: Find the page that nobody wrote
+    - name: Find a page that does not exist
       ansible.builtin.command:
         argv: [test, -e, /nowhere]
       changed_when: false
@@ -56,7 +56,7 @@ def gated(metric: str) -> dict[str, object]:
     return {"strategy": "canary", "canary": [stage], "before_swap": "before.yml", "after_swap": "after.yml"}
 
 
-def test_a_canary_asks_its_gates_and_a_person(plain: Service) -> None:
+def test_a_canary_runs_its_gates_and_waits_for_approval(plain: Service) -> None:
     for name, text in (("before.yml", NOTE), ("after.yml", NOTE), ("check.yml", CHECK + NOTE)):
         (plain.folder / name).write_text(text, encoding="utf-8")
     before = {each["id"] for each in plain.instances()}
@@ -65,19 +65,20 @@ def test_a_canary_asks_its_gates_and_a_person(plain: Service) -> None:
     assert len(before & {each["id"] for each in plain.instances()}) == plain.size - 1
     plain.play("swap", approve="true")
     plain.converged("gated")
-    asked = (plain.folder / "asked").read_text(encoding="utf-8").splitlines()
-    assert asked == [f"{gate} of {plain.size}" for gate in ("before_swap", "stage 1 check", "after_swap")]
+    gates = (plain.folder / "gates").read_text(encoding="utf-8").splitlines()
+    assert gates == [f"{gate} of {plain.size}" for gate in ("before_swap", "stage 1 check", "after_swap")]
     assert "changed=0" in plain.play("swap")
 
 
 @pytest.mark.parametrize(
-    "metric, check, why", [("2", CHECK, "2 is more than 1"), ("0.5", REFUSAL, "Find the page that nobody wrote")]
+    "metric, check, reason",
+    [("2", CHECK, "the number is 2, more than 1"), ("0.5", REFUSAL, "Find a page that does not exist")],
 )
-def test_a_gate_that_says_no_takes_the_canary_back(plain: Service, metric: str, check: str, why: str) -> None:
+def test_a_refusing_gate_rolls_the_canary_back(plain: Service, metric: str, check: str, reason: str) -> None:
     for name, text in (("before.yml", NOTE), ("after.yml", NOTE), ("check.yml", check)):
         (plain.folder / name).write_text(text, encoding="utf-8")
     before = plain.instances()
     plain.greet(f"refused by {json.dumps(metric)}", fleet=gated(metric))
-    assert why in plain.play("swap", check=False)
+    assert reason in plain.play("swap", check=False)
     assert [each["id"] for each in plain.instances()] == [each["id"] for each in before]
     assert plain.newest_record()["lowest_in_service"] == plain.size

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A controller that is killed in the middle of a swap on real machines: the next run takes over at once and ends it."""
+"""A controller is killed during a swap on real machines. The next run takes over at once and completes the swap."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_rolling_with_data(keeper: Service, mark: str, tree: bool) -> None:
             marks=long,
         ),
         pytest.param({"strategy": "blue_green"}, "takes over", True, id="blue_green at the flip"),
-        pytest.param({"strategy": "recreate"}, "slot 1: told to stop", True, id="recreate with nobody left"),
+        pytest.param({"strategy": "recreate"}, "slot 1: told to stop", True, id="recreate while no instance serves"),
         pytest.param(
             {"strategy": "recreate", "hot": True},
             "slot 0: sealed",
             False,
-            id="hot recreate before the old ones go",
+            id="hot recreate before the old ones stop",
             marks=long,
         ),
     ],

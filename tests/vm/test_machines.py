@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What must hold on real machines that nothing disturbs: nobody gets in where shells are off, secrets stay where they belong, they shut down in order."""
+"""Real machines without failures: no login if shells are off, secrets only on the hosts, orderly shutdowns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ansible_collections.immutable.infra.tests.support.machines import STORE, TO
 pytestmark = pytest.mark.vm
 
 
-def test_nobody_gets_in_and_the_console_tells_the_seal(keeper: Service) -> None:
-    told = keeper.module("fleet_info")
-    assert [(each["slot"], each["sealed"], each["serving"]) for each in told["instances"]] == [
+def test_nobody_can_log_in_and_the_console_shows_the_seal(keeper: Service) -> None:
+    fleet = keeper.module("fleet_info")
+    assert [(each["slot"], each["sealed"], each["serving"]) for each in fleet["instances"]] == [
         (0, True, True),
         (1, True, True),
     ]
-    # Nobody can even try: no port of ssh's is given to the host.
-    assert ["22" in host["variables"]["immutable_endpoints"] for host in told["hosts"]] == [False, False]
+    # The SSH port of the guest is not even forwarded.
+    assert ["22" in host["variables"]["immutable_endpoints"] for host in fleet["hosts"]] == [False, False]
 
 
-def test_attest_says_that_nobody_gets_in(keeper: Service) -> None:
-    assert "lets nobody in" in keeper.play("attest", check=False)
+def test_attest_reports_that_nobody_can_log_in(keeper: Service) -> None:
+    assert "does not allow logins (shell: off)" in keeper.play("attest", check=False)
 
 
 def test_a_secret_reaches_the_hosts_and_nothing_else(keeper: Service) -> None:
@@ -34,7 +34,7 @@ def test_a_secret_reaches_the_hosts_and_nothing_else(keeper: Service) -> None:
         for path in STORE.rglob("*")
         if path.is_file() and token in path.read_bytes()
     }
-    assert holding == {"launch.tar": 0}, "what a host is started with again holds it, for this user alone"
+    assert holding == {"launch.tar": 0}, "only the launch document holds it, readable only by this user"
 
 
 def test_a_second_run_does_nothing(keeper: Service) -> None:
@@ -43,7 +43,7 @@ def test_a_second_run_does_nothing(keeper: Service) -> None:
 
 
 def test_a_sealed_host_shuts_down_in_order(keeper: Service) -> None:
-    """By its power button, long before it would be powered off."""
+    """The host reacts to its power button, long before the timeout that powers it off."""
     words = keeper.write("before it;")
     keeper.greet("shut down")
     said = keeper.play("swap")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A real bake by whichever Packer is on the search path; ``make test`` runs it for each that was built."""
+"""A real bake with the Packer on the search path. ``make test`` runs it for each Packer that was built."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ansible_collections.immutable.infra.tests.support.machines import PIPED, ST
 pytestmark = [pytest.mark.vm, pytest.mark.packers]
 QEMU = "github.com/hashicorp/qemu"
 PROVISION = """
-- name: Bake next to nothing
+- name: Bake almost nothing
   hosts: all
   gather_facts: false
   tasks:
-    - name: Leave a word
+    - name: Write a word
       ansible.builtin.copy:
         content: "{{ word }}"
         dest: /etc/word
@@ -56,7 +56,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def test_the_qemu_bake(tmp_path: Path) -> None:
-    """With the plugin's version pinned where Packer has plugins: then no other can have built it."""
+    """The version of the plugin is pinned if Packer has plugins, so no other version can have built the image."""
     packer = Packer()
     plugins = [plugin for plugin in InstalledPlugins(packer).plugins() if plugin.source == QEMU]
     pin = {"plugin": plugins[-1].version} if plugins else {}
@@ -67,13 +67,15 @@ def test_the_qemu_bake(tmp_path: Path) -> None:
     assert record["provenance"]["packer"] == packer.version()
     assert record["inputs"].get("plugin") == pin.get("plugin")
     assert Path(record["artifact"]["path"]).stat().st_size > 100 * 1024**2
-    assert "] task: Leave a word" in done.stdout
+    assert "] task: Write a word" in done.stdout
     assert "] changed: [localhost]" not in done.stdout, "only stages and tasks are reported, not their output"
     again = bake(tmp_path, "first", **pin)
     assert "changed=0" in again.stdout
 
 
-def test_a_plugin_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_plugin_is_reported_with_the_command_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packer = Packer()
     monkeypatch.setenv("PACKER_PLUGIN_PATH", str(tmp_path / "none"))
     pinned = bake(tmp_path, "second", plugin="1.2.3")

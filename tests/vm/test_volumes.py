@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Volumes of real machines that grow and change their type in a swap."""
+"""Volumes of real machines that grow and change their type during a swap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MB = 1024**2
 )
 def test_a_volume_grows_and_changes_its_type(keeper: Service, fleet: dict[str, object], volume: dict[str, str]) -> None:
     words = keeper.write("before it grew;")
-    had = {each["slot"]: int(ask(each, "/room")[1]) for each in keeper.instances()}
+    sizes_before = {each["slot"]: int(ask(each, "/room")[1]) for each in keeper.instances()}
     greeting = f"{volume['size']} {volume['type']}"
     keeper.greet(greeting, fleet=fleet, volume=volume)
     keeper.play("swap")
@@ -30,7 +30,7 @@ def test_a_volume_grows_and_changes_its_type(keeper: Service, fleet: dict[str, o
     assert [(each["size"], each["type"]) for each in keeper.module("fleet_info")["volumes"]] == [
         (size, volume["type"])
     ] * 2
-    has = {each["slot"]: int(ask(each, "/room")[1]) for each in after}
-    print(f"the file systems had {had} bytes and have {has}")
-    assert all(had[slot] + 50 * MB < has[slot] < size for slot in has)
+    sizes_after = {each["slot"]: int(ask(each, "/room")[1]) for each in after}
+    print(f"the file systems had {sizes_before} bytes and have {sizes_after}")
+    assert all(sizes_before[slot] + 50 * MB < sizes_after[slot] < size for slot in sizes_after)
     keeper.write("after it grew;")

@@ -136,37 +136,32 @@ class Packer:
             remove: folders to remove after Packer has ended, even if the caller was killed before.
             hold: descriptors that stay open until then, see ``Supervised``.
 
-        Raises:
-            PackerError: a build failed. ``details`` contains ``BuildResult.as_dict()`` so far.
+        Raises PackerError if a build failed. Its ``details`` contain ``BuildResult.as_dict()`` so far.
         """
-        options = {
-            "only": list(only),
-            "except_": list(except_),
-            "on_error": on_error,
-            "parallel_builds": parallel_builds,
-            "force": force,
-        }
-        call = self._prepare(
-            Call(
-                command="build",
-                template=os.fspath(template),
-                options=options,
-                vars=vars or {},
-                var_files=var_files,
-                secrets=secrets or {},
-                environment=environment or {},
-                redact=redact,
-                cwd=os.fspath(cwd or ""),
-                timeout=timeout,
-                remove=[os.path.abspath(folder) for folder in remove],
-                hold=hold,
-            )
+        call = Call(
+            command="build",
+            template=os.fspath(template),
+            options={
+                "only": list(only),
+                "except_": list(except_),
+                "on_error": on_error,
+                "parallel_builds": parallel_builds,
+                "force": force,
+            },
+            vars=vars or {},
+            var_files=var_files,
+            secrets=secrets or {},
+            environment=environment or {},
+            redact=redact,
+            cwd=os.fspath(cwd or ""),
+            timeout=timeout,
+            remove=[os.path.abspath(folder) for folder in remove],
+            hold=hold,
         )
-        result = self._collect(call, on_event, log_path)
-        _raise_for_failure(call, result)
-        return result
+        return self._build(self._prepare(call), on_event, log_path)
 
-    def _collect(self, call: Call, on_event: Callable[[Event], None] | None, log_path: Path | None) -> BuildResult:
+    def _build(self, call: Call, on_event: Callable[[Event], None] | None, log_path: Path | None) -> BuildResult:
+        """Run a prepared call. Raises PackerError unless every build succeeded."""
         collector = Collector(call.cwd, build_renamer(call.template))
         started = time.monotonic()
         # Closed immediately if a listener raises, so that Packer ends.
@@ -179,6 +174,7 @@ class Packer:
         result = collector.result
         result.returncode, result.command, result.packer_version = call.returncode, call.shown, self.version()
         result.duration = round(time.monotonic() - started, 3)
+        _raise_for_failure(call, result)
         return result
 
     def validate(

@@ -15,14 +15,17 @@ from .server import cloud as serve
 
 @pytest.fixture(scope="session")
 def cloud_server() -> Iterator[Cloud]:
-    """One for the whole run of pytest; another run has its own, on ports of its own."""
-    with serve() as made:
-        yield made
+    """One cloud for the complete run of pytest. Each run has its own, on its own ports."""
+    with serve() as server:
+        yield server
 
 
 @pytest.fixture
 def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Empty, and what the environment of this process names. No test makes the collection ask for more than the documented policy allows."""
+    """An empty cloud, to which this process's environment points.
+
+    The test fails if the collection makes a call that the documented policy does not allow.
+    """
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in cloud_server.environment().items():

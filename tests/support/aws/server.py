@@ -49,7 +49,10 @@ class Moto:
 
 
 class Cloud:
-    """moto and the proxy. Tests and playbooks talk to ``endpoint_url``; ``behind`` is moto itself, for seeding and for looking."""
+    """moto and the proxy.
+
+    Tests and playbooks talk to ``endpoint_url``. ``behind`` is moto itself, for seeding and inspection.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -67,7 +70,10 @@ class Cloud:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """For this process or a child: the standard AWS variables, and no file or metadata service of this machine."""
+        """Return the AWS variables for this process or a child.
+
+        They disable this machine's configuration files and metadata service.
+        """
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": KEY,
@@ -83,7 +89,10 @@ class Cloud:
         return Account(region=region, endpoint_url=self.endpoint_url)
 
     def boto(self, service: str, region: str = REGION, proxied: bool = False) -> Any:
-        """A plain boto3 client, past the proxy (no log, no rules) unless told otherwise. It tries each call once."""
+        """Return a plain boto3 client that tries each call once.
+
+        By default it bypasses the proxy with its log and its rules.
+        """
         return _plain(service, region, self.endpoint_url if proxied else self.behind)
 
     def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Any]:
@@ -105,7 +114,12 @@ class Cloud:
         times: int = 1,
         changing: bool | None = None,
     ) -> Fault:
-        """From now on the ``nth`` call that matches meets the effect (see faults.py), and so do ``times`` in all; 0: all after it."""
+        """Apply an effect (see faults.py) to calls from now on.
+
+        Args:
+            nth: the first call that it applies to, counted among the matching calls.
+            times: the number of matching calls from there that it applies to. 0 means all.
+        """
         return self.faults.add(Fault(effect, action, service=service, nth=nth, times=times, changing=changing))
 
     def at_change(self, nth: int, callback: Callable[[], object], late: bool = False) -> Fault:
@@ -113,7 +127,7 @@ class Cloud:
         return self.fault(after(callback) if late else before(callback), nth=nth, changing=True)
 
     def kill_at_change(self, nth: int, pid: int, late: bool = False) -> Fault:
-        """The caller is killed when AWS has heard nothing of its nth change, or when AWS made it and the caller does not know."""
+        """Kill the caller just before the effect of its nth changing call, or (``late``) between effect and answer."""
         return self.fault(kill(pid, late), nth=nth, changing=True)
 
     def lose(self, instance: str, region: str = REGION) -> None:

@@ -164,7 +164,7 @@ class SwapLab:
         provider = Ec2Provider(
             clients,
             self.store,
-            lambda fleet: TargetGroups(clients, fleet, spec, HTTP, now=self.clock.now),
+            lambda fleet: TargetGroups(clients, fleet, spec, health=HTTP, now=self.clock.now),
             images=images,
             probes=False,
         )

@@ -69,7 +69,7 @@ def launched(cloud: Cloud) -> list[str]:
     ]
 
 
-def test_the_watch_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
+def test_the_watcher_detects_a_broken_promise(cloud: Cloud, clock: Clock) -> None:
     lab = lab_of(cloud, clock, "rolling, data")
     lab.store.write("fleets/shop-prod/intent.json", {**lab.intent(), "first": 99})
     hosts, ec2 = sorted(lab.watcher.observe().hosts), cloud.boto("ec2", proxied=True)
