@@ -9,19 +9,19 @@ import re
 DURATIONS = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _SECONDS = re.compile(_NUMBER)
-_PART = re.compile(rf"({_NUMBER})\s*([dhms])\s*")
-_DURATION = re.compile(rf"(?:{_PART.pattern})+")
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile("".join(rf"(?:({_NUMBER})\s*{unit}\s*)?" for unit in "dhms"))
+_UNITS = (86400.0, 3600.0, 60.0, 1.0)
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds of ``90``, ``90s``, ``5m``, ``1h30m`` or ``1h 30m``. Raises ValueError for anything else.
 
-    A number without a unit stands alone: ``1h30`` could be meant as minutes or as seconds.
+    Units are in descending order. A number without a unit stands alone: ``1h30`` could mean minutes or seconds.
     """
     compact = text.strip()
     if _SECONDS.fullmatch(compact):
         return float(compact)
-    if not _DURATION.fullmatch(compact):
+    found = _DURATION.fullmatch(compact)
+    if not found or not compact:
         raise ValueError(f"not a duration: {text!r}")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(compact))
+    return sum(float(number) * unit for number, unit in zip(found.groups(), _UNITS) if number)
