@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""pytest fixtures. A conftest imports ``cloud`` and ``cloud_server``, and names both in its ``__all__``."""
+"""Fixtures of pytest. A conftest imports ``cloud`` and ``cloud_server``, and names both in its ``__all__``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from .server import cloud as serve
 
 @pytest.fixture(scope="session")
 def cloud_server() -> Iterator[Cloud]:
-    """One for the whole run of pytest; another run has its own, on ports of its own."""
-    with serve() as made:
-        yield made
+    """One server for the run of pytest. Another run has its own server, on other ports."""
+    with serve() as server:
+        yield server
 
 
 @pytest.fixture
 def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Empty, and what the environment of this process names. No test makes the collection ask for more than the documented policy allows."""
+    """An empty account, which the environment of this process names.
+
+    The test fails if the collection makes a call that the documented policy does not allow.
+    """
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in cloud_server.environment().items():

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which rights the collection's calls need, and whether the documented policy gives them."""
+"""The IAM actions that the collection's calls need, and whether the documented policy allows them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.actions impor
 from .calls import Call
 
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
-RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
-OURS, PACKER = "immutable.infra", "aws-sdk-go"  # by the words of their User-Agent
+RECORD = "IMMUTABLE_AWS_CALLS"  # names a file for the actions of each test; see tests/tools/aws_policy.py
+OURS, PACKER = "immutable.infra", "aws-sdk-go"  # as their User-Agent names them
 TAGS = "TagSpecification.1.ResourceType"
-FREE = ("sts:GetCallerIdentity",)  # everybody may
+FREE = ("sts:GetCallerIdentity",)  # needs no permission
 
 
 def actions_of(calls: Iterable[Call]) -> set[str]:
-    """What IAM asks for, of the calls that the collection made, and Packer for it. What tests ask for themselves is left out."""
+    """The IAM actions of the calls of the collection and of Packer. Calls of the tests themselves are left out."""
     return {action_of(each.service, each.action) for each in calls if OURS in each.agent or PACKER in each.agent}
 
 
 @functools.cache
 def allowed() -> tuple[str, ...]:
-    """The policy's actions. An asterisk stands for anything."""
+    """The policy's actions. An asterisk matches anything."""
     statements = json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
     return (*FREE, *(action for each in statements for action in each["Action"]))
 
 
 @functools.cache
 def tagging() -> frozenset[str]:
-    """Calls of EC2 in which the policy lets tags be set on what they make."""
+    """Calls of EC2 that may set tags on what they create."""
     conditions = [
         each.get("Condition", {}).get("StringEquals", {})
         for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
@@ -45,7 +45,7 @@ def tagging() -> frozenset[str]:
 
 
 def judge(calls: Iterable[Call]) -> None:
-    """Raises AssertionError for an action that the policy does not allow, unless they are only to be recorded."""
+    """Raises AssertionError for an action that the policy does not allow. With RECORD, only records the actions."""
     calls = list(calls)
     made = actions_of(calls)
     if path := os.environ.get(RECORD):

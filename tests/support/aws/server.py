@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""moto as an HTTP server in a process of its own, and the cloud that tests see: moto behind our proxy."""
+"""moto as an HTTP server in its own process, and the fake AWS that tests use: moto behind the proxy."""
 
 from __future__ import annotations
 
-import base64
 import functools
 import http.client
 import os
@@ -21,13 +20,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients impor
 from .faults import Effect, Fault, Faults, after, before, kill
 from .proxy import Proxy
 from .rules import layers
+from .rules_instances import user_data_of
 from .world import World
 
 REGION = "eu-central-1"
-KEY, SECRET = (
-    "AKIAIMMUTABLEEXAMPLE",
-    "immutable/infra/tests/only/0123456789abcd",
-)  # as long as real ones: some tools look at that
+# As long as real ones, because some tools check the length.
+KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"
 SERVE = """
 import os, select, sys
 parent = int(sys.argv[1])
@@ -37,7 +35,7 @@ server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 if os.getppid() == parent:
-    select.select([test], [], [])  # the test has ended, however it ended
+    select.select([test], [], [])  # returns when the test's process ends
 os._exit(0)
 """
 
@@ -49,7 +47,7 @@ class Moto:
 
 
 class Cloud:
-    """moto and the proxy. Tests and playbooks talk to ``endpoint_url``; ``behind`` is moto itself, for seeding and for looking."""
+    """moto and the proxy. Tests and playbooks use ``endpoint_url``. ``moto_url`` is moto, to seed and inspect it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -63,11 +61,11 @@ class Cloud:
         return self.proxy.url
 
     @property
-    def behind(self) -> str:
+    def moto_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """For this process or a child: the standard AWS variables, and no file or metadata service of this machine."""
+        """The standard AWS variables, for this process or a child. Files and metadata services are not used."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": KEY,
@@ -83,8 +81,8 @@ class Cloud:
         return Account(region=region, endpoint_url=self.endpoint_url)
 
     def boto(self, service: str, region: str = REGION, proxied: bool = False) -> Any:
-        """A plain boto3 client, past the proxy (no log, no rules) unless told otherwise. It tries each call once."""
-        return _plain(service, region, self.endpoint_url if proxied else self.behind)
+        """A plain boto3 client, without the proxy (no log, no rules) unless ``proxied``. It tries each call once."""
+        return _plain(service, region, self.endpoint_url if proxied else self.moto_url)
 
     def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Any]:
         return self.proxy.calls(service, action, changing)
@@ -105,7 +103,7 @@ class Cloud:
         times: int = 1,
         changing: bool | None = None,
     ) -> Fault:
-        """From now on the ``nth`` call that matches meets the effect (see faults.py), and so do ``times`` in all; 0: all after it."""
+        """Apply the effect (see faults.py) to ``times`` matching calls, from the ``nth`` on; 0: to all from it."""
         return self.faults.add(Fault(effect, action, service=service, nth=nth, times=times, changing=changing))
 
     def at_change(self, nth: int, callback: Callable[[], object], late: bool = False) -> Fault:
@@ -113,7 +111,7 @@ class Cloud:
         return self.fault(after(callback) if late else before(callback), nth=nth, changing=True)
 
     def kill_at_change(self, nth: int, pid: int, late: bool = False) -> Fault:
-        """The caller is killed when AWS has heard nothing of its nth change, or when AWS made it and the caller does not know."""
+        """Kill the caller before its nth change reaches AWS, or (``late``) after the effect but before the answer."""
         return self.fault(kill(pid, late), nth=nth, changing=True)
 
     def lose(self, instance: str, region: str = REGION) -> None:
@@ -122,13 +120,7 @@ class Cloud:
         self.boto("ec2", region).terminate_instances(InstanceIds=[instance])
 
     def user_data(self, instance: str, region: str = REGION) -> str:
-        said = (
-            self.boto("ec2", region)
-            .describe_instance_attribute(InstanceId=instance, Attribute="userData")
-            .get("UserData", {})
-            .get("Value", "")
-        )
-        return base64.b64decode(said).decode()
+        return user_data_of(self.boto("ec2", region), instance)
 
     def reset(self) -> None:
         """An empty account, no faults, no log, and clients that remember no throttling."""
@@ -146,7 +138,7 @@ class Cloud:
 
 
 def forget_clients() -> None:
-    """Those of this process: they know the environment that they were made in."""
+    """Forget this process's clients, which keep the environment that they were created in."""
     clients._client.cache_clear()
     clients._session.cache_clear()
 
@@ -169,17 +161,17 @@ def _plain(service: str, region: str, url: str) -> Any:
 
 @contextmanager
 def moto() -> Iterator[Moto]:
-    """A fresh server on loopback. It ends when this process ends, so also when the test is killed."""
-    quiet = {
+    """A new server on loopback. It ends with this process, even if the test is killed."""
+    environment = {
         **os.environ,
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
         "MOTO_ENABLE_AMI_VALIDATION": "true",
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-c", SERVE, str(os.getpid())]
-    nowhere = subprocess.DEVNULL
+    quiet = subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=quiet, start_new_session=True
+        command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment, start_new_session=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -194,8 +186,8 @@ def moto() -> Iterator[Moto]:
 @contextmanager
 def cloud() -> Iterator[Cloud]:
     with moto() as server:
-        made = Cloud(server.port)
+        instance = Cloud(server.port)
         try:
-            yield made
+            yield instance
         finally:
-            made.close()
+            instance.close()

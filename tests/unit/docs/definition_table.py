@@ -25,7 +25,7 @@ REPEATED = {
 
 
 def rows() -> Iterator[dict[str, str]]:
-    """``key``, ``needed`` (yes or nothing), ``default``, ``allowed``, ``meaning`` of every key, in the schema's order."""
+    """``key``, ``needed`` ("yes" or ""), ``default``, ``allowed``, ``meaning`` of every key, in schema order."""
     yield from _of_mapping(SCHEMA, "")
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Phrases that an earlier vocabulary of this project had, and that must not come back: in docs, docstrings, comments and messages."""
+"""Phrases that this project avoids do not occur in docs, docstrings, comments and messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files() -> list[Path]:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a page; of code the docstrings, comments and messages with their lines."""
+    """The lines of a page with their numbers; of Python code, the lines of docstrings, comments and messages."""
     source = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         yield from enumerate(source.splitlines(), 1)

@@ -1,81 +1,22 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Each rule that makes up for moto, seen by the real boto3 through the proxy."""
+"""Each rule that corrects moto, tested with the real boto3 through the proxy."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.stage import Stage, refused
 
 DOCS = Path(__file__).resolve().parents[3] / "docs/explanation/aws-testing.md"
 
 
-class Clock:
-    at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-class Stage:
-    """An account with a network, an AMI and a balancer, and what a test does there."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud, self.clock = cloud, Clock()
-        self.net = seeds.network(cloud)
-        self.ami = seeds.image(cloud, "shop-1")
-        self.ec2, self.elb = cloud.boto("ec2", proxied=True), cloud.boto("elbv2", proxied=True)
-        cloud.set(now=self.clock)
-
-    def run(self, count: int = 1, **more: Any) -> list[str]:
-        asked = {
-            "ImageId": self.ami,
-            "MinCount": count,
-            "MaxCount": count,
-            "InstanceType": "t3.micro",
-            "SubnetId": self.net.subnets[0],
-            **more,
-        }
-        return [each["InstanceId"] for each in self.ec2.run_instances(**asked)["Instances"]]
-
-    def seen(self, **asked: Any) -> dict[str, str]:
-        pages = self.ec2.get_paginator("describe_instances").paginate(**asked)
-        return {
-            each["InstanceId"]: each["State"]["Name"]
-            for page in pages
-            for group in page["Reservations"]
-            for each in group["Instances"]
-        }
-
-    def volume(self, zone: int = 0, **more: Any) -> str:
-        return str(
-            self.ec2.create_volume(AvailabilityZone=self.net.zones[zone], Size=4, VolumeType="gp3", **more)["VolumeId"]
-        )
-
-    def health(self, group: str) -> dict[str, str]:
-        members = self.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-        return {each["Target"]["Id"]: each["TargetHealth"]["State"] for each in members}
-
-
-@pytest.fixture
-def stage(cloud: Cloud) -> Stage:
-    return Stage(cloud)
-
-
-def refused(code: str) -> Any:
-    from botocore.exceptions import ClientError
-
-    return pytest.raises(ClientError, match=rf"\({code}\)")
-
-
-def test_every_rule_says_what_aws_does_and_where_that_is_written() -> None:
+def test_every_rule_has_a_fact_and_its_source() -> None:
     assert all(rule.fact and rule.page.startswith("https://docs.aws.amazon.com/") for rule in RULES)
     assert len({rule.name for rule in RULES}) == len(RULES)
     docs = DOCS.read_text()
@@ -88,7 +29,7 @@ def test_a_client_token_is_one_launch(stage: Stage) -> None:
     assert stage.run(2, ClientToken="b") != first
     with refused("IdempotentParameterMismatch"):
         stage.run(3, ClientToken="a")
-    assert len(stage.seen()) == 4
+    assert len(stage.states()) == 4
     stage.ec2.terminate_instances(InstanceIds=first)
     with refused("IdempotentInstanceTerminated"):
         stage.run(2, ClientToken="a")
@@ -100,13 +41,13 @@ def test_a_client_token_counts_in_one_zone(stage: Stage) -> None:
     assert stage.run(ClientToken="a") == here
 
 
-def test_launches_at_once_with_one_token_are_one(stage: Stage) -> None:
+def test_concurrent_launches_with_one_token_launch_once(stage: Stage) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert len({tuple(ids) for ids in pool.map(lambda _n: stage.run(ClientToken="a"), range(8))}) == 1
-    assert len(stage.seen()) == 1
+    assert len(stage.states()) == 1
 
 
-def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) -> None:
+def test_a_client_token_creates_one_volume_copy_and_template_version(stage: Stage) -> None:
     assert stage.volume(ClientToken="a") == stage.volume(ClientToken="a")
     with refused("IdempotentParameterMismatch"):
         stage.volume(ClientToken="a", Encrypted=True)
@@ -123,58 +64,58 @@ def test_a_client_token_is_one_volume_copy_and_template_version(stage: Stage) ->
     assert [each["VersionNumber"] for each in versions] == [2, 2]
 
 
-def test_launching_and_ending_take_their_time(stage: Stage) -> None:
+def test_launching_and_stopping_take_time(stage: Stage) -> None:
     stage.cloud.set(launch=26, stop=10)
     one, two = stage.run(2)
-    assert stage.seen() == {one: "pending", two: "pending"}
-    assert stage.seen(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {}
+    assert stage.states() == {one: "pending", two: "pending"}
+    assert stage.states(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {}
     stage.clock.at = 26
-    assert stage.seen(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {
+    assert stage.states(Filters=[{"Name": "instance-state-name", "Values": ["running"]}]) == {
         one: "running",
         two: "running",
     }
     stage.ec2.stop_instances(InstanceIds=[one])
     stage.ec2.terminate_instances(InstanceIds=[two])
-    assert stage.seen() == {one: "stopping", two: "shutting-down"}
+    assert stage.states() == {one: "stopping", two: "shutting-down"}
     with refused("IncorrectInstanceState"):
         stage.ec2.start_instances(InstanceIds=[one])
     stage.clock.at = 36
-    assert stage.seen() == {one: "stopped", two: "terminated"}
+    assert stage.states() == {one: "stopped", two: "terminated"}
     stage.ec2.start_instances(InstanceIds=[one])
-    assert stage.seen()[one] == "pending"
+    assert stage.states()[one] == "pending"
 
 
-def test_what_hangs_while_it_stops_is_ended_by_force(stage: Stage) -> None:
+def test_a_stop_that_hangs_can_be_forced(stage: Stage) -> None:
     (one,) = stage.run()
     stage.cloud.set(hung=frozenset({one}))
     stage.ec2.stop_instances(InstanceIds=[one])
     stage.clock.at = 900
-    assert stage.seen() == {one: "stopping"}
+    assert stage.states() == {one: "stopping"}
     stage.ec2.stop_instances(InstanceIds=[one], Force=True)
-    assert stage.seen() == {one: "stopped"}
+    assert stage.states() == {one: "stopped"}
 
 
-def test_what_is_new_may_not_be_seen_yet(stage: Stage) -> None:
+def test_a_new_resource_may_not_be_visible_yet(stage: Stage) -> None:
     stage.cloud.set(visible=2)
     (one,) = stage.run()
-    stage.volume(TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "mine", "Value": "1"}]}])
-    mine = [{"Name": "tag:mine", "Values": ["1"]}]
-    assert (stage.seen(), stage.ec2.describe_volumes(Filters=mine)["Volumes"]) == ({}, [])
+    stage.volume(TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "own", "Value": "1"}]}])
+    own = [{"Name": "tag:own", "Values": ["1"]}]
+    assert (stage.states(), stage.ec2.describe_volumes(Filters=own)["Volumes"]) == ({}, [])
     with refused("InvalidInstanceID.NotFound"):
-        stage.seen(InstanceIds=[one])
+        stage.states(InstanceIds=[one])
     stage.clock.at = 2
-    assert (len(stage.seen()), len(stage.ec2.describe_volumes(Filters=mine)["Volumes"])) == (1, 1)
+    assert (len(stage.states()), len(stage.ec2.describe_volumes(Filters=own)["Volumes"])) == (1, 1)
 
 
-def test_instances_are_found_by_their_client_token(stage: Stage) -> None:
+def test_instances_are_found_by_client_token(stage: Stage) -> None:
     (one,) = stage.run(ClientToken="a")
     stage.run(ClientToken="b")
-    assert stage.seen(
+    assert stage.states(
         Filters=[{"Name": "client-token", "Values": ["a"]}, {"Name": "image-id", "Values": [stage.ami]}]
     ) == {one: "running"}
 
 
-def test_a_launch_is_refused_for_what_aws_refuses(stage: Stage) -> None:
+def test_launches_that_aws_refuses_are_refused(stage: Stage) -> None:
     stage.cloud.set(no_capacity=frozenset({stage.net.zones[0]}))
     with refused("InsufficientInstanceCapacity"):
         stage.run()
@@ -185,146 +126,14 @@ def test_a_launch_is_refused_for_what_aws_refuses(stage: Stage) -> None:
     with refused("InvalidParameterValue"):
         stage.run(IamInstanceProfile={"Name": "none"})
     with refused("InvalidParameterValue"):
-        stage.run(TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "aws:mine", "Value": "1"}]}])
+        stage.run(TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "aws:own", "Value": "1"}]}])
     with refused("InvalidAMIID.NotFound"):
         stage.run(ImageId="ami-0123456789abcdef0")
     (one,) = stage.run(UserData="x" * 16_384)
     assert stage.cloud.user_data(one) == "x" * 16_384
 
 
-def test_a_volume_is_attached_once_near_and_to_what_runs_or_is_stopped(stage: Stage) -> None:
-    stage.cloud.set(launch=26, stop=10, volume=3)
-    one, two = stage.run(2)
-    volume = stage.volume()
-    attach = {"VolumeId": volume, "Device": "/dev/sdf"}
-    with refused("IncorrectState"):
-        stage.ec2.attach_volume(**attach, InstanceId=one)  # creating
-    stage.clock.at = 4
-    with refused("IncorrectState"):
-        stage.ec2.attach_volume(**attach, InstanceId=one)  # pending
-    stage.clock.at = 26
-    far = stage.volume(1)
-    stage.clock.at = 30
-    with refused("InvalidVolume.ZoneMismatch"):
-        stage.ec2.attach_volume(VolumeId=far, Device="/dev/sdf", InstanceId=one)
-    stage.ec2.attach_volume(**attach, InstanceId=one)
-    for each in (one, two):
-        with refused("VolumeInUse"):
-            stage.ec2.attach_volume(**attach, InstanceId=each)
-    stage.ec2.detach_volume(VolumeId=volume)
-    with refused("IncorrectState"):
-        stage.ec2.detach_volume(VolumeId=volume)
-
-
-def test_what_shuts_down_has_its_volumes_until_it_is_down(stage: Stage) -> None:
-    stage.cloud.set(stop=10)
-    one, two = stage.run(2)
-    volume = stage.volume()
-    stage.ec2.attach_volume(VolumeId=volume, Device="/dev/sdf", InstanceId=one)
-    with refused("InvalidParameterValue"):
-        stage.ec2.attach_volume(VolumeId=stage.volume(), Device="/dev/sdf", InstanceId=one)
-    stage.ec2.terminate_instances(InstanceIds=[one])
-    (told,) = stage.ec2.describe_volumes(VolumeIds=[volume])["Volumes"]
-    assert (told["State"], told["Attachments"][0]["InstanceId"]) == ("in-use", one)
-    with refused("VolumeInUse"):
-        stage.ec2.attach_volume(VolumeId=volume, Device="/dev/sdf", InstanceId=two)
-    with refused("VolumeInUse"):
-        stage.ec2.delete_volume(VolumeId=volume)
-    stage.clock.at = 10
-    assert stage.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available"
-    stage.ec2.attach_volume(VolumeId=volume, Device="/dev/sdf", InstanceId=two)
-
-
-def test_volumes_grow_slowly_and_not_too_often(stage: Stage) -> None:
-    stage.cloud.set(modify=60)
-    volume = stage.volume()
-    with refused("InvalidParameterValue"):
-        stage.ec2.modify_volume(VolumeId=volume, Size=2)
-
-    def state() -> str:
-        (latest,) = stage.ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"]
-        return str(latest["ModificationState"])
-
-    for size in (5, 6, 7, 8):
-        assert (
-            stage.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"]
-            == "optimizing"
-        )
-        with refused("IncorrectModificationState"):
-            stage.ec2.modify_volume(VolumeId=volume, Size=9)
-        assert state() == "optimizing"
-        stage.clock.at += 60
-        assert state() == "completed"
-    with refused("VolumeModificationRateExceeded"):
-        stage.ec2.modify_volume(VolumeId=volume, Size=9)
-    stage.clock.at = 24 * 3600
-    stage.ec2.modify_volume(VolumeId=volume, Size=9)
-
-
-def test_snapshots_and_images_take_their_time(stage: Stage) -> None:
-    stage.cloud.set(snapshot=30, image=30)
-    snapshot = stage.ec2.create_snapshot(VolumeId=stage.volume())
-    tags = [{"Key": "mine", "Value": "1"}]
-    there = stage.cloud.boto("ec2", "eu-west-1", proxied=True)
-    kinds = [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]
-    copy = there.copy_image(
-        SourceImageId=stage.ami, SourceRegion="eu-central-1", Name="shop-1", Encrypted=True, TagSpecifications=kinds
-    )["ImageId"]
-
-    def states() -> tuple[str, str, str]:
-        told = stage.ec2.describe_snapshots(SnapshotIds=[snapshot["SnapshotId"]])["Snapshots"][0]
-        return snapshot["State"], told["State"], there.describe_images(ImageIds=[copy])["Images"][0]["State"]
-
-    assert states() == ("pending", "pending", "pending")
-    stage.clock.at = 30
-    assert states() == ("pending", "completed", "available")
-    image = there.describe_images(ImageIds=[copy])["Images"][0]
-    assert (image["Tags"], image["RootDeviceType"], image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]) == (
-        tags,
-        "ebs",
-        True,
-    )
-    assert (
-        stage.ec2.describe_images(ImageIds=[stage.ami])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]
-        is False
-    )
-    assert (
-        there.describe_snapshots(SnapshotIds=[image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]])["Snapshots"][0][
-            "Tags"
-        ]
-        == tags
-    )
-    with refused("InvalidAMIName.Duplicate"):
-        stage.ec2.register_image(Name="shop-1", RootDeviceName="/dev/xvda")
-
-
-def test_an_image_takes_its_snapshots_along_where_asked_to(stage: Stage) -> None:
-    other = seeds.image(stage.cloud, "shop-2")
-
-    def snapshots() -> int:
-        return len(stage.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"])
-
-    assert snapshots() == 2
-    stage.ec2.deregister_image(ImageId=stage.ami)
-    assert snapshots() == 2
-    stage.ec2.deregister_image(ImageId=other, DeleteAssociatedSnapshots=True)
-    assert snapshots() == 1
-
-
-def test_a_template_version_takes_from_its_source_what_it_does_not_say(stage: Stage) -> None:
-    template = seeds.template(stage.cloud, stage.ami, stage.net)
-    other = seeds.image(stage.cloud, "shop-2")
-    made = stage.ec2.create_launch_template_version(
-        LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"ImageId": other}
-    )
-    assert made["LaunchTemplateVersion"]["LaunchTemplateData"] == {
-        "ImageId": other,
-        "InstanceType": "t3.micro",
-        "SecurityGroupIds": [stage.net.group],
-    }
-
-
-def test_the_console_tells_what_the_instance_was_launched_with(stage: Stage) -> None:
+def test_the_console_shows_what_the_instance_was_launched_with(stage: Stage) -> None:
     stage.cloud.set(launch=10, console_delay=5, shell="restricted")
     tags = [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "immutable:nonce", "Value": "n"}]
     (one,) = stage.run(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}], UserData="settings")
@@ -339,13 +148,13 @@ def test_the_console_tells_what_the_instance_was_launched_with(stage: Stage) -> 
     evidence = parse_evidence(console())
     assert evidence is not None
     assert (evidence.digest, evidence.nonce, evidence.shell) == ("sha256:1", "n", "restricted")
-    stage.cloud.set(console=lambda instance, told: f"{instance} {told['UserData']} {told['ImageId']}")
+    stage.cloud.set(console=lambda instance, launch: f"{instance} {launch['UserData']} {launch['ImageId']}")
     assert console() == f"{one} settings {stage.ami}"
     stage.cloud.set(dead=frozenset({stage.ami}))
     assert parse_evidence(console()) is None and "panic" in console()
 
 
-def test_targets_become_healthy_and_drain_in_their_time(stage: Stage) -> None:
+def test_targets_take_time_to_become_healthy_and_to_drain(stage: Stage) -> None:
     stage.cloud.set(launch=5, health=10, drain=0.1)
     group = seeds.balancer(stage.cloud, stage.net).groups[0]
     stage.elb.modify_target_group_attributes(
@@ -366,17 +175,17 @@ def test_targets_become_healthy_and_drain_in_their_time(stage: Stage) -> None:
     assert stage.health(group) == {one: "healthy", two: "unhealthy"}
     stage.elb.deregister_targets(TargetGroupArn=group, Targets=both)
     assert stage.health(group) == {one: "draining", two: "draining"}
-    told = stage.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080}])[
+    target = stage.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080}])[
         "TargetHealthDescriptions"
     ][0]["TargetHealth"]
-    assert (told["State"], told["Reason"]) == ("draining", "Target.DeregistrationInProgress")
+    assert (target["State"], target["Reason"]) == ("draining", "Target.DeregistrationInProgress")
     stage.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}])
     assert stage.health(group) == {one: "initial", two: "draining"}
     stage.clock.at = 25
     assert stage.health(group) == {one: "healthy"}
 
 
-def test_a_group_that_nothing_forwards_to_is_unused(stage: Stage) -> None:
+def test_a_group_without_a_listener_is_unused(stage: Stage) -> None:
     group = stage.elb.create_target_group(Name="alone", Protocol="HTTP", Port=80, VpcId=stage.net.vpc)["TargetGroups"][
         0
     ]["TargetGroupArn"]
@@ -396,14 +205,17 @@ def test_instances_of_a_dead_image_never_become_healthy(stage: Stage) -> None:
     assert stage.health(group) == {one: "unhealthy"}
 
 
-def test_an_instance_is_lost_to_spot(stage: Stage) -> None:
+def test_a_spot_instance_can_be_lost(stage: Stage) -> None:
     (one,) = stage.run()
     stage.cloud.lose(one)
-    told = stage.ec2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"][0]
-    assert (told["State"]["Name"], told["StateReason"]["Code"]) == ("terminated", "Server.SpotInstanceTermination")
+    instance = stage.ec2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"][0]
+    assert (instance["State"]["Name"], instance["StateReason"]["Code"]) == (
+        "terminated",
+        "Server.SpotInstanceTermination",
+    )
 
 
-def test_parameters_and_buckets_keep_to_their_bounds(cloud: Cloud) -> None:
+def test_parameters_have_a_maximum_size_and_buckets_are_private(cloud: Cloud) -> None:
     ssm, s3 = cloud.boto("ssm", proxied=True), cloud.boto("s3", proxied=True)
     with refused("ValidationException"):
         ssm.put_parameter(Name="/a", Value="x" * 4097, Type="String")
@@ -414,10 +226,10 @@ def test_parameters_and_buckets_keep_to_their_bounds(cloud: Cloud) -> None:
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
 
 
-def test_of_conditional_writers_at_once_one_succeeds(cloud: Cloud) -> None:
+def test_one_of_concurrent_conditional_writes_succeeds(cloud: Cloud) -> None:
+    """moto does that without a rule."""
     from botocore.exceptions import ClientError
 
-    """moto does that by itself: no rule is needed."""
     s3, bucket = cloud.boto("s3", proxied=True), seeds.bucket(cloud)
 
     def write(number: int) -> bool:

@@ -1,0 +1,7 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from ansible_collections.immutable.infra.tests.support.aws.stage import stage
+
+__all__ = ["stage"]
