@@ -61,7 +61,7 @@ UNCOUNTED = Bound(
 CANARY = Bound(
     "W·(L+H+D) + S + soaks − 2·D",
     lambda t, w: w * (t.boot + _h(t) + t.drain) + t.stop + 2 * SOAK - 2 * t.drain,
-    "as rolling, with two stages (10 % and 50 %); a soak starts as soon as the stage serves, "
+    "as rolling, with two stages (10% and 50%); a soak starts as soon as the stage serves, "
     "while the replaced instances drain",
 )
 ALL_AT_ONCE = Bound(
@@ -86,7 +86,7 @@ DATA = Bound(
     "L + (W−1)·(D + max(S+H, L)) + D + S + H",
     lambda t, w: t.boot + (w - 1) * (t.drain + max(t.stop + _h(t), t.boot)) + t.drain + t.stop + _h(t),
     "the volume moves when the old host is down, and H starts then; with as much surge as slots in motion, "
-    "the next host is launched when the old one begins its shutdown, and boots in the meantime",
+    "the next host is launched when the old one starts its shutdown, and boots in the meantime",
 )
 DATA_AHEAD = Bound(
     "L + V·(D + S + H)",

@@ -53,10 +53,10 @@ def swap_table(measured: Iterable[Measured]) -> Table:
         "swap",
         "instances",
         "waves",
-        "bound",
-        "took",
-        "over",
-        "changing calls",
+        "lower bound",
+        "actual",
+        "overhead",
+        "mutating calls",
         "per wave",
         "per volume",
         "observations",
@@ -119,11 +119,11 @@ def page(results: Results, today: date) -> str:
     formulas = [(case.name, case.bound.formula, case.bound.reason) for case in cases]
     gaps = {one.case.name: one for one in results.swaps if one.case.bound.gap}.values()
     tables = {
-        "formulas": Table(("swap", "bound", "reason"), formulas),
+        "formulas": Table(("swap", "lower bound", "reason"), formulas),
         "swaps": swap_table(results.swaps),
         "varied": swap_table(results.varied),
         "gaps": Table(
-            ("swap", "gap", "bound"),
+            ("swap", "gap", "lower bound"),
             [(one.case.name, f"{one.swap.result['downtime']:.1f} s", one.case.bound.gap) for one in gaps],
         ),
         "sizes": size_table(results.sizes),

@@ -125,14 +125,15 @@ def _missed_result(one: Measured) -> Iterable[str]:
 def _missed_calls(one: Measured) -> Iterable[str]:
     rerun, most = one.rerun, one.case.most_calls
     if one.calls > most:
-        yield f"{one.name}: {one.calls:g} changing calls a {'volume' if one.case.volumes else 'wave'}, more than {most}"
+        unit = "volume" if one.case.volumes else "wave"
+        yield f"{one.name}: {one.calls:g} mutating calls per {unit}, more than {most}"
     # An observation before an action makes up the probes that observations during a wait skipped.
     bounds = {"probe": 2 * one.observations}
     if any(count > bounds.get(kind, one.observations) for kind, count in one.swap.reads.items()):
         yield f"{one.name}: more than one read of a kind in an observation: {dict(one.swap.reads)}"
     if rerun.calls or rerun.writes or rerun.result["changed"] or rerun.seconds:
         calls = rerun.calls.total()
-        yield f"{one.name}: a run after success made {calls} changing calls and {rerun.writes} writes to the store"
+        yield f"{one.name}: a run after success made {calls} mutating calls and {rerun.writes} writes to the store"
     if max(rerun.reads.values()) > 1:
         yield f"{one.name}: a run after success read more than once: {dict(rerun.reads)}"
 

@@ -9,8 +9,8 @@ short_description: Write each failed task to a file as one line of JSON
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - With this callback M(immutable.infra.image_verify) and M(immutable.infra.fleet) find out which task of a playbook
-    failed. They do not have to parse output that is meant for people.
+  - M(immutable.infra.image_verify) and M(immutable.infra.fleet) use this callback to find out which task of a playbook
+    failed. They do not have to parse human-readable output.
   - The callback does nothing unless O(path) is set. It does not write results of tasks with C(no_log).
 options:
   path:

@@ -35,7 +35,7 @@ options:
       - The store, which holds images, channels, intents and records. It is a folder or, since 0.2.0, an S3 location
         such as C(s3://bucket/prefix).
       - A relative path is relative to the playbook's folder. A missing folder is created, and only the calling user
-        can access it. With the provider V(qemu) the folder also holds the virtual machines and their volumes.
+        can access it. With the provider V(qemu), the folder also holds the virtual machines and their volumes.
       - An S3 bucket must already exist. Credentials and region come from the standard AWS configuration. Parameters
         after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=) and
         C(&kms_key=). A store in S3 requires boto3 on the controller.
@@ -58,7 +58,7 @@ options:
   lock_timeout:
     description:
       - How long to wait while another run changes the same fleet, such as V(90s) or V(10m).
-      - By default the task does not wait.
+      - By default, the task does not wait.
     type: str
     default: 0s
 """

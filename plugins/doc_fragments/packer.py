@@ -13,15 +13,15 @@ requirements:
 options:
   executable:
     description:
-      - Path or name of the C(packer) binary. By default C(packer) is searched for in E(PATH) on the host.
+      - Path or name of the C(packer) binary. By default, the module searches for C(packer) in E(PATH) on the host.
       - Packer 1.5 and later versions are supported. The task fails if the installed version does not support an
         option that you set.
     type: path
   timeout:
     description:
-      - Time after which Packer is stopped, such as V(90), V(90s), V(30m) or V(1h30m). By default there is no limit.
-      - Packer then has two minutes to clean up. After that its whole process group is killed.
-      - Prefer this option to the task keyword C(timeout), which fails the task at once and does not wait for the
+      - Time after which Packer is stopped, such as V(90), V(90s), V(30m) or V(1h30m). By default, there is no limit.
+      - Packer then has two minutes to clean up. After that, its whole process group is killed.
+      - Prefer this option to the task keyword C(timeout), which fails the task immediately and does not wait for the
         cleanup.
     type: str
 notes:
@@ -33,7 +33,7 @@ notes:
     OPTIONAL_TEMPLATE = r"""
 options:
   template:
-    description: Path of a template on the host. It is a file in HCL2 or JSON, or a folder of HCL2 files.
+    description: Path of a template on the host. It is an HCL2 or JSON file, or a folder of HCL2 files.
     type: path
 """
 
@@ -42,43 +42,43 @@ options:
 options:
   template:
     description:
-      - Path of the template on the host. It is a file in HCL2 or JSON, or a folder of HCL2 files.
-      - A relative path is relative to O(chdir). Without O(chdir) it is relative to the module's working directory.
+      - Path of the template on the host. It is an HCL2 or JSON file, or a folder of HCL2 files.
+      - A relative path is relative to O(chdir). Without O(chdir), it is relative to the module's working directory.
     type: path
     required: true
   chdir:
     description:
       - Folder to run Packer in. Relative paths in the template are relative to it.
-      - By default Packer runs in the template's own folder.
+      - By default, Packer runs in the template's own folder.
     type: path
   vars:
     description:
       - Values of the template's variables. They override those in O(var_files).
-      - They are passed in a temporary file that only the calling user can read.
+      - The module passes them in a temporary file that only the calling user can read.
     type: dict
     default: {}
   var_files:
     description:
       - Variable files on the host. A relative path is relative to the folder that Packer runs in. Later files override
         earlier ones.
-      - For an HCL2 template the files are in HCL2, or in JSON if their name ends in C(.json). For a JSON template they
-        are in JSON.
+      - For an HCL2 template, the files contain HCL2, or JSON if their name ends in C(.json). For a JSON template, they
+        contain JSON.
     type: list
     elements: path
     default: []
   secrets:
     description:
-      - Secret values of the template's variables. They are never passed as arguments. They are masked, encoded or not,
-        wherever Packer shows them in its output, in errors and in results.
-      - For an HCL2 template they are passed in Packer's environment, so a value in O(var_files) overrides them. For a
-        JSON template they are passed in a temporary file that only the calling user can read.
+      - Secret values of the template's variables. They are never passed as arguments. The module masks them, encoded
+        or not, in Packer's output, in errors and in results.
+      - For an HCL2 template, they are passed in Packer's environment, so a value in O(var_files) overrides them. For a
+        JSON template, they are passed in a temporary file that only the calling user can read.
       - Only the values of this option are masked. The module does not know the default that a template gives to a
         sensitive variable. Packer shows such a default if a provisioner prints it.
       - Values of one or two characters are not masked.
     type: dict
     default: {}
   only:
-    description: Names of the builds to run. By default all builds run.
+    description: Names of the builds to run. By default, all builds run.
     type: list
     elements: str
     default: []

@@ -9,17 +9,17 @@ version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Lists the running instances of the definitions' fleets, as the providers report them.
-  - The name of a host is C(<service>-<target>-<slot>). During a swap a slot has two instances. The name of the newer
-    one ends in C(-2).
-  - Each host is in the groups C(service_<service>), C(target_<target>), C(image_<image>) and C(channel_<channel>),
-    one for each channel that points at its image.
+  - The name of a host is C(<service>-<target>-<slot>). During a swap, a slot can have two instances. The name of the
+    newer one ends in C(-2).
+  - Each host is in the groups C(service_<service>), C(target_<target>) and C(image_<image>), and in
+    C(channel_<channel>) for each channel that points to its image.
   - A host is in C(sealed) if it proved on its console that it is sealed and runs what was launched. It is in
     C(outdated) if it does not run the image of O(channel).
   - Hosts that M(immutable.infra.host_mark) marked are in C(tainted), C(protected) or C(standby). Their variable of
     that name, such as C(immutable_tainted), is true.
-  - Host variables contain the SSH connection details. Host keys are those that the hosts reported on their consoles,
-    and they are always checked. Variables that begin with C(immutable_), such as C(immutable_slot) and
-    C(immutable_image), contain facts of the instance.
+  - Host variables contain the SSH connection details. Host keys come from the hosts' consoles and are always checked.
+    Variables whose names start with C(immutable_), such as C(immutable_slot) and C(immutable_image), contain facts
+    about the instance.
   - The name of the inventory source ends in C(immutable_fleet.yml) or C(immutable_fleet.yaml).
 extends_documentation_fragment:
   - ansible.builtin.constructed
@@ -38,7 +38,7 @@ options:
     elements: str
     required: true
   targets:
-    description: Names of the targets to list. By default all targets are listed.
+    description: Names of the targets to list. By default, all targets are listed.
     type: list
     elements: str
     default: []

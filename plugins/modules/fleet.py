@@ -10,8 +10,8 @@ version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
   - Updates a fleet to the current image of a channel by replacing its instances. Instances are never changed in place.
-  - A new instance goes into service if it proves that it is sealed and runs the intended image, passes its health
-    probe, and is healthy at the load balancer. The old instance is removed only after that. If a slot has data
+  - A new instance must prove that it is sealed and runs the intended image. It goes into service once it passes its
+    health probe and is healthy at the load balancer. The old instance is removed only after that. If a slot has data
     volumes, they move to the new instance after it boots.
   - C(fleet.strategy) in the definition selects the strategy. V(rolling) replaces slot by slot. V(canary) works in
     stages with gates between them. V(blue_green) launches a second fleet next to the old one and switches the traffic
@@ -125,7 +125,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring the fleet to the image of the channel prod
+- name: Update the fleet to the image of the channel prod
   immutable.infra.fleet:
     definition: /srv/shop/immutable.yml
     target: local
@@ -365,8 +365,10 @@ launch:
   version_added: 0.2.0
 refresh:
   description:
-    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
-      C(instances_left), C(launch) (the launch template and version that it installs), C(started) and C(ended).
+    - The newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch),
+      C(started) and C(ended).
+    - C(status) and C(reason) are those of Auto Scaling. C(launch) is the launch template and version that the refresh
+      installs.
   returned: when the engine is V(autoscaling) and a refresh exists
   type: dict
   version_added: 0.2.0

@@ -106,8 +106,10 @@ launch:
   version_added: 0.2.0
 refresh:
   description:
-    - The newest instance refresh, with C(id), C(status) and C(reason) as Auto Scaling reports them, C(percent),
-      C(instances_left), C(launch) (the launch template and version that it installs), C(started) and C(ended).
+    - The newest instance refresh, with C(id), C(status), C(reason), C(percent), C(instances_left), C(launch),
+      C(started) and C(ended).
+    - C(status) and C(reason) are those of Auto Scaling. C(launch) is the launch template and version that the refresh
+      installs.
   returned: when the engine is V(autoscaling) and a refresh exists
   type: dict
   version_added: 0.2.0
@@ -240,7 +242,8 @@ orphans:
 swap:
   description:
     - The last swap, with C(goal), C(strategy), C(image_name), C(stage), C(status), C(reason), C(started) in seconds
-      since the epoch, C(passed) (the gates that it passed) and C(asks) (the gate that is waiting for an approval).
+      since the epoch, C(passed) and C(asks).
+    - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
 """

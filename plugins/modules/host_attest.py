@@ -9,13 +9,12 @@ short_description: Compare a host with the manifest of its image
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Reads every file of the host's root file system and compares type, mode, owner and content with the manifest of
-    the image that the host was launched from. Returns only the differences.
-  - Finds mounts over the image that were not declared, and tests that nothing is writable outside the declared
-    places.
+  - Reads every file of the host's root file system and compares its type, mode, owner and content with the manifest
+    of the host's image. Returns only the differences.
+  - Finds undeclared mounts over the image, and tests that nothing is writable outside the declared places.
   - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
   - Requires root on the host, and a login. Hosts with C(shell=off) accept no logins, so the module refuses to run
-    there. The evidence of these hosts is on their console.
+    there. These hosts have their evidence on the console.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
@@ -29,7 +28,7 @@ attributes:
 options:
   image:
     description:
-      - Digest of the host's image, the first digits of the digest, or the image's name.
+      - The host's image, specified by its name, its digest, or a prefix of the digest.
       - The default is the host variable C(immutable_image), which the inventory P(immutable.infra.fleet#inventory)
         sets.
     type: str
@@ -48,16 +47,17 @@ options:
     type: bool
     default: true
   limit:
-    description: Maximum number of differences to return. RV(count) is the number of all differences.
+    description: Maximum number of differences to return. RV(count) is the total number of differences.
     type: int
     default: 100
   manifest:
     description:
-      - The manifest, compressed by gzip and encoded in Base64.
+      - The manifest, compressed with gzip and encoded in Base64.
       - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
-  - Manifests do not contain file capabilities and other extended attributes. A change of only these is not found.
+  - Manifests do not contain file capabilities or other extended attributes. The module does not detect changes to
+    these.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
@@ -71,7 +71,7 @@ EXAMPLES = r"""
     - name: Compare the host with its image
       immutable.infra.host_attest:
 
-- name: Look for drift without failing
+- name: Detect drift without failing
   hosts: sealed
   gather_facts: false
   tasks:
@@ -92,7 +92,7 @@ attested:
   returned: when the host could be read
   type: bool
 differences:
-  description: The differences, by path, at most O(limit).
+  description: The differences, sorted by path, at most O(limit).
   returned: when the host could be read
   type: list
   elements: dict
@@ -100,8 +100,8 @@ differences:
     kind:
       description:
         - V(changed) (content), V(missing), V(added), V(mode), V(owner), V(type) or V(link) (another link target).
-        - V(covering) is a mount over the image that was not declared.
-        - V(unexpected_writable) is a place that is writable but was not declared.
+        - V(covering) is an undeclared mount over the image.
+        - V(unexpected_writable) is an undeclared writable place.
       type: str
     path:
       description: Path of the difference.

@@ -25,8 +25,7 @@ extends_documentation_fragment:
 options:
   hosts:
     description:
-      - The hosts to mark. Give each host by its inventory name, by the ID of its instance or by the number of its
-        slot.
+      - The hosts to mark. Specify each host by its inventory name, the ID of its instance or the number of its slot.
       - The inventory name is C(<service>-<target>-<slot>), as M(immutable.infra.fleet_info) returns it. A slot number
         selects every instance in the slot.
     type: list
@@ -34,14 +33,14 @@ options:
     required: true
   mark:
     description:
-      - V(tainted) hosts are due for replacement and are replaced before others.
-      - V(protected) hosts are replaced by a swap only as far as the fleet's policy allows.
+      - V(tainted) hosts must be replaced, and are replaced before others.
+      - A swap replaces V(protected) hosts only as far as the fleet's policy allows.
       - V(standby) hosts receive no traffic. The fleet's policy for standby hosts applies to them.
     type: str
     choices: [tainted, protected, standby]
     required: true
   state:
-    description: Whether the hosts have the mark.
+    description: Whether the hosts should have the mark.
     type: str
     choices: [present, absent]
     default: present
@@ -90,7 +89,7 @@ fleet:
   returned: success
   type: str
 hosts:
-  description: The hosts that the task named. In check mode, as they would be after the change.
+  description: The hosts that the task selected. In check mode, as they would be after the change.
   returned: success
   type: list
   elements: dict
@@ -109,7 +108,7 @@ hosts:
       type: dict
 serving:
   description:
-    - How many hosts of the fleet are in service now.
+    - Number of hosts of the fleet that are in service now.
     - A host that returns to traffic counts as soon as it passes the load balancer's health check.
   returned: success
   type: int

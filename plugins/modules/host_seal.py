@@ -9,11 +9,11 @@ short_description: Prepare a root file system to run read-only
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - This is the last step of a bake. It installs everything that a host needs to run on a read-only root and removes
-    what must not stay in an image. It also writes the data that the host reports about itself when it seals itself
+  - This is the last step of a bake. It installs everything that a host needs to run on a read-only root, and removes
+    everything that must not stay in an image. It also writes the data that the host reports when it seals itself
     after each launch.
-  - If the base has cloud-init, the module disables it, since cloud-init writes to the root at each boot. The network
-    is then configured by DHCP.
+  - If the base has cloud-init, the module disables it, because cloud-init writes to the root at each boot. The
+    network is then configured by DHCP.
   - The role P(immutable.infra.seal#role) runs this module inside the build machine. Do not use it on running hosts.
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -31,7 +31,7 @@ options:
     type: path
     default: /
   files:
-    description: Folders whose trees are copied over the root.
+    description: Folders whose contents are copied to the root.
     type: list
     elements: path
     required: true
@@ -48,12 +48,12 @@ options:
     type: str
     required: true
   shell:
-    description: Whether hosts accept logins with one key (V(restricted)) or no logins at all (V(off)).
+    description: V(restricted) if hosts accept logins with one key, or V(off) if they accept no logins.
     type: str
     choices: [restricted, "off"]
     default: restricted
   writable:
-    description: Paths that the service writes to and whose content need not outlive the host. Each becomes a tmpfs.
+    description: Paths that the service writes to and whose content is lost with the host. Each becomes a tmpfs.
     type: list
     elements: path
     default: []
@@ -64,7 +64,7 @@ options:
     default: []
     suboptions:
       name:
-        description: Name of the volume. On the host its device is C(/dev/disk/immutable/NAME).
+        description: Name of the volume. On the host, its device is C(/dev/disk/immutable/NAME).
         type: str
         required: true
       mount:

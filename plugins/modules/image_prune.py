@@ -18,8 +18,8 @@ description:
   - The last swap of any fleet in the store starts or ends with it.
   - An instance runs it.
   - On AWS, another account can launch it, unless O(shared) is set.
-  - On AWS, an instance that is not terminated, a version of a launch template, a launch configuration, the parameter
-    of a promotion or an Auto Scaling group refers to it in any of its regions.
+  - On AWS, something refers to it in any of its regions. This can be an instance that is not terminated, a version of a
+    launch template, a launch configuration, the parameter of a promotion or an Auto Scaling group.
   - Before it removes an image, the task marks it as revoked, so that no channel and no swap can use it. Then it
     checks all conditions once more. The next run resumes an interrupted removal.
   - If the definition still requires a removed image, the next bake recreates it.

@@ -9,8 +9,8 @@ short_description: Build images from a Packer template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Runs C(packer build) with any template in HCL2 or JSON and returns the artifacts.
-  - In check mode the template is validated and nothing is built.
+  - Runs C(packer build) with any HCL2 or JSON template and returns the artifacts.
+  - In check mode, the task validates the template and builds nothing.
   - To bake an image only if its inputs changed, use M(immutable.infra.image).
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -19,7 +19,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Validates the template with all its variables. Since a valid template would be built, it reports a change.
+    details: Validates the template with all its variables. Reports a change if the template is valid.
   diff_mode:
     support: none
   idempotent:
@@ -33,7 +33,7 @@ options:
     default: cleanup
   parallel_builds:
     description:
-      - Maximum number of builds that run at the same time. By default, and with V(0), all builds run in parallel.
+      - Maximum number of parallel builds. By default, and with V(0), all builds run in parallel.
     type: int
   force:
     description: Continue if artifacts of an earlier build exist, and delete these artifacts.
@@ -59,7 +59,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ built.artifacts[0].id }}"
 
-- name: Pass a secret that appears in no log
+- name: Pass a secret that does not appear in any log
   immutable.infra.packer_build:
     template: /srv/images/web
     var_files: [common.pkrvars.hcl]
@@ -80,7 +80,7 @@ artifacts:
       type: str
       sample: web.amazon-ebs.debian
     builder_id:
-      description: Packer's ID of the type of builder or post-processor that made the artifact.
+      description: Packer's ID of the type of builder or post-processor that created the artifact.
       type: str
       sample: mitchellh.amazonebs
     id:
@@ -110,7 +110,7 @@ builds:
       description: Packer's error message if the build failed, otherwise empty.
       type: str
 errors:
-  description: The error of each failed build, by the name of the build.
+  description: The error of each failed build, keyed by the name of the build.
   returned: success, and when a build failed
   type: dict
 command:
@@ -124,7 +124,7 @@ packer_version:
   type: str
   sample: 1.6.6
 duration:
-  description: How long Packer ran, in seconds.
+  description: Duration of Packer's run in seconds.
   returned: success, and when a build failed
   type: float
 output:

@@ -52,7 +52,7 @@ executable:
 plugins:
   description:
     - Every plugin that Packer finds, sorted by source and version. Packer's built-in plugins are not included. Before
-      version 1.8 Packer does not report any plugins.
+      version 1.8, Packer does not report any plugins.
   returned: always
   type: list
   elements: dict

@@ -9,7 +9,7 @@ short_description: Check a Packer template
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Runs C(packer validate) with any template in HCL2 or JSON and returns every mistake with its file and line.
+  - Runs C(packer validate) with any HCL2 or JSON template and returns every mistake with its file and line.
   - The task fails if the template is invalid, unless O(fail_on_invalid) is V(false).
 extends_documentation_fragment:
   - immutable.infra.attributes
@@ -37,7 +37,7 @@ EXAMPLES = r"""
     vars:
       region: eu-west-1
 
-- name: Check only the syntax and keep the mistakes
+- name: Check only the syntax and register the mistakes
   immutable.infra.packer_validate:
     template: /srv/images/web.pkr.hcl
     syntax_only: true

@@ -21,7 +21,8 @@ PREFIX = "ansible_collections.immutable.infra.plugins."
 
 MAP = ROOT / "docs/explanation/architecture.md"
 DOORS = {
-    "socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading", "multiprocessing", "asyncio",
+    "socket", "subprocess", "urllib.request", "http.client", "ssl", "requests", "tempfile", "threading",
+    "multiprocessing", "asyncio",
 }  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
 PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}

@@ -14,8 +14,9 @@ from .build_names import Rename, unchanged
 from .events import Artifact, ArtifactCount, BuildEnded, BuildError, Cancelled, ErrorCount, Event, Raw, Ui
 
 BuildStatus = Literal["succeeded", "failed", "cancelled"]
-# The error of a cancelled build in newer Packers. In older ones such a build finishes without an error.
-_CANCELLED = re.compile(r"context canceled|was cancell?ed", re.IGNORECASE)
+# The error of a cancelled build in newer Packers. In older ones such a build finishes without an error, unless its
+# script dies from the signal before Packer has seen it: Go reports that as exit status -1.
+_CANCELLED = re.compile(r"context canceled|was cancell?ed|exit status: -1\b", re.IGNORECASE)
 MAX_OUTPUT_LINES = 1000  # in a result; the log is complete
 
 
@@ -138,14 +139,16 @@ class Collector:
             self.result.last_error = self.result.last_error or event.text.strip()
 
     def _end_build(self, event: BuildEnded) -> None:
-        error = event.text.partition(": ")[2].strip()
-        if event.failed and not (self.result.cancelled and _CANCELLED.search(error)):
-            self._fail(event.build, error)
+        if event.failed:
+            self._fail(event.build, event.text.partition(": ")[2].strip())
         else:
             self._build(event.build).status = "cancelled" if self.result.cancelled else "succeeded"
 
     def _fail(self, reported_name: str, error: str) -> None:
         build = self._build(reported_name)
+        if self.result.cancelled and _CANCELLED.search(error):
+            build.status = "cancelled"
+            return
         build.status, build.error = "failed", error or build.error
         self.result.errors[build.name] = build.error
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fixtures of pytest. A conftest imports ``cloud`` and ``cloud_server``, and names both in its ``__all__``."""
+"""pytest fixtures. A conftest imports ``cloud`` and ``cloud_server``, and names both in its ``__all__``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .server import cloud as serve
 
 @pytest.fixture(scope="session")
 def cloud_server() -> Iterator[Cloud]:
-    """One server for the run of pytest. Another run has its own server, on other ports."""
+    """One cloud for the complete run of pytest. Each run has its own, on its own ports."""
     with serve() as server:
         yield server
 
 
 @pytest.fixture
 def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """An empty account, which the environment of this process names.
+    """An empty cloud, to which this process's environment points.
 
     The test fails if the collection makes a call that the documented policy does not allow.
     """

@@ -16,14 +16,17 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.actions impor
 from .calls import Call
 
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
-RECORD = "IMMUTABLE_AWS_CALLS"  # names a file for the actions of each test; see tests/tools/aws_policy.py
-OURS, PACKER = "immutable.infra", "aws-sdk-go"  # as their User-Agent names them
+RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
+OURS, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
 TAGS = "TagSpecification.1.ResourceType"
-FREE = ("sts:GetCallerIdentity",)  # needs no permission
+FREE = ("sts:GetCallerIdentity",)  # allowed without a policy
 
 
 def actions_of(calls: Iterable[Call]) -> set[str]:
-    """The IAM actions of the calls of the collection and of Packer. Calls of the tests themselves are left out."""
+    """Return the IAM actions that the calls need.
+
+    Only the calls of the collection and of Packer count, not those that tests make themselves.
+    """
     return {action_of(each.service, each.action) for each in calls if OURS in each.agent or PACKER in each.agent}
 
 
@@ -36,7 +39,7 @@ def allowed() -> tuple[str, ...]:
 
 @functools.cache
 def tagging() -> frozenset[str]:
-    """Calls of EC2 that may set tags on what they create."""
+    """Return the EC2 calls that may set tags on the resources they create, by the policy."""
     conditions = [
         each.get("Condition", {}).get("StringEquals", {})
         for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
@@ -45,14 +48,17 @@ def tagging() -> frozenset[str]:
 
 
 def judge(calls: Iterable[Call]) -> None:
-    """Raises AssertionError for an action that the policy does not allow. With RECORD, only records the actions."""
+    """Raise AssertionError for an action that the policy does not allow.
+
+    If ``RECORD`` is set, only record the actions.
+    """
     calls = list(calls)
-    made = actions_of(calls)
+    needed = actions_of(calls)
     if path := os.environ.get(RECORD):
         with open(path, "a", encoding="utf-8") as file:
-            file.writelines(f"{action}\n" for action in sorted(made))
+            file.writelines(f"{action}\n" for action in sorted(needed))
         return
-    missing = [each for each in sorted(made) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
+    missing = [each for each in sorted(needed) if not any(fnmatch.fnmatchcase(each, one) for one in allowed())]
     assert not missing, (
         f"docs/reference/aws-policy.json does not allow {', '.join(missing)}: tests/tools/aws_policy.py regenerates it"
     )

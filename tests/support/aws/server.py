@@ -47,7 +47,10 @@ class Moto:
 
 
 class Cloud:
-    """moto and the proxy. Tests and playbooks use ``endpoint_url``. ``moto_url`` is moto, to seed and inspect it."""
+    """moto and the proxy.
+
+    Tests and playbooks talk to ``endpoint_url``. ``moto_url`` is moto itself, for seeding and inspection.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -65,7 +68,10 @@ class Cloud:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """The standard AWS variables, for this process or a child. Files and metadata services are not used."""
+        """Return the AWS variables for this process or a child.
+
+        They disable this machine's configuration files and metadata service.
+        """
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": KEY,
@@ -81,7 +87,10 @@ class Cloud:
         return Account(region=region, endpoint_url=self.endpoint_url)
 
     def boto(self, service: str, region: str = REGION, proxied: bool = False) -> Any:
-        """A plain boto3 client, without the proxy (no log, no rules) unless ``proxied``. It tries each call once."""
+        """Return a plain boto3 client that tries each call once.
+
+        By default it bypasses the proxy with its log and its rules.
+        """
         return _plain(service, region, self.endpoint_url if proxied else self.moto_url)
 
     def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Any]:
@@ -103,7 +112,12 @@ class Cloud:
         times: int = 1,
         changing: bool | None = None,
     ) -> Fault:
-        """Apply the effect (see faults.py) to ``times`` matching calls, from the ``nth`` on; 0: to all from it."""
+        """Apply an effect (see faults.py) to calls from now on.
+
+        Args:
+            nth: the first call that it applies to, counted among the matching calls.
+            times: the number of matching calls from there that it applies to. 0 means all.
+        """
         return self.faults.add(Fault(effect, action, service=service, nth=nth, times=times, changing=changing))
 
     def at_change(self, nth: int, callback: Callable[[], object], late: bool = False) -> Fault:
@@ -111,7 +125,7 @@ class Cloud:
         return self.fault(after(callback) if late else before(callback), nth=nth, changing=True)
 
     def kill_at_change(self, nth: int, pid: int, late: bool = False) -> Fault:
-        """Kill the caller before its nth change reaches AWS, or (``late``) after the effect but before the answer."""
+        """Kill the caller just before the effect of its nth changing call, or (``late``) between effect and answer."""
         return self.fault(kill(pid, late), nth=nth, changing=True)
 
     def lose(self, instance: str, region: str = REGION) -> None:

@@ -23,7 +23,10 @@ PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 ROOT = Path(supervised.__file__).parents[5]
 SLOW = {
     "builders": [{"type": "null", "name": "slow", "communicator": "none"}],
-    "provisioners": [{"type": "shell-local", "inline": ['echo $$ > "{{template_dir}}/pid"', "sleep 300"]}],
+    # The script ignores the interrupt, so that Packer itself ends it.
+    "provisioners": [
+        {"type": "shell-local", "inline": ["trap '' INT", 'echo $$ > "{{template_dir}}/pid"', "exec sleep 300"]}
+    ],
 }
 
 

@@ -238,3 +238,18 @@ def test_both_types_of_templates_are_inspected(version: str) -> None:
     assert [variable.name for variable in legacy.variables if variable.required] == ["needed"]
     for kind in (hcl2, legacy):
         assert [variable.name for variable in kind.variables if variable.sensitive] == ["token"]
+
+
+def test_a_script_that_dies_from_the_signal_belongs_to_a_cancelled_build() -> None:
+    """Seen with Packer 1.6.6 on a busy machine: the script ends before Packer has handled the signal."""
+    died = "Script exited with non-zero exit status: -1.Allowed exit codes are: [0]"
+    lines = [
+        "1,,ui,error,Cancelling build after receiving interrupt",
+        f"2,null.slow,error,{died}",
+        f"3,,ui,error,Build 'null.slow' errored after 4 seconds 456 milliseconds: {died}",
+        "4,,ui,say,\\n==> Wait completed after 4 seconds 456 milliseconds",
+        "5,,ui,say,Cleanly cancelled builds after being interrupted.",
+    ]
+    result = collect(map(parse_line, lines))
+    assert statuses(result) == {"null.slow": "cancelled"} and not result.errors
+    assert statuses(collect(map(parse_line, lines[1:3]))) == {"null.slow": "failed"}

@@ -44,7 +44,10 @@ build {
 SLOW = {
     "variables": {"token": ""},
     "builders": [{"type": "null", "name": "slow", "communicator": "none"}],
-    "provisioners": [{"type": "shell-local", "inline": ["echo pid $$ {{user `token`}}", "sleep 300"]}],
+    # The script ignores the interrupt, so that Packer itself ends it: a script that dies first looks like a failed build.
+    "provisioners": [
+        {"type": "shell-local", "inline": ["trap '' INT", "echo pid $$ {{user `token`}}", "exec sleep 300"]}
+    ],
 }
 CALLER = """
 import sys

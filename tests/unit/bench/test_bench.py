@@ -51,4 +51,4 @@ def test_a_missed_goal_is_reported(bench):
     case = cases.Case("rolling", 10, cases.ALL_AT_ONCE, most_calls=3, intent={"surge": 1})
     time, calls = swaps.missed([swaps.measure(case)])[:2]
     assert "more than 1.1 times the bound of 97.0 s" in time
-    assert "4 changing calls a wave, more than 3" in calls
+    assert "4 mutating calls per wave, more than 3" in calls

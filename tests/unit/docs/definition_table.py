@@ -25,7 +25,7 @@ REPEATED = {
 
 
 def rows() -> Iterator[dict[str, str]]:
-    """``key``, ``needed`` ("yes" or ""), ``default``, ``allowed``, ``meaning`` of every key, in schema order."""
+    """Yield a row for each key, in the schema's order. ``needed`` is ``yes`` or empty."""
     yield from _of_mapping(SCHEMA, "")
 
 

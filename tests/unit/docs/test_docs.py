@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The examples in README and docs work: definitions load, Ansible and our modules accept playbooks, commands exist."""
+"""Every example in README and docs works.
+
+Definitions load, Ansible and the modules accept the playbooks, and commands exist.
+"""
 
 from __future__ import annotations
 

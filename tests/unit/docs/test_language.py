@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Phrases that this project avoids do not occur in docs, docstrings, comments and messages."""
+"""Banned phrases of an earlier vocabulary do not appear in docs, docstrings, comments and messages."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients, aws_errors
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
+from ansible_collections.immutable.infra.tests.support.aws.account import refused
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.server import cloud as serve
-from ansible_collections.immutable.infra.tests.support.aws.stage import refused
 
 
 def test_calls_of_every_protocol_pass_and_are_logged_by_name(cloud: Cloud) -> None:

@@ -9,11 +9,10 @@ import http.server
 import os
 import shutil
 import signal
-import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,50 +26,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
+from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load, until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin") is None, reason="haproxy is not installed"
 )
 HTTP = Health(http=HttpProbe(8080, "/healthz"))
-
-
-class Backend:
-    """A service that answers with its name, and to ``/slow`` only once it is released."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.well = True
-        self.waiting = threading.Event()
-        self.let_go = threading.Event()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                if self.path == "/slow":
-                    outer.waiting.set()
-                    outer.let_go.wait(30)
-                self.send_response(200 if outer.well or self.path != "/healthz" else 503)
-                self.send_header("Content-Length", str(len(outer.name)))
-                self.end_headers()
-                self.wfile.write(outer.name.encode())
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = ("127.0.0.1", self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.let_go.set()
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -108,60 +69,8 @@ def port_of(balancer: HAProxy) -> int:
     return int(balancer.describe()["endpoint"].rpartition(":")[2])
 
 
-def get(port: int, path: str = "/") -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        assert answer.status == 200, (answer.status, text)
-        return text
-    finally:
-        connection.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        threading.Event().wait(0.02)
-
-
 def states(balancer: HAProxy) -> dict[str, str]:
     return {member.id: member.state for member in balancer.members()}
-
-
-@contextmanager
-def load(port: int) -> Iterator[list[str]]:
-    """Four clients, two of them on open connections. Yields the list of failures, which keeps growing."""
-    failures: list[str] = []
-    done = threading.Event()
-    sent = [0] * 4
-
-    def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        while not done.wait(0.002):
-            try:
-                connection.request("GET", "/", headers={} if number < 2 else {"Connection": "close"})
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    failures.append(f"status {answer.status}")
-                sent[number] += 1
-            except Exception as error:
-                failures.append(repr(error))
-                connection.close()
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        until(lambda: min(sent) > 10)
-        yield failures
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
@@ -170,7 +79,7 @@ def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], back
     old = {name: backend(name) for name in ("shop-local-0-old", "shop-local-1-old")}
     proxy.register({name: each.address for name, each in old.items()})
     until(lambda: set(states(proxy).values()) == {"up"})
-    with load(port_of(proxy)) as failures:
+    with steady_load(port_of(proxy)) as failures:
         for name, each in old.items():
             fresh = backend(name.replace("old", "new"))
             proxy.register({fresh.name: fresh.address})
@@ -194,14 +103,14 @@ def test_a_staged_member_is_checked_and_gets_no_request(
     proxy = balancer()
     proxy.ensure()
     old, fresh = backend("old"), backend("fresh")
-    fresh.well = False
+    fresh.healthy = False
     proxy.register({"old": old.address})
     for _repeated in range(2):
         proxy.register({"fresh": fresh.address}, staged=True)
     until(lambda: states(proxy) == {"old": "up", "fresh": "drain"})
     until(lambda: proxy._servers()[1].status.startswith("DOWN"))
     assert passing(proxy) == {"old": True, "fresh": False}
-    fresh.well = True
+    fresh.healthy = True
     until(lambda: passing(proxy) == {"old": True, "fresh": True})
     assert states(proxy)["fresh"] == "drain"
     assert {get(port_of(proxy)) for _request in range(10)} == {"old"}
@@ -218,7 +127,7 @@ def test_a_switch_and_its_rollback_under_load_fail_no_request(
     proxy.register({name: each.address for name, each in blue.items()})
     proxy.register({name: each.address for name, each in green.items()}, staged=True)
     until(lambda: all(passing(proxy).values()))
-    with load(port_of(proxy)) as failures:
+    with steady_load(port_of(proxy)) as failures:
         for _round in range(5):
             proxy.switch([*green], [*blue, "never-known"])
             assert states(proxy) == {"blue-0": "drain", "blue-1": "drain", "green-0": "up", "green-1": "up"}
@@ -251,7 +160,7 @@ def test_after_a_takeover_a_rollback_is_possible(
     proxy.register({"old": services["old"].address})
     proxy.register({name: services[name].address for name in ("fresh", "ill")}, staged=True)
     until(lambda: all(passing(proxy).values()))
-    services["ill"].well = False
+    services["ill"].healthy = False
     changed = balancer(Health(http=HttpProbe(8080, "/healthz", (200, 204))))
     assert changed.ensure() is True
     until(lambda: passing(changed) == {"old": True, "fresh": True, "ill": False})
@@ -283,7 +192,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     [member] = proxy.members()
     assert (member.state, member.in_flight) == ("drain", 1)
     assert member.since >= before - 2, "a drain begins when it is requested"
-    service.let_go.set()
+    service.released.set()
     slow.join()
     assert answers == ["shop-0"]
     until(lambda: proxy.members()[0].in_flight == 0)
@@ -323,12 +232,12 @@ def test_an_unhealthy_member_is_down_and_recovers(
     proxy = balancer()
     proxy.ensure()
     service = backend("shop-0")
-    service.well = False
+    service.healthy = False
     proxy.register({"shop-0": service.address})
     until(lambda: states(proxy) == {"shop-0": "down"})
-    service.well = True
+    service.healthy = True
     until(lambda: states(proxy) == {"shop-0": "up"})
-    service.well = False
+    service.healthy = False
     proxy.drain(["shop-0"], 30.0)
     until(lambda: proxy._servers()[0].status.startswith("DOWN"))
     assert states(proxy) == {"shop-0": "drain"}
@@ -365,7 +274,7 @@ def test_a_change_of_health_settings_causes_no_gap(
     proxy.drain(["shop-1"], 30.0)
     port, pid = port_of(proxy), proxy.describe()["pid"]
     changed = balancer(Health(http=HttpProbe(8080, "/other", (204,))))
-    with load(port) as failures:
+    with steady_load(port) as failures:
         assert changed.ensure() is True
         assert changed.describe()["pid"] != pid
         assert states(changed) == {"shop-0": "up", "shop-1": "drain"}

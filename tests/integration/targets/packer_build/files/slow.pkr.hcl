@@ -6,6 +6,6 @@ build {
   sources = ["source.null.slow"]
 
   provisioner "shell-local" {
-    inline = ["echo patience", "sleep 300"]
+    inline = ["trap '' INT", "echo patience", "exec sleep 300"]
   }
 }
