@@ -17,7 +17,7 @@ from .calls import Call
 
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
 RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
-OURS, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
+COLLECTION, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
 TAGS = "TagSpecification.1.ResourceType"
 FREE = ("sts:GetCallerIdentity",)  # allowed without a policy
 
@@ -27,7 +27,7 @@ def actions_of(calls: Iterable[Call]) -> set[str]:
 
     Only the calls of the collection and of Packer count, not those that tests make themselves.
     """
-    return {action_of(each.service, each.action) for each in calls if OURS in each.agent or PACKER in each.agent}
+    return {action_of(each.service, each.action) for each in calls if COLLECTION in each.agent or PACKER in each.agent}
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def judge(calls: Iterable[Call]) -> None:
     tagged = {
         each.action
         for each in calls
-        if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters
+        if each.service == "ec2" and (COLLECTION in each.agent or PACKER in each.agent) and TAGS in each.parameters
     }
     assert tagged <= tagging(), (
         f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: "

@@ -37,16 +37,16 @@ DENIED = [
 ]
 
 
-@pytest.mark.parametrize(("service", "operation", "asked", "action"), DENIED)
+@pytest.mark.parametrize(("service", "operation", "parameters", "action"), DENIED)
 def test_a_denied_call_names_the_action_to_allow(
-    cloud: Cloud, service: str, operation: str, asked: dict[str, Any], action: str
+    cloud: Cloud, service: str, operation: str, parameters: dict[str, Any], action: str
 ) -> None:
     cloud.fault(denied)
     with (
         pytest.raises(ProviderError, match=f"; allow the action {action} for the identity that runs this"),
         aws_errors(),
     ):
-        getattr(Clients(cloud.account()).client(service), operation)(**asked)
+        getattr(Clients(cloud.account()).client(service), operation)(**parameters)
 
 
 def test_a_call_that_the_policy_does_not_allow_is_detected(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
