@@ -15,7 +15,7 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of ``90``, ``90s``, ``5m``, ``1h30m``, ``1h 30m`` or ``1d``. Raises ValueError for anything else.
+    """Return the seconds of ``90``, ``90s``, ``5m``, ``1h30m`` or ``1h 30m``. Raises ValueError for anything else.
 
     A number without a unit stands alone: ``1h30`` could be meant as minutes or as seconds.
     """

@@ -58,7 +58,10 @@ class Statement:
 
 
 STATEMENTS = [
-    Statement("StoreList", "s3", actions="ListBucket", resources=["arn:aws:s3:::BUCKET"], condition={"StringLike": {"s3:prefix": ["PREFIX/*"]}}),
+    Statement(
+        "StoreList", "s3", actions="ListBucket", resources=["arn:aws:s3:::BUCKET"],
+        condition={"StringLike": {"s3:prefix": ["PREFIX/*"]}},
+    ),
     Statement("StoreLook", "s3", "GetBucketPolicyStatus", ["arn:aws:s3:::BUCKET"]),
     Statement("StoreObjects", "s3", "GetObject PutObject DeleteObject", ["arn:aws:s3:::BUCKET/PREFIX/*"]),
     Statement(
@@ -138,7 +141,8 @@ STATEMENTS = [
     ),
     Statement(
         "BakeAndPrune", "ec2", actions="DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeregisterImage",
-        resources=ec2("image", "snapshot", "key-pair", "security-group"), condition=ours("Resource", "StringEqualsIfExists"),
+        resources=ec2("image", "snapshot", "key-pair", "security-group"),
+        condition=ours("Resource", "StringEqualsIfExists"),
     ),
 ]  # fmt: skip
 

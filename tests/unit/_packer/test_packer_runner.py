@@ -44,7 +44,7 @@ build {
 SLOW = {
     "variables": {"token": ""},
     "builders": [{"type": "null", "name": "slow", "communicator": "none"}],
-    # The script ignores the interrupt, so that Packer itself ends it: a script that dies first looks like a failed build.
+    # The script ignores the interrupt, so that Packer itself ends it. If it died first, the build would look failed.
     "provisioners": [
         {"type": "shell-local", "inline": ["trap '' INT", "echo pid $$ {{user `token`}}", "exec sleep 300"]}
     ],
