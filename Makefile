@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-machines test-long coverage soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart clean-quickstart test test-core test-machines test-long coverage soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -18,6 +18,11 @@ clean-quickstart:
 test:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py test $(GATE)
+
+# What depends on the version of ansible-core: make test-core CORE=2.16
+test-core:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py core $(GATE)
 
 # Everything that boots virtual machines, and every Packer that "make packers" built.
 test-machines:

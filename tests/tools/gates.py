@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run gates and say how each one ended: gates.py test|machines|long|coverage [NAME ...]
+"""Run gates and say how each one ended: gates.py test|core|machines|long|coverage [NAME ...]
 
 The Makefile calls it, with the collection installed from its tarball on the paths. Gates that need one core run side by
 side, one on each core. The output of such a gate goes to .cache/gates and, if the gate fails, to the terminal as well.
@@ -71,6 +71,11 @@ def pytest(marks: str, *arguments: object, workers: int = 0) -> None:
 def units() -> None:
     """The properties take longest and come first, so that no worker waits for the last one."""
     pytest("not vm and not long", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
+
+
+def core_units() -> None:
+    """The properties do not depend on ansible-core, so they run with the usual one only."""
+    pytest("not vm and not long", "tests/unit", workers=CORES + 1)
 
 
 def coverage() -> None:
@@ -214,7 +219,13 @@ TEST = [
 ]  # fmt: skip
 MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule, alone=True)]
 LONG = [Gate(long_units, alone=True), Gate(long_machines, alone=True)]
-SETS = {"test": TEST, "machines": MACHINES, "long": LONG, "coverage": [Gate(coverage, alone=True)]}
+SETS = {
+    "test": TEST,
+    "core": [Gate(sanity), Gate(core_units, alone=True)],
+    "machines": MACHINES,
+    "long": LONG,
+    "coverage": [Gate(coverage, alone=True)],
+}
 
 
 def one(function: Callable[[], None]) -> int:

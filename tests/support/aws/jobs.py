@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,22 +72,24 @@ class Workflow:
         """
         disk = self._folder / f"job-{next(self._number)}"
         shutil.copytree(self._project, disk / "project")
-        for name in ("home", "tmp", "inventory"):
+        for name in ("home", "inventory"):
             (disk / name).mkdir()
         (disk / "inventory/hosts").write_text(INVENTORY, encoding="utf-8")
-        job = ansible_runner.run(
-            private_data_dir=str(disk),
-            playbook=f"{playbook}.yml",
-            envvars={
-                **self._credentials,
-                "HOME": str(disk / "home"),
-                "TMPDIR": str(disk / "tmp"),
-                "XDG_CACHE_HOME": str(disk / "home/.cache"),
-            },
-            extravars={**survey, **self.artifacts, **self._variables},  # in AWX's order
-            cancel_callback=cancelled,
-            quiet=True,
-        )
+        # Not on the disk: ansible-core makes a Unix socket there, and the path of one has at most 107 characters.
+        with tempfile.TemporaryDirectory(prefix="job-") as temporary:
+            job = ansible_runner.run(
+                private_data_dir=str(disk),
+                playbook=f"{playbook}.yml",
+                envvars={
+                    **self._credentials,
+                    "HOME": str(disk / "home"),
+                    "TMPDIR": temporary,
+                    "XDG_CACHE_HOME": str(disk / "home/.cache"),
+                },
+                extravars={**survey, **self.artifacts, **self._variables},  # in AWX's order
+                cancel_callback=cancelled,
+                quiet=True,
+            )
         events = tuple(job.events)
         artifacts: Mapping[str, Any] = next(
             (each["event_data"].get("artifact_data", {}) for each in events if each["event"] == "playbook_on_stats"), {}
