@@ -136,7 +136,7 @@ def _steps(work: Callable[[], object]) -> int:
 
 
 def _cost(works: list[Callable[[], object]]) -> tuple[float, int]:
-    """Seconds of all, bytes of one. Garbage collection is off, because it depends on the whole process."""
+    """Seconds of all, bytes of one. Garbage collection is off, because it depends on the rest of the process."""
     gc.collect()
     gc.disable()
     try:
@@ -180,7 +180,7 @@ def _planning(size: int, changes: dict[str, object]) -> Callable[[], object]:
     if losses:
         intent = intent.with_retries(range(size))
     if back:
-        intent = intent.begin_rollback("told to", "", ())
+        intent = intent.begin_rollback("requested", "", ())
     return lambda: plan(observed, intent, observed.at)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.server import cloud as start_cloud
 
-from . import ours, peers
+from . import collection, peers
 from .run import Case, Lab, Measured
 
 SIZES = [int(size) for size in os.environ.get("IMMUTABLE_BENCH_SIZES", "10 100").split()]
@@ -36,7 +36,7 @@ class Row:
     @property
     def own(self) -> bool:
         """Whether it is a run of this collection."""
-        return ours.NAME in self.name
+        return collection.NAME in self.name
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def main() -> int:
         rows = [
             measure(lab, cloud, case, size) for size in SIZES for case in contenders(lab, size) if ONLY in case.name
         ]
-        slow = ours.slow(lab, cloud) if not ONLY else None
+        slow = collection.slow(lab, cloud) if not ONLY else None
     print(table(rows))
     if slow:
         print(f"\n{slow}")
@@ -63,7 +63,7 @@ def contenders(lab: Lab, size: int) -> list[Case]:
             "(IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
             file=sys.stderr,
         )
-    return [*cases, *ours.cases(lab, size <= ONE_BY_ONE)]
+    return [*cases, *collection.cases(lab, size <= ONE_BY_ONE)]
 
 
 def measure(lab: Lab, cloud: Cloud, case: Case, size: int) -> Row:
@@ -106,7 +106,9 @@ def judge(rows: list[Row]) -> int:
         others = [row for row in rows if row.size == size and not row.own]
         if own and others:
             best, most = min(row.first.calls for row in others), max(row.first.calls for row in own)
-            ratios = ", ".join(f"{row.name.removeprefix(ours.NAME)[1:]} {row.first.calls / best:.0%}" for row in own)
+            ratios = ", ".join(
+                f"{row.name.removeprefix(collection.NAME)[1:]} {row.first.calls / best:.0%}" for row in own
+            )
             print(f"\n{size} instances: calls, compared with the best other tool: {ratios}")
             if size >= 100 and most * FEWER > best:
                 missed.append(

@@ -89,7 +89,7 @@ class BuildMachine:
     def _install_sudo(self) -> None:
         """Install sudo, which the base lacks, without a network in the machine."""
         all_files, sudo_files = self._folder / "tree.tar", self._folder / "sudo.tar"
-        run("mmdebstrap", "--quiet", "--variant=extract", "--include=sudo", "bookworm", all_files)
+        run(["mmdebstrap", "--quiet", "--variant=extract", "--include=sudo", "bookworm", all_files])
         with tarfile.open(all_files) as source, tarfile.open(sudo_files, "w") as target:
             for entry in source:
                 if entry.name.removeprefix("./").startswith(SUDO):

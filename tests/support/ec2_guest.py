@@ -89,10 +89,10 @@ def build(folder: Path, spec: Spec, files: Path) -> Path:
         f"--essential-hook=sync-in {quote(str(folder / 'kernel'))} /",
         *(f"--customize-hook={hook}" for hook in hooks),
     ]
-    run(*argv, "bookworm", folder / "root.tar")
+    run([*argv, "bookworm", folder / "root.tar"])
     as_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--"]
     disk = folder / "disk.qcow2"
-    run(*as_root, ROLES / "base_image/files/assemble", folder / "root.tar", disk, "3G", folder / "work")
+    run([*as_root, ROLES / "base_image/files/assemble", folder / "root.tar", disk, "3G", folder / "work"])
     (folder / "root.tar").unlink()
     return disk
 

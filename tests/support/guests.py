@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
 
 
-def run(*argv: object) -> None:
-    """Raises CalledProcessError."""
+def run(argv: Sequence[object]) -> None:
+    """Run a command. Raises CalledProcessError if it fails."""
     subprocess.run([str(word) for word in argv], check=True)
 
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 def make_key(private: Path) -> str:
     """Create an SSH key pair. Returns the public key."""
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private)
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private])
     return private.with_suffix(".pub").read_text(encoding="utf-8")
 
 
@@ -36,7 +36,7 @@ def qemu_command(disk: Path, overlay: Path, accel: Accel, memory: int) -> list[s
     Args:
         memory: in MiB.
     """
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, overlay)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, overlay])
     machine = ["-nodefaults", "-no-user-config", "-machine", "pc", *accel.options, "-m", str(memory)]
     return [QEMU, *machine, "-display", "none", "-drive", f"file={overlay},if=virtio,format=qcow2"]
 

@@ -83,10 +83,10 @@ def assert_reached(trial: Trial, ending: Ending) -> None:
     for slot in standby & set(wanted):  # no instance serves there, so none is removed
         present = images.get(slot, [])
         wanted[slot] = images[slot] = present if NEW in present else [NEW]
-    assert images == wanted, f"promise 6: the result says done, but the slots run {images}"
+    assert images == wanted, f"promise 6: the run reported success, but the slots run {images}"
     serving = slots_serving(trial)
     assert serving | left_alone | standby >= set(wanted), (
-        f"promise 6: the result says done, but only slots {serving} serve"
+        f"promise 6: the run reported success, but only slots {serving} serve"
     )
 
 

@@ -64,8 +64,8 @@ def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bo
 
 def test_a_load_balancer_that_is_killed_during_a_swap_is_restarted(plain: Service) -> None:
     plain.greet("after the kill", fleet={})
-    ended, said = plain.disturb("swap", "slot 1: launched", lambda _child: os.kill(plain.balancer(), signal.SIGKILL))
-    assert ended == 0, said
+    status, output = plain.disturb("swap", "slot 1: launched", lambda _child: os.kill(plain.balancer(), signal.SIGKILL))
+    assert status == 0, output
     plain.converged("after the kill")
 
 
@@ -112,13 +112,13 @@ def test_a_full_disk_under_the_store(cramped: Service) -> None:
     words = cramped.write("before the disk was full;")
     filler = cramped.store / "filler"
     cramped.greet("with room again")
-    ended, said = cramped.disturb(
+    status, output = cramped.disturb(
         "swap", "slot 0: sealed", lambda child: Thread(target=keep_full, args=(filler, child)).start()
     )
-    print("with a full disk:", *(line for line in said.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
-    assert ended != 0, said
-    assert re.search(rf"failed: .*{re.escape(str(cramped.store))}.*: {os.strerror(errno.ENOSPC)}", said), said
-    assert "Traceback" not in said
+    print("with a full disk:", *(line for line in output.splitlines() if os.strerror(errno.ENOSPC) in line), sep="\n  ")
+    assert status != 0, output
+    assert re.search(rf"failed: .*{re.escape(str(cramped.store))}.*: {os.strerror(errno.ENOSPC)}", output), output
+    assert "Traceback" not in output
     assert {
         each["slot"]: ask(each, "/words")[1] for each in cramped.instances() if each["healthy"]
     }.items() <= words.items()

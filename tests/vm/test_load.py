@@ -17,7 +17,7 @@ CANARY = {"strategy": "canary", "canary": [{"instances": 1, "soak": "5s"}]}
 
 
 def under_load(service: Service, greeting: str) -> Load:
-    """Swap to another setting, with requests during the whole swap."""
+    """Swap to another setting, with requests until the swap ends."""
     load = Load()
     service.greet(greeting)
     with load.on(service.module("fleet_info")["endpoint"]):

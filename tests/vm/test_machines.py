@@ -46,10 +46,12 @@ def test_a_sealed_host_shuts_down_in_order(keeper: Service) -> None:
     """The host reacts to its power button, long before the timeout that powers it off."""
     words = keeper.write("before it;")
     keeper.greet("shut down")
-    said = keeper.play("swap")
+    output = keeper.play("swap")
     keeper.converged("shut down", words)
     at = {(entry["event"], entry["instance"]): entry["seconds"] for entry in keeper.newest_record()["timeline"]}
-    took = [at["stopped", instance] - seconds for (event, instance), seconds in at.items() if event == "told to stop"]
-    print(f"seconds from the power button to the end: {took}")
-    assert len(took) == keeper.size
-    assert "powered off" not in said
+    seconds_to_stop = [
+        at["stopped", instance] - seconds for (event, instance), seconds in at.items() if event == "told to stop"
+    ]
+    print(f"seconds from the power button to the end: {seconds_to_stop}")
+    assert len(seconds_to_stop) == keeper.size
+    assert "powered off" not in output

@@ -4,21 +4,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 from . import seeds
-from .server import REGION, Cloud
+from .server import Cloud
+from .service import SWAP, promote, write_service
 from .watch import PromiseWatcher
 
 SIZE = 2
@@ -35,32 +30,7 @@ class FleetPlaybook:
         self.rule = self.balancer.listener if two else ""
         self.store = open_store(folder / "store")
         self.amis = [seeds.image(cloud, f"shop-{number}") for number in (1, 2)]
-        traffic = {"target_groups": list(self.balancer.groups), **({"rule": self.rule} if two else {})}
-        subnets = dict(zip(self.net.zones, self.net.subnets, strict=True))
-        network = {"subnets": subnets, "security_groups": [self.net.group]}
-        definition = {
-            "schema": 1,
-            "service": "shop",
-            "version": "1",
-            "image": {"base": {"ami": self.amis[0], "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
-            "health": {"http": {"port": 8080}},
-            "fleet": {"size": SIZE, "drain": {"timeout": "1s"}, **fleet},
-            "targets": {
-                "prod": {
-                    "provider": "aws",
-                    "region": REGION,
-                    "network": network,
-                    "traffic": traffic,
-                    "probe": "balancer",
-                }
-            },
-        }
-        task = {"immutable.infra.fleet": {"definition": ".", "target": "prod", "store": "store", "channel": "prod"}}
-        (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
-        (folder / "immutable.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
-        (folder / "swap.yml").write_text(
-            json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8"
-        )
+        write_service(folder, self.net, self.balancer, self.amis[0], fleet={"size": SIZE, **fleet})
         self.watcher = PromiseWatcher(cloud, self.balancer.groups, self.rule, self.intent)
         cloud.proxy.layers.insert(1, self.watcher)
 
@@ -69,29 +39,14 @@ class FleetPlaybook:
         return dict(found[0]) if found else {}
 
     def promote(self, number: int) -> None:
-        """Leave the store as a bake, a verification and a promotion leave it."""
-        now, digest = datetime.now(timezone.utc).isoformat(), f"sha256:{str(number).zfill(64)}"
-        artifact = {"ami": self.amis[number], "region": REGION, "copies": {}}
-        image = Image(
-            digest=digest,
-            build="aws-123456789012-x86_64",
-            service="shop",
-            version=str(number),
-            created=now,
-            artifact=artifact,
-            base={},
-            inputs={},
-            verified={"at": now},
-        )
-        Catalogue(self.store).add(image)
-        Channels(self.store).promote("shop", "prod", image, by="tests")
+        """Promote the image of this number."""
+        promote(self.store, self.amis[number], str(number))
 
     def start(self) -> subprocess.Popen[str]:
-        """In a process group of its own."""
-        argv = ["ansible-playbook", "-i", "localhost,", "swap.yml"]
+        """Start a run in its own process group."""
         environment = {**os.environ, **self.cloud.environment()}
         return subprocess.Popen(
-            argv,
+            SWAP,
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which rights the collection's calls need, and whether the documented policy gives them."""
+"""The IAM actions that the collection's calls need, and whether the documented policy allows them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .calls import Call
 
 POLICY = Path(__file__).parents[3] / "docs/reference/aws-policy.json"
 RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
-OURS, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
+COLLECTION, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
 TAGS = "TagSpecification.1.ResourceType"
 FREE = ("sts:GetCallerIdentity",)  # allowed without a policy
 
@@ -27,12 +27,12 @@ def actions_of(calls: Iterable[Call]) -> set[str]:
 
     Only the calls of the collection and of Packer count, not those that tests make themselves.
     """
-    return {action_of(each.service, each.action) for each in calls if OURS in each.agent or PACKER in each.agent}
+    return {action_of(each.service, each.action) for each in calls if COLLECTION in each.agent or PACKER in each.agent}
 
 
 @functools.cache
 def allowed() -> tuple[str, ...]:
-    """The policy's actions. An asterisk stands for anything."""
+    """The policy's actions. An asterisk matches anything."""
     statements = json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
     return (*FREE, *(action for each in statements for action in each["Action"]))
 
@@ -65,7 +65,7 @@ def judge(calls: Iterable[Call]) -> None:
     tagged = {
         each.action
         for each in calls
-        if each.service == "ec2" and (OURS in each.agent or PACKER in each.agent) and TAGS in each.parameters
+        if each.service == "ec2" and (COLLECTION in each.agent or PACKER in each.agent) and TAGS in each.parameters
     }
     assert tagged <= tagging(), (
         f"docs/reference/aws-policy.json lets no tags be set in {', '.join(sorted(tagged - tagging()))}: "

@@ -28,7 +28,7 @@ class Rule:
     actions: tuple[str, ...]  # "service:Action"
     apply: Callable[[World, Call, Proceed], Answer]
     fact: str  # what AWS does
-    page: str  # where its documentation says so
+    page: str  # of its documentation
 
 
 RULES = (

@@ -30,13 +30,13 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
     if not token:
         return proceed(call)
     key = (zone(world, call) or call.region, call.action, token)
-    asked = {name: value for name, value in call.parameters.items() if name != "ClientToken"}
+    parameters = {name: value for name, value in call.parameters.items() if name != "ClientToken"}
     with world.lock:
         lock = world.token_locks.setdefault(key, threading.Lock())
     with lock:
         if key in world.tokens:
             before, answer = world.tokens[key]
-            if before != asked:
+            if before != parameters:
                 return refusal(
                     call,
                     400,
@@ -51,7 +51,7 @@ def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
             )
         answer = proceed(call)
         if answer.ok:
-            world.tokens[key] = (asked, answer)
+            world.tokens[key] = (parameters, answer)
         return answer
 
 
@@ -83,8 +83,8 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
     if not world.settings.no_capacity:
         return proceed(call)
-    if (asked := zone(world, call)) in world.settings.no_capacity:
-        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({asked})."
+    if (zone_name := zone(world, call)) in world.settings.no_capacity:
+        message = f"We currently do not have sufficient capacity in the Availability Zone you requested ({zone_name})."
         return refusal(call, 500, "InsufficientInstanceCapacity", message)
     return proceed(call)
 

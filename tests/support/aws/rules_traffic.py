@@ -46,8 +46,10 @@ def register(world: World, call: Call, proceed: Proceed) -> Answer:
     for one, _port in targets:
         state = known[one]["State"]["Name"] if one in known else ""
         if one.startswith("i-") and state != "running":
-            why = f"are not in a running state and cannot be registered: '{one}'" if state else f"'{one}' do not exist"
-            return refusal(call, 400, "InvalidTarget", f"The following targets {why}")
+            reason = (
+                f"are not in a running state and cannot be registered: '{one}'" if state else f"'{one}' do not exist"
+            )
+            return refusal(call, 400, "InvalidTarget", f"The following targets {reason}")
     answer = proceed(call)
     if answer.ok:
         default_port = _group_port(world, call)

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""moto as an HTTP server in a process of its own, and the cloud that tests see: moto behind our proxy."""
+"""moto as an HTTP server in its own process, and the fake AWS that tests use: moto behind the proxy."""
 
 from __future__ import annotations
 
-import base64
 import functools
 import http.client
 import os
@@ -21,13 +20,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients impor
 from .faults import Effect, Fault, Faults, after, before, kill
 from .proxy import Proxy
 from .rules import layers
+from .rules_instances import user_data_of
 from .world import World
 
 REGION = "eu-central-1"
-KEY, SECRET = (
-    "AKIAIMMUTABLEEXAMPLE",
-    "immutable/infra/tests/only/0123456789abcd",
-)  # as long as real ones: some tools look at that
+# As long as real ones, because some tools check the length.
+KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"
 SERVE = """
 import os, select, sys
 parent = int(sys.argv[1])
@@ -37,7 +35,7 @@ server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 if os.getppid() == parent:
-    select.select([test], [], [])  # the test has ended, however it ended
+    select.select([test], [], [])  # returns when the test's process ends
 os._exit(0)
 """
 
@@ -51,7 +49,7 @@ class Moto:
 class Cloud:
     """moto and the proxy.
 
-    Tests and playbooks talk to ``endpoint_url``. ``behind`` is moto itself, for seeding and inspection.
+    Tests and playbooks talk to ``endpoint_url``. ``moto_url`` is moto itself, for seeding and inspection.
     """
 
     def __init__(self, port: int) -> None:
@@ -66,7 +64,7 @@ class Cloud:
         return self.proxy.url
 
     @property
-    def behind(self) -> str:
+    def moto_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
@@ -93,7 +91,7 @@ class Cloud:
 
         By default it bypasses the proxy with its log and its rules.
         """
-        return _plain(service, region, self.endpoint_url if proxied else self.behind)
+        return _plain(service, region, self.endpoint_url if proxied else self.moto_url)
 
     def calls(self, service: str = "", action: str = "", changing: bool | None = None) -> list[Any]:
         return self.proxy.calls(service, action, changing)
@@ -136,13 +134,7 @@ class Cloud:
         self.boto("ec2", region).terminate_instances(InstanceIds=[instance])
 
     def user_data(self, instance: str, region: str = REGION) -> str:
-        said = (
-            self.boto("ec2", region)
-            .describe_instance_attribute(InstanceId=instance, Attribute="userData")
-            .get("UserData", {})
-            .get("Value", "")
-        )
-        return base64.b64decode(said).decode()
+        return user_data_of(self.boto("ec2", region), instance)
 
     def reset(self) -> None:
         """An empty account, no faults, no log, and clients that remember no throttling."""
@@ -160,7 +152,7 @@ class Cloud:
 
 
 def forget_clients() -> None:
-    """Those of this process: they know the environment that they were made in."""
+    """Forget this process's clients, which keep the environment that they were created in."""
     clients._client.cache_clear()
     clients._session.cache_clear()
 
@@ -183,17 +175,17 @@ def _plain(service: str, region: str, url: str) -> Any:
 
 @contextmanager
 def moto() -> Iterator[Moto]:
-    """A fresh server on loopback. It ends when this process ends, so also when the test is killed."""
-    quiet = {
+    """A new server on loopback. It ends with this process, even if the test is killed."""
+    environment = {
         **os.environ,
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
         "MOTO_ENABLE_AMI_VALIDATION": "true",
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-c", SERVE, str(os.getpid())]
-    nowhere = subprocess.DEVNULL
+    quiet = subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=quiet, start_new_session=True
+        command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment, start_new_session=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -208,8 +200,8 @@ def moto() -> Iterator[Moto]:
 @contextmanager
 def cloud() -> Iterator[Cloud]:
     with moto() as server:
-        made = Cloud(server.port)
+        instance = Cloud(server.port)
         try:
-            yield made
+            yield instance
         finally:
-            made.close()
+            instance.close()

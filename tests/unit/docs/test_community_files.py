@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The files that the community expects: their links lead to files of this repository, and no guide is forgotten."""
+"""The files that the community expects: their links lead to existing files, and the list of guides is complete."""
 
 from __future__ import annotations
 

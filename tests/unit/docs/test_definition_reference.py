@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The reference of the definition says what the schema says, and the defaults it tells are those that work."""
+"""The reference of the definition matches the schema, and its defaults are the real ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC = importlib.util.spec_from_file_location("definition_table", HERE / "defini
 assert SPEC and SPEC.loader
 TABLE = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(TABLE)
-LEAST = {
+SMALLEST = {
     "schema": 1,
     "service": "shop",
     "version": "1",
@@ -45,8 +45,8 @@ GROUP = {
     "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop"}},
     "targets": {"local": {"provider": "aws", "network": {"subnets": {"eu-west-1a": "subnet-01234567"}}}},
 }
-# What some keys need around them.
-AROUND = {
+# Definitions in which some keys are allowed.
+CONTEXTS = {
     "fleet.autoscaling.checkpoint_delay": {
         **GROUP,
         "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [100]}},
@@ -82,10 +82,10 @@ def test_there_are_defaults_to_try() -> None:
 
 
 @pytest.mark.parametrize(("key", "default"), DEFAULTS)
-def test_a_default_that_is_told_is_the_one_that_works(key: str, default: str, tmp_path: Path) -> None:
+def test_a_documented_default_is_the_real_one(key: str, default: str, tmp_path: Path) -> None:
     (tmp_path / "provision.yml").write_text("---\n", encoding="utf-8")
-    least = {**LEAST, **next((around for prefix, around in AROUND.items() if key.startswith(prefix)), {})}
-    assert _load(_with(least, key, yaml.safe_load(default)), tmp_path) == _load(least, tmp_path)
+    smallest = {**SMALLEST, **next((context for prefix, context in CONTEXTS.items() if key.startswith(prefix)), {})}
+    assert _load(_with(smallest, key, yaml.safe_load(default)), tmp_path) == _load(smallest, tmp_path)
 
 
 def _load(document: Any, folder: Path) -> Any:
@@ -93,9 +93,9 @@ def _load(document: Any, folder: Path) -> Any:
     return load_definition(folder)
 
 
-def _with(least: Any, key: str, value: Any) -> Any:
-    """The least definition, and ``value`` at the dotted ``key``; of a list, in its first item."""
-    document = yaml.safe_load(yaml.safe_dump(least))
+def _with(smallest: Any, key: str, value: Any) -> Any:
+    """The smallest definition, with ``value`` at the dotted ``key``; for a list, in its first item."""
+    document = yaml.safe_load(yaml.safe_dump(smallest))
     *way, last = key.split(".")
     part = document
     for step in way:

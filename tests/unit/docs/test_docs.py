@@ -43,7 +43,7 @@ class Block:
     line: int
     language: str
     text: str
-    file: str  # whose content it is, where the line before names it: "`verify.yml`:"
+    file: str  # the file that the block shows, from the line before: "`verify.yml`:"
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -97,20 +97,20 @@ INVENTORIES = [block for block in blocks("yaml") if is_inventory(block)]
 CONFIGURATIONS = [block for block in blocks("ini") if not block.file]
 
 
-def test_every_block_is_of_a_kind_that_is_tried() -> None:
-    tried = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "text")}
+def test_every_block_has_a_kind_that_is_tested() -> None:
+    tested = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "text")}
     others = [
-        block for block in blocks(*{block.language for block in every()}) if block not in tried and not block.file
+        block for block in blocks(*{block.language for block in all_blocks()}) if block not in tested and not block.file
     ]
-    # The one that is left is a changelog fragment, which the gate "changelog" looks at.
+    # The remaining one is a changelog fragment, which the gate "changelog" checks.
     assert [block.page for block in others] == ["docs/contributing.md"]
 
 
-def every() -> list[Block]:
+def all_blocks() -> list[Block]:
     return [block for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) for block in _of_page(page)]
 
 
-def test_there_is_something_to_try() -> None:
+def test_there_are_examples_to_test() -> None:
     assert (
         len(DEFINITIONS) >= 5
         and len(PLAYBOOKS) >= 8
@@ -120,8 +120,8 @@ def test_there_is_something_to_try() -> None:
     )
 
 
-@pytest.mark.parametrize("block", [block for block in every() if block.file], ids=str)
-def test_named_files_are_those_that_the_quickstart_runs(block: Block) -> None:
+@pytest.mark.parametrize("block", [block for block in all_blocks() if block.file], ids=str)
+def test_named_files_match_those_of_the_quickstart(block: Block) -> None:
     assert _without_comments(block.text) == _without_comments((NOTES / block.file).read_text(encoding="utf-8"))
 
 
@@ -132,12 +132,12 @@ def _without_comments(text: str) -> str:
 @pytest.mark.parametrize("block", DEFINITIONS, ids=str)
 def test_definitions_load(block: Block, tmp_path: Path) -> None:
     given = block.data()
-    whole = block.text if "schema" in given else yaml.safe_dump(_completed(given), sort_keys=False)
-    load(whole, tmp_path)
+    text = block.text if "schema" in given else yaml.safe_dump(_completed(given), sort_keys=False)
+    load(text, tmp_path)
 
 
 def _completed(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of a definition, completed by the quickstart's, whose data it need not have."""
+    """A part of a definition, completed from the quickstart's definition."""
     notes = yaml.safe_load((NOTES / "immutable.yml").read_text(encoding="utf-8"))
     # PyYAML reads a bare off as a boolean, the definition does not.
     seal = {"seal": {"shell": "off"}} if part.get("seal", {}).get("shell") is False else {}
@@ -165,7 +165,7 @@ def _named_files(part: Mapping[str, Any]) -> Iterator[str]:
 
 @functools.cache
 def documentation(kind: str) -> Mapping[str, Any]:
-    """All plugins of a kind as ansible-doc tells them, from which the actions take their options too."""
+    """All plugins of a kind as ansible-doc returns them. The actions take their options from the same source."""
     names = [
         PREFIX + path.stem for path in sorted((ROOT / "plugins" / {"module": "modules"}.get(kind, kind)).glob("*.py"))
     ]
@@ -194,7 +194,7 @@ def test_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", PLAYBOOKS, ids=str)
-def test_tasks_give_our_modules_options_that_they_have(block: Block) -> None:
+def test_tasks_use_existing_options_of_our_modules(block: Block) -> None:
     for task in (task for play in block.data() for task in play.get("tasks", ())):
         for name in (key.removeprefix(PREFIX) for key in task if key.startswith(PREFIX)):
             spec, given = options_of("module", name), task[f"{PREFIX}{name}"] or {}
@@ -207,19 +207,19 @@ def test_tasks_give_our_modules_options_that_they_have(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", INVENTORIES, ids=str)
-def test_inventories_have_options_of_the_plugin(block: Block) -> None:
+def test_inventories_use_existing_options_of_the_plugin(block: Block) -> None:
     assert set(block.data()) <= set(options_of("inventory", "fleet"))
 
 
 @pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
-def test_units_can_be_read(block: Block) -> None:
+def test_units_can_be_parsed(block: Block) -> None:
     parser = configparser.ConfigParser(interpolation=None, strict=True)
     parser.read_string(block.text)
     assert set(parser.sections()) <= {"Unit", "Service", "Install"}
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
-def test_packer_takes_the_templates(tmp_path: Path) -> None:
+def test_packer_accepts_the_templates(tmp_path: Path) -> None:
     for block in blocks("hcl"):
         template = tmp_path / "template.pkr.hcl"
         template.write_text(block.text, encoding="utf-8")
@@ -228,7 +228,7 @@ def test_packer_takes_the_templates(tmp_path: Path) -> None:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Each command of a console block, with its place. Without a prompt in the block every line is one."""
+    """Each command of a console block, with its place. In a block without a prompt, every line is a command."""
     for block in blocks("console"):
         lines = block.text.splitlines()
         prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -237,18 +237,18 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(("place", "words"), list(commands()))
-def test_commands_name_what_exists(place: str, words: list[str]) -> None:
+def test_commands_name_existing_things(place: str, words: list[str]) -> None:
     check = {
         "ansible": _ad_hoc,
         "ansible-playbook": _playbook,
         "ansible-doc": _documentation,
         "make": _make,
-        "ansible-inventory": _anything,
-        "ansible-galaxy": _anything,
+        "ansible-inventory": _unchecked,
+        "ansible-galaxy": _unchecked,
         "sudo": _packages,
         "pip": _libraries,
-        "curl": _anything,
-        "tests/tools/with-collection": _anything,
+        "curl": _unchecked,
+        "tests/tools/with-collection": _unchecked,
     }
     assert words[0] in check, f"{place}: {words[0]} is not known here"
     check[words[0]](words)
@@ -273,7 +273,7 @@ def _playbook(words: list[str]) -> None:
 
 
 def _text_of(name: str) -> str:
-    """Of a playbook, or of the last one that it imports: it needs the most."""
+    """The text of a playbook, or of the last one that it imports, which needs the most variables."""
     text = (ROOT / f"playbooks/{name}.yml").read_text(encoding="utf-8")
     imported = re.findall(rf"import_playbook: {re.escape(PREFIX)}(\w+)", text)
     return _text_of(imported[-1]) if imported else text
@@ -307,5 +307,5 @@ def _libraries(words: list[str]) -> None:
     assert set(words[2:]) <= {*known, "ansible-core>=2.16"}
 
 
-def _anything(words: list[str]) -> None:
-    """A command of others; nothing of ours to check."""
+def _unchecked(words: list[str]) -> None:
+    """A command of another project. There is nothing to check."""

@@ -34,7 +34,7 @@ def files() -> list[Path]:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a page; of code the docstrings, comments and messages with their lines."""
+    """The lines of a page with their numbers; of Python code, the lines of docstrings, comments and messages."""
     source = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         yield from enumerate(source.splitlines(), 1)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The proxy in front of moto, seen by the real boto3."""
+"""The proxy in front of moto, tested with the real boto3."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import select
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients, aws_errors
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
+from ansible_collections.immutable.infra.tests.support.aws.account import refused
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.server import cloud as serve
 
@@ -55,12 +55,6 @@ def test_each_test_begins_with_an_empty_account(cloud: Cloud) -> None:
     assert cloud.calls() == []
 
 
-def refused(code: str) -> Any:
-    from botocore.exceptions import ClientError
-
-    return pytest.raises(ClientError, match=rf"\({code}\)")
-
-
 @pytest.mark.parametrize(
     ("effect", "codes"),
     [
@@ -96,7 +90,7 @@ def refused(code: str) -> Any:
         ),
     ],
 )
-def test_refusals_are_worded_as_each_service_words_them(cloud: Cloud, effect: faults.Effect, codes: list[str]) -> None:
+def test_errors_have_the_codes_of_each_service(cloud: Cloud, effect: faults.Effect, codes: list[str]) -> None:
     cloud.fault(effect, times=0)
     services = [cloud.boto(name, proxied=True) for name in ("ec2", "elbv2", "autoscaling", "ssm", "s3", "sns")]
     ec2, elb, asg, ssm, s3, sns = services
@@ -113,7 +107,7 @@ def test_refusals_are_worded_as_each_service_words_them(cloud: Cloud, effect: fa
             call()
 
 
-def test_a_fault_meets_the_calls_it_names_and_no_others(cloud: Cloud) -> None:
+def test_a_fault_applies_only_to_the_calls_it_names(cloud: Cloud) -> None:
     ec2 = cloud.boto("ec2", proxied=True)
     fault = cloud.fault(faults.denied, "DescribeVolumes", nth=2, times=2)
     ec2.describe_instances()
@@ -125,7 +119,7 @@ def test_a_fault_meets_the_calls_it_names_and_no_others(cloud: Cloud) -> None:
     assert fault.met == 2
 
 
-def test_a_lost_answer_is_asked_for_again_and_the_effect_is_one(cloud: Cloud) -> None:
+def test_a_call_with_a_lost_answer_is_retried_and_has_one_effect(cloud: Cloud) -> None:
     ami, net = seeds.image(cloud, "shop"), seeds.network(cloud)
     cloud.fault(faults.drop_after, "RunInstances")
     cloud.fault(faults.drop, "RunInstances", nth=2)
@@ -156,7 +150,7 @@ def test_a_caller_is_killed_before_or_after_a_change(cloud: Cloud, nth: int, lat
     assert sorted(each["Name"] for each in cloud.boto("ssm").describe_parameters()["Parameters"]) == left
 
 
-def test_something_happens_between_two_calls(cloud: Cloud) -> None:
+def test_an_instance_is_lost_between_two_calls(cloud: Cloud) -> None:
     ami, net = seeds.image(cloud, "shop"), seeds.network(cloud)
     ec2 = cloud.boto("ec2", proxied=True)
     (one,) = (
@@ -177,7 +171,7 @@ for each in sorted(found["Name"] for found in ssm.describe_parameters()["Paramet
 """
 
 
-def test_what_moto_lacks_is_said_at_once(cloud: Cloud) -> None:
+def test_a_call_that_moto_lacks_fails_at_once(cloud: Cloud) -> None:
     cloud.boto("autoscaling").create_launch_configuration(
         LaunchConfigurationName="l", ImageId=seeds.image(cloud, "shop"), InstanceType="t3.micro"
     )
@@ -195,7 +189,7 @@ with moto() as server:
 """
 
 
-def test_the_server_ends_with_its_test_however_that_ends() -> None:
+def test_the_server_ends_when_its_test_is_killed() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -210,5 +204,5 @@ def test_the_server_ends_with_its_test_however_that_ends() -> None:
 
 def test_two_servers_share_nothing() -> None:
     with serve() as one, serve() as other:
-        one.boto("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        one.boto("s3").create_bucket(Bucket="own", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         assert other.boto("s3").list_buckets()["Buckets"] == []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The rights that calls need: named where one is missing, and all in the documented policy."""
+"""The IAM actions that calls need: messages name a missing one, and the documented policy allows all of them."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ DENIED = [
 ]
 
 
-@pytest.mark.parametrize(("service", "operation", "asked", "action"), DENIED)
+@pytest.mark.parametrize(("service", "operation", "parameters", "action"), DENIED)
 def test_a_denied_call_names_the_action_to_allow(
-    cloud: Cloud, service: str, operation: str, asked: dict[str, Any], action: str
+    cloud: Cloud, service: str, operation: str, parameters: dict[str, Any], action: str
 ) -> None:
     cloud.fault(denied)
     with (
         pytest.raises(ProviderError, match=f"; allow the action {action} for the identity that runs this"),
         aws_errors(),
     ):
-        getattr(Clients(cloud.account()).client(service), operation)(**asked)
+        getattr(Clients(cloud.account()).client(service), operation)(**parameters)
 
 
-def test_a_call_that_the_policy_does_not_allow_is_noticed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_the_policy_does_not_allow_is_detected(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RECORD, raising=False)
     Clients(cloud.account()).ec2.describe_hosts()
     calls = cloud.calls()
-    cloud.proxy.forget()  # or the fixture would notice it too
+    cloud.proxy.forget()  # or the fixture would detect it too
     assert actions_of(calls) == {"ec2:DescribeHosts"}
     with pytest.raises(AssertionError, match="does not allow ec2:DescribeHosts"):
         judge(calls)
 
 
-def test_what_a_test_asks_for_itself_is_not_the_collections(cloud: Cloud) -> None:
+def test_calls_of_the_test_itself_do_not_count(cloud: Cloud) -> None:
     cloud.boto("ec2", proxied=True).describe_vpcs()
     assert cloud.count() == 1 and actions_of(cloud.calls()) == set()
 
@@ -70,7 +70,7 @@ def test_what_a_test_asks_for_itself_is_not_the_collections(cloud: Cloud) -> Non
     [{"communicator": "none"}, {"communicator": "ssh", "ssh_host": "127.0.0.1", "ssh_port": 9, "ssh_timeout": "1s"}],
 )
 def test_the_policy_allows_what_packer_does(cloud: Cloud, tmp_path: Path, how: dict[str, Any]) -> None:
-    """Once to an image, once until the machine is tried by SSH and taken down again. The fixture judges."""
+    """Packer builds one image, and once fails to connect by SSH and cleans up. The fixture checks its calls."""
     where, tags = seeds.network(cloud), {"immutable:store": "0123456789abcdef"}
     endpoint = {
         "custom_endpoint_ec2": cloud.endpoint_url,
@@ -96,7 +96,7 @@ def test_the_policy_allows_what_packer_does(cloud: Cloud, tmp_path: Path, how: d
 
 
 def test_the_policy_lets_later_packers_tag_what_they_make() -> None:
-    """Since 1.0.2 the plugin sends run_tags with these two calls; Debian's Packer tags afterwards, or not at all."""
+    """Since 1.0.2 the plugin sends run_tags with these two calls. Debian's Packer tags afterwards or not at all."""
     made = {"CreateSecurityGroup": "security-group", "CreateImage": "image"}
     judge(Call("ec2", action, {TAGS: kind}, agent="aws-sdk-go-v2/1.36.3") for action, kind in made.items())
     with pytest.raises(AssertionError, match="lets no tags be set in CreateLaunchTemplateVersion"):
@@ -104,7 +104,7 @@ def test_the_policy_lets_later_packers_tag_what_they_make() -> None:
 
 
 def test_setting_a_groups_template_needs_no_tag_of_the_store() -> None:
-    """Auto Scaling asks whether who does it may launch from that template, and a user's own template knows no store."""
+    """Auto Scaling requires that the caller may launch from the template, and a user's own template has no such tag."""
     launching = [
         each
         for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
@@ -122,23 +122,23 @@ def test_setting_a_groups_template_needs_no_tag_of_the_store() -> None:
     )
 
 
-def test_the_policy_is_one_that_iam_takes() -> None:
+def test_iam_accepts_the_policy() -> None:
     policy = json.loads(POLICY.read_text(encoding="utf-8"))
     sids = [each["Sid"] for each in policy["Statement"]]
     assert len(set(sids)) == len(sids) and all(sid.isalnum() for sid in sids)
-    assert len("".join(json.dumps(policy, separators=(",", ":")).split())) < 6144, "IAM's bound for a managed policy"
+    assert len("".join(json.dumps(policy, separators=(",", ":")).split())) < 6144, "IAM's maximum for a managed policy"
 
 
 def test_each_statement_is_explained() -> None:
-    aws_errors = POLICY.with_suffix(".md").read_text(encoding="utf-8")
+    page = POLICY.with_suffix(".md").read_text(encoding="utf-8")
     assert not [
         each["Sid"]
         for each in json.loads(POLICY.read_text(encoding="utf-8"))["Statement"]
-        if f"`{each['Sid']}`" not in aws_errors
+        if f"`{each['Sid']}`" not in page
     ]
 
 
-def test_a_controller_without_boto3_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_boto3_is_reported_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("boto3", "botocore.exceptions"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ProviderError, match="pip install boto3"):
@@ -148,14 +148,14 @@ def test_a_controller_without_boto3_is_told_what_to_install(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("said", "renew"),
+    ("message", "renew"),
     [
         ("Not authorized for images: [ami-1]", False),
         ("AWS was not able to validate the provided access credentials", True),
     ],
 )
-def test_what_belongs_to_others_is_not_a_matter_of_credentials_that_ended(cloud: Cloud, said: str, renew: bool) -> None:
-    cloud.fault(refuse(401, "AuthFailure", said), action="DescribeVolumes")
+def test_resources_of_others_are_not_reported_as_expired_credentials(cloud: Cloud, message: str, renew: bool) -> None:
+    cloud.fault(refuse(401, "AuthFailure", message), action="DescribeVolumes")
     with pytest.raises(ProviderError) as refused, aws_errors():
         Clients(cloud.account()).ec2.describe_volumes()
-    assert ("renew the credentials" in refused.value.message) is renew and said in refused.value.message
+    assert ("renew the credentials" in refused.value.message) is renew and message in refused.value.message

@@ -43,6 +43,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.explain import compare, explain_lines
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
@@ -75,13 +76,6 @@ SEAL_CODE = ("_residue.py", "_seal.py")
 PAYLOAD = ("artifact", "ports", "authorized_keys", "settings", "secrets", "secret_refs", "machine", "tags")
 
 
-class Free:
-    """Permits every change."""
-
-    def check(self) -> None:
-        pass
-
-
 def run_action(
     name: str, folder: Path, *, check_mode: bool = False, variables: Mapping[str, Any] | None = None, **asked: Any
 ) -> dict[str, Any]:
@@ -92,7 +86,7 @@ def run_action(
     given = {**_defaults(name), "definition": str(folder), "store": str(folder / "store")}
     context = Context(
         report=lambda _line: None,
-        guard=Free(),
+        guard=NoGuard(),
         check_mode=check_mode,
         diff=False,
         variables=dict(variables or {}),

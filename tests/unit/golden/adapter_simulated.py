@@ -18,6 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Payload, Request
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.playbook_gates import PlaybookGates
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook import PlaybookRun
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
@@ -37,7 +38,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     Latencies,
     World,
 )
-from ansible_collections.immutable.infra.tests.unit.golden.adapter import Free
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 from ansible_collections.immutable.infra.tests.unit.golden.adapter_store import documents_of, store_of
 
 
@@ -62,7 +63,7 @@ def simulated_run(
 
     def after(_call: str) -> None:
         if len(world.calls) == killed_at:
-            raise Killed
+            raise ControllerKilled
 
     world.after = after
     fleet_name = asked["intent"]["fleet"]
@@ -76,14 +77,14 @@ def simulated_run(
         provider=provider,
         store=store,
         prober=provider.probe,
-        guard=Free(),
+        guard=NoGuard(),
         lease=lease,
         gates=OpenGates(),
         report=lines.append,
         pace=event_driven_pace,
     )
     result: dict[str, Any] = {}
-    with suppress(Killed):
+    with suppress(ControllerKilled):
         try:
             result = Engine(services).run(
                 Request("shop", "prod", intent, payload, origin=payload, recipe={"a": "recipe"})
@@ -91,10 +92,6 @@ def simulated_run(
         except ImmutableError as error:
             result = {**error.details, "failed": True}
     return {"result": result, "calls": list(world.calls), **_kept(provider, store, fleet_name)}
-
-
-class Killed(BaseException):
-    """Ends a run the way a kill does."""
 
 
 def _kept(provider: Any, store: Any, fleet_name: str) -> dict[str, Any]:

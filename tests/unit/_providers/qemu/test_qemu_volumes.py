@@ -16,6 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import volumes as qemu_volumes
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 MIB = 1 << 20
@@ -152,10 +153,6 @@ def test_a_volume_does_not_shrink_and_an_attached_one_does_not_change(volumes: Q
     assert len(volumes.list("shop-local")) == 2
 
 
-class Cut(BaseException):
-    """The controller is killed."""
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
@@ -172,10 +169,10 @@ def test_the_next_run_completes_an_interrupted_change(
             nonlocal left
             left -= 1
             if left < 0 and not after:
-                raise Cut
+                raise ControllerKilled
             answer = step(*arguments, **named)
             if left < 0:
-                raise Cut
+                raise ControllerKilled
             return answer
 
         return do
@@ -185,7 +182,7 @@ def test_the_next_run_completes_an_interrupted_change(
         patch.setattr(qemu_volumes, "write_atomically", cutting(qemu_volumes.write_atomically))
         patch.setattr(Path, "replace", cutting(Path.replace))
         patch.setattr(Path, "unlink", cutting(Path.unlink))
-        with pytest.raises(Cut):
+        with pytest.raises(ControllerKilled):
             volumes.modify([volume.id], 2 * MIB, other)
     [volume] = volumes.list("shop-local")
     disk = folder_of(volumes) / f"disk.{volume.kind}"

@@ -4,27 +4,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
-from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
-from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
+from ansible_collections.immutable.infra.tests.support.aws.service import SWAP, promote, write_service
 
 from .peers import running
 from .run import Case, Lab, Step, command
 
 NAME = "immutable.infra"
-SERVICE, TARGET, CHANNEL = "shop", "prod", "prod"
 LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: one tenth of EC2's and a load balancer's
 SLOW = 10, 5  # instances, surge
 
@@ -45,74 +39,21 @@ def swap_case(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none"
     def prepare(cloud: Cloud, size: int) -> Step:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        groups = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1)
-        traffic = {
-            "target_groups": list(groups.groups),
-            **({"rule": groups.listener} if len(groups.groups) == 2 else {}),
-        }
-        write(folder, definition(lab, {**fleet, "size": size, "drain": {"timeout": "1s"}}, traffic, evidence))
+        balancer = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1)
+        ami = lab.images[0]
+        write_service(folder, lab.network, balancer, ami, fleet={**fleet, "size": size}, evidence=evidence)
+        store = open_store(folder / "store")
         environment = {**os.environ, **cloud.environment()}
-        promote(folder, lab.images[0], "1")
+        promote(store, lab.images[0], "1")
         swap(folder, environment, lab.images[0], size).run(cloud)
-        promote(folder, lab.images[1], "2")
+        promote(store, lab.images[1], "2")
         return swap(folder, environment, lab.images[1], size)
 
     return Case(f"{NAME} {name}", prepare, again=True)
 
 
-def definition(lab: Lab, fleet: dict[str, Any], traffic: dict[str, Any], evidence: str) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "service": SERVICE,
-        "version": "1",
-        "image": {"base": {"ami": lab.images[0], "python": "3.11"}, "provision": {"playbook": "provision.yml"}},
-        "health": {"http": {"port": 8080}},
-        "fleet": fleet,
-        "targets": {
-            TARGET: {
-                "provider": "aws",
-                "region": REGION,
-                "network": {
-                    "subnets": dict(zip(lab.network.zones, lab.network.subnets, strict=True)),
-                    "security_groups": [lab.network.group],
-                },
-                "traffic": traffic,
-                "evidence": evidence,
-                "probe": "balancer",
-            }
-        },
-    }
-
-
-def write(folder: Path, document: dict[str, Any]) -> None:
-    (folder / "provision.yml").write_text("[]\n", encoding="utf-8")
-    (folder / "immutable.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    task = {"immutable.infra.fleet": {"definition": ".", "target": TARGET, "store": "store", "channel": CHANNEL}}
-    (folder / "swap.yml").write_text(
-        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8"
-    )
-
-
-def promote(folder: Path, ami: str, version: str) -> None:
-    """Leave the store as a bake, a verification and a promotion leave it."""
-    store, now = open_store(folder / "store"), datetime.now(timezone.utc).isoformat()
-    image = Image(
-        digest=f"sha256:{version.zfill(64)}",
-        build="aws-123456789012-x86_64",
-        service=SERVICE,
-        version=version,
-        created=now,
-        artifact={"ami": ami, "region": REGION, "copies": {}},
-        base={},
-        inputs={},
-        verified={"at": now},
-    )
-    Catalogue(store).add(image)
-    Channels(store).promote(SERVICE, CHANNEL, image, by="bench")
-
-
 def swap(folder: Path, environment: dict[str, str], ami: str, size: int) -> Step:
-    return command(["ansible-playbook", "-i", "localhost,", "swap.yml"], folder, environment, running(ami, size))
+    return command(SWAP, folder, environment, running(ami, size))
 
 
 def slow(lab: Lab, cloud: Cloud) -> str:
