@@ -228,7 +228,7 @@ def test_an_invalid_location_causes_one_clear_message(bucket: S3Store, location:
 def test_a_location_sets_region_and_endpoint(cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
-    clients._forget()
+    clients._drop_clients()
     store = S3Store(f"{LOCATION}?region=eu-central-1&endpoint_url={cloud.endpoint_url}")
     store.write("a.json", 1)
     assert cloud.calls(action="PutObject")[-1].region == "eu-central-1"
