@@ -137,7 +137,7 @@ def test_a_canary_that_was_stopped_after_its_stages_succeeds_when_it_runs_again(
 
 
 def test_what_a_swap_launched_is_never_too_old_for_it():
-    """The controller's clock was ahead of the provider's by more than ``max_age``, so each new instance was replaced."""
+    """The clock was ahead of the provider's by more than ``max_age``, so each new instance was replaced."""
     jumps = (Fault("read", 0, "clock jump", 5000.0), Fault("read", 49, "clock jump", 5000.0))
     case = Case(
         size=1,
