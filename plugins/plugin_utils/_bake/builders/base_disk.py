@@ -78,7 +78,7 @@ def fetch_disk(base: Base, store: Store, folder: Path, report: Report = silent) 
 def open_base(base: Base, store: Store, folder: Path, report: Report = silent) -> Path:
     """Return the path of the base's disk for programs that open it, after ``fetch_disk``.
 
-    Raises BakeError, also for a disk that is not qcow2 or names another file: whoever made it would choose a file of
+    Raises BakeError, also for a disk that is not qcow2 or names another file: its maker would choose a file of
     this machine, and the checksum in the definition is theirs.
     """
     path = fetch_disk(base, store, folder, report)
