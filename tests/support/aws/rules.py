@@ -231,7 +231,7 @@ RULES = (
         "conditional writes are atomic",
         actions=("s3:PutObject", "s3:CopyObject", "s3:DeleteObject", "s3:CompleteMultipartUpload"),
         apply=stores.atomic_writes,
-        fact="Of several writers with the same condition, one succeeds. The others get 412, or 409 while it is in progress.",
+        fact="Of several writers with one condition, one succeeds. The others get 412, or 409 while it is in progress.",
         page=f"{S3}/userguide/conditional-writes.html",
     ),
     Rule(
