@@ -48,12 +48,11 @@ def serve(listening: socket.socket) -> None:
     members = Members()
     while True:
         connection, _peer = listening.accept()
-        with connection, connection.makefile("rw", encoding="utf-8", newline="\n") as lines:
-            for line in iter(lines.readline, ""):
+        with connection, connection.makefile("r", encoding="utf-8") as lines:
+            for line in lines:
                 if line == "quit\n":
                     break
-                lines.write(f"{members.answer(line)}\n\n> ")
-                lines.flush()
+                connection.sendall(f"{members.answer(line)}\n\n> ".encode())
 
 
 def main(argv: list[str]) -> None:
