@@ -36,8 +36,9 @@ from ..contract import (
 from ..disk_images import DiskImages
 from ..evidence import parse_evidence
 from ..guest_document import launch_document, members
+from ..guest_network import LOOPBACK, RELAY, check_reach, write_relay
 from .image_users import image_users
-from .machine import LOOPBACK, MachineFolder
+from .machine import MachineFolder
 from .volumes import QemuVolumes
 
 MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
@@ -130,8 +131,12 @@ class QemuCompute:
         disk = request.artifact["path"]
         if not os.path.exists(disk):
             raise ProviderError(f"the image's disk is missing: {disk} (bake it again)")
+        reach = dict(request.machine.get("reach", {}))
+        check_reach(reach)
         shutil.rmtree(machine.folder, ignore_errors=True)
         machine.folder.mkdir(mode=0o700, parents=True)
+        if reach:
+            write_relay(machine.folder / RELAY)
         write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
         machine.save(
             {
@@ -147,6 +152,7 @@ class QemuCompute:
                 "endpoints": {},
                 "memory": request.machine["memory"],
                 "cpus": request.machine["cpus"],
+                **({"reach": reach} if reach else {}),
                 "created": time.time(),
                 "started": 0.0,
             }
