@@ -13,7 +13,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible import constants as C
 
 from .._core.errors import BakeError
+from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .._definition.digest import tree_files
 from .._definition.model import Definition
@@ -194,6 +195,8 @@ def required_collections(definition: Definition, store: Store, report: Report) -
 def _install(requirements: Path, folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700, parents=True)
+    environment = child_environment(ANSIBLE_CONFIG=ansible_config(C.CONFIG_FILE, new))
     content: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
     # A plain list is the old format, which supports only roles.
     kinds = (
@@ -202,12 +205,17 @@ def _install(requirements: Path, folder: Path) -> None:
     for kind in kinds:
         target = new / ("roles" if kind == "role" else "")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)]
         done = subprocess.run(
-            argv, cwd=requirements.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            module_command("ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)),
+            env=environment,
+            cwd=requirements.parent,  # relative sources start there
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
             raise BakeError(f"cannot install {requirements.name}: {last}")
-    new.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (new / "ansible.cfg").unlink(missing_ok=True)
     new.rename(folder)

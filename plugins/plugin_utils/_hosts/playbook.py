@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from ...module_utils._supervised import Supervised
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
+from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 
 CALLBACK = "immutable.infra.failed_tasks"
@@ -53,17 +53,18 @@ class PlaybookRun:
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, json.dumps(inventory).encode())
-        argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook)]
+        argv = module_command("ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook))
         if variables:
             write_atomically(extra, json.dumps(variables).encode())
             argv[-1:-1] = ["-e", f"@{extra}"]
         environment = {
-            **os.environ,
+            **child_environment(),
             **self.environment,
             "IMMUTABLE_FAILED_TASKS": str(failures),
             "PYTHONUNBUFFERED": "1",
             "ANSIBLE_FORCE_COLOR": "0",
         }
+        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
         enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
         environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
         last: list[str] = []
