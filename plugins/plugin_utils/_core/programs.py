@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# ``python -m`` puts the working folder first in sys.path. ``-P`` prevents that, but needs Python 3.11. ``-I`` also ignores
-# packages that the user installed. PYTHONSAFEPATH would reach the programs that a playbook runs.
+# ``python -m`` puts the working folder first in sys.path. ``-P`` prevents that, but needs Python 3.11. ``-I`` ignores
+# packages that the user installed, too. PYTHONSAFEPATH would reach the programs that a playbook runs.
 _RUN_MODULE = (
     "import sys; sys.path[:] = [path for path in sys.path if path.startswith('/')]; del sys.argv[0]; "
     "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"

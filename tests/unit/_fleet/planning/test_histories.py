@@ -136,6 +136,23 @@ def test_a_canary_that_was_stopped_after_its_stages_succeeds_when_it_runs_again(
     assert_gets_through(Trial(case))
 
 
+def test_what_a_swap_launched_is_never_too_old_for_it():
+    """The clock was ahead of the provider's by more than ``max_age``, so each new instance was replaced."""
+    jumps = (Fault("read", 0, "clock jump", 5000.0), Fault("read", 49, "clock jump", 5000.0))
+    case = Case(
+        size=1,
+        data=True,
+        max_age=5000.0,
+        previous_size=1,
+        clock_skew=2.0,
+        instances=(InitialInstance(),),
+        volumes=(InitialVolume(),),
+        faults=jumps,
+    )
+    trial = Trial(case)
+    judge(trial, play(trial))
+
+
 @pytest.mark.parametrize("strategy", ["rolling", "blue_green", "recreate"])
 def test_an_image_that_alternates_between_healthy_and_unhealthy_ends_the_swap(strategy):
     """Each recovery was once taken for progress."""
