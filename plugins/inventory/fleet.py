@@ -75,6 +75,7 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+from ..plugin_utils._core.bounded_yaml import TooLargeError, check_bounds
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._fleet.open import open_fleet
@@ -91,6 +92,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
+        try:
+            check_bounds(Path(path))
+        except TooLargeError as error:
+            raise AnsibleParserError(f"{path}: {error}") from error
         self._read_config_data(path)
         for host in self._cached_hosts(path, cache):
             self._add(host)

@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload impo
     make_payload,
     required_collections,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
@@ -126,3 +127,24 @@ def test_installing_requirements_runs_no_code_of_the_definitions_folder(
     assert folder is not None
     assert (folder / "ansible_collections/my/own/MANIFEST.json").exists()  # relative to the definition's folder
     assert not witness.exists()
+
+
+BOMB = "- &a0 {x: 1}\n" + "".join(f"- &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 9))
+
+
+def test_a_playbook_that_stands_for_too_much_is_refused(define: Callable[..., Definition], tmp_path: Path) -> None:
+    definition = define()
+    (definition.folder / "provision.yml").write_text(BOMB)
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(BakeError, match=r"^provision\.yml: line 5: it has more than 20000 values"):
+        payload_of(definition, tmp_path)
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: [", "text", "- &a [*a]"])
+def test_requirements_that_are_no_requirements_are_refused(
+    define: Callable[..., Definition], store: FileStore, text: str
+) -> None:
+    definition = define(requirements="requirements.yml")
+    (definition.folder / "requirements.yml").write_text(text)
+    with pytest.raises(BakeError, match=r"^requirements\.yml (is not a mapping|cannot be read: .*line [1-5])"):
+        required_collections(definition, store, lambda _line: None)
