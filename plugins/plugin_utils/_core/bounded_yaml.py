@@ -46,7 +46,7 @@ class BoundedLoader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark
+        mark: yaml.Mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._nodes += 1
         self._depth += 1
         if self._nodes > 2 * MAX_VALUES:  # keys are nodes, too
@@ -69,15 +69,15 @@ class BoundedLoader(yaml.SafeLoader):
         elif node.end_mark is None:
             self.meet_cycle(mark)
         elif id(node) not in self._extents:
-            self._extents[id(node)] = self._extent_of(node, mark)
+            self._extents[id(node)] = self._extent_of(node.value, mark)
 
     def meet_cycle(self, mark: yaml.Mark) -> None:
         """Raise YAMLError for an alias of a value that contains it. A subclass may handle such values."""
         raise yaml.composer.ComposerError(problem="an alias refers to a value that contains it", problem_mark=mark)
 
-    def _extent_of(self, node: yaml.CollectionNode, mark: yaml.Mark) -> tuple[int, int]:
+    def _extent_of(self, parts: list[Any], mark: yaml.Mark) -> tuple[int, int]:
         values, levels = 1, 0
-        for part in node.value:
+        for part in parts:
             key, value = part if isinstance(part, tuple) else (None, part)
             found, deep = self._extents.get(id(value), (1, 0))
             if isinstance(key, yaml.CollectionNode):
