@@ -28,11 +28,7 @@ from ..accel import QEMU, Accel
 from ..guest_network import LOOPBACK, RELAY, netdev
 from . import qmp
 
-<<<<<<< HEAD
-=======
 LAUNCH = "launch.tar"  # the launch document of the guest
-LOOPBACK = "127.0.0.1"
->>>>>>> main
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
 START_TRIES = 3  # another process may take a free port before QEMU binds it
