@@ -33,7 +33,8 @@ def _go_json(text: str) -> str:
 
 
 def _replacing(characters: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda text: text.translate(str.maketrans(dict(characters)))
+    table = {ord(character): shown for character, shown in characters.items()}
+    return lambda text: text.translate(table)
 
 
 def _before(characters: str) -> Callable[[str], str]:
