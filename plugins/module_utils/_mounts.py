@@ -109,4 +109,4 @@ def shown_at(path: str, mounts: list[Mount]) -> tuple[str, str]:
     if mount is None:
         return ("", path)
     below = path[len(mount.point.rstrip("/")) :].strip("/")
-    return (mount.device, "/".join(part for part in (mount.inside.rstrip("/"), below) if part) or "/")
+    return (mount.device, f"{mount.inside.rstrip('/')}/{below}".rstrip("/") or "/")

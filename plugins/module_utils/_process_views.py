@@ -173,8 +173,9 @@ class _Processes:
             return True
         if mount.type in MEMORY:
             if mount.device == shown_at(INACCESSIBLE, outside)[0]:
-                if mount.inside.startswith(shown_at(INACCESSIBLE, outside)[1] + "/"):
-                    return self._is_empty(os.path.join(INACCESSIBLE, os.path.basename(mount.inside)), set())
+                folder, _slash, name = mount.inside.rpartition("/")
+                if folder == shown_at(INACCESSIBLE, outside)[1]:
+                    return self._is_empty(os.path.join(self._root, INACCESSIBLE.lstrip("/"), name), set())
             elif mount.inside == "/" and self._is_empty(f"{self._path(process, 'root')}{mount.point}", points):
                 return True
         return any(
