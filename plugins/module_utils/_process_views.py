@@ -154,10 +154,11 @@ class _Processes:
         binds = declared_binds(process.unit, self._root) if process.unit.endswith(".service") else set()
         points = {mount.point for mount in mounts}
         for mount in mounts:
-            if mount.point != "/" and not self._image.is_declared(mount.point):
-                if not self._is_normal(mount, process, binds, points):
-                    found = f"{mount.type} of {mount.source} ({mount.inside}), only for {process}"
-                    self._views.mounts.append((mount.point, found))
+            if mount.point == "/" or self._image.is_declared(mount.point):
+                continue
+            if not self._is_normal(mount, process, binds, points):
+                found = f"{mount.type} of {mount.source} ({mount.inside}), only for {process}"
+                self._views.mounts.append((mount.point, found))
 
     def _is_confined(self, process: _Process) -> bool:
         """Whether its root is a folder, so that it does not see all mounts."""

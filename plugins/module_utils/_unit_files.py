@@ -10,7 +10,12 @@ import posixpath
 import re
 from typing import Dict, List, Optional, Set, Tuple
 
-IMAGE_FOLDERS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+IMAGE_FOLDERS = (
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 MAX_BYTES = 256 * 1024  # of one unit file
 # Sections without programs. A path of a mount unit is checked once it is mounted.
 _WITHOUT_PROGRAMS = ("Unit", "Install", "Mount", "Swap", "Automount")

@@ -20,7 +20,9 @@ COLUMNS = {
     "content": st.binary(max_size=20).map(os.fsdecode),
 }
 ROWS = st.tuples(*COLUMNS.values())
-XATTRS = st.none() | st.dictionaries(PATHS, st.dictionaries(st.text(max_size=9), st.text("0123456789abcdef")), max_size=3)
+XATTRS = st.none() | st.dictionaries(
+    PATHS, st.dictionaries(st.text(max_size=9), st.text("0123456789abcdef")), max_size=3
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,7 +28,8 @@ HOST = """\
 34 28 0:29 / /var/log rw,nosuid,nodev,relatime shared:19 - tmpfs tmpfs rw
 35 28 254:16 / /var/lib/shop rw,nosuid,nodev,noatime shared:21 - ext4 /dev/vdb rw
 """
-# A service with ProtectSystem=strict, PrivateTmp, PrivateDevices, ProtectHome, ProtectKernelTunables, InaccessiblePaths.
+# A service with ProtectSystem=strict, PrivateTmp, PrivateDevices, ProtectHome, ProtectKernelTunables and
+# InaccessiblePaths.
 SANDBOXED = """\
 128 127 254:2 / / ro,relatime shared:129 master:1 - ext4 /dev/vda2 ro
 129 128 0:36 / /dev ro,nosuid,noexec shared:130 - tmpfs tmpfs rw,size=4096k,nr_inodes=1048576,mode=755
@@ -257,7 +258,9 @@ def test_work_is_bounded_and_the_rest_is_named(host: Host, monkeypatch: pytest.M
         "only 3 of 4 mount namespaces",
     ]
     monkeypatch.setattr(_process_views, "MAX_MOUNTS", 8)
-    assert "process 2 (app) of shop.service has more than 8 mounts" in [what for _path, what in host.compare().unchecked]
+    assert "process 2 (app) of shop.service has more than 8 mounts" in [
+        what for _path, what in host.compare().unchecked
+    ]
     monkeypatch.setattr(_process_views, "MAX_BYTES", 100)
     assert any("cannot be read" in what for _path, what in host.compare().unchecked)
 
