@@ -154,8 +154,13 @@ class _HostComparison:
             self._skip("override", path, what)
 
     def _compare_processes(self, proc: str) -> None:
-        device = os.stat(self._root).st_dev
-        image = Image(device, self._inodes, self._is_declared, lambda path: _within(path, self._own), self._mounts)
+        image = Image(
+            device=os.stat(self._root).st_dev,
+            inodes=self._inodes,
+            is_declared=self._is_declared,
+            is_own=lambda path: _within(path, self._own),
+            mounts=self._mounts,
+        )
         views = compare_processes(image, proc, self._root)
         for path, what in views.mounts:
             self._add("process_mount", path, found=what)

@@ -78,7 +78,14 @@ class _Row:
         kind, source, super_options = after.split(" ")[:3]
         # The mount and the file system can be read-only.
         writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
-        mount = Mount(_unescaped(point), kind, _unescaped(source), writable, device, _unescaped(inside))
+        mount = Mount(
+            point=_unescaped(point),
+            type=kind,
+            source=_unescaped(source),
+            writable=writable,
+            device=device,
+            inside=_unescaped(inside),
+        )
         return cls(number, parent, mount)
 
 

@@ -43,7 +43,19 @@ SANDBOXED = """\
 146 128 254:16 / /var/lib/shop rw,nosuid,nodev,noatime shared:161 master:21 - ext4 /dev/vdb rw
 147 128 254:2 /usr /usr ro,relatime shared:162 master:1 - ext4 /dev/vda2 ro
 """
-DECLARED = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/log", "/var/lib/shop", "/var/cache/shop")
+DECLARED = (
+    "/etc/machine-id",
+    "/var/tmp",
+    "/var/lib/systemd",
+    "/dev",
+    "/proc",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/log",
+    "/var/lib/shop",
+    "/var/cache/shop",
+)
 OWN = ("/var/lib/shop", "/var/cache/shop")
 
 
@@ -90,11 +102,17 @@ class Host:
     def unit(self, name: str, text: str) -> None:
         (self.root / "usr/lib/systemd/system" / name).write_text(text)
 
-    def compare(self) -> Views:
+    def compare(self, table: str = HOST) -> Views:
         app = (self.root / "usr/bin/app").stat()
         root = (str(self.root / "var/lib/shop"), str(self.root / "var/cache/shop"))
-        mounts = parse_mounts(HOST.encode())
-        image = Image(app.st_dev, {app.st_ino}, within(DECLARED), within(root), mounts)
+        mounts = parse_mounts(table.encode())
+        image = Image(
+            device=app.st_dev,
+            inodes={app.st_ino},
+            is_declared=within(DECLARED),
+            is_own=within(root),
+            mounts=mounts,
+        )
         return compare_processes(image, str(self.proc), str(self.root))
 
 
@@ -106,6 +124,30 @@ def host(tmp_path: Path) -> Host:
 def test_a_host_whose_services_are_sandboxed_has_no_differences(host: Host) -> None:
     host.add(200, SANDBOXED)
     assert host.compare() == Views()
+
+
+CAPTURED = Path(__file__).parent / "mountinfo"
+CAPTURED_UNIT = """[Service]
+InaccessiblePaths=-/opt -/etc/hosts.deny
+BindReadOnlyPaths=/usr/share/doc:/srv
+TemporaryFileSystem=/mnt
+BindPaths=/usr/share/common-licenses:/mnt/licenses
+"""
+
+
+@pytest.mark.parametrize(("unit", "found"), [(CAPTURED_UNIT, []), ("", ["/mnt/licenses", "/srv"])])
+def test_the_units_of_a_real_host_are_normal(host: Host, unit: str, found: list[str]) -> None:
+    """Captured on a sealed Debian 12: udevd, logind, and a service that uses most of what systemd offers."""
+    for pid, (name, of) in enumerate(
+        (("service", "shop.service"), ("logind", "systemd-logind.service"), ("udevd", "systemd-udevd.service")), 200
+    ):
+        folder = host.add(pid, (CAPTURED / name).read_text(), unit=of)
+        (folder / "root").unlink()
+        (folder / "root").mkdir()  # its own file systems in memory, which are empty
+        for path in ("home", "root", "mnt/licenses"):
+            (folder / "root" / path).mkdir(parents=True)
+    host.unit("shop.service", unit)
+    assert [path for path, _what in host.compare((CAPTURED / "host").read_text()).mounts] == found
 
 
 def test_what_makes_paths_inaccessible_must_be_empty(host: Host) -> None:
