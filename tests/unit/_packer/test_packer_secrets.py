@@ -112,7 +112,7 @@ def test_packer_shows_a_backslash_and_an_n_as_a_line_end() -> None:
 
 def test_data_is_never_masked() -> None:
     redactor = Redactor(["vagrant", "file.x"])
-    artifact = Artifact(1, "file.x", 0, "file", ("0", "/boxes/debian-vagrant.box"))
+    artifact = Artifact(1, "file.x", index=0, key="file", values=("0", "/boxes/debian-vagrant.box"))
     assert redactor.event(artifact) == artifact
     ended = parse_line("1700000000,,ui,say,Build 'file.x' finished after 3 seconds.")
     assert ended and redactor.event(ended).build == "file.x"  # type: ignore[attr-defined]
