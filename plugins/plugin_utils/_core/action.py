@@ -22,6 +22,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 
+from ...module_utils._plain_text import plain_data, plain_text
 from .._definition.load import load_definition
 from .._definition.model import Definition
 from .._store.base import Store
@@ -29,6 +30,7 @@ from .._store.registry import find_store, open_store, resolve_location
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
+from .programs import drop_relative_search_paths
 from .task import Task
 
 COLLECTION = "immutable.infra"
@@ -81,6 +83,7 @@ class RoomAction(ActionBase):
             self._refuse_where_it_cannot_run(task_vars)
             options = self._options()
             guard = end_with_parent()
+            drop_relative_search_paths()
             with LiveDisplay(self._prefix(task_vars), quiet=bool(self._task.no_log)) as report:
                 context = Context(
                     report=report,
@@ -94,14 +97,17 @@ class RoomAction(ActionBase):
                 )
                 result.update(self.work(options, context))
         except ImmutableError as error:
-            result.update(error.details)
-            result.update(failed=True, msg=error.message)
-            result.setdefault("changed", False)
+            result.update(error.as_failure())
         except OSError as error:  # such as a full disk: the system's own text is the message
             place = f"{error.filename}: " if error.filename else ""
             result.update(
-                failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc()
+                failed=True,
+                changed=False,
+                msg=plain_text(f"{place}{error.strerror or error}"),
+                exception=plain_text(traceback.format_exc()),
             )
+        if "warnings" in result:
+            result["warnings"] = plain_data(result["warnings"])
         return result
 
     def _name(self) -> str:

@@ -161,6 +161,26 @@ def test_a_playbook_gets_the_facts_of_the_swap(tmp_path: Path) -> None:
     assert any("TASK [Note]" in line for line in lab.lines)
 
 
+def test_text_from_outside_is_never_a_template(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    tags = {"image_name": hostile, "version": hostile, "build": hostile, "shell": hostile}
+    lab.write(
+        [
+            {"ansible.builtin.set_fact": {"copied": "{{ immutable_version }}", "swap": "{{ immutable_swap }}"}},
+            note("{{ [hostvars[inventory_hostname], copied, swap, immutable_swap, group_names] | to_json }}"),
+            {"ansible.builtin.debug": {"msg": "{{ copied }} {{ swap }}"}},
+        ],
+        "immutable_fleet",
+    )
+    found = [instance(0, NEW, tags=tags, endpoints={22: (hostile, 22)})]
+    lab.gates().play(BEFORE, replace(INTENT, image_name=hostile), found)
+    assert not (tmp_path / "ran").exists()
+    facts, copied, swap, given, _groups = lab.noted()
+    assert facts["immutable_version"] == facts["ansible_host"] == copied == hostile
+    assert swap["image_name"] == given["image_name"] == hostile
+
+
 def test_a_check_sees_the_fleet_and_the_hosts_of_its_stage(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.play(
@@ -187,6 +207,20 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     with pytest.raises(GateError, match=r"no host of slot 0 runs shop-2\.0-bbb, so there is nothing to check"):
         lab.play([], STAGE, "immutable_stage", found=[instance(0, OLD), instance(1, NEW)])
+
+
+def test_modules_and_configuration_beside_the_playbook_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ansible", "json", "yaml", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nroles_path = /trap\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)) + os.pathsep)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    lab = Lab(tmp_path)
+    lab.play([note("{{ lookup('config', 'DEFAULT_ROLES_PATH') | to_json }}")])
+    assert "/trap" not in lab.noted()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_task_that_failed_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,12 +195,12 @@ class Observer:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdigit() else default
+    return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else default
 
 
 def address_of(instance: Instance) -> tuple[str, int] | None:
     """Where the instance takes traffic, or None if it has no address for that port."""
     port = instance.tags.get(PORT, "")
-    if port.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", port):
         return instance.endpoints.get(int(port))
     return next(iter(instance.endpoints.values()), None)

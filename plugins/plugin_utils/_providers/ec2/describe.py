@@ -64,7 +64,7 @@ def instance_of(
     """
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
     slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
-    if not slot.isdigit() or tag_names.FLEET not in tags:
+    if not slot or tag_names.FLEET not in tags:
         return None
     if tag_names.ATTEMPT in tags:
         tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
@@ -93,7 +93,7 @@ def instance_of(
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that EC2 describes, or None if it is not the data volume of a slot."""
     tags = from_aws(described.get("Tags", ()))
-    if not tags.get(tag_names.SLOT, "").isdigit() or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
+    if tag_names.SLOT not in tags or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
         return None
     attachments = described.get("Attachments", ())
     attachment = next((attachment for attachment in attachments if attachment.get("State") != "detached"), None)
@@ -147,7 +147,7 @@ def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict
     address = described.get("PublicIpAddress" if public else "PrivateIpAddress")
     if not address:
         return {}
-    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port.isdigit()]
+    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port]
     return {port: (address, port) for port in ports}
 
 

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
+from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from . import qmp
 
+LAUNCH = "launch.tar"  # the launch document of the guest
 LOOPBACK = "127.0.0.1"
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
@@ -47,7 +48,10 @@ class Disk:
         return f"data-{self.serial}"
 
     def blockdev(self) -> dict[str, Any]:
-        return {"driver": self.format, "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
+        # The guest writes to a volume, and another file that its header names must never be opened.
+        chain = {"backing": None} if self.format == "qcow2" else {}
+        file = {"driver": "file", "filename": str(self.path)}
+        return {"driver": self.format, "node-name": self.node, **chain, "file": file}
 
     @property
     def id(self) -> str:
@@ -96,6 +100,12 @@ class MachineFolder:
         finally:
             os.close(folder)
 
+    def unfinished(self) -> bool:
+        """Whether it is a folder without a document, and with nothing but what a launch writes before that."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        begun = all(name == LAUNCH or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
+        return begun and not self.folder.is_symlink()
+
     def removed(self) -> bool:
         """Whether it was removed, or has ended after a removal began: then only its folder is left."""
         facts = self.facts()
@@ -130,6 +140,7 @@ class MachineFolder:
             raise ProviderError(f"machine {self.id} is being removed, so it is not started")
         if self.pid() is not None:
             return
+        _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
         if new_volumes:
             write_atomically(self.folder / "blank", new_volumes)
         output = ""
@@ -154,12 +165,7 @@ class MachineFolder:
         raise ProviderError(f"QEMU did not start machine {self.id}: {output}")
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
-        root = {
-            "driver": "qcow2",
-            "node-name": "root",
-            "read-only": True,
-            "file": {"driver": "file", "filename": facts["disk"]},
-        }
+        root = qcow2_node(facts["disk"], "root")
         forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
         argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
         argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
@@ -184,6 +190,8 @@ class MachineFolder:
         present, devices = self._qmp(
             [("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})]
         )
+        disks = list(disks)
+        _require_standalone([disk.path for disk in disks if disk.format == "qcow2"])
         nodes, plugged = {node["node-name"] for node in present}, {device["name"] for device in devices}
         for disk in disks:
             if disk.node not in nodes:
@@ -219,11 +227,23 @@ class MachineFolder:
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
         self.power_off()
-        document = self.folder / "machine.json"
-        with suppress(FileNotFoundError):  # another run removes it, too
-            for file in (*(file for file in self.folder.iterdir() if file != document), document):
-                file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_documented(self.folder, "machine.json")
+
+
+def _require_standalone(disks: Sequence[Path]) -> None:
+    """Raise ProviderError for a qcow2 disk that names another file, which QEMU would open."""
+    for disk in disks:
+        try:
+            named = named_file(disk)
+        except FileNotFoundError:
+            continue  # QEMU says so
+        except OSError as error:
+            raise ProviderError(f"the disk {disk} cannot be read: {error.strerror}") from error
+        if named:
+            raise ProviderError(
+                f"the disk {disk} names a {named}, through which a guest could read any file of this machine;"
+                " no disk of this collection does, so someone changed it: bake the image again, or restore the volume"
+            )
 
 
 def _end(pid: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import TrafficError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
 from .config import BACKEND, CHECK, TakenOver, bracketed, render
-from .process import Process, version
+from .process import CONFIG, Process, version
 from .runtime import run_commands
 from .state import Server, parse_servers
 
@@ -119,7 +118,8 @@ class HAProxy:
 
     def remove(self) -> None:
         self._process.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not remove_documented(self._folder, STATE):
+            remove_documented(self._folder, CONFIG)  # a start was interrupted
 
     def describe(self) -> dict[str, Any]:
         port = self._spec.port or self._saved_port()
@@ -155,16 +155,21 @@ class HAProxy:
         return self._query_servers()
 
     def _query_servers(self) -> list[Server]:
-        states, stats = run_commands(
-            self._process.socket, [f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"]
-        )
+        states, stats = self._ask([f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"])
         return parse_servers(states, stats)
+
+    def _ask(self, commands: Sequence[str]) -> list[str]:
+        """Send commands to the process of the pid file, never to one that it replaces."""
+        pid = self._process.pid()
+        if pid is None:
+            raise TrafficError(f"HAProxy does not run (its folder: {self._folder})")
+        return run_commands(self._process.socket, commands, pid)
 
     def _run(self, commands: Sequence[str], allowed: Sequence[str] = ()) -> None:
         """Run commands. Raises TrafficError if one answers with a text that contains none of the words ``allowed``."""
         if not commands:
             return
-        for command, answer in zip(commands, run_commands(self._process.socket, commands), strict=True):
+        for command, answer in zip(commands, self._ask(commands), strict=True):
             if answer and not any(words in answer.lower() for words in allowed):
                 raise TrafficError(f"HAProxy refused '{command}': {answer}")
 
@@ -177,7 +182,7 @@ class HAProxy:
             for name in ids
             for command in (f"shutdown sessions server {_path(name)}", f"del server {_path(name)}")
         ]
-        answers = run_commands(self._process.socket, commands)[1::2]
+        answers = self._ask(commands)[1::2]
         return [
             name
             for name, answer in zip(ids, answers, strict=True)

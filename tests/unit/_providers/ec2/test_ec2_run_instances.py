@@ -286,6 +286,27 @@ def test_a_text_longer_than_a_tag_takes_several_tags() -> None:
     assert {tag["Key"] for tag in to_aws({"reason": "x" * 9999})} == {tag["Key"] for tag in keys_of_text("reason")}
 
 
+def test_tags_that_this_project_cannot_have_written_are_ignored() -> None:
+    hostile = "{{ lookup('pipe', 'id') }}"
+    names = (
+        "image",
+        "version",
+        "build",
+        "image_name",
+        "launch",
+        "purpose",
+        "slots",
+        "ports",
+        "slot",
+        "attempt",
+        "shell",
+    )
+    ours = {"image": "sha256:" + "a" * 64, "version": "1.0+b_2", "slots": "0,12", "tainted": hostile}
+    assert from_aws(to_aws(dict.fromkeys(names, hostile))) == {}
+    assert from_aws(to_aws({"slot": "\u00b2", "slots": "9" * 5000, "ports": "22,x"})) == {}
+    assert from_aws(to_aws(ours)) == ours
+
+
 def test_sizes_are_rounded_up() -> None:
     assert [gib(size) for size in (1, 1024**3, 1024**3 + 1)] == [1, 1, 2]
 
