@@ -35,7 +35,7 @@ from ..contract import (
 )
 from ..disk_images import DiskImages
 from ..evidence import parse_evidence
-from ..guest_document import launch_document, members
+from ..guest_document import launch_document, members, volume_states
 from ..guest_network import LOOPBACK, RELAY, check_reach, write_relay
 from .image_users import image_users
 from .machine import MachineFolder
@@ -165,7 +165,8 @@ class QemuCompute:
 
     def _start(self, fleet: str, machine: MachineFolder) -> None:
         facts = machine.facts() or {}
-        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id))
+        states = self._volumes.created_blank(fleet, facts["slot"])
+        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id), volume_states(states))
 
     def _remove_ended(self, fleet: str) -> None:
         """Remove machines that have ended after their removal began."""
