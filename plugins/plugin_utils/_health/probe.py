@@ -28,7 +28,7 @@ def probe_all(wanted: Mapping[str, tuple[Endpoints, Health]], relayed: bool = Fa
     if not wanted:
         return {}
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(wanted))) as pool:
-        results = pool.map(lambda each: probe(*each, relayed=relayed), wanted.values())
+        results = pool.map(lambda each: probe(each[0], each[1], relayed), wanted.values())
         return dict(zip(wanted, results, strict=True))
 
 

@@ -72,7 +72,7 @@ def _is_valid(health: Health) -> bool:
     return (
         all(type(number) is int and 0 < number < 65536 for number in numbers)
         and all(type(time) in (int, float) and 0 < time <= MAX_SECONDS for time in times)
-        and (health.http is None or (isinstance(health.http.path, str) and _PATH.fullmatch(health.http.path)))
+        and (health.http is None or (isinstance(health.http.path, str) and bool(_PATH.fullmatch(health.http.path))))
         and (health.tcp is None or all(map(_is_hex, (health.tcp.send, health.tcp.expect))))
         and bool(health.ports)
     )
