@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from . import qmp
 
+LAUNCH = "launch.tar"  # the launch document of the guest
 LOOPBACK = "127.0.0.1"
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
+BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
 START_TRIES = 3  # another process may take a free port before QEMU binds it
 
 
@@ -99,6 +100,12 @@ class MachineFolder:
         finally:
             os.close(folder)
 
+    def unfinished(self) -> bool:
+        """Whether it is a folder without a document, and with nothing but what a launch writes before that."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        begun = all(name == LAUNCH or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
+        return begun and not self.folder.is_symlink()
+
     def removed(self) -> bool:
         """Whether it was removed, or has ended after a removal began: then only its folder is left."""
         facts = self.facts()
@@ -120,8 +127,12 @@ class MachineFolder:
             return None
         return pid if f"guest={self.id}".encode() in argv else None
 
-    def start(self, accel: Accel, disks: Sequence[Disk]) -> None:
-        """Boot it. Has no effect if it is running."""
+    def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"") -> None:
+        """Boot it. Has no effect if it is running.
+
+        Args:
+            new_volumes: the file that reports the slot's new volumes to the guest, attached now or later.
+        """
         facts = self.facts()
         if facts is None:
             raise ProviderError(f"there is no machine {self.id}")
@@ -130,12 +141,14 @@ class MachineFolder:
         if self.pid() is not None:
             return
         _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
+        if new_volumes:
+            write_atomically(self.folder / "blank", new_volumes)
         output = ""
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
             done = subprocess.run(
-                self._argv(facts, accel, disks),
+                [*self._argv(facts, accel, disks), *(BLANK_OPTION if new_volumes else ())],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -214,11 +227,7 @@ class MachineFolder:
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
         self.power_off()
-        document = self.folder / "machine.json"
-        with suppress(FileNotFoundError):  # another run removes it, too
-            for file in (*(file for file in self.folder.iterdir() if file != document), document):
-                file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_documented(self.folder, "machine.json")
 
 
 def _require_standalone(disks: Sequence[Path]) -> None:
