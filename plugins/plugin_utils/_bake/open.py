@@ -109,7 +109,7 @@ def definition_info(
         store: None if the user names none or it does not exist yet.
         store_option: the store as the user names it.
         compare_with: an image by digest or name. The inputs of its bake are compared with those of the definition.
-        variables: those of the task, which may name private keys. None for a result without the payload.
+        variables: those of the task. They may name private keys, which are not sent to a build machine.
 
     Raises ImmutableError if there is nothing to compare with.
     """
@@ -124,9 +124,8 @@ def definition_info(
         "digest_missing": missing,
         "inputs": inputs,
         "verify_digest": verify_digest(definition, target),
+        "payload": payload_summary(definition, variables or {}),
     }
-    if variables is not None:
-        result["payload"] = payload_summary(definition, variables)
     if compare_with:
         if store is None or inputs is None:
             raise ImmutableError(f"cannot compare with {compare_with}: the digest is not known yet, because {missing}")

@@ -53,7 +53,7 @@ class IgnoreRules:
         relative = path.relative_to(self._folder).as_posix()
         found = self._spec.check_file(f"{relative}/" if is_folder else relative)
         if found.include:
-            return self._lines[found.index]
+            return str(self._lines[found.index])
         if path.name == IGNORE_FILE:
             raise DefinitionError(f"{path} is not read; move its patterns to {self._folder / IGNORE_FILE}")
         if found.include is None and not is_folder and _holds_private_key(path):
