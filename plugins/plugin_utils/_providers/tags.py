@@ -46,3 +46,8 @@ TAINTED = "tainted"  # unsealed or drifted: replaced before the others
 PROTECTED = "protected"  # a swap asks the fleet's policy before it touches the instance
 STANDBY = "standby"  # out of traffic on purpose: a swap asks the fleet's policy as well
 MARKS = (TAINTED, PROTECTED, STANDBY)
+
+
+def number_in(text: str) -> int | None:
+    """The number that a tag consists of, or None. Tags come from outside: some digits of Unicode are no number."""
+    return int(text) if text.isascii() and text.isdigit() else None

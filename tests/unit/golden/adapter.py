@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -59,6 +60,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_d
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
+LATER_FILES = ("/usr/lib/immutable/report",)  # that releases after 0.1.0 lay in a host
 ACTIONS = {
     "channel": channel,
     "channel_info": channel_info,
@@ -178,7 +180,10 @@ def members_of(document: bytes) -> dict[str, Any]:
 
 
 def evidence_in(console: str) -> dict[str, str] | None:
-    found = parse_evidence(console)
+    # Later releases read the first evidence of one boot with the nonce of its launch, and only at the start of a line.
+    one_line_each = console.replace(" IMMUTABLE-SEALED", "\nIMMUTABLE-SEALED")
+    nonces = re.findall(r'"nonce":"(\w+)"', console)
+    found = parse_evidence(one_line_each, nonces[-1] if nonces else "")
     return {name: getattr(found, name) for name in ("digest", "nonce", "host_key", "shell")} if found else None
 
 
@@ -246,7 +251,8 @@ def _payload_names(archive: tarfile.TarFile) -> list[str]:
     code = "own/ansible_collections/immutable/infra/plugins/module_utils/"
     private = {code + name for name in SEAL_CODE}
     assert private <= set(archive.getnames())
-    return sorted([*(set(archive.getnames()) - private), f"{code}seal.py"])
+    later = {name for name in archive.getnames() if name.endswith(LATER_FILES)}
+    return sorted([*(set(archive.getnames()) - private - later), f"{code}seal.py"])
 
 
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:

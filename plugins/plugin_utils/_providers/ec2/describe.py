@@ -64,7 +64,8 @@ def instance_of(
     """
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
     slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
-    if not slot.isdigit() or tag_names.FLEET not in tags:
+    number = tag_names.number_in(slot)
+    if number is None or tag_names.FLEET not in tags:
         return None
     if tag_names.ATTEMPT in tags:
         tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
@@ -74,7 +75,7 @@ def instance_of(
     return Instance(
         id=instance_id,
         fleet=tags[tag_names.FLEET],
-        slot=int(slot),
+        slot=number,
         image=tags.get(tag_names.IMAGE, ""),
         launch=tags.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
@@ -93,14 +94,15 @@ def instance_of(
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that EC2 describes, or None if it is not the data volume of a slot."""
     tags = from_aws(described.get("Tags", ()))
-    if not tags.get(tag_names.SLOT, "").isdigit() or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
+    slot = tag_names.number_in(tags.get(tag_names.SLOT, ""))
+    if slot is None or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
         return None
     attachments = described.get("Attachments", ())
     attachment = next((attachment for attachment in attachments if attachment.get("State") != "detached"), None)
     return Volume(
         id=described["VolumeId"],
         fleet=tags[tag_names.FLEET],
-        slot=int(tags[tag_names.SLOT]),
+        slot=slot,
         name=tags[tag_names.VOLUME],
         size=described["Size"] * GIB,
         attached_to=attachment["InstanceId"] if attachment else None,
@@ -146,11 +148,16 @@ def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict
     address = described.get("PublicIpAddress" if public else "PrivateIpAddress")
     if not address:
         return {}
-    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port.isdigit()]
-    return {port: (address, port) for port in ports}
+    ports = map(tag_names.number_in, tags.get(tag_names.PORTS, "").split(","))
+    return {port: (address, port) for port in ports if port is not None}
 
 
 def _stop_time(described: Mapping[str, Any]) -> float:
     """When it was asked to stop, from a reason such as "User initiated (2026-01-31 12:00:00 GMT)"; 0 if unknown."""
     found = _STOPPED_AT.search(described.get("StateTransitionReason") or "")
-    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0
+    try:
+        return (
+            datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0
+        )
+    except ValueError:
+        return 0.0  # such as the 31st of a month with 30 days

@@ -163,6 +163,31 @@ def test_states(state: str, expected: str) -> None:
     assert found.stopping_since == (7.0 if expected == STOPPING else 0.0)
 
 
+@pytest.mark.parametrize("number", ["²", "١", "-1", "1.5", "0x1", "", "{{ 1 }}", "9" * 256])
+def test_a_tag_that_is_no_number_affects_one_instance_only(number: str) -> None:
+    parameters = parameters_for(*slots(0, 1))
+    tags = {**tags_in(parameters), "immutable:slots": f"{number},1", "immutable:ports": f"{number},8080"}
+    one = described(parameters, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    found = [instance_of({**one, "AmiLaunchIndex": index}, {}, never) for index in (0, 1)]
+    assert found[0] is None or number.isascii()
+    assert found[1] is not None and (found[1].slot, 8080 in found[1].endpoints) == (1, True)
+    volume = {"VolumeId": "vol-1", "Size": 1, "Tags": one["Tags"]}
+    volume["Tags"] = [
+        *volume["Tags"],
+        {"Key": "immutable:slot", "Value": number},
+        {"Key": "immutable:volume", "Value": "a"},
+    ]
+    assert volume_of(volume) is None or number.isascii()
+
+
+def test_a_stop_at_an_impossible_time_is_no_error() -> None:
+    reason = "User initiated (2026-02-31 12:30:00 GMT)"
+    found = instance_of(
+        described(parameters_for(REQUEST), State={"Name": "stopping"}, StateTransitionReason=reason), {}, never
+    )
+    assert found and found.stopping_since == 7.0
+
+
 def test_times_of_the_stop_and_of_the_first_launch() -> None:
     disk = {
         "DeviceName": "/dev/xvda",
