@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
             if options["manifest"] is None:
                 options["manifest"] = base64.b64encode(self._manifest(options, task_vars)).decode("ascii")
         except ImmutableError as error:
-            return {**result, **error.details, "failed": True, "changed": False, "msg": error.message}
+            return {**result, **error.as_failure()}
         result.update(self._execute_module(module_name=NAME, module_args=options, task_vars=task_vars))
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return result

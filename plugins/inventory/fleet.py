@@ -74,7 +74,9 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.utils.unsafe_proxy import wrap_var
 
+from ..module_utils._plain_text import plain_text
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._fleet.open import open_fleet
@@ -123,10 +125,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             ]
             return [host.as_dict() for fleet in fleets for host in fleet.hosts(self.get_option("channel"))]
         except (ImmutableError, OSError) as error:
-            raise AnsibleParserError(f"{self.NAME}: {error}") from error
+            raise AnsibleParserError(plain_text(f"{self.NAME}: {error}")) from error
 
     def _add(self, host: dict[str, Any]) -> None:
-        name, variables = host["name"], host["variables"]
+        # Tags and addresses come from outside. Before ansible-core 2.19, every text is a template unless it is marked.
+        name, variables = host["name"], wrap_var(host["variables"])
         self.inventory.add_host(name)
         for key, value in variables.items():
             self.inventory.set_variable(name, key, value)
@@ -136,3 +139,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+
+    def _compose(self, template: str, variables: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The value of a user's expression. What it takes from a tag does not become a template either."""
+        return wrap_var(super()._compose(template, variables, *args, **kwargs))

@@ -7,6 +7,7 @@ The ordinary value is the first of each choice. Hypothesis shrinks to it, so a s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ KILLS = {
     "store": ["killed", "killed after"],
     "wait": ["killed"],
 }
+STRATEGIES = tuple(filter(None, [os.environ.get("SOAK_STRATEGY")])) or ("rolling", "canary", "blue_green", "recreate")
 STALE = {"read": ["stale"]}
 EVENTS = dict.fromkeys(("call", "read", "wait"), EVENT_KINDS)
 RIVALS = {
@@ -106,7 +108,7 @@ def cases(
     draw: st.DrawFn,
     injected: st.SearchStrategy[tuple[Fault, ...]] | None = None,
     images: Sequence[str] = ("good",),
-    strategies: Sequence[Any] = ("rolling", "canary", "blue_green", "recreate"),
+    strategies: Sequence[Any] = STRATEGIES,
     irregular: bool = True,
     complete: bool | None = None,
 ) -> Case:
@@ -125,7 +127,7 @@ def cases(
         instances = tuple(InitialInstance(slot=slot) for slot in range(previous_size))
         volumes = tuple(InitialVolume(slot=slot) for slot in range(previous_size)) if data else ()
     else:
-        one = initial_instances(size, [OLD, OLD, OLD, NEW, THIRD] if irregular else [OLD], irregular)
+        one = initial_instances(size, [OLD, OLD, OLD, NEW, THIRD] if irregular else [OLD, OLD, NEW], irregular)
         instances = tuple(draw(st.lists(one, max_size=2 * size if size < 8 else 9)))
         volumes = _volumes(draw, size) if data else ()
     return Case(
@@ -171,6 +173,7 @@ def _volumes(draw: st.DrawFn, size: int) -> tuple[InitialVolume, ...]:
 
 
 def _stages(draw: st.DrawFn, size: int) -> tuple[tuple[int, float, bool], ...]:
-    if size < 2:
-        return ((1, draw(st.sampled_from([0.0, 30.0])), draw(st.booleans())),)
-    return ((1, draw(st.sampled_from([0.0, 30.0])), draw(st.booleans())), (max(1, size - 1), 10.0, False))
+    """One or two stages. As in a definition, each has more instances than the one before it."""
+    first = (1, draw(st.sampled_from([0.0, 30.0])), draw(st.booleans()))
+    second = draw(st.sampled_from([size - 1, size - 1, size]))
+    return (first, (second, 10.0, False)) if second > 1 else (first,)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Play random histories of fleets until the time is over.
 
-SOAK_MINUTES says how long (default 10), SOAK_SEED which seed is the first (default: the time of day).
-Each core takes one seed after the other. The first violation stops the run. The output then shows the smallest history
-that breaks the promise and how to play it again.
+SOAK_MINUTES says how long (default 10), SOAK_SEED which seed is the first (default: the time of day), SOAK_STRATEGY
+which strategy is played (default: all). Each core that this process may use takes one seed after the other. The first
+violation stops the run. The output then shows the smallest history that breaks the promise and how to play it again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+STRATEGIES = ("rolling", "canary", "blue_green", "recreate")
 TESTS = ["tests/property/test_fleet_promises.py", "tests/property/test_fleet_progress.py"]
 
 
@@ -30,6 +31,7 @@ def play(seed: int) -> tuple[int, str]:
         "-x",
         "--hypothesis-profile=soak",
         f"--hypothesis-seed={seed}",
+        *(["-k", "not absent"] if os.environ.get("SOAK_STRATEGY") else []),
         *TESTS,
     ]
     environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
@@ -39,9 +41,13 @@ def play(seed: int) -> tuple[int, str]:
 
 
 def main() -> int:
+    strategy = os.environ.get("SOAK_STRATEGY")
+    if strategy and strategy not in STRATEGIES:
+        print(f"SOAK_STRATEGY: unknown strategy {strategy!r} (allowed: {', '.join(STRATEGIES)})")
+        return 2
     minutes = float(os.environ.get("SOAK_MINUTES", "10"))
     first = int(os.environ.get("SOAK_SEED", time.time()))
-    began, histories, seed, cores = time.monotonic(), 0, first, os.cpu_count() or 1
+    began, histories, seed, cores = time.monotonic(), 0, first, len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
         while time.monotonic() - began < minutes * 60:
             seeds = range(seed, seed + cores)
@@ -50,7 +56,8 @@ def main() -> int:
                 if failure:
                     print(failure)
                     print(f"soak: a promise was broken with seed {number}, after {histories} histories.")
-                    print(f"To see it again: SOAK_SEED={number} make soak")
+                    chosen = f" SOAK_STRATEGY={strategy}" if strategy else ""
+                    print(f"To see it again: SOAK_SEED={number}{chosen} make soak")
                     return 1
             seed = seeds.stop
             print(

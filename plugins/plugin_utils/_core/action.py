@@ -22,6 +22,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 
+from ...module_utils._plain_text import plain_data, plain_text
 from .._definition.load import load_definition
 from .._definition.model import Definition
 from .._store.base import Store
@@ -94,14 +95,17 @@ class RoomAction(ActionBase):
                 )
                 result.update(self.work(options, context))
         except ImmutableError as error:
-            result.update(error.details)
-            result.update(failed=True, msg=error.message)
-            result.setdefault("changed", False)
+            result.update(error.as_failure())
         except OSError as error:  # such as a full disk: the system's own text is the message
             place = f"{error.filename}: " if error.filename else ""
             result.update(
-                failed=True, changed=False, msg=f"{place}{error.strerror or error}", exception=traceback.format_exc()
+                failed=True,
+                changed=False,
+                msg=plain_text(f"{place}{error.strerror or error}"),
+                exception=plain_text(traceback.format_exc()),
             )
+        if "warnings" in result:
+            result["warnings"] = plain_data(result["warnings"])
         return result
 
     def _name(self) -> str:

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ansible.utils.display import Display
 
+from ...module_utils._plain_text import plain_line
 from .progress import Report, silent
 
 
@@ -43,4 +44,4 @@ class LiveDisplay:
     def _pump(self) -> None:
         display = Display()
         while (line := self._lines.get()) is not None:
-            display.display(f"{self._prefix}{line}", stderr=True)
+            display.display(plain_line(f"{self._prefix}{line}"), stderr=True)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...module_utils._plain_text import plain_data, plain_text
+
 
 class ImmutableError(Exception):
     """A failure that the user can act on.
@@ -19,6 +21,15 @@ class ImmutableError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+
+    def as_failure(self) -> dict[str, Any]:
+        """Return the result of the task that failed. Its texts are for people and hold no control characters."""
+        return {
+            "changed": False,
+            **plain_data(self.details),
+            "failed": True,
+            "msg": plain_text(self.message),
+        }
 
 
 class DefinitionError(ImmutableError):

@@ -17,6 +17,7 @@ from ...module_utils._supervised import Supervised
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
 from .._core.progress import Report
+from .untrusted import untrusted_json
 
 CALLBACK = "immutable.infra.failed_tasks"
 
@@ -44,24 +45,25 @@ class PlaybookRun:
         """Run a playbook to its end. Reports each line of its output at once.
 
         Args:
-            inventory: the content of a YAML inventory.
+            inventory: the content of a YAML inventory. No text in it is taken for a template.
             workdir: an existing private folder for the inventory and other files of the run.
             timeout: seconds after which the playbook is terminated.
-            variables: extra variables.
+            variables: extra variables. No text in them is taken for a template.
 
         Raises ``error``, with ``failed_tasks`` and ``last_lines`` as details; AbandonedError.
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
-        write_atomically(hosts, json.dumps(inventory).encode())
+        write_atomically(hosts, untrusted_json(inventory))
         argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook)]
         if variables:
-            write_atomically(extra, json.dumps(variables).encode())
+            write_atomically(extra, untrusted_json(variables))
             argv[-1:-1] = ["-e", f"@{extra}"]
         environment = {
             **os.environ,
             **self.environment,
             "IMMUTABLE_FAILED_TASKS": str(failures),
             "PYTHONUNBUFFERED": "1",
+            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
             "ANSIBLE_FORCE_COLOR": "0",
         }
         enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._core.errors import ImageError
+from .._core.qcow2 import why_refused
 from .tools import run
 
 _PREFIX = "inspect-"  # of temporary folders, so that the next run finds what a killed run left behind
@@ -50,7 +51,9 @@ class Disk:
 
 @contextmanager
 def raw_disk(qcow2: Path, workdir: Path) -> Iterator[Path]:
-    """Convert the image to a sparse raw file below ``workdir``, and remove it at the end. Raises ImageError.
+    """Convert the image to a sparse raw file below ``workdir``, and remove it at the end.
+
+    Raises ImageError, also for an image that is not a qcow2 disk or that names another file.
 
     Also removes what a killed run left behind. The caller holds the bake's lock, so no other run uses ``workdir``.
     """
@@ -58,7 +61,9 @@ def raw_disk(qcow2: Path, workdir: Path) -> Iterator[Path]:
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=workdir) as folder:
         raw = Path(folder) / "disk.raw"
-        run("qemu-img", ["convert", "-O", "raw", "--", str(qcow2), str(raw)])
+        if refused := why_refused(qcow2):
+            raise ImageError(f"the image's disk {qcow2} {refused}")
+        run("qemu-img", ["convert", "-f", "qcow2", "-O", "raw", "--", str(qcow2), str(raw)])
         yield raw
 
 

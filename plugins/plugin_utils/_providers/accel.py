@@ -18,6 +18,7 @@ from typing import Literal
 from ...module_utils._supervised import Supervised
 from .._core.errors import ProviderError
 from .._core.files import write_atomically
+from .._core.qcow2 import qcow2_node
 
 PROBE_SECONDS = 20.0  # with hardware virtualization the line appears after two to five
 LAUNCHED_LINE = "IMMUTABLE-LAUNCHED"
@@ -82,15 +83,9 @@ def _boot_id() -> str:
 
 
 def _boots_under_kvm(disk: Path) -> bool:
-    drive = {
-        "driver": "qcow2",
-        "node-name": "root",
-        "read-only": True,
-        "file": {"driver": "file", "filename": str(disk)},
-    }
     argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options]
     argv += ["-m", "512", "-display", "none", "-no-reboot", "-serial", "file:/dev/stdout"]
-    argv += ["-blockdev", json.dumps(drive), "-device", "virtio-blk-pci,drive=root"]
+    argv += ["-blockdev", json.dumps(qcow2_node(disk, "root")), "-device", "virtio-blk-pci,drive=root"]
     # Supervised: a guest that hangs must not outlive a run that is killed while it waits.
     with Supervised(argv, grace=1.0) as guest:
         return any(LAUNCHED_LINE in line for line in guest.lines(PROBE_SECONDS))

@@ -7,6 +7,9 @@ On AWS each name has a prefix, see ``_aws/tags``.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 # Set at launch.
 SERVICE = "service"
 TARGET = "target"
@@ -47,7 +50,18 @@ PROTECTED = "protected"  # a swap asks the fleet's policy before it touches the 
 STANDBY = "standby"  # out of traffic on purpose: a swap asks the fleet's policy as well
 MARKS = (TAINTED, PROTECTED, STANDBY)
 
+# Others may write tags too. What is used in messages, names and inventories has a form, everything else is a text.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:/-]{0,255}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
+_FORMS = {
+    **dict.fromkeys((SERVICE, TARGET, VERSION, BUILD, SHELL, IMAGE_NAME, FLEET, STORE, IMAGE, AMI, LAUNCH), _NAME),
+    **dict.fromkeys((PURPOSE, NONCE, EVIDENCE, ADDRESS, VOLUME, DIGEST, BAKE), _NAME),
+    **dict.fromkeys((PORT, SLOT), _NUMBER),
+    **dict.fromkeys((SLOTS, PORTS, ATTEMPT), _NUMBERS),
+}
 
-def number_in(text: str) -> int | None:
-    """The number that a tag consists of, or None. Tags come from outside: some digits of Unicode are no number."""
-    return int(text) if text.isascii() and text.isdigit() else None
+
+def well_formed(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags without those that this project cannot have written."""
+    return {name: text for name, text in tags.items() if name not in _FORMS or _FORMS[name].fullmatch(text)}

@@ -8,6 +8,7 @@ import base64
 import functools
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,11 @@ from .lock import held_lock
 from .s3_location import S3Location, parse_location
 
 _MISSING = ("NoSuchKey", "404")
-# Another write came first or at the same time, or the object to replace no longer exists.
-_CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_MISSING)
+# Another write came first, or the object to replace no longer exists.
+_CONFLICTS = ("PreconditionFailed", "412", *_MISSING)
+# Another operation on the object is in progress, which may be an earlier attempt of the same call.
+_BUSY = ("ConditionalRequestConflict", "409")
+_BUSY_DELAYS = (0.1, 0.4, 1.6)  # seconds before each further attempt
 
 _MAX_ATTEMPTS = 4  # to create a document that others may create at the same time
 
@@ -148,26 +152,40 @@ class S3Store:
                 raise
 
     def _put(self, key: str, data: bytes, kind: str, condition: dict[str, str]) -> str:
+        """Return the tag. Raises ConflictError if the condition is not met.
+
+        botocore retries a call whose answer was lost, and then the conflict may be with our own write. The bytes show
+        it: documents that two runs can write at the same time (leases, keys, intents, channels) name their writer or
+        the time.
+        """
+        retried = False
+        with aws_errors(StoreError, f"{self.location_of(key)} cannot be written"):
+            for delay in (*_BUSY_DELAYS, None):
+                outcome = self._try_put(key, data, kind, condition)
+                if isinstance(outcome, str):
+                    return outcome
+                retried = retried or bool(outcome.response.get("ResponseMetadata", {}).get("RetryAttempts", 0))
+                found = self._get(key) if retried else None
+                if found and found[0] == data:
+                    return found[1]
+                if delay is None or code_of(outcome) not in _BUSY:
+                    break
+                time.sleep(delay)
+        raise ConflictError(f"{self.location_of(key)} was changed by another process since it was read")
+
+    def _try_put(self, key: str, data: bytes, kind: str, condition: dict[str, str]) -> Any:
+        """Return the tag, or botocore's error if the condition is not met. Raises any other error of botocore."""
         import botocore.exceptions
 
-        with aws_errors(StoreError, f"{self.location_of(key)} cannot be written"):
-            try:
-                answer = self._s3.put_object(
-                    **self._object(key), Body=data, ContentType=kind, **self._encryption, **condition
-                )
-                return str(answer["ETag"])
-            except botocore.exceptions.ClientError as error:
-                if not condition or code_of(error) not in _CONFLICTS:
-                    raise
-                conflict = error
-        # botocore retries a call whose response was lost, and then the conflict is with our own write. The bytes show
-        # it: documents that two runs can write at the same time (leases, keys, intents, channels) name their writer
-        # or the time.
-        if conflict.response.get("ResponseMetadata", {}).get("RetryAttempts", 0):
-            found = self._get(key)
-            if found and found[0] == data:
-                return found[1]
-        raise ConflictError(f"{self.location_of(key)} was changed by another process since it was read")
+        try:
+            answer = self._s3.put_object(
+                **self._object(key), Body=data, ContentType=kind, **self._encryption, **condition
+            )
+        except botocore.exceptions.ClientError as error:
+            if condition and code_of(error) in (*_CONFLICTS, *_BUSY):
+                return error
+            raise
+        return str(answer["ETag"])
 
 
 def _generate_secret_key() -> dict[str, str]:

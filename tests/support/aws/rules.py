@@ -228,6 +228,13 @@ RULES = (
         page=f"{S3}/userguide/default-encryption-faq.html",
     ),
     Rule(
+        "conditional writes are atomic",
+        actions=("s3:PutObject", "s3:CopyObject", "s3:DeleteObject", "s3:CompleteMultipartUpload"),
+        apply=stores.atomic_writes,
+        fact="Of several writers with one condition, one succeeds. The others get 412, or 409 while it is in progress.",
+        page=f"{S3}/userguide/conditional-writes.html",
+    ),
+    Rule(
         "reserved tags",
         actions=("ec2:CreateTags", "ec2:RunInstances", "ec2:CreateVolume"),
         apply=stores.reserved_tags,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Parameters, buckets and tags."""
+"""Parameters, buckets, objects and tags."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def protect_bucket(s3: object, bucket: str) -> None:
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)  # type: ignore[attr-defined]
     encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypted)  # type: ignore[attr-defined]
+
+
+def atomic_writes(world: World, call: Call, proceed: Proceed) -> Answer:
+    """One write at a time: moto checks a condition and writes in two steps, and its server has many threads."""
+    with world.object_writes:
+        return proceed(call)
 
 
 def reserved_tags(world: World, call: Call, proceed: Proceed) -> Answer:

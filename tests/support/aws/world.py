@@ -60,6 +60,7 @@ class World:
     encrypted: set[str] = field(default_factory=set)  # images that are encrypted copies
     architectures: dict[str, str] = field(default_factory=dict)  # of images
     lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
+    object_writes: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)

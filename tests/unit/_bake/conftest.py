@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Target,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.disks import HEADER
 
 PLAYBOOK = """\
 - hosts: web:&prod, db
@@ -77,5 +78,5 @@ def debian(store: FileStore) -> FileStore:
     folder = store.path("bases/debian-bookworm")
     folder.mkdir(parents=True)
     (folder / "base.json").write_text(json.dumps(facts))
-    (folder / "disk.qcow2").write_bytes(b"a disk")
+    (folder / "disk.qcow2").write_bytes(HEADER)
     return store

@@ -27,6 +27,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image 
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import Accel
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.disks import HEADER
 
 SECRET = "correct-horse-battery"
 VARIABLES = BakeVariables({"port": 8080}, {"token": SECRET}, {"variable token": SECRET})
@@ -200,7 +201,7 @@ def test_parallel_bakes_are_reported_with_their_targets(
 ) -> None:
     bake(define(), debian, FakePacker())
     changed = define(version="2.0.0")
-    (changed.folder / "own.qcow2").write_bytes(b"another disk")
+    (changed.folder / "own.qcow2").write_bytes(HEADER + b"another disk")
     own = replace(changed.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
     planned = targets.plan_bakes(
         replace(changed, targets={**changed.targets, "own": own}), ["local", "staging", "own"], debian, force=False
@@ -219,7 +220,7 @@ def test_a_common_reason_is_reported_once(
     define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
 ) -> None:
     definition = define()
-    (definition.folder / "own.qcow2").write_bytes(b"another disk")
+    (definition.folder / "own.qcow2").write_bytes(HEADER + b"another disk")
     own = replace(definition.targets["local"], name="own", base=Base("qcow2", "own.qcow2", python="3.11"))
     definition = replace(definition, targets={**definition.targets, "own": own})
     assert (

@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, TrafficError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    ImmutableError,
+    ProviderError,
+    TrafficError,
+)
 
 
 @pytest.mark.parametrize("error_type", [ProviderError, TrafficError])
@@ -22,3 +26,8 @@ def test_the_attributes_are_typed_and_the_code_is_also_in_the_result(error_type:
     error = error_type("refused", permanent=True, token_spent=True, code="AccessDenied", operation="RunInstances")
     assert error.permanent is True and error.token_spent is True and error.code == "AccessDenied"
     assert error.details == {"code": "AccessDenied", "operation": "RunInstances"}
+
+
+def test_a_failure_holds_no_control_characters() -> None:
+    error = ImmutableError("\x1b[2Jno \x07image", console=["\x1b]0;owned\x07up"], changed=True)
+    assert error.as_failure() == {"changed": True, "failed": True, "msg": "no image", "console": ["up"]}

@@ -161,6 +161,26 @@ def test_a_playbook_gets_the_facts_of_the_swap(tmp_path: Path) -> None:
     assert any("TASK [Note]" in line for line in lab.lines)
 
 
+def test_text_from_outside_is_never_a_template(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    tags = {"image_name": hostile, "version": hostile, "build": hostile, "shell": hostile}
+    lab.write(
+        [
+            {"ansible.builtin.set_fact": {"copied": "{{ immutable_version }}", "swap": "{{ immutable_swap }}"}},
+            note("{{ [hostvars[inventory_hostname], copied, swap, immutable_swap, group_names] | to_json }}"),
+            {"ansible.builtin.debug": {"msg": "{{ copied }} {{ swap }}"}},
+        ],
+        "immutable_fleet",
+    )
+    found = [instance(0, NEW, tags=tags, endpoints={22: (hostile, 22)})]
+    lab.gates().play(BEFORE, replace(INTENT, image_name=hostile), found)
+    assert not (tmp_path / "ran").exists()
+    facts, copied, swap, given, _groups = lab.noted()
+    assert facts["immutable_version"] == facts["ansible_host"] == copied == hostile
+    assert swap["image_name"] == given["image_name"] == hostile
+
+
 def test_a_check_sees_the_fleet_and_the_hosts_of_its_stage(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.play(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,36 +140,52 @@ def test_the_path_of_the_store_may_contain_a_question_mark(qcow2_image: Path, tm
     assert "/big" in inspect_image(qcow2_image, work, DIGEST, {}).manifest.files
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"not a disk at all" * 1000, "sfdisk failed"), (b"", "sfdisk failed")]
-)
-def test_a_file_that_is_not_a_disk_is_refused(tmp_path: Path, content: bytes, message: str, qcow2_image: Path) -> None:
-    (tmp_path / "image").write_bytes(content)
-    with pytest.raises(ImageError, match=message):
-        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+@pytest.mark.parametrize("content", [b"not a disk at all" * 1000, b""])
+def test_a_disk_without_partitions_is_refused(tmp_path: Path, content: bytes, qcow2_image: Path) -> None:
+    with pytest.raises(ImageError, match="sfdisk failed"):
+        inspect_image(_as_qcow2(tmp_path, content), tmp_path, DIGEST, {})
+
+
+def test_a_file_that_is_not_qcow2_is_refused(tmp_path: Path, raw_image: Path) -> None:
+    with pytest.raises(ImageError, match="is not a qcow2 disk"):
+        inspect_image(raw_image, tmp_path, DIGEST, {})
+
+
+def test_an_image_that_names_a_backing_file_is_refused(tmp_path: Path, qcow2_image: Path) -> None:
+    overlay = tmp_path / "overlay.qcow2"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(qcow2_image), str(overlay)]
+    subprocess.run(create, check=True)
+    with pytest.raises(ImageError, match="overlay.qcow2 names a backing file"):
+        inspect_image(overlay, tmp_path, DIGEST, {})
+
+
+def _as_qcow2(folder: Path, content: bytes | bytearray) -> Path:
+    (folder / "raw").write_bytes(content)
+    image = folder / "image"
+    convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(folder / "raw"), str(image)]
+    subprocess.run(convert, check=True)
+    return image
 
 
 def test_a_missing_folder_or_image_is_reported(tmp_path: Path, qcow2_image: Path) -> None:
     with pytest.raises(ImageError, match="cannot inspect the image: .*No such file"):
         inspect_image(qcow2_image, tmp_path / "absent", DIGEST, {})
-    with pytest.raises(ImageError, match="qemu-img failed .*No such file"):
+    with pytest.raises(ImageError, match="cannot inspect the image: .*absent: No such file"):
         inspect_image(tmp_path / "absent", tmp_path, DIGEST, {})
 
 
 def test_a_disk_without_ext4_is_refused(tmp_path: Path, raw_image: Path) -> None:
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 :] = bytes(len(data) - 2 * 1024**2)
-    (tmp_path / "image").write_bytes(data)
     with pytest.raises(ImageError, match="none of the image's 2 partitions has a file system that can be inspected"):
-        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+        inspect_image(_as_qcow2(tmp_path, data), tmp_path, DIGEST, {})
 
 
 def test_a_damaged_file_system_is_refused(tmp_path: Path, raw_image: Path) -> None:
     data = bytearray(raw_image.read_bytes())
     data[2 * 1024**2 + 4096 : 3 * 1024**2] = b"\xff" * (1024**2 - 4096)
-    (tmp_path / "image").write_bytes(data)
     with pytest.raises(ImageError, match="debugfs"):
-        inspect_image(tmp_path / "image", tmp_path, DIGEST, {})
+        inspect_image(_as_qcow2(tmp_path, data), tmp_path, DIGEST, {})
 
 
 @pytest.mark.parametrize("path", ["/big", "/sparse", "/etc/unreadable"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws import clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ConflictError, StoreError
-from ansible_collections.immutable.infra.plugins.plugin_utils._store import local
+from ansible_collections.immutable.infra.plugins.plugin_utils._store import local, s3
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import ABSENT
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import (
     find_store,
@@ -71,10 +71,51 @@ def test_one_of_two_simultaneous_writers_gets_a_conflict(bucket: S3Store) -> Non
         assert found is not None and [found[0]["writer"]] == winners
 
 
-def test_a_simultaneous_write_is_a_conflict(cloud: Cloud, bucket: S3Store) -> None:
-    cloud.fault(refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred"), action="PutObject")
+BUSY = refuse(409, "ConditionalRequestConflict", "a conflicting operation occurred")
+
+
+def test_a_write_that_meets_another_operation_is_repeated(
+    cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_BUSY_DELAYS", (0.0, 0.0))
+    cloud.fault(BUSY, action="PutObject", times=2)
+    tag = bucket.write("a.json", 1, expect=ABSENT)
+    assert bucket.read("a.json") == (1, tag) and cloud.count(action="PutObject") == 3
+
+
+def test_a_write_that_meets_other_operations_again_and_again_is_a_conflict(
+    cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_BUSY_DELAYS", (0.0, 0.0))
+    cloud.fault(BUSY, action="PutObject", times=0)
     with pytest.raises(ConflictError):
         bucket.write("a.json", 1, expect=ABSENT)
+    assert cloud.count(action="PutObject") == 3
+
+
+def test_a_write_that_comes_second_after_a_busy_answer_is_a_conflict(
+    cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_BUSY_DELAYS", (0.0, 0.0))
+    tag = bucket.write("a.json", 0)
+    other = before(lambda: S3Store(LOCATION).write("a.json", {"holder": "other"}))
+    cloud.fault(BUSY, action="PutObject")
+    cloud.fault(other, action="GetObject", times=0)
+    cloud.fault(other, action="PutObject", nth=2)
+    with pytest.raises(ConflictError):
+        bucket.write("a.json", {"holder": "me"}, expect=tag)
+
+
+def test_a_write_that_took_effect_before_a_busy_answer_is_recognized(
+    cloud: Cloud, bucket: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of the first attempt is lost, and the second one meets the first, which is still in progress."""
+    monkeypatch.setattr(s3, "_BUSY_DELAYS", (0.0, 0.0))
+    tag = bucket.write("a.json", 0)
+    cloud.fault(drop_after, action="PutObject")
+    cloud.fault(BUSY, action="PutObject", nth=2)
+    tag = bucket.write("a.json", {"holder": "me"}, expect=tag)
+    assert bucket.read("a.json") == ({"holder": "me"}, tag)
 
 
 @pytest.mark.parametrize("present", [True, False])

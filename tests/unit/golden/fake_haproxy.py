@@ -35,6 +35,8 @@ class Members:
                 for each, (address, port) in self.known.items()
             ]
             return "\n".join(["1", f"# {STATES}", *rows])
+        if words[:2] == ["show", "info"]:
+            return f"Pid: {os.getpid()}"
         if words[:2] == ["show", "stat"]:
             return "\n".join(
                 ["# svname,status,check_status,scur,qcur", *(f"{each},UP,L7OK,0,0" for each in self.known)]
@@ -46,12 +48,11 @@ def serve(listening: socket.socket) -> None:
     members = Members()
     while True:
         connection, _peer = listening.accept()
-        with connection:
-            asked = b""
-            while not asked.endswith(b"quit\n") and (part := connection.recv(65536)):
-                asked += part
-            answers = [members.answer(line) for line in asked.decode().splitlines()[:-1]]
-            connection.sendall("".join(f"{answer}\n\n> " for answer in answers).encode())
+        with connection, connection.makefile("r", encoding="utf-8") as lines:
+            for line in lines:
+                if line == "quit\n":
+                    break
+                connection.sendall(f"{members.answer(line)}\n\n> ".encode())
 
 
 def main(argv: list[str]) -> None:

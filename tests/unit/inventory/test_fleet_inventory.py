@@ -200,7 +200,10 @@ def instance(facts):
 
 SimulatedCompute.list = lambda self, fleet: [instance(facts) for facts in json.loads(sys.argv[2])]
 from ansible.cli.inventory import InventoryCLI
+from ansible.cli.playbook import PlaybookCLI
 
+if sys.argv[3:]:
+    PlaybookCLI.cli_executor(["ansible-playbook", "-i", sys.argv[1], sys.argv[3]])
 InventoryCLI.cli_executor(["ansible-inventory", "-i", sys.argv[1], "--list"])
 """
 
@@ -211,7 +214,7 @@ def listed(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "provision.yml").write_text("- hosts: all\n  tasks: []\n")
 
-    def run(*instances: Instance, **changes: Any) -> tuple[dict[str, Any], str]:
+    def run(*instances: Instance, playbook: str = "", **changes: Any) -> tuple[dict[str, Any], str]:
         source = tmp_path / "shop.immutable_fleet.yml"
         source.write_text(
             json.dumps({"plugin": "immutable.infra.fleet", "definitions": ["."], "store": "store", **changes})
@@ -224,8 +227,11 @@ def listed(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
         }
         environment["ANSIBLE_INVENTORY_CACHE_CONNECTION"] = str(tmp_path / "cache")
         argv = [sys.executable, "-c", DRIVER, str(source), json.dumps([asdict(each) for each in instances])]
+        argv += [playbook] if playbook else []
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
         # ansible-core 2.19 and later wrap text that must not be taken for a template.
+        if playbook:
+            return {"output": done.stdout}, done.stderr
         return (
             json.loads(done.stdout, object_hook=lambda each: each.get("__ansible_unsafe", each)) if done.stdout else {}
         ), done.stderr
@@ -256,6 +262,26 @@ def test_a_cached_inventory_makes_no_calls(listed: Callable[..., tuple[dict[str,
     assert "shop-local-0" in listed(instance(0), **cache)[0]["_meta"]["hostvars"]
     assert "shop-local-0" in listed(**cache)[0]["_meta"]["hostvars"]
     assert listed(cache=False)[0]["_meta"]["hostvars"] == {}
+
+
+def test_a_playbook_takes_no_variable_for_a_template(
+    listed: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path
+) -> None:
+    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    (tmp_path / "show.yml").write_text(
+        "- hosts: sealed\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.set_fact: {copied: '{{ composed }} {{ immutable_version }}'}\n"
+        "    - ansible.builtin.debug: {msg: '{{ [copied, immutable_version, hostvars[inventory_hostname]] }}'}\n"
+    )
+    given = instance(0, tags={"version": hostile, "image_name": hostile, "build": hostile, "shell": "restricted"})
+    constructed = {
+        "keyed_groups": [{"key": "immutable_version", "prefix": "version"}],
+        "compose": {"composed": "'version ' ~ immutable_version", "all_of_it": "[immutable_version]"},
+    }
+    for cache in ({}, {"cache": True, "cache_plugin": "jsonfile"}, {"cache": True, "cache_plugin": "jsonfile"}):
+        found, errors = listed(given, playbook=str(tmp_path / "show.yml"), **constructed, **cache)
+        assert "shop-local-0" in found["output"] and "failed=0" in found["output"], errors
+        assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

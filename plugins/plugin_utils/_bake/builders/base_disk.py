@@ -18,6 +18,7 @@ from ansible.module_utils.urls import open_url
 from ..._core.errors import BakeError
 from ..._core.files import file_sha256, write_atomically
 from ..._core.progress import Report, silent
+from ..._core.qcow2 import why_refused
 from ..._definition.model import Base
 from ..._store.base import Store
 
@@ -71,6 +72,22 @@ def fetch_disk(base: Base, store: Store, folder: Path, report: Report = silent) 
                 _download(base.source, _expected(base), path, report)
     if not path.exists():
         raise BakeError(f"the base's disk {path} does not exist; build it first (role immutable.infra.base_image)")
+    return path
+
+
+def open_base(base: Base, store: Store, folder: Path, report: Report = silent) -> Path:
+    """Return the path of the base's disk for programs that open it, after ``fetch_disk``.
+
+    Raises BakeError, also for a disk that is not qcow2 or names another file: its maker would choose a file of
+    this machine, and the checksum in the definition is theirs.
+    """
+    path = fetch_disk(base, store, folder, report)
+    try:
+        refused = why_refused(path)
+    except OSError as error:
+        raise BakeError(f"cannot read the base {path}: {error.strerror}") from error
+    if refused:
+        raise BakeError(f"the base {path} {refused}")
     return path
 
 

@@ -26,7 +26,7 @@ from ..._store.file import FileStore
 from ..._store.registry import folder_store
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import ROOT, SSH_TIMEOUT
-from .base_disk import DISK, fetch_disk, resolve_disk
+from .base_disk import DISK, open_base, resolve_disk
 
 BUILDER = "qemu"
 PROVIDER = "qemu"
@@ -49,7 +49,7 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
 
     Raises BakeError if the base is missing, ProviderError if QEMU is missing, StoreError if the store is not a folder.
     """
-    base = fetch_disk(job.target.base, store, job.definition.folder, report)
+    base = open_base(job.target.base, store, job.definition.folder, report)
     accel = choose(store.local_path("qemu"), base)
     report(f"{job.label}: {accel.reason}")
     return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)

@@ -24,14 +24,18 @@ def current_stage(intent: Intent) -> int | None:
     return next((number for number in range(len(intent.stages)) if _name(number) not in intent.passed), None)
 
 
-def stage_outcome(slots: Sequence[Slot], intent: Intent, now: float, left: int = 0) -> Outcome | None:
+def stage_outcome(
+    slots: Sequence[Slot], intent: Intent, now: float, *, left: int = 0, waiting: int = 0
+) -> Outcome | None:
     """What the current stage asks for once its slots are swapped, or None.
 
     Args:
         left: number of slots that a policy leaves as they are.
+        waiting: number of slots that wait for others. If there are any, the stage also begins a swap that has had
+            nothing to change so far: instances of the new image can fill its first stage from the start.
     """
     number = current_stage(intent)
-    if number is None or intent.rolling_back or not intent.begun:
+    if number is None or intent.rolling_back or not (intent.begun or waiting):
         return None
     stage, name = intent.stages[number], _name(number)
     swapped = tuple(slot.number for slot in slots if slot.in_standby or (slot.current and slot.current.serving))

@@ -28,7 +28,8 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     outcome = batch.outcome()
     if isinstance(outcome, Act):
         return outcome
-    stage = stage_outcome(slots, intent, now, sum(hold.skip for hold in held.values()))
+    left, waiting = sum(hold.skip for hold in held.values()), sum(hold.later for hold in held.values())
+    stage = stage_outcome(slots, intent, now, left=left, waiting=waiting)
     if isinstance(stage, (Pause, Wait)) and outcome and outcome.until is not None:
         return outcome  # finish what has begun before time passes
     # A reached stage proceeds whatever else waits, because that may be a slot of a later stage.

@@ -107,7 +107,10 @@ def matches_target(view: InstanceView, intent: Intent) -> bool:
 
 
 def _too_old(view: InstanceView, intent: Intent) -> bool:
-    return bool(intent.max_age) and intent.started - view.created > intent.max_age
+    """What the swap itself launched never is: the clocks of provider and controller may differ by more than the age."""
+    return (
+        bool(intent.max_age) and not launched_by_swap(view, intent) and intent.started - view.created > intent.max_age
+    )
 
 
 def failure_reason(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:

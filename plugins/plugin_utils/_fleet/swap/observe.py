@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
 from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
-from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED, number_in
+from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..model import InstanceView, Observed
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
@@ -194,13 +195,12 @@ class Observer:
 
 
 def _number(text: str | None, default: int) -> int:
-    number = number_in(text or "")
-    return default if number is None else number
+    return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else default
 
 
 def address_of(instance: Instance) -> tuple[str, int] | None:
     """Where the instance takes traffic, or None if it has no address for that port."""
-    port = number_in(instance.tags.get(PORT, ""))
-    if port is not None:
-        return instance.endpoints.get(port)
+    port = instance.tags.get(PORT, "")
+    if re.fullmatch(r"[0-9]{1,9}", port):
+        return instance.endpoints.get(int(port))
     return next(iter(instance.endpoints.values()), None)

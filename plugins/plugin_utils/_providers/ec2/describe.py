@@ -64,8 +64,7 @@ def instance_of(
     """
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
     slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
-    number = tag_names.number_in(slot)
-    if number is None or tag_names.FLEET not in tags:
+    if not slot or tag_names.FLEET not in tags:
         return None
     if tag_names.ATTEMPT in tags:
         tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
@@ -75,7 +74,7 @@ def instance_of(
     return Instance(
         id=instance_id,
         fleet=tags[tag_names.FLEET],
-        slot=number,
+        slot=int(slot),
         image=tags.get(tag_names.IMAGE, ""),
         launch=tags.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
@@ -94,15 +93,14 @@ def instance_of(
 def volume_of(described: Mapping[str, Any]) -> Volume | None:
     """The data volume that EC2 describes, or None if it is not the data volume of a slot."""
     tags = from_aws(described.get("Tags", ()))
-    slot = tag_names.number_in(tags.get(tag_names.SLOT, ""))
-    if slot is None or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
+    if tag_names.SLOT not in tags or tag_names.VOLUME not in tags or tag_names.FLEET not in tags:
         return None
     attachments = described.get("Attachments", ())
     attachment = next((attachment for attachment in attachments if attachment.get("State") != "detached"), None)
     return Volume(
         id=described["VolumeId"],
         fleet=tags[tag_names.FLEET],
-        slot=slot,
+        slot=int(tags[tag_names.SLOT]),
         name=tags[tag_names.VOLUME],
         size=described["Size"] * GIB,
         attached_to=attachment["InstanceId"] if attachment else None,
@@ -148,8 +146,8 @@ def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict
     address = described.get("PublicIpAddress" if public else "PrivateIpAddress")
     if not address:
         return {}
-    ports = map(tag_names.number_in, tags.get(tag_names.PORTS, "").split(","))
-    return {port: (address, port) for port in ports if port is not None}
+    ports = [int(port) for port in tags.get(tag_names.PORTS, "").split(",") if port]
+    return {port: (address, port) for port in ports}
 
 
 def _stop_time(described: Mapping[str, Any]) -> float:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..._aws.tags import PREFIX, key_of
-from ..tags import BAKE, FLEET, STORE, VOLUME
+from ..tags import BAKE, FLEET, STORE, VOLUME, well_formed
 
 FLEET_KEY, STORE_KEY, VOLUME_KEY, BAKE_KEY = key_of(FLEET), key_of(STORE), key_of(VOLUME), key_of(BAKE)
 MAX_VALUE = 256  # characters of a tag's value
@@ -39,11 +39,11 @@ def keys_of_text(name: str) -> list[dict[str, str]]:
 
 
 def from_aws(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """This project's texts by tag name. Tags without its prefix are ignored."""
+    """This project's texts by tag name, without tags of others and values that it cannot have written."""
     values = {tag["Key"].removeprefix(PREFIX): tag["Value"] for tag in tags if tag["Key"].startswith(PREFIX)}
-    return {
-        name: text + "".join(_further_parts(values, name)) for name, text in values.items() if PART_MARK not in name
-    }
+    return well_formed(
+        {name: text + "".join(_further_parts(values, name)) for name, text in values.items() if PART_MARK not in name}
+    )
 
 
 def _parts(name: str, text: str) -> Iterator[tuple[str, str]]:

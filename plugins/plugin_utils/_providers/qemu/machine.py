@@ -24,6 +24,7 @@ from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import write_atomically
+from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from . import qmp
 from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
@@ -47,7 +48,10 @@ class Disk:
         return f"data-{self.serial}"
 
     def blockdev(self) -> dict[str, Any]:
-        return {"driver": self.format, "node-name": self.node, "file": {"driver": "file", "filename": str(self.path)}}
+        # The guest writes to a volume, and another file that its header names must never be opened.
+        chain = {"backing": None} if self.format == "qcow2" else {}
+        file = {"driver": "file", "filename": str(self.path)}
+        return {"driver": self.format, "node-name": self.node, **chain, "file": file}
 
     @property
     def id(self) -> str:
@@ -134,6 +138,7 @@ class MachineFolder:
             raise ProviderError(f"machine {self.id} is being removed, so it is not started")
         if self.pid() is not None:
             return
+        _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
         for name in (CONSOLE, PORT, PROVEN):
             # QEMU's process exists a moment before it truncates them, and output of an earlier boot must not count.
             (self.folder / name).unlink(missing_ok=True)
@@ -159,12 +164,7 @@ class MachineFolder:
         raise ProviderError(f"QEMU did not start machine {self.id}: {output}")
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
-        root = {
-            "driver": "qcow2",
-            "node-name": "root",
-            "read-only": True,
-            "file": {"driver": "file", "filename": facts["disk"]},
-        }
+        root = qcow2_node(facts["disk"], "root")
         forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
         argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
         argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
@@ -191,6 +191,8 @@ class MachineFolder:
         present, devices = self._qmp(
             [("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})]
         )
+        disks = list(disks)
+        _require_standalone([disk.path for disk in disks if disk.format == "qcow2"])
         nodes, plugged = {node["node-name"] for node in present}, {device["name"] for device in devices}
         for disk in disks:
             if disk.node not in nodes:
@@ -231,6 +233,22 @@ class MachineFolder:
             for file in (*(file for file in self.folder.iterdir() if file != document), document):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _require_standalone(disks: Sequence[Path]) -> None:
+    """Raise ProviderError for a qcow2 disk that names another file, which QEMU would open."""
+    for disk in disks:
+        try:
+            named = named_file(disk)
+        except FileNotFoundError:
+            continue  # QEMU says so
+        except OSError as error:
+            raise ProviderError(f"the disk {disk} cannot be read: {error.strerror}") from error
+        if named:
+            raise ProviderError(
+                f"the disk {disk} names a {named}, through which a guest could read any file of this machine;"
+                " no disk of this collection does, so someone changed it: bake the image again, or restore the volume"
+            )
 
 
 def _end(pid: int) -> None:

@@ -155,16 +155,21 @@ class HAProxy:
         return self._query_servers()
 
     def _query_servers(self) -> list[Server]:
-        states, stats = run_commands(
-            self._process.socket, [f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"]
-        )
+        states, stats = self._ask([f"show servers state {BACKEND}", f"show stat {BACKEND} 4 -1"])
         return parse_servers(states, stats)
+
+    def _ask(self, commands: Sequence[str]) -> list[str]:
+        """Send commands to the process of the pid file, never to one that it replaces."""
+        pid = self._process.pid()
+        if pid is None:
+            raise TrafficError(f"HAProxy does not run (its folder: {self._folder})")
+        return run_commands(self._process.socket, commands, pid)
 
     def _run(self, commands: Sequence[str], allowed: Sequence[str] = ()) -> None:
         """Run commands. Raises TrafficError if one answers with a text that contains none of the words ``allowed``."""
         if not commands:
             return
-        for command, answer in zip(commands, run_commands(self._process.socket, commands), strict=True):
+        for command, answer in zip(commands, self._ask(commands), strict=True):
             if answer and not any(words in answer.lower() for words in allowed):
                 raise TrafficError(f"HAProxy refused '{command}': {answer}")
 
@@ -177,7 +182,7 @@ class HAProxy:
             for name in ids
             for command in (f"shutdown sessions server {_path(name)}", f"del server {_path(name)}")
         ]
-        answers = run_commands(self._process.socket, commands)[1::2]
+        answers = self._ask(commands)[1::2]
         return [
             name
             for name, answer in zip(ids, answers, strict=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ def test_a_debian_base_contains_only_what_identifies_it(debian: FileStore, tmp_p
         "architecture": "x86_64",
         "python": "3.11",
     }
-    assert base_disk.disk_path(Base("debian", "bookworm"), debian, tmp_path).read_bytes() == b"a disk"
+    assert base_disk.disk_path(Base("debian", "bookworm"), debian, tmp_path).name == "disk.qcow2"
 
 
 def test_a_qcow2_is_read_again_only_when_it_changed(
@@ -76,3 +78,27 @@ def test_a_download_with_another_checksum_leaves_nothing_behind(store: FileStore
     assert list(base_disk.disk_path(base, store, tmp_path).parent.iterdir()) == []
     with pytest.raises(BakeError, match="ftp is not supported"):
         base_disk.fetch_disk(Base("url", "ftp://example.com/disk", checksum=f"sha256:{SHA256}"), store, tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["-f", "qcow2", "-b", "/etc/passwd", "-F", "raw"], "names a backing file"),
+        (["-f", "qcow2", "-o", "data_file=DATA"], "names a data file"),
+        (["-f", "raw"], "is not a qcow2 disk"),
+        (["-f", "vmdk"], "is not a qcow2 disk"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["qcow2", "url"])
+def test_a_disk_that_names_another_file_is_not_opened_whatever_its_checksum(
+    store: FileStore, tmp_path: Path, kind: str, options: list[str], why: str
+) -> None:
+    disk = tmp_path / "base.qcow2"
+    options = [option.replace("DATA", str(tmp_path / "data")) for option in options]
+    subprocess.run(["qemu-img", "create", "-q", *options, str(disk), "1M"], check=True)
+    checksum = f"sha256:{hashlib.sha256(disk.read_bytes()).hexdigest()}"
+    base = Base(kind, "base.qcow2" if kind == "qcow2" else disk.as_uri(), checksum=checksum, python="3.11")
+    assert base_disk.resolve_disk(base, store, tmp_path) is not None
+    with pytest.raises(BakeError, match=why):
+        base_disk.open_base(base, store, tmp_path)

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.cases import NEW, Case, Fault, InitialInstance, InitialVolume
-from ansible_collections.immutable.infra.tests.support.judge import assert_quiet, assert_reached, judge
+from ansible_collections.immutable.infra.tests.support.judge import (
+    assert_gets_through,
+    assert_quiet,
+    assert_reached,
+    judge,
+)
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 
 TWO = (InitialInstance(), InitialInstance(slot=1))
@@ -64,6 +69,9 @@ SUCCEEDING["a stage that a host in standby blocked was taken for the end"] = Cas
     stages=((3, 10.0, False),),
     instances=(InitialInstance(image=NEW, never_healthy=True, mark="standby"), InitialInstance(slot=2)),
 )
+SUCCEEDING["a canary whose first stage was full before it began waited for ever"] = Case(
+    strategy="canary", stages=((1, 10.0, False),), instances=(InitialInstance(image=NEW), InitialInstance(slot=1))
+)
 ROLLED_BACK = {
     "a rollback waited for volumes that were never created": Case(
         image="unhealthy", data=True, previous_size=4, instances=(InitialInstance(),), volumes=(InitialVolume(slot=2),)
@@ -109,6 +117,40 @@ def test_the_swap_ends_and_keeps_its_promises(case):
     ending = play(trial)
     assert ending.status == "stopped"
     judge(trial, ending)
+
+
+def test_a_canary_that_was_stopped_after_its_stages_succeeds_when_it_runs_again():
+    """What a rollback had to leave on the new image filled the first stage of the next swap, which never began."""
+    case = Case(
+        strategy="canary",
+        data=True,
+        stages=((1, 0.0, False), (1, 10.0, False)),
+        previous_size=2,
+        can_relaunch=False,
+        forgets_drained=True,
+        deaths_are_known=False,
+        instances=TWO,
+        volumes=(InitialVolume(), InitialVolume(slot=1)),
+        faults=(Fault(number=8, kind="unhealthy", value=2.0),),
+    )
+    assert_gets_through(Trial(case))
+
+
+def test_what_a_swap_launched_is_never_too_old_for_it():
+    """The clock was ahead of the provider's by more than ``max_age``, so each new instance was replaced."""
+    jumps = (Fault("read", 0, "clock jump", 5000.0), Fault("read", 49, "clock jump", 5000.0))
+    case = Case(
+        size=1,
+        data=True,
+        max_age=5000.0,
+        previous_size=1,
+        clock_skew=2.0,
+        instances=(InitialInstance(),),
+        volumes=(InitialVolume(),),
+        faults=jumps,
+    )
+    trial = Trial(case)
+    judge(trial, play(trial))
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "blue_green", "recreate"])

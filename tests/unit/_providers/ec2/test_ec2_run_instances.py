@@ -163,23 +163,6 @@ def test_states(state: str, expected: str) -> None:
     assert found.stopping_since == (7.0 if expected == STOPPING else 0.0)
 
 
-@pytest.mark.parametrize("number", ["²", "١", "-1", "1.5", "0x1", "", "{{ 1 }}", "9" * 256])
-def test_a_tag_that_is_no_number_affects_one_instance_only(number: str) -> None:
-    parameters = parameters_for(*slots(0, 1))
-    tags = {**tags_in(parameters), "immutable:slots": f"{number},1", "immutable:ports": f"{number},8080"}
-    one = described(parameters, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-    found = [instance_of({**one, "AmiLaunchIndex": index}, {}, never) for index in (0, 1)]
-    assert found[0] is None or number.isascii()
-    assert found[1] is not None and (found[1].slot, 8080 in found[1].endpoints) == (1, True)
-    volume = {"VolumeId": "vol-1", "Size": 1, "Tags": one["Tags"]}
-    volume["Tags"] = [
-        *volume["Tags"],
-        {"Key": "immutable:slot", "Value": number},
-        {"Key": "immutable:volume", "Value": "a"},
-    ]
-    assert volume_of(volume) is None or number.isascii()
-
-
 def test_a_stop_at_an_impossible_time_is_no_error() -> None:
     reason = "User initiated (2026-02-31 12:30:00 GMT)"
     found = instance_of(
@@ -294,6 +277,27 @@ def test_a_text_longer_than_a_tag_takes_several_tags() -> None:
     assert from_aws([*reversed(tags), {"Key": "theirs", "Value": "x"}]) == {"health": long, "short": "s"}
     assert len("".join(tag["Value"] for tag in to_aws({"reason": "x" * 9999}))) == MAX_TEXT
     assert {tag["Key"] for tag in to_aws({"reason": "x" * 9999})} == {tag["Key"] for tag in keys_of_text("reason")}
+
+
+def test_tags_that_this_project_cannot_have_written_are_ignored() -> None:
+    hostile = "{{ lookup('pipe', 'id') }}"
+    names = (
+        "image",
+        "version",
+        "build",
+        "image_name",
+        "launch",
+        "purpose",
+        "slots",
+        "ports",
+        "slot",
+        "attempt",
+        "shell",
+    )
+    ours = {"image": "sha256:" + "a" * 64, "version": "1.0+b_2", "slots": "0,12", "tainted": hostile}
+    assert from_aws(to_aws(dict.fromkeys(names, hostile))) == {}
+    assert from_aws(to_aws({"slot": "\u00b2", "slots": "9" * 5000, "ports": "22,x"})) == {}
+    assert from_aws(to_aws(ours)) == ours
 
 
 def test_sizes_are_rounded_up() -> None:

@@ -216,3 +216,32 @@ def test_a_machine_starts_without_the_evidence_of_its_earlier_boot(
     compute.start(["m1"])
     assert states(compute) == {"m1": PENDING}
     assert states(QemuCompute(tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), None)) == {"m1": PENDING}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["-b", "/etc/passwd", "-F", "raw"], "backing file"), (["-o", "data_file=DATA"], "data file")],
+)
+def test_a_disk_that_names_another_file_is_not_started(
+    tmp_path: Path, compute: QemuCompute, launch: Callable[..., Instance], options: list[str], named: str
+) -> None:
+    options = [option.replace("DATA", str(tmp_path / "data")) for option in options]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, tmp_path / "root.qcow2", "1M"], check=True)
+    with pytest.raises(ProviderError, match=f"root.qcow2 names a {named}.*: bake the image again"):
+        launch("m1")
+    assert compute.list(FLEET_NAME) == []
+
+
+def test_a_volume_that_names_another_file_is_neither_started_nor_plugged(
+    volumes: QemuVolumes, launch: Callable[..., Instance]
+) -> None:
+    [volume] = volumes.create([VolumeRequest(fleet=FLEET_NAME, slot=0, name="data", size=MIB, mount="/data")])
+    [disk] = volumes._root.glob("*/*/disk.qcow2")
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", disk, "1M"], check=True
+    )
+    with pytest.raises(ProviderError, match="names a backing file"):
+        launch("m1", volume.id)
+    launch("m2")
+    with pytest.raises(ProviderError, match="names a backing file"):
+        volumes.attach([volume.id], "m2")
