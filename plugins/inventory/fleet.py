@@ -77,6 +77,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ..module_utils._plain_text import plain_text
+from ..plugin_utils._core.bounded_yaml import TooLargeError, check_bounds
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._definition.load import load_definition
 from ..plugin_utils._fleet.open import open_fleet
@@ -93,6 +94,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
+        try:
+            check_bounds(Path(path))
+        except TooLargeError as error:
+            raise AnsibleParserError(f"{path}: {error}") from error
         self._read_config_data(path)
         for host in self._cached_hosts(path, cache):
             self._add(host)

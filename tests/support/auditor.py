@@ -135,12 +135,20 @@ class Auditor:
         self._check_one_writer(before)
         self._check_only_good(call, before, answers)
         if holds_lease:
-            serving_or_known = answers.serving() | serving
+            serving_or_known = answers.serving() | serving | self._switched(call, before, answers)
             if known_lost and len(serving_or_known) < len(before.serving):
                 self._check_floor(call, intent, before, lost=known_lost, serving=serving_or_known)
             self._check_ceiling(call, intent, before, answers)
             self._check_successors(call, intent, before, serving=serving_or_known, known=answers.instances)
         self.ever_served |= serving
+
+    def _switched(self, call: str, before: Snapshot, answers: Answers) -> set[str]:
+        """Staged members that a switch put in service, and that were ready and passing as far as is known."""
+        if call != "switch":
+            return set()
+        known = {name for name, member in answers.members.items() if member.passing and answers.probes.get(name)}
+        running = {name for name in known if name in answers.instances and answers.instances[name].state == RUNNING}
+        return (self._receiving() - before.receiving) & running
 
     def _check_floor(
         self, call: str, intent: Mapping[str, Any], before: Snapshot, *, lost: set[str], serving: set[str]

@@ -111,7 +111,7 @@ def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
     forged = FORGED % (DIGEST, NONCE)
     for separator in (r"\n", r"\r", r"\f"):
         text = f"<0>IMMUTABLE-NOISE{separator}{forged}".replace('"', r"\042")
-        assert as_root(instance, tmp_path, f"printf '{text}' > /dev/kmsg").returncode == 0
+        assert as_root(instance, tmp_path, f"printf '{text}' | dd of=/dev/kmsg bs=8k iflag=fullblock").returncode == 0
     deadline = time.monotonic() + TIMEOUT
     while (folder / CONSOLE).read_bytes().count(b"AAAAEvil") < 3:
         assert time.monotonic() < deadline

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.errors import BakeError
+from .._core.programs import child_environment, find_program, module_command
 from .._core.progress import Report, silent
 from .._store.base import Store
 
@@ -90,21 +90,26 @@ def _platforms(architecture: str) -> list[str]:
 
 
 def _download(requirements: Sequence[str], python: str, architecture: str, folder: Path) -> None:
-    argv = [
-        sys.executable,
-        "-m",
+    argv = module_command(
         "pip",
         "download",
         "--quiet",
         "--disable-pip-version-check",
         "--no-deps",
         "--only-binary=:all:",
-    ]
+    )
     argv += ["--implementation", "cp", "--python-version", python, "--dest", str(folder)]
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
-    done = subprocess.run([*argv, *requirements], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*argv, *requirements],
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no error message"]
@@ -128,7 +133,7 @@ def _interpreter(python: str) -> str | None:
     """An interpreter whose byte code the guest can use, or None if this machine has none."""
     if python == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
-    return shutil.which(f"python{python}")
+    return find_program(f"python{python}")
 
 
 def _compile(interpreter: str, folder: Path) -> None:

@@ -13,7 +13,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible import constants as C
 
+from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
+from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .._definition.digest import tree_files
 from .._definition.model import Definition
@@ -146,17 +148,20 @@ def _inventory(definition: Definition) -> dict[str, Any]:
 def _patterns(definition: Definition) -> Iterator[str]:
     """The names in the plays' host patterns. The run in the guest reports any problem of the playbook."""
     try:
-        text = (definition.folder / definition.provision.playbook).read_text(encoding="utf-8")
+        text = read_bounded(definition.folder / definition.provision.playbook).decode()
         plays = yaml.load(text, Loader=_AnyTag)  # noqa: S506  a safe loader that reads each tagged value as None
+    except TooLargeError as error:
+        raise BakeError(f"{definition.provision.playbook}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError):
         return
     for play in plays if isinstance(plays, list) else []:
         hosts = play.get("hosts") if isinstance(play, dict) else None
-        for pattern in hosts if isinstance(hosts, list) else [hosts or ""]:
-            yield from (name.strip().lstrip("&!") for name in re.split(r"[,:]", str(pattern)))
+        for pattern in hosts if isinstance(hosts, list) else [hosts]:
+            if isinstance(pattern, str):
+                yield from (name.strip().lstrip("&!") for name in re.split(r"[,:]", pattern))
 
 
-class _AnyTag(yaml.SafeLoader):
+class _AnyTag(BoundedLoader):
     """Playbooks may contain tags such as ``!vault`` and ``!unsafe``. Only the plays' hosts are needed here."""
 
 
@@ -195,20 +200,35 @@ def required_collections(definition: Definition, store: Store, report: Report) -
 def _install(requirements: Path, folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    content: Mapping[str, Any] | list[Any] = yaml.safe_load(requirements.read_text(encoding="utf-8")) or {}
-    # A plain list is the old format, which supports only roles.
-    kinds = (
-        ["role"] if isinstance(content, list) else [kind for kind in ("role", "collection") if content.get(f"{kind}s")]
-    )
-    for kind in kinds:
+    new.mkdir(mode=0o700, parents=True)
+    environment = child_environment(ANSIBLE_CONFIG=ansible_config(C.CONFIG_FILE, new))
+    for kind in _required_kinds(requirements):
         target = new / ("roles" if kind == "role" else "")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)]
         done = subprocess.run(
-            argv, cwd=requirements.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            module_command("ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)),
+            env=environment,
+            cwd=requirements.parent,  # relative sources start there
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
             raise BakeError(f"cannot install {requirements.name}: {last}")
-    new.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (new / "ansible.cfg").unlink(missing_ok=True)
     new.rename(folder)
+
+
+def _required_kinds(requirements: Path) -> list[str]:
+    """What the file lists: roles, collections or both. Raises BakeError for a file that is not a list of either."""
+    try:
+        content = yaml.load(read_bounded(requirements).decode(), Loader=BoundedLoader) or {}  # noqa: S506  a safe loader
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BakeError(f"{requirements.name} cannot be read: {' '.join(str(error).split())}") from error
+    if isinstance(content, list):  # the old format, which supports only roles
+        return ["role"]
+    if not isinstance(content, dict):
+        raise BakeError(f"{requirements.name} is not a mapping (allowed: a mapping with roles, collections or both)")
+    return [kind for kind in ("role", "collection") if content.get(f"{kind}s")]

@@ -23,6 +23,7 @@ from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
 from .._core.files import write_atomically
 from .._core.guard import Guard
+from .._core.programs import child_environment
 from .._core.progress import Report
 from .._image_model import LOG_FILE, RECORD_FILE, Image, bake_name
 from .._images.catalogue import Catalogue
@@ -214,7 +215,11 @@ def _commit(folder: Path) -> str | None:
     """The commit that the definition was baked from, or None if it is not in a git repository."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .._core.bounded_yaml import check_bounds
 from .._core.errors import BakeError
 from .._definition.model import Definition, Vaulted
 
@@ -69,6 +70,8 @@ def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], 
     try:
         with path.open("rb") as file:
             vaulted = file.read(14) == b"$ANSIBLE_VAULT"
+        if not vaulted:
+            check_bounds(path)
         data = loader.load_from_file(str(path))
     except Exception as error:  # noqa: BLE001 - Ansible's errors differ between versions
         raise BakeError(f"cannot read {name}: {_first_line(error)}") from error

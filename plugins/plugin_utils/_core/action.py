@@ -30,6 +30,7 @@ from .._store.registry import find_store, open_store, resolve_location
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
+from .programs import drop_relative_search_paths
 from .task import Task
 
 COLLECTION = "immutable.infra"
@@ -82,6 +83,7 @@ class RoomAction(ActionBase):
             self._refuse_where_it_cannot_run(task_vars)
             options = self._options()
             guard = end_with_parent()
+            drop_relative_search_paths()
             with LiveDisplay(self._prefix(task_vars), quiet=bool(self._task.no_log)) as report:
                 context = Context(
                     report=report,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,27 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # the system does not name the file if the disk is full
         raise
+
+
+def remove_documented(folder: Path, document: str) -> bool:
+    """Remove a folder with everything in it, if it has the file ``document`` and is no symbolic link.
+
+    The document proves that the folder belongs to this project. It goes last, so that the next run finds what an
+    interrupted removal left. Returns whether the folder had it. Raises OSError.
+    """
+    if folder.is_symlink() or not (folder / document).is_file():
+        return False
+    try:
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != document:
+                path.unlink(missing_ok=True)
+        (folder / document).unlink(missing_ok=True)
+        folder.rmdir()
+    except FileNotFoundError:  # another run removes it, too
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def file_sha256(path: Path) -> str:

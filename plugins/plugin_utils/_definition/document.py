@@ -14,12 +14,13 @@ from typing import Any
 
 import yaml
 
+from .._core.bounded_yaml import MAX_VALUES, BoundedLoader, TooLargeError
 from .model import Vaulted
 
 KeyPath = tuple[str | int, ...]  # keys of mappings and indexes of lists, such as ("data", 0, "size")
 VAULT = "!vault"
 VARIABLES: KeyPath = ("image", "provision", "vars")  # only the values in here may be vaulted
-MAX_VALUES = 20_000  # aliases of aliases can multiply exponentially
+MAX_PROBLEMS = 100  # of a document; further ones are not searched for
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _BOOLEANS = {"true": True, "false": False}
@@ -42,14 +43,27 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
+    @property
+    def full(self) -> bool:
+        """Whether no further problem is added."""
+        return len(self.problems) >= MAX_PROBLEMS
+
     def add_problem(self, path: KeyPath, text: str) -> None:
         """Add a problem of the value at ``path``, unless it already has one."""
         if all(path != known for _line, known, _text in self.problems):
-            self.problems.append((self.line(path), path, text))
+            self.add_line(self.line(path), path, text)
+
+    def add_line(self, line: int, path: KeyPath, text: str) -> None:
+        """Add a problem on another line than that of the value at ``path``."""
+        if not self.full:
+            self.problems.append((line, path, text))
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(BoundedLoader):
     """Reads only true and false as booleans, as in YAML 1.2, so that ``off``, ``yes`` and ``no`` are text."""
+
+    def meet_cycle(self, mark: yaml.Mark) -> None:
+        """The reader reports it with its path."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -77,6 +91,9 @@ def read_document(text: str) -> Document:
             )
         else:
             document.data = _Reader(document).read(nodes[0], (), ())
+    except TooLargeError as error:
+        document = Document()
+        document.problems.append((error.line, (), f"the definition has {error.problem}"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         document.problems.append(
@@ -87,18 +104,10 @@ def read_document(text: str) -> Document:
         document.problems.append(
             (line, (), f"this is not YAML: it contains the control character U+{ord(text[error.position]):04X}")
         )
-    except (_TooLarge, RecursionError):
+    except RecursionError:  # values that contain themselves
         document = Document()
-        document.add_problem(
-            (),
-            "the definition is too large or nested too deeply "
-            f"(allowed: {MAX_VALUES} values, counting each use of an alias)",
-        )
+        document.add_problem((), "the definition is nested too deeply")
     return document
-
-
-class _TooLarge(Exception):
-    """The document has more than MAX_VALUES values."""
 
 
 class _Reader:
@@ -111,9 +120,7 @@ class _Reader:
 
     def read(self, node: yaml.Node, path: KeyPath, within: tuple[int, ...]) -> Any:
         """Return the value of ``node`` at ``path``. ``within``: the ``id`` of each node that contains it."""
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise _TooLarge
+        self._count(1, node)
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         if id(node) in within:
             self._document.add_problem(
@@ -132,6 +139,12 @@ class _Reader:
             return self._mapping(node, path, within)
         return [self.read(item, (*path, number), within) for number, item in enumerate(node.value)]
 
+    def _count(self, steps: int, node: yaml.Node) -> None:
+        """Count what is read or merged. The loader has bounded all but values that contain themselves."""
+        self._values += steps
+        if self._values > 2 * MAX_VALUES:  # a merge looks at each value before it reads it
+            raise TooLargeError(f"more than {MAX_VALUES} values, counting those that are merged", node.start_mark)
+
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, within: tuple[int, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -140,13 +153,13 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if key_node.tag != "tag:yaml.org,2002:str":
                 what = _excerpt(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-                self._document.problems.append((line, path, f"the key {what} is not text; put it in quotes"))
+                self._document.add_line(line, path, f"the key {what} is not text; put it in quotes")
                 continue
             key = str(key_node.value)
             if key in found:
                 first = self._document.line((*path, key))
-                self._document.problems.append(
-                    (line, (*path, key), f"duplicate key, first on line {first} (allowed: each key once)")
+                self._document.add_line(
+                    line, (*path, key), f"duplicate key, first on line {first} (allowed: each key once)"
                 )
                 continue
             self._document.lines[(*path, key)] = line
@@ -158,6 +171,7 @@ class _Reader:
 
     def _merge(self, node: yaml.Node, found: dict[str, Any], path: KeyPath, within: tuple[int, ...]) -> None:
         """Add the keys of the mappings that ``<<`` refers to, except those that the mapping has itself."""
+        self._count(1 + len(node.value), node)
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self._merge(item, found, path, within)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._aws.clients import Account
+from .._core.bounded_yaml import TooLargeError, read_bounded
 from .._core.errors import DefinitionError
 from .._core.units import bytes_of, seconds_of
 from .ami import ami_source
@@ -62,7 +63,10 @@ def _text(path: Path) -> str:
         text = f"{path}: is not a file (allowed: a YAML file, or a folder with {DEFINITION_FILE} in it)"
         raise DefinitionError(text, problems=[text])
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
+    except TooLargeError as error:
+        text = f"{path}: has {error.problem}"
+        raise DefinitionError(text, problems=[text]) from error
     except OSError as error:
         allowed = f"a YAML file, or a folder with {DEFINITION_FILE} in it"
         text = f"{path}: cannot be read: {error.strerror} (allowed: {allowed})"
@@ -85,7 +89,8 @@ def _raise_problems(document: Document, path: Path) -> None:
     ):
         key = f"{format_path(keys)}: " if keys else ""
         problems.append(f"{path.name}:{line}: {key}{text}")
-    head = [] if len(problems) == 1 else [f"{path} has {len(problems)} mistakes:"]
+    count = f"at least {len(problems)}" if document.full else str(len(problems))
+    head = [] if len(problems) == 1 else [f"{path} has {count} mistakes:"]
     raise DefinitionError("\n".join([*head, *problems]), problems=problems)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import DefinitionError
-from .document import Document, suggestion
+from .document import MAX_PROBLEMS, Document, suggestion
 
 try:
     import jsonschema
@@ -38,6 +38,8 @@ def check_schema(document: Document) -> None:
     """Add a problem for everything that does not match the schema. Raises DefinitionError if jsonschema is missing."""
     # The first problem of a value is kept, and a wrong type explains more than any other.
     for error in sorted(_validator().iter_errors(document.data), key=lambda error: bool(error.validator != "type")):
+        if document.full:
+            return
         _add_problem(document, error)
 
 
@@ -53,7 +55,9 @@ def _validator() -> Any:
         "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
     )
     extend: Any = jsonschema.validators.extend
-    validator = extend(jsonschema.Draft202012Validator, {"pattern": _check_pattern}, type_checker=checker)
+    validator = extend(
+        jsonschema.Draft202012Validator, {"pattern": _check_pattern, "uniqueItems": _check_unique}, type_checker=checker
+    )
     return validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
@@ -63,12 +67,18 @@ def _check_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> I
         yield jsonschema.ValidationError("pattern")
 
 
+def _check_unique(_validator: Any, unique: bool, value: Any, _schema: Any) -> Iterator[Any]:
+    """Compare the items by their checksums. jsonschema compares each pair of items that cannot be sorted."""
+    if unique and isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
+        yield jsonschema.ValidationError("uniqueItems")
+
+
 def _add_problem(document: Document, error: Any) -> None:
     path = tuple(error.absolute_path)
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
         known = list(schema["properties"])
-        for key in [key for key in value if key not in known]:
+        for key in [key for key in value if key not in known][:MAX_PROBLEMS]:
             document.add_problem((*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)})")
     elif error.validator == "required":
         for key in [key for key in error.validator_value if key not in value]:

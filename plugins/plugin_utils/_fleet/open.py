@@ -156,7 +156,12 @@ class SwappedFleet(_Opened):
         due = promoted["image"] if promoted else None
         intent = Ledger(self.store, self.name).last()
         inventory = FleetInventory(
-            self.name, intent, instances=snapshot.instances, volumes=snapshot.volumes, members=snapshot.members
+            self.name,
+            intent,
+            instances=snapshot.instances,
+            volumes=snapshot.volumes,
+            members=snapshot.members,
+            shared=traffic.shared,
         )
         found = orphans(inventory, provider.clock.now())
         balancer = traffic.describe()

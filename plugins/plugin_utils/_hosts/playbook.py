@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from ...module_utils._supervised import Supervised
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
+from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .untrusted import untrusted_json
 
@@ -54,18 +54,19 @@ class PlaybookRun:
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, untrusted_json(inventory))
-        argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook)]
+        argv = module_command("ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook))
         if variables:
             write_atomically(extra, untrusted_json(variables))
             argv[-1:-1] = ["-e", f"@{extra}"]
         environment = {
-            **os.environ,
+            **child_environment(),
             **self.environment,
             "IMMUTABLE_FAILED_TASKS": str(failures),
             "PYTHONUNBUFFERED": "1",
             "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
             "ANSIBLE_FORCE_COLOR": "0",
         }
+        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
         enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
         environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
         last: list[str] = []

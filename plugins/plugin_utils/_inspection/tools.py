@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 
 from .._core.errors import ImageError
+from .._core.programs import child_environment, find_program
 
 # Often not in an ordinary user's PATH.
 _EXTRA_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -19,7 +18,7 @@ _ENGLISH = {"LC_ALL": "C"}
 
 def program(name: str) -> str:
     """Return the program's path. Raises ImageError with its Debian package if it is not installed."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_EXTRA_FOLDERS]))
+    found = find_program(name, _EXTRA_FOLDERS)
     if found is None:
         raise ImageError(f"{name} is not installed (on Debian: apt install {_PACKAGES.get(name, name)})")
     return found
@@ -27,7 +26,7 @@ def program(name: str) -> str:
 
 def environment() -> dict[str, str]:
     """Return the environment for programs whose output is parsed."""
-    return {**os.environ, **_ENGLISH}
+    return child_environment(**_ENGLISH)
 
 
 def run(name: str, arguments: Sequence[str]) -> bytes:

@@ -22,10 +22,12 @@ class DiskImages:
 
     Args:
         find_users: finds the machines that run from a disk. None for images that are opened without their provider.
+        folder: the store's folder of images. A disk outside it is never removed, whatever its record says.
     """
 
-    def __init__(self, find_users: FindUsers | None = None) -> None:
+    def __init__(self, find_users: FindUsers | None = None, folder: Path | None = None) -> None:
         self._find_users = find_users
+        self._folder = folder
 
     def build(self, architecture: str) -> str:
         return f"qemu-{architecture}"
@@ -50,9 +52,21 @@ class DiskImages:
     ) -> Sequence[Sequence[str]]:
         if self._find_users is None:
             raise ProviderError("only the provider itself knows which machines run an image")
-        return self._find_users(artifacts)
+        return [
+            [*users, *([] if self._owns(artifact) else [f"its disk {artifact.get('path')} is not in this store"])]
+            for artifact, users in zip(artifacts, self._find_users(artifacts), strict=True)
+        ]
+
+    def _owns(self, artifact: Mapping[str, Any]) -> bool:
+        """Whether the disk is in the folder of images, and not by a symbolic link."""
+        path = artifact.get("path")
+        if self._folder is None or not isinstance(path, str):
+            return False
+        return Path(path).resolve().is_relative_to(self._folder.resolve())
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
+        if not self._owns(artifact):
+            raise ProviderError(f"the image's disk {artifact.get('path')} is not in this store, so it is not removed")
         try:
             Path(artifact["path"]).unlink(missing_ok=True)
         except OSError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .._core.errors import ProviderError
 from .._definition.model import Target
 from .._store.base import Store
+from .._store.keys import store_id
 from .._store.registry import folder_store
 from .contract import Images, Provider, Traffic
 from .group import AutoScalingGroup
@@ -80,17 +81,17 @@ def _open_aws(target: Target, store: Store) -> Provider:
         clients,
         store,
         balancer,
-        images=_open_amis(target),
+        images=_open_amis(target, store_id(store)),
         probes=target.probe == "direct",
         snapshots=target.snapshots,
         bakes=[Clients(target.build_account)],
     )
 
 
-def _open_amis(target: Target) -> Images:
+def _open_amis(target: Target, store: str = "") -> Images:
     from .ec2.images import Ec2Images
 
-    return Ec2Images(target.build_account, target.build.encrypt)
+    return Ec2Images(target.build_account, target.build.encrypt, store=store)
 
 
 def _open_auto_scaling(target: Target, group: str) -> AutoScalingGroup:
@@ -108,7 +109,7 @@ def _open_qemu(target: Target, store: Store) -> Provider:
     def balancer(fleet: str) -> Traffic:
         return HAProxy(root / "traffic" / fleet, fleet, target.traffic, target.health)
 
-    return QemuProvider(root / "qemu", balancer)
+    return QemuProvider(root / "qemu", balancer, root / "images")
 
 
 def _open_disks(_target: Target) -> Images:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from .._core.errors import StoreError
 
+MAX_DOCUMENT = 64 * 1024**2  # bytes
 ABSENT = ""  # as ``expect``: the document must not exist
 
 _KEY = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
@@ -89,10 +90,16 @@ def encode_document(document: Any) -> bytes:
 
 def decode_document(data: bytes, location: str) -> Any:
     """Return the JSON document in ``data``. Raises StoreError, which names ``location``, if it is not JSON."""
+    if len(data) > MAX_DOCUMENT:
+        raise StoreError(
+            f"{location} has {len(data)} bytes, which is too much for a document (allowed: {MAX_DOCUMENT})"
+        )
     try:
         return json.loads(data)
     except ValueError as error:
         raise StoreError(f"{location} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise StoreError(f"{location} is nested too deeply") from error
 
 
 def checked_key(key: str) -> str:

@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload import Payload, make_payload
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload import (
+    Payload,
+    make_payload,
+    required_collections,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 DIGEST = f"sha256:{'cd' * 32}"
 MARKER = "immutable-payload-0123456789abcdef"
@@ -96,3 +102,49 @@ def test_an_invalid_playbook_is_left_for_ansible_to_refuse(
     (tmp_path / "lib").mkdir()
     files = unpacked(payload_of(definition, tmp_path))
     assert json.loads(files["inventory.json"])["all"]["children"] == {}
+
+
+def test_installing_requirements_runs_no_code_of_the_definitions_folder(
+    define: Callable[..., Definition], store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition, witness = define(requirements="requirements.yml"), tmp_path / "ran"
+    for name in ("ansible", "json", "yaml", "pip", "sitecustomize"):
+        (definition.folder / f"{name}.py").write_text(f"open({str(witness)!r}, 'a').write({name!r})\n")
+    # Its servers would be asked, and its callbacks and plugins would run.
+    (definition.folder / "ansible.cfg").write_text(
+        "[galaxy]\nserver_list = trap\n[galaxy_server.trap]\nurl = http://[\n"
+    )
+    (definition.folder / "local").mkdir()
+    (definition.folder / "local/galaxy.yml").write_text(
+        "{namespace: my, name: own, version: 1.0.0, readme: README.md, authors: [me], license: [MIT]}\n"
+    )
+    (definition.folder / "local/README.md").write_text("Mine\n")
+    requirements = "collections: [{name: ./local, type: dir}]\n"
+    (definition.folder / "requirements.yml").write_text(requirements)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    folder = required_collections(definition, store, lambda _line: None)
+    assert folder is not None
+    assert (folder / "ansible_collections/my/own/MANIFEST.json").exists()  # relative to the definition's folder
+    assert not witness.exists()
+
+
+BOMB = "- &a0 {x: 1}\n" + "".join(f"- &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 9))
+
+
+def test_a_playbook_that_stands_for_too_much_is_refused(define: Callable[..., Definition], tmp_path: Path) -> None:
+    definition = define()
+    (definition.folder / "provision.yml").write_text(BOMB)
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(BakeError, match=r"^provision\.yml: line 5: it has more than 20000 values"):
+        payload_of(definition, tmp_path)
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: [", "text", "- &a [*a]"])
+def test_requirements_that_are_no_requirements_are_refused(
+    define: Callable[..., Definition], store: FileStore, text: str
+) -> None:
+    definition = define(requirements="requirements.yml")
+    (definition.folder / "requirements.yml").write_text(text)
+    with pytest.raises(BakeError, match=r"^requirements\.yml (is not a mapping|cannot be read: .*line [1-5])"):
+        required_collections(definition, store, lambda _line: None)

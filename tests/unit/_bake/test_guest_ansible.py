@@ -78,7 +78,7 @@ def test_byte_code_is_included_if_the_guest_can_use_it(
     assert [path.parent.parent.name for path in compiled] == ["cli"]
     # Bit 0: validated by hash instead of time stamp, because time stamps change on the way. Bit 1: the hash is checked.
     assert compiled[0].read_bytes()[4:8] == b"\x01\0\0\0"
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(module, "find_program", lambda name: None)
     assert not list(module.guest_ansible(store, python="3.99", architecture="x86_64", core="==2.19.4").rglob("*.pyc"))
 
 

@@ -343,7 +343,7 @@ FORMS = [
     (GOOD + "1: x\n", "15: the key 1 is not text; put it in quotes"),
     (
         "[" * 5000,
-        "1: the definition is too large or nested too deeply (allowed: 20000 values, counting each use of an alias)",
+        "1: the definition has more than 100 mappings and lists inside each other",
     ),
 ]
 
@@ -351,11 +351,6 @@ FORMS = [
 @pytest.mark.parametrize("content, line", FORMS)
 def test_a_file_that_is_not_a_yaml_mapping_is_reported(folder, content, line):
     assert problems(folder, content) == [line]
-
-
-def test_aliases_of_aliases_are_limited(folder):
-    layers = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    assert problems(folder, "l0: &l0 [1]\n" + layers) == [FORMS[-1][1]]
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_lines(folder):

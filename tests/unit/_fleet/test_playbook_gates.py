@@ -209,6 +209,20 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
         lab.play([], STAGE, "immutable_stage", found=[instance(0, OLD), instance(1, NEW)])
 
 
+def test_modules_and_configuration_beside_the_playbook_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ansible", "json", "yaml", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nroles_path = /trap\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)) + os.pathsep)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    lab = Lab(tmp_path)
+    lab.play([note("{{ lookup('config', 'DEFAULT_ROLES_PATH') | to_json }}")])
+    assert "/trap" not in lab.noted()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_task_that_failed_is_named(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     tasks = [{"name": "Orders must be complete", "ansible.builtin.fail": {"msg": "3 orders missing"}}]

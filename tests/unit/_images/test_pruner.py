@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Version
@@ -62,7 +62,7 @@ class Shop:
         self.store = FileStore(folder / "store")
         self.provider = SimulatedProvider()
         self.machines = folder / "machines"
-        self.provider.images = DiskImages(partial(image_users, self.machines))
+        self.provider.images = DiskImages(partial(image_users, self.machines), self.store.path("images"))
         self.images = [self._bake(number) for number in range(1, 5)]
 
     def _bake(self, number: int) -> Image:
@@ -246,3 +246,19 @@ def test_concurrent_runs_keep_an_image_that_was_baked_in_the_meantime(shop: Shop
 
     shop.prune(Steps(7, other))
     assert shop.remaining() == ["2", "4"]
+
+
+def test_a_disk_outside_the_store_stays_whatever_its_record_says(shop: Shop, tmp_path: Path) -> None:
+    private = tmp_path / "private.txt"
+    private.write_bytes(b"of the user")
+    linked = shop.store.path("images/link")
+    linked.symlink_to(private)
+    for image, path in zip(shop.images[:2], (str(private), str(linked)), strict=True):
+        Catalogue(shop.store).add(replace(image, artifact={"path": path}))
+    verdicts = {verdict.image.version: verdict for verdict in shop.pruner().prune(ALL, "ann")}
+    assert private.read_bytes() == b"of the user" and linked.is_symlink()
+    for version, path in (("1.0.0", private), ("2.0.0", linked)):
+        assert verdicts[version].kept and verdicts[version].reasons == (f"its disk {path} is not in this store",)
+    assert not verdicts["3.0.0"].kept
+    with pytest.raises(ProviderError, match="is not in this store, so it is not removed"):
+        shop.provider.images.remove({"path": str(private)})

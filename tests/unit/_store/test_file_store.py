@@ -95,6 +95,9 @@ def test_a_damaged_document_causes_an_error_that_names_it(store: FileStore) -> N
     store.write_blob("b.json", b"\xff\xfe\xff")
     with pytest.raises(StoreError, match="b.json"):
         store.read("b.json")
+    store.write_blob("c.json", b"[" * 100_000)
+    with pytest.raises(StoreError, match="c.json is nested too deeply"):
+        store.read("c.json")
 
 
 def test_an_error_of_the_system_keeps_its_words(store: FileStore, tmp_path: Path) -> None:

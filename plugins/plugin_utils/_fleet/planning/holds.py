@@ -13,7 +13,7 @@ from typing import Final
 
 from ..model import InstanceView, Intent
 from .canary import stage_limit
-from .slots import Slot
+from .slots import Slot, launched_by_swap
 from .step import replacement_priority
 from .windows import format_utc, is_open, opens_at
 
@@ -38,6 +38,11 @@ def holds(slots: Sequence[Slot], intent: Intent, now: float) -> dict[int, Hold]:
         hold = _marked(slot.old, intent)
         if hold:
             held[slot.number] = hold
+    for slot in slots:
+        if slot.current and not (slot.current.healthy or launched_by_swap(slot.current, intent)):
+            hold = _marked([slot.current], intent)
+            if hold and hold.skip:  # waiting for its health would make each run change something
+                held[slot.number] = hold
     if not is_open(intent.windows, now):
         reason = f"no window is open; the next one opens at {format_utc(opens_at(intent.windows, now))}"
         held.update({slot.number: Hold(reason) for slot in waiting if slot.number not in held and _serves(slot)})
@@ -95,7 +100,7 @@ def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -
     most = stage_limit(intent)
     if most is None:
         return
-    begun = sum(slot.current is not None for slot in slots)
+    begun = sum(slot.current is not None and slot.number not in held for slot in slots)
     free = [
         slot
         for slot in sorted(slots, key=lambda slot: (*replacement_priority(slot), slot.number))

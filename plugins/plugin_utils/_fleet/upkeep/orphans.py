@@ -42,6 +42,7 @@ class FleetInventory:
     instances: Sequence[Instance] = ()
     volumes: Sequence[Volume] = ()
     members: Sequence[Member] = ()
+    shared: bool = False  # whether the load balancer may also have members of others
 
 
 def orphans(inventory: FleetInventory, now: float) -> list[Orphan]:
@@ -59,7 +60,7 @@ def orphans(inventory: FleetInventory, now: float) -> list[Orphan]:
     registrations = [
         Orphan(REGISTRATION, member.id, inventory.fleet, None, why="its instance is gone", age=now - member.since)
         for member in inventory.members
-        if member.id not in ids
+        if member.id not in ids and not inventory.shared
     ]
     return [*instances, *_volumes(inventory, owner), *registrations]
 

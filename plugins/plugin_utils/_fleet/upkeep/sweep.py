@@ -98,13 +98,14 @@ class OrphanSweeper:
             clock.wait(1.0)
 
     def _inventory(self, fleet: str) -> FleetInventory:
-        provider = self.provider
+        provider, traffic = self.provider, self.provider.traffic(fleet)
         return FleetInventory(
             fleet,
             Ledger(self.store, fleet).last(),
             instances=provider.compute.list(fleet),
             volumes=provider.volumes.list(fleet),
-            members=provider.traffic(fleet).members(),
+            members=traffic.members(),
+            shared=traffic.shared,
         )
 
 

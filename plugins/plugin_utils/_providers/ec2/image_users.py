@@ -20,6 +20,7 @@ from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .describe import ALIVE
+from .tags import STORE_KEY
 
 ALIAS = "resolve:ssm:"
 # Names of parameters that only AWS can create, so none of them contains an image of this project.
@@ -47,19 +48,54 @@ def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared
     return found
 
 
-def remove_image(clients: Clients, artifact: Mapping[str, Any]) -> None:
+def foreign_amis(clients: Clients, artifacts: Sequence[Mapping[str, Any]], store: str) -> list[list[str]]:
+    """For each artifact a description of each of its AMIs that exists without the store's tag. Raises ProviderError."""
+    found: list[list[str]] = []
+    for artifact in artifacts:
+        found.append([])
+        for region, ami in amis_of(artifact).items():
+            with aws_errors(doing=f"reading {ami} in {region}"):
+                images = own_images(clients.in_region(region).ec2, [ami])
+            if not all(_carries(image, store) for image in images):
+                found[-1].append(f"{ami} in {region} does not carry the tag {STORE_KEY} of this store")
+    return found
+
+
+def remove_image(clients: Clients, artifact: Mapping[str, Any], store: str) -> None:
     """Deregister its AMIs, then delete their snapshots. Raises ProviderError.
 
-    The artifact names the snapshots, so the next run also finds those that a killed run left.
+    The artifact names the snapshots, so the next run also finds those that a killed run left. A record may name
+    anything: an AMI without the store's tag stays with its snapshots, and so does a snapshot without that tag.
     """
     for region, ami in amis_of(artifact).items():
         ec2 = clients.in_region(region).ec2
         recorded = (artifact if region == artifact["region"] else artifact["copies"][region]).get("snapshots", ())
         with aws_errors(doing=f"reading {ami} in {region}"):
-            present = [snapshot for image in own_images(ec2, [ami]) for snapshot in snapshots_of(image)]
-        removed(ec2.deregister_image, ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"), ImageId=ami)
-        for snapshot in dict.fromkeys([*recorded, *present]):
+            images = own_images(ec2, [ami])
+            if not all(_carries(image, store) for image in images):
+                raise ProviderError(
+                    f"{ami} in {region} does not carry the tag {STORE_KEY} of this store, so it is not removed"
+                )
+            present = [snapshot for image in images for snapshot in snapshots_of(image)]
+            own = _tagged_snapshots(ec2, [str(snapshot) for snapshot in dict.fromkeys([*recorded, *present])], store)
+        if images:
+            removed(ec2.deregister_image, ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"), ImageId=ami)
+        for snapshot in own:
             delete_snapshot(ec2, snapshot)
+
+
+def _carries(described: Mapping[str, Any], store: str) -> bool:
+    return bool(store) and {"Key": STORE_KEY, "Value": store} in described.get("Tags", ())
+
+
+def _tagged_snapshots(ec2: Any, ids: Sequence[str], store: str) -> list[str]:
+    """The existing ones of these snapshots that carry the store's tag."""
+    found = []
+    for part in batches(ids, MAX_FILTER_VALUES):
+        filters = [{"Name": "snapshot-id", "Values": part}, {"Name": f"tag:{STORE_KEY}", "Values": [store]}]
+        for page in ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters):
+            found += [str(snapshot["SnapshotId"]) for snapshot in page["Snapshots"]]
+    return found
 
 
 def delete_snapshot(ec2: Any, snapshot: str) -> bool:

@@ -14,7 +14,7 @@ from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
 from ..._aws.clients import Account, Clients, aws_errors, code_of
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
-from .image_users import image_users, remove_image
+from .image_users import foreign_amis, image_users, remove_image
 
 MAX_REGIONS = 8  # copied to at the same time
 # While a copy is pending: seconds between two reads, and their number. A large image takes long to another continent.
@@ -29,6 +29,7 @@ class Ec2Images:
     Args:
         account: the account, in the region where images are baked.
         encrypt: whether snapshots of copies are encrypted.
+        store: the store's identity. Only what carries its tag is removed; nothing if it is "".
         copy_delay: seconds between two reads of a pending copy.
         publish_timeout: seconds until SSM must show a parameter's new value.
     """
@@ -38,11 +39,13 @@ class Ec2Images:
         account: Account,
         encrypt: bool = True,
         *,
+        store: str = "",
         copy_delay: float = COPY_DELAY,
         publish_timeout: float = PUBLISH_TIMEOUT,
     ) -> None:
         self._clients = Clients(account)
         self._encrypt = encrypt
+        self._store = store
         self._copy_delay = copy_delay
         self._publish_timeout = publish_timeout
 
@@ -71,10 +74,12 @@ class Ec2Images:
         return {**artifact, "copies": {**artifact.get("copies", {}), **copies}}
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
-        return image_users(self._clients, artifacts, shared)
+        users = image_users(self._clients, artifacts, shared)
+        strangers = foreign_amis(self._clients, artifacts, self._store)
+        return [[*found, *others] for found, others in zip(users, strangers, strict=True)]
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
-        remove_image(self._clients, artifact)
+        remove_image(self._clients, artifact, self._store)
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
         """Set the parameter ``/immutable/<service>/<channel>/ami`` in each region that has the AMI.

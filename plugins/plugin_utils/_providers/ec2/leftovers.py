@@ -2,9 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What killed bakes left on AWS.
 
-A bake tags everything that it creates with its store and the name of its lock. Some versions of Packer do not tag
-their templates' temporary security groups and key pairs. Those are recognized by the name that Packer gives them, which
-contains the time, and only if nothing uses them and they are a day old.
+A bake tags everything that it creates with its store and the name of its lock. Only these tags prove that something is
+a leftover: old versions of Packer do not tag their temporary security groups, and a name proves nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +30,7 @@ VOLUME: Final = "build_volume"
 IMAGE: Final = "image"
 SNAPSHOT: Final = "snapshot"
 REMOVAL_ORDER: tuple[LeftoverKind, ...] = (INSTANCE, GROUP, KEY, VOLUME, IMAGE, SNAPSHOT)
-UNTAGGED_MIN_AGE = 86400.0  # seconds
 _BAKE = re.compile(r"bake-[0-9a-f]{12}")
-# The first group is the time of creation, in seconds since the epoch.
-_PACKER = re.compile(r"packer_([0-9a-f]{8})-[0-9a-f-]{27}")
 
 
 class Ec2Leftovers:
@@ -48,6 +44,7 @@ class Ec2Leftovers:
     def __init__(self, places: Sequence[Clients], store: str, now: Callable[[], float] = time.time) -> None:
         self._places = {clients.region: clients for clients in places}
         self._filters = [{"Name": f"tag:{STORE_KEY}", "Values": [store]}, {"Name": "tag-key", "Values": [BAKE_KEY]}]
+        self._store = store
         self._now = now
 
     def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> list[Leftover]:
@@ -70,7 +67,7 @@ class Ec2Leftovers:
                 done += _terminate(clients.ec2, instances)
             for leftover in here[len(instances) :]:
                 check()
-                done += [leftover] if _remove(clients, leftover) else []
+                done += [leftover] if _remove(clients, leftover, self._store) else []
         return done
 
     def _leftovers(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
@@ -88,7 +85,23 @@ class Ec2Leftovers:
         for key in ec2.describe_key_pairs(Filters=self._filters)["KeyPairs"]:
             yield from self._tagged(clients, KEY, key["KeyName"], key, created=key.get("CreateTime"), why=why)
         yield from self._images(clients, known)
-        yield from self._temporary(clients)
+        yield from self._groups(clients)
+
+    def _groups(self, clients: Clients) -> Iterator[Leftover]:
+        """Security groups that no network interface uses. Their age is unknown."""
+        ec2 = clients.ec2
+        groups = list(_pages(ec2, "describe_security_groups", "SecurityGroups", Filters=self._filters))
+        used = {
+            group["GroupId"]
+            for chosen in _filters("group-id", [group["GroupId"] for group in groups])
+            for interface in _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=[chosen])
+            for group in interface["Groups"]
+        }
+        for group in groups:
+            if group["GroupId"] not in used:
+                yield from self._tagged(
+                    clients, GROUP, group["GroupId"], group, created=None, why="a bake ended without it"
+                )
 
     def _images(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         """AMIs and snapshots that no record names.
@@ -137,50 +150,12 @@ class Ec2Leftovers:
             age = None if created is None else self._now() - _seconds(created)
             yield Leftover(kind=kind, id=key, place=clients.region, bake=bake, why=why, age=age)
 
-    def _temporary(self, clients: Clients) -> Iterator[Leftover]:
-        """What any Packer created for one build, without tags."""
-        ec2 = clients.ec2
-        groups = {
-            group["GroupId"]: group["GroupName"]
-            for group in _pages(ec2, "describe_security_groups", "SecurityGroups")
-            if self._old(group["GroupName"])
-        }
-        keys = [key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"] if self._old(key["KeyName"])]
-        used = set()
-        for chosen in _filters("group-id", list(groups)):
-            for interface in _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=[chosen]):
-                used |= {group["GroupId"] for group in interface["Groups"]}
-        alive = {"Name": "instance-state-name", "Values": list(ALIVE)}
-        for chosen in _filters("key-name", keys):
-            for reservation in _pages(ec2, "describe_instances", "Reservations", Filters=[chosen, alive]):
-                used |= {instance["KeyName"] for instance in reservation["Instances"]}
-        names: dict[tuple[LeftoverKind, str], str] = {
-            **{(GROUP, key): name for key, name in groups.items()},
-            **{(KEY, name): name for name in keys},
-        }
-        for (kind, key), name in names.items():
-            if key not in used:
-                yield Leftover(
-                    kind=kind,
-                    id=key,
-                    place=clients.region,
-                    bake="",
-                    why="a Packer that has ended created it, and nothing uses it",
-                    age=self._age(name),
-                )
-
-    def _old(self, name: str) -> bool:
-        return _PACKER.fullmatch(name) is not None and self._age(name) >= UNTAGGED_MIN_AGE
-
-    def _age(self, name: str) -> float:
-        return self._now() - int(name.partition("_")[2][:8], 16)
-
 
 def _order(leftover: Leftover) -> int:
     return REMOVAL_ORDER.index(leftover.kind)
 
 
-def _remove(clients: Clients, leftover: Leftover) -> bool:
+def _remove(clients: Clients, leftover: Leftover, store: str) -> bool:
     """Whether it is removed now, and was not before."""
     ec2 = clients.ec2
     if leftover.kind == GROUP:
@@ -195,7 +170,7 @@ def _remove(clients: Clients, leftover: Leftover) -> bool:
         return removed(ec2.delete_volume, ("InvalidVolume.NotFound", "VolumeInUse"), VolumeId=leftover.id)
     if leftover.kind == SNAPSHOT:
         return delete_snapshot(ec2, leftover.id)
-    remove_image(clients, {"ami": leftover.id, "region": leftover.place})
+    remove_image(clients, {"ami": leftover.id, "region": leftover.place}, store)
     return True
 
 

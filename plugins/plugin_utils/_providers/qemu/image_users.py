@@ -33,4 +33,4 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
         users.setdefault(disk, []).append(
             f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk"
         )
-    return [users.get(str(artifact["path"]), []) for artifact in artifacts]
+    return [users.get(str(artifact.get("path")), []) for artifact in artifacts]

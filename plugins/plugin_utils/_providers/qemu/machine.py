@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from . import qmp
 from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
 
+LAUNCH = "launch.tar"  # the launch document of the guest
 LOOPBACK = "127.0.0.1"
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
@@ -101,6 +101,12 @@ class MachineFolder:
                 )
         finally:
             os.close(folder)
+
+    def unfinished(self) -> bool:
+        """Whether it is a folder without a document, and with nothing but what a launch writes before that."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        begun = all(name == LAUNCH or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
+        return begun and not self.folder.is_symlink()
 
     def removed(self) -> bool:
         """Whether it was removed, or has ended after a removal began: then only its folder is left."""
@@ -228,11 +234,7 @@ class MachineFolder:
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
         self.power_off()
-        document = self.folder / "machine.json"
-        with suppress(FileNotFoundError):  # another run removes it, too
-            for file in (*(file for file in self.folder.iterdir() if file != document), document):
-                file.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_documented(self.folder, "machine.json")
 
 
 def _require_standalone(disks: Sequence[Path]) -> None:

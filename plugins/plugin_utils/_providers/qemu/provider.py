@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
 from ..contract import (
     FLEET,
@@ -136,6 +136,11 @@ class QemuCompute:
         disk = request.artifact["path"]
         if not os.path.exists(disk):
             raise ProviderError(f"the image's disk is missing: {disk} (bake it again)")
+        if machine.folder.exists() and not machine.unfinished():
+            raise ProviderError(
+                f"{machine.folder} is in the way of a new machine, but no document proves that it belongs to one; "
+                "move it away"
+            )
         shutil.rmtree(machine.folder, ignore_errors=True)
         machine.folder.mkdir(mode=0o700, parents=True)
         write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
@@ -182,7 +187,9 @@ class QemuCompute:
         """Remove folders that no list shows: a run that was interrupted before it started QEMU leaves one."""
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
-            if machine.id != token and not _was_started(machine):
+            if machine.id == token or _was_started(machine):
+                continue
+            if not remove_documented(folder, "machine.json") and machine.unfinished():
                 shutil.rmtree(folder)
 
 
@@ -192,18 +199,19 @@ class QemuProvider:
     Args:
         directory: the folder of its machines and volumes.
         balancer: returns the load balancer of a fleet.
+        images: the store's folder of images.
     """
 
     name = "qemu"
     longest_call = 0.0
 
-    def __init__(self, directory: Path, balancer: Callable[[str], Traffic]) -> None:
+    def __init__(self, directory: Path, balancer: Callable[[str], Traffic], images: Path | None = None) -> None:
         self._directory = directory
         self._balancer = balancer
         self._accelerator: Accel | None = None
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._choose_accelerator)
-        self.images = DiskImages(partial(image_users, directory / "machines"))
+        self.images = DiskImages(partial(image_users, directory / "machines"), images)
         self.clock = QemuClock()
         self.probe: Probe | None = None
         self.pace: Pace | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..contract import Volume, VolumeRequest
 from .machine import Disk, MachineFolder
 
@@ -102,10 +101,9 @@ class QemuVolumes:
     def remove(self, volume_ids: Sequence[str]) -> None:
         for volume_id in volume_ids:
             folder = self._folder(volume_id)
-            if folder.exists():
-                if (folder / "volume.json").exists():  # else its removal was interrupted
-                    self.detach([volume_id])
-                shutil.rmtree(folder)
+            if (folder / "volume.json").exists():
+                self.detach([volume_id])
+                remove_documented(folder, "volume.json")
 
     def disks(self, fleet: str, instance_id: str) -> Sequence[Disk]:
         """The disks that are attached to an instance, for its next start."""

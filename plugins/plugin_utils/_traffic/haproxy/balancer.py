@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import TrafficError
-from ..._core.files import write_atomically
+from ..._core.files import remove_documented, write_atomically
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
 from .config import BACKEND, CHECK, TakenOver, bracketed, render
-from .process import Process, version
+from .process import CONFIG, Process, version
 from .runtime import run_commands
 from .state import Server, parse_servers
 
@@ -119,7 +118,8 @@ class HAProxy:
 
     def remove(self) -> None:
         self._process.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not remove_documented(self._folder, STATE):
+            remove_documented(self._folder, CONFIG)  # a start was interrupted
 
     def describe(self) -> dict[str, Any]:
         port = self._spec.port or self._saved_port()

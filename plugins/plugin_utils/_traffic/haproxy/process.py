@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 from ..._core.errors import TrafficError
+from ..._core.programs import find_program
 from .config import SOCKET
 
 CONFIG, PID = "haproxy.cfg", "haproxy.pid"
@@ -87,9 +87,7 @@ def version() -> str | None:
 
 def _binary() -> str:
     # The path of ordinary users lacks the folders of daemons.
-    found = shutil.which(
-        "haproxy", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
-    )
+    found = find_program("haproxy", ("/usr/local/sbin", "/usr/sbin"))
     if found is None:
         raise TrafficError("HAProxy is not installed (Debian: apt install haproxy; 2.6 or newer is needed)")
     return found

@@ -72,6 +72,26 @@ SUCCEEDING["a stage that a host in standby blocked was taken for the end"] = Cas
 SUCCEEDING["a canary whose first stage was full before it began waited for ever"] = Case(
     strategy="canary", stages=((1, 10.0, False),), instances=(InitialInstance(image=NEW), InitialInstance(slot=1))
 )
+SUCCEEDING["the auditor blamed a switch for a host that crashed at the same moment"] = Case(
+    strategy="blue_green",
+    size=1,
+    previous_size=1,
+    instances=(InitialInstance(),),
+    faults=(Fault(number=2, kind="crashes", value=1.0),),
+)
+IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
+SUCCEEDING.update(
+    {
+        f"each run waited for an unhealthy host that it leaves alone, {strategy}": Case(
+            strategy=strategy,
+            surge=2,
+            protected="ignore",
+            stages=((1, 10.0, False),) if strategy == "canary" else (),
+            instances=(*IGNORED, InitialInstance(slot=1)),
+        )
+        for strategy in ("rolling", "canary", "blue_green", "recreate")
+    }
+)
 ROLLED_BACK = {
     "a rollback waited for volumes that were never created": Case(
         image="unhealthy", data=True, previous_size=4, instances=(InitialInstance(),), volumes=(InitialVolume(slot=2),)

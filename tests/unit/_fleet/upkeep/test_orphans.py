@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import ChangePermit
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.sweep import OrphanSweeper
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.traffic import SimulatedTraffic
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import BalancerEntry
 from ansible_collections.immutable.infra.tests.support.fleetlab import FLEET, V1, Lab, request
 
@@ -116,3 +117,10 @@ def test_a_fleet_that_another_run_holds_is_left_alone(lab):
     with pytest.raises(LockedError, match="a swap"):
         sweeper(lab).sweep(sweeper(lab).find(), [])
     assert "twin" in lab.world.machines
+
+
+def test_members_of_a_shared_load_balancer_that_are_not_of_the_fleet_stay(lab, monkeypatch):
+    """A target group may have other targets than the fleet's, and another fleet's target may use the same group."""
+    monkeypatch.setattr(SimulatedTraffic, "shared", True)
+    lab.world.members["theirs"] = BalancerEntry(lab.world.clock.now())
+    assert found(lab) == {} and sweeper(lab).sweep(sweeper(lab).find(), ()) == [] and "theirs" in lab.world.members

@@ -13,11 +13,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.ima
     image_users,
     remove_image,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.images import Ec2Images
 from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber
 
-OTHER = "us-east-1"
+OTHER, STORE = "us-east-1", "0123456789abcdef"
+TAGS = {"immutable:store": STORE}
 
 
 @pytest.fixture
@@ -31,10 +33,10 @@ def snapshots(cloud: Cloud, ami: str, region: str = REGION) -> list[str]:
 
 
 def artifact(cloud: Cloud, name: str = "shop-1", copied: bool = False) -> dict[str, Any]:
-    ami = seeds.image(cloud, name)
+    ami = seeds.image(cloud, name, TAGS)
     copies = {}
     if copied:
-        copy = seeds.image(cloud, name, region=OTHER)
+        copy = seeds.image(cloud, name, TAGS, region=OTHER)
         copies[OTHER] = {"ami": copy, "snapshots": snapshots(cloud, copy, OTHER)}
     return {"ami": ami, "region": REGION, "name": name, "snapshots": snapshots(cloud, ami), "copies": copies}
 
@@ -140,9 +142,9 @@ def test_many_images_need_no_more_calls_than_one(cloud: Cloud, clients: Clients)
 
 def test_an_image_is_removed_from_all_regions_with_its_snapshots(cloud: Cloud, clients: Clients) -> None:
     removed_one, stays = artifact(cloud, copied=True), artifact(cloud, "shop-2")
-    remove_image(clients, removed_one)
+    remove_image(clients, removed_one, STORE)
     assert left(cloud) == ([stays["ami"]], stays["snapshots"]) and left(cloud, OTHER) == ([], [])
-    remove_image(clients, removed_one)  # it is already removed
+    remove_image(clients, removed_one, STORE)  # it is already removed
 
 
 @pytest.mark.parametrize("at", range(1, 5))
@@ -150,8 +152,8 @@ def test_the_next_run_completes_an_interrupted_removal(cloud: Cloud, clients: Cl
     removed_one = artifact(cloud, copied=True)
     cloud.fault(faults.refuse(403, "UnauthorizedOperation", "no"), nth=at, changing=True)
     with pytest.raises(ProviderError, match="allow the action"):
-        remove_image(clients, removed_one)
-    remove_image(clients, removed_one)
+        remove_image(clients, removed_one, STORE)
+    remove_image(clients, removed_one, STORE)
     assert left(cloud) == ([], []) and left(cloud, OTHER) == ([], [])
 
 
@@ -161,5 +163,30 @@ def test_a_snapshot_that_another_image_uses_stays(cloud: Cloud, clients: Clients
         faults.refuse(400, "InvalidSnapshot.InUse", "The snapshot is currently in use by ami-2"),
         action="DeleteSnapshot",
     )
-    remove_image(clients, removed_one)
+    remove_image(clients, removed_one, STORE)
     assert left(cloud) == ([], removed_one["snapshots"])
+
+
+@pytest.mark.parametrize("tags", [None, {"immutable:store": "another"}, {"Name": "shop-1"}])
+def test_an_ami_that_does_not_carry_the_tag_of_the_store_stays(
+    cloud: Cloud, clients: Clients, tags: dict[str, str] | None
+) -> None:
+    """Its record names it, and a record may name anything."""
+    ami = seeds.image(cloud, "shop-1", tags)
+    foreign = {"ami": ami, "region": REGION, "name": "shop-1", "snapshots": snapshots(cloud, ami), "copies": {}}
+    before = left(cloud)
+    images = Ec2Images(cloud.account(), store=STORE)
+    why = f"{ami} in {REGION} does not carry the tag immutable:store of this store"
+    assert images.users([foreign, artifact(cloud, "shop-2")]) == [[why], []]
+    with pytest.raises(ProviderError, match="so it is not removed"):
+        images.remove(foreign)
+    assert {ami, *before[0]} <= set(left(cloud)[0]) and set(before[1]) <= set(left(cloud)[1])
+
+
+def test_a_snapshot_that_does_not_carry_the_tag_of_the_store_stays(cloud: Cloud, clients: Clients) -> None:
+    own, foreign = artifact(cloud), seeds.image(cloud, "theirs")
+    kept = snapshots(cloud, foreign)
+    remove_image(clients, {**own, "snapshots": [*own["snapshots"], *kept]}, STORE)
+    cloud.boto("ec2").deregister_image(ImageId=foreign)
+    remove_image(clients, {**own, "snapshots": [*own["snapshots"], *kept]}, STORE)
+    assert left(cloud) == ([], kept)
