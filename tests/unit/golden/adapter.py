@@ -60,7 +60,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_d
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import open_provider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
-LATER_FILES = ("/usr/lib/immutable/report",)  # that releases after 0.1.0 lay in a host
 ACTIONS = {
     "channel": channel,
     "channel_info": channel_info,
@@ -251,8 +250,7 @@ def _payload_names(archive: tarfile.TarFile) -> list[str]:
     code = "own/ansible_collections/immutable/infra/plugins/module_utils/"
     private = {code + name for name in SEAL_CODE}
     assert private <= set(archive.getnames())
-    later = {name for name in archive.getnames() if name.endswith(LATER_FILES)}
-    return sorted([*(set(archive.getnames()) - private - later), f"{code}seal.py"])
+    return sorted([*(set(archive.getnames()) - private), f"{code}seal.py"])
 
 
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:

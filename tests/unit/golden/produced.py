@@ -196,10 +196,16 @@ def packer(folder: Path) -> Any:
         )
 
 
+# Later releases may add files and names to a guest. Those of 0.1.0 stay.
+REPORT = "/usr/lib/immutable/report"
+NEW_GUEST_FILES = ("/usr/lib/immutable/blank", REPORT)
+
+
 def payload(folder: Path) -> Any:
     (folder / "empty").mkdir()
     definition_in(folder / "definition", "rich")
-    return plain.plain(adapter.bake_payload(folder / "definition", DIGEST, folder / "empty"))
+    found = adapter.bake_payload(folder / "definition", DIGEST, folder / "empty")
+    return plain.plain({**found, "names": [name for name in found["names"] if not name.endswith(NEW_GUEST_FILES)]})
 
 
 TEMPLATE: dict[str, Any] = {
@@ -239,12 +245,12 @@ def names(folder: Path) -> Any:
     told: dict[str, Any] = {}
     captured = plain.golden("guest/names")["guest"]
     for file in sorted(each for each in (root / "roles/seal/files").rglob("*") if each.is_file()):
+        if file.as_posix().endswith(NEW_GUEST_FILES):
+            continue
         name = file.relative_to(root).as_posix()
         marks = set(re.findall(patterns["guest"], _code(file)))
         if "/usr/lib/immutable/report" in _code(file) or "$library/report" in _code(file):
-            marks |= set(
-                re.findall(patterns["guest"], _code(root / f"roles/seal/files/launch{adapter.LATER_FILES[0]}"))
-            )
+            marks |= set(re.findall(patterns["guest"], _code(root / f"roles/seal/files/launch{REPORT}")))
         if name in captured:  # later releases add names, and keep the captured ones
             told[name] = sorted(marks & set(captured[name]))
     script = (root / "roles/seal/files/seal/usr/lib/immutable/seal").read_text(encoding="utf-8").splitlines()
@@ -292,7 +298,7 @@ def sealed(folder: Path) -> Any:
         if each.is_file()
     }
     made = {path: _written(root / path.lstrip("/"), root) for path in paths if path not in laid}
-    return {"laid": sorted(laid - set(adapter.LATER_FILES)), "made": _without_owner(plain.plain(made))}
+    return {"laid": sorted(laid.difference(NEW_GUEST_FILES)), "made": _without_owner(plain.plain(made))}
 
 
 def _written(path: Path, root: Path) -> Any:

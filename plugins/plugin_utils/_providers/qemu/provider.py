@@ -36,7 +36,7 @@ from ..contract import (
     Traffic,
 )
 from ..disk_images import DiskImages
-from ..guest_document import launch_document, members
+from ..guest_document import launch_document, members, volume_states
 from .console import BootEvidence, reclaim
 from .image_users import image_users
 from .machine import LOOPBACK, MachineFolder
@@ -175,7 +175,8 @@ class QemuCompute:
         facts = machine.facts() or {}
         if "disk" not in facts:
             raise ProviderError(f"{machine.folder / 'machine.json'} is missing or damaged, so it is not started")
-        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id))
+        states = self._volumes.created_blank(fleet, facts["slot"])
+        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id), volume_states(states))
 
     def _remove_ended(self, fleet: str) -> None:
         """Remove machines that have ended after their removal began."""
