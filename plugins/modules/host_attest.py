@@ -176,13 +176,12 @@ seconds:
 """
 
 import base64
-import gzip
-import json
 import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+from ansible_collections.immutable.infra.plugins.module_utils._manifest import load_manifest
 
 
 def main() -> None:
@@ -204,9 +203,8 @@ def main() -> None:
         module.fail_json(msg="only root can read every file: connect as root, or add 'become: true'")
     began = time.monotonic()
     try:
-        manifest = json.loads(gzip.decompress(base64.b64decode(module.params["manifest"])).decode("ascii"))
-        comparison = compare(manifest)
-    except (OSError, EOFError, ValueError, TypeError) as error:
+        comparison = compare(load_manifest(base64.b64decode(module.params["manifest"])))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         module.fail_json(msg=f"cannot compare this host with its image: {error}")
     count = len(comparison.differences)
     limit = max(0, module.params["limit"])
