@@ -89,8 +89,6 @@ def _summary(text: str) -> str:
     try:
         result = json.loads(text)
     except (ValueError, RecursionError):
-        result = None
-    if not isinstance(result, dict):
         return text[:_MAX_RESULT]
     message = str(result.get("msg") or "").strip()
     errors = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()
