@@ -39,7 +39,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         },
         "data": {volume.name: volume.mount for volume in definition.data},
         "writable": sorted(definition.writable),
-        "seal": {"shell": definition.shell},
+        "seal": {"shell": definition.shell, **({"user_namespaces": True} if definition.user_namespaces else {})},
         "base": dict(base),
         "tree": tree_entries(definition),
         # An input only if it is pinned. Otherwise the machine that bakes determines the version.

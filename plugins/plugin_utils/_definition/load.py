@@ -122,6 +122,7 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
+        user_namespaces=data.get("seal", {}).get("user_namespaces", False),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),

@@ -341,6 +341,7 @@ class Definition:
     base: Base
     # Relative paths of all files that any fleet names, whether its strategy uses them or not. Not inputs of a bake.
     swap_files: tuple[str, ...] = ()
+    user_namespaces: bool = False  # seal.user_namespaces
 
     @property
     def folder(self) -> Path:
