@@ -34,6 +34,7 @@ from .model import (
     TcpProbe,
     TrafficSpec,
 )
+from .octets import hex_of
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
@@ -205,5 +206,5 @@ def _health(data: Mapping[str, Any]) -> Health:
             tuple(status) if isinstance(status, list) else (status,),
         )
     if "tcp" in data:
-        values["tcp"] = TcpProbe(data["tcp"]["port"])
+        values["tcp"] = TcpProbe(**converted(data["tcp"], port=int, send=hex_of, expect=hex_of))
     return Health(**values)
