@@ -62,7 +62,7 @@ class BoundedLoader(yaml.SafeLoader):
     def scan_flow_scalar_non_spaces(self, double: bool, start_mark: yaml.Mark) -> list[str]:
         """Raise YAMLError, as for every other mistake, for an escape whose number belongs to no character."""
         try:
-            chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)  # type: ignore[no-untyped-call]
+            chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)
             return chunks
         except (ValueError, OverflowError):
             raise yaml.scanner.ScannerError(
