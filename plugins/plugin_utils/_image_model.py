@@ -48,6 +48,7 @@ class Image:
         channels: the channels that point at the image. Set when the image is read.
         seconds: duration of the bake.
         revoked: ``{"at", "by", "reason"}``, or None. Set when the image is read.
+        owners: by data volume, ``uid:gid`` of its owner in the image. Empty if that was not recorded.
     """
 
     digest: str
@@ -64,6 +65,7 @@ class Image:
     channels: tuple[str, ...] = ()
     seconds: float = 0.0
     revoked: Mapping[str, Any] | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hex(self) -> str:
@@ -85,6 +87,8 @@ class Image:
         data = asdict(self)
         data["channels"] = list(self.channels)
         data["name"] = self.name
+        if not data["owners"]:
+            del data["owners"]  # records of earlier releases have none
         return data
 
     @classmethod

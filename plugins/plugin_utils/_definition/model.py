@@ -8,7 +8,7 @@ The field names are also the keys of ``target_summary`` and ``summary_of``, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -71,6 +71,13 @@ class DataVolume:
     size: int  # bytes
     mount: str  # absolute path on the host, without a trailing slash
     type: str = ""  # as the provider names it; "" for the provider's default
+    owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
+    reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data. Fields of later releases are left out at their defaults."""
+        data = asdict(self)
+        return {name: data[name] for name in data if name not in ("owner", "reown") or data[name]}
 
 
 @dataclass(frozen=True)

@@ -197,8 +197,15 @@ def packer(folder: Path) -> Any:
 
 
 # Later releases may add files and names to a guest. Those of 0.1.0 stay.
-NEW_GUEST_FILES = ("/usr/lib/immutable/blank",)
-NEW_GUEST_NAMES = {"/run/immutable/blank", "/usr/lib/immutable/blank", "IMMUTABLE-DATA", "opt/immutable/blank"}
+NEW_GUEST_FILES = ("/usr/lib/immutable/blank", "/usr/lib/immutable/reown")
+NEW_GUEST_NAMES = {
+    "/usr/lib/immutable/reown",
+    "/usr/lib/immutable/reown-volumes",
+    "/run/immutable/blank",
+    "/usr/lib/immutable/blank",
+    "IMMUTABLE-DATA",
+    "opt/immutable/blank",
+}
 
 
 def payload(folder: Path) -> Any:
