@@ -98,6 +98,7 @@ class Spec:
         data: the name and the mount point of each data volume.
         owners: by volume, "user" or "user:group", by name, if it is not the owner of the mount point.
         reowned: volumes whose files follow the owner's uid and gid.
+        user_namespaces: whether unprivileged users may create user namespaces.
     """
 
     service: str
@@ -108,6 +109,7 @@ class Spec:
     data: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, str], ...] = ()
     reowned: tuple[str, ...] = ()
+    user_namespaces: bool = False
 
 
 def _private(path: str, flags: int) -> int:
@@ -311,7 +313,8 @@ def _read_only(line: str) -> str:
 
 def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     values = {"digest": spec.digest, "shell": spec.shell, "service": spec.service, "version": spec.version}
-    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+    environment = {**values, **({"user_namespaces": "on"} if spec.user_namespaces else {})}
+    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in environment.items()))
     facts = {
         **values,
         "covers": sorted({*SYSTEM_COVERS, *tmpfs}),

@@ -133,6 +133,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
             }
             for volume in definition.data
         ],
+        **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
     }
     seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}
     return [

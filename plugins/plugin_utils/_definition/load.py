@@ -34,6 +34,7 @@ from .model import (
     TcpProbe,
     TrafficSpec,
 )
+from .octets import hex_of
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
@@ -123,6 +124,7 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
+        user_namespaces=data.get("seal", {}).get("user_namespaces", False),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),
@@ -168,6 +170,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         simulation=_simulation(target.get("simulation", {})),
         aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url")))),
         network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str)),
+        reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
         snapshots=target.get("snapshots", False),
@@ -206,5 +209,5 @@ def _health(data: Mapping[str, Any]) -> Health:
             tuple(status) if isinstance(status, list) else (status,),
         )
     if "tcp" in data:
-        values["tcp"] = TcpProbe(data["tcp"]["port"])
+        values["tcp"] = TcpProbe(**converted(data["tcp"], port=int, send=hex_of, expect=hex_of))
     return Health(**values)
