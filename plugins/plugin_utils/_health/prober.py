@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from .._core.documents import parse_json
 from .._definition.model import Health, HttpProbe, TcpProbe
 from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
@@ -47,7 +48,7 @@ def health_tag(health: Health) -> str:
 def health_of(instance: Instance, default: Health) -> Health:
     """The health in the instance's tag, or ``default`` if the tag is missing or cannot be read."""
     try:
-        fields = json.loads(instance.tags[HEALTH])
+        fields = parse_json(instance.tags[HEALTH])
         http, tcp = fields.pop("http"), fields.pop("tcp")
         return Health(
             http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,

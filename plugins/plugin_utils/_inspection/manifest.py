@@ -13,6 +13,7 @@ from typing import Any
 
 from ...module_utils._manifest import SCHEMA
 from ...module_utils._seal import FACTS_PATH
+from .._core.documents import parse_json
 from .._core.errors import ImageError
 from .._core.files import write_atomically
 from .disk import Disk
@@ -65,7 +66,7 @@ class Manifest:
     def from_gzip(cls, data: bytes) -> Manifest:
         """Parse the result of ``to_gzip``. Raises ImageError for anything else."""
         try:
-            found = json.loads(gzip.decompress(data))
+            found = parse_json(gzip.decompress(data))
             if found["schema"] != SCHEMA:
                 raise ImageError(
                     f"the manifest has schema {found['schema']}, but this version reads schema {SCHEMA}:"
@@ -118,7 +119,7 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
     Raises ImageError if it cannot be parsed.
     """
     try:
-        found = json.loads(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
+        found = parse_json(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
     except ValueError:
         found = None
     if not isinstance(found, dict):

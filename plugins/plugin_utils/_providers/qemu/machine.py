@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..._core.errors import ProviderError
+from ..._core.documents import parse_json
+from ..._core.errors import ProviderError, StoreError
 from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
@@ -73,10 +74,21 @@ class MachineFolder:
     def facts(self) -> dict[str, Any] | None:
         """The contents of ``machine.json``, or None if there is no machine."""
         try:
-            facts: dict[str, Any] = json.loads((self.folder / "machine.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            facts = parse_json((self.folder / "machine.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except ValueError as error:
+            raise self.damaged(error) from error
+        if not isinstance(facts, dict):
+            raise self.damaged("expected an object")
         return facts
+
+    def damaged(self, problem: object) -> StoreError:
+        """The error of a ``machine.json`` that is not the document of a machine."""
+        return StoreError(
+            f"{self.folder / 'machine.json'} is not the document of a machine ({problem}); "
+            "end its QEMU and remove the folder"
+        )
 
     def save(self, facts: Mapping[str, Any]) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

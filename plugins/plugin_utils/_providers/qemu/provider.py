@@ -226,6 +226,14 @@ def in_container() -> bool:
 
 
 def _instance_of(machine: MachineFolder) -> Instance | None:
+    """See ``_described``. Raises StoreError if ``machine.json`` is not the document of a machine."""
+    try:
+        return _described(machine)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise machine.damaged(f"{type(error).__name__}: {error}") from error
+
+
+def _described(machine: MachineFolder) -> Instance | None:
     """The machine as an instance, or None if it was never started."""
     facts = machine.facts()
     if facts is None:

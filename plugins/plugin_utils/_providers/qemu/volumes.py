@@ -14,9 +14,10 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from ..._core.errors import ProviderError
+from ..._core.documents import mismatch, parse_json
+from ..._core.errors import ProviderError, StoreError
 from ..._core.files import remove_documented, write_atomically
 from ..contract import Volume, VolumeRequest
 from .machine import Disk, MachineFolder
@@ -174,6 +175,16 @@ class QemuVolumes:
         write_atomically(folder / "volume.json", json.dumps(facts, indent=1).encode())
 
 
+class _Facts(TypedDict):
+    """What must be in ``volume.json``."""
+
+    slot: int
+    name: str
+    size: int
+    attached_to: str | None
+    attached_at: float
+
+
 def _id(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
@@ -224,10 +235,17 @@ def _sync(path: Path) -> None:
 
 def _load(folder: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads((folder / "volume.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        facts = parse_json((folder / "volume.json").read_bytes())
+        problem = mismatch(facts, _Facts)
+    except (FileNotFoundError, NotADirectoryError):
         raise ProviderError(f"there is no volume {_id(folder)}") from None
-    return facts
+    except ValueError as error:
+        problem = str(error)
+    if problem:  # not a ProviderError, which means that the volume is gone
+        raise StoreError(
+            f"{folder / 'volume.json'} is not the document of a volume ({problem}); restore it, the disk is untouched"
+        )
+    return dict(facts)
 
 
 def _run(argv: Sequence[str]) -> str:
