@@ -156,7 +156,8 @@ class Ec2Volumes:
         self._modifications.apply(changes)
 
     def remove(self, volume_ids: Sequence[str]) -> None:
-        volumes = self._describe_ids(volume_ids, missing_ok=True)
+        parts = batches(volume_ids, MAX_FILTER_VALUES)  # only volumes with the tag of the store
+        volumes = {found.id: found for part in parts for found in self._list({"Name": "volume-id", "Values": part})}
         for fleet in {volume.fleet for volume in volumes.values()}:
             # Before the call: the token that created a volume cannot be used again once the volume is deleted.
             self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
