@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Compares a running host with the manifest of its image and returns the differences.
 
-The comparison reads the complete root file system: each entry's type, mode and owner, each file's content and each
-link's target. Declared mounts are not read. Any other mount is a difference.
+The comparison reads the complete root file system: each entry's type, mode, owner and extended attributes, each file's
+content and each link's target. Declared mounts are not read. Any other mount is a difference. So is what a process
+sees or executes instead of the image, and configuration in /run that overrides the image's.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -16,17 +18,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ._manifest import SCHEMA, entry_type
+from ._manifest import SCHEMA, attribute_text, entry_type, is_compared
 from ._mounts import Mount, read_mounts
+from ._overrides import find_overrides
+from ._process_views import Image, compare_processes
 
+# fmt: off
 DifferenceKind = Literal[
-    "changed", "missing", "added", "mode", "owner", "type", "link", "covering", "unexpected_writable"
+    "changed", "missing", "added", "mode", "owner", "type", "link", "covering", "unexpected_writable",
+    "xattr", "process_mount", "program", "override",
 ]
+# fmt: on
+Subject = Literal["xattrs", "process", "override"]
 THREADS = 2  # hashing releases Python's lock; more threads would take processors from the host's service
 BLOCK = 1024 * 1024
 # Devices, kernel interfaces and the files of one boot.
 SYSTEM = ("/dev", "/proc", "/run", "/sys")
 PROBED = ("/", "/etc", "/usr")
+LABEL = "security.selinux"
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,19 @@ class Difference:
         return {key: _printable(value) for key, value in asdict(self).items() if value}
 
 
+@dataclass(frozen=True)
+class NotCompared:
+    """Something that the comparison could not compare with the image."""
+
+    subject: Subject
+    path: str
+    reason: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return plain data for a result. Bytes that are not UTF-8 are escaped."""
+        return {key: _printable(value) for key, value in asdict(self).items()}
+
+
 @dataclass
 class Comparison:
     """The result of a comparison.
@@ -50,19 +72,26 @@ class Comparison:
     Attributes:
         checked: the number of compared entries.
         refused: folders where an attempt to write failed, as it should.
+        not_compared: what is out of reach. It does not count as a difference.
     """
 
     differences: list[Difference] = field(default_factory=list)
     checked: int = 0
     refused: list[str] = field(default_factory=list)
+    not_compared: list[NotCompared] = field(default_factory=list)
 
 
-def compare(manifest: dict[str, Any], root: str = "/", mountinfo: str = "/proc/self/mountinfo") -> Comparison:
+def compare(
+    manifest: dict[str, Any], root: str = "/", mountinfo: str = "/proc/self/mountinfo", proc: str | None = None
+) -> Comparison:
     """Compare the file system at ``root``, and the mounts on it, with a manifest.
 
     Args:
         manifest: ``{"schema": 1, "files": {path: [type, mode in octal, uid, gid, size, sha256 | target | device]},
-            "covers": [path], "data": [path], "writable": [path], ...}``; paths are absolute, relative to ``root``.
+            "covers": [path], "data": [path], "writable": [path], "xattrs": {path: {name: value}}, ...}``; paths are
+            absolute, relative to ``root``. Images that were baked by 0.2.0 have no "xattrs".
+        proc: folder with the host's processes. The default is ``/proc`` if ``root`` is ``/``, else processes are not
+            compared.
 
     Raises ValueError for another schema or shape, OSError if ``root`` cannot be read.
     """
@@ -72,13 +101,19 @@ def compare(manifest: dict[str, Any], root: str = "/", mountinfo: str = "/proc/s
         or not isinstance(manifest.get("files"), dict)
     ):
         raise ValueError(f"expected a manifest with schema {SCHEMA}")
-    return _HostComparison(manifest, root, read_mounts(root, mountinfo)).run()
+    if proc is None and root == "/":
+        proc = "/proc"
+    return _HostComparison(manifest, root, read_mounts(root, mountinfo), proc).run()
 
 
 class _HostComparison:
-    def __init__(self, manifest: dict[str, Any], root: str, mounts: list[Mount]) -> None:
+    def __init__(self, manifest: dict[str, Any], root: str, mounts: list[Mount], proc: str | None) -> None:
         self._files = manifest["files"]
+        self._xattrs: dict[str, dict[str, str]] | None = manifest.get("xattrs")
         self._root = root
+        self._proc = proc
+        self._own = {path for key in ("data", "writable") for path in manifest.get(key) or []}
+        self._inodes: set[int] = set()  # of the files that are compared
         self._declared = {
             *SYSTEM,
             *(path for key in ("covers", "data", "writable") for path in manifest.get(key) or []),
@@ -96,11 +131,43 @@ class _HostComparison:
             if path not in paths and not self._is_covered(path):
                 self._add("missing", path)
         self._compare_contents()
+        self._find_overrides()
+        if self._proc is not None:
+            self._compare_processes(self._proc)
+        if self._xattrs is None:
+            reason = "the image was baked by an earlier version, which did not record extended attributes"
+            self._skip("xattrs", "/", reason)
         self._result.differences.sort(key=lambda difference: (difference.path, difference.kind))
         return self._result
 
     def _add(self, kind: DifferenceKind, path: str, expected: str = "", found: str = "") -> None:
         self._result.differences.append(Difference(kind, path, expected, found))
+
+    def _skip(self, subject: Subject, path: str, reason: str) -> None:
+        self._result.not_compared.append(NotCompared(subject, path, reason))
+
+    def _find_overrides(self) -> None:
+        found, unchecked = find_overrides(self._files, self._root)
+        for path, what in found:
+            self._add("override", path, found=what)
+        for path, what in unchecked:
+            self._skip("override", path, what)
+
+    def _compare_processes(self, proc: str) -> None:
+        image = Image(
+            device=os.stat(self._root).st_dev,
+            inodes=self._inodes,
+            is_declared=self._is_declared,
+            is_own=lambda path: _within(path, self._own),
+            mounts=self._mounts,
+        )
+        views = compare_processes(image, proc, self._root)
+        for path, what in views.mounts:
+            self._add("process_mount", path, found=what)
+        for path, what in views.programs:
+            self._add("program", path, found=what)
+        for path, what in views.unchecked:
+            self._skip("process", path, what)
 
     def _check_mounts(self) -> None:
         if not os.statvfs(self._root).f_flag & os.ST_RDONLY:
@@ -163,6 +230,10 @@ class _HostComparison:
             self._add("mode", path, mode, found_mode)
         if (info.st_uid, info.st_gid) != (uid, gid):
             self._add("owner", path, f"{uid}:{gid}", f"{info.st_uid}:{info.st_gid}")
+        if self._xattrs is not None:
+            self._compare_attributes(path, self._xattrs.get(path, {}))
+        if kind == "file":
+            self._inodes.add(info.st_ino)
         if kind == "link":
             target = os.readlink(self._full_path(path))
             if target != content:
@@ -175,6 +246,22 @@ class _HostComparison:
             self._add("changed", path, f"{size} bytes", f"{info.st_size} bytes")
         elif kind == "file":
             self._to_hash.append((path, info, content))
+
+    def _compare_attributes(self, path: str, expected: dict[str, str]) -> None:
+        full = self._full_path(path)
+        try:
+            names = [name for name in os.listxattr(full, follow_symlinks=False) if is_compared(name)]
+            found = {name: attribute_text(name, os.getxattr(full, name, follow_symlinks=False)) for name in names}
+        except OSError as error:
+            found = {}
+            if error.errno != errno.ENOTSUP:
+                self._skip("xattrs", path, f"cannot be read: {error.strerror}")
+                return
+        for name in sorted({*expected, *found}):
+            if name == LABEL and name not in expected:
+                continue  # the kernel returns a label for files that have none
+            if expected.get(name) != found.get(name):
+                self._add("xattr", path, *(f"{name}={each.get(name, 'none')}" for each in (expected, found)))
 
     def _compare_contents(self) -> None:
         """Hash each inode once, even if it has several names."""

@@ -25,12 +25,16 @@ class Mount:
     Attributes:
         point: absolute path, relative to the root that was passed to ``read_mounts``.
         type: of the file system.
+        device: of the file system, ``<major>:<minor>``.
+        inside: the path in the file system that is mounted.
     """
 
     point: str
     type: str
     source: str
     writable: bool
+    device: str = ""
+    inside: str = "/"
 
     @property
     def of_kernel(self) -> bool:
@@ -40,9 +44,18 @@ class Mount:
 
 def read_mounts(root: str = "/", table: str = "/proc/self/mountinfo") -> list[Mount]:
     """Return the visible mounts at and below ``root``, oldest first. Raises OSError."""
-    prefix = os.path.realpath(root).rstrip("/")
     with open(table, "rb") as file:
-        rows = [_Row.parse(os.fsdecode(line)) for line in file.read().splitlines()]
+        return parse_mounts(file.read(), os.path.realpath(root).rstrip("/"))
+
+
+def parse_mounts(table: bytes, prefix: str = "") -> list[Mount]:
+    """Return the visible mounts at and below the folder ``prefix``, oldest first.
+
+    Args:
+        table: content of a file ``mountinfo``.
+        prefix: absolute path without a final slash, '' for the whole file system.
+    """
+    rows = [_Row.parse(os.fsdecode(line)) for line in table.split(b"\n") if line]
     by_id = {row.id: row for row in rows}
     visible = [row.mount for row in rows if not _hidden(row, rows, by_id)]
     return [
@@ -61,11 +74,19 @@ class _Row:
     @classmethod
     def parse(cls, line: str) -> _Row:
         before, _separator, after = line.partition(" - ")
-        number, parent, _device, _inside, point, options = before.split(" ")[:6]
+        number, parent, device, inside, point, options = before.split(" ")[:6]
         kind, source, super_options = after.split(" ")[:3]
         # The mount and the file system can be read-only.
         writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
-        return cls(number, parent, Mount(_unescaped(point), kind, _unescaped(source), writable))
+        mount = Mount(
+            point=_unescaped(point),
+            type=kind,
+            source=_unescaped(source),
+            writable=writable,
+            device=device,
+            inside=_unescaped(inside),
+        )
+        return cls(number, parent, mount)
 
 
 def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
@@ -83,3 +104,16 @@ def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
 
 def _unescaped(text: str) -> str:
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), os.fsencode(text)))
+
+
+def shown_at(path: str, mounts: list[Mount]) -> tuple[str, str]:
+    """Return the device and the path in its file system that ``mounts`` show at an absolute path."""
+    mount = max(
+        (mount for mount in mounts if (path.rstrip("/") + "/").startswith(mount.point.rstrip("/") + "/")),
+        key=lambda mount: len(mount.point),
+        default=None,
+    )
+    if mount is None:
+        return ("", path)
+    below = path[len(mount.point.rstrip("/")) :].strip("/")
+    return (mount.device, f"{mount.inside.rstrip('/')}/{below}".rstrip("/") or "/")

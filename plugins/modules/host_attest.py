@@ -9,9 +9,18 @@ short_description: Compare a host with the manifest of its image
 version_added: 0.1.0
 author: immutable.infra contributors (@immutable-infra)
 description:
-  - Reads every file of the host's root file system and compares its type, mode, owner and content with the manifest
-    of the host's image. Returns only the differences.
+  - Reads every file of the host's root file system and compares its type, mode, owner, extended attributes and content
+    with the manifest of the host's image. Extended attributes contain file capabilities and access control lists.
+    Returns only the differences.
   - Finds undeclared mounts over the image, and tests that nothing is writable outside the declared places.
+  - Compares the mounts and the programs of every process with the image, also in other mount namespaces. A mount of a
+    single process is normal if it shows what is at that path anyway, if it only hides something, or if the image's
+    unit of the process declares it with C(BindPaths) or C(BindReadOnlyPaths).
+  - Finds files in C(/run) that override the configuration of the image, such as units, drop-ins, and rules of udev.
+    The output of generators and the scopes of logins are normal.
+  - RV(not_compared) names what the module noticed but could not compare with the image. It does not look into data
+    volumes, C(writable) paths and the rest of C(/run). It does not see what an interpreter of the image executes, code
+    that exists only in memory, file flags such as C(immutable), or a mount namespace without a process.
   - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
   - Requires root on the host, and a login. Hosts with C(shell=off) accept no logins, so the module refuses to run
     there. These hosts have their evidence on the console.
@@ -47,7 +56,9 @@ options:
     type: bool
     default: true
   limit:
-    description: Maximum number of differences to return. RV(count) is the total number of differences.
+    description:
+      - Maximum number of differences to return, and of entries in RV(not_compared). RV(count) is the total number of
+        differences.
     type: int
     default: 100
   manifest:
@@ -56,8 +67,7 @@ options:
       - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
-  - Manifests do not contain file capabilities or other extended attributes. The module does not detect changes to
-    these.
+  - Images that were baked before version 0.3.0 have no extended attributes in their manifest. RV(not_compared) says so.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
@@ -102,6 +112,10 @@ differences:
         - V(changed) (content), V(missing), V(added), V(mode), V(owner), V(type) or V(link) (another link target).
         - V(covering) is an undeclared mount over the image.
         - V(unexpected_writable) is an undeclared writable place.
+        - V(xattr) is another extended attribute, such as a file capability.
+        - V(process_mount) is something else at this path for one process only. V(program) is a program or library that
+          a process executes and that is not a file of the image. V(override) is a file in C(/run) that overrides the
+          configuration of the image. These kinds exist since version 0.3.0.
       type: str
     path:
       description: Path of the difference.
@@ -126,6 +140,29 @@ checked:
   returned: when the host could be read
   type: int
   sample: 15271
+not_compared:
+  description:
+    - What could not be compared with the image, at most O(limit) entries. It does not affect RV(attested).
+    - For example, extended attributes of an image without a record of them, programs on data volumes and in
+      C(writable) paths, containers and other processes with another root file system.
+  returned: when the host could be read
+  type: list
+  elements: dict
+  version_added: 0.3.0
+  contains:
+    subject:
+      description: V(xattrs), V(process) or V(override).
+      type: str
+    path:
+      description: Path of what was not compared, V(/) if it has no path of its own.
+      type: str
+    reason:
+      description: Why it was not compared.
+      type: str
+  sample:
+    - subject: process
+      path: /
+      reason: "process 812 (nginx) of web.service has another root file system, such as a container"
 refused:
   description: Places where root tried to write and the host refused it.
   returned: when the host could be read
@@ -172,12 +209,14 @@ def main() -> None:
     except (OSError, EOFError, ValueError, TypeError) as error:
         module.fail_json(msg=f"cannot compare this host with its image: {error}")
     count = len(comparison.differences)
+    limit = max(0, module.params["limit"])
     result = {
         "changed": False,
         "attested": count == 0,
-        "differences": [each.as_dict() for each in comparison.differences[: max(0, module.params["limit"])]],
+        "differences": [each.as_dict() for each in comparison.differences[:limit]],
         "count": count,
         "checked": comparison.checked,
+        "not_compared": [each.as_dict() for each in comparison.not_compared[:limit]],
         "refused": comparison.refused,
         "seconds": round(time.monotonic() - began, 2),
     }

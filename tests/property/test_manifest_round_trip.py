@@ -20,12 +20,19 @@ COLUMNS = {
     "content": st.binary(max_size=20).map(os.fsdecode),
 }
 ROWS = st.tuples(*COLUMNS.values())
+XATTRS = st.none() | st.dictionaries(
+    PATHS, st.dictionaries(st.text(max_size=9), st.text("0123456789abcdef")), max_size=3
+)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3))
-def test_a_manifest_keeps_any_names(files: dict[str, tuple[str, str, int, int, int, str]], covers: list[str]) -> None:
-    manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers))
+@given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3), XATTRS)
+def test_a_manifest_keeps_any_names(
+    files: dict[str, tuple[str, str, int, int, int, str]],
+    covers: list[str],
+    xattrs: dict[str, dict[str, str]] | None,
+) -> None:
+    manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers), xattrs=xattrs)
     copy = Manifest.from_gzip(manifest.to_gzip())
     assert copy == manifest
     assert copy.to_gzip() == manifest.to_gzip()

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -284,6 +285,15 @@ class Service:
         return sorted(
             _guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words)
         )
+
+    def power_off(self, instance: str) -> None:
+        """Kill a machine's process and wait until it has ended."""
+        for pid, words in _machines():
+            if _guest(words) == instance:
+                handle = os.pidfd_open(pid)
+                os.kill(pid, signal.SIGKILL)
+                assert select.select([handle], [], [], 60)[0]
+                os.close(handle)
 
     def newest_record(self) -> dict[str, Any]:
         records = sorted((self.store / "fleets" / self.fleet / "records").glob("*.json"))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from threading import Thread
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.load import Load
-from ansible_collections.immutable.infra.tests.support.machines import STORE, Service, ask
+from ansible_collections.immutable.infra.tests.support.machines import STORE, Service, ask, holders
 
 pytestmark = pytest.mark.vm
 long = pytest.mark.long
@@ -60,6 +61,44 @@ def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bo
     assert UNHEALTHY in keeper.play("swap", check=False)
     after = keeper.converged("well", words)
     assert {each["image"] for each in after} == {each["image"] for each in before}
+
+
+def test_a_volume_with_a_damaged_file_system_is_left_alone(keeper: Service, tmp_path: Path) -> None:
+    words = keeper.write("kept;")
+    greeting = ask(keeper.instances()[0], "/healthz")[1].decode()
+    [volume] = [each for each in keeper.module("fleet_info")["volumes"] if each["slot"] == 0]
+    folder = keeper.store / "qemu/volumes" / volume["id"]
+    [disk] = folder.glob(f"disk.{volume['type']}")
+    keeper.power_off(volume["attached_to"])
+    _write(disk, "0 2")  # instead of the magic number of the superblock
+    damaged = _content(disk, tmp_path)
+    keeper.greet("cannot be mounted", fleet={})
+    output = keeper.play("swap", check=False)
+    assert "IMMUTABLE-DATA" in output and "not known to be new" in output
+    assert [each["serving"] for each in keeper.instances() if each["slot"] == 1] == [True]
+    for holder in holders(folder):
+        keeper.power_off(holder)
+    assert _content(disk, tmp_path) == damaged
+    _write(disk, "0x53 1", "0xef 1")
+    keeper.greet(greeting)
+    keeper.play("swap")
+    keeper.converged(greeting, words)
+
+
+def _write(disk: Path, *parts: str) -> None:
+    """Write bytes to the disk from byte 1080 on. Each part is a value and how often it is written."""
+    offset, commands = 1080, []
+    for value, count in (part.split() for part in parts):
+        commands += ["-c", f"write -P {value} {offset} {count}"]
+        offset += int(count)
+    subprocess.run(["qemu-io", "-f", disk.suffix[1:], *commands, str(disk)], check=True, capture_output=True)
+
+
+def _content(disk: Path, folder: Path) -> str:
+    """A checksum of what a guest reads from the disk."""
+    copy = folder / "content.raw"
+    subprocess.run(["qemu-img", "convert", "-f", disk.suffix[1:], "-O", "raw", disk, copy], check=True)
+    return hashlib.sha256(copy.read_bytes()).hexdigest()
 
 
 def test_a_load_balancer_that_is_killed_during_a_swap_is_restarted(plain: Service) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, cast
 
-from ...module_utils._manifest import EntryType, entry_type
+from ...module_utils._manifest import EntryType, attribute_text, entry_type, is_compared
 from .._core.errors import ImageError
 from .tools import environment, last_lines, program
 
@@ -34,6 +34,9 @@ _DEVICE = re.compile(rb"Device major/minor number: (\d+):(\d+)")
 _BLOCK_SIZE = re.compile(rb"Block size:\s+(\d+)")
 _OWNED = re.compile(rb"^(\d+)\t(\d+)$", re.MULTILINE)
 _FAST_LINK = b'Fast link dest: "'
+_ATTRIBUTES_OF = re.compile(rb"debugfs: ea_list <(\d+)>")
+_ATTRIBUTE = re.compile(rb"  ([!-~]+) \(\d+\)(?: = .*)?")
+_VALUE = re.compile(rb"debugfs: ea_get -x <(\d+)> (\S+)\n(\S+) \(\d+\)(?: = ([0-9a-f ]*))?\n")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,28 @@ class FileSystem:
             for inode, chunks in self._contents({entry.inode: entry.size for entry in files.values()})
         }
         return {path: found[entry.inode] for path, entry in files.items()}
+
+    def attributes(self) -> dict[int, dict[str, str]]:
+        """Return the extended attributes by inode and name, with their values as ``attribute_text`` writes them.
+
+        Contains only inodes that have any. File capabilities and access control lists are such attributes.
+        """
+        inodes = sorted({entry.inode for entry in self.entries.values()})
+        names: list[tuple[int, str]] = []
+        inode = 0
+        for line in self._debugfs([f"ea_list <{number}>" for number in inodes]).split(b"\n"):
+            if command := _ATTRIBUTES_OF.fullmatch(line):
+                inode = int(command[1])
+            elif (listed := _ATTRIBUTE.fullmatch(line)) and is_compared(name := listed[1].decode("ascii")):
+                names.append((inode, name))
+        found: dict[int, dict[str, str]] = {}
+        # A name can contain a newline and look like several lines. The values prove which attributes exist.
+        output = self._debugfs([f"ea_get -x <{number}> {name}" for number, name in names])
+        for number, asked, answered, value in _VALUE.findall(output):
+            if asked == answered:
+                name = asked.decode("ascii")
+                found.setdefault(int(number), {})[name] = attribute_text(name, bytes.fromhex(value.decode("ascii")))
+        return found
 
     def owners(self, offsets: Iterable[int]) -> dict[int, str]:
         """Return the path of the file that contains each offset (bytes). Offsets outside of files are skipped."""

@@ -35,6 +35,8 @@ class Manifest:
         covers: paths that are covered by a mount on a running host.
         data: mount points of data volumes.
         writable: paths that the definition declares writable.
+        xattrs: the extended attributes of the paths that have any, by name (see ``attribute_text``). None in the
+            manifest of an image that was baked by 0.2.0, which did not record them.
     """
 
     digest: str
@@ -43,9 +45,11 @@ class Manifest:
     covers: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    xattrs: Mapping[str, Mapping[str, str]] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data (JSON types)."""
+        attributes = {} if self.xattrs is None else {"xattrs": {path: dict(each) for path, each in self.xattrs.items()}}
         return {
             "schema": SCHEMA,
             "digest": self.digest,
@@ -54,6 +58,7 @@ class Manifest:
             "writable": list(self.writable),
             "boot": dict(self.boot),
             "files": {path: list(row) for path, row in sorted(self.files.items())},
+            **attributes,
         }
 
     def to_gzip(self) -> bytes:
@@ -79,6 +84,7 @@ class Manifest:
                 covers=tuple(found["covers"]),
                 data=tuple(found["data"]),
                 writable=tuple(found["writable"]),
+                xattrs=_attributes(found["xattrs"]) if "xattrs" in found else None,
             )
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
@@ -110,7 +116,9 @@ def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str
         content = sums[entry.inode] if entry.type == FILE else entry.target
         rows[path] = (entry.type, f"{entry.mode:04o}", entry.uid, entry.gid, entry.size, content)
     paths = {key: tuple(str(path) for path in facts.get(key, ())) for key in ("covers", "data", "writable")}
-    return Manifest(digest, rows, disk.checksums(), **paths)
+    by_inode = files.attributes()
+    attributes = {path: by_inode[entry.inode] for path, entry in files.entries.items() if entry.inode in by_inode}
+    return Manifest(digest, rows, disk.checksums(), xattrs=attributes, **paths)
 
 
 def seal_facts(files: FileSystem) -> dict[str, Any]:
@@ -130,3 +138,7 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
 def _row(row: list[Any]) -> Row:
     kind, mode, uid, gid, size, content = row
     return (str(kind), str(mode), int(uid), int(gid), int(size), str(content))
+
+
+def _attributes(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    return {path: {str(name): str(value) for name, value in each.items()} for path, each in found.items()}

@@ -30,6 +30,13 @@ UP: Final = "up"
 DOWN: Final = "down"  # its checks fail, or have not passed yet
 DRAIN: Final = "drain"  # it gets no new requests; so are staged members
 
+# What a provider reports to a guest about a volume that it created. It reports nothing about other volumes. A guest
+# creates a file system only on a blank volume, after it has checked that the volume reads as zeros. It completes on a
+# new volume what was interrupted.
+VolumeState = Literal["blank", "new"]
+BLANK: Final = "blank"  # as far as the provider knows, nothing was ever written to it
+NEW: Final = "new"
+
 SSH_PORT = 22  # of every guest that has an SSH server
 
 
@@ -77,6 +84,8 @@ class Volume:
     attached_at: float = 0.0
     kind: str = ""  # the provider's name of its type ("gp3", "qcow2"); "" if the provider has only one type
     zone: str = ""  # "" if the provider has no zones
+    # Whether the provider's tags say that it was created blank. Always False where the provider keeps that elsewhere.
+    created_blank: bool = False
 
 
 @dataclass(frozen=True)

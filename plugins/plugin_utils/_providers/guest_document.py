@@ -8,11 +8,11 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._core.errors import ProviderError
-from .contract import LaunchRequest
+from .contract import BLANK, LaunchRequest, VolumeState
 
 USER_DATA_LIMIT = 16384  # bytes that EC2 accepts, before Base64
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html
@@ -45,7 +45,18 @@ def members(request: LaunchRequest) -> dict[str, bytes]:
     return files
 
 
-def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, endpoint_url: str = "") -> bytes:
+def volume_states(states: Mapping[str, VolumeState]) -> bytes:
+    """The file that reports new volumes to the guest: name and state, one volume per line."""
+    return "".join(f"{name} {state}\n" for name, state in sorted(states.items())).encode()
+
+
+def user_data(
+    request: LaunchRequest,
+    volumes: Mapping[str, str],
+    region: str,
+    endpoint_url: str = "",
+    blank: Sequence[str] = (),
+) -> bytes:
     """The document for EC2, compressed. The same launch gives the same bytes, as its client token requires.
 
     Args:
@@ -53,6 +64,7 @@ def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, e
             volume.
         region: where the guest finds the parameters of ``secret_refs``.
         endpoint_url: of AWS services as the guest reaches them; "" for AWS's own.
+        blank: names of the volumes that were created blank.
 
     Raises ProviderError if the document is too large, or if a secret is in clear text: everyone who may describe the
     instance can read user data.
@@ -72,6 +84,8 @@ def user_data(request: LaunchRequest, volumes: Mapping[str, str], region: str, e
         files["volumes"] = "".join(
             f"{name} {volume_id.replace('-', '')}\n" for name, volume_id in sorted(volumes.items())
         ).encode()
+    if blank:
+        files["blank"] = volume_states(dict.fromkeys(blank, BLANK))
     data = gzip.compress(launch_document(files), mtime=0)
     if len(data) > USER_DATA_LIMIT:
         raise ProviderError(

@@ -39,6 +39,7 @@ ADDRESS = "address"  # "private" or "public": which of its addresses the instanc
 # On data volumes and their snapshots, with FLEET and STORE.
 SLOT = "slot"
 VOLUME = "volume"  # name in the definition; root volumes have none
+BLANK = "blank"  # "true" on a volume that was created without any content; on no snapshot
 
 # On images and what a bake creates, with SERVICE, VERSION and STORE.
 DIGEST = "digest"

@@ -14,6 +14,7 @@ import pytest
 MIB = 1024 * 1024
 BOOT_START, BOOT_SIZE, ROOT_START, ROOT_SIZE = 1 * MIB, 1 * MIB, 2 * MIB, 24 * MIB
 DELETED = b"deleted-secret-5c1c8a0d"
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw, effective and permitted
 KEPT = b"kept-secret-0a1b2c3d4e"
 
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
@@ -119,7 +120,11 @@ def raw_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mknod console c 5 1",
         "mknod pipe p",
         "rm /deleted",
+        f"ea_set -f {folder}/capability /usr/bin/tool security.capability",
+        'ea_set /etc/shop.conf user.note "two words"',
+        f"ea_set /big user.long {'x' * 200}",
     ]
+    (folder / "capability").write_bytes(CAPABILITY)
     debugfs(raw, *changes)
     return raw
 

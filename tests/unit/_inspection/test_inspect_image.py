@@ -58,6 +58,25 @@ def test_the_manifest_contains_what_only_root_could_create(inspection: Inspectio
     assert "/deleted" not in files
 
 
+def test_the_manifest_contains_extended_attributes(inspection: Inspection) -> None:
+    capability = {"security.capability": "0100000200200000000000000000000000000000"}
+    assert inspection.manifest.xattrs == {
+        "/usr/bin/tool": capability,
+        "/usr/bin/same": capability,  # a hard link
+        "/etc/shop.conf": {"user.note": b"two words".hex()},
+        "/big": {"user.long": "sha256:" + sha(b"x" * 200)},
+    }
+
+
+def test_a_manifest_without_extended_attributes_keeps_its_bytes() -> None:
+    """Version 0.2.0 wrote no such field."""
+    old = Manifest(DIGEST, {}, {})
+    assert "xattrs" not in old.as_dict()
+    assert Manifest.from_gzip(old.to_gzip()).xattrs is None
+    none = replace(old, xattrs={})
+    assert Manifest.from_gzip(none.to_gzip()).xattrs == {}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -196,10 +196,16 @@ def packer(folder: Path) -> Any:
         )
 
 
+# Later releases may add files and names to a guest. Those of 0.1.0 stay.
+NEW_GUEST_FILES = ("/usr/lib/immutable/blank",)
+NEW_GUEST_NAMES = {"/run/immutable/blank", "/usr/lib/immutable/blank", "IMMUTABLE-DATA", "opt/immutable/blank"}
+
+
 def payload(folder: Path) -> Any:
     (folder / "empty").mkdir()
     definition_in(folder / "definition", "rich")
-    return plain.plain(adapter.bake_payload(folder / "definition", DIGEST, folder / "empty"))
+    found = adapter.bake_payload(folder / "definition", DIGEST, folder / "empty")
+    return plain.plain({**found, "names": [name for name in found["names"] if not name.endswith(NEW_GUEST_FILES)]})
 
 
 TEMPLATE: dict[str, Any] = {
@@ -238,10 +244,12 @@ def names(folder: Path) -> Any:
     }
     told: dict[str, Any] = {}
     for file in sorted(each for each in (root / "roles/seal/files").rglob("*") if each.is_file()):
+        if file.as_posix().endswith(NEW_GUEST_FILES):
+            continue
         text = "\n".join(
             line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
         )
-        told[file.relative_to(root).as_posix()] = sorted(set(re.findall(patterns["guest"], text)))
+        told[file.relative_to(root).as_posix()] = sorted(set(re.findall(patterns["guest"], text)) - NEW_GUEST_NAMES)
     script = (root / "roles/seal/files/seal/usr/lib/immutable/seal").read_text(encoding="utf-8").splitlines()
     said = [found[0] for line in script if (found := re.search(r"IMMUTABLE-SEALED.*|^{.sealed.*", line))]
     sources = [
@@ -282,7 +290,7 @@ def sealed(folder: Path) -> Any:
         if each.is_file()
     }
     made = {path: _written(root / path.lstrip("/"), root) for path in paths if path not in laid}
-    return {"laid": sorted(laid), "made": _without_owner(plain.plain(made))}
+    return {"laid": sorted(laid.difference(NEW_GUEST_FILES)), "made": _without_owner(plain.plain(made))}
 
 
 def _written(path: Path, root: Path) -> Any:

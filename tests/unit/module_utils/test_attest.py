@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
-from ansible_collections.immutable.infra.plugins.module_utils._manifest import entry_type
+from ansible_collections.immutable.infra.plugins.module_utils._manifest import attribute_text, entry_type
 from ansible_collections.immutable.infra.plugins.module_utils._mounts import read_mounts
 
 Manifest = dict[str, Any]
@@ -39,7 +39,14 @@ def manifest_of(root: Path) -> Manifest:
         size = info.st_size if kind in ("file", "link") else 0
         name = "/" + path.relative_to(root).as_posix() if path != root else "/"
         files[name] = [kind, f"{stat.S_IMODE(info.st_mode):04o}", info.st_uid, info.st_gid, size, content]
-    return {"schema": 1, "files": files, "covers": ["/tmp"], "data": ["/var/lib/shop"], "writable": ["/var/cache/shop"]}
+    return {
+        "schema": 1,
+        "files": files,
+        "covers": ["/tmp"],
+        "data": ["/var/lib/shop"],
+        "writable": ["/var/cache/shop"],
+        "xattrs": {},
+    }
 
 
 @pytest.fixture
@@ -114,6 +121,67 @@ def test_another_owner_is_found(tree: Path) -> None:
     os.chown(tree / "etc/app.conf", 1234, 0)
     [found] = [each for each in compare(manifest, str(tree)).differences if each.kind == "owner"]
     assert found.as_dict() == {"kind": "owner", "path": "/etc/app.conf", "expected": "0:0", "found": "1234:0"}
+
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+def _set(path: Path, name: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"cannot set {name} here: {error.strerror}")
+
+
+def test_a_file_capability_is_found(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    _set(tree / "usr/bin/app", "security.capability", CAPABILITY)
+    found = [each.as_dict() for each in compare(manifest, str(tree)).differences if each.kind == "xattr"]
+    assert found[1] == {
+        "kind": "xattr",
+        "path": "/usr/bin/app",
+        "expected": "security.capability=none",
+        "found": f"security.capability={CAPABILITY.hex()}",
+    }
+    assert found[0]["path"] == "/usr/bin/also"
+
+
+def test_a_removed_or_changed_attribute_is_found(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    manifest["xattrs"] = {"/etc/app.conf": {"user.note": b"old".hex(), "security.capability": CAPABILITY.hex()}}
+    _set(tree / "etc/app.conf", "user.note", b"new")
+    found = [(each.expected, each.found) for each in compare(manifest, str(tree)).differences if each.kind == "xattr"]
+    assert found == [
+        (f"security.capability={CAPABILITY.hex()}", "security.capability=none"),
+        (f"user.note={b'old'.hex()}", f"user.note={b'new'.hex()}"),
+    ]
+
+
+def test_the_manifest_of_an_earlier_version_is_reported_as_not_compared(tree: Path) -> None:
+    manifest = manifest_of(tree)
+    del manifest["xattrs"]
+    _set(tree / "etc/app.conf", "user.note", b"new")
+    result = compare(manifest, str(tree))
+    assert "xattr" not in {each.kind for each in result.differences}
+    assert [(each.subject, each.path) for each in result.not_compared] == [("xattrs", "/")]
+
+
+def test_a_label_that_the_kernel_makes_up_is_no_difference(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = manifest_of(tree)
+    labels = {"security.selinux": b"system_u:object_r:unlabeled_t:s0\0"}
+    monkeypatch.setattr(os, "listxattr", lambda *_args, **_kwargs: list(labels))
+    monkeypatch.setattr(os, "getxattr", lambda _path, name, **_kwargs: labels[name])
+    assert differences(manifest, tree) == set()
+    manifest["xattrs"] = {"/etc/app.conf": {"security.selinux": b"system_u:object_r:etc_t:s0".hex()}}
+    assert differences(manifest, tree) == {("xattr", "/etc/app.conf")}
+
+
+def test_an_entry_of_an_access_control_list_has_no_id_unless_it_names_one() -> None:
+    """Kernels return any id there, debugfs returns 0."""
+    kernel = "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
+    debugfs = "02000000010006000000000002000400e803000004000400000000001000040000000000200004000000000000"[:88]
+    names = ("system.posix_acl_access", "system.posix_acl_default")
+    assert {attribute_text(name, bytes.fromhex(value)) for name in names for value in (kernel, debugfs)} == {debugfs}
 
 
 def test_a_writable_root_is_found_and_left_clean(tree: Path) -> None:
@@ -253,6 +321,10 @@ print(json.dumps({"differences": differences, "checked": result.checked, "refuse
 def test_a_mounted_disk_has_no_differences_from_its_manifest(tree: Path, tmp_path: Path) -> None:
     """The manifest comes from the bytes of the disk, the comparison reads the mounted files. Both must agree."""
     os.mkfifo(tree / "etc/pipe")
+    _set(tree / "etc/app.conf", "user.note", b"any")
+    _set(tree / "usr/bin/app", "security.capability", CAPABILITY)
+    acl = "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
+    _set(tree / "etc/app.conf", "system.posix_acl_access", bytes.fromhex(acl))
     (tree / "usr/bin/app").chmod(0o4755)
     disk = tmp_path / "disk.img"
     programs = os.environ["PATH"] + ":/usr/sbin:/sbin"

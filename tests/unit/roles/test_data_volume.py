@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "roles/seal/files/seal/usr/lib/immutable/data"
+LIBRARY = Path(__file__).parents[3] / "roles/seal/files/seal/usr/lib/immutable"
+SCRIPT = LIBRARY / "data"
 SEARCH_PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 MIB = 1 << 20
+RESERVE = 64 * 1024  # bytes at the end of a volume that the file system leaves out
 CAP_SYS_RESOURCE = 24  # a bit of the kernel's set of capabilities
 
 pytestmark = pytest.mark.skipif(
@@ -34,11 +39,21 @@ class Guest:
         blockdev = folder / "bin/blockdev"  # the real one supports only devices
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')
         blockdev.chmod(0o755)
-        self._script.write_text(
-            SCRIPT.read_text()
-            .replace("/dev/disk/immutable/", f"{folder}/")
-            .replace("/etc/fstab", str(folder / "fstab"))
-        )
+        self._states = folder / "blank"
+        self._console = folder / "console"
+        self._console.touch()
+        text = SCRIPT.read_text()
+        for real, replacement in {
+            "/dev/disk/immutable/": f"{folder}/",
+            "/dev/console": f"{self._console}",
+            "/etc/fstab": f"{folder / 'fstab'}",
+            "/run/immutable/blank": f"{self._states}",
+            "/usr/bin/python3": sys.executable,
+            "/usr/lib/immutable/blank": str(LIBRARY / "blank"),
+        }.items():
+            assert real in text
+            text = text.replace(real, replacement)
+        self._script.write_text(text)
 
     def run(self, *argv: object) -> str:
         return subprocess.run(
@@ -47,6 +62,30 @@ class Guest:
 
     def prepare(self) -> str:
         return self.run("sh", self._script, "uploads")
+
+    def report(self, state: str) -> None:
+        """Report that the provider created the volume: "blank", or "new" if something wrote to it since."""
+        self._states.write_text(f"logs blank\nuploads {state}\nuploads-2 blank\n")
+
+    def report_nothing(self) -> None:
+        self._states.unlink(missing_ok=True)
+
+    def refuse(self) -> str:
+        """Run the script, which must fail without a change of the volume, and return its reason on the console."""
+        before = self.disk.read_bytes()
+        reason = self.fail()
+        assert self.disk.read_bytes() == before
+        return reason
+
+    def fail(self) -> str:
+        """Run the script, which must fail, and return its reason on the console."""
+        self._console.write_text("")
+        with pytest.raises(subprocess.CalledProcessError):
+            self.prepare()
+        mark, _space, text = self._console.read_text().strip().partition(" ")
+        fields = json.loads(text)
+        assert (mark, fields["volume"]) == ("IMMUTABLE-DATA", "uploads")
+        return str(fields["reason"])
 
     def resize(self, size: int) -> None:
         with open(self.disk.resolve(), "ab") as disk:
@@ -64,12 +103,13 @@ class Guest:
 def guest(tmp_path: Path) -> Guest:
     guest = Guest(tmp_path)
     guest.resize(64 * MIB)
+    guest.report("blank")
     guest.prepare()
     return guest
 
 
 def test_a_new_volume_gets_a_file_system_that_belongs_to_the_service(guest: Guest) -> None:
-    assert (guest.size(), guest.fact("Filesystem volume name")) == (64 * MIB, "uploads")
+    assert (guest.size(), guest.fact("Filesystem volume name")) == (64 * MIB - RESERVE, "uploads")
     assert "Mode:  0750" in guest.run("debugfs", "-R", "stat <2>", guest.disk)
 
 
@@ -103,7 +143,7 @@ def test_the_file_system_of_a_larger_volume_grows_and_keeps_its_data(
     os.truncate(device, 256 * MIB)
     guest.run("losetup", "--set-capacity", guest.disk)
     guest.prepare()
-    assert guest.size() == 256 * MIB
+    assert guest.size() == 256 * MIB - RESERVE
     assert str(guest.disk.resolve()) not in Path("/proc/mounts").read_text()
     guest.run("debugfs", "-R", f"dump photo {tmp_path / 'again'}", guest.disk)
     assert (tmp_path / "again").read_bytes() == photo.read_bytes()
@@ -116,13 +156,136 @@ def test_a_volume_of_the_right_size_is_not_changed(guest: Guest, more: int) -> N
     guest.resize(64 * MIB + more)
     checked = guest.fact("Last checked")
     guest.prepare()
-    assert (guest.size(), guest.fact("Last checked")) == (64 * MIB, checked)
+    assert (guest.size(), guest.fact("Last checked")) == (64 * MIB - RESERVE, checked)
+
+
+def test_a_new_file_system_is_empty(guest: Guest) -> None:
+    names = [line.split("/")[5] for line in guest.run("debugfs", "-R", "ls -p /", guest.disk).split() if line]
+    assert sorted(names) == [".", ".."]
+    guest.run("e2fsck", "-f", "-n", guest.disk)
+    assert not any(guest.disk.read_bytes()[-RESERVE:])
+
+
+def _write(guest: Guest, offset: int, content: bytes) -> None:
+    with open(guest.disk, "r+b") as disk:
+        disk.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+        disk.write(content)
+
+
+def test_a_file_system_that_lost_its_magic_number_is_not_recreated(guest: Guest) -> None:
+    _write(guest, 1080, bytes(2))
+    assert "not blank" in guest.refuse()
+    guest.report("new")
+    assert "not known to be new" in guest.refuse()
+    guest.report_nothing()
+    assert "not known to be new" in guest.refuse()
 
 
 def test_a_damaged_file_system_is_reported_and_not_recreated(guest: Guest) -> None:
     damaged = bytearray(guest.disk.read_bytes())
     damaged[2048 : 4 * MIB] = bytes(4 * MIB - 2048)  # everything but the block of the label
     guest.disk.write_bytes(damaged)
-    with pytest.raises(subprocess.CalledProcessError):
-        guest.prepare()
+    assert "e2fsck" in guest.fail()
     assert guest.fact("Filesystem volume name") == "uploads"
+
+
+@pytest.fixture
+def unused(tmp_path: Path) -> Guest:
+    """A guest with a blank volume. No provider reports that it is new."""
+    guest = Guest(tmp_path)
+    guest.resize(64 * MIB)
+    return guest
+
+
+def test_a_blank_volume_that_nobody_knows_to_be_new_is_not_formatted(unused: Guest) -> None:
+    assert "not known to be new" in unused.refuse()
+
+
+CONTENTS = {
+    "LUKS": (0, b"LUKS\xba\xbe\0\x02" + bytes(504)),
+    "damaged LUKS": (64, b"aes-xts-plain64"),
+    "LVM": (512, b"LABELONE" + (1).to_bytes(8, "little") + bytes(8) + b"LVM2 001"),
+    "RAID 1.0": (-8192, bytes.fromhex("fc4e2ba901000000")),
+    "RAID 1.2": (4096, bytes.fromhex("fc4e2ba901000000")),
+    "XFS": (0, b"XFSB" + bytes(508)),
+    "XFS without its superblock": (16 * MIB, b"XFSB"),
+    "Btrfs": (64 * 1024 + 64, b"_BHRfS_M"),
+    "Btrfs without its superblock": (MIB, b"chunk tree"),
+    "partition table": (0, bytes(446) + bytes.fromhex("0020210083 9a0800 00080000 00f80100") + bytes(48) + b"\x55\xaa"),
+    "swap": (4086, b"SWAPSPACE2"),
+    "random bytes": (0, bytes(range(1, 256)) * 8),
+    "one byte": (33 * MIB + 7, b"\1"),
+    "the last byte": (-1, b"\1"),
+}
+
+
+@pytest.mark.parametrize("state", ["blank", "new", ""])
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_volume_with_any_content_is_not_formatted(unused: Guest, content: str, state: str) -> None:
+    _write(unused, *CONTENTS[content])
+    if state:
+        unused.report(state)
+    assert unused.refuse()
+
+
+@pytest.mark.skipif(not shutil.which("mkfs.xfs", path=SEARCH_PATH), reason="needs xfsprogs")
+@pytest.mark.parametrize("lost", [0, 4096])
+def test_an_xfs_is_not_formatted(unused: Guest, lost: int) -> None:
+    unused.resize(320 * MIB)
+    unused.run("mkfs.xfs", "-q", unused.disk)
+    _write(unused, 0, bytes(lost))
+    unused.report("blank")
+    assert unused.refuse()
+
+
+def _begin(guest: Guest) -> None:
+    """Leave the volume as an interrupted creation of its file system leaves it."""
+    text = next(line for line in SCRIPT.read_text().splitlines() if line.startswith("begun=")).split('"')[1]
+    _write(guest, -512, text.encode() + b"\n")
+
+
+@pytest.mark.parametrize("state", ["blank", "new"])
+def test_an_interrupted_creation_is_repeated(unused: Guest, state: str) -> None:
+    _write(unused, MIB, b"journal")
+    _begin(unused)
+    unused.report(state)
+    unused.prepare()
+    test_a_new_file_system_is_empty(unused)
+
+
+def test_a_creation_that_another_provider_did_not_begin_is_not_repeated(unused: Guest) -> None:
+    _write(unused, MIB, b"journal")
+    _begin(unused)
+    assert "not known to be new" in unused.refuse()
+
+
+def test_a_creation_that_was_interrupted_at_its_end_is_completed(guest: Guest) -> None:
+    guest.run("debugfs", "-w", "-R", "mkdir lost+found", guest.disk)
+    _begin(guest)
+    guest.report("new")
+    guest.prepare()
+    test_a_new_file_system_is_empty(guest)
+
+
+def test_a_file_at_the_end_of_an_older_file_system_is_never_taken_for_a_creation(unused: Guest) -> None:
+    """Earlier releases used the whole volume, so a file can hold any text in the last sector."""
+    unused.run("mke2fs", "-q", "-t", "ext4", unused.disk)
+    _begin(unused)
+    before = unused.disk.read_bytes()
+    unused.report("new")
+    unused.prepare()
+    assert unused.disk.read_bytes()[-512:] == before[-512:]
+    assert "lost+found" in unused.run("debugfs", "-R", "ls -p /", unused.disk)
+
+
+def test_a_large_volume_is_read_where_file_systems_keep_their_structures() -> None:
+    parts = runpy.run_path(str(LIBRARY / "blank"))["parts"]
+    assert parts(1 << 30) == [(0, 1 << 30)]
+    for size in ((1 << 30) + 512, 100 << 30, 64 << 40):
+        read = parts(size)
+        assert sum(end - start for start, end in read) <= 600 * MIB
+        assert all(0 <= start < end <= size for start, end in read)
+        assert max(end for _start, end in read) == size
+        starts = {start for start, _end in read}
+        if size <= 512 << 30:
+            assert set(range(0, size, 128 * MIB)) <= starts

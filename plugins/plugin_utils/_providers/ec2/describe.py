@@ -107,6 +107,7 @@ def volume_of(described: Mapping[str, Any]) -> Volume | None:
         attached_at=attachment["AttachTime"].timestamp() if attachment and "AttachTime" in attachment else 0.0,
         kind=described.get("VolumeType", ""),
         zone=described.get("AvailabilityZone", ""),
+        created_blank=tags.get(tag_names.BLANK) == "true",
     )
 
 

@@ -84,13 +84,14 @@ def run_instances_parameters(
     machine = request.machine
     ami = require_ami(request.artifact, scope.region)
     volume_ids = {volume.name: volume.id for volume in batch.volumes}
+    blank = [volume.name for volume in batch.volumes if volume.created_blank]
     parameters: dict[str, Any] = {
         "ImageId": ami,
         "MinCount": len(batch.requests),
         "MaxCount": len(batch.requests),
         "ClientToken": _sha256("token", tokens, zone),
         "SubnetId": subnet_of(machine, zone),
-        "UserData": user_data(request, volume_ids, scope.region, scope.endpoint_url),
+        "UserData": user_data(request, volume_ids, scope.region, scope.endpoint_url, blank=blank),
         "InstanceInitiatedShutdownBehavior": "stop",  # an instance that shuts itself down remains visible
         "MetadataOptions": {
             "HttpEndpoint": "enabled",

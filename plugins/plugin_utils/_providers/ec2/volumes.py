@@ -225,7 +225,7 @@ class Ec2Volumes:
         """
         if not request.zone:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
-        tags = self._tags(request)
+        tags = [*self._tags(request), *to_aws({tag_names.BLANK: "true"})]
         kind, size = request.kind or DEFAULT_KIND, gib(request.size)
         identity = (
             self._scope.store,

@@ -32,6 +32,7 @@ LAUNCH = "launch.tar"  # the launch document of the guest
 LOOPBACK = "127.0.0.1"
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
+BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
 START_TRIES = 3  # another process may take a free port before QEMU binds it
 
 
@@ -138,8 +139,12 @@ class MachineFolder:
             return None
         return pid if f"guest={self.id}".encode() in argv else None
 
-    def start(self, accel: Accel, disks: Sequence[Disk]) -> None:
-        """Boot it. Has no effect if it is running."""
+    def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"") -> None:
+        """Boot it. Has no effect if it is running.
+
+        Args:
+            new_volumes: the file that reports the slot's new volumes to the guest, attached now or later.
+        """
         facts = self.facts()
         if facts is None:
             raise ProviderError(f"there is no machine {self.id}")
@@ -148,12 +153,14 @@ class MachineFolder:
         if self.pid() is not None:
             return
         _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
+        if new_volumes:
+            write_atomically(self.folder / "blank", new_volumes)
         output = ""
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
             done = subprocess.run(
-                self._argv(facts, accel, disks),
+                [*self._argv(facts, accel, disks), *(BLANK_OPTION if new_volumes else ())],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -35,7 +35,7 @@ from ..contract import (
 )
 from ..disk_images import DiskImages
 from ..evidence import parse_evidence
-from ..guest_document import launch_document, members
+from ..guest_document import launch_document, members, volume_states
 from .image_users import image_users
 from .machine import LOOPBACK, MachineFolder
 from .volumes import QemuVolumes
@@ -159,7 +159,8 @@ class QemuCompute:
 
     def _start(self, fleet: str, machine: MachineFolder) -> None:
         facts = machine.facts() or {}
-        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id))
+        states = self._volumes.created_blank(fleet, facts["slot"])
+        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id), volume_states(states))
 
     def _remove_ended(self, fleet: str) -> None:
         """Remove machines that have ended after their removal began."""

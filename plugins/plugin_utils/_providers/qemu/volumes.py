@@ -13,16 +13,19 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError, StoreError
 from ..._core.files import remove_documented, write_atomically
-from ..contract import Volume, VolumeRequest
+from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
 from .machine import Disk, MachineFolder
 
 KINDS = ("qcow2", "raw")  # the first is the default
+CREATED_BLANK = "created-blank"  # an empty file next to the disk
+_MAX_FIRST_BLOCK = 1 << 20  # bytes
 _SECTOR = 512  # bytes; the size of a disk is a multiple of it
 
 
@@ -51,6 +54,7 @@ class QemuVolumes:
             document = folder / "volume.json"
             if not document.exists():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (folder / CREATED_BLANK).touch()
                 _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])
                 facts = {"slot": request.slot, "name": request.name, "size": request.size, "kind": kind}
                 self._write(folder, {**facts, "attached_to": None, "attached_at": 0.0})
@@ -109,6 +113,20 @@ class QemuVolumes:
     def disks(self, fleet: str, instance_id: str) -> Sequence[Disk]:
         """The disks that are attached to an instance, for its next start."""
         return [_disk(self._folder(volume.id)) for volume in self.list(fleet) if volume.attached_to == instance_id]
+
+    def created_blank(self, fleet: str, slot: int) -> Mapping[str, VolumeState]:
+        """By name, the volumes of a slot that this provider created, with their states.
+
+        Volumes of earlier releases are not among them, nor are disks that were put in place by hand.
+        """
+        states: dict[str, VolumeState] = {}
+        for document in sorted((self._root / fleet).glob(f"{slot}-*/volume.json")):
+            with suppress(ProviderError):  # another run removed it
+                facts = _load(document.parent)
+                if facts["slot"] == slot and (document.parent / CREATED_BLANK).exists():
+                    kind = _kind(facts)
+                    states[facts["name"]] = NEW if _holds_data(_path(document.parent, kind), kind) else BLANK
+        return states
 
     def _check_change(self, folder: Path, size: int) -> None:
         facts = _load(folder)
@@ -225,6 +243,16 @@ def _whole_sectors(size: int) -> int:
 def _size_of(path: Path, kind: str) -> int:
     size: int = json.loads(_run(["qemu-img", "info", "--output=json", "-f", kind, str(path)]))["virtual-size"]
     return size
+
+
+def _holds_data(path: Path, kind: str) -> bool:
+    """Whether anything was ever written to the disk. It may be in use."""
+    extents = json.loads(_run(["qemu-img", "map", "--output=json", "--force-share", "-f", kind, str(path)]))
+    allocated = [(extent["start"], extent["length"]) for extent in extents if extent["data"]]
+    if kind == "raw" and sum(length for _start, length in allocated) <= _MAX_FIRST_BLOCK:
+        with open(path, "rb") as disk:  # qemu-img allocates the first block of a raw disk, full of zeros
+            return any(any(os.pread(disk.fileno(), length, start)) for start, length in allocated)
+    return bool(allocated)
 
 
 def _sync(path: Path) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -227,6 +229,19 @@ def test_launch_settings() -> None:
     ]
     assert full["IamInstanceProfile"] == {"Name": "shop"}
     assert not {"InstanceType", "SecurityGroupIds"} & set(full), "the template says them"
+
+
+def test_the_document_names_only_blank_volumes() -> None:
+    old = Volume(id="vol-0", fleet="shop-prod", slot=0, name="data", size=1024**3, zone="a")
+    new = replace(old, id="vol-1", name="index", created_blank=True)
+    told, plain = (members(parameters_for(REQUEST, volumes={0: volumes})) for volumes in ([old, new], [old]))
+    assert told["blank"] == b"index blank\n"
+    assert "blank" not in plain and plain["volumes"] == b"data vol0\n"
+
+
+def members(parameters: dict[str, Any]) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(parameters["UserData"]), mode="r:gz") as archive:
+        return {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
 
 
 def test_data_keeps_a_slot_in_its_zone() -> None:

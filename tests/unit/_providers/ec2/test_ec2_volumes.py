@@ -50,6 +50,15 @@ def test_a_volume_is_created_once_however_often_it_is_requested(shop: Shop) -> N
     ]
 
 
+def test_a_new_volume_is_marked_as_blank_and_its_snapshots_are_not(shop: Shop) -> None:
+    volumes = shop.provider().volumes
+    (volume,) = volumes.create([volume_request(shop)])
+    assert volume.created_blank and volumes.list(FLEET)[0].created_blank
+    (described,) = shop.cloud.boto("ec2").describe_volumes(VolumeIds=[volume.id])["Volumes"]
+    assert tags_of(described)["immutable:blank"] == "true"
+    assert "immutable:blank" not in {tag["Key"] for tag in volumes._tags(volume)}
+
+
 def test_a_volume_that_is_not_listed_yet_is_not_created_again(shop: Shop) -> None:
     shop.cloud.set(visible=30.0)
     first = shop.provider().volumes.create([volume_request(shop)])

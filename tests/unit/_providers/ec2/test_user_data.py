@@ -44,6 +44,13 @@ def test_secrets_are_references_and_volumes_serial_numbers() -> None:
     assert files["nonce"] == b"n\n"
 
 
+def test_the_document_names_the_volumes_that_were_created_blank() -> None:
+    volumes = {"b": "vol-0b", "a": "vol-0a"}
+    files = unpacked(user_data(request(), volumes, "eu-central-1", blank=["b", "a"]))
+    assert files["blank"] == b"a blank\nb blank\n"
+    assert "blank" not in unpacked(user_data(request(), volumes, "eu-central-1"))
+
+
 def test_the_same_launch_has_the_same_bytes() -> None:
     one = user_data(request(settings={"a": 1, "b": 2}), {"a": "vol-1", "b": "vol-2"}, "r")
     assert one[4:8] == bytes(4), "no timestamp"

@@ -75,6 +75,29 @@ def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
     return do
 
 
+def test_each_start_reports_which_volumes_are_new(
+    tmp_path: Path, compute: QemuCompute, volumes: QemuVolumes, launch: Callable[..., Instance]
+) -> None:
+    def told(name: str) -> str:
+        folder = MachineFolder(tmp_path / "machines" / FLEET_NAME / name)
+        argv = Path(f"/proc/{folder.pid()}/cmdline").read_bytes()
+        return (folder.folder / "blank").read_text() if b"name=opt/immutable/blank,file=blank" in argv else ""
+
+    launch("m0")
+    assert told("m0") == ""
+    [volume] = volumes.create([VolumeRequest(fleet=FLEET_NAME, slot=0, name="uploads", size=MIB, mount="/srv")])
+    launch("m1")
+    assert told("m1") == "uploads blank\n", "also of a volume that is attached later"
+    compute.power_off(["m1"])
+    disk = tmp_path / f"volumes/{volume.id}/disk.qcow2"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write 0 512", disk], check=True, capture_output=True)
+    volumes.attach([volume.id], "m1")
+    compute.start(["m1"])
+    assert told("m1") == "uploads new\n"
+    launch("m2")
+    assert told("m2") == "uploads new\n", "although the disk is in use"
+
+
 def states(compute: QemuCompute) -> dict[str, str]:
     return {instance.id: instance.state for instance in compute.list(FLEET_NAME)}
 

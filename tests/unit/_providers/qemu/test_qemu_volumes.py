@@ -41,6 +41,34 @@ def test_a_volume_is_created_once_and_keeps_its_size(volumes: QemuVolumes) -> No
     assert (first.slot, first.name, first.size, first.attached_to, first.kind) == (0, "uploads", 1 << 20, None, "qcow2")
 
 
+def test_new_volumes_are_reported(volumes: QemuVolumes, tmp_path: Path) -> None:
+    requests = [
+        VolumeRequest(fleet="shop-local", slot=slot, name=name, size=MIB, mount="/srv", kind=kind)
+        for slot, name, kind in ((0, "uploads", "qcow2"), (0, "index", "raw"), (10, "uploads", "raw"))
+    ]
+    volumes.create(requests)
+    assert volumes.created_blank("shop-local", 0) == {"index": "blank", "uploads": "blank"}
+    assert volumes.created_blank("shop-local", 1) == {}
+    for name, kind in (("0-uploads", "qcow2"), ("0-index", "raw")):
+        disk = tmp_path / f"volumes/shop-local/{name}/disk.{kind}"
+        subprocess.run(["qemu-io", "-f", kind, "-c", "write -P 1 8192 512", disk], check=True, capture_output=True)
+    volumes.create(requests)
+    assert volumes.created_blank("shop-local", 0) == {"index": "new", "uploads": "new"}
+    assert volumes.created_blank("shop-local", 10) == {"uploads": "blank"}
+    volumes.modify(["shop-local/10-uploads"], 2 * MIB, "qcow2")
+    assert volumes.created_blank("shop-local", 10) == {"uploads": "blank"}, "it grew and is still blank"
+
+
+def test_a_volume_of_an_earlier_release_is_not_reported_as_new(volumes: QemuVolumes, tmp_path: Path) -> None:
+    volumes.create([VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=MIB, mount="/srv")])
+    folder = tmp_path / "volumes/shop-local/0-uploads"
+    assert sorted(path.name for path in folder.iterdir()) == ["created-blank", "disk.qcow2", "volume.json"]
+    (folder / "created-blank").unlink()
+    assert volumes.created_blank("shop-local", 0) == {}
+    volumes.create([VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=MIB, mount="/srv")])
+    assert volumes.created_blank("shop-local", 0) == {}
+
+
 def test_a_volume_has_one_holder_at_a_time(volumes: QemuVolumes, tmp_path: Path) -> None:
     [volume] = volumes.create(
         [VolumeRequest(fleet="shop-local", slot=0, name="uploads", size=1 << 20, mount="/var/lib/shop")]
