@@ -54,6 +54,7 @@ class QemuVolumes:
             document = folder / "volume.json"
             if not document.exists():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _refuse_data(folder)
                 (folder / CREATED_BLANK).touch()
                 _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])
                 facts = {"slot": request.slot, "name": request.name, "size": request.size, "kind": kind}
@@ -243,6 +244,23 @@ def _whole_sectors(size: int) -> int:
 def _size_of(path: Path, kind: str) -> int:
     size: int = json.loads(_run(["qemu-img", "info", "--output=json", "-f", kind, str(path)]))["virtual-size"]
     return size
+
+
+def _refuse_data(folder: Path) -> None:
+    """Raise ProviderError if a folder without ``volume.json`` has a disk that anything was ever written to."""
+    for kind in KINDS:
+        path = _path(folder, kind)
+        if not path.exists():
+            continue
+        try:
+            used = _holds_data(path, kind)
+        except ProviderError:  # no disk; an interrupted creation may have left it
+            used = not (folder / CREATED_BLANK).exists()
+        if used:
+            raise ProviderError(
+                f"{path} holds data, but {folder / 'volume.json'} is missing, so nothing says what it belongs to; "
+                "restore volume.json or move the disk away"
+            )
 
 
 def _holds_data(path: Path, kind: str) -> bool:
