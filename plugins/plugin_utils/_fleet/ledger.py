@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 from .._core.errors import ConflictError, LeaseLostError, StoreError
 from .._core.units import iso
 from .._store.base import ABSENT, Store, read_as
-from .model import DONE, OPEN, PRESENT, Intent, Version
+from .model import DONE, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
 # The progress that a resumed swap takes over from the open intent.
@@ -45,20 +45,13 @@ class SwapRecord(TypedDict):
     ended: str
 
 
-class RecipeVolume(TypedDict):
-    name: str
-    size: int
-    mount: str
-    kind: str
-
-
 class Recipe(TypedDict):
     """What instances are launched with, see ``recipes``."""
 
     image: str
     build: str
     size: int
-    volumes: list[RecipeVolume]
+    volumes: list[VolumeSpec]
     ports: list[int]
     authorized_keys: list[str]
     settings: dict[str, Any]
