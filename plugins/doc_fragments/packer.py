@@ -68,13 +68,15 @@ options:
     default: []
   secrets:
     description:
-      - Secret values of the template's variables. They are never passed as arguments. The module masks them, encoded
-        or not, in Packer's output, in errors and in results.
+      - Secret values of the template's variables. They are never passed as arguments. The module masks them in
+        Packer's output, in errors and in logs, also where a tool escapes, quotes or encodes them.
+      - Data of a result is not masked, such as the paths of artifacts, even if a secret equals a word of it.
       - For an HCL2 template, they are passed in Packer's environment, so a value in O(var_files) overrides them. For a
         JSON template, they are passed in a temporary file that only the calling user can read.
       - Only the values of this option are masked. The module does not know the default that a template gives to a
         sensitive variable. Packer shows such a default if a provisioner prints it.
-      - Values of one or two characters are not masked.
+      - Values of one or two characters are not masked. Of a secret with several lines, lines of six or more characters
+        are masked each.
     type: dict
     default: {}
   only:
@@ -91,8 +93,7 @@ options:
     description:
       - Variables to add to Packer's environment, such as E(AWS_PROFILE) or E(PACKER_PLUGIN_PATH).
       - If a variable's name suggests a key, token, secret, password or credential, its value is masked in all output.
-        Ansible itself still displays it among the task's options. Prefer O(secrets) or the task keyword
-        C(environment) for such values.
+        Prefer O(secrets) or the task keyword C(environment) for such values.
     type: dict
     default: {}
 """

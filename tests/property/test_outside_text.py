@@ -204,7 +204,7 @@ EVIDENCE = {"digest": DIGEST, "nonce": "n", "host_key": "ssh-ed25519 AAAA", "she
 @example([b"[" * 100_000], True)
 def test_a_console_has_evidence_or_none(lines: list[bytes], marked: bool) -> None:
     mark = "IMMUTABLE-SEALED " if marked else ""
-    parse_evidence("\n".join(mark + line.decode(errors="replace") for line in lines))
+    parse_evidence("\n".join(mark + line.decode(errors="replace") for line in lines), "n")
 
 
 PACKER_WORDS = st.sampled_from(

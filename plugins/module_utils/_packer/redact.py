@@ -1,19 +1,25 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Removes secret values from everything that is shown, returned or logged."""
+"""Removes secret values from text that is shown, returned or logged.
+
+Data is not changed, such as the paths of artifacts, the names of builds and versions: a secret may equal a word of it,
+and what uses the data would fail.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from .._secret_forms import secret_forms
+from .._plain_text import plain_text
+from .._secret_forms import ESCAPES, secret_forms
 from .events import Event
 
 MASK = "********"
 MIN_LENGTH = 3  # characters; masking shorter values would hide most of the text
-_PROTOCOL_FIELDS = ("level", "kind", "key", "version")  # Packer's own words, which a secret may happen to equal
+MIN_LINE = 6  # characters; shorter lines of a secret of several lines are words such as "user:"
+_TEXTS = ("text", "default")  # the fields of events that are for people
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
@@ -25,34 +31,86 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in _forms(value)}
-        self._forms = sorted(forms, key=len, reverse=True)  # longest first, because one form may contain another
+        self._forms = _indexed({form for value in values for form in _forms(value)})
 
     def text(self, text: str) -> str:
-        """Return the text with every secret replaced by ``MASK``."""
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
+        """Return the text with every secret replaced by ``MASK``, and without what controls a terminal.
+
+        Escapes go first, because they could divide a secret.
+        """
+        text = plain_text(text)
+        if not self._forms:
+            return text
+        shown, end = [], 0
+        for start, stop in _merged(_places(self._forms, text)):
+            shown += [text[end:start], MASK]
+            end = stop
+        return "".join([*shown, text[end:]])
+
+    def data(self, data: Any) -> Any:
+        """Return plain data (JSON types) with each text in it redacted that is not a key: only to show it."""
+        if isinstance(data, str):
+            return self.text(data)
+        if isinstance(data, Mapping):
+            return {key: self.data(value) for key, value in data.items()}
+        if isinstance(data, (list, tuple)):
+            return [self.data(value) for value in data]
+        return data
 
     def event(self, event: AnyEvent) -> AnyEvent:
-        """Return the event with every text in it redacted."""
-        if not self._forms:
-            return event
-        changes: dict[str, Any] = {}
-        for field in dataclasses.fields(event):
-            value = getattr(event, field.name)
-            if field.name in _PROTOCOL_FIELDS:
-                continue
-            if isinstance(value, str):
-                changes[field.name] = self.text(value)
-            elif isinstance(value, tuple):
-                changes[field.name] = tuple(self.text(part) for part in value)
+        """Return the event with its text redacted. Its data stays as it is."""
+        changes: dict[str, Any] = {
+            field.name: self.text(getattr(event, field.name))
+            for field in dataclasses.fields(event)
+            if field.name in _TEXTS
+        }
         return dataclasses.replace(event, **changes)
 
 
-def _forms(value: str) -> set[str]:
-    # Tools print a secret of several lines one line at a time, and may encode each line.
-    lines = (line.strip() for line in value.splitlines())
-    pieces = {value, value.strip(), *(line for line in lines if len(line) > MIN_LENGTH)}
-    forms = {form for piece in pieces if len(piece) >= MIN_LENGTH for form in secret_forms(piece.encode())}
-    return {form.decode() for form in forms if len(form) >= MIN_LENGTH}
+def _forms(value: str) -> Iterator[str]:
+    """Every form of a secret in a text. Tools print a secret of several lines one line at a time, and may encode it."""
+    unquoted = ESCAPES["a shell without quotes"](value)
+    texts = (value, *(ESCAPES["Packer's line end"](text) for text in (value, unquoted)))
+    lines = {line.strip() for text in texts for line in text.splitlines()}
+    pieces = {value, value.strip(), *(line for line in lines if len(line) >= MIN_LINE)}
+    for piece in pieces:
+        if len(piece) >= MIN_LENGTH:
+            for data in secret_forms(piece.encode("utf-8", "surrogatepass"), nested=True):
+                # As Packer's output is decoded, and then as ``text`` cleans it.
+                form = plain_text(data.decode("utf-8", "replace"))
+                if len(form) >= MIN_LENGTH:
+                    yield form
+
+
+def _indexed(forms: Iterable[str]) -> dict[str, list[str]]:
+    """The forms by their first characters, longest first.
+
+    The time to search a text hardly depends on the number of forms, and unlike a regular expression of thousands of
+    them the index is ready at once.
+    """
+    index: dict[str, list[str]] = {}
+    for form in sorted(forms, key=len, reverse=True):
+        index.setdefault(form[:MIN_LENGTH], []).append(form)
+    return index
+
+
+def _places(forms: Mapping[str, Sequence[str]], text: str) -> Iterator[tuple[int, int]]:
+    """Where the longest forms are, by their starts. They may overlap."""
+    for start in range(len(text) - MIN_LENGTH + 1):
+        for form in forms.get(text[start : start + MIN_LENGTH], ()):
+            if text.startswith(form, start):
+                yield start, start + len(form)
+                break
+
+
+def _merged(places: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    start, stop = -1, -1
+    for begin, end in places:
+        if begin > stop:
+            if stop >= 0:
+                yield start, stop
+            start, stop = begin, end
+        else:
+            stop = max(stop, end)
+    if stop >= 0:
+        yield start, stop

@@ -11,7 +11,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from .._duration import DURATIONS, parse_duration
+from .._plain_text import plain_text
+from .calls import Call
 from .errors import PackerError
+from .redact import MASK
 from .runner import Packer, Validation
 
 TEMPLATE_OPTIONS: dict[str, Any] = {
@@ -35,9 +38,26 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str,
     try:
         result = work(module, Packer(module.params["executable"], watch_output=True))
     except PackerError as error:
+        _hide_secrets(module)
         # Some of several builds may have succeeded.
-        module.fail_json(msg=error.message, changed=bool(error.details.get("artifacts")), **error.details)
+        module.fail_json(msg=plain_text(error.message), changed=bool(error.details.get("artifacts")), **error.details)
+    _hide_secrets(module)
     module.exit_json(**result)
+
+
+def _hide_secrets(module: AnsibleModule) -> None:
+    """Keep the secrets out of the shown arguments, and Ansible from masking data that contains the same words.
+
+    The texts of a result are masked already.
+    """
+    secrets = module.params.get("secrets") or {}
+    redactor = Call("", "", secrets=secrets, environment=module.params.get("env") or {}).redactor()
+    for name in ("vars", "env"):
+        if module.params.get(name):
+            module.params[name] = redactor.data(module.params[name])
+    if secrets:
+        module.params["secrets"] = dict.fromkeys(secrets, MASK)
+    module.no_log_values.clear()
 
 
 def timeout_of(module: AnsibleModule) -> float | None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from ...module_utils._secret_forms import secret_forms
@@ -38,19 +40,56 @@ def search_raw(raw: Path, needles: Sequence[bytes]) -> list[Hit]:
     memory.
     """
     longest = max(map(len, needles), default=0)
-    hits: list[Hit] = []
     with raw.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if not size or not longest:
             return []
         parts = list(_data_ranges(file.fileno(), size))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as disk:
-            for index, needle in enumerate(needles):
-                found = _offsets(
-                    disk, needle, [(max(0, start - longest), min(size, end + longest)) for start, end in parts]
-                )
-                hits += [Hit(index, offset) for offset in sorted(found)]
-    return hits
+            search = _Search(disk, needles)
+            for start, end in parts:
+                search.run(max(0, start - longest), min(size, end + longest))
+    return [Hit(index, offset) for index, found in enumerate(search.found) for offset in sorted(found)]
+
+
+class _Search:
+    """Searches for all needles at once, because a pass over a disk takes seconds."""
+
+    def __init__(self, disk: mmap.mmap, needles: Sequence[bytes]) -> None:
+        self._disk = disk
+        self._wanted = {index: needle for index, needle in enumerate(needles) if needle}
+        self._pattern = _pattern_of(self._wanted.values())
+        self.found: list[set[int]] = [set() for _needle in needles]  # offsets by needle
+
+    def run(self, start: int, end: int) -> None:
+        """Search one range."""
+        while self._pattern and (hit := self._pattern.search(self._disk, start, end)):
+            self._note(hit.start())
+            start = hit.start() + 1
+
+    def _note(self, offset: int) -> None:
+        wanted = dict(self._wanted)
+        for index, needle in wanted.items():
+            if self._disk[offset : offset + len(needle)] == needle:
+                self.found[index].add(offset)
+                if len(self.found[index]) == _MAX_HITS:
+                    del self._wanted[index]
+        if len(self._wanted) < len(wanted):
+            self._pattern = _pattern_of(self._wanted.values())
+
+
+def _pattern_of(needles: Iterable[bytes]) -> re.Pattern[bytes] | None:
+    distinct = sorted(set(needles))
+    return re.compile(_alternatives(distinct)) if distinct else None
+
+
+def _alternatives(needles: Sequence[bytes]) -> bytes:
+    """An expression for sorted, distinct needles. Those with the same first byte are one branch, which is fast."""
+    branches = []
+    for first, group in groupby(needles, key=lambda needle: needle[:1]):
+        rest = b"|".join(re.escape(needle[1:]) for needle in group)
+        branches.append(re.escape(first) + b"(?:" + rest + b")")
+    return b"|".join(branches)
 
 
 def needle_forms(secrets: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
@@ -87,24 +126,3 @@ def _data_ranges(handle: int, size: int) -> Iterator[tuple[int, int]]:
         end = os.lseek(handle, start, os.SEEK_HOLE)
         yield start, end
         start = end
-
-
-def _offsets(disk: mmap.mmap, needle: bytes, parts: Sequence[tuple[int, int]]) -> set[int]:
-    found: set[int] = set()
-    for start, end in parts:
-        at = _find(disk, needle, start, end)
-        while at >= 0:
-            found.add(at)
-            if len(found) == _MAX_HITS:
-                return found
-            at = _find(disk, needle, at + 1, end)
-    return found
-
-
-def _find(disk: mmap.mmap, needle: bytes, start: int, end: int) -> int:
-    """Like ``disk.find``, which before Python 3.11.5 reads one byte after ``end`` and may crash at the file's end."""
-    at = disk.find(needle, start, min(end, len(disk) - 1))
-    last = len(disk) - len(needle)
-    if at < 0 and start <= last and end == len(disk) and disk[last:] == needle:
-        return last
-    return at

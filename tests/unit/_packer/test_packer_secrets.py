@@ -5,19 +5,24 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
+import re
+import shlex
 import stat
 import urllib.parse
+import xml.sax.saxutils
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
-from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Ui
+from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Artifact, Ui, parse_line
 from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import arguments
 from ansible_collections.immutable.infra.plugins.module_utils._packer.redact import MASK, Redactor
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import parse_timeout
 from ansible_collections.immutable.infra.plugins.module_utils._packer.variables import pass_variables
+from ansible_collections.immutable.infra.plugins.module_utils._secret_forms import secret_forms
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +40,82 @@ def test_all_forms_of_a_secret_are_redacted(secret: str, before: bytes, after: b
 
 def test_each_line_of_a_key_is_redacted() -> None:
     assert Redactor(["BEGIN\nabcdef\nEND"]).text("    x: abcdef") == f"    x: {MASK}"
+
+
+ENCODERS = {
+    "verbatim": str,
+    "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"k": text})),
+    "UTF-8 JSON in JSON": lambda text: json.dumps(json.dumps([text], ensure_ascii=False), ensure_ascii=False),
+    "XML": xml.sax.saxutils.escape,
+    "XML attribute": lambda text: xml.sax.saxutils.escape(text, {"'": "&apos;", '"': "&quot;"}),
+    "HTML": html.escape,
+    "shell": shlex.quote,
+    "shell in JSON": lambda text: json.dumps(["sh", "-c", f"login {shlex.quote(text)}"]),
+    "trace of a shell": lambda text: "'" + text.replace("'", "'\\''") + "'",
+    "percent": urllib.parse.quote,
+    "percent in lower case": lambda text: re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(text)),
+    "form": lambda text: urllib.parse.urlencode({"password": text}),
+    "hex": lambda text: text.encode().hex(),
+    "HEX": lambda text: text.encode().hex().upper(),
+    "bytes": lambda text: text.encode().hex(" "),
+    "UTF-16": lambda text: text.encode("utf-16-le").decode("utf-8", "replace"),
+    "repr": repr,
+    "repr of bytes": lambda text: repr(text.encode()),
+    "Packer": lambda text: text.replace(",", "%!(PACKER_COMMA)"),
+    "colored": lambda text: f"{text[:3]}\x1b[31m{text[3:]}",
+    **{
+        f"Base64 at {offset}": lambda text, offset=offset: base64.b64encode(
+            b"abc"[:offset] + text.encode() + b"z"
+        ).decode()
+        for offset in range(3)
+    },
+    **{
+        f"Base64 of UTF-16 at {offset}": lambda text, offset=offset: base64.b64encode(
+            ("ab"[:offset] + text + "z").encode("utf-16-le")
+        ).decode()
+        for offset in range(2)
+    },
+    "Base64 of JSON": lambda text: base64.b64encode(json.dumps({"k": text}).encode()).decode(),
+    "percent of Base64": lambda text: urllib.parse.quote(base64.b64encode(text.encode()).decode(), safe=""),
+}
+SPECIAL = st.text("aZ09\\nrt\"'<>&$%{}(),;!~`*?#+=/@: |-_.äß世🚀", min_size=6, max_size=30).filter(
+    lambda text: "*" not in text and text == text.strip()
+)
+
+
+@given(SPECIAL | SECRETS.filter(lambda text: "*" not in text), st.sampled_from(sorted(ENCODERS)))
+def test_no_form_of_a_secret_is_left_in_any_encoding(secret: str, encoder: str) -> None:
+    redactor = Redactor([secret])
+    shown = redactor.text(f"the login {ENCODERS[encoder](secret)} was refused")
+    assert MASK in shown
+    forms = {form.decode("utf-8", "replace") for form in secret_forms(secret.encode(), nested=True)}
+    assert not [form for form in forms if len(form) >= 6 and form in shown]
+    assert redactor.text(shown) == shown
+
+
+@given(st.lists(SECRETS.filter(lambda text: "*" not in text), min_size=1, max_size=6))
+def test_overlapping_secrets_leave_no_rest(secrets: list[str]) -> None:
+    chained = "".join(secrets)
+    overlapping = [*secrets, chained[1:], chained[: len(chained) - 2], chained[2:9]]
+    assert set(Redactor(overlapping).text(f"{chained} and {chained}").replace(" and ", "")) <= {"*"}
+
+
+def test_packer_shows_a_backslash_and_an_n_as_a_line_end() -> None:
+    redactor = Redactor([r"OFFICE\nora7"])
+    event = parse_line(r"1700000000,,ui,message,    null: OFFICE\nora7 and\nmore")
+    assert isinstance(event, Ui)
+    assert redactor.event(event).text == f"    null: {MASK} and\nmore"
+    assert redactor.text("    null: OFFICEnora7") == f"    null: {MASK}"  # as a shell shows it without quotes
+    assert redactor.text("    null: ora7") == "    null: ora7"  # too short to be a secret of its own
+
+
+def test_data_is_never_masked() -> None:
+    redactor = Redactor(["vagrant", "file.x"])
+    artifact = Artifact(1, "file.x", index=0, key="file", values=("0", "/boxes/debian-vagrant.box"))
+    assert redactor.event(artifact) == artifact
+    ended = parse_line("1700000000,,ui,say,Build 'file.x' finished after 3 seconds.")
+    assert ended and redactor.event(ended).build == "file.x"  # type: ignore[attr-defined]
 
 
 def test_words_of_the_protocol_are_not_redacted() -> None:
