@@ -35,6 +35,7 @@ class Supervised:
         grace: seconds for the child to clean up after it was asked to end.
         remove: folders that the supervisor removes after the child's end, even if the caller is dead.
         hold: descriptors that stay open until the child has ended and the folders are removed, such as those of a lock.
+        inherit: descriptors that the child inherits, by their own numbers.
         watch_output: True in a module: the child is stopped if the module's standard output has no reader, because the
             task timed out or the connection was closed. The child is always stopped if the caller's parent ends.
         errors: a file for the child's standard error. By default it is part of the output.
@@ -56,11 +57,13 @@ class Supervised:
         watch_output: bool = False,
         errors: str | None = None,
         meanwhile: Callable[[], None] | None = None,
+        inherit: Sequence[int] = (),
     ) -> None:
         self.stopped_for: StopReason = ""
         self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove), "errors": errors}
+        self._config["inherit"] = list(inherit)
         self._env = env
-        self._hold = tuple(hold)
+        self._hold = (*hold, *inherit)
         self._watch_output = watch_output
         self._meanwhile = meanwhile
         self._parent = os.getppid()
