@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import stat
 import struct
-from typing import Dict, Literal
+import zlib
+from typing import Any, Dict, Literal
 
 SCHEMA = 1
+MAX_BYTES = 512 * 1024 * 1024  # of a manifest that is not compressed; a million files have half of it
 EntryType = Literal["file", "dir", "link", "char", "block", "fifo", "socket", "unknown"]
 _TYPES: Dict[int, EntryType] = {
     stat.S_IFREG: "file",
@@ -34,6 +37,22 @@ _ATTRIBUTE = re.compile(r"(?!system\.data$)(?:security|system|trusted|user)\.[A-
 _ACL_VERSION = 2
 _NAMED_USER, _NAMED_GROUP = 0x02, 0x08  # the entries of an access control list that have an id
 _SHOWN = 64  # bytes; a longer value is recorded as a checksum
+
+
+def load_manifest(data: bytes) -> Any:
+    """Return the JSON in a manifest compressed with gzip. Raises ValueError if it is damaged or too large."""
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        text = stream.decompress(data, MAX_BYTES)
+        if stream.unconsumed_tail:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        if not stream.eof or stream.unused_data:
+            raise ValueError("it is incomplete, or something follows it")
+        return json.loads(text.decode("ascii"))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def is_compared(name: str) -> bool:

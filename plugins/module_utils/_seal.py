@@ -91,6 +91,7 @@ class Spec:
 
     Attributes:
         data: the name and the mount point of each data volume.
+        user_namespaces: whether unprivileged users may create user namespaces.
     """
 
     service: str
@@ -99,6 +100,7 @@ class Spec:
     shell: str = "restricted"
     writable: tuple[str, ...] = ()
     data: tuple[tuple[str, str], ...] = ()
+    user_namespaces: bool = False
 
 
 def _private(path: str, flags: int) -> int:
@@ -274,7 +276,8 @@ def _read_only(line: str) -> str:
 
 def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     values = {"digest": spec.digest, "shell": spec.shell, "service": spec.service, "version": spec.version}
-    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+    environment = {**values, **({"user_namespaces": "on"} if spec.user_namespaces else {})}
+    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in environment.items()))
     facts = {
         **values,
         "covers": sorted({*SYSTEM_COVERS, *tmpfs}),

@@ -67,6 +67,7 @@ options:
       - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
+  - An AMI has no manifest, so hosts on EC2 cannot be compared.
   - Images that were baked before version 0.3.0 have no extended attributes in their manifest. RV(not_compared) says so.
 seealso:
   - plugin: immutable.infra.fleet
@@ -176,13 +177,12 @@ seconds:
 """
 
 import base64
-import gzip
-import json
 import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+from ansible_collections.immutable.infra.plugins.module_utils._manifest import load_manifest
 
 
 def main() -> None:
@@ -204,9 +204,8 @@ def main() -> None:
         module.fail_json(msg="only root can read every file: connect as root, or add 'become: true'")
     began = time.monotonic()
     try:
-        manifest = json.loads(gzip.decompress(base64.b64decode(module.params["manifest"])).decode("ascii"))
-        comparison = compare(manifest)
-    except (OSError, EOFError, ValueError, TypeError) as error:
+        comparison = compare(load_manifest(base64.b64decode(module.params["manifest"])))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         module.fail_json(msg=f"cannot compare this host with its image: {error}")
     count = len(comparison.differences)
     limit = max(0, module.params["limit"])

@@ -52,6 +52,15 @@ options:
     type: str
     choices: [restricted, "off"]
     default: restricted
+  user_namespaces:
+    description:
+      - Whether unprivileged users of a host may create user namespaces. Rootless containers and the sandboxes of
+        browsers need them.
+      - Otherwise, each boot sets the kernel parameter C(kernel.unprivileged_userns_clone) to 0. On kernels without it,
+        C(user.max_user_namespaces) is set to 0, which applies to root as well.
+    type: bool
+    default: false
+    version_added: 0.3.0
   writable:
     description: Paths that the service writes to and whose content is lost with the host. Each becomes a tmpfs.
     type: list
@@ -107,6 +116,7 @@ def main() -> None:
             "version": {"type": "str", "required": True},
             "digest": {"type": "str", "required": True},
             "shell": {"type": "str", "choices": ["restricted", "off"], "default": "restricted"},
+            "user_namespaces": {"type": "bool", "default": False},
             "writable": {"type": "list", "elements": "path", "default": []},
             "data": {
                 "type": "list",
@@ -123,6 +133,7 @@ def main() -> None:
         digest=given["digest"],
         shell=given["shell"],
         writable=tuple(given["writable"]),
+        user_namespaces=given["user_namespaces"],
         data=tuple((volume["name"], volume["mount"]) for volume in given["data"]),
     )
     try:

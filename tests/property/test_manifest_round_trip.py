@@ -2,9 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import gzip
+import json
 import os
+from contextlib import suppress
 
 import hypothesis.strategies as st
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils import _manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImageError
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.search import MIN_LENGTH, needle_forms
@@ -45,6 +50,42 @@ def test_any_bytes_are_a_manifest_or_cause_one_clear_error(data: bytes) -> None:
         Manifest.from_gzip(data)
     except ImageError as error:
         assert "bake the image again" in error.message
+
+
+def _json(leaves: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(leaves, max_size=3) | st.dictionaries(st.text(max_size=5), leaves, max_size=3)
+
+
+DOCUMENTS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), _json, max_leaves=5)
+KEYS = ("schema", "digest", "files", "boot", "covers", "data", "writable", "xattrs")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({"schema": st.just(1) | DOCUMENTS}, optional=dict.fromkeys(KEYS[1:], DOCUMENTS)))
+def test_any_json_is_a_manifest_or_causes_one_clear_error(document: dict[str, object]) -> None:
+    with suppress(ImageError):
+        Manifest.from_gzip(gzip.compress(json.dumps(document).encode()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=3), st.integers(0, 200))
+def test_a_damaged_manifest_causes_one_clear_error(damage: bytes, at: int) -> None:
+    whole = Manifest("sha256:aa", {"/a": ("file", "0644", 0, 0, 1, "b" * 64)}, {"0": "00"}).to_gzip()
+    at %= len(whole)
+    with suppress(ImageError):
+        Manifest.from_gzip(whole[:at] + damage + whole[at + len(damage) :])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema":' * 50_000])
+def test_a_manifest_that_is_nested_deeply_causes_one_clear_error(text: str) -> None:
+    with pytest.raises(ImageError, match="nested too deeply"):
+        Manifest.from_gzip(gzip.compress(text.encode()))
+
+
+def test_a_manifest_is_not_unpacked_beyond_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_manifest, "MAX_BYTES", 1000)
+    with pytest.raises(ImageError, match="more than 1000 bytes"):
+        Manifest.from_gzip(gzip.compress(b" " * 10_000_000))
 
 
 @settings(max_examples=200, deadline=None)

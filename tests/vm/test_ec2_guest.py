@@ -117,7 +117,7 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         server.bodies["user-data"] = user_data(
             request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}"
         )
-        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"))
+        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), "n-of-this-launch")
         assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
         checked = guest.ssh(CLAIMS, evidence.host_key)
         assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -136,4 +136,4 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         guest.reset()
         assert "user-data: not a launch document" in guest.wait_for("IMMUTABLE-UNSEALED")
         guest.wait_for("THE-BOOT-ENDED")
-        assert not [line for line in guest.output if SECRET in line or parse_evidence(line)]
+        assert not [line for line in guest.output if SECRET in line or parse_evidence(line, "n-of-this-launch")]

@@ -88,7 +88,7 @@ def _summary(text: str) -> str:
     """The message of a failed task's result, and the last line of its errors."""
     try:
         result = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[:_MAX_RESULT]
     message = str(result.get("msg") or "").strip()
     errors = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()

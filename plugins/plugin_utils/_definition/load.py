@@ -34,6 +34,7 @@ from .model import (
     TcpProbe,
     TrafficSpec,
 )
+from .octets import hex_of
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
@@ -121,6 +122,7 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
+        user_namespaces=data.get("seal", {}).get("user_namespaces", False),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),
@@ -204,5 +206,5 @@ def _health(data: Mapping[str, Any]) -> Health:
             tuple(status) if isinstance(status, list) else (status,),
         )
     if "tcp" in data:
-        values["tcp"] = TcpProbe(data["tcp"]["port"])
+        values["tcp"] = TcpProbe(**converted(data["tcp"], port=int, send=hex_of, expect=hex_of))
     return Health(**values)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...module_utils._manifest import SCHEMA
+from ...module_utils._manifest import SCHEMA, load_manifest
 from ...module_utils._seal import FACTS_PATH
 from .._core.errors import ImageError
 from .._core.files import write_atomically
 from .disk import Disk
 from .filesystem import FILE, FileSystem
 
+_PATHS = ("covers", "data", "writable")
 Row = tuple[str, str, int, int, int, str]
 
 
@@ -70,7 +71,7 @@ class Manifest:
     def from_gzip(cls, data: bytes) -> Manifest:
         """Parse the result of ``to_gzip``. Raises ImageError for anything else."""
         try:
-            found = json.loads(gzip.decompress(data))
+            found = load_manifest(data)
             if found["schema"] != SCHEMA:
                 raise ImageError(
                     f"the manifest has schema {found['schema']}, but this version reads schema {SCHEMA}:"
@@ -85,7 +86,7 @@ class Manifest:
                 writable=tuple(found["writable"]),
                 xattrs=_attributes(found["xattrs"]) if "xattrs" in found else None,
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
 
 
@@ -114,7 +115,7 @@ def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str
     for path, entry in files.entries.items():
         content = sums[entry.inode] if entry.type == FILE else entry.target
         rows[path] = (entry.type, f"{entry.mode:04o}", entry.uid, entry.gid, entry.size, content)
-    paths = {key: tuple(str(path) for path in facts.get(key, ())) for key in ("covers", "data", "writable")}
+    paths = {key: tuple(str(path) for path in facts.get(key, ())) for key in _PATHS}
     by_inode = files.attributes()
     attributes = {path: by_inode[entry.inode] for path, entry in files.entries.items() if entry.inode in by_inode}
     return Manifest(digest, rows, disk.checksums(), xattrs=attributes, **paths)
@@ -127,9 +128,9 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
     """
     try:
         found = json.loads(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(found.get(key, []), list) for key in _PATHS):
         raise ImageError(f"cannot parse {FACTS_PATH} of the image: bake the image again")
     return found
 

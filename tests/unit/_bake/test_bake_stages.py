@@ -72,5 +72,11 @@ def test_a_failed_command_is_reported_with_its_last_line() -> None:
     )
 
 
+@pytest.mark.parametrize("answer", ['{"a":' * 100_000 + "}", '{"msg": }'], ids=["deep", "damaged"])
+def test_a_failure_is_reported_whatever_the_guest_answers(answer: str) -> None:
+    line = f"1700000000,,ui,message,    qemu: fatal: [localhost]: FAILED! => {answer}"
+    assert reported(TASK, line)[1].failure.startswith("task 'Install nginx' failed in the guest: {")
+
+
 def test_an_ignored_failure_does_not_count() -> None:
     assert reported(TASK, FATAL, IGNORED)[1].failure == ""

@@ -87,6 +87,7 @@ OUTSIDE = [
     ("size: 3", "size: 3, count_draining: false, max_age: 30d, alarm: {command: ['true']}"),
     ("qemu}", "qemu, settings: {a: b}}"),
     ("[/tmp, /srv/a]", "[/srv/a, /tmp]"),
+    ("health:", "seal: {user_namespaces: false}\nhealth:"),
 ]
 INSIDE = [
     ("1.4.2", "1.4.3", ['version: "1.4.2" -> "1.4.3"']),
@@ -96,6 +97,7 @@ INSIDE = [
     ("/var/lib/shop", "/srv/shop", ['data.uploads: "/var/lib/shop" -> "/srv/shop"']),
     ("[/tmp, /srv/a]", "[/tmp]", ['writable: ["/srv/a", "/tmp"] -> ["/tmp"]']),
     ("health:", "seal: {shell: off}\nhealth:", ['seal.shell: "restricted" -> "off"']),
+    ("health:", "seal: {user_namespaces: true}\nhealth:", ["seal.user_namespaces: absent -> true"]),
 ]
 
 

@@ -129,7 +129,7 @@ def test_the_console_shows_what_the_instance_was_launched_with(account: AccountS
     account.clock.at = 14
     assert console() == ""
     account.clock.at = 15
-    evidence = parse_evidence(console())
+    evidence = parse_evidence(console(), "n")
     assert evidence is not None
     assert (evidence.digest, evidence.nonce, evidence.shell) == ("sha256:1", "n", "restricted")
     account.cloud.set(
@@ -137,7 +137,7 @@ def test_the_console_shows_what_the_instance_was_launched_with(account: AccountS
     )
     assert console() == f"{one} settings {account.ami}"
     account.cloud.set(dead=frozenset({account.ami}))
-    assert parse_evidence(console()) is None and "panic" in console()
+    assert parse_evidence(console(), "n") is None and "panic" in console()
 
 
 def test_an_instance_is_lost_to_spot(account: AccountSetup) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -178,7 +179,10 @@ def members_of(document: bytes) -> dict[str, Any]:
 
 
 def evidence_in(console: str) -> dict[str, str] | None:
-    found = parse_evidence(console)
+    # Later releases read the first evidence of one boot with the nonce of its launch, and only at the start of a line.
+    one_line_each = console.replace(" IMMUTABLE-SEALED", "\nIMMUTABLE-SEALED")
+    nonces = re.findall(r'"nonce":"(\w+)"', console)
+    found = parse_evidence(one_line_each, nonces[-1] if nonces else "")
     return {name: getattr(found, name) for name in ("digest", "nonce", "host_key", "shell")} if found else None
 
 

@@ -122,6 +122,7 @@ def definition(name: str) -> Callable[[Path], Any]:
                 for target in first["definition"]["targets"]
             }
         for each in told.values():
+            assert each.pop("payload")["refused"] == []  # returned since 0.3.0
             each["explain"] = adapter.explained({}, each["inputs"]) if each.get("inputs") else []
         return plain.plain(told, {str(folder): "<folder>"})
 
@@ -197,8 +198,8 @@ def packer(folder: Path) -> Any:
 
 
 # Later releases may add files and names to a guest. Those of 0.1.0 stay.
-NEW_GUEST_FILES = ("/usr/lib/immutable/blank",)
-NEW_GUEST_NAMES = {"/run/immutable/blank", "/usr/lib/immutable/blank", "IMMUTABLE-DATA", "opt/immutable/blank"}
+REPORT = "/usr/lib/immutable/report"
+NEW_GUEST_FILES = ("/usr/lib/immutable/blank", REPORT)
 
 
 def payload(folder: Path) -> Any:
@@ -243,13 +244,16 @@ def names(folder: Path) -> Any:
         "guest": r"\$run/[\w.]+|/run/immutable[\w./-]*|/usr/lib/immutable[\w./-]*|IMMUTABLE-[A-Z]+|opt/immutable/\w+"
     }
     told: dict[str, Any] = {}
+    captured = plain.golden("guest/names")["guest"]
     for file in sorted(each for each in (root / "roles/seal/files").rglob("*") if each.is_file()):
         if file.as_posix().endswith(NEW_GUEST_FILES):
             continue
-        text = "\n".join(
-            line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
-        )
-        told[file.relative_to(root).as_posix()] = sorted(set(re.findall(patterns["guest"], text)) - NEW_GUEST_NAMES)
+        name = file.relative_to(root).as_posix()
+        marks = set(re.findall(patterns["guest"], _code(file)))
+        if "/usr/lib/immutable/report" in _code(file) or "$library/report" in _code(file):
+            marks |= set(re.findall(patterns["guest"], _code(root / f"roles/seal/files/launch{REPORT}")))
+        if name in captured:  # later releases add names, and keep the captured ones
+            told[name] = sorted(marks & set(captured[name]))
     script = (root / "roles/seal/files/seal/usr/lib/immutable/seal").read_text(encoding="utf-8").splitlines()
     said = [found[0] for line in script if (found := re.search(r"IMMUTABLE-SEALED.*|^{.sealed.*", line))]
     sources = [
@@ -259,6 +263,11 @@ def names(folder: Path) -> Any:
         one for each in sources for one in re.findall(r"\bIMMUTABLE_[A-Z_]+", each.read_text(encoding="utf-8"))
     }
     return {"guest": told, "said": said, "environment": sorted(variables)}
+
+
+def _code(script: Path) -> str:
+    lines = script.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def sealed(folder: Path) -> Any:

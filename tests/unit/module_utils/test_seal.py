@@ -132,6 +132,13 @@ def test_the_image_contains_the_facts_of_the_seal(system: Path) -> None:
     assert os.access(system / "usr/lib/immutable/seal", os.X_OK)
 
 
+@pytest.mark.parametrize(("allowed", "line"), [(False, ""), (True, "user_namespaces='on'")])
+def test_the_boot_knows_whether_user_namespaces_are_allowed(system: Path, allowed: bool, line: str) -> None:
+    seal(str(system), FILES, Spec("shop", "1", "sha256:abc", user_namespaces=allowed))
+    lines = (system / "usr/lib/immutable/seal.env").read_text().splitlines()
+    assert [each for each in lines if "namespaces" in each] == ([line] if line else [])
+
+
 def test_a_second_run_changes_nothing(system: Path) -> None:
     assert seal(str(system), FILES, SPEC)
     assert seal(str(system), FILES, SPEC) == []

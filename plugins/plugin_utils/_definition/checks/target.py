@@ -9,7 +9,7 @@ import json
 from ..document import Document, KeyPath, target_names, value_at
 from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
-from ..model import SECRET_KINDS, BaseKind, ProviderName, SecretKind
+from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, SecretKind
 
 # By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
@@ -59,8 +59,33 @@ def check_targets(document: Document) -> None:
             _check_keys(document, place, provider)
             _check_base(document, name, provider)
             _check_secrets(document, place, provider)
+        if isinstance(provider, str):
+            _check_tcp_probe(document, name, provider)
         if provider == "aws":
             _check_aws(document, name)
+
+
+def _check_tcp_probe(document: Document, target: str, provider: str) -> None:
+    healths: tuple[KeyPath, ...] = (("targets", target, "health"), ("health",))
+    place = next(((*keys, "tcp") for keys in healths if value_at(document.data, (*keys, "tcp")) is not None), ())
+    probe = value_at(document.data, place) if place else None
+    if not isinstance(probe, dict):
+        return
+    expects = probe.get("expect") is not None
+    requests = any(value_at(document.data, (*keys, "http")) is not None for keys in healths)
+    if provider in RELAYED_PROVIDERS and not expects and not requests:
+        document.add_problem(
+            place,
+            f"a connection proves nothing on target {target}: the network of {provider} accepts it before the guest "
+            "does, so a service that is down would pass; add expect with bytes that the service answers, and send with "
+            'bytes that it needs first (for SSH, expect: "SSH-2.0"; for other services see how-to/tcp-probes)',
+        )
+    if expects and value_at(document.data, ("targets", target, "probe")) == "balancer":
+        document.add_problem(
+            (*place, "expect"),
+            f"probe: balancer lets the target group of target {target} decide, which cannot send or expect bytes; "
+            "remove send and expect, or set probe: direct",
+        )
 
 
 def _check_keys(document: Document, place: KeyPath, provider: str) -> None:

@@ -18,10 +18,12 @@ from typing import Any
 from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ConflictError, ProviderError
 from ..._store.base import ABSENT, Store
+from .. import tags as tag_names
 from ..contract import Evidence
-from ..evidence import parse_evidence
+from ..evidence import checked_evidence, parse_evidence
 from .describe import boot_of, reads_console
 from .pace import cloud_pace
+from .tags import from_aws
 
 SHORTEST_WAIT = 1.0  # seconds between two reads of one console
 MAX_THREADS = 8
@@ -37,7 +39,9 @@ class Consoles:
     def __init__(self, clients: Clients, store: Store) -> None:
         self._clients = clients
         self._store = store
+        self.warnings: list[str] = []  # a line for each console that could not be read
         self._evidence: dict[str, dict[str, Evidence]] = {}  # by fleet, then by boot
+        self._unproven: dict[str, Evidence] = {}  # by boot, evidence of another launch: a console is read again for it
         self._reads: dict[str, tuple[float, float]] = {}  # by boot: times of the first and the last read (monotonic)
 
     def evidence(self, fleet: str, described: Sequence[Mapping[str, Any]]) -> Mapping[str, Evidence]:
@@ -52,30 +56,36 @@ class Consoles:
         if due:
             with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(due))) as pool:
                 read = dict(zip(due, pool.map(lambda boot: self._read(boots[boot]), due), strict=True))
-            new = {boot: evidence for boot, evidence in read.items() if evidence}
+            self._unproven.update({boot: found for boot, found in read.items() if found})
+            new = {boot: found for boot, found in read.items() if found and found.nonce == _nonce_of(boots[boot])}
             if new:
                 known.update(new)
                 self._save(fleet, new, boots)
-        return known
+        return {**{boot: self._unproven[boot] for boot in boots if boot in self._unproven}, **known}
 
     def text(self, instance_id: str) -> str:
         """The console's newest lines, or what EC2 has of it. Raises ProviderError."""
         return str(self._output(instance_id).get("Output", ""))
 
     def _read(self, described: Mapping[str, Any]) -> Evidence | None:
-        """Output that is older than this boot is evidence of an earlier one, and ignored."""
+        """Output that is older than this boot is evidence of an earlier one, and ignored.
+
+        A console that cannot be read is no evidence, and does not keep the others from being read.
+        """
         now = time.monotonic()
         boot = boot_of(described)
         self._reads[boot] = (self._reads.get(boot, (now, now))[0], now)
         try:
             output = self._output(described["InstanceId"])
         except ProviderError as error:
-            if error.code == "InvalidInstanceID.NotFound":  # it has just ended
-                return None
-            raise
+            if error.permanent:  # no console can be read
+                raise
+            if error.code != "InvalidInstanceID.NotFound" and error.message not in self.warnings:  # else it has ended
+                self.warnings.append(error.message)
+            return None
         if "Timestamp" in output and int(output["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
             return None
-        return parse_evidence(output.get("Output", ""))
+        return parse_evidence(output.get("Output", ""), _nonce_of(described))
 
     def _output(self, instance_id: str) -> Mapping[str, Any]:
         try:
@@ -96,9 +106,8 @@ class Consoles:
     def _load(self, fleet: str) -> dict[str, Evidence]:
         if fleet not in self._evidence:
             document = self._store.read(_key(fleet))
-            self._evidence[fleet] = (
-                {boot: Evidence(**entry["said"]) for boot, entry in document[0].items()} if document else {}
-            )
+            read = {boot: _said(entry) for boot, entry in document[0].items()} if document else {}
+            self._evidence[fleet] = {boot: evidence for boot, evidence in read.items() if evidence}
         return self._evidence[fleet]
 
     def _save(self, fleet: str, new: Mapping[str, Evidence], present: Collection[str]) -> None:
@@ -116,7 +125,7 @@ class Consoles:
             kept = {
                 boot: entry
                 for boot, entry in (document[0] if document else {}).items()
-                if boot in present or now - entry["at"] < KEEP_SECONDS
+                if _said(entry) and (boot in present or now - entry["at"] < KEEP_SECONDS)
             }
             added = {boot: {"at": now, "said": asdict(evidence)} for boot, evidence in new.items()}
             try:
@@ -125,6 +134,18 @@ class Consoles:
             except ConflictError:
                 continue  # another run wrote it
         raise ConflictError(f"other runs keep changing the evidence of {fleet}; run again")
+
+
+def _nonce_of(described: Mapping[str, Any]) -> str:
+    return from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
+
+
+def _said(entry: Any) -> Evidence | None:
+    """The evidence in an entry of the document. A damaged entry is ignored, so that its console is read again."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("at"), (int, float)):
+        return None
+    said = entry.get("said")
+    return checked_evidence(said) if isinstance(said, dict) else None
 
 
 def _key(fleet: str) -> str:

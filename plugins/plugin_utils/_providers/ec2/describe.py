@@ -154,4 +154,9 @@ def _endpoints_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> dict
 def _stop_time(described: Mapping[str, Any]) -> float:
     """When it was asked to stop, from a reason such as "User initiated (2026-01-31 12:00:00 GMT)"; 0 if unknown."""
     found = _STOPPED_AT.search(described.get("StateTransitionReason") or "")
-    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0
+    try:
+        return (
+            datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp() if found else 0.0
+        )
+    except ValueError:
+        return 0.0  # such as the 31st of a month with 30 days

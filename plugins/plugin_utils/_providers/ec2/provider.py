@@ -64,7 +64,8 @@ class Ec2Provider:
         self._traffic: dict[str, CachedTraffic] = {}
         scope = Scope(clients.region, store_id(store), clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
-        self.compute = Ec2Compute(clients, scope, self.volumes, Consoles(clients, store))
+        self._consoles = Consoles(clients, store)
+        self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], store_id(store))
         self.clock = Ec2Clock()
@@ -75,7 +76,8 @@ class Ec2Provider:
         return self._cached_traffic(fleet)
 
     def describe(self) -> dict[str, Any]:
-        return {"provider": self.name, "region": self._clients.region, "warnings": list(self.compute.warnings)}
+        warnings = [*self.compute.warnings, *self._consoles.warnings]
+        return {"provider": self.name, "region": self._clients.region, "warnings": warnings}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         """Each SSM parameter with its present version, by the name that was requested.

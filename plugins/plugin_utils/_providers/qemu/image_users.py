@@ -26,7 +26,7 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
             disk = json.loads(document.read_bytes())["disk"]
         except FileNotFoundError:
             continue  # it was removed meanwhile
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProviderError(
                 f"{document} is not the document of a machine, so its image is unknown: {error}"
             ) from error

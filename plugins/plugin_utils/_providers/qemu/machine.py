@@ -26,6 +26,7 @@ from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from . import qmp
+from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
 
 LAUNCH = "launch.tar"  # the launch document of the guest
 LOOPBACK = "127.0.0.1"
@@ -72,12 +73,14 @@ class MachineFolder:
         return self.folder.name
 
     def facts(self) -> dict[str, Any] | None:
-        """The contents of ``machine.json``, or None if there is no machine."""
+        """The contents of ``machine.json``, or None if there is no machine. They are empty if the file is damaged."""
         try:
-            facts: dict[str, Any] = json.loads((self.folder / "machine.json").read_text(encoding="utf-8"))
+            facts = json.loads((self.folder / "machine.json").read_bytes())
         except FileNotFoundError:
             return None
-        return facts
+        except (ValueError, RecursionError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
     def save(self, facts: Mapping[str, Any]) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,11 +115,8 @@ class MachineFolder:
         return facts is None or (bool(facts.get("condemned")) and self.pid() is None)
 
     def console(self) -> str:
-        """What the guest has printed since it was last started."""
-        try:
-            return (self.folder / "console.log").read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        """What the guest has printed since it was last started, without the middle if that is long."""
+        return console_text(self.folder)
 
     def pid(self) -> int | None:
         """The pid of the running QEMU, verified by its name argument: another process may have got the same pid."""
@@ -126,6 +126,15 @@ class MachineFolder:
         except (FileNotFoundError, ProcessLookupError, ValueError):
             return None
         return pid if f"guest={self.id}".encode() in argv else None
+
+    def boot(self) -> str | None:
+        """The identity of its present boot: QEMU's process and when that started. None if it is not running."""
+        pid = self.pid()
+        try:
+            # The name of the process, in parentheses, may contain spaces.
+            return f"{pid}@{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}" if pid else None
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            return None  # it has just ended
 
     def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"") -> None:
         """Boot it. Has no effect if it is running.
@@ -143,6 +152,9 @@ class MachineFolder:
         _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
         if new_volumes:
             write_atomically(self.folder / "blank", new_volumes)
+        for name in (CONSOLE, PORT, PROVEN):
+            # QEMU's process exists a moment before it truncates them, and output of an earlier boot must not count.
+            (self.folder / name).unlink(missing_ok=True)
         output = ""
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
@@ -176,14 +188,16 @@ class MachineFolder:
             "-qmp",
             "unix:qmp.sock,server=on,wait=off",
             "-serial",
-            "file:console.log",
+            f"file:{CONSOLE}",
         ]
         argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
         argv += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"]
         argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
         for disk in disks:
             argv += ["-blockdev", json.dumps(disk.blockdev()), "-device", json.dumps(disk.device())]
-        return argv
+        # Last, so that the other devices keep their addresses.
+        argv += ["-chardev", f"file,id=evidence,path={PORT}", "-device", "virtio-serial-pci"]
+        return [*argv, "-device", f"virtserialport,chardev=evidence,name={PORT_NAME}"]
 
     def plug(self, disks: Iterable[Disk]) -> None:
         """Attach disks to the running machine. Completes what an interrupted call began."""

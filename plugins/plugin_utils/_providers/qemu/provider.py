@@ -21,10 +21,12 @@ from ..._core.errors import ProviderError
 from ..._core.files import remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
 from ..contract import (
+    FLEET,
     PENDING,
     RUNNING,
     STOPPED,
     STOPPING,
+    Evidence,
     Instance,
     LaunchRequest,
     Leftovers,
@@ -34,8 +36,8 @@ from ..contract import (
     Traffic,
 )
 from ..disk_images import DiskImages
-from ..evidence import parse_evidence
 from ..guest_document import launch_document, members, volume_states
+from .console import BootEvidence, reclaim
 from .image_users import image_users
 from .machine import LOOPBACK, MachineFolder
 from .volumes import QemuVolumes
@@ -58,10 +60,14 @@ class QemuCompute:
         self._root = root / "machines"
         self._volumes = volumes
         self._accel = accel
+        self._evidence = BootEvidence()
 
     def list(self, fleet: str) -> list[Instance]:
         self._remove_ended(fleet)
-        return [instance for instance in map(_instance_of, self._machines(fleet)) if instance]
+        machines = self._machines(fleet)
+        for machine in machines:
+            reclaim(machine.folder)
+        return [instance for instance in map(self._instance_of, machines) if instance]
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
@@ -74,7 +80,7 @@ class QemuCompute:
             for volume_id in request.volumes:
                 self._volumes.attach([volume_id], machine.id)
             self._start(request.fleet, machine)
-            instance = _instance_of(machine)
+            instance = self._instance_of(machine)
             if instance is None:
                 raise ProviderError(f"machine {machine.id} ended as soon as it was started: {machine.console()[-500:]}")
             launched.append(instance)
@@ -157,8 +163,18 @@ class QemuCompute:
             }
         )
 
+    def _instance_of(self, machine: MachineFolder) -> Instance | None:
+        """The machine as an instance, or None if it was never started."""
+        facts, boot = machine.facts(), machine.boot()
+        if facts is None or not _was_started(machine):
+            return None
+        evidence = self._evidence.of(machine.folder, boot, str(facts.get("nonce", ""))) if boot else None
+        return _instance(machine, facts, boot is not None, evidence)
+
     def _start(self, fleet: str, machine: MachineFolder) -> None:
         facts = machine.facts() or {}
+        if "disk" not in facts:
+            raise ProviderError(f"{machine.folder / 'machine.json'} is missing or damaged, so it is not started")
         states = self._volumes.created_blank(fleet, facts["slot"])
         machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id), volume_states(states))
 
@@ -172,7 +188,7 @@ class QemuCompute:
         """Remove folders that no list shows: a run that was interrupted before it started QEMU leaves one."""
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
-            if machine.id == token or _instance_of(machine) is not None:
+            if machine.id == token or _was_started(machine):
                 continue
             if not remove_documented(folder, "machine.json") and machine.unfinished():
                 shutil.rmtree(folder)
@@ -226,29 +242,29 @@ def in_container() -> bool:
     return any(os.path.exists(marker) for marker in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
 
 
-def _instance_of(machine: MachineFolder) -> Instance | None:
-    """The machine as an instance, or None if it was never started."""
+def _was_started(machine: MachineFolder) -> bool:
+    """Whether QEMU ever ran it. A machine whose document is damaged counts as started: it may hold a volume."""
     facts = machine.facts()
-    if facts is None:
-        return None
-    running = machine.pid() is not None
-    if not running and not facts["started"]:
-        return None
-    evidence = parse_evidence(machine.console()) if running else None
+    return facts is not None and bool(not facts or facts.get("started") or machine.pid() is not None)
+
+
+def _instance(machine: MachineFolder, facts: Mapping[str, Any], running: bool, evidence: Evidence | None) -> Instance:
+    """The machine as an instance. One whose document is damaged belongs to no slot, so the next swap replaces it."""
     stopping_since = facts.get("stopping", 0.0) if running else 0.0
+    created = facts.get("created", 0.0)
     return Instance(
         id=machine.id,
-        fleet=facts["fleet"],
-        slot=facts["slot"],
-        image=facts["image"],
-        launch=facts["launch"],
+        fleet=facts.get("fleet", machine.folder.parent.name),
+        slot=facts.get("slot", -1),
+        image=facts.get("image", ""),
+        launch=facts.get("launch", ""),
         state=STOPPED if not running else STOPPING if stopping_since else RUNNING if evidence else PENDING,
-        purpose=facts["purpose"],
-        created=facts["created"],
-        nonce=facts["nonce"],
-        endpoints={int(guest): (LOOPBACK, host) for guest, host in facts["endpoints"].items()},
+        purpose=facts.get("purpose", FLEET),
+        created=created,
+        nonce=facts.get("nonce", ""),
+        endpoints={int(guest): (LOOPBACK, host) for guest, host in facts.get("endpoints", {}).items()},
         evidence=evidence,
-        tags=facts["tags"],
-        started=facts["started"] or facts["created"],
+        tags=facts.get("tags", {}),
+        started=facts.get("started") or created,
         stopping_since=stopping_since,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..._core.errors import TrafficError
-from ..._definition.model import Health
+from ..._definition.model import Health, TcpProbe
 
 BACKEND = "members"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
@@ -71,7 +71,7 @@ def bracketed(address: str) -> str:
 
 def _check(fleet: str, health: Health) -> list[str]:
     if health.http is None:
-        return ["    option tcp-check"]
+        return _tcp_check(health.tcp)
     path = health.http.path
     if not path.isprintable() or "'" in path or " " in path:
         raise TrafficError(
@@ -82,6 +82,18 @@ def _check(fleet: str, health: Health) -> list[str]:
         "    option httpchk",
         f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host {fleet} hdr User-Agent immutable-balancer",
         f"    http-check expect status {codes}",
+    ]
+
+
+def _tcp_check(probe: TcpProbe | None) -> list[str]:
+    """The same exchange as the prober's: the answer, up to the size of a buffer, must contain the expected bytes."""
+    if probe is None or not probe.expect:
+        return ["    option tcp-check"]
+    return [
+        "    option tcp-check",
+        "    tcp-check connect",
+        *([f"    tcp-check send-binary {probe.send}"] if probe.send else []),
+        f"    tcp-check expect binary {probe.expect}",
     ]
 
 

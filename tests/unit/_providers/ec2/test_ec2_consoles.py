@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.consoles import Consoles
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.faults import denied, refuse
 from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 
 FLEET = "shop-prod"
@@ -55,3 +59,47 @@ def test_a_concurrent_write_loses_no_evidence(cloud: Cloud) -> None:
     early.evidence(FLEET, [one])
     assert met and len(Consoles(clients, store).evidence(FLEET, [one, two])) == 2
     assert cloud.count(action="GetConsoleOutput") == 2
+
+
+def test_a_console_that_cannot_be_read_does_not_keep_the_others_from_being_read(cloud: Cloud) -> None:
+    both = hosts(cloud, 2)
+    consoles = Consoles(Clients(cloud.account()), MemoryStore())
+    cloud.fault(refuse(400, "Unavailable.Console", "try later"), action="GetConsoleOutput", times=1)
+    assert len(consoles.evidence(FLEET, both)) == 1
+    assert "Unavailable.Console" in consoles.warnings[0]
+
+
+def test_a_denied_permission_is_an_error(cloud: Cloud) -> None:
+    both = hosts(cloud, 2)
+    cloud.fault(denied, action="GetConsoleOutput", times=0)
+    with pytest.raises(ProviderError, match="reading the console"):
+        Consoles(Clients(cloud.account()), MemoryStore()).evidence(FLEET, both)
+
+
+@pytest.mark.parametrize(
+    "entry", [None, [], {"at": "now"}, {"at": 1.0, "said": {"digest": "x"}}, {"at": 1.0, "said": {"more": 1}}]
+)
+def test_a_damaged_entry_of_the_store_is_read_again(cloud: Cloud, entry: Any) -> None:
+    store, both = MemoryStore(), hosts(cloud, 2)
+    clients = Clients(cloud.account())
+    whole = Consoles(clients, store).evidence(FLEET, both)
+    (key,) = store.list("evidence/")
+    document, _tag = store.read(key)
+    store.write(key, {**document, min(document): entry})
+    assert Consoles(clients, store).evidence(FLEET, both) == whole
+    assert cloud.count(action="GetConsoleOutput") == 3
+
+
+@pytest.mark.parametrize(
+    ("output", "sealed"),
+    [
+        ("IMMUTABLE-SEALED " + "[" * 60_000, False),
+        ("[   41.2] overlay: Bad value\rIMMUTABLE-SEALED {said}\n", False),
+        ("[   41.2] overlay: Bad value\nIMMUTABLE-SEALED {said}\n", True),
+    ],
+)
+def test_only_lines_that_begin_with_the_mark_count(cloud: Cloud, output: str, sealed: bool) -> None:
+    (one,) = hosts(cloud, 1)
+    said = json.dumps({"digest": "sha256:" + "1" * 64, "nonce": "n" * 16, "host_key": "", "shell": "off"})
+    cloud.set(console=lambda _instance, _launched: output.replace("{said}", said))
+    assert bool(Consoles(Clients(cloud.account()), MemoryStore()).evidence(FLEET, [one])) == sealed

@@ -165,6 +165,14 @@ def test_states(state: str, expected: str) -> None:
     assert found.stopping_since == (7.0 if expected == STOPPING else 0.0)
 
 
+def test_a_stop_at_an_impossible_time_is_no_error() -> None:
+    reason = "User initiated (2026-02-31 12:30:00 GMT)"
+    found = instance_of(
+        described(parameters_for(REQUEST), State={"Name": "stopping"}, StateTransitionReason=reason), {}, never
+    )
+    assert found and found.stopping_since == 7.0
+
+
 def test_times_of_the_stop_and_of_the_first_launch() -> None:
     disk = {
         "DeviceName": "/dev/xvda",

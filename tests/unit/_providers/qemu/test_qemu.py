@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Parts of the qemu provider that need no machine: launch documents, evidence."""
+"""Parts of the qemu provider that need no machine: launch documents, disks, process ids."""
 
 from __future__ import annotations
 
@@ -12,47 +12,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import Disk, MachineFolder
-
-CAPTURED = (
-    "SeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n[    0.000000] tsc: Unable to calibrate against PIT\r\n\r\n"
-    "IMMUTABLE-LAUNCHED\r\n\r\n"
-    'IMMUTABLE-SEALED {"digest":"sha256:aaaa","nonce":"n1","host_key":"ssh-ed25519 AAAAC3Nza","shell":"restricted"}\r\n'
-)
-
-
-def test_evidence_is_read_from_a_captured_console() -> None:
-    evidence = parse_evidence(CAPTURED)
-    assert evidence is not None
-    assert (evidence.digest, evidence.nonce, evidence.host_key, evidence.shell) == (
-        "sha256:aaaa",
-        "n1",
-        "ssh-ed25519 AAAAC3Nza",
-        "restricted",
-    )
-
-
-@pytest.mark.parametrize(
-    "console",
-    [
-        "",
-        "IMMUTABLE-SEALED",
-        "IMMUTABLE-SEALED {",
-        'IMMUTABLE-SEALED {"digest": 1}',
-        "IMMUTABLE-SEALED []",
-        CAPTURED[:-20],
-    ],
-)
-def test_an_incomplete_line_is_no_evidence(console: str) -> None:
-    assert parse_evidence(console) is None
-
-
-def test_the_last_boot_counts() -> None:
-    evidence = parse_evidence(CAPTURED + CAPTURED.replace("n1", "n2"))
-    assert evidence is not None and evidence.nonce == "n2"
 
 
 def test_only_root_can_read_the_secrets_of_a_launch() -> None:

@@ -18,6 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
+    RUNNING,
     STOPPED,
     STOPPING,
     Instance,
@@ -204,6 +205,40 @@ def test_tags_are_set_and_removed_while_a_machine_runs(compute: QemuCompute, lau
     compute.stop(["m1"])
     [instance] = compute.list(FLEET_NAME)
     assert (instance.tags, instance.state) == ({"tainted": "unsealed"}, STOPPING)
+
+
+@pytest.mark.parametrize("text", [b"", b"[" * 100_000, b"\xff", b"[]", b'{"tags": {}}'])
+def test_a_damaged_document_of_a_machine_does_not_hide_the_others(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path, text: bytes
+) -> None:
+    launch("m1")
+    launch("m2")
+    document = tmp_path / "machines" / FLEET_NAME / "m1" / "machine.json"
+    document.write_bytes(text)
+    damaged, whole = compute.list(FLEET_NAME)
+    assert (damaged.id, damaged.slot, damaged.state, damaged.evidence) == ("m1", -1, PENDING, None)
+    assert (whole.id, whole.slot) == ("m2", 0)
+    with pytest.raises(ProviderError, match="m1/machine.json is missing or damaged"):
+        compute.start(["m1"])
+    compute.power_off(["m1"])
+    compute.remove(["m1"])
+    assert states(compute) == {"m2": PENDING}
+
+
+def test_a_machine_starts_without_the_evidence_of_its_earlier_boot(
+    compute: QemuCompute, launch: Callable[..., Instance], tmp_path: Path
+) -> None:
+    launch("m1")
+    folder = tmp_path / "machines" / FLEET_NAME / "m1"
+    line = '\nIMMUTABLE-SEALED {"digest":"sha256:a","nonce":"n","host_key":"","shell":"off"}\n'
+    for name in ("console.log", "evidence.log"):
+        with (folder / name).open("a") as file:
+            file.write(line)
+    assert states(compute) == {"m1": RUNNING}
+    compute.power_off(["m1"])
+    compute.start(["m1"])
+    assert states(compute) == {"m1": PENDING}
+    assert states(QemuCompute(tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), None)) == {"m1": PENDING}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

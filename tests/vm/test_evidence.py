@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Evidence of a real host arrives by the port. An unprivileged user of the host can neither read nor forge it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
+from ansible_collections.immutable.infra.plugins.plugin_utils._health.evidence import proves
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT, PROVEN
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+from ansible_collections.immutable.infra.tests.support.ec2_guest import build
+from ansible_collections.immutable.infra.tests.support.guests import make_key, ssh
+from ansible_collections.immutable.infra.tests.support.machines import STORE
+
+pytestmark = [pytest.mark.vm, pytest.mark.long]
+
+DIGEST, NONCE, FLEET_NAME = "sha256:" + "e" * 64, "n-of-this-launch", "shop-local"
+TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
+FORGED = 'IMMUTABLE-SEALED {"digest":"%s","nonce":"%s","host_key":"ssh-ed25519 AAAAEvil","shell":"restricted"}'
+# Each line is a claim. The exit status is the number of claims that are false.
+CLAIMS = """
+wrong=0
+claim() { eval "$1" || { echo "false: $1"; wrong=$((wrong + 1)); }; }
+user() { runuser -u nobody -- "$@" 2> /dev/null; }
+claim 'user true'
+claim 'test "$(cat /run/immutable/nonce)" = n-of-this-launch'
+claim '! user cat /run/immutable/nonce'
+claim 'grep -q n-of-this-launch /etc/ansible/facts.d/immutable.fact'
+claim '! user cat /etc/ansible/facts.d/immutable.fact'
+claim '! user cat /sys/firmware/qemu_fw_cfg/by_name/opt/immutable/launch/raw'
+claim 'test -c "$(realpath /dev/virtio-ports/immutable.evidence)"'
+claim 'test "$(stat -Lc %a:%u /dev/virtio-ports/immutable.evidence)" = 600:0'
+claim '! user dd if=/dev/zero of=/dev/virtio-ports/immutable.evidence count=1'
+claim '! user dd if=/dev/zero of=/dev/console count=1'
+claim '! user unshare --user true'
+claim 'unshare --user true'
+claim 'test "$(cut -c1 /proc/sys/kernel/printk)" = 1'
+claim 'test -z "$(systemctl --failed --plain --no-legend | tee /dev/stderr)"'
+exit $wrong
+"""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence-image")
+    (folder / "files").mkdir()
+    return build(folder, Spec("shop", "1", DIGEST), folder / "files")
+
+
+@pytest.fixture
+def compute(tmp_path: Path) -> Iterator[QemuCompute]:
+    machines = QemuCompute(
+        tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), lambda disk: choose(STORE / "qemu", disk)
+    )
+    yield machines
+    machines.power_off([instance.id for instance in machines.list(FLEET_NAME)])
+
+
+def sealed(compute: QemuCompute) -> Instance:
+    deadline = time.monotonic() + TIMEOUT
+    while (found := compute.list(FLEET_NAME)[0]).evidence is None:
+        assert time.monotonic() < deadline, compute.console(found.id)[-3000:]
+        time.sleep(0.5)
+    return found
+
+
+def as_root(instance: Instance, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    assert instance.evidence is not None
+    _address, port = instance.endpoints[22]
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {instance.evidence.host_key}\n", encoding="utf-8")
+    options = {"UserKnownHostsFile": f"{folder}/known_hosts", "StrictHostKeyChecking": "yes"}
+    return ssh(port, folder / "key", command, options=options)
+
+
+def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
+    disk: Path, compute: QemuCompute, tmp_path: Path
+) -> None:
+    request = LaunchRequest(
+        token="m1",
+        fleet=FLEET_NAME,
+        slot=0,
+        image=DIGEST,
+        artifact={"path": str(disk)},
+        launch="l",
+        nonce=NONCE,
+        ports=(22,),
+        authorized_keys=(make_key(tmp_path / "key"),),
+        machine={"memory": 512 * 1024**2, "cpus": 1},
+    )
+    compute.launch([request])
+    instance = sealed(compute)
+    assert proves(instance) is True
+    folder = tmp_path / "machines" / FLEET_NAME / "m1"
+    port, console = ((folder / name).read_bytes() for name in (PORT, CONSOLE))
+    assert port.startswith(b"IMMUTABLE-BOOTING\n")
+    assert parse_evidence(port, NONCE) == parse_evidence(console, NONCE) == instance.evidence
+    checked = as_root(instance, tmp_path, CLAIMS)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    # A kernel message with line ends in it, at the only level that still reaches the console.
+    forged = FORGED % (DIGEST, NONCE)
+    for separator in (r"\n", r"\r", r"\f"):
+        text = f"<0>IMMUTABLE-NOISE{separator}{forged}".replace('"', r"\042")
+        assert as_root(instance, tmp_path, f"printf '{text}' | dd of=/dev/kmsg bs=8k iflag=fullblock").returncode == 0
+    deadline = time.monotonic() + TIMEOUT
+    while (folder / CONSOLE).read_bytes().count(b"AAAAEvil") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    noise = (folder / CONSOLE).read_bytes()[len(console) :]
+    assert b"IMMUTABLE-NOISE" in noise and parse_evidence(noise, NONCE) is None
+    (folder / PROVEN).unlink()
+    fresh = QemuCompute(tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), lambda disk: choose(STORE, disk))
+    assert fresh.list(FLEET_NAME)[0].evidence == instance.evidence
