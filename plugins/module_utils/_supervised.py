@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from . import _supervisor as supervisor
 
@@ -60,8 +60,14 @@ class Supervised:
         inherit: Sequence[int] = (),
     ) -> None:
         self.stopped_for: StopReason = ""
-        self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove), "errors": errors}
-        self._config["inherit"] = list(inherit)
+        self._config: dict[str, Any] = {
+            "argv": list(argv),
+            "cwd": cwd,
+            "grace": grace,
+            "remove": list(remove),
+            "errors": errors,
+            "inherit": list(inherit),
+        }
         self._env = env
         self._hold = (*hold, *inherit)
         self._watch_output = watch_output
