@@ -59,17 +59,7 @@ class PlaybookRun:
         if variables:
             write_atomically(extra, untrusted_json(variables))
             argv[-1:-1] = ["-e", f"@{extra}"]
-        environment = {
-            **without_vault_settings(child_environment()),
-            **self.environment,
-            "IMMUTABLE_FAILED_TASKS": str(failures),
-            "PYTHONUNBUFFERED": "1",
-            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
-            "ANSIBLE_FORCE_COLOR": "0",
-        }
-        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
-        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
-        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        environment = self._environment(failures, workdir)
         last: list[str] = []
         with (
             passed_passwords(self.vault) as passed,
@@ -99,6 +89,21 @@ class PlaybookRun:
             raise self.error(
                 f"{self.what} {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last
             )
+
+    def _environment(self, failures: Path, workdir: Path) -> dict[str, str]:
+        """The child's environment, without passwords."""
+        environment = {
+            **without_vault_settings(child_environment()),
+            **self.environment,
+            "IMMUTABLE_FAILED_TASKS": str(failures),
+            "PYTHONUNBUFFERED": "1",
+            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
+        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
+        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        return environment
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
