@@ -112,6 +112,10 @@ def test_each_instance_gets_its_own_result(service, monkeypatch):
     assert results["elsewhere"] == "port 8080 cannot be reached from here"
 
 
+def test_the_longest_timeout_is_possible(service):
+    assert probed({"i": {8080: service}}, replace(HTTP, timeout=999_999_999.0)) == {"i": True}
+
+
 def test_a_redirect_or_an_error_is_not_health(service):
     for path, answer in (("/moved", 302), ("/broken", 500)):
         health = Health(http=HttpProbe(8080, path))

@@ -15,6 +15,7 @@ from ..._definition.model import Health, TcpProbe
 
 BACKEND = "members"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
+MAX_TIMER = 2**31 - 1  # milliseconds
 CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine probes a member before it registers it
 
 
@@ -46,7 +47,7 @@ def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterabl
         "    timeout client 1m",
         "    timeout server 2m",
         "    timeout tunnel 1h",
-        f"    timeout check {max(1, round(health.timeout * 1000))}ms",
+        f"    timeout check {min(max(1, round(health.timeout * 1000)), MAX_TIMER)}ms",
         *(
             ["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"]
             if health.http

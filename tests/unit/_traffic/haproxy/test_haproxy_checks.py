@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, TcpProbe
@@ -26,6 +27,10 @@ def test_tcp_health_balances_connections(balancer: Callable[..., HAProxy], backe
     until(lambda: states(proxy) == {"shop-0": "up"})
     assert proxy.describe()["endpoint"].startswith("tcp://127.0.0.1:")
     assert get(port_of(proxy)) == "shop-0"
+
+
+def test_the_longest_timeout_is_possible(balancer: Callable[..., HAProxy]) -> None:
+    assert balancer(replace(EXCHANGE, timeout=999_999_999.0)).ensure() is True
 
 
 class Relay:
