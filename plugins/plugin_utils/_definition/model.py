@@ -315,6 +315,8 @@ class Target:
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
+    # qemu: "host:port" that guests can reach, by the "address:port" at which they see it
+    reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
