@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import secrets as random
@@ -21,11 +22,19 @@ from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
-from .._core.files import write_atomically
+from .._core.files import file_sha256, write_atomically
 from .._core.guard import Guard
 from .._core.programs import child_environment
 from .._core.progress import Report
-from .._image_model import LOG_FILE, RECORD_FILE, Image, bake_name
+from .._image_model import (
+    DISK_CHECKSUM,
+    LOG_FILE,
+    MANIFEST_FILE,
+    RECORD_FILE,
+    SBOM_FILE,
+    Image,
+    bake_name,
+)
 from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .._store.keys import make_ssh_key
@@ -173,11 +182,18 @@ class Bake:
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.
         self.store.delete(f"{image.key}/{RECORD_FILE}")
-        image = replace(image, artifact=self.builder.save(workspace, result))
+        artifact = self.builder.save(workspace, result)
+        image = replace(image, artifact=artifact, checksums=_checksums(artifact, files))
         for name, data in files.items():
             self.store.write_blob(f"{image.key}/{name}", data)
         Catalogue(self.store).add(image)
         return image
+
+
+def _checksums(artifact: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the checksums of what must not change any more, for the record."""
+    kept = {name: hashlib.sha256(files[name]).hexdigest() for name in (MANIFEST_FILE, SBOM_FILE) if name in files}
+    return {**kept, DISK_CHECKSUM: file_sha256(Path(artifact["path"]))} if "path" in artifact else kept
 
 
 def remove_leftovers(store: Store) -> None:
