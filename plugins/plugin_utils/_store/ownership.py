@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whether other users could have written what a store holds: its keys, records, channels, machines and disks.
 
-A file is trusted if it belongs to this user or root, and if nobody else can write to it. Permissions inside a folder
-that nobody else can enter do not matter, but owners do: a file may have been put there before the folder was closed.
+A file is trusted if it belongs to this user or root, and if other users cannot write to it. Permissions inside a folder
+that others cannot enter do not matter, but owners do: a file may have been put there before the folder was closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TrustedFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._closed: dict[Path, bool] = {}  # whether nobody else can enter a folder that was checked
+        self._closed: dict[Path, bool] = {}  # whether other users cannot enter a folder that was checked
 
     def check(self, path: Path) -> None:
         """Check a path and each folder between it and the root.
@@ -62,7 +62,7 @@ class TrustedFolder:
         if not stat.S_ISLNK(link.st_mode):
             self._check_one(path, link, closed, path)
             return link
-        _check_owner(path, link)  # everybody can write to a link, but only its owner can have made it
+        _check_owner(path, link)  # the mode of a link means nothing
         status = path.stat()
         self._check_one(path, status, False, path)
         return status
