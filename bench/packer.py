@@ -37,7 +37,7 @@ DEFINITION = {
     "service": "shop",
     "version": "1",
     "image": {"base": {"qcow2": "base.qcow2", "python": "3.11"}, "provision": {"playbook": "play/provision.yml"}},
-    "health": {"tcp": {"port": 80}},
+    "health": {"http": {"port": 80}},
     "targets": {"local": {"provider": "qemu"}},
 }
 CLOCK = "{{ lookup('ansible.builtin.file', '/proc/uptime').split()[0] | float }}"

@@ -17,4 +17,5 @@ class ActionModule(RoomAction):
             context.existing_store(options),
             store_option=options["store"],
             compare_with=options["compare_with"],
+            variables=context.variables,
         )

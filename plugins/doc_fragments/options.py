@@ -10,6 +10,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 requirements:
   - jsonschema >= 4.10
+  - pathspec >= 0.12
   - boto3 >= 1.36 (for AWS and for a store in S3)
 options:
   definition:

@@ -13,6 +13,7 @@ description:
     mistakes together, each with its line.
   - Returns the definition with all defaults, and the digest. The digest identifies the image that the current
     definition describes.
+  - Lists the files that a bake sends to the build machine.
   - Looks up a base on AWS with the credentials of the target. Otherwise, it uses the network only for a store in S3.
   - If O(compare_with) is set, the task lists each input of the digest that differs from the image's inputs.
   - Does not create a store. In an existing store, it only caches the checksum of a base that is your own file.
@@ -120,6 +121,31 @@ verify_digest:
     - Checksum of everything that an image is tested with. If it changes, a verification is due but no bake.
   returned: success
   type: str
+payload:
+  description:
+    - What a bake sends to the build machine from the definition's folder. Paths are relative to that folder.
+    - Files below the playbook's folder are left out if they match a default pattern or one in C(.immutableignore).
+  returned: success
+  type: dict
+  version_added: 0.3.0
+  contains:
+    files:
+      description: The files and links that are sent. They are inputs of the digest.
+      type: list
+      elements: str
+      sample: [provision.yml, templates/shop.conf]
+    left_out:
+      description: The files and folders that are not sent, with the pattern or the reason.
+      type: list
+      elements: dict
+      sample: [{path: .vault_pass, reason: ".vault_pass*"}, {path: files/tls.key, reason: a private key}]
+    refused:
+      description:
+        - Files that Ansible's configuration names as vault passwords or private keys, with what names them. A bake
+          fails as long as there are any.
+      type: list
+      elements: dict
+      sample: [{path: vault.txt, reason: vault_password_file of /srv/shop/ansible.cfg}]
 compared_with:
   description: Digest of the image that the definition was compared with.
   returned: when O(compare_with) is set

@@ -70,6 +70,12 @@ images:
     seconds:
       description: Duration of the bake in seconds.
       type: float
+    checksums:
+      description:
+        - The SHA-256 of the image's disk (C(disk)) and of its manifest and SBOM, by their file names, in hexadecimal.
+        - Missing for images of release 0.2.0.
+      type: dict
+      version_added: 0.3.0
     name:
       description: Service, version and the first characters of the digest.
       type: str

@@ -37,7 +37,7 @@ def bake(folder: Path, word: str, **build: str) -> subprocess.CompletedProcess[s
         "service": "packers",
         "version": "1",
         "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "provision.yml", "vars": {"word": word}}},
-        "health": {"tcp": {"port": 22}},
+        "health": {"tcp": {"port": 22, "expect": "SSH-2.0"}},
         "targets": {"local": {"provider": "qemu", "build": {"memory": "512M", **build}}},
     }
     (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")

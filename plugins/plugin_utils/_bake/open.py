@@ -20,6 +20,7 @@ from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .builders.registry import resolve_base
 from .decide import Decision
+from .private_files import check_payload, payload_summary
 from .targets import bake_targets, decision_of, plan_bakes
 from .user_template import TemplateBake, TemplateJob
 from .variables import bake_variables
@@ -40,6 +41,8 @@ def bake_definition(
     """Bake what is due for the targets. Returns the result of the task, with the image of each target."""
     bakes = plan_bakes(definition, targets, store, force=options.force, timeout=options.timeout)
     decision = decision_of(bakes)
+    if decision.due:
+        check_payload(definition, task.variables)
     if not task.check_mode:
         bake_targets(
             [bake for bake in bakes if bake.decision.due],
@@ -98,6 +101,7 @@ def definition_info(
     *,
     store_option: str | None,
     compare_with: str | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe a definition with its digest. The digest is None while the base is not known.
 
@@ -105,6 +109,7 @@ def definition_info(
         store: None if the user names none or it does not exist yet.
         store_option: the store as the user names it.
         compare_with: an image by digest or name. The inputs of its bake are compared with those of the definition.
+        variables: those of the task. They may name private keys, which are not sent to a build machine.
 
     Raises ImmutableError if there is nothing to compare with.
     """
@@ -119,6 +124,7 @@ def definition_info(
         "digest_missing": missing,
         "inputs": inputs,
         "verify_digest": verify_digest(definition, target),
+        "payload": payload_summary(definition, variables or {}),
     }
     if compare_with:
         if store is None or inputs is None:

@@ -21,7 +21,7 @@ from .._core.files import file_sha256
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
-from .._definition.tree import IGNORED
+from .._definition.ignore import IGNORED
 from .._image_model import LOG_FILE, Image, digest_hex
 from .._images.catalogue import Catalogue
 from .._store.base import Store

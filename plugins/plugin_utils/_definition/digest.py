@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .model import Definition, Target, Vaulted
+from .model import Definition, Target, TcpProbe, Vaulted
 from .tree import file_entry, tree_entries, tree_files
 
 VAULT_KEY = "!vault"  # the key of ciphertext among the inputs
@@ -64,10 +64,15 @@ def verify_digest(definition: Definition, target: Target) -> str:
         {
             "playbook": {verify: file_entry(definition.folder / verify, definition.folder)} if verify else {},
             "http": [health.http.port, health.http.path, list(health.http.status)] if health.http else None,
-            "tcp": health.tcp.port if health.tcp else None,
+            "tcp": _tcp_inputs(health.tcp),
             "data": [[volume.name, volume.mount] for volume in definition.data],
         }
     )
+
+
+def _tcp_inputs(probe: TcpProbe | None) -> Any:
+    """The port alone if there is nothing else, as it was before a probe could send and expect."""
+    return [probe.port, probe.send, probe.expect] if probe and probe.expect else probe and probe.port
 
 
 def _plain_value(value: Any) -> Any:

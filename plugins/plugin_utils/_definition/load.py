@@ -34,6 +34,7 @@ from .model import (
     TcpProbe,
     TrafficSpec,
 )
+from .octets import hex_of
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
@@ -167,6 +168,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         simulation=_simulation(target.get("simulation", {})),
         aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url")))),
         network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str)),
+        reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
         snapshots=target.get("snapshots", False),
@@ -205,5 +207,5 @@ def _health(data: Mapping[str, Any]) -> Health:
             tuple(status) if isinstance(status, list) else (status,),
         )
     if "tcp" in data:
-        values["tcp"] = TcpProbe(data["tcp"]["port"])
+        values["tcp"] = TcpProbe(**converted(data["tcp"], port=int, send=hex_of, expect=hex_of))
     return Health(**values)

@@ -8,7 +8,7 @@ The field names are also the keys of ``target_summary`` and ``summary_of``, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,9 @@ ProbeSource = Literal["direct", "balancer"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
+MAX_EXCHANGE = 16384  # bytes of the answer to a TCP probe; the size of HAProxy's buffer
+# Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
+RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
@@ -84,9 +87,11 @@ class HttpProbe:
 
 @dataclass(frozen=True)
 class TcpProbe:
-    """A TCP connection to an instance."""
+    """A TCP exchange with an instance. Bytes are written as hexadecimal digits, for tags and results."""
 
     port: int
+    send: str = ""  # bytes that are sent once connected; only with ``expect``
+    expect: str = ""  # bytes that the answer must contain; "" if a connection is enough
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,13 @@ class Health:
     boot_deadline: float = 300.0  # from the launch to the sealed evidence
     # From the sealed evidence, or from the attachment of the volumes, to the first passing probe.
     deadline: float = 120.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields for tags and results. What a TCP probe does not send or expect is left out."""
+        fields = asdict(self)
+        if self.tcp:
+            fields["tcp"] = {key: value for key, value in fields["tcp"].items() if value != ""}
+        return fields
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -303,6 +315,8 @@ class Target:
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
+    # qemu: "host:port" that guests can reach, by the "address:port" at which they see it
+    reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host

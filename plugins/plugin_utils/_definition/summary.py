@@ -33,7 +33,9 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 
 def target_summary(target: Target) -> dict[str, Any]:
     """Return a target as JSON types. For secrets it contains their sources, not their values."""
-    data: dict[str, Any] = _as_lists(asdict(target))
+    data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
+    if not target.reach:
+        del data["reach"]  # the result stays as it was
     return data
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 from collections.abc import Iterator
@@ -13,29 +12,39 @@ from typing import Any
 
 from .._core.errors import DefinitionError
 from .._core.files import STORE_MARKER, file_sha256
+from .ignore import IgnoreRules
 from .model import Definition
-
-# Files of version control, editors and tools are not inputs.
-IGNORED = (
-    *(".git", ".hg", ".svn", ".ansible", ".cache", ".molecule", "__pycache__", "*.pyc", "*.retry", ".DS_Store"),
-    *("*~", ".*.sw?", "#*#", ".#*", "*.bak", "*.orig"),
-)
 
 
 def tree_files(definition: Definition) -> list[Path]:
-    """Return all files and links below the playbook's folder, and the other files that the definition names.
+    """Return the files and links below the playbook's folder, and the other files that the definition names.
 
-    The paths are relative to the definition's folder and sorted. The bake copies exactly these files.
+    The paths are relative to the definition's folder and sorted. The bake copies exactly these files. ``left_out``
+    lists the others.
 
     Raises DefinitionError if a folder cannot be read.
     """
-    root = (definition.folder / definition.provision.playbook).parent
-    found = set(_walk(root)) - _separate_files(definition)
+    found = {path for path, reason in _walk(definition) if reason is None} - _separate_files(definition)
     provision = definition.provision
     found |= {
         definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name
     }
     return sorted(path.relative_to(definition.folder) for path in found)
+
+
+def left_out(definition: Definition) -> dict[str, str]:
+    """Return why files and folders below the playbook's folder are not sent, by their path.
+
+    The path of a folder ends in a slash. Raises DefinitionError.
+    """
+    sent = {path.as_posix() for path in tree_files(definition)}
+    found = {_relative(path, definition): reason for path, reason in _walk(definition) if reason}
+    return {name: found[name] for name in sorted(found) if name not in sent}
+
+
+def _relative(path: Path, definition: Definition) -> str:
+    slash = "/" if path.is_dir() and not path.is_symlink() else ""
+    return path.relative_to(definition.folder).as_posix() + slash
 
 
 def tree_entries(definition: Definition) -> dict[str, dict[str, Any]]:
@@ -84,13 +93,25 @@ def _separate_files(definition: Definition) -> set[Path]:
     return {definition.path, *(definition.folder / name for name in named)}
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(root, onerror=_raise_unreadable):
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        folders[:] = [
-            name for name in folders if not _ignored(name) and name not in links and not _is_store(Path(parent, name))
-        ]
-        yield from (Path(parent, name) for name in (*names, *links) if not _ignored(name))
+def _walk(definition: Definition) -> Iterator[tuple[Path, str | None]]:
+    """Each file and link below the playbook's folder, and each folder that is left out, with the reason if it is."""
+    rules = IgnoreRules(definition.folder)
+    for name, folders, names in os.walk(
+        (definition.folder / definition.provision.playbook).parent, onerror=_unreadable
+    ):
+        parent = Path(name)
+        links = [each for each in folders if (parent / each).is_symlink()]
+        reasons = {each: _folder_reason(parent / each, rules) for each in folders if each not in links}
+        folders[:] = [each for each, reason in reasons.items() if reason is None]
+        yield from ((parent / each, reason) for each, reason in reasons.items() if reason)
+        try:
+            yield from ((parent / each, rules.reason(parent / each)) for each in (*names, *links))
+        except OSError as error:
+            _unreadable(error)
+
+
+def _folder_reason(folder: Path, rules: IgnoreRules) -> str | None:
+    return "a store" if _is_store(folder) else rules.reason(folder, is_folder=True)
 
 
 def _is_store(folder: Path) -> bool:
@@ -98,12 +119,8 @@ def _is_store(folder: Path) -> bool:
     return os.path.lexists(folder / STORE_MARKER)
 
 
-def _raise_unreadable(error: OSError) -> None:
+def _unreadable(error: OSError) -> None:
     raise DefinitionError(f"{error.filename}: cannot be read: {error.strerror}") from error
-
-
-def _ignored(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
 
 
 def _checked_name(path: Path) -> str:

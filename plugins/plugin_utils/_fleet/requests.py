@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core.errors import FleetError, ImmutableError
+from .._core.progress import Report, silent
 from .._definition.model import Definition, Target
 from .._definition.secrets import ResolveSecrets
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
+from .._images.integrity import require_unchanged_disk
 from .._images.revocation import Revocations
 from .._providers.contract import Provider
 from .._store.base import Store
@@ -35,6 +37,7 @@ class RequestBuilder:
     target: Target
     store: Store
     resolve: ResolveSecrets
+    report: Report = silent
 
     @property
     def fleet(self) -> str:
@@ -57,6 +60,7 @@ class RequestBuilder:
         """
         channels, service = Channels(self.store), self.definition.service
         image = channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+        require_unchanged_disk(image, self.store, self.report)
         for version in self._good_versions():
             recipe = self.ledger.recipe(version.launch) if version.image == image.digest else None
             if recipe:
@@ -90,6 +94,7 @@ class RequestBuilder:
             yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
 
     def _swap_to(self, image: Image) -> Request:
+        require_unchanged_disk(image, self.store, self.report)
         keys = (
             () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
         )
@@ -123,4 +128,5 @@ class RequestBuilder:
         if image is None:
             raise FleetError("the record of its image is missing")
         Revocations(self.store).require_usable(image)
+        require_unchanged_disk(image, self.store, self.report)
         return dict(recipe), image

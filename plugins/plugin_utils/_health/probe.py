@@ -1,58 +1,107 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Probe instances by HTTP requests and TCP connections, all at the same time."""
+"""Probe instances by HTTP requests and TCP exchanges, all at the same time, each within one total deadline."""
 
 from __future__ import annotations
 
 import http.client
-import socket
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from .._definition.model import Health, HttpProbe
+from .._definition.model import MAX_EXCHANGE, Health, HttpProbe, TcpProbe
+from .deadline_socket import Address, AnswerTooLong, DeadlineSocket
 
-MAX_THREADS = 32
+MAX_THREADS = 256  # probes at the same time; up to this many, all of them take one timeout together
+MAX_HEAD = 65536  # bytes of an HTTP answer's status line and headers
+REFUSAL = 0.5  # seconds in which a relayed connection is closed if nothing listens in the guest
+Endpoints = Mapping[int, Address]  # guest port -> (address, port) to reach it
 
 
-def probe_all(endpoints: Mapping[str, Mapping[int, tuple[str, int]]], health: Health) -> dict[str, bool | str]:
+def probe_all(wanted: Mapping[str, tuple[Endpoints, Health]], relayed: bool = False) -> dict[str, bool | str]:
     """By instance id True, or the reason why its probe failed.
 
     Args:
-        endpoints: by instance id, guest port -> (address, port) to reach it.
+        wanted: by instance id, its endpoints and its health.
+        relayed: see ``probe``.
     """
-    if not endpoints:
+    if not wanted:
         return {}
-    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(endpoints))) as pool:
-        return dict(zip(endpoints, pool.map(lambda ports: probe(ports, health), endpoints.values()), strict=True))
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(wanted))) as pool:
+        results = pool.map(lambda each: probe(each[0], each[1], relayed), wanted.values())
+        return dict(zip(wanted, results, strict=True))
 
 
-def probe(ports: Mapping[int, tuple[str, int]], health: Health) -> bool | str:
+def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool | str:
     """Probe one instance in each way that its health declares. Uses no proxy and follows no redirect.
+
+    All of it, from the first connection to the last byte, ends within the timeout of the health.
+
+    Args:
+        relayed: the network accepts a connection before the guest does. A connection alone then proves nothing: a TCP
+            probe without ``expect`` fails if there is no HTTP probe. Beside one, the connection must stay open.
 
     Returns True, or the reason why the probe failed.
     """
-    for port in [declared.port for declared in (health.http, health.tcp) if declared]:
-        if port not in ports:
+    for port in health.ports:
+        if port not in endpoints:
             return f"port {port} cannot be reached from here"
+    if relayed and health.tcp and not health.tcp.expect and not health.http:
+        return (
+            f"a connection to port {health.tcp.port} proves nothing, because the network accepts it before the guest "
+            "does (needed: health.tcp.expect)"
+        )
+    deadline = time.monotonic() + health.timeout
     try:
+        result: bool | str = True
         if health.http:
-            result = _http(ports[health.http.port], health.http, health.timeout)
-            if result is not True:
-                return result
-        if health.tcp:
-            socket.create_connection(ports[health.tcp.port], timeout=health.timeout).close()
+            result = _http(endpoints[health.http.port], health.http, deadline)
+        if health.tcp and result is True:
+            address = endpoints[health.tcp.port]
+            if relayed and not health.tcp.expect:
+                result = _stays_open(address, health.tcp, deadline)
+            else:
+                result = _tcp(address, health.tcp, deadline)
     except TimeoutError:
         return f"no answer within {health.timeout:g} s"
-    except (OSError, http.client.HTTPException) as error:
-        return f"{type(error).__name__}: {error}".rstrip(": ")
+    except AnswerTooLong as error:
+        return str(error)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:200].rstrip(": ")
+    return result
+
+
+def _http(address: Address, wanted: HttpProbe, deadline: float) -> bool | str:
+    connection = http.client.HTTPConnection(*address)
+    with DeadlineSocket(address, deadline, MAX_HEAD) as connection.sock:
+        connection.request("GET", wanted.path, headers={"Connection": "close", "User-Agent": "immutable-probe"})
+        with connection.getresponse() as answer:
+            status = answer.status
+    return True if status in wanted.status else f"GET {wanted.path} answered {status}"
+
+
+def _tcp(address: Address, wanted: TcpProbe, deadline: float) -> bool | str:
+    expected, received = bytes.fromhex(wanted.expect), b""
+    with DeadlineSocket(address, deadline, MAX_EXCHANGE) as connection:
+        if wanted.send:
+            connection.sendall(bytes.fromhex(wanted.send))
+        while expected not in received:
+            part = connection.recv(4096)
+            if not part:
+                return f"port {wanted.port} closed the connection {_after(received)}, before the expected bytes"
+            received += part
     return True
 
 
-def _http(address: tuple[str, int], http_probe: HttpProbe, timeout: float) -> bool | str:
-    connection = http.client.HTTPConnection(*address, timeout=timeout)
-    try:
-        connection.request("GET", http_probe.path, headers={"Connection": "close", "User-Agent": "immutable-probe"})
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    return True if status in http_probe.status else f"GET {http_probe.path} answered {status}"
+def _stays_open(address: Address, wanted: TcpProbe, deadline: float) -> bool | str:
+    """Whether the guest lets a relayed connection open: if nothing listens there, the network closes it at once."""
+    with DeadlineSocket(address, min(deadline, time.monotonic() + REFUSAL), MAX_EXCHANGE) as connection:
+        try:
+            closed = not connection.recv(1)
+        except TimeoutError:
+            closed = False
+    return f"port {wanted.port} closed the connection without an answer" if closed else True
+
+
+def _after(received: bytes) -> str:
+    return f"after {len(received)} bytes" if received else "without an answer"

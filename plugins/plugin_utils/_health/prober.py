@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Sequence
 
-from .._definition.model import Health, HttpProbe, TcpProbe
+from .._definition.model import RELAYED_PROVIDERS, Health, HttpProbe, TcpProbe
 from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
 from .probe import probe_all
+
+MAX_SECONDS = 999_999_999  # the longest duration of a definition
+_PATH, _HEX = re.compile(r"/[!-~]*"), re.compile(r"([0-9a-f]{2}){0,256}")
 
 
 class NetworkProber:
@@ -19,29 +22,32 @@ class NetworkProber:
 
     Args:
         default: the health of instances whose tag says nothing.
+        relayed: the network accepts a connection before the guest does. Instances that were launched to be judged by
+            a connection alone are judged by ``default``.
     """
 
-    def __init__(self, default: Health) -> None:
+    def __init__(self, default: Health, relayed: bool = False) -> None:
         self._default = default
+        self._relayed = relayed
 
     def __call__(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
-        by_health: dict[Health, dict[str, Mapping[int, tuple[str, int]]]] = {}
-        for instance in instances:
-            by_health.setdefault(health_of(instance, self._default), {})[instance.id] = instance.endpoints
-        results: dict[str, bool | str] = {}
-        for health, endpoints in by_health.items():
-            results.update(probe_all(endpoints, health))
-        return results
+        wanted = {instance.id: (instance.endpoints, self._health_of(instance)) for instance in instances}
+        return probe_all(wanted, relayed=self._relayed)
+
+    def _health_of(self, instance: Instance) -> Health:
+        health = health_of(instance, self._default)
+        proves_nothing = self._relayed and health.tcp and not health.tcp.expect and not health.http
+        return self._default if proves_nothing else health
 
 
 def prober_for(provider: Provider, default: Health) -> Probe:
     """The provider's own probe if it has one, else a probe over the network."""
-    return provider.probe or NetworkProber(default)
+    return provider.probe or NetworkProber(default, relayed=provider.name in RELAYED_PROVIDERS)
 
 
 def health_tag(health: Health) -> str:
     """The text of the tag that holds an instance's health."""
-    return json.dumps(asdict(health), sort_keys=True)
+    return json.dumps(health.as_dict(), sort_keys=True)
 
 
 def health_of(instance: Instance, default: Health) -> Health:
@@ -49,10 +55,28 @@ def health_of(instance: Instance, default: Health) -> Health:
     try:
         fields = json.loads(instance.tags[HEALTH])
         http, tcp = fields.pop("http"), fields.pop("tcp")
-        return Health(
+        health = Health(
             http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,
             tcp=TcpProbe(**tcp) if tcp else None,
             **fields,
         )
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return default
+    return health if _is_valid(health) else default
+
+
+def _is_valid(health: Health) -> bool:
+    """Whether a health that was read from a tag has values that a definition can have."""
+    numbers = (*health.ports, *(health.http.status if health.http else ()))
+    times = (health.timeout, health.boot_deadline, health.deadline)
+    return (
+        all(type(number) is int and 0 < number < 65536 for number in numbers)
+        and all(type(time) in (int, float) and 0 < time <= MAX_SECONDS for time in times)
+        and (health.http is None or (isinstance(health.http.path, str) and bool(_PATH.fullmatch(health.http.path))))
+        and (health.tcp is None or all(map(_is_hex, (health.tcp.send, health.tcp.expect))))
+        and bool(health.ports)
+    )
+
+
+def _is_hex(text: object) -> bool:
+    return isinstance(text, str) and _HEX.fullmatch(text) is not None

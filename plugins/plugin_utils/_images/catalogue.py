@@ -28,9 +28,13 @@ class Catalogue:
         del data["channels"], data["revoked"]  # they have their own documents
         self._store.write(f"{image.key}/{RECORD_FILE}", data)
 
+    def record(self, digest: str, build: str) -> Image | None:
+        """Return the image as its bake recorded it, without its channels and revocation, or None. Raises ImageError."""
+        return self._read(f"{image_key(digest, build)}/{RECORD_FILE}")
+
     def get(self, digest: str, build: str) -> Image | None:
         """Return the image, or None. Raises ImageError for a record that cannot be read."""
-        image = self._read(f"{image_key(digest, build)}/{RECORD_FILE}")
+        image = self.record(digest, build)
         return _with_state(self._store, [image])[0] if image else None
 
     def list(self, service: str | None = None) -> list[Image]:

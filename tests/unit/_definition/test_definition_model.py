@@ -18,6 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Simulation,
     Stage,
+    TcpProbe,
     Vaulted,
     Window,
 )
@@ -52,7 +53,7 @@ targets:
     machine: {memory: 512M}
     build: {timeout: 2h}
     traffic: {port: 8000}
-    health: {tcp: {port: 22}}
+    health: {tcp: {port: 22, expect: "SSH-2.0"}}
     fleet: {size: 1}
 """
 
@@ -105,7 +106,7 @@ def test_a_target_overrides_single_keys_and_inherits_the_others(definition):
     assert other.settings == definition.target("local").settings
     assert other.base == Base("qcow2", "base.qcow2", None, "3.9")
     assert (other.fleet.size, other.fleet.surge) == (1, "50%")
-    assert other.health.http.port == 8080 and other.health.tcp.port == 22
+    assert other.health.http.port == 8080 and other.health.tcp == TcpProbe(22, expect=b"SSH-2.0".hex())
     assert (other.machine.memory, other.machine.cpus, other.build.timeout, other.traffic.port) == (
         512 * 1024**2,
         1,
@@ -119,7 +120,7 @@ schema: 1
 service: shop
 version: "1"
 image: {base: {debian: trixie}, provision: {playbook: provision.yml}}
-health: {tcp: {port: 80}}
+health: {http: {port: 80}}
 fleet:
   size: 20
   strategy: canary

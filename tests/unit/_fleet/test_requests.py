@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import file_sha256
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     Definition,
@@ -26,7 +27,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests im
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import DISK_CHECKSUM, Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
@@ -204,3 +205,34 @@ def test_check_mode_predicts_with_measured_and_given_latencies(shop):
     assert result["plan"]["lowest_in_service"] == 3 and result["plan"]["surge"] == 1 and result["plan"]["stops"] is None
     assert result["plan"]["duration"] > 3 * (77 + 11)
     assert any("would be  slot 0: launched" in line for line in shop.lines)
+
+
+def test_a_changed_disk_is_refused_before_anything_is_requested(shop: Shop, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"baked")
+    for index, image in enumerate(shop.images):
+        known = replace(image, artifact={"path": str(disk)}, checksums={DISK_CHECKSUM: file_sha256(disk)})
+        Catalogue(shop.store).add(known)
+        shop.images[index] = known
+    shop.run(shop.builder().present("prod", None))
+    before = shop.versions()
+    disk.write_bytes(b"other")
+    for request in (
+        lambda: shop.builder().present("prod", None),
+        lambda: shop.builder().present("prod", shop.images[0].name),
+        lambda: shop.builder().rollback("prod"),
+    ):
+        with pytest.raises(ImageError, match="changed since it was baked"):
+            request()
+    assert shop.versions() == before
+
+
+def test_a_rollback_does_not_launch_a_changed_disk(shop: Shop, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"baked")
+    old = replace(shop.images[0], artifact={"path": str(disk)}, checksums={DISK_CHECKSUM: file_sha256(disk)})
+    Catalogue(shop.store).add(old)
+    shop.run(shop.builder().present("prod", old.name))
+    disk.write_bytes(b"other")
+    request = shop.builder().present("prod", None)
+    assert request.origin is None and "changed since it was baked" in request.intent.origin_problem

@@ -68,6 +68,7 @@ def test_without_a_store_the_definition_is_checked_and_has_no_digest(folder):
     assert (result["changed"], result["digest"], result["inputs"]) == (False, None, None)
     assert result["digest_missing"] == "the base is one of its inputs and is found in the store: set 'store'"
     assert result["definition"]["targets"] == ["bare", "local"]
+    assert result["payload"] == {"files": ["provision.yml"], "left_out": [], "refused": []}
 
 
 def test_a_missing_store_is_reported_and_not_created(folder):

@@ -9,7 +9,7 @@ import json
 from ..document import Document, KeyPath, target_names, value_at
 from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
-from ..model import SECRET_KINDS, BaseKind, ProviderName, SecretKind
+from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, SecretKind
 
 # By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
@@ -24,12 +24,15 @@ PROVIDER_OF_KEY: dict[KeyPath, ProviderName] = {
         for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
     },
     **{("machine", key): "aws" for key in ("type", "instance_profile", "launch_template", "root_size")},
+    ("reach",): "qemu",
     **{("machine", key): "qemu" for key in ("memory", "cpus")},
     **{("build", key): "aws" for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")},
     **{("build", key): "qemu" for key in ("memory", "cpus")},
     **{("traffic", key): "aws" for key in ("target_groups", "rule")},
     **{("traffic", key): "qemu" for key in ("bind", "port")},
 }
+LARGEST_PORT = 65535
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
 BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
 SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {"aws": ("ssm",), "qemu": ("env", "variable")}
 
@@ -59,8 +62,34 @@ def check_targets(document: Document) -> None:
             _check_keys(document, place, provider)
             _check_base(document, name, provider)
             _check_secrets(document, place, provider)
+        if isinstance(provider, str):
+            _check_tcp_probe(document, name, provider)
         if provider == "aws":
             _check_aws(document, name)
+        _check_reach(document, (*place, "reach"))
+
+
+def _check_tcp_probe(document: Document, target: str, provider: str) -> None:
+    healths: tuple[KeyPath, ...] = (("targets", target, "health"), ("health",))
+    place = next(((*keys, "tcp") for keys in healths if value_at(document.data, (*keys, "tcp")) is not None), ())
+    probe = value_at(document.data, place) if place else None
+    if not isinstance(probe, dict):
+        return
+    expects = probe.get("expect") is not None
+    requests = any(value_at(document.data, (*keys, "http")) is not None for keys in healths)
+    if provider in RELAYED_PROVIDERS and not expects and not requests:
+        document.add_problem(
+            place,
+            f"a connection proves nothing on target {target}: the network of {provider} accepts it before the guest "
+            "does, so a service that is down would pass; add expect with bytes that the service answers, and send with "
+            'bytes that it needs first (for SSH, expect: "SSH-2.0"; for other services see how-to/tcp-probes)',
+        )
+    if expects and value_at(document.data, ("targets", target, "probe")) == "balancer":
+        document.add_problem(
+            (*place, "expect"),
+            f"probe: balancer lets the target group of target {target} decide, which cannot send or expect bytes; "
+            "remove send and expect, or set probe: direct",
+        )
 
 
 def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
@@ -69,6 +98,21 @@ def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
             document.add_problem(
                 (*place, *keys), f"the provider {provider} ignores this key, which is for {user}; remove it"
             )
+
+
+def _check_reach(document: Document, place: KeyPath) -> None:
+    """What is the controller's loopback by its spelling alone. Names are resolved when a guest is started."""
+    reach = value_at(document.data, place)
+    for seen, meant in reach.items() if isinstance(reach, dict) else ():
+        for text in (seen, meant) if isinstance(seen, str) and isinstance(meant, str) else ():
+            host, _colon, port = text.rpartition(":")
+            if port.isdecimal() and int(port) > LARGEST_PORT:
+                document.add_problem((*place, seen), f"{port} is not a port (allowed: 1 to {LARGEST_PORT})")
+            if host.lower().rstrip(".") in LOOPBACK_NAMES or host.startswith(("127.", "0.")):
+                document.add_problem(
+                    (*place, seen),
+                    f"{host} is the controller's loopback, which no guest may reach (allowed: another host)",
+                )
 
 
 def _check_base(document: Document, target: str, provider: str) -> None:

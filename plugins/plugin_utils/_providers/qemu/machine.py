@@ -25,11 +25,11 @@ from ..._core.errors import ProviderError
 from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
+from ..guest_network import LOOPBACK, RELAY, netdev
 from . import qmp
 from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
 
 LAUNCH = "launch.tar"  # the launch document of the guest
-LOOPBACK = "127.0.0.1"
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
 BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
@@ -178,7 +178,9 @@ class MachineFolder:
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
         root = qcow2_node(facts["disk"], "root")
-        forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
+        relay = self.folder / RELAY
+        ports = {str(host): str(guest) for guest, host in facts["endpoints"].items()}
+        network = netdev("net", ports, facts.get("reach", {}), relay, restrict=True)
         argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
         argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
         argv += [
@@ -191,7 +193,7 @@ class MachineFolder:
             f"file:{CONSOLE}",
         ]
         argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
-        argv += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"]
+        argv += ["-netdev", network, "-device", "virtio-net-pci,netdev=net"]
         argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
         for disk in disks:
             argv += ["-blockdev", json.dumps(disk.blockdev()), "-device", json.dumps(disk.device())]

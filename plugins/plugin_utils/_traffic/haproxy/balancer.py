@@ -85,10 +85,13 @@ class HAProxy:
                 commands.append(f"set server {path} addr {address} port {port}")
             if server is None or server.checked:
                 commands.append(f"enable health {path}")
-            if not staged:
-                commands.append(f"set server {path} state ready")
-            elif server is None or server.draining:  # a member in service stays in service
-                commands.append(f"set server {path} state drain")
+            if server is None or (server.checked and server.address != (address, port)):
+                # HAProxy takes a server for healthy until its first check fails. This one is down until it passes. The
+                # order matters: a server that leaves maintenance is up again.
+                commands += [f"set server {path} state drain", f"set server {path} health down"]
+            # A staged member that is in service stays in service.
+            waits = staged and (server is None or server.draining)
+            commands.append(f"set server {path} state {'drain' if waits else 'ready'}")
         self._run(commands, allowed=("new server registered", "changed from", "no need to change"))
 
     def switch(self, on: Sequence[str], off: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..._core.errors import TrafficError
-from ..._definition.model import Health
+from ..._definition.model import Health, TcpProbe
 
 BACKEND = "members"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
+MAX_TIMER = 2**31 - 1  # milliseconds
 CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine probes a member before it registers it
 
 
@@ -46,7 +47,7 @@ def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterabl
         "    timeout client 1m",
         "    timeout server 2m",
         "    timeout tunnel 1h",
-        f"    timeout check {max(1, round(health.timeout * 1000))}ms",
+        f"    timeout check {min(max(1, round(health.timeout * 1000)), MAX_TIMER)}ms",
         *(
             ["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"]
             if health.http
@@ -71,7 +72,7 @@ def bracketed(address: str) -> str:
 
 def _check(fleet: str, health: Health) -> list[str]:
     if health.http is None:
-        return ["    option tcp-check"]
+        return _tcp_check(health.tcp)
     path = health.http.path
     if not path.isprintable() or "'" in path or " " in path:
         raise TrafficError(
@@ -82,6 +83,18 @@ def _check(fleet: str, health: Health) -> list[str]:
         "    option httpchk",
         f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host {fleet} hdr User-Agent immutable-balancer",
         f"    http-check expect status {codes}",
+    ]
+
+
+def _tcp_check(probe: TcpProbe | None) -> list[str]:
+    """The same exchange as the prober's: the answer, up to the size of a buffer, must contain the expected bytes."""
+    if probe is None or not probe.expect:
+        return ["    option tcp-check"]
+    return [
+        "    option tcp-check",
+        "    tcp-check connect",
+        *([f"    tcp-check send-binary {probe.send}"] if probe.send else []),
+        f"    tcp-check expect binary {probe.expect}",
     ]
 
 

@@ -13,7 +13,7 @@ schema: 1
 service: shop
 version: "1"
 image: {base: {debian: bookworm}, provision: {playbook: provision.yml}}
-health: {tcp: {port: 80}}
+health: {http: {port: 80}}
 fleet: {size: 4}
 targets:
   local: {provider: qemu}

@@ -252,3 +252,21 @@ def test_draining_instances_do_not_count_without_count_draining():
         lab.run(with_origin(request(V2, size=4, count_draining=counted)))
         durations[counted] = lab.world.clock.now() - began
     assert durations[True] - durations[False] == pytest.approx(3 * 20.0, abs=3.0)
+
+
+@pytest.mark.parametrize("strategy", [{}, {"strategy": "recreate", "hot": True, "surge": 1}], ids=["rolling", "hot"])
+def test_a_host_without_its_volume_is_neither_healthy_nor_in_service(strategy):
+    lab = swapped(size=2, data=True)
+    new: set[str] = set()
+
+    def look(_call: object) -> None:
+        world = lab.world
+        for name, machine in world.machines.items():
+            if machine.instance.image == V2 and not world.volumes_of(name):
+                new.add(name)
+                assert not world.healthy(machine) and name not in world.members
+
+    lab.world.after = look
+    lab.run(with_origin(request(V2, size=2, data=True, **strategy)))
+    assert lab.images() == {0: [V2], 1: [V2]} and len(lab.serving()) == 2
+    assert len(new) == 2, "each host was there before its volume"

@@ -6,76 +6,23 @@ from __future__ import annotations
 
 import http.client
 import http.server
-import itertools
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Health,
     HttpProbe,
-    TcpProbe,
-    TrafficSpec,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config, process, runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.runtime import run_commands
 from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load, until
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin") is None, reason="haproxy is not installed"
-)
-HTTP = Health(http=HttpProbe(8080, "/healthz"))
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as each:
-        yield each
-
-
-@pytest.fixture
-def backend(stack: ExitStack) -> Callable[[str], Backend]:
-    def make(name: str) -> Backend:
-        created = Backend(name)
-        stack.callback(created.close)
-        return created
-
-    return make
-
-
-@pytest.fixture
-def balancer(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HAProxy]:
-    for module in (config, haproxy):  # ten checks a second, so that no test waits for the next one
-        monkeypatch.setattr(module, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
-    # Longer than the address of a Unix socket can be.
-    folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
-
-    def make(health: Health = HTTP, **spec: object) -> HAProxy:
-        created = HAProxy(folder, "shop-local", TrafficSpec(**spec), health)
-        stack.callback(created.remove)
-        return created
-
-    return make
-
-
-def port_of(balancer: HAProxy) -> int:
-    return int(balancer.describe()["endpoint"].rpartition(":")[2])
-
-
-def states(balancer: HAProxy) -> dict[str, str]:
-    return {member.id: member.state for member in balancer.members()}
+from ansible_collections.immutable.infra.tests.support.balancers import passing, port_of, states
 
 
 def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
@@ -96,10 +43,6 @@ def test_swap_under_load_fails_no_request(balancer: Callable[..., HAProxy], back
             each.close()
     assert failures == []
     assert states(proxy) == {"shop-local-0-new": "up", "shop-local-1-new": "up"}
-
-
-def passing(balancer: HAProxy) -> dict[str, bool]:
-    return {member.id: member.passing for member in balancer.members()}
 
 
 def test_a_staged_member_is_checked_and_gets_no_request(
@@ -176,71 +119,6 @@ def test_after_a_takeover_a_rollback_is_possible(
     assert states(changed) == {"old": "up", "fresh": "up", "ill": "drain"}
 
 
-def test_commands_reach_the_new_process_while_the_old_one_still_accepts(
-    balancer: Callable[..., HAProxy],
-    backend: Callable[[str], Backend],
-    stack: ExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The old process is not told to stop, so it goes on accepting connections at the shared socket."""
-    run = subprocess.run
-
-    def unsignaled(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        return run(argv[: argv.index("-sf")] if "-sf" in argv else argv, **options)
-
-    proxy = balancer()
-    proxy.ensure()
-    service = backend("shop-0")
-    proxy.register({"shop-0": service.address})
-    old = proxy.describe()["pid"]
-    stack.callback(os.kill, old, signal.SIGKILL)
-    monkeypatch.setattr(process.subprocess, "run", unsignaled)
-    changed = balancer(Health(http=HttpProbe(8080, "/other")))
-    assert changed.ensure() is True
-    assert changed.describe()["pid"] != old
-    for number in range(20):
-        name = f"shop-{number + 1}"
-        changed.register({name: service.address}, staged=number % 2 == 0)
-        assert [member.id for member in changed.members()] == ["shop-0", name]
-        changed.drain([name], 30.0)
-        assert states(changed)[name] == "drain"
-        changed.deregister([name])
-    assert [member.id for member in changed.members()] == ["shop-0"]
-
-
-def test_a_process_that_is_not_the_balancer_gets_no_command(
-    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers with another pid, or ends the connection, until the deadline."""
-    now = iter(range(100))
-    monkeypatch.setattr(
-        runtime, "time", SimpleNamespace(monotonic=lambda: float(next(now)), sleep=lambda _seconds: None)
-    )
-    path = tmp_path / "admin.sock"
-    listening = stack.enter_context(socket.socket(socket.AF_UNIX))
-    listening.bind(str(path))
-    listening.listen()
-    received: list[bytes] = []
-
-    def answer() -> None:
-        for number in itertools.count():
-            connection, _peer = listening.accept()
-            with connection:
-                asked = b""
-                while number % 2 == 0 and b"show info\n" not in asked:
-                    asked += connection.recv(4096)
-                connection.sendall(b"\n> Pid: 12\n\n> " if number % 2 == 0 else b"")
-                while more := connection.recv(4096) if number % 2 == 0 else b"":
-                    asked += more
-                received.append(asked)
-
-    threading.Thread(target=answer, daemon=True).start()
-    with pytest.raises(TrafficError, match="^Another process than HAProxy's process 34 answers at "):
-        run_commands(path, ["set server members/shop-0 state drain"], 34)
-    assert received
-    assert set(received) <= {b"", b"prompt\nshow info\n"}
-
-
 def test_in_flight_counts_requests_and_not_idle_connections(
     balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]
 ) -> None:
@@ -248,6 +126,7 @@ def test_in_flight_counts_requests_and_not_idle_connections(
     proxy.ensure()
     service = backend("shop-0")
     proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
     idle = http.client.HTTPConnection("127.0.0.1", port_of(proxy), timeout=20)
     idle.request("GET", "/")
     assert idle.getresponse().read() == b"shop-0"
@@ -278,6 +157,7 @@ def test_deregister_closes_open_connections(
     proxy.ensure()
     service = backend("shop-0")
     proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
     failed: list[BaseException] = []
 
     def slow() -> None:
@@ -330,6 +210,7 @@ def test_a_killed_balancer_restarts_on_its_port_without_members(
     assert port_of(again) == port
     assert again.members() == []
     again.register({"shop-0": service.address})
+    until(lambda: states(again) == {"shop-0": "up"})
     assert get(port) == "shop-0"
 
 
@@ -352,16 +233,6 @@ def test_a_change_of_health_settings_causes_no_gap(
     assert failures == []
     changed.deregister(["shop-0", "shop-1"])
     assert changed.members() == []
-
-
-def test_tcp_health_balances_connections(balancer: Callable[..., HAProxy], backend: Callable[[str], Backend]) -> None:
-    proxy = balancer(Health(tcp=TcpProbe(8080)))
-    proxy.ensure()
-    service = backend("shop-0")
-    proxy.register({"shop-0": service.address})
-    until(lambda: states(proxy) == {"shop-0": "up"})
-    assert proxy.describe()["endpoint"].startswith("tcp://127.0.0.1:")
-    assert get(port_of(proxy)) == "shop-0"
 
 
 def test_a_removed_balancer_leaves_nothing(balancer: Callable[..., HAProxy], tmp_path: Path) -> None:

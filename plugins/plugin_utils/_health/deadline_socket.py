@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A TCP connection that ends by one deadline and receives a limited number of bytes, however slowly they arrive.
+
+The timeout of a plain socket starts again with each byte, so a peer that sends a byte now and then can hold a reader
+forever.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+Address = tuple[str, int]  # a numeric address, since a name lookup has no deadline, and a port
+
+
+class AnswerTooLong(Exception):
+    """The peer sent more than the limit."""
+
+
+class DeadlineSocket(socket.socket):
+    """Connected once it is created.
+
+    Args:
+        deadline: on the monotonic clock, for everything: the connection, what is sent and what is received.
+        limit: bytes that may be received.
+
+    Raises TimeoutError after the deadline, AnswerTooLong above the limit, and OSError.
+    """
+
+    def __init__(self, address: Address, deadline: float, limit: int) -> None:
+        super().__init__(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+        self._deadline, self._limit, self._left = deadline, limit, limit
+        try:
+            self._set_remaining()
+            self.connect(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self._set_remaining()
+        super().sendall(data, flags)  # its timeout is a total one
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        self._set_remaining()
+        data = super().recv(min(bufsize, self._left + 1), flags)
+        self._count(len(data))
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        self._set_remaining()
+        size = super().recv_into(buffer, nbytes, flags)
+        self._count(size)
+        return size
+
+    def _set_remaining(self) -> None:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        self.settimeout(remaining)
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise AnswerTooLong(f"the answer has more than {self._limit} bytes")

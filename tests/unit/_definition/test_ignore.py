@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which files beside the playbook are neither inputs nor sent to the build machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import ignore
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.tree import left_out, tree_files
+
+TEXT = """\
+schema: 1
+service: shop
+version: "1"
+image:
+  base: {debian: bookworm}
+  provision: {playbook: play/provision.yml, vars_files: [play/.env.yml]}
+health: {tcp: {port: 80}}
+targets: {local: {provider: simulated}}
+"""
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n"
+SECRET = {
+    "play/.vault_pass": ".vault_pass*",
+    "play/group/.vault-pass-prod": ".vault-pass*",
+    "play/vault_pass.txt": "vault_pass*.txt",
+    "play/.env": ".env",
+    "play/sub/.env.local": ".env.*",
+    "play/keys/id_ed25519": "id_ed25519",
+    "play/files/tls.key": "a private key",
+    "play/files/chain.pem": "a private key",
+    "play/.ssh/config": ".ssh/",
+    "play/terraform.tfstate": "*.tfstate",
+}
+SENT = [
+    *("play/keys/id_ed25519.pub", "play/files/ca.pem", "play/files/vaulted.key", "play/templates/.env.j2"),
+    *("play/.env.example", "play/id_mapping.yml", "play/files/keyboard"),
+]
+NAMED = ["play/.env.yml", "play/provision.yml"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "immutable.yml").write_text(TEXT)
+    for name in (*SECRET, *SENT, *NAMED):
+        write(tmp_path / name, KEY if SECRET.get(name) == "a private key" else "$ANSIBLE_VAULT\n")
+    write(tmp_path / "play/files/chain.pem", "-----BEGIN CERTIFICATE-----\n" * 1000 + KEY)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def sent(folder: Path) -> set[str]:
+    return {str(path) for path in tree_files(load_definition(folder))}
+
+
+def test_the_users_passwords_and_keys_are_left_out(folder: Path) -> None:
+    assert sent(folder) == {*SENT, *NAMED}
+    expected = {**SECRET, "play/.ssh/": ".ssh/"}
+    del expected["play/.ssh/config"]
+    assert left_out(load_definition(folder)) == expected
+
+
+def test_patterns_of_the_user_come_last_and_decide(folder: Path) -> None:
+    write(
+        folder / ".immutableignore",
+        "\n# Comment\n!play/files/*.key\n!.env\n/play/templates/\n*.pub\n!.ssh/\n"
+        "play/**/id_mapping.yml\n!play/templates/.env.j2\n",
+    )
+    added = {"play/files/tls.key", "play/.env", "play/.ssh/config"}
+    removed = {"play/templates/.env.j2", "play/keys/id_ed25519.pub", "play/id_mapping.yml"}
+    assert sent(folder) == {*SENT, *NAMED, *added} - removed
+    assert left_out(load_definition(folder))["play/templates/"] == "/play/templates/"
+
+
+def test_a_file_that_the_definition_names_is_always_sent(folder: Path) -> None:
+    write(folder / ".immutableignore", "play/*\n")
+    assert sent(folder) == set(NAMED)
+    assert not {*NAMED} & {*left_out(load_definition(folder))}
+
+
+def test_the_file_of_patterns_is_not_sent_and_stands_beside_the_definition(folder: Path) -> None:
+    (folder / "immutable.yml").write_text(TEXT.replace("play/", "").replace("[.env.yml]", "[play/.env.yml]"))
+    write(folder / "provision.yml", "[]")
+    write(folder / ".immutableignore", "play/files/\n")
+    assert ".immutableignore" not in sent(folder)
+    write(folder / "play/.immutableignore", "*")
+    with pytest.raises(DefinitionError, match=r"play/\.immutableignore is not read; move its patterns to .*"):
+        sent(folder)
+
+
+def test_an_encrypted_key_of_ansible_vault_and_a_link_are_sent(folder: Path) -> None:
+    (folder / "play/link.key").symlink_to("files/tls.key")
+    assert {"play/files/vaulted.key", "play/link.key"} <= sent(folder)
+
+
+@pytest.mark.parametrize("content", [b"!\n", b"\xff\xfe", b"x" * (3 * 1024**2)])
+def test_a_file_of_patterns_with_a_mistake_is_named(folder: Path, content: bytes) -> None:
+    (folder / ".immutableignore").write_bytes(content)
+    with pytest.raises(DefinitionError, match=r"/\.immutableignore: "):
+        sent(folder)
+
+
+def test_a_missing_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ignore, "pathspec", None)
+    with pytest.raises(DefinitionError, match=r"pathspec is missing on the controller; .* \(pip install pathspec\)"):
+        sent(folder)
