@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._packer.errors import PackerError
+from ...module_utils._packer.redact import Redactor
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
@@ -50,6 +51,7 @@ from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
 CONSOLE_LINES = 5  # of the build machine's console, in the details of a failure
+MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 # The names that pip's wheels use for architectures for which AWS has other names.
 WHEEL_ARCHITECTURES = {"arm64": "aarch64"}
 
@@ -150,7 +152,7 @@ class Bake:
             )
         except PackerError as error:
             message = stages.failure or error.message
-            console = _last_lines(workspace.console)
+            console = _last_lines(workspace.console, Redactor(job.variables.values.values()))
             if not workspace.log.exists():  # Packer was not started
                 raise BakeError(f"{message} (bake of {job.label})", console=console) from error
             raise BakeError(
@@ -233,10 +235,12 @@ def _empty_folder(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_lines(console: Path) -> list[str]:
+def _last_lines(console: Path, redactor: Redactor) -> list[str]:
     if not console.exists():
         return []
-    return console.read_text(encoding="utf-8", errors="replace").splitlines()[-CONSOLE_LINES:]
+    with console.open("rb") as file:
+        file.seek(max(0, console.stat().st_size - MAX_CONSOLE))
+        return redactor.text(file.read(MAX_CONSOLE).decode("utf-8", "replace")).splitlines()[-CONSOLE_LINES:]
 
 
 def _commit(folder: Path) -> str | None:
