@@ -279,7 +279,7 @@ def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) 
         target=fleet.target.name,
         store=fleet.store,
         provider=provider,
-        run=playbook_run(),
+        run=playbook_run(task.loader),
         lease=lease,
         report=task.report,
     )

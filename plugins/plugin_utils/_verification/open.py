@@ -118,9 +118,8 @@ class _Run:
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)
-        return Verification(candidate, provider, playbook=playbook_run(), guard=task.guard, report=task.report).run(
-            timeout
-        )
+        playbook = playbook_run(task.loader)
+        return Verification(candidate, provider, playbook=playbook, guard=task.guard, report=task.report).run(timeout)
 
     def _authorized_keys(self) -> tuple[str, ...]:
         if self.definition.shell == "off":
