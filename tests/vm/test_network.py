@@ -56,6 +56,7 @@ print(%r + json.dumps({"reached": found, "dns": resolves("deb.debian.org")}))
 UNIT = """
 [Unit]
 After=network.target
+Before=echo.service
 [Service]
 Type=oneshot
 User=nobody
