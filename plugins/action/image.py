@@ -9,6 +9,7 @@ from ..plugin_utils._bake.user_template import TemplateJob
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._core.units import seconds_of
+from ..plugin_utils._core.vaulted import decrypted, is_vaulted
 
 ONLY_TEMPLATE = ("service", "version", "vars", "var_files", "secrets", "inputs")
 
@@ -39,12 +40,17 @@ def _job(options: dict[str, Any], context: Context) -> TemplateJob:
     missing = [name for name in ("service", "version") if not options[name]]
     if missing:
         raise ImmutableError(f"{', '.join(missing)}: required with 'template', to record what it builds")
+    # The inputs of an image are recorded in clear, except for secrets.
+    vaulted = {name: value for name, value in options["vars"].items() if is_vaulted(value)}
+    both = sorted(set(vaulted) & set(options["secrets"]))
+    if both:
+        raise ImmutableError(f"in both vars and secrets: {', '.join(both)}; keep each in one of them")
     return TemplateJob(
         service=options["service"],
         version=options["version"],
         template=context.path(options["template"]),
-        vars=options["vars"],
+        vars={name: value for name, value in options["vars"].items() if name not in vaulted},
         var_files=tuple(context.path(path) for path in options["var_files"]),
-        secrets=options["secrets"],
+        secrets=decrypted({**vaulted, **options["secrets"]}),
         extra=tuple(context.path(path) for path in options["inputs"]),
     )

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from . import _supervisor as supervisor
 
@@ -35,6 +35,7 @@ class Supervised:
         grace: seconds for the child to clean up after it was asked to end.
         remove: folders that the supervisor removes after the child's end, even if the caller is dead.
         hold: descriptors that stay open until the child has ended and the folders are removed, such as those of a lock.
+        inherit: descriptors that the child inherits, by their own numbers.
         watch_output: True in a module: the child is stopped if the module's standard output has no reader, because the
             task timed out or the connection was closed. The child is always stopped if the caller's parent ends.
         errors: a file for the child's standard error. By default it is part of the output.
@@ -56,11 +57,19 @@ class Supervised:
         watch_output: bool = False,
         errors: str | None = None,
         meanwhile: Callable[[], None] | None = None,
+        inherit: Sequence[int] = (),
     ) -> None:
         self.stopped_for: StopReason = ""
-        self._config = {"argv": list(argv), "cwd": cwd, "grace": grace, "remove": list(remove), "errors": errors}
+        self._config: dict[str, Any] = {
+            "argv": list(argv),
+            "cwd": cwd,
+            "grace": grace,
+            "remove": list(remove),
+            "errors": errors,
+            "inherit": list(inherit),
+        }
         self._env = env
-        self._hold = tuple(hold)
+        self._hold = (*hold, *inherit)
         self._watch_output = watch_output
         self._meanwhile = meanwhile
         self._parent = os.getppid()

@@ -30,8 +30,8 @@ def main(text: str) -> None:
 
     Args:
         text: JSON object with ``argv`` (list), ``cwd`` (path or null), ``lifeline`` and ``output`` (descriptors to
-            read), ``grace`` (seconds between SIGINT and SIGTERM), ``remove`` (folders to remove at the end) and
-            ``errors`` (path or null).
+            read), ``grace`` (seconds between SIGINT and SIGTERM), ``remove`` (folders to remove at the end),
+            ``errors`` (path or null) and ``inherit`` (descriptors that the child inherits).
     """
     config = json.loads(text)
     stopping, ended = threading.Event(), threading.Event()
@@ -43,7 +43,12 @@ def main(text: str) -> None:
         errors = os.open(config["errors"], os.O_WRONLY | os.O_CREAT, 0o600) if config["errors"] else subprocess.STDOUT
         # This code has no AnsibleModule, so it cannot call run_command.
         child = subprocess.Popen(  # pylint: disable=ansible-bad-function
-            config["argv"], cwd=config["cwd"], stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True
+            config["argv"],
+            cwd=config["cwd"],
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+            pass_fds=config["inherit"],
         )
     except OSError as error:
         sys.stdout.write(f"cannot start {config['argv'][0]}: {error.strerror}\n")

@@ -64,7 +64,9 @@ options:
     description: Version of the images of a O(template). Required with O(template).
     type: str
   vars:
-    description: Variables for a O(template).
+    description:
+      - Variables for a O(template). They are recorded in clear among the inputs of the image.
+      - A vaulted value is handled like a value of O(secrets) instead.
     type: dict
     default: {}
   var_files:

@@ -70,6 +70,12 @@ images:
     seconds:
       description: Duration of the bake in seconds.
       type: float
+    checksums:
+      description:
+        - The SHA-256 of the image's disk (C(disk)) and of its manifest and SBOM, by their file names, in hexadecimal.
+        - Missing for images of release 0.2.0.
+      type: dict
+      version_added: 0.3.0
     name:
       description: Service, version and the first characters of the digest.
       type: str
@@ -87,6 +93,11 @@ images:
     verified:
       description: When the image passed its tests, and which checks it passed. Null if it is not verified.
       type: dict
+    owners:
+      description: Uid and gid of each data volume's owner in the image, as C(uid:gid) by the volume's name.
+      returned: if the image's data volumes and their owners are known
+      type: dict
+      version_added: 0.3.0
     revoked:
       description: When the image was revoked (C(at)), by whom (C(by)) and why (C(reason)). Null if it is not revoked.
       type: dict

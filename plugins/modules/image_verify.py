@@ -12,7 +12,7 @@ description:
   - Boots the image as new instances with scratch volumes. The first instance is launched exactly as in production. It
     must prove which image it runs, seal itself and pass its health probe. The second instance accepts a one-time key,
     so that the definition's verify playbook can run against it.
-  - The playbook runs in a child C(ansible-playbook) process with the user's configuration and vault IDs. The task
+  - The playbook runs in a child C(ansible-playbook) process with the user's configuration and vault passwords. The task
     streams its output.
   - The test instances are always removed. The next verification of the same service and target removes the leftovers
     of an interrupted run.

@@ -15,6 +15,7 @@ RECORD_FILE = "record.json"
 MANIFEST_FILE = "manifest.json.gz"
 SBOM_FILE = "sbom.cdx.json"
 LOG_FILE = "packer.log"
+DISK_CHECKSUM = "disk"  # key of the disk's checksum in a record; those of files have the names of the files
 
 
 def digest_hex(digest: str) -> str:
@@ -48,6 +49,9 @@ class Image:
         channels: the channels that point at the image. Set when the image is read.
         seconds: duration of the bake.
         revoked: ``{"at", "by", "reason"}``, or None. Set when the image is read.
+        owners: by data volume, ``uid:gid`` of its owner in the image. Empty if that was not recorded.
+        checksums: hexadecimal SHA-256 of the manifest and the SBOM, by their file names, and of the disk, by
+            ``DISK_CHECKSUM``. Empty for images of earlier releases.
     """
 
     digest: str
@@ -64,6 +68,8 @@ class Image:
     channels: tuple[str, ...] = ()
     seconds: float = 0.0
     revoked: Mapping[str, Any] | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hex(self) -> str:
@@ -85,6 +91,10 @@ class Image:
         data = asdict(self)
         data["channels"] = list(self.channels)
         data["name"] = self.name
+        if not data["owners"]:
+            del data["owners"]  # records of earlier releases have none
+        if not self.checksums:
+            del data["checksums"]  # as earlier releases wrote it
         return data
 
     @classmethod

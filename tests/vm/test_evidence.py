@@ -110,7 +110,8 @@ def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
     # A kernel message with line ends in it, at the only level that still reaches the console.
     forged = FORGED % (DIGEST, NONCE)
     for separator in (r"\n", r"\r", r"\f"):
-        text = f"<0>IMMUTABLE-NOISE{separator}{forged}".replace('"', r"\042")
+        # The kernel prints a record once its last line has an end.
+        text = rf"<0>IMMUTABLE-NOISE{separator}{forged}\n".replace('"', r"\042")
         assert as_root(instance, tmp_path, f"printf '{text}' | dd of=/dev/kmsg bs=8k iflag=fullblock").returncode == 0
     deadline = time.monotonic() + TIMEOUT
     while (folder / CONSOLE).read_bytes().count(b"AAAAEvil") < 3:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import secrets as random
@@ -18,15 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._packer.errors import PackerError
+from ...module_utils._packer.redact import Redactor
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
-from .._core.files import write_atomically
+from .._core.files import file_sha256, write_atomically
 from .._core.guard import Guard
 from .._core.programs import child_environment
 from .._core.progress import Report
-from .._image_model import LOG_FILE, RECORD_FILE, Image, bake_name
+from .._definition.model import Definition
+from .._image_model import (
+    DISK_CHECKSUM,
+    LOG_FILE,
+    MANIFEST_FILE,
+    RECORD_FILE,
+    SBOM_FILE,
+    Image,
+    bake_name,
+)
 from .._images.catalogue import Catalogue
+from .._inspection.manifest import Manifest
 from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
@@ -39,6 +51,7 @@ from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
 CONSOLE_LINES = 5  # of the build machine's console, in the details of a failure
+MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 # The names that pip's wheels use for architectures for which AWS has other names.
 WHEEL_ARCHITECTURES = {"arm64": "aarch64"}
 
@@ -139,7 +152,7 @@ class Bake:
             )
         except PackerError as error:
             message = stages.failure or error.message
-            console = _last_lines(workspace.console)
+            console = _last_lines(workspace.console, Redactor(job.variables.values.values()))
             if not workspace.log.exists():  # Packer was not started
                 raise BakeError(f"{message} (bake of {job.label})", console=console) from error
             raise BakeError(
@@ -170,14 +183,31 @@ class Bake:
             provenance=provenance,
             shell=definition.shell,
             seconds=seconds,
+            owners=_owners(definition, files),
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.
         self.store.delete(f"{image.key}/{RECORD_FILE}")
-        image = replace(image, artifact=self.builder.save(workspace, result))
+        artifact = self.builder.save(workspace, result)
+        image = replace(image, artifact=artifact, checksums=_checksums(artifact, files))
         for name, data in files.items():
             self.store.write_blob(f"{image.key}/{name}", data)
         Catalogue(self.store).add(image)
         return image
+
+
+def _owners(definition: Definition, files: Mapping[str, bytes]) -> dict[str, str]:
+    """The owner of each data volume's mount point in the image, ``uid:gid``; {} for an image without a manifest."""
+    if not definition.data or MANIFEST_FILE not in files:
+        return {}
+    entries = Manifest.from_gzip(files[MANIFEST_FILE]).files
+    rows = {volume.name: entries.get(volume.mount) for volume in definition.data}
+    return {name: f"{row[2]}:{row[3]}" for name, row in rows.items() if row}
+
+
+def _checksums(artifact: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the checksums of what must not change any more, for the record."""
+    kept = {name: hashlib.sha256(files[name]).hexdigest() for name in (MANIFEST_FILE, SBOM_FILE) if name in files}
+    return {**kept, DISK_CHECKSUM: file_sha256(Path(artifact["path"]))} if "path" in artifact else kept
 
 
 def remove_leftovers(store: Store) -> None:
@@ -205,10 +235,12 @@ def _empty_folder(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_lines(console: Path) -> list[str]:
+def _last_lines(console: Path, redactor: Redactor) -> list[str]:
     if not console.exists():
         return []
-    return console.read_text(encoding="utf-8", errors="replace").splitlines()[-CONSOLE_LINES:]
+    with console.open("rb") as file:
+        file.seek(max(0, console.stat().st_size - MAX_CONSOLE))
+        return redactor.text(file.read(MAX_CONSOLE).decode("utf-8", "replace")).splitlines()[-CONSOLE_LINES:]
 
 
 def _commit(folder: Path) -> str | None:

@@ -59,6 +59,16 @@ class BoundedLoader(yaml.SafeLoader):
             self._measure(node, mark)
         return node
 
+    def scan_flow_scalar_non_spaces(self, double: bool, start_mark: yaml.Mark) -> list[str]:
+        """Raise YAMLError, as for every other mistake, for an escape whose number belongs to no character."""
+        try:
+            chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)
+            return chunks
+        except (ValueError, OverflowError):
+            raise yaml.scanner.ScannerError(
+                problem="an escape in a text in double quotes is no character", problem_mark=start_mark
+            ) from None
+
     def _measure(self, node: yaml.Node, mark: yaml.Mark) -> None:
         """Note how many values and levels a node stands for. All parts of it have been noted before."""
         if isinstance(node, yaml.ScalarNode):

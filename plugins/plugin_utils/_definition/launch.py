@@ -51,7 +51,9 @@ def machine_settings(target: Target) -> dict[str, Any]:
 
 
 def _local_settings(target: Target) -> dict[str, Any]:
-    return {"memory": target.machine.memory, "cpus": target.machine.cpus}
+    # Only if something is declared, so that the fingerprint of every other host stays as it was.
+    reach = {"reach": dict(target.reach)} if target.reach else {}
+    return {"memory": target.machine.memory, "cpus": target.machine.cpus, **reach}
 
 
 def _ec2_settings(target: Target) -> dict[str, Any]:

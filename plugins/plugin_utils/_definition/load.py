@@ -117,6 +117,8 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 size=bytes_of(volume["size"]),
                 mount=volume["mount"].rstrip("/"),
                 type=volume.get("type", ""),
+                owner=volume.get("owner", ""),
+                reown=volume.get("reown", False),
             )
             for volume in data.get("data", ())
         ),
@@ -168,6 +170,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         simulation=_simulation(target.get("simulation", {})),
         aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url")))),
         network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str)),
+        reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
         snapshots=target.get("snapshots", False),

@@ -74,6 +74,13 @@ class DataVolume:
     size: int  # bytes
     mount: str  # absolute path on the host, without a trailing slash
     type: str = ""  # as the provider names it; "" for the provider's default
+    owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
+    reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data. Fields of later releases are left out at their defaults."""
+        data = asdict(self)
+        return {name: data[name] for name in data if name not in ("owner", "reown") or data[name]}
 
 
 @dataclass(frozen=True)
@@ -315,6 +322,8 @@ class Target:
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
+    # qemu: "host:port" that guests can reach, by the "address:port" at which they see it
+    reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host

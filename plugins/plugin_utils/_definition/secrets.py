@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.errors import FleetError
+from .._core.vaulted import decrypted
 from .launch import SSM
 from .model import SecretKind, SecretRef
 
@@ -46,10 +48,16 @@ class SecretFinder:
             elif reference.kind == "env" and reference.name in os.environ:
                 found[name] = os.environ[reference.name]
             elif reference.kind == "variable" and reference.name in self.variables:
-                found[name] = str(self.template(self.variables[reference.name]))
+                found[name] = _text(self.template(self.variables[reference.name]))
             else:
                 kind = _KIND_NAMES[reference.kind]
                 missing.append(f"{name} (there is no {kind} {reference.name})")
         if missing:
             raise FleetError(f"secrets are missing: {', '.join(missing)}")
         return found
+
+
+def _text(value: Any) -> str:
+    """The value of a variable as a host gets it: a mapping or a list as JSON."""
+    plain = decrypted(value)
+    return json.dumps(plain) if isinstance(plain, (dict, list)) else str(plain)

@@ -24,7 +24,7 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
         "base": asdict(target.base),
         "provision": {**asdict(provision), "vars": variables, "vars_files": list(provision.vars_files)},
         "verify": definition.verify,
-        "data": [asdict(volume) for volume in definition.data],
+        "data": [volume.as_dict() for volume in definition.data],
         "writable": list(definition.writable),
         "shell": definition.shell,
         "targets": sorted(definition.targets),
@@ -34,6 +34,8 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 def target_summary(target: Target) -> dict[str, Any]:
     """Return a target as JSON types. For secrets it contains their sources, not their values."""
     data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
+    if not target.reach:
+        del data["reach"]  # the result stays as it was
     return data
 
 

@@ -186,7 +186,7 @@ class SwappedFleet(_Opened):
 
     def _request(self, wanted: FleetOptions, provider: Provider, task: Task) -> Request:
         secrets = SecretFinder(task.variables, task.template, provider.pin_secrets)
-        builder = RequestBuilder(self.definition, self.target, self.store, secrets)
+        builder = RequestBuilder(self.definition, self.target, self.store, secrets, report=task.report)
         if wanted.state == ABSENT:
             return builder.absent(wanted.remove_volumes, provider)
         if wanted.remove_volumes:
@@ -279,7 +279,7 @@ def _gates(fleet: _Opened, provider: Provider | None, lease: Lease, task: Task) 
         target=fleet.target.name,
         store=fleet.store,
         provider=provider,
-        run=playbook_run(),
+        run=playbook_run(task.loader),
         lease=lease,
         report=task.report,
     )

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core.errors import FleetError, ImmutableError
+from .._core.progress import Report, silent
 from .._definition.model import Definition, Target
 from .._definition.secrets import ResolveSecrets
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
+from .._images.integrity import require_unchanged_disk
 from .._images.revocation import Revocations
 from .._providers.contract import Provider
 from .._store.base import Store
@@ -35,6 +37,7 @@ class RequestBuilder:
     target: Target
     store: Store
     resolve: ResolveSecrets
+    report: Report = silent
 
     @property
     def fleet(self) -> str:
@@ -47,6 +50,7 @@ class RequestBuilder:
     def present(self, channel: str, image: str | None) -> Request:
         """Request a swap to the image of a channel, or to one of its history. Raises ImageError, FleetError."""
         promoted = Channels(self.store).require_promoted(self.definition.service, channel, image)
+        self._refuse_other_owners(promoted)
         return self._with_rollback_target(self._swap_to(promoted))
 
     def rollback(self, channel: str) -> Request:
@@ -57,6 +61,7 @@ class RequestBuilder:
         """
         channels, service = Channels(self.store), self.definition.service
         image = channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
+        require_unchanged_disk(image, self.store, self.report)
         for version in self._good_versions():
             recipe = self.ledger.recipe(version.launch) if version.image == image.digest else None
             if recipe:
@@ -89,7 +94,34 @@ class RequestBuilder:
         for record in self.ledger.records(REMEMBERED):
             yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
 
+    def _refuse_other_owners(self, image: Image) -> None:
+        """Raises FleetError if data would belong to another uid or gid in this image than in the present one.
+
+        Images whose owners were not recorded are not refused. Nor is the way back to an image that the data was taken
+        over from: the host checks that.
+        """
+        version = next(self._good_versions(), None)
+        recipe = self.ledger.recipe(version.launch) if version else None
+        present = Catalogue(self.store).get(recipe["image"], recipe["build"]) if recipe else None
+        if present is None or image.digest == present.digest:
+            return
+        reowned = {
+            name for each in (image, present) for name, asked in each.inputs.get("owners", {}).items() if asked["reown"]
+        }
+        changed = [
+            f"data volume {name}: its owner has {present.owners[name]} (uid:gid) in {present.name} and {numbers} in "
+            f"{image.name}"
+            for name, numbers in image.owners.items()
+            if present.owners.get(name, numbers) != numbers and name not in reowned
+        ]
+        if changed:
+            raise FleetError(
+                f"{'; '.join(changed)}, so the service could not use its files. Nothing was changed. Give user and "
+                "group the same numbers in the image, or set reown: true for the volume, and bake again"
+            )
+
     def _swap_to(self, image: Image) -> Request:
+        require_unchanged_disk(image, self.store, self.report)
         keys = (
             () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
         )
@@ -123,4 +155,5 @@ class RequestBuilder:
         if image is None:
             raise FleetError("the record of its image is missing")
         Revocations(self.store).require_usable(image)
+        require_unchanged_disk(image, self.store, self.report)
         return dict(recipe), image

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run a user's playbook in a child ansible-playbook, with the same interpreter, configuration and vault ids."""
+"""Run a user's playbook in a child ansible-playbook, with the same interpreter, configuration and vault passwords."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._supervised import Supervised
+from .._core.documents import parse_json
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
 from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .untrusted import untrusted_json
+from .vault_passwords import VaultPassword, passed_passwords, without_vault_settings
 
 CALLBACK = "immutable.infra.failed_tasks"
 
@@ -26,7 +27,7 @@ CALLBACK = "immutable.infra.failed_tasks"
 class PlaybookRun:
     """Runs playbooks the way that ansible-playbook itself was called."""
 
-    vault_arguments: tuple[str, ...] = ()  # --vault-id ..., as the user gave them
+    vault: tuple[VaultPassword, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     what: str = "the verify playbook"  # what messages call the playbook, before the name of its file
     error: type[ImmutableError] = VerifyError
@@ -54,23 +55,23 @@ class PlaybookRun:
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, untrusted_json(inventory))
-        argv = module_command("ansible", "playbook", "-i", str(hosts), *self.vault_arguments, str(playbook))
+        argv = module_command("ansible", "playbook", "-i", str(hosts), str(playbook))
         if variables:
             write_atomically(extra, untrusted_json(variables))
             argv[-1:-1] = ["-e", f"@{extra}"]
-        environment = {
-            **child_environment(),
-            **self.environment,
-            "IMMUTABLE_FAILED_TASKS": str(failures),
-            "PYTHONUNBUFFERED": "1",
-            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
-            "ANSIBLE_FORCE_COLOR": "0",
-        }
-        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
-        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
-        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        environment = self._environment(failures, workdir)
         last: list[str] = []
-        with Supervised(argv, env=environment, cwd=str(playbook.parent), grace=10.0, meanwhile=self.meanwhile) as child:
+        with (
+            passed_passwords(self.vault) as passed,
+            Supervised(
+                [*argv[:-1], *passed.arguments, argv[-1]],
+                env={**environment, **passed.environment},
+                cwd=str(playbook.parent),
+                grace=10.0,
+                meanwhile=self.meanwhile,
+                inherit=passed.descriptors,
+            ) as child,
+        ):
             for line in child.lines(timeout):
                 if line.strip():
                     report(f"  {line}")
@@ -89,6 +90,21 @@ class PlaybookRun:
                 f"{self.what} {playbook.name} failed: {_summary(failed, last)}", failed_tasks=failed, last_lines=last
             )
 
+    def _environment(self, failures: Path, workdir: Path) -> dict[str, str]:
+        """The child's environment, without passwords."""
+        environment = {
+            **without_vault_settings(child_environment()),
+            **self.environment,
+            "IMMUTABLE_FAILED_TASKS": str(failures),
+            "PYTHONUNBUFFERED": "1",
+            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+        environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
+        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
+        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        return environment
+
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
@@ -96,7 +112,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     tasks = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):  # a killed playbook may leave half a line
-            tasks.append(json.loads(line))
+            tasks.append(parse_json(line))
     return tasks
 
 

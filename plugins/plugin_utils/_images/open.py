@@ -20,6 +20,7 @@ from .._store.file import user_name
 from .catalogue import Catalogue, lineage
 from .channels import Channels
 from .copies import publish_channel
+from .integrity import require_unchanged_file
 from .prune import RetentionRule, Verdict
 from .pruner import Pruner
 from .revocation import Revocations, revocation_of
@@ -173,11 +174,18 @@ def manifest_of(store: Store, name: str, build: str | None, host: str) -> bytes:
         name: the image, by digest or name.
         build: the build of the image if it is known. With a digest it saves a search.
 
-    Raises ImageError if the image has no manifest.
+    Raises ImageError if the image has no manifest, or not the one that its bake recorded.
     """
-    key = image_key(name, build) if build and digest_hex(name) != name else Catalogue(store).find(name).key
+    catalogue = Catalogue(store)
+    if build and digest_hex(name) != name:
+        key, image = image_key(name, build), catalogue.record(name, build)
+    else:
+        image = catalogue.find(name)
+        key = image.key
     manifest = store.read_blob(f"{key}/{MANIFEST_FILE}")
     if manifest is not None:
+        if image:
+            require_unchanged_file(image, MANIFEST_FILE, manifest, store.location_of(f"{key}/{MANIFEST_FILE}"))
         return manifest
     if "/aws-" in key:
         raise ImageError(

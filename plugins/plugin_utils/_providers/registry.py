@@ -104,12 +104,13 @@ def _open_qemu(target: Target, store: Store) -> Provider:
     from .._traffic.haproxy.balancer import HAProxy
     from .qemu.provider import QemuProvider
 
-    root = folder_store(store, "the provider qemu keeps its machines and disks in the store").root
+    folder = folder_store(store, "the provider qemu keeps its machines and disks in the store")
+    machines, balancers, images = (folder.trusted_tree(name) for name in ("qemu", "traffic", "images"))
 
     def balancer(fleet: str) -> Traffic:
-        return HAProxy(root / "traffic" / fleet, fleet, target.traffic, target.health)
+        return HAProxy(balancers / fleet, fleet, target.traffic, target.health)
 
-    return QemuProvider(root / "qemu", balancer, root / "images")
+    return QemuProvider(machines, balancer, images)
 
 
 def _open_disks(_target: Target) -> Images:

@@ -22,6 +22,7 @@ from .._core.errors import ConflictError, LockedError, StoreError
 from .._core.files import STORE_MARKER, write_atomically
 from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
+from .ownership import TrustedFolder
 
 _LOCK_POLL = 0.2  # seconds between two attempts to lock
 
@@ -30,23 +31,42 @@ class FileStore:
     """Implements ``_store.base.Store`` in a folder. A document's tag is the checksum of its bytes."""
 
     def __init__(self, root: Path) -> None:
-        """Open the store in the folder ``root``, which is created if it is missing. Raises StoreError."""
+        """Open the store in the folder ``root``, which is created if it is missing.
+
+        Raises StoreError, also if other users can write to the folder.
+        """
         self.root = root
         self.location = str(root)
+        self._trusted = TrustedFolder(root)
         with _store_errors(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._trusted.check(root)
             if not any(root.iterdir()):  # new, or left by a run that was interrupted here
                 (root / STORE_MARKER).touch(mode=0o600)
 
     def path(self, key: str) -> Path:
-        """Return the path of ``key``, whether it exists or not."""
-        return self.root / checked_key(key)
+        """Return the path of ``key``, whether it exists or not. Raises StoreError if other users can write to it."""
+        path = self.root / checked_key(key)
+        with _store_errors(path):
+            self._trusted.check(path)
+        return path
+
+    def trusted_tree(self, key: str) -> Path:
+        """Return the path of a folder. Raises StoreError if other users can write to anything in it."""
+        path = self.root / checked_key(key)
+        with _store_errors(path):
+            self._trusted.check_tree(path)
+        return path
 
     def local_path(self, key: str) -> Path:
-        return self.path(key)
+        path = self.path(key)
+        with _store_errors(path):
+            for child in path.iterdir() if path.is_dir() else ():
+                self._trusted.check(child)
+        return path
 
     def location_of(self, key: str) -> str:
-        return str(self.path(key))
+        return str(self.root / checked_key(key))
 
     def read(self, key: str) -> tuple[Any, str] | None:
         data = self.read_blob(key)
@@ -70,7 +90,9 @@ class FileStore:
         path = self.path(key)
         with _store_errors(path):
             try:
-                return path.read_bytes()
+                with path.open("rb") as file:
+                    self._trusted.check_status(path, os.fstat(file.fileno()))
+                    return file.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -82,6 +104,8 @@ class FileStore:
 
     def list(self, prefix: str) -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
+        with _store_errors(folder):
+            self._trusted.check(folder)
         found = (
             path.relative_to(self.root).as_posix()
             for path in folder.rglob("*")

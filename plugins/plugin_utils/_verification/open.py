@@ -20,6 +20,7 @@ from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.copies import copy_image, missing_copies, region_of
+from .._images.integrity import require_unchanged_disk
 from .._providers.registry import open_provider
 from .._store.base import Store
 from .._store.keys import store_id
@@ -106,6 +107,7 @@ class _Run:
 
     def _test(self, image: Image, timeout: float) -> dict[str, Any]:
         definition, target, task = self.definition, self.target, self.task
+        require_unchanged_disk(image, self.store, task.report)
         references = {name: each for name, each in target.secrets.items() if each.kind != SSM}
         candidate = Candidate(
             image=image,
@@ -116,9 +118,8 @@ class _Run:
             authorized_keys=self._authorized_keys(),
         )
         provider = open_provider(target, self.store)
-        return Verification(candidate, provider, playbook=playbook_run(), guard=task.guard, report=task.report).run(
-            timeout
-        )
+        playbook = playbook_run(task.loader)
+        return Verification(candidate, provider, playbook=playbook, guard=task.guard, report=task.report).run(timeout)
 
     def _authorized_keys(self) -> tuple[str, ...]:
         if self.definition.shell == "off":

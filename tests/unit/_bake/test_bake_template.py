@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.qemu import BakeFiles, builder_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.frame_filter import FrameFilter
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_network import netdev
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -33,7 +35,16 @@ def files(folder: Path) -> BakeFiles:
 def template(
     folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root"
 ) -> dict[str, Any]:
-    builder = builder_settings(files(folder), base_sha256="ab" * 32, accelerator=accelerator, memory=1024**3, cpus=2)
+    filtered = FrameFilter(folder, lambda _frame: True)
+    network = netdev("user.0", {"{{ .SSHHostPort }}": "22"}, {}, folder / "relay.py", restrict=False)
+    builder = builder_settings(
+        files(folder),
+        base_sha256="ab" * 32,
+        accelerator=accelerator,
+        memory=1024**3,
+        cpus=2,
+        network=[["-netdev", network], *filtered.options("user.0")],
+    )
     secret = folder / "secrets.json" if secrets else None
     return packer_template(builder, Guest(folder / "payload.tar.gz", secret, str(folder / "guest"), python, user=user))
 
@@ -51,8 +62,9 @@ def test_packer_accepts_the_template(tmp_path: Path, accelerator: str) -> None:
 
 def test_the_build_machine_listens_only_on_this_machine(tmp_path: Path) -> None:
     arguments = dict(template(tmp_path)["builders"][0]["qemuargs"])
-    assert "hostfwd=tcp:127.0.0.1:" in arguments["-netdev"]
     assert arguments["-vnc"] == "none"
+    assert "hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22" in arguments["-netdev"]
+    assert arguments["-object"] == "filter-redirector,id=net-look,netdev=user.0,queue=rx,outdev=net-out"
 
 
 def test_secrets_are_a_file_of_their_own_if_there_are_any(tmp_path: Path) -> None:

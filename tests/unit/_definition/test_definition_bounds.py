@@ -44,6 +44,13 @@ def test_aliases_of_aliases_are_limited(folder):
     assert problems(folder, "l0: &l0 [1]\n" + layers) == [f"6: {TOO_MANY}"]
 
 
+@pytest.mark.parametrize("escape", ["\\UFFFFFFFF", "\\U00110000"])
+def test_an_escape_that_is_no_character_is_a_mistake_with_its_line(folder, escape):
+    assert problems(folder, f'schema: 1\nservice: "{escape}"\n') == [
+        "2: this is not YAML: an escape in a text in double quotes is no character"
+    ]
+
+
 def test_merges_of_merges_are_limited(folder):
     layers = "".join(f"l{i}: &l{i} {{<<: [{', '.join([f'*l{i - 1}'] * 10)}]}}\n" for i in range(1, 8))
     assert problems(folder, "l0: &l0 {}\n" + layers) == [f"6: {TOO_MANY}"]

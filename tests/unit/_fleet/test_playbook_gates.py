@@ -24,6 +24,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Version
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.playbook_gates import PlaybookGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.playbook import PlaybookRun
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.vault_passwords import VaultPassword
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     FLEET,
     RUNNING,
@@ -100,7 +101,7 @@ class Lab:
         )
         self.on_line: Callable[[str], None] = self.lines.append
 
-    def gates(self, *vault: str) -> PlaybookGates:
+    def gates(self, *vault: VaultPassword) -> PlaybookGates:
         run = PlaybookRun(vault, {"ANSIBLE_COLLECTIONS_PATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "0"})
         definition, store = loading.load_definition(self.folder), FileStore(self.folder / "store")
         return PlaybookGates(
@@ -121,7 +122,7 @@ class Lab:
         tasks: list[dict[str, Any]],
         gate: Gate = BEFORE,
         hosts: str = "localhost",
-        *vault: str,
+        *vault: VaultPassword,
         found: Sequence[Instance] = tuple(INSTANCES),
     ) -> None:
         self.write(tasks, hosts)
@@ -251,7 +252,7 @@ def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     (tmp_path / "password").write_text("a long password")
     (tmp_path / "vars.yml").write_text("token: hidden-token\n")
-    vault = ("--vault-id", f"{tmp_path}/password")
+    vault = ("--vault-id", f"team@{tmp_path}/password")
     subprocess.run(
         [sys.executable, "-m", "ansible", "vault", "encrypt", *vault, str(tmp_path / "vars.yml")],
         check=True,
@@ -261,7 +262,14 @@ def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
         {"ansible.builtin.include_vars": {"file": "vars.yml"}},
         note("{{ token | to_json }}"),
     ]
-    lab.play(tasks, BEFORE, "localhost", *vault)
+    (tmp_path / "password").unlink()
+    lab.play(
+        tasks,
+        BEFORE,
+        "localhost",
+        VaultPassword("other", b"another password"),
+        VaultPassword("team", b"a long password"),
+    )
     assert lab.noted() == "hidden-token"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ImageError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import file_sha256
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     Definition,
@@ -26,7 +27,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.requests im
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine, FleetServices
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
-from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import DISK_CHECKSUM, Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation import Revocations
@@ -108,6 +109,47 @@ def test_a_request_is_for_the_image_of_the_channel_or_a_named_one_of_its_history
     assert shop.builder().present("prod", shop.images[0].name).intent.image == shop.images[0].digest
     with pytest.raises(ImageError, match="has no channel 'beta'"):
         shop.builder().present("beta", None)
+
+
+OWNERS = {"uploads": "998:998"}
+OTHERS = {"uploads": "997:998"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reown", "refused"),
+    [
+        pytest.param(OWNERS, OTHERS, False, True, id="changed"),
+        pytest.param(OWNERS, OTHERS, True, False, id="taken over"),
+        pytest.param(OWNERS, OWNERS, False, False, id="the same"),
+        pytest.param({}, OTHERS, False, False, id="no record before"),
+        pytest.param(OWNERS, {}, False, False, id="no record after"),
+        pytest.param(OWNERS, {"index": "1:1"}, False, False, id="a new volume"),
+    ],
+)
+def test_an_image_with_another_owner_of_the_data_is_refused_before_anything_stops(
+    shop: Shop, before: dict[str, str], after: dict[str, str], reown: bool, refused: bool
+) -> None:
+    for image, owners, asked in zip(shop.images, (before, after), (False, reown), strict=True):
+        inputs = {"owners": {"uploads": {"owner": "db", "reown": True}}} if asked else {}
+        Catalogue(shop.store).add(replace(image, owners=owners, inputs=inputs))
+    shop.run(shop.builder().present("prod", shop.images[0].name))
+    if not refused:
+        shop.run(shop.builder().present("prod", None))
+        assert shop.versions() == ["2"] * 3
+        shop.run(shop.builder().present("prod", shop.images[0].name))
+    else:
+        with pytest.raises(FleetError, match=r"998:998 \(uid:gid\) in shop-1-.* and 997:998 in shop-2-.*reown: true"):
+            shop.builder().present("prod", None)
+    assert shop.versions() == ["1"] * 3
+    assert not shop.run(shop.builder().present("prod", shop.images[0].name))["changed"]
+
+
+def test_a_rollback_is_never_refused_because_of_an_owner(shop: Shop) -> None:
+    for image, owners in zip(shop.images, (OWNERS, OTHERS), strict=True):
+        shop.run(shop.builder().present("prod", image.name))
+        Catalogue(shop.store).add(replace(image, owners=owners))
+    shop.run(shop.builder().rollback("prod"))
+    assert shop.versions() == ["1"] * 3
 
 
 def test_a_rollback_launches_the_previous_version_with_the_settings_it_had(shop):
@@ -204,3 +246,34 @@ def test_check_mode_predicts_with_measured_and_given_latencies(shop):
     assert result["plan"]["lowest_in_service"] == 3 and result["plan"]["surge"] == 1 and result["plan"]["stops"] is None
     assert result["plan"]["duration"] > 3 * (77 + 11)
     assert any("would be  slot 0: launched" in line for line in shop.lines)
+
+
+def test_a_changed_disk_is_refused_before_anything_is_requested(shop: Shop, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"baked")
+    for index, image in enumerate(shop.images):
+        known = replace(image, artifact={"path": str(disk)}, checksums={DISK_CHECKSUM: file_sha256(disk)})
+        Catalogue(shop.store).add(known)
+        shop.images[index] = known
+    shop.run(shop.builder().present("prod", None))
+    before = shop.versions()
+    disk.write_bytes(b"other")
+    for request in (
+        lambda: shop.builder().present("prod", None),
+        lambda: shop.builder().present("prod", shop.images[0].name),
+        lambda: shop.builder().rollback("prod"),
+    ):
+        with pytest.raises(ImageError, match="changed since it was baked"):
+            request()
+    assert shop.versions() == before
+
+
+def test_a_rollback_does_not_launch_a_changed_disk(shop: Shop, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"baked")
+    old = replace(shop.images[0], artifact={"path": str(disk)}, checksums={DISK_CHECKSUM: file_sha256(disk)})
+    Catalogue(shop.store).add(old)
+    shop.run(shop.builder().present("prod", old.name))
+    disk.write_bytes(b"other")
+    request = shop.builder().present("prod", None)
+    assert request.origin is None and "changed since it was baked" in request.intent.origin_problem

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ..._definition.model import Target
 from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
 from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
+from ..._providers.frame_filter import FrameFilter
 from ..._providers.guest_document import launch_document
+from ..._providers.guest_network import RELAY, check_reach, guest_addresses, netdev, passes, write_relay
 from ..._store.base import Store
 from ..._store.file import FileStore
 from ..._store.registry import folder_store
@@ -29,6 +32,7 @@ from ..template import ROOT, SSH_TIMEOUT
 from .base_disk import DISK, open_base, resolve_disk
 
 BUILDER = "qemu"
+NETDEV = "user.0"  # Packer's name for it; the option replaces Packer's, whose forwarding listens on every address
 PROVIDER = "qemu"
 _NEEDS_FOLDER = "a bake for the provider qemu keeps its disks and bases in the store"
 
@@ -82,7 +86,10 @@ class QemuBuilder:
 
     @contextmanager
     def prepared(self, workspace: BakeWorkspace) -> Iterator[PackerBuilder]:
-        """Write the launch document that lets Packer log in. See ``Builder``."""
+        """Write the launch document that lets Packer log in, and filter the machine's network. See ``Builder``.
+
+        Raises ProviderError for a declared address that is the controller's loopback.
+        """
         build = self._job.target.build
         files = BakeFiles(
             base=self._base,
@@ -93,15 +100,22 @@ class QemuBuilder:
         )
         public = workspace.private_key.with_suffix(".pub").read_bytes()
         write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
-        yield PackerBuilder(
-            builder_settings(
-                files,
-                base_sha256=str(self._job.base["sha256"]),
-                accelerator=self._accelerator,
-                memory=build.memory,
-                cpus=min(build.cpus, os.cpu_count() or 1),
+        reach = self._job.target.reach
+        check_reach(reach)
+        write_relay(files.relay)
+        filtered = FrameFilter(workspace.memory, partial(passes, reach=guest_addresses(reach)))
+        with filtered.running():
+            network = netdev(NETDEV, {"{{ .SSHHostPort }}": "22"}, reach, files.relay, restrict=False)
+            yield PackerBuilder(
+                builder_settings(
+                    files,
+                    base_sha256=str(self._job.base["sha256"]),
+                    accelerator=self._accelerator,
+                    memory=build.memory,
+                    cpus=min(build.cpus, os.cpu_count() or 1),
+                    network=[["-netdev", network], *filtered.options(NETDEV)],
+                )
             )
-        )
 
     def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM. Raises BakeError if the image contains residue."""
@@ -148,20 +162,34 @@ class BakeFiles:
     private_key: Path
     console: Path
 
+    @property
+    def relay(self) -> Path:
+        """The program that connects the build machine with a declared address."""
+        return self.launch.with_name(RELAY)
 
-def builder_settings(files: BakeFiles, *, base_sha256: str, accelerator: str, memory: int, cpus: int) -> dict[str, Any]:
+
+def builder_settings(
+    files: BakeFiles,
+    *,
+    base_sha256: str,
+    accelerator: str,
+    memory: int,
+    cpus: int,
+    network: Sequence[Sequence[str]],
+) -> dict[str, Any]:
     """Return Packer's builder as plain data.
 
     Args:
         accelerator: ``kvm`` or ``tcg``.
         memory: bytes.
+        network: QEMU's options for it, as pairs.
     """
     arguments = [
         ["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"],
         ["-serial", f"file:{files.console}"],
     ]
-    # These replace Packer's own: its forwarding would listen on every address, and no one uses its VNC.
-    arguments += [["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], ["-vnc", "none"]]
+    arguments += [list(pair) for pair in network]
+    arguments.append(["-vnc", "none"])  # instead of Packer's own, which no one uses
     if accelerator == "kvm":
         arguments.append(["-cpu", "host"])
     return {

@@ -24,12 +24,15 @@ PROVIDER_OF_KEY: dict[KeyPath, ProviderName] = {
         for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
     },
     **{("machine", key): "aws" for key in ("type", "instance_profile", "launch_template", "root_size")},
+    ("reach",): "qemu",
     **{("machine", key): "qemu" for key in ("memory", "cpus")},
     **{("build", key): "aws" for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")},
     **{("build", key): "qemu" for key in ("memory", "cpus")},
     **{("traffic", key): "aws" for key in ("target_groups", "rule")},
     **{("traffic", key): "qemu" for key in ("bind", "port")},
 }
+LARGEST_PORT = 65535
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
 BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
 SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {"aws": ("ssm",), "qemu": ("env", "variable")}
 
@@ -63,6 +66,7 @@ def check_targets(document: Document) -> None:
             _check_tcp_probe(document, name, provider)
         if provider == "aws":
             _check_aws(document, name)
+        _check_reach(document, (*place, "reach"))
 
 
 def _check_tcp_probe(document: Document, target: str, provider: str) -> None:
@@ -94,6 +98,21 @@ def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
             document.add_problem(
                 (*place, *keys), f"the provider {provider} ignores this key, which is for {user}; remove it"
             )
+
+
+def _check_reach(document: Document, place: KeyPath) -> None:
+    """What is the controller's loopback by its spelling alone. Names are resolved when a guest is started."""
+    reach = value_at(document.data, place)
+    for seen, meant in reach.items() if isinstance(reach, dict) else ():
+        for text in (seen, meant) if isinstance(seen, str) and isinstance(meant, str) else ():
+            host, _colon, port = text.rpartition(":")
+            if port.isdecimal() and int(port) > LARGEST_PORT:
+                document.add_problem((*place, seen), f"{port} is not a port (allowed: 1 to {LARGEST_PORT})")
+            if host.lower().rstrip(".") in LOOPBACK_NAMES or host.startswith(("127.", "0.")):
+                document.add_problem(
+                    (*place, seen),
+                    f"{host} is the controller's loopback, which no guest may reach (allowed: another host)",
+                )
 
 
 def _check_base(document: Document, target: str, provider: str) -> None:

@@ -238,7 +238,7 @@ class SwapRun(FleetRun[Outcome]):
 
     def _roll_back(self, outcome: BeginRollback) -> None:
         culprit = outcome.culprit
-        lines = last_console_lines(self._provider.compute, culprit) if culprit else ()
+        lines = last_console_lines(self._provider.compute, culprit, self._request.payload.secrets) if culprit else ()
         self._save(self._intent.begin_rollback(outcome.reason, culprit, lines))
         self._note_progress()
         self._timeline.add(f"rolling back: {outcome.reason}", None, culprit or None, self._now())

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....module_utils._packer.redact import Redactor
 from ..._core.errors import ProviderError
 from ..._core.units import iso
 from ..._providers.contract import STOPPED, Compute, Volume
@@ -14,6 +15,7 @@ from ..actions import Done, Outcome, Pause, Wait
 from ..model import PRESENT, InstanceView, Intent, Observed, Request
 
 CONSOLE_LINES = 15  # of a failed instance, that a result shows
+MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
@@ -93,10 +95,14 @@ def failure_message(intent: Intent, reason: str) -> str:
     return f"the swap of {intent.fleet} to {intent.image_name or intent.image} was stopped: {reason}{console}"
 
 
-def last_console_lines(compute: Compute, instance_id: str) -> tuple[str, ...]:
-    """The end of a failed instance's console. It explains a failure and decides nothing, so it may be missing."""
+def last_console_lines(compute: Compute, instance_id: str, secrets: Mapping[str, str]) -> tuple[str, ...]:
+    """The end of a failed instance's console, without the secrets that the instance got and may have printed.
+
+    It explains a failure and decides nothing, so it may be missing.
+    """
+    redactor = Redactor(secrets.values())
     try:
-        lines = [line.strip() for line in compute.console(instance_id).splitlines()]
+        lines = [line.strip() for line in redactor.text(compute.console(instance_id)[-MAX_CONSOLE:]).splitlines()]
     except ProviderError as error:
         lines = [f"(its console could not be read: {error.message})"]
     return tuple([line for line in lines if line][-CONSOLE_LINES:])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -19,17 +20,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
 from ..._core.files import remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
+from ..guest_network import LOOPBACK, RELAY, netdev
 from . import qmp
 from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
 
 LAUNCH = "launch.tar"  # the launch document of the guest
-LOOPBACK = "127.0.0.1"
+_PORT = re.compile(r"[0-9]{1,5}")
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
 BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
@@ -62,6 +65,27 @@ class Disk:
         return {"driver": "virtio-blk-pci", "id": self.id, "drive": self.node, "serial": self.serial}
 
 
+class _Facts(TypedDict, total=False):
+    """The types in ``machine.json``."""
+
+    fleet: str
+    slot: int
+    image: str
+    launch: str
+    nonce: str
+    purpose: str
+    tags: dict[str, str]
+    disk: str
+    ports: list[str]
+    endpoints: dict[str, int]
+    memory: int
+    cpus: int
+    created: float
+    started: float
+    stopping: float
+    condemned: bool
+
+
 class MachineFolder:
     """The machine in a folder. Raises ProviderError with QEMU's own words."""
 
@@ -75,12 +99,13 @@ class MachineFolder:
     def facts(self) -> dict[str, Any] | None:
         """The contents of ``machine.json``, or None if there is no machine. They are empty if the file is damaged."""
         try:
-            facts = json.loads((self.folder / "machine.json").read_bytes())
-        except FileNotFoundError:
+            facts = parse_json((self.folder / "machine.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, RecursionError):
+        except ValueError:
             return {}
-        return facts if isinstance(facts, dict) else {}
+        damaged = mismatch(facts, _Facts) or not all(map(_PORT.fullmatch, facts.get("endpoints", {})))
+        return {} if damaged else dict(facts)
 
     def save(self, facts: Mapping[str, Any]) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -178,7 +203,9 @@ class MachineFolder:
 
     def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
         root = qcow2_node(facts["disk"], "root")
-        forwards = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in facts["endpoints"].items())
+        relay = self.folder / RELAY
+        ports = {str(host): str(guest) for guest, host in facts["endpoints"].items()}
+        network = netdev("net", ports, facts.get("reach", {}), relay, restrict=True)
         argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
         argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
         argv += [
@@ -191,7 +218,7 @@ class MachineFolder:
             f"file:{CONSOLE}",
         ]
         argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
-        argv += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"]
+        argv += ["-netdev", network, "-device", "virtio-net-pci,netdev=net"]
         argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
         for disk in disks:
             argv += ["-blockdev", json.dumps(disk.blockdev()), "-device", json.dumps(disk.device())]

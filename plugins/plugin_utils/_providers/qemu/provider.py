@@ -37,9 +37,10 @@ from ..contract import (
 )
 from ..disk_images import DiskImages
 from ..guest_document import launch_document, members, volume_states
+from ..guest_network import LOOPBACK, RELAY, check_reach, write_relay
 from .console import BootEvidence, reclaim
 from .image_users import image_users
-from .machine import LOOPBACK, MachineFolder
+from .machine import MachineFolder
 from .volumes import QemuVolumes
 
 MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
@@ -136,6 +137,8 @@ class QemuCompute:
         disk = request.artifact["path"]
         if not os.path.exists(disk):
             raise ProviderError(f"the image's disk is missing: {disk} (bake it again)")
+        reach = dict(request.machine.get("reach", {}))
+        check_reach(reach)
         if machine.folder.exists() and not machine.unfinished():
             raise ProviderError(
                 f"{machine.folder} is in the way of a new machine, but no document proves that it belongs to one; "
@@ -143,6 +146,8 @@ class QemuCompute:
             )
         shutil.rmtree(machine.folder, ignore_errors=True)
         machine.folder.mkdir(mode=0o700, parents=True)
+        if reach:
+            write_relay(machine.folder / RELAY)
         write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
         machine.save(
             {
@@ -158,6 +163,7 @@ class QemuCompute:
                 "endpoints": {},
                 "memory": request.machine["memory"],
                 "cpus": request.machine["cpus"],
+                **({"reach": reach} if reach else {}),
                 "created": time.time(),
                 "started": 0.0,
             }

@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Vaulted values among the options and variables of a task, with every ansible-core.
+
+Before 2.19, such a value is an object that decrypts itself when it becomes text. Later, a task gets text that remembers
+its ciphertext.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+
+def is_vaulted(value: Any) -> bool:
+    """Whether a value is vaulted, or contains a value that is."""
+    if isinstance(value, Mapping):
+        return any(map(is_vaulted, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(is_vaulted, value))
+    return _is_encrypted(value) or _ciphertext_of()(value) is not None
+
+
+def decrypted(value: Any) -> Any:
+    """Return a value as plain data (JSON types). Raises AnsibleError if it cannot be decrypted."""
+    if isinstance(value, Mapping):
+        return {str(key): decrypted(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [decrypted(part) for part in value]
+    return str(value) if _is_encrypted(value) else value
+
+
+def _is_encrypted(value: Any) -> bool:
+    return hasattr(value, "_ciphertext")  # in all versions of Ansible
+
+
+@cache
+def _ciphertext_of() -> Callable[[Any], str | None]:
+    try:
+        from ansible.parsing.vault import VaultHelper
+    except ImportError:  # before ansible-core 2.19
+        return lambda _value: None
+    return lambda value: VaultHelper.get_ciphertext(value, with_tags=False)

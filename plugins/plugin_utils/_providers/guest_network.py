@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The network of guests on this machine: what they can reach.
+
+QEMU's user network connects to whatever a guest names, as a process of this machine: 10.0.2.2 is this machine's
+loopback, and so is 127.0.0.1 sent through the gateway. So an instance gets a restricted network with no way out but the
+addresses that its definition declares. A build machine needs package mirrors: its frames pass ``FrameFilter``, which
+drops what is for this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .._core.errors import ProviderError
+from . import reach_relay
+
+LOOPBACK = "127.0.0.1"
+_GUESTS = ipaddress.IPv4Network("10.0.2.0/24")  # QEMU's user network
+_HOST, _RESOLVER = ipaddress.IPv4Address("10.0.2.2"), ipaddress.IPv4Address("10.0.2.3")
+_DHCP_SERVER, _DNS = 67, 53
+_IPV4, _ARP = b"\x08\x00", b"\x08\x06"
+_ETHERNET, _HEADER = 14, 20  # bytes of the headers
+_TCP, _UDP, _ICMP = 6, 17, 1
+_SYN, _ACK = 0x02, 0x10
+RELAY = "reach-relay.py"
+
+
+def netdev(name: str, ports: Mapping[str, str], reach: Mapping[str, str], relay: Path, *, restrict: bool) -> str:
+    """Return the value of QEMU's ``-netdev``.
+
+    Args:
+        ports: port of the guest by the port of this machine's loopback that is forwarded to it.
+        reach: what the guest can reach: ``host:port`` by the ``address:port`` at which the guest sees it.
+        relay: a file that ``write_relay`` wrote.
+        restrict: whether the guest reaches nothing else.
+    """
+    options = ["user", f"id={name}", "ipv6=off", *(["restrict=on"] if restrict else [])]
+    options += [f"hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for host, guest in ports.items()]
+    for seen, meant in reach.items():
+        host, _colon, port = meant.rpartition(":")
+        command = shlex.join([sys.executable, "-I", str(relay), host, port])
+        options.append(f"guestfwd=tcp:{seen}-cmd:{command}")
+    return ",".join(option.replace(",", ",,") for option in options)
+
+
+def write_relay(path: Path) -> None:
+    """Write the program that connects a guest with a declared address. It must outlive this version of the code."""
+    shutil.copyfile(reach_relay.__file__, path)
+
+
+def check_reach(reach: Mapping[str, str]) -> None:
+    """Raise ProviderError for a declared address that is this machine's loopback, or a name that resolves to it."""
+    for meant in reach.values():
+        host, _colon, port = meant.rpartition(":")
+        try:
+            reach_relay.addresses(host, int(port))
+        except OSError as error:
+            raise ProviderError(f"reach: {meant} cannot be offered to guests: {error.strerror or error}") from error
+
+
+def guest_addresses(reach: Mapping[str, str]) -> frozenset[tuple[ipaddress.IPv4Address, int]]:
+    """Return where the guest sees what it can reach."""
+    pairs = (seen.rpartition(":") for seen in reach)
+    return frozenset((ipaddress.IPv4Address(address), int(port)) for address, _colon, port in pairs)
+
+
+def is_own_address(address: ipaddress.IPv4Address) -> bool:
+    """Return whether this machine itself answers at an address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def passes(
+    frame: bytes,
+    reach: frozenset[tuple[ipaddress.IPv4Address, int]] = frozenset(),
+    is_own: Callable[[ipaddress.IPv4Address], bool] = is_own_address,
+) -> bool:
+    """Return whether a frame of a build machine may go out.
+
+    It may not begin a connection to this machine: neither to its alias in the user network, nor to its loopback, nor
+    to any other address of it. What cannot be read for certain does not pass: fragments, IPv6, other protocols.
+
+    Args:
+        reach: declared addresses and ports within the user network.
+    """
+    if frame[12:_ETHERNET] == _ARP:
+        return True
+    packet = frame[_ETHERNET:]
+    if frame[12:_ETHERNET] != _IPV4 or len(packet) < _HEADER or packet[0] >> 4 != 4:
+        return False
+    length = (packet[0] & 15) * 4
+    body = packet[length:]
+    if length < _HEADER or int.from_bytes(packet[6:8], "big") & 0x3FFF or len(body) < 8:
+        return False
+    protocol, target = packet[9], ipaddress.IPv4Address(packet[16:20])
+    port = int.from_bytes(body[2:4], "big")
+    if target in _GUESTS or target == ipaddress.IPv4Address("255.255.255.255"):
+        return _passes_inside(protocol, target, port, body) or (protocol == _TCP and (target, port) in reach)
+    if (
+        target.is_loopback
+        or target.is_multicast
+        or target.is_unspecified
+        or target.is_reserved
+        or int(target) >> 24 == 0
+    ):
+        return False
+    return protocol in (_TCP, _UDP, _ICMP) and not is_own(target)
+
+
+def _passes_inside(protocol: int, target: ipaddress.IPv4Address, port: int, body: bytes) -> bool:
+    """Within the user network: DHCP, DNS, and answers to the connections that this machine made."""
+    if protocol == _UDP:
+        return port == _DHCP_SERVER if target != _RESOLVER else port == _DNS
+    if protocol != _TCP or len(body) < _HEADER:
+        return False
+    if target == _RESOLVER:
+        return port == _DNS
+    return target == _HOST and body[13] & (_SYN | _ACK) != _SYN
