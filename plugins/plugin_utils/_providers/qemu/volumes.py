@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import remove_documented, write_atomically
+from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
 from .machine import Disk, MachineFolder
 
@@ -52,7 +52,7 @@ class QemuVolumes:
             folder = self._root / request.fleet / f"{request.slot}-{request.name}"
             document = folder / "volume.json"
             if not document.exists():
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(folder)
                 (folder / CREATED_BLANK).touch()
                 _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])
                 facts = {"slot": request.slot, "name": request.name, "size": request.size, "kind": kind}
