@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-core test-machines test-long coverage soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
 quickstart:
 	@tests/tools/install quickstart
@@ -53,6 +53,11 @@ bench:
 soak:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) python tests/tools/soak.py
+
+# Text from outside that no parser has seen yet, for FUZZ_MINUTES (10).
+fuzz:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) python tests/tools/fuzz.py
 
 # The tables in the docs that are made from the code.
 docs-tables:

@@ -90,8 +90,8 @@ class _Search:
             users = sorted(os.listdir(self._full(USERS)))[:MAX_ENTRIES]
         except OSError:
             users = []
-        folders += [f"{USERS}/{user}/{name}" for user in users for name in USER_FOLDERS]
-        pending = [folder for folder in folders if os.path.lexists(self._full(folder))]
+        folders += [self._without_links(f"{USERS}/{user}", name) for user in users for name in USER_FOLDERS]
+        pending = [folder for folder in dict.fromkeys(folders) if os.path.lexists(self._full(folder))]
         while pending:
             path = pending.pop()
             full = self._full(path)
@@ -108,6 +108,15 @@ class _Search:
                 self.skipped.append((path, f"there are more than {MAX_ENTRIES} files in /run that override the image"))
                 return
             pending += [f"{path}/{name}" for name in names]
+
+    def _without_links(self, home: str, name: str) -> str:
+        """The path of a folder of a user, or of the first link in it: only the user knows where that leads."""
+        path = home
+        for part in name.split("/"):
+            path = f"{path}/{part}"
+            if os.path.islink(self._full(path)):
+                return path
+        return path
 
     def _full(self, path: str) -> str:
         return os.path.join(self._root, path.lstrip("/"))
@@ -126,9 +135,9 @@ def _describe(path: str, image: Collection[str], root: str) -> str:
         if generated and _is_expected_link(folder, target, image, root):
             return ""
         return f"a link to {target}"
-    text = read_unit(full)
+    text = read_unit(full, follow=False)
     if text is None:
-        return "cannot be read, or is too long"
+        return "no file, not readable, or too long"
     if path == _STATIC_NODES and all(_STATIC_NODE.fullmatch(line.strip()) for line in text.splitlines()):
         return ""
     if path == _VOLUMES and all(_VOLUME.fullmatch(line) for line in text.splitlines()):

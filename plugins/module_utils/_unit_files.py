@@ -8,6 +8,7 @@ import glob
 import os
 import posixpath
 import re
+import stat
 from typing import Dict, List, Optional, Set, Tuple
 
 IMAGE_FOLDERS = (
@@ -51,11 +52,19 @@ def settings(text: str) -> List[Tuple[str, str, str]]:
     return found
 
 
-def read_unit(path: str) -> Optional[str]:
-    """Return the text of a unit file, or None if it cannot be read or is too long."""
+def read_unit(path: str, follow: bool = True) -> Optional[str]:
+    """Return the text of a unit file, or None if it is no file, cannot be read or is too long.
+
+    Args:
+        follow: whether ``path`` may be a link.
+    """
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        # An unprivileged user can create a pipe in a folder of their own. Opening it must not wait for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            data = file.read(MAX_BYTES + 1) or b""
     except OSError:
         return None
     return data.decode("utf-8", "surrogateescape") if len(data) <= MAX_BYTES else None

@@ -21,11 +21,17 @@ mkdir -p $(dirname {DROP_IN}) &&
 sed 's/".version": .*/"\\/version": b"intruder",/' {PROGRAM} > /tmp/intruder && chmod 0755 /tmp/intruder &&
 printf '[Service]\\nBindReadOnlyPaths=/tmp/intruder:{PROGRAM}\\n' > {DROP_IN} &&
 systemctl daemon-reload && systemctl restart echo.service &&
-until /usr/bin/python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8080))' 2> /dev/null; do :; done
+for attempt in $(seq 300); do
+    /usr/bin/python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8080))' 2> /dev/null && break
+done
 """
 # The service keeps its mounts after this, but there is no trace in any unit.
-HIDE = f"rm -r $(dirname {DROP_IN}) && systemctl daemon-reload && cp /usr/bin/sleep /tmp/tool && (/tmp/tool 600 &)"
-RESTORE = "pkill -x tool; systemctl restart echo.service"
+HIDE = f"""
+rm -r $(dirname {DROP_IN}) && systemctl daemon-reload && cp /usr/bin/sleep /tmp/tool
+/tmp/tool 600 < /dev/null > /dev/null 2>&1 &
+echo $! > /tmp/tool.pid
+"""
+RESTORE = "kill $(cat /tmp/tool.pid) && systemctl restart echo.service"
 
 
 def attest(service: Service, command: str) -> dict[int, dict[str, Any]]:

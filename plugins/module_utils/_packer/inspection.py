@@ -77,7 +77,7 @@ def _parse_hcl2(text: str, inspection: Inspection) -> None:
 def _unquoted(shown: str) -> str:
     try:
         return str(json.loads(shown))
-    except ValueError:  # Go's quoting differs from JSON in rare cases
+    except (ValueError, RecursionError):  # Go's quoting differs from JSON in rare cases
         return shown.strip('"')
 
 

@@ -125,8 +125,16 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
         "seal_digest": digest,
         "seal_shell": definition.shell,
         "seal_writable": list(definition.writable),
+        "seal_data": [
+            {
+                "name": volume.name,
+                "mount": volume.mount,
+                **({"owner": volume.owner} if volume.owner else {}),
+                **({"reown": True} if volume.reown else {}),
+            }
+            for volume in definition.data
+        ],
         **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
-        "seal_data": [{"name": volume.name, "mount": volume.mount} for volume in definition.data],
     }
     seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}
     return [

@@ -27,6 +27,7 @@ from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.guard import Guard
 from .._core.programs import child_environment
 from .._core.progress import Report
+from .._definition.model import Definition
 from .._image_model import (
     DISK_CHECKSUM,
     LOG_FILE,
@@ -37,6 +38,7 @@ from .._image_model import (
     bake_name,
 )
 from .._images.catalogue import Catalogue
+from .._inspection.manifest import Manifest
 from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
@@ -181,6 +183,7 @@ class Bake:
             provenance=provenance,
             shell=definition.shell,
             seconds=seconds,
+            owners=_owners(definition, files),
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.
         self.store.delete(f"{image.key}/{RECORD_FILE}")
@@ -190,6 +193,15 @@ class Bake:
             self.store.write_blob(f"{image.key}/{name}", data)
         Catalogue(self.store).add(image)
         return image
+
+
+def _owners(definition: Definition, files: Mapping[str, bytes]) -> dict[str, str]:
+    """The owner of each data volume's mount point in the image, ``uid:gid``; {} for an image without a manifest."""
+    if not definition.data or MANIFEST_FILE not in files:
+        return {}
+    entries = Manifest.from_gzip(files[MANIFEST_FILE]).files
+    rows = {volume.name: entries.get(volume.mount) for volume in definition.data}
+    return {name: f"{row[2]}:{row[3]}" for name, row in rows.items() if row}
 
 
 def _checksums(artifact: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:

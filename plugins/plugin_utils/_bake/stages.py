@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
 
 from ...module_utils._packer.events import Event, Ui
+from .._core.documents import parse_json
 from .._core.progress import Report
 
 _TASK = re.compile(r"^(TASK|PLAY|RUNNING HANDLER) \[(.*)\] \*+$")
@@ -87,8 +87,8 @@ class StageReporter:
 def _summary(text: str) -> str:
     """The message of a failed task's result, and the last line of its errors."""
     try:
-        result = json.loads(text)
-    except (ValueError, RecursionError):
+        result = parse_json(text)
+    except ValueError:
         return text[:_MAX_RESULT]
     message = str(result.get("msg") or "").strip()
     errors = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()

@@ -18,6 +18,7 @@ COUNTS = 'an integer, or a percentage such as "25%"'
 _SIZE = re.compile(r"([1-9][0-9]{0,8})([MGT])")
 _BYTES = {"M": 1024**2, "G": 1024**3, "T": 1024**4}
 _PERCENT = re.compile(r"([0-9]{1,3})%")
+_LAST_SECOND = 253402300799.0  # of the year 9999
 
 
 def seconds_of(value: str | float) -> float:
@@ -56,8 +57,12 @@ def count_of(value: int | str, size: int, *, up: bool = True) -> int:
 
 
 def iso(at: float) -> str:
-    """Format seconds since the epoch as ISO 8601 in UTC, such as ``2026-01-31T09:30:00Z``."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Format seconds since the epoch as ISO 8601 in UTC, such as ``2026-01-31T09:30:00Z``.
+
+    A time before the epoch or after the year 9999, which only a damaged document has, becomes the nearest valid one.
+    """
+    within = min(max(at, 0.0), _LAST_SECOND)
+    return datetime.fromtimestamp(within, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _quoted(value: object) -> str:

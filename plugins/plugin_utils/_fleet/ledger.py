@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
-from .._core.errors import ConflictError, LeaseLostError
+from .._core.errors import ConflictError, LeaseLostError, StoreError
 from .._core.units import iso
-from .._store.base import ABSENT, Store
-from .model import DONE, OPEN, PRESENT, Intent, Version
+from .._store.base import ABSENT, Store, read_as
+from .model import DONE, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
 # The progress that a resumed swap takes over from the open intent.
@@ -38,6 +38,28 @@ PROGRESS = (
 )
 
 
+class SwapRecord(TypedDict):
+    """What must be in the record of an ended swap."""
+
+    intent: Intent
+    ended: str
+
+
+class Recipe(TypedDict):
+    """What instances are launched with, see ``recipes``."""
+
+    image: str
+    build: str
+    size: int
+    volumes: list[VolumeSpec]
+    ports: list[int]
+    authorized_keys: list[str]
+    settings: dict[str, Any]
+    secrets: dict[str, tuple[str, str]]
+    machine: dict[str, Any]
+    tags: dict[str, str]
+
+
 class Ledger:
     """Reads and writes the documents of one fleet. Raises StoreError.
 
@@ -53,9 +75,9 @@ class Ledger:
 
     def last(self) -> Intent | None:
         """The intent of the last swap, open or ended."""
-        found = self._store.read(self._key("intent.json"))
+        found = read_as(self._store, self._key("intent.json"), Intent, "the intent of a swap")
         self._tag = found[1] if found else ABSENT
-        return Intent.from_dict(found[0]) if found else None
+        return intent_of(found[0], self._store, self._key("intent.json")) if found else None
 
     def intent(self, requested: Intent, now: float) -> tuple[Intent, bool]:
         """The intent to follow, and whether an earlier run began it.
@@ -95,11 +117,16 @@ class Ledger:
 
     def records(self, most: int) -> list[dict[str, Any]]:
         """The newest ``most`` records, the newest first."""
-        keys = self._store.list(self._key("records/"))[-most:]
-        return [found[0] for found in map(self._store.read, reversed(keys)) if found]
+        found = []
+        for key in reversed(self._store.list(self._key("records/"))[-most:]):
+            record = read_as(self._store, key, SwapRecord, "the record of a swap")
+            if record:
+                intent_of(record[0]["intent"], self._store, key)
+                found.append(record[0])
+        return found
 
     def recipe(self, launch: str) -> Mapping[str, Any] | None:
-        found = self._store.read(self._key(f"recipes/{launch}.json"))
+        found = read_as(self._store, self._key(f"recipes/{launch}.json"), Recipe, "a recipe of a launch")
         return found[0] if found else None
 
     def keep_recipe(self, launch: str, recipe: Mapping[str, Any]) -> None:
@@ -110,6 +137,16 @@ class Ledger:
 
     def _key(self, name: str) -> str:
         return f"fleets/{self._fleet}/{name}"
+
+
+def intent_of(document: Mapping[str, Any], store: Store, key: str) -> Intent:
+    """Return the intent in a document. Raises StoreError, which names the document, if there is none."""
+    try:
+        return Intent.from_dict(document)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise StoreError(
+            f"{store.location_of(key)} is not the intent of a swap ({error}); restore an earlier version of it"
+        ) from error
 
 
 def last_good_version(stored: Intent | None) -> Version | None:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from .._core.documents import mismatch, parse_json
 from .._definition.model import RELAYED_PROVIDERS, Health, HttpProbe, TcpProbe
 from .._providers.contract import Instance, Probe, Provider
 from .._providers.tags import HEALTH
@@ -53,7 +54,9 @@ def health_tag(health: Health) -> str:
 def health_of(instance: Instance, default: Health) -> Health:
     """The health in the instance's tag, or ``default`` if the tag is missing or cannot be read."""
     try:
-        fields = json.loads(instance.tags[HEALTH])
+        fields = parse_json(instance.tags[HEALTH])
+        if mismatch(fields, Health):
+            return default
         http, tcp = fields.pop("http"), fields.pop("tcp")
         health = Health(
             http=HttpProbe(http["port"], http["path"], tuple(http["status"])) if http else None,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._supervised import Supervised
+from .._core.documents import parse_json
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
 from .._core.programs import ansible_config, child_environment, module_command
@@ -112,7 +112,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     tasks = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):  # a killed playbook may leave half a line
-            tasks.append(json.loads(line))
+            tasks.append(parse_json(line))
     return tasks
 
 

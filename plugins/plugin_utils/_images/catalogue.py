@@ -6,14 +6,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
+from .._core.documents import mismatch
 from .._core.errors import ImageError
-from .._image_model import RECORD_FILE, Image, digest_hex, image_key
-from .._store.base import Store
+from .._image_model import RECORD_FILE, Image, amis_of, digest_hex, image_key
+from .._store.base import Store, read_as
 from .revocation import Revocations
 
 _MIN_DIGITS = 6  # of a digest that identify an image
+
+
+CHANNEL = "the document of a channel"
+
+
+class ChannelEntry(TypedDict):
+    """What must be in each entry of a channel's history."""
+
+    image: str
+    build: str
+    name: str
+
+
+class ChannelDocument(ChannelEntry):
+    """What must be in the document of a channel."""
+
+    service: str
+    channel: str
+    history: list[ChannelEntry]
 
 
 class Catalogue:
@@ -78,12 +99,25 @@ class Catalogue:
         found = self._store.read(key)
         if found is None:
             return None
-        try:
-            return Image.from_dict(found[0])
-        except (TypeError, AttributeError):
+        problem = mismatch(found[0], Image) or _other_problem(found[0], key)
+        if problem:
             raise ImageError(
-                f"{self._store.location}: {key} is not the record of an image; remove it and bake the image again"
-            ) from None
+                f"{self._store.location}: {key} is not the record of an image ({problem}); "
+                "remove it and bake the image again"
+            )
+        return Image.from_dict(found[0])
+
+
+def _other_problem(record: Mapping[str, Any], key: str) -> str:
+    """What is wrong with a record that has the right types, or ""."""
+    if f"{image_key(record['digest'], record['build'])}/{RECORD_FILE}" != key:
+        return "digest and build are those of another image"
+    try:
+        datetime.fromisoformat(record["created"])
+        amis_of(record["artifact"])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return f"created or artifact: {error}"
+    return ""
 
 
 def lineage(image: Image, images: Sequence[Image]) -> dict[str, Any]:
@@ -111,7 +145,7 @@ def _with_channels(store: Store, images: Sequence[Image]) -> list[Image]:
     """Set the channels of each image. A channel refers to a service, digest and build."""
     channels: dict[tuple[str, str, str], list[str]] = {}
     for key in store.list("channels/"):
-        found = store.read(key)
+        found = read_as(store, key, ChannelDocument, CHANNEL)
         if found:
             document = found[0]
             channels.setdefault((document["service"], document["image"], document["build"]), []).append(

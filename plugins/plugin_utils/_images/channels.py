@@ -14,8 +14,8 @@ from typing import Any
 
 from .._core.errors import ConflictError, ImageError
 from .._image_model import Image
-from .._store.base import ABSENT, Store
-from .catalogue import Catalogue
+from .._store.base import ABSENT, Store, read_as
+from .catalogue import CHANNEL, Catalogue, ChannelDocument
 from .revocation import Revocations, describe
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -33,13 +33,14 @@ class Channels:
 
     def current(self, service: str, channel: str) -> dict[str, Any] | None:
         """Return the channel's document, or None."""
-        found = self._store.read(self._key(service, channel))
+        found = read_as(self._store, self._key(service, channel), ChannelDocument, CHANNEL)
         return found[0] if found else None
 
     def list(self, service: str | None = None) -> list[dict[str, Any]]:
         """Return all channels' documents, ordered by service and name."""
         prefix = f"channels/{service}/" if service else "channels/"
-        return [found[0] for found in map(self._store.read, self._store.list(prefix)) if found]
+        documents = (read_as(self._store, key, ChannelDocument, CHANNEL) for key in self._store.list(prefix))
+        return [found[0] for found in documents if found]
 
     def promote(
         self, service: str, channel: str, image: Image, *, by: str, note: str = ""
@@ -52,7 +53,7 @@ class Channels:
         Raises ImageError for an image that is not verified, is revoked or belongs to another service.
         """
         for _attempt in range(_ATTEMPTS):
-            found = self._store.read(self._key(service, channel))
+            found = read_as(self._store, self._key(service, channel), ChannelDocument, CHANNEL)
             changed, document = self._promoted(
                 service, channel, image, by=by, note=note, before=found[0] if found else None
             )

@@ -13,9 +13,9 @@ from typing import Any
 
 from .._core.errors import ConflictError
 from .._image_model import RECORD_FILE, Image, digest_hex, image_key
-from .._store.base import ABSENT, Store
+from .._store.base import ABSENT, Store, read_as
 from .prune import ImageKey
-from .revocation import PREFIX, RETIRED, document_key, document_of, revocation_of
+from .revocation import PREFIX, RETIRED, document_key, document_of, read_revocation, revocation_of
 
 
 class Retirements:
@@ -46,7 +46,7 @@ class Retirements:
 
     def is_pending(self, image: Image) -> bool:
         """Return whether the image is marked."""
-        found = self._store.read(document_key(image))
+        found = read_revocation(self._store, document_key(image))
         return found is not None and RETIRED in found[0] and _applies(found[0], image.as_dict())
 
     def begin(self, image: Image, by: str) -> None:
@@ -54,7 +54,7 @@ class Retirements:
 
         Raises ConflictError if another run changes its revocation at the same time.
         """
-        found = self._store.read(document_key(image))
+        found = read_revocation(self._store, document_key(image))
         if found and RETIRED in found[0]:
             return
         document = (
@@ -68,7 +68,7 @@ class Retirements:
     def end(self, digest: str, build: str) -> None:
         """Remove the mark, because the image is removed or kept after all. Keeps the revocation of a user."""
         key = f"{PREFIX}{digest_hex(digest)}/{build}.json"
-        found = self._store.read(key)
+        found = read_revocation(self._store, key)
         if found is None or RETIRED not in found[0]:
             return
         if not found[0][RETIRED]["revoked"]:
@@ -84,9 +84,14 @@ class Retirements:
     def _marked(self) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
         """Each marked document, with the record of its image or None."""
         for key in self._store.list(PREFIX):
-            found = self._store.read(key)
+            found = read_revocation(self._store, key)
             if found and RETIRED in found[0]:
-                record = self._store.read(f"{image_key(found[0]['image'], found[0]['build'])}/{RECORD_FILE}")
+                record = read_as(
+                    self._store,
+                    f"{image_key(found[0]['image'], found[0]['build'])}/{RECORD_FILE}",
+                    Image,
+                    "the record of an image",
+                )
                 yield found[0], record[0] if record else None
 
 

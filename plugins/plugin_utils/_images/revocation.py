@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypedDict
 
 from .._core.errors import ConflictError, ImageError
 from .._image_model import Image
-from .._store.base import ABSENT, Store
+from .._store.base import ABSENT, Store, read_as
 
 PREFIX = "revoked/"
 RETIRED = "retired"  # key of a document: the image is being removed (see ``retirement``)
@@ -30,7 +30,7 @@ class Revocations:
         """Return the revocations (``at``, ``by``, ``reason``) by digest and build."""
         known = {}
         for key in self._store.list(PREFIX):
-            found = (self._known[key], "") if key in self._known else self._store.read(key)
+            found = (self._known[key], "") if key in self._known else read_revocation(self._store, key)
             if found:  # it may have been restored after the listing
                 known[key] = found[0]
         self._known = known
@@ -46,7 +46,7 @@ class Revocations:
 
     def of(self, image: Image) -> dict[str, Any] | None:
         """Read the image's revocation from the store, as in ``all``. Returns None if it is not revoked."""
-        found = self._store.read(document_key(image))
+        found = read_revocation(self._store, document_key(image))
         return _summary(found[0]) if found else None
 
     def require_usable(self, image: Image) -> None:
@@ -65,7 +65,7 @@ class Revocations:
 
     def restore(self, image: Image) -> bool:
         """Remove the revocation. Returns whether there was one. Raises ImageError if the image is being removed."""
-        found = self._store.read(document_key(image))
+        found = read_revocation(self._store, document_key(image))
         if found and RETIRED in found[0]:
             raise ImageError(
                 f"{image.name} is being removed, so it cannot be used again;"
@@ -74,6 +74,34 @@ class Revocations:
         if found:
             self._store.delete(document_key(image))
         return found is not None
+
+
+class Mark(TypedDict):
+    """See ``retirement``."""
+
+    created: str
+    revoked: bool
+
+
+class Revocation(TypedDict):
+    """What must be in the document of a revocation."""
+
+    image: str
+    build: str
+    at: str
+    by: str
+    reason: str
+
+
+class MarkedRevocation(Revocation, total=False):
+    """The same, while the image is being removed."""
+
+    retired: Mark
+
+
+def read_revocation(store: Store, key: str) -> tuple[Any, str] | None:
+    """Read the document of a revocation. See ``read_as``."""
+    return read_as(store, key, MarkedRevocation, "the revocation of an image")
 
 
 def revocation_of(by: str, reason: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...module_utils._manifest import SCHEMA, load_manifest
 from ...module_utils._seal import FACTS_PATH
+from .._core.documents import parse_json
 from .._core.errors import ImageError
 from .._core.files import write_atomically
 from .disk import Disk
@@ -127,8 +128,8 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
     Raises ImageError if it cannot be parsed.
     """
     try:
-        found = json.loads(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
-    except (ValueError, RecursionError):
+        found = parse_json(files.read([FACTS_PATH]).get(FACTS_PATH, b"{}"))
+    except ValueError:
         found = None
     if not isinstance(found, dict) or not all(isinstance(found.get(key, []), list) for key in _PATHS):
         raise ImageError(f"cannot parse {FACTS_PATH} of the image: bake the image again")

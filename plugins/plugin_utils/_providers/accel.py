@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...module_utils._supervised import Supervised
+from .._core.documents import parse_json
 from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.qcow2 import qcow2_node
@@ -55,7 +56,7 @@ def choose(directory: Path, disk: Path) -> Accel:
     key = f"{_boot_id()} {version}"
     file = directory / "accel.json"
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         result = {}
     if result.get("key") != key:

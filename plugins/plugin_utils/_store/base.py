@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from .._core.documents import mismatch, parse_json
 from .._core.errors import StoreError
 
 MAX_DOCUMENT = 64 * 1024**2  # bytes
@@ -95,11 +96,25 @@ def decode_document(data: bytes, location: str) -> Any:
             f"{location} has {len(data)} bytes, which is too much for a document (allowed: {MAX_DOCUMENT})"
         )
     try:
-        return json.loads(data)
+        return parse_json(data)
     except ValueError as error:
-        raise StoreError(f"{location} is not JSON: {error}") from error
-    except RecursionError as error:
-        raise StoreError(f"{location} is nested too deeply") from error
+        raise StoreError(f"{location} is not JSON: {error}; restore an earlier version of it") from error
+
+
+def read_as(store: Store, key: str, shape: Any, what: str) -> tuple[Any, str] | None:
+    """Read a document and check its types. See ``Store.read``.
+
+    Args:
+        shape: see ``_core.documents.mismatch``.
+        what: what the document must be, such as "the intent of a swap".
+
+    Raises StoreError, which names the document, if it is something else.
+    """
+    found = store.read(key)
+    problem = mismatch(found[0], shape) if found else ""
+    if problem:
+        raise StoreError(f"{store.location_of(key)} is not {what} ({problem}); restore an earlier version of it")
+    return found
 
 
 def checked_key(key: str) -> str:

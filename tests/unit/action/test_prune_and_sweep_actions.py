@@ -43,10 +43,11 @@ def folder(tmp_path: Path, cloud: Cloud) -> Path:
     (tmp_path / "site.yml").write_text("[]\n", encoding="utf-8")
     (tmp_path / "immutable.yml").write_text(yaml.safe_dump(data), encoding="utf-8")
     catalogue = Catalogue(FileStore(tmp_path / "store"))
+    tags = {"immutable:store": store_id(FileStore(tmp_path / "store"))}
     for number in (1, 2, 3):
-        copies = {REGION: {"ami": seeds.image(cloud, f"shop-{number}"), "snapshots": []}}
+        copies = {REGION: {"ami": seeds.image(cloud, f"shop-{number}", tags), "snapshots": []}}
         artifact = {
-            "ami": seeds.image(cloud, f"shop-{number}", region=BUILDS),
+            "ami": seeds.image(cloud, f"shop-{number}", tags, region=BUILDS),
             "region": BUILDS,
             "name": f"shop-{number}",
             "snapshots": [],

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,19 @@ def test_each_override_is_found(host: Path, path: str, text: str) -> None:
 def test_each_link_that_overrides_is_found(host: Path, path: str, target: str) -> None:
     link(host, path, target)
     assert found(host) == [path]
+
+
+def test_a_pipe_of_a_user_does_not_stop_the_search(host: Path) -> None:
+    (host / "run/user/1000/systemd/user").mkdir(parents=True)
+    os.mkfifo(host / "run/user/1000/systemd/user/wait.service")
+    assert found(host) == ["/run/user/1000/systemd/user/wait.service"]
+
+
+def test_a_link_of_a_user_is_not_followed(host: Path) -> None:
+    """It could lead to a file of the kernel that waits, or to files that the user may not see."""
+    write(host, "/root/secret", "[Service]\nExecStart=/usr/bin/app\n")
+    link(host, "/run/user/1000/systemd", "/root")
+    assert find_overrides(IMAGE, str(host))[0] == [("/run/user/1000/systemd", "a link to /root")]
 
 
 def test_a_link_of_a_generator_can_start_a_unit_of_the_image(host: Path) -> None:

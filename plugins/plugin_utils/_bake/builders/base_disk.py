@@ -108,7 +108,7 @@ def _file_checksum(base: Base, store: Store, folder: Path) -> str:
         key = f"cache/checksums/{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.json"
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         cached = store.read(key)
-        if cached and cached[0]["seen"] == state:
+        if cached and isinstance(cached[0], dict) and cached[0].get("seen") == state and "sha256" in cached[0]:
             sha256 = str(cached[0]["sha256"])
         else:
             sha256 = file_sha256(path)

@@ -62,12 +62,13 @@ class Ec2Provider:
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
-        scope = Scope(clients.region, store_id(store), clients.account.endpoint_url)
+        identity = store_id(store)
+        scope = Scope(clients.region, identity, clients.account.endpoint_url)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self._consoles = Consoles(clients, store)
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
         self.images = images
-        self.leftovers = Ec2Leftovers([clients, *bakes], store_id(store))
+        self.leftovers = Ec2Leftovers([clients, *bakes], identity)
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
         self.probe: Probe | None = None if probes else self._probe_by_balancer

@@ -9,12 +9,12 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
-from ..._store.base import Store
+from ..._store.base import Store, read_as
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
 from .describe import PAGES, VOLUME_STATES, volume_of
@@ -29,6 +29,10 @@ UNLISTED_SECONDS = 60.0  # for which a new volume is reported although no list s
 REPLAY_AGE = 60.0  # seconds: an older volume in the answer was created by an earlier call with the same token
 WAITER = {"Delay": 1, "MaxAttempts": 20}  # what takes longer is tried again
 IOPS, MAX_IO1_IOPS_PER_GIB = 3000, 50  # 3000 as gp3 has by default
+
+
+class _Removals(TypedDict):
+    removals: int
 
 
 class Ec2Volumes:
@@ -152,7 +156,8 @@ class Ec2Volumes:
         self._modifications.apply(changes)
 
     def remove(self, volume_ids: Sequence[str]) -> None:
-        volumes = self._describe_ids(volume_ids, missing_ok=True)
+        parts = batches(volume_ids, MAX_FILTER_VALUES)  # only volumes with the tag of the store
+        volumes = {found.id: found for part in parts for found in self._list({"Name": "volume-id", "Values": part})}
         for fleet in {volume.fleet for volume in volumes.values()}:
             # Before the call: the token that created a volume cannot be used again once the volume is deleted.
             self._store.write(_key(fleet), {"removals": self._removals(fleet) + 1})
@@ -268,7 +273,7 @@ class Ec2Volumes:
         return [{"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}, *to_aws(texts)]
 
     def _removals(self, fleet: str) -> int:
-        document = self._store.read(_key(fleet))
+        document = read_as(self._store, _key(fleet), _Removals, "the number of removed volumes")
         return int(document[0]["removals"]) if document else 0
 
     def _devices(self, instance_id: str) -> set[str]:

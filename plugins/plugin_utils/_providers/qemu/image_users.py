@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..._core.documents import parse_json
 from ..._core.errors import ProviderError
 
 
@@ -23,10 +23,10 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
     users: dict[str, list[str]] = {}
     for document in sorted(machines.glob("*/*/machine.json")):
         try:
-            disk = json.loads(document.read_bytes())["disk"]
+            disk = str(parse_json(document.read_bytes())["disk"])
         except FileNotFoundError:
             continue  # it was removed meanwhile
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise ProviderError(
                 f"{document} is not the document of a machine, so its image is unknown: {error}"
             ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -19,8 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
@@ -30,6 +32,7 @@ from . import qmp
 from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
 
 LAUNCH = "launch.tar"  # the launch document of the guest
+_PORT = re.compile(r"[0-9]{1,5}")
 KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
 BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
@@ -62,6 +65,27 @@ class Disk:
         return {"driver": "virtio-blk-pci", "id": self.id, "drive": self.node, "serial": self.serial}
 
 
+class _Facts(TypedDict, total=False):
+    """The types in ``machine.json``."""
+
+    fleet: str
+    slot: int
+    image: str
+    launch: str
+    nonce: str
+    purpose: str
+    tags: dict[str, str]
+    disk: str
+    ports: list[str]
+    endpoints: dict[str, int]
+    memory: int
+    cpus: int
+    created: float
+    started: float
+    stopping: float
+    condemned: bool
+
+
 class MachineFolder:
     """The machine in a folder. Raises ProviderError with QEMU's own words."""
 
@@ -75,12 +99,13 @@ class MachineFolder:
     def facts(self) -> dict[str, Any] | None:
         """The contents of ``machine.json``, or None if there is no machine. They are empty if the file is damaged."""
         try:
-            facts = json.loads((self.folder / "machine.json").read_bytes())
-        except FileNotFoundError:
+            facts = parse_json((self.folder / "machine.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, RecursionError):
+        except ValueError:
             return {}
-        return facts if isinstance(facts, dict) else {}
+        damaged = mismatch(facts, _Facts) or not all(map(_PORT.fullmatch, facts.get("endpoints", {})))
+        return {} if damaged else dict(facts)
 
     def save(self, facts: Mapping[str, Any]) -> None:
         make_private_folder(self.folder)

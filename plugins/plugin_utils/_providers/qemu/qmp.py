@@ -15,9 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..._core.documents import parse_json
 from ..._core.errors import ProviderError
 
 TIMEOUT = 10.0  # seconds for one answer
+MAX_LINE = 1024**2  # characters of one answer
+MAX_LINES = 1000  # events that may come before an answer
 
 
 def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeout: float = TIMEOUT) -> list[Any]:
@@ -37,7 +40,7 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeo
             channel.settimeout(timeout)
             channel.connect(f"/proc/self/fd/{folder}/{path.name}")
             with channel.makefile("rw", encoding="utf-8", newline="\n") as stream:
-                stream.readline()  # the greeting
+                stream.readline(MAX_LINE)  # the greeting
                 return [_execute(stream, name, arguments) for name, arguments in (("qmp_capabilities", {}), *commands)][
                     1:
                 ]
@@ -51,10 +54,17 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeo
 def _execute(stream: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
     stream.flush()
-    for line in stream:
-        answer = json.loads(line)
+    for _line in range(MAX_LINES):
+        line = stream.readline(MAX_LINE)
+        if not line:
+            break
+        answer = parse_json(line)
+        if not isinstance(answer, dict):
+            raise ValueError("expected an object")
         if "error" in answer:
-            raise ProviderError(f"QEMU refused {name}: {answer['error'].get('desc', answer['error'])}")
+            error = answer["error"]
+            reason = error.get("desc", error) if isinstance(error, dict) else error
+            raise ProviderError(f"QEMU refused {name}: {reason}")
         if "return" in answer:
             return answer["return"]
         # Anything else is an event.

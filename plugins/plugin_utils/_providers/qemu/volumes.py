@@ -15,9 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from ..._core.errors import ProviderError
+from ..._core.documents import mismatch, parse_json
+from ..._core.errors import ProviderError, StoreError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
 from .machine import Disk, MachineFolder
@@ -53,6 +54,7 @@ class QemuVolumes:
             document = folder / "volume.json"
             if not document.exists():
                 make_private_folder(folder)
+                _refuse_data(folder)
                 (folder / CREATED_BLANK).touch()
                 _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])
                 facts = {"slot": request.slot, "name": request.name, "size": request.size, "kind": kind}
@@ -192,6 +194,16 @@ class QemuVolumes:
         write_atomically(folder / "volume.json", json.dumps(facts, indent=1).encode())
 
 
+class _Facts(TypedDict):
+    """What must be in ``volume.json``."""
+
+    slot: int
+    name: str
+    size: int
+    attached_to: str | None
+    attached_at: float
+
+
 def _id(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
@@ -234,6 +246,23 @@ def _size_of(path: Path, kind: str) -> int:
     return size
 
 
+def _refuse_data(folder: Path) -> None:
+    """Raise ProviderError if a folder without ``volume.json`` has a disk that anything was ever written to."""
+    for kind in KINDS:
+        path = _path(folder, kind)
+        if not path.exists():
+            continue
+        try:
+            used = _holds_data(path, kind)
+        except ProviderError:  # no disk; an interrupted creation may have left it
+            used = not (folder / CREATED_BLANK).exists()
+        if used:
+            raise ProviderError(
+                f"{path} holds data, but {folder / 'volume.json'} is missing, so nothing says what it belongs to; "
+                "restore volume.json or move the disk away"
+            )
+
+
 def _holds_data(path: Path, kind: str) -> bool:
     """Whether anything was ever written to the disk. It may be in use."""
     extents = json.loads(_run(["qemu-img", "map", "--output=json", "--force-share", "-f", kind, str(path)]))
@@ -252,10 +281,17 @@ def _sync(path: Path) -> None:
 
 def _load(folder: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads((folder / "volume.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        facts = parse_json((folder / "volume.json").read_bytes())
+        problem = mismatch(facts, _Facts)
+    except (FileNotFoundError, NotADirectoryError):
         raise ProviderError(f"there is no volume {_id(folder)}") from None
-    return facts
+    except ValueError as error:
+        problem = str(error)
+    if problem:  # not a ProviderError, which means that the volume is gone
+        raise StoreError(
+            f"{folder / 'volume.json'} is not the document of a volume ({problem}); restore it, the disk is untouched"
+        )
+    return dict(facts)
 
 
 def _run(argv: Sequence[str]) -> str:

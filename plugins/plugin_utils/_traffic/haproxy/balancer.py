@@ -13,8 +13,9 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from ..._core.documents import mismatch, parse_json
 from ..._core.errors import TrafficError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._definition.model import Health, TrafficSpec
@@ -29,6 +30,11 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _START_TRIES = 3  # another process may take a free port before HAProxy binds it
 _DELETE_TIMEOUT = 10.0  # seconds for a member's last connections to be closed
 _POLL = 0.05  # seconds
+
+
+class _State(TypedDict):
+    port: int
+    settings: str
 
 
 class HAProxy:
@@ -144,10 +150,11 @@ class HAProxy:
 
     def _saved(self) -> dict[str, Any]:
         try:
-            saved: dict[str, Any] = json.loads((self._folder / STATE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            saved = parse_json((self._folder / STATE).read_bytes())
+        except (FileNotFoundError, ValueError):  # it is written again with the next start
             return {}
-        return saved
+        known = isinstance(saved, dict) and not mismatch(saved, _State)
+        return dict(saved) if known else {}
 
     def _saved_port(self) -> int | None:
         return self._saved().get("port")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 
+from ..._core.errors import TrafficError
 from ..._providers.contract import DOWN, DRAIN, UP, Member, MemberState
 from .config import TakenOver
 
@@ -59,7 +60,17 @@ class Server:
 
 
 def parse_servers(states: str, stats: str) -> list[Server]:
-    """Servers from the answers to ``show servers state`` and ``show stat``, which were read together."""
+    """Servers from the answers to ``show servers state`` and ``show stat``, which were read together.
+
+    Raises TrafficError if the answers are something else.
+    """
+    try:
+        return _servers(states, stats)
+    except (LookupError, ValueError, AttributeError, csv.Error) as error:
+        raise TrafficError(f"HAProxy's answer is not a table of servers ({error}): {states[:200]!r}") from error
+
+
+def _servers(states: str, stats: str) -> list[Server]:
     rows = [line for line in states.splitlines() if line]
     names = rows[1].removeprefix("# ").split()
     counters = {row["svname"]: row for row in csv.DictReader(stats.removeprefix("# ").splitlines())}

@@ -74,6 +74,24 @@ def test_a_removed_volume_is_created_again(shop: Shop) -> None:
     assert second.id != first.id
 
 
+def test_a_volume_of_another_store_is_not_removed(shop: Shop) -> None:
+    """It has the same fleet, slot and name."""
+    volumes, ec2 = shop.provider().volumes, shop.cloud.boto("ec2")
+    (own,) = volumes.create([volume_request(shop)])
+    tags = [
+        {**tag, **({"Value": "another"} if tag["Key"] == "immutable:store" else {})} for tag in own_tags(ec2, own.id)
+    ]
+    other = ec2.create_volume(
+        AvailabilityZone=own.zone, Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": tags}]
+    )["VolumeId"]
+    volumes.remove([own.id, other])
+    assert [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]] == [other]
+
+
+def own_tags(ec2: Any, volume: str) -> list[dict[str, str]]:
+    return list(ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Tags"])
+
+
 def test_a_volume_that_others_removed_is_created_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = shop.provider().volumes.create([volume_request(shop)])
     shop.cloud.boto("ec2").delete_volume(VolumeId=first.id)

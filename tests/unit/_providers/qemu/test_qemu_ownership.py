@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import remove_documented
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TrafficSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
@@ -134,3 +136,34 @@ def test_an_interrupted_removal_keeps_the_document_for_the_next_one(
             remove_documented(folder, "a.json")
     assert (folder / "a.json").exists()
     assert remove_documented(folder, "a.json") and not folder.exists()
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_a_disk_with_data_is_never_created_again(provider: QemuProvider, tmp_path: Path, kind: str) -> None:
+    """Someone restored the disk, but not the document next to it."""
+    wanted = VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=1024**2, mount="/srv", kind="qcow2", zone="")
+    folder = tmp_path / "qemu/volumes" / FLEET / "0-uploads"
+    folder.mkdir(parents=True)
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"of the user" * 100_000)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", kind, str(raw), str(folder / f"disk.{kind}")], check=True)
+    before = (folder / f"disk.{kind}").read_bytes()
+    with pytest.raises(ProviderError, match="holds data, but .*volume.json is missing"):
+        provider.volumes.create([wanted])
+    assert (folder / f"disk.{kind}").read_bytes() == before
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
+@pytest.mark.parametrize("left", [b"", b"half a header", None])
+def test_what_an_interrupted_creation_left_is_created_again(
+    provider: QemuProvider, tmp_path: Path, left: bytes | None
+) -> None:
+    wanted = VolumeRequest(fleet=FLEET, slot=0, name="uploads", size=1024**2, mount="/srv", kind="qcow2", zone="")
+    folder = tmp_path / "qemu/volumes" / FLEET / "0-uploads"
+    provider.volumes.create([wanted])
+    (folder / "volume.json").unlink()
+    if left is not None:
+        (folder / "disk.qcow2").write_bytes(left)
+    (again,) = provider.volumes.create([wanted])
+    assert again.size == 1024**2 and provider.volumes.list(FLEET) == [again]
