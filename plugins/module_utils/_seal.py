@@ -18,6 +18,7 @@ from typing import Iterable
 from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
 
 FACTS_PATH = "/usr/lib/immutable/seal.json"
+REOWNED_PATH = "/usr/lib/immutable/reown-volumes"
 
 # What every system writes while it runs. The definition's ``writable`` lists only what the service writes.
 SYSTEM_WRITABLE = ("/tmp", "/var/tmp", "/var/log", "/var/lib/systemd")
@@ -85,12 +86,18 @@ IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
 NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
 
 
+class UnknownOwner(Exception):
+    """A data volume's owner is no user or group of the image."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """What the definition says about the host.
 
     Attributes:
         data: the name and the mount point of each data volume.
+        owners: by volume, "user" or "user:group", by name, if it is not the owner of the mount point.
+        reowned: volumes whose files follow the owner's uid and gid.
         user_namespaces: whether unprivileged users may create user namespaces.
     """
 
@@ -100,6 +107,8 @@ class Spec:
     shell: str = "restricted"
     writable: tuple[str, ...] = ()
     data: tuple[tuple[str, str], ...] = ()
+    owners: tuple[tuple[str, str], ...] = ()
+    reowned: tuple[str, ...] = ()
     user_namespaces: bool = False
 
 
@@ -171,6 +180,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     tmpfs = _tmpfs_paths(spec)
     _write_skeleton(changes, tmpfs)
     _write_fstab(changes, tmpfs, spec)
+    _own_mounts(changes, spec)
     _write_identity(changes, tmpfs, spec)
     _lock_passwords(changes)
     _remove_residue(changes)
@@ -255,6 +265,33 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
         options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
         lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
+
+
+def _own_mounts(changes: Changes, spec: Spec) -> None:
+    """Give each mount point to the volume's owner. A new file system takes its owner over, and so do later images."""
+    mounts = dict(spec.data)
+    for volume, owner in spec.owners:
+        user, _colon, group = owner.partition(":")
+        uid, own_gid = _entry(changes, "passwd", user, volume)
+        gid = _entry(changes, "group", group, volume)[0] if group else own_gid
+        full = changes.full_path(mounts[volume])
+        info = os.stat(full)
+        if (info.st_uid, info.st_gid) != (uid, gid):
+            os.chown(full, uid, gid)
+            changes.paths.append(mounts[volume])
+    if spec.reowned:
+        changes.write(REOWNED_PATH, "".join(f"{volume}\n" for volume in sorted(spec.reowned)))
+
+
+def _entry(changes: Changes, file: str, name: str, volume: str) -> tuple[int, int]:
+    """The two numbers of a user or group in the image. The second one is the user's group, for a group -1."""
+    with open(changes.full_path(f"/etc/{file}"), encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.rstrip("\n").split(":")
+            if fields[0] == name and len(fields) > 3 and fields[2].isdigit():
+                return int(fields[2]), int(fields[3]) if file == "passwd" and fields[3].isdigit() else -1
+    kind = "user" if file == "passwd" else "group"
+    raise UnknownOwner(f"data volume {volume}: the image has no {kind} {name!r} (allowed: one of /etc/{file})")
 
 
 def _unit_name(name: str) -> str:

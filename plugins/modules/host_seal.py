@@ -80,6 +80,18 @@ options:
         description: Path at which the volume is mounted.
         type: path
         required: true
+      owner:
+        description:
+          - User, or user and group separated by a colon, to whom the data belongs. The path gets this owner.
+          - The default is the path's present owner.
+        type: str
+        version_added: 0.3.0
+      reown:
+        description:
+          - Whether a host may give the files of the volume to the owner's uid and gid, if the image before had others.
+        type: bool
+        default: false
+        version_added: 0.3.0
 """
 
 EXAMPLES = r"""
@@ -104,7 +116,7 @@ paths:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, UnknownOwner, seal
 
 
 def main() -> None:
@@ -122,7 +134,12 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"name": {"type": "str", "required": True}, "mount": {"type": "path", "required": True}},
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "mount": {"type": "path", "required": True},
+                    "owner": {"type": "str"},
+                    "reown": {"type": "bool", "default": False},
+                },
             },
         },
     )
@@ -135,9 +152,13 @@ def main() -> None:
         writable=tuple(given["writable"]),
         user_namespaces=given["user_namespaces"],
         data=tuple((volume["name"], volume["mount"]) for volume in given["data"]),
+        owners=tuple((volume["name"], volume["owner"]) for volume in given["data"] if volume["owner"]),
+        reowned=tuple(volume["name"] for volume in given["data"] if volume["reown"]),
     )
     try:
         paths = seal(given["root"], given["files"], spec)
+    except UnknownOwner as error:
+        module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"cannot seal {given['root']}: {error}")
     module.exit_json(changed=bool(paths), paths=paths)

@@ -93,6 +93,11 @@ images:
     verified:
       description: When the image passed its tests, and which checks it passed. Null if it is not verified.
       type: dict
+    owners:
+      description: Uid and gid of each data volume's owner in the image, as C(uid:gid) by the volume's name.
+      returned: if the image's data volumes and their owners are known
+      type: dict
+      version_added: 0.3.0
     revoked:
       description: When the image was revoked (C(at)), by whom (C(by)) and why (C(reason)). Null if it is not revoked.
       type: dict

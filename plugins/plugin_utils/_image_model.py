@@ -49,6 +49,7 @@ class Image:
         channels: the channels that point at the image. Set when the image is read.
         seconds: duration of the bake.
         revoked: ``{"at", "by", "reason"}``, or None. Set when the image is read.
+        owners: by data volume, ``uid:gid`` of its owner in the image. Empty if that was not recorded.
         checksums: hexadecimal SHA-256 of the manifest and the SBOM, by their file names, and of the disk, by
             ``DISK_CHECKSUM``. Empty for images of earlier releases.
     """
@@ -67,6 +68,7 @@ class Image:
     channels: tuple[str, ...] = ()
     seconds: float = 0.0
     revoked: Mapping[str, Any] | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -89,6 +91,8 @@ class Image:
         data = asdict(self)
         data["channels"] = list(self.channels)
         data["name"] = self.name
+        if not data["owners"]:
+            del data["owners"]  # records of earlier releases have none
         if not self.checksums:
             del data["checksums"]  # as earlier releases wrote it
         return data

@@ -155,7 +155,7 @@ class Service:
                 "verify": "verify.yml",
             },
             "seal": {"shell": self._shell},
-            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": "20s"},
+            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": "45s"},
             "fleet": {"size": self.size, **kept["fleet"]},
             "targets": {
                 self._target: {

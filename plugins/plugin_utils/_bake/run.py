@@ -23,10 +23,11 @@ from ...module_utils._packer.redact import Redactor
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
-from .._core.files import file_sha256, write_atomically
+from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.guard import Guard
 from .._core.programs import child_environment
 from .._core.progress import Report
+from .._definition.model import Definition
 from .._image_model import (
     DISK_CHECKSUM,
     LOG_FILE,
@@ -37,6 +38,7 @@ from .._image_model import (
     bake_name,
 )
 from .._images.catalogue import Catalogue
+from .._inspection.manifest import Manifest
 from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
@@ -78,7 +80,7 @@ class Bake:
         remove_leftovers(self.store)
         folder = self.store.local_path(f"work/{bake_name(self.job.digest)}")
         log = self.store.local_path(f"logs/bake-{self.job.hex[:12]}.log")
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(log.parent)
         log.unlink(missing_ok=True)
         with _empty_folder(folder), private_memory(folder.name, folder) as memory:
             workspace = BakeWorkspace(folder, memory, log, f"immutable-payload-{random.token_hex(8)}")
@@ -181,6 +183,7 @@ class Bake:
             provenance=provenance,
             shell=definition.shell,
             seconds=seconds,
+            owners=_owners(definition, files),
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.
         self.store.delete(f"{image.key}/{RECORD_FILE}")
@@ -190,6 +193,15 @@ class Bake:
             self.store.write_blob(f"{image.key}/{name}", data)
         Catalogue(self.store).add(image)
         return image
+
+
+def _owners(definition: Definition, files: Mapping[str, bytes]) -> dict[str, str]:
+    """The owner of each data volume's mount point in the image, ``uid:gid``; {} for an image without a manifest."""
+    if not definition.data or MANIFEST_FILE not in files:
+        return {}
+    entries = Manifest.from_gzip(files[MANIFEST_FILE]).files
+    rows = {volume.name: entries.get(volume.mount) for volume in definition.data}
+    return {name: f"{row[2]}:{row[3]}" for name, row in rows.items() if row}
 
 
 def _checksums(artifact: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, str]:
@@ -216,7 +228,8 @@ def remove_leftovers(store: Store) -> None:
 def _empty_folder(folder: Path) -> Iterator[None]:
     """Create a private folder without what a killed run left in it, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+    make_private_folder(folder.parent)
+    folder.mkdir(mode=0o700)
     try:
         yield
     finally:

@@ -26,6 +26,11 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
     Raises DefinitionError if a file cannot be read or a link leads outside the folder.
     """
     provision = definition.provision
+    owners = {
+        volume.name: {"owner": volume.owner, "reown": volume.reown}
+        for volume in definition.data
+        if volume.owner or volume.reown
+    }
     return {
         "schema": 1,
         "service": definition.service,
@@ -42,6 +47,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         "seal": {"shell": definition.shell, **({"user_namespaces": True} if definition.user_namespaces else {})},
         "base": dict(base),
         "tree": tree_entries(definition),
+        **({"owners": owners} if owners else {}),
         # An input only if it is pinned. Otherwise the machine that bakes determines the version.
         **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }

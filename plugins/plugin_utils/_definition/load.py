@@ -117,6 +117,8 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 size=bytes_of(volume["size"]),
                 mount=volume["mount"].rstrip("/"),
                 type=volume.get("type", ""),
+                owner=volume.get("owner", ""),
+                reown=volume.get("reown", False),
             )
             for volume in data.get("data", ())
         ),

@@ -24,7 +24,7 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
         "base": asdict(target.base),
         "provision": {**asdict(provision), "vars": variables, "vars_files": list(provision.vars_files)},
         "verify": definition.verify,
-        "data": [asdict(volume) for volume in definition.data],
+        "data": [volume.as_dict() for volume in definition.data],
         "writable": list(definition.writable),
         "shell": definition.shell,
         "targets": sorted(definition.targets),

@@ -50,6 +50,7 @@ class RequestBuilder:
     def present(self, channel: str, image: str | None) -> Request:
         """Request a swap to the image of a channel, or to one of its history. Raises ImageError, FleetError."""
         promoted = Channels(self.store).require_promoted(self.definition.service, channel, image)
+        self._refuse_other_owners(promoted)
         return self._with_rollback_target(self._swap_to(promoted))
 
     def rollback(self, channel: str) -> Request:
@@ -92,6 +93,32 @@ class RequestBuilder:
             yield from filter(None, [last_good_version(last), last.origin])
         for record in self.ledger.records(REMEMBERED):
             yield from filter(None, [last_good_version(Intent.from_dict(record["intent"]))])
+
+    def _refuse_other_owners(self, image: Image) -> None:
+        """Raises FleetError if data would belong to another uid or gid in this image than in the present one.
+
+        Images whose owners were not recorded are not refused. Nor is the way back to an image that the data was taken
+        over from: the host checks that.
+        """
+        version = next(self._good_versions(), None)
+        recipe = self.ledger.recipe(version.launch) if version else None
+        present = Catalogue(self.store).get(recipe["image"], recipe["build"]) if recipe else None
+        if present is None or image.digest == present.digest:
+            return
+        reowned = {
+            name for each in (image, present) for name, asked in each.inputs.get("owners", {}).items() if asked["reown"]
+        }
+        changed = [
+            f"data volume {name}: its owner has {present.owners[name]} (uid:gid) in {present.name} and {numbers} in "
+            f"{image.name}"
+            for name, numbers in image.owners.items()
+            if present.owners.get(name, numbers) != numbers and name not in reowned
+        ]
+        if changed:
+            raise FleetError(
+                f"{'; '.join(changed)}, so the service could not use its files. Nothing was changed. Give user and "
+                "group the same numbers in the image, or set reown: true for the volume, and bake again"
+            )
 
     def _swap_to(self, image: Image) -> Request:
         require_unchanged_disk(image, self.store, self.report)

@@ -16,11 +16,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from .._core.errors import ProviderError
 
 _LARGEST = 1 << 17  # bytes of a frame
 _LONGEST_FOLDER = 90  # bytes
+_WAITING = 20000  # frames
+_END = b""  # ends the writer
 
 
 class FrameFilter:
@@ -69,19 +72,27 @@ class FrameFilter:
             thread.join()
 
     def _serve(self) -> None:
-        """Copy the frames that pass until either end closes. Fails closed."""
+        """Pass on the frames until either end closes. Fails closed."""
+        waiting: SimpleQueue[bytes] = SimpleQueue()
         with suppress(OSError):
             for one in self._listening:
                 self._connected.append(one.accept()[0])
             source, sink = self._connected
-            with source.makefile("rb") as frames:
+            writer = threading.Thread(target=_send, args=(sink, waiting), name="frame filter's writer", daemon=True)
+            writer.start()
+            with source.makefile("rb") as frames, suppress(OSError):
                 while len(head := frames.read(4)) == 4:
                     length = int.from_bytes(head, "big")
                     if length > _LARGEST:
                         break
                     frame = frames.read(length)
-                    if len(frame) == length and self._passes(frame):
-                        sink.sendall(head + frame)
+                    # A network may lose a frame. It may never wait: QEMU reads nothing while it sends.
+                    if len(frame) == length and waiting.qsize() < _WAITING and self._passes(frame):
+                        waiting.put(head + frame)
+            with suppress(OSError):
+                source.shutdown(socket.SHUT_RDWR)
+            waiting.put(_END)
+            writer.join()
         for one in self._connected:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -96,3 +107,9 @@ class FrameFilter:
             path.unlink(missing_ok=True)
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _send(sink: socket.socket, waiting: SimpleQueue[bytes]) -> None:
+    with suppress(OSError):
+        while frame := waiting.get():
+            sink.sendall(frame)

@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables im
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import AbandonedError, BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import Report, silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base, Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import Inspection
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
@@ -70,7 +71,11 @@ class Abandoned:
 
 def inspection(digest: str, *findings: str) -> Inspection:
     return Inspection(
-        manifest=Manifest(digest, {}, {}), sbom=b"{}", findings=findings, not_searched=(), pythons=("3.11",)
+        manifest=Manifest(digest, {"/var/lib/shop": ("dir", "0750", 998, 997, 0, "")}, {}),
+        sbom=b"{}",
+        findings=findings,
+        not_searched=(),
+        pythons=("3.11",),
     )
 
 
@@ -132,6 +137,17 @@ def test_a_bake_stores_the_image_with_all_its_files(
     assert remaining(debian, tmp_path) == []
     assert SECRET.encode() in needles.values()
     assert any(name == "the payload's marker" for name in needles)
+
+
+def test_the_record_has_the_owners_of_the_data(
+    define: Callable[..., Definition], debian: FileStore, needles: dict[str, bytes]
+) -> None:
+    [made] = bake(define(), debian, FakePacker())
+    assert made.image and made.image.owners == {"uploads": "998:997"}
+    record = debian.read(f"{made.image.key}/record.json")
+    assert record and record[0]["owners"] == {"uploads": "998:997"}
+    assert Image.from_dict(record[0]).owners == {"uploads": "998:997"}
+    assert "owners" not in replace(made.image, owners={}).as_dict()
 
 
 def test_an_existing_image_is_not_baked_again(

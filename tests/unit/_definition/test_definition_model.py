@@ -8,6 +8,7 @@ import json
 
 import jsonschema
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.messages import SCHEMA
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
@@ -74,6 +75,7 @@ def test_values_are_loaded_with_their_units_converted(definition):
         ("/tmp",),
     )
     assert definition.data == (DataVolume("uploads", 10 * 1024**3, "/var/lib/shop", "raw"),)
+    assert set(summary_of(definition, definition.target("local"))["data"][0]) == {"name", "size", "mount", "type"}
     local = definition.target("local")
     assert local.base == Base("debian", "trixie", None, "3.13")
     assert (local.fleet.size, local.fleet.surge, local.fleet.drain_timeout, local.fleet.stop_timeout) == (
@@ -238,3 +240,19 @@ def test_the_schema_is_valid_and_describes_every_key():
         for name, each in properties.items():
             assert each.get("description"), name
             objects.append(each)
+
+
+@pytest.mark.parametrize("owner", ["db", "db:backup", "_apt:www-data"])
+def test_a_volume_may_name_its_owner(definition, tmp_path, owner):
+    (tmp_path / "immutable.yml").write_text(FULL.replace("type: raw}", f"owner: '{owner}', reown: true}}"))
+    loaded = load_definition(tmp_path)
+    assert (loaded.data[0].owner, loaded.data[0].reown) == (owner, True)
+    summary = summary_of(loaded, loaded.target("local"))["data"][0]
+    assert (summary["owner"], summary["reown"]) == (owner, True)
+
+
+@pytest.mark.parametrize("owner", ["1000", "db:", ":db", "db backup", "a:b:c", "$(id)"])
+def test_an_owner_is_named_and_not_numbered(definition, tmp_path, owner):
+    (tmp_path / "immutable.yml").write_text(FULL.replace("type: raw}", f"owner: '{owner}'}}"))
+    with pytest.raises(DefinitionError, match="is not a valid owner"):
+        load_definition(tmp_path)

@@ -59,6 +59,20 @@ def inputs(folder, text: str = TEXT):
     return bake_inputs(definition, definition.target("local"), BASE)
 
 
+def test_the_owner_of_data_is_an_input_only_if_it_is_named(folder):
+    plain = inputs(folder)
+    assert "owners" not in plain
+    owned = inputs(
+        folder, TEXT.replace("mount: /var/lib/shop}", "mount: /var/lib/shop, owner: 'db:backup', reown: true}")
+    )
+    assert owned["owners"] == {"uploads": {"owner": "db:backup", "reown": True}}
+    assert {name: value for name, value in owned.items() if name != "owners"} == plain
+    assert explain_lines(compare(plain, owned)) == [
+        'owners.uploads.owner: absent -> "db:backup"',
+        "owners.uploads.reown: absent -> true",
+    ]
+
+
 def test_the_tree_is_the_playbooks_folder_and_the_files_that_the_definition_names(folder):
     (folder / "play/.git").mkdir()
     (folder / "play/.git/HEAD").write_text("x")

@@ -111,6 +111,47 @@ def test_a_request_is_for_the_image_of_the_channel_or_a_named_one_of_its_history
         shop.builder().present("beta", None)
 
 
+OWNERS = {"uploads": "998:998"}
+OTHERS = {"uploads": "997:998"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reown", "refused"),
+    [
+        pytest.param(OWNERS, OTHERS, False, True, id="changed"),
+        pytest.param(OWNERS, OTHERS, True, False, id="taken over"),
+        pytest.param(OWNERS, OWNERS, False, False, id="the same"),
+        pytest.param({}, OTHERS, False, False, id="no record before"),
+        pytest.param(OWNERS, {}, False, False, id="no record after"),
+        pytest.param(OWNERS, {"index": "1:1"}, False, False, id="a new volume"),
+    ],
+)
+def test_an_image_with_another_owner_of_the_data_is_refused_before_anything_stops(
+    shop: Shop, before: dict[str, str], after: dict[str, str], reown: bool, refused: bool
+) -> None:
+    for image, owners, asked in zip(shop.images, (before, after), (False, reown), strict=True):
+        inputs = {"owners": {"uploads": {"owner": "db", "reown": True}}} if asked else {}
+        Catalogue(shop.store).add(replace(image, owners=owners, inputs=inputs))
+    shop.run(shop.builder().present("prod", shop.images[0].name))
+    if not refused:
+        shop.run(shop.builder().present("prod", None))
+        assert shop.versions() == ["2"] * 3
+        shop.run(shop.builder().present("prod", shop.images[0].name))
+    else:
+        with pytest.raises(FleetError, match=r"998:998 \(uid:gid\) in shop-1-.* and 997:998 in shop-2-.*reown: true"):
+            shop.builder().present("prod", None)
+    assert shop.versions() == ["1"] * 3
+    assert not shop.run(shop.builder().present("prod", shop.images[0].name))["changed"]
+
+
+def test_a_rollback_is_never_refused_because_of_an_owner(shop: Shop) -> None:
+    for image, owners in zip(shop.images, (OWNERS, OTHERS), strict=True):
+        shop.run(shop.builder().present("prod", image.name))
+        Catalogue(shop.store).add(replace(image, owners=owners))
+    shop.run(shop.builder().rollback("prod"))
+    assert shop.versions() == ["1"] * 3
+
+
 def test_a_rollback_launches_the_previous_version_with_the_settings_it_had(shop):
     old = shop.builder(settings={"greeting": "old"})
     shop.run(old.present("prod", shop.images[0].name))

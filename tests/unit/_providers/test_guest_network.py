@@ -169,6 +169,22 @@ def test_frames_that_pass_reach_the_other_socket_and_the_others_do_not(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sender_that_does_not_read_is_never_blocked(tmp_path: Path) -> None:
+    """QEMU sends and receives in one thread: a filter that waits for it would stop both."""
+    data = struct.pack(">I", 1500) + bytes(1500)
+    with FrameFilter(tmp_path, lambda _data: True).running():
+        out, back = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        with out, back:
+            out.settimeout(60)
+            back.settimeout(60)
+            out.connect(str(tmp_path / "net.out"))
+            back.connect(str(tmp_path / "net.in"))
+            for _frame in range(3000):
+                out.sendall(data)
+            out.shutdown(socket.SHUT_WR)
+            assert back.makefile("rb").read() == data * 3000
+
+
 def test_a_filter_that_nobody_connects_to_ends(tmp_path: Path) -> None:
     with FrameFilter(tmp_path, lambda _data: True).running():
         pass

@@ -61,6 +61,7 @@ CONTEXTS = {
     "fleet.canary": {"fleet": {"strategy": "canary", "canary": [{"instances": 1}]}},
     "fleet.windows": {"fleet": {"windows": [{"from": "22:00", "to": "05:00"}]}},
     "fleet.alarm": {"fleet": {"alarm": {"command": ["true"]}}},
+    "data[]": {"data": [{"name": "db", "size": "1G", "mount": "/srv/db"}]},
     "targets.local.simulation": {"targets": {"local": {"provider": "simulated"}}},
 }
 DEFAULTS = [

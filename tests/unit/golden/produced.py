@@ -199,7 +199,7 @@ def packer(folder: Path) -> Any:
 
 # Later releases may add files and names to a guest. Those of 0.1.0 stay.
 REPORT = "/usr/lib/immutable/report"
-NEW_GUEST_FILES = ("/usr/lib/immutable/blank", REPORT)
+NEW_GUEST_FILES = ("/usr/lib/immutable/blank", "/usr/lib/immutable/reown", REPORT)
 
 
 def payload(folder: Path) -> Any:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, UnknownOwner, seal
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import Entry
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.residue import residue_by_files
 
@@ -56,6 +57,22 @@ def system(tmp_path: Path) -> Path:
 def fields(root: Path, mount: str) -> list[str]:
     rows = [line.split() for line in (root / "etc/fstab").read_text().splitlines()]
     return next(row for row in rows if row[1] == mount)
+
+
+def test_a_volumes_mount_belongs_to_its_owner(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(system, "/etc/passwd", "root:x:0:0::/root:/bin/sh\ndb:x:998:997::/:/bin/sh\n")
+    put(system, "/etc/group", "root:x:0:\ndb:x:997:\nbackup:x:34:db\n")
+    done = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: done.append((Path(path).name, uid, gid)))
+    for owner in ("db", "db:backup"):
+        seal(str(system), FILES, replace(SPEC, owners=(("my-uploads", owner),)))
+    assert [each for each in done if each[0] == "shop"] == [("shop", 998, 997), ("shop", 998, 34)]
+    assert not (system / "usr/lib/immutable/reown-volumes").exists()
+    seal(str(system), FILES, replace(SPEC, reowned=("my-uploads",)))
+    assert (system / "usr/lib/immutable/reown-volumes").read_text() == "my-uploads\n"
+    for owner, what in (("nobody", "no user 'nobody'"), ("db:staff", "no group 'staff'")):
+        with pytest.raises(UnknownOwner, match=f"data volume my-uploads: the image has {what}"):
+            seal(str(system), FILES, replace(SPEC, owners=(("my-uploads", owner),)))
 
 
 def test_the_images_own_mounts_become_read_only(system: Path) -> None:

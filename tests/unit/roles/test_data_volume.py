@@ -4,108 +4,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.data_volume import LIBRARY, MIB, SCRIPT, SEARCH_PATH, Guest
 
-LIBRARY = Path(__file__).parents[3] / "roles/seal/files/seal/usr/lib/immutable"
-SCRIPT = LIBRARY / "data"
-SEARCH_PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
-MIB = 1 << 20
 RESERVE = 64 * 1024  # bytes at the end of a volume that the file system leaves out
 CAP_SYS_RESOURCE = 24  # a bit of the kernel's set of capabilities
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool, path=SEARCH_PATH) for tool in ("mke2fs", "resize2fs", "blkid")), reason="needs e2fsprogs"
 )
-
-
-class Guest:
-    def __init__(self, folder: Path) -> None:
-        self.disk = folder / "uploads"
-        self._script = folder / "data"
-        self._path = f"{folder / 'bin'}:{SEARCH_PATH}"
-        mount = folder / "var-lib-shop"
-        mount.mkdir(mode=0o750)
-        (folder / "fstab").write_text(f"{self.disk} {mount} ext4 rw 0 0\n")
-        (folder / "bin").mkdir()
-        blockdev = folder / "bin/blockdev"  # the real one supports only devices
-        blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')
-        blockdev.chmod(0o755)
-        self._states = folder / "blank"
-        self._console = folder / "console"
-        self._console.touch()
-        text = SCRIPT.read_text()
-        for real, replacement in {
-            "/dev/disk/immutable/": f"{folder}/",
-            "/dev/console": f"{self._console}",
-            "/etc/fstab": f"{folder / 'fstab'}",
-            "/run/immutable/blank": f"{self._states}",
-            "/usr/bin/python3": sys.executable,
-            "/usr/lib/immutable/blank": str(LIBRARY / "blank"),
-        }.items():
-            assert real in text
-            text = text.replace(real, replacement)
-        self._script.write_text(text)
-
-    def run(self, *argv: object) -> str:
-        return subprocess.run(
-            [str(argument) for argument in argv], check=True, capture_output=True, text=True, env={"PATH": self._path}
-        ).stdout
-
-    def prepare(self) -> str:
-        return self.run("sh", self._script, "uploads")
-
-    def report(self, state: str) -> None:
-        """Report that the provider created the volume: "blank", or "new" if something wrote to it since."""
-        self._states.write_text(f"logs blank\nuploads {state}\nuploads-2 blank\n")
-
-    def report_nothing(self) -> None:
-        self._states.unlink(missing_ok=True)
-
-    def refuse(self) -> str:
-        """Run the script, which must fail without a change of the volume, and return its reason on the console."""
-        before = self.disk.read_bytes()
-        reason = self.fail()
-        assert self.disk.read_bytes() == before
-        return reason
-
-    def fail(self) -> str:
-        """Run the script, which must fail, and return its reason on the console."""
-        self._console.write_text("")
-        with pytest.raises(subprocess.CalledProcessError):
-            self.prepare()
-        mark, _space, text = self._console.read_text().strip().partition(" ")
-        fields = json.loads(text)
-        assert (mark, fields["volume"]) == ("IMMUTABLE-DATA", "uploads")
-        return str(fields["reason"])
-
-    def resize(self, size: int) -> None:
-        with open(self.disk.resolve(), "ab") as disk:
-            disk.truncate(size)
-
-    def fact(self, name: str) -> str:
-        lines = self.run("dumpe2fs", "-h", self.disk).splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:"))
-
-    def size(self) -> int:
-        return int(self.fact("Block count")) * int(self.fact("Block size"))
-
-
-@pytest.fixture
-def guest(tmp_path: Path) -> Guest:
-    guest = Guest(tmp_path)
-    guest.resize(64 * MIB)
-    guest.report("blank")
-    guest.prepare()
-    return guest
 
 
 def test_a_new_volume_gets_a_file_system_that_belongs_to_the_service(guest: Guest) -> None:
@@ -187,14 +101,6 @@ def test_a_damaged_file_system_is_reported_and_not_recreated(guest: Guest) -> No
     guest.disk.write_bytes(damaged)
     assert "e2fsck" in guest.fail()
     assert guest.fact("Filesystem volume name") == "uploads"
-
-
-@pytest.fixture
-def unused(tmp_path: Path) -> Guest:
-    """A guest with a blank volume. No provider reports that it is new."""
-    guest = Guest(tmp_path)
-    guest.resize(64 * MIB)
-    return guest
 
 
 def test_a_blank_volume_that_nobody_knows_to_be_new_is_not_formatted(unused: Guest) -> None:
