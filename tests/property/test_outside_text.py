@@ -316,6 +316,8 @@ def cut(draw: st.DrawFn, good: str) -> str:
 
 
 @given(cut(STATES), cut(STATS))
+@example(STATES, STATS.replace(",0,1,UP,L7OK,", ""))
+@example(STATES, STATS.replace(",L7OK,", ""))
 def test_an_answer_of_haproxy_is_read_or_causes_one_clear_error(states: str, stats: str) -> None:
     fails_only_clearly(lambda: parse_servers(states, stats))
 

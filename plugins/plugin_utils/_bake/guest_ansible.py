@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.errors import BakeError
+from .._core.files import make_private_folder
 from .._core.programs import child_environment, find_program, module_command
 from .._core.progress import Report, silent
 from .._store.base import Store
@@ -59,7 +60,7 @@ def guest_ansible(
     if folder.is_dir():
         return folder
     report(f"downloading {requirements[0]} for Python {python} on {architecture}")
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
         work = Path(name)
         _download(requirements, python, architecture, work / "wheels")

@@ -24,6 +24,7 @@ from ansible import constants as C
 
 from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
+from .._core.files import make_private_folder
 from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .._definition.digest import tree_files
@@ -208,11 +209,12 @@ def required_collections(definition: Definition, store: Store, report: Report) -
 def _install(requirements: Path, folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(mode=0o700, parents=True)
+    make_private_folder(new.parent)
+    new.mkdir(mode=0o700)
     environment = child_environment(ANSIBLE_CONFIG=ansible_config(C.CONFIG_FILE, new))
     for kind in _required_kinds(requirements):
         target = new / ("roles" if kind == "role" else "")
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(target)
         done = subprocess.run(
             module_command("ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)),
             env=environment,

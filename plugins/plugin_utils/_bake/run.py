@@ -23,7 +23,7 @@ from ...module_utils._packer.redact import Redactor
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError, LockedError
-from .._core.files import file_sha256, write_atomically
+from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.guard import Guard
 from .._core.programs import child_environment
 from .._core.progress import Report
@@ -80,7 +80,7 @@ class Bake:
         remove_leftovers(self.store)
         folder = self.store.local_path(f"work/{bake_name(self.job.digest)}")
         log = self.store.local_path(f"logs/bake-{self.job.hex[:12]}.log")
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(log.parent)
         log.unlink(missing_ok=True)
         with _empty_folder(folder), private_memory(folder.name, folder) as memory:
             workspace = BakeWorkspace(folder, memory, log, f"immutable-payload-{random.token_hex(8)}")
@@ -228,7 +228,8 @@ def remove_leftovers(store: Store) -> None:
 def _empty_folder(folder: Path) -> Iterator[None]:
     """Create a private folder without what a killed run left in it, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+    make_private_folder(folder.parent)
+    folder.mkdir(mode=0o700)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from .._core.errors import BakeError
-from .._core.files import file_sha256
+from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
@@ -153,7 +153,7 @@ class TemplateBake:
                 return existing
             started = time.monotonic()
             log = self._store.local_path(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
-            log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(log.parent)
             result = self._build(timeout, log, lock, replaces=existing is not None)
             self._guard.check()
             artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]

@@ -37,6 +37,7 @@ COLLECTION = "immutable.infra"
 _MODULES = Path(__file__).resolve().parents[2] / "modules"
 _SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases", "no_log")
 _PR_SET_PDEATHSIG = 1
+_PRINTED = ("diff", "msg", "warnings")  # keys of a result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +107,7 @@ class RoomAction(ActionBase):
                 msg=plain_text(f"{place}{error.strerror or error}"),
                 exception=plain_text(traceback.format_exc()),
             )
-        if "warnings" in result:
-            result["warnings"] = plain_data(result["warnings"])
-        return result
+        return result_for_screen(result)
 
     def _name(self) -> str:
         return self._task.action.rpartition(".")[2]
@@ -152,6 +151,11 @@ def store_at(folder: Path, option: str) -> Store:
     return open_store(resolve_location(folder, option))
 
 
+def result_for_screen(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's result without control characters in what Ansible prints as it is. Everything else is data."""
+    return {name: plain_data(value) if name in _PRINTED else value for name, value in result.items()}
+
+
 @functools.cache
 def argument_spec(name: str) -> dict[str, Any]:
     """Return the argument spec of the module ``name``, as its documentation states it."""
@@ -181,4 +185,4 @@ def end_with_parent() -> Guard:
     return guard
 
 
-__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent", "store_at"]
+__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent", "result_for_screen", "store_at"]

@@ -56,6 +56,13 @@ def remove_documented(folder: Path, document: str) -> bool:
     return True
 
 
+def make_private_folder(folder: Path) -> None:
+    """Create a folder and its missing parents for this user only, whatever the umask is. Raises OSError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in [*reversed(missing), folder]:
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content. Raises OSError."""
     digest = hashlib.sha256()

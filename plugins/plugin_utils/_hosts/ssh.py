@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .._core.files import write_atomically
+from .._core.files import make_private_folder, write_atomically
 from .._providers.contract import SSH_PORT, Instance
 
 _KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # what a guest prints must not become more than one line
@@ -68,6 +68,6 @@ def write_known_hosts(path: Path, instances: Iterable[Instance]) -> None:
         if instance.evidence and _KEY.fullmatch(instance.evidence.host_key)
     }
     data = "".join(f"{name} {key}\n" for name, key in sorted(keys.items())).encode()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     if not path.exists() or path.read_bytes() != data:
         write_atomically(path, data)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ImageError
-from .._core.files import file_sha256, write_atomically
+from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.progress import Report, silent
 from .._image_model import DISK_CHECKSUM, Image, digest_hex
 from .._store.base import Store
@@ -46,7 +46,7 @@ def require_unchanged_disk(image: Image, store: Store, report: Report = silent) 
                 f"{image.name}: an earlier release baked it and recorded no checksum; its disk is taken as it is"
                 f" (sha256:{found})"
             )
-        seen_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(seen_file.parent)
         # The identity from before the disk was read: a change meanwhile is seen next time.
         document = {"path": str(disk), "sha256": found, "identity": identity}
         write_atomically(seen_file, json.dumps(document).encode())

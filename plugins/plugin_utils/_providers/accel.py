@@ -18,7 +18,7 @@ from typing import Literal
 from ...module_utils._supervised import Supervised
 from .._core.documents import parse_json
 from .._core.errors import ProviderError
-from .._core.files import write_atomically
+from .._core.files import make_private_folder, write_atomically
 from .._core.qcow2 import qcow2_node
 
 PROBE_SECONDS = 20.0  # with hardware virtualization the line appears after two to five
@@ -61,7 +61,7 @@ def choose(directory: Path, disk: Path) -> Accel:
         result = {}
     if result.get("key") != key:
         result = {"key": key, "boots": _boots_under_kvm(disk)}
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(directory)
         write_atomically(file, json.dumps(result).encode())
     if result["boots"]:
         return Accel("kvm", "hardware virtualization: a guest booted under it")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ConflictError, LockedError, StoreError
-from .._core.files import STORE_MARKER, write_atomically
+from .._core.files import STORE_MARKER, make_private_folder, write_atomically
 from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
 from .ownership import TrustedFolder
@@ -99,7 +99,7 @@ class FileStore:
     def write_blob(self, key: str, data: bytes) -> None:
         path = self.path(key)
         with _store_errors(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path.parent)
             write_atomically(path, data)
 
     def list(self, prefix: str) -> list[str]:
@@ -123,7 +123,7 @@ class FileStore:
         """Hold a kernel lock. It is released once this process and all processes with its descriptor have ended."""
         path = self.path(f"locks/{name}.lock")
         with _store_errors(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path.parent)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             deadline = time.monotonic() + wait
@@ -167,7 +167,7 @@ class FileStore:
         public = self.path(f"keys/{name}.pub")
         with self._short_lock(f"ssh-key-{name}"), _store_errors(private):
             if not public.exists():
-                private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(private.parent)
                 private.unlink(missing_ok=True)  # left by a run that was interrupted before it wrote the public half
                 make_ssh_key(private, name)
             return private, public.read_text(encoding="ascii").strip()

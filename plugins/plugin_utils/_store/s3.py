@@ -16,7 +16,7 @@ from typing import Any
 
 from .._aws.clients import DENIED, Clients, aws_errors, code_of
 from .._core.errors import ConflictError, StoreError
-from .._core.files import write_atomically
+from .._core.files import make_private_folder, write_atomically
 from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
 from .lease import Lease, SystemClock
@@ -120,7 +120,7 @@ class S3Store:
         private = self.local_path(f"keys/{name}")
         data = pair["private"].encode("ascii")
         if not private.is_file() or private.read_bytes() != data:
-            private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(private.parent)
             write_atomically(private, data)
         return private, pair["public"]
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.action import result_for_screen
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.display import LiveDisplay
 
 
@@ -12,3 +13,13 @@ def test_a_report_is_one_line_without_escapes(capsys: pytest.CaptureFixture[str]
     with LiveDisplay("[localhost] fleet: ", quiet=False) as report:
         report("  a guest says \x1b[2J\x1b]0;owned\x07hello\n[localhost] fleet: all is well\r")
     assert capsys.readouterr().err == "[localhost] fleet:   a guest says hello [localhost] fleet: all is well\n"
+
+
+def test_what_ansible_prints_as_it_is_holds_no_escapes() -> None:
+    result = {"changed": True, "diff": [{"before": "a\x1b[2J", "after": "b"}], "warnings": ["c\x07"], "name": "d\x07"}
+    assert result_for_screen(result) == {
+        "changed": True,
+        "diff": [{"before": "a", "after": "b"}],
+        "warnings": ["c"],
+        "name": "d\x07",
+    }

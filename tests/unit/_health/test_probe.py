@@ -22,6 +22,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober imp
     prober_for,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 HTTP = Health(http=HttpProbe(8080, "/healthz"), timeout=5.0)
 
@@ -183,6 +185,47 @@ def test_an_answer_is_bounded(peer):
     assert probed(endpoints, tcp(expect=b"y")) == {"i": "the answer has more than 16384 bytes"}
     [answer] = probed(endpoints, HTTP).values()
     assert answer.startswith(("LineTooLong", "the answer has more than 65536 bytes"))
+
+
+HEADERS = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 ",
+        b"HTTP/0.9 200\n",
+        b"Content-Length: ",
+        b"\r\n",
+    ]
+    + [b"Transfer-Encoding: chunked\r\n", b"Content-Type: \xff=?utf-8?q?=00?=\r\n", b"9" * 5000]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(st.binary(max_size=40) | HEADERS, max_size=8), exchanged=st.booleans())
+def test_no_answer_raises(peer_of_bytes, parts, exchanged):
+    """Each answer leads to True or to a short reason."""
+    health = tcp(expect=b"200") if exchanged else HTTP
+    [result] = probed({"i": dict.fromkeys((8080, 5432), peer_of_bytes(b"".join(parts)))}, health).values()
+    assert result is True or (isinstance(result, str) and 0 < len(result) <= 200)
+
+
+@pytest.fixture
+def peer_of_bytes(peer) -> Callable[[bytes], tuple[str, int]]:
+    """One server, which answers every connection with the bytes that were given last."""
+    answers: list[bytes] = [b""]
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(answers[-1])
+        connection.shutdown(socket.SHUT_WR)
+        hold(connection)
+
+    address = peer(answer)
+
+    def given_bytes(octets: bytes) -> tuple[str, int]:
+        answers[:] = [octets]
+        return address
+
+    return given_bytes
 
 
 @pytest.mark.parametrize("health", [HTTP, tcp(expect=b"end")], ids=["http", "tcp"])

@@ -154,3 +154,18 @@ def test_the_private_group_of_the_user_may_write_unless_a_list_names_others(
     members.append("somebody")
     with pytest.raises(StoreError, match="other users can write"):
         FileStore(open_folder)
+
+
+def test_a_store_stays_its_own_whatever_the_umask_is(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o755)
+    before = os.umask(0)
+    try:
+        for use in range(2):
+            store = FileStore(tmp_path / "store")
+            store.write("images/ab/qemu/record.json", {"use": use})
+            store.secret_key()
+            store.ssh_key("shop-local")
+            store.trusted_tree("images")
+    finally:
+        os.umask(before)

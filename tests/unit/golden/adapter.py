@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.immutable.infra.plugins.action import (
     channel,
     channel_info,
@@ -92,7 +93,7 @@ def run_action(
         diff=False,
         variables=dict(variables or {}),
         template=lambda value: value,
-        loader=None,
+        loader=DataLoader(),
         folder=folder,
     )
     action = ACTIONS[name].ActionModule

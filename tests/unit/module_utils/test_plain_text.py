@@ -45,6 +45,12 @@ def test_nothing_that_controls_a_terminal_is_left(text: str) -> None:
     assert len(plain_line(text).splitlines()) <= 1
 
 
+@pytest.mark.parametrize("start", ["\x9d", "\x90", "\x1b]", "\x1bP", "\x9b0", "\x1b[;", "\r"])
+def test_many_beginnings_of_sequences_are_read_once(start: str) -> None:
+    # With a second look at the rest for each beginning, this does not end.
+    assert set(plain_text(start * 2_000_000)) <= set("]P0[;\n")
+
+
 def test_data_keeps_its_shape() -> None:
     data = {"lines": ["\x1b[31ma"], "size": 1, "ok": True, "none": None, "inner": {"b": "c\x07"}}
     assert plain_data(data) == {"lines": ["a"], "size": 1, "ok": True, "none": None, "inner": {"b": "c"}}

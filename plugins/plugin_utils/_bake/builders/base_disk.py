@@ -16,7 +16,7 @@ from ansible.module_utils.urls import ConnectionError as ConnectionFailed
 from ansible.module_utils.urls import open_url
 
 from ..._core.errors import BakeError
-from ..._core.files import file_sha256, write_atomically
+from ..._core.files import file_sha256, make_private_folder, write_atomically
 from ..._core.progress import Report, silent
 from ..._core.qcow2 import why_refused
 from ..._definition.model import Base
@@ -127,7 +127,7 @@ def _download(url: str, expected: str, path: Path, report: Report) -> None:
             f"cannot download the base {url}: {scheme or 'a URL without a scheme'} is not supported"
             f" (allowed: {', '.join(_SCHEMES)})"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     part = path.with_suffix(".part")  # safe to overwrite, because the caller holds the lock
     try:
         sha256 = _stream(url, part, report)

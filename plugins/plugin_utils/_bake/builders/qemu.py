@@ -15,7 +15,7 @@ from typing import Any
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ..._core.errors import BakeError
-from ..._core.files import write_atomically
+from ..._core.files import make_private_folder, write_atomically
 from ..._core.progress import Report
 from ..._definition.model import Target
 from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
@@ -140,7 +140,7 @@ class QemuBuilder:
         """Move the disk into the store. Returns ``{"path"}``."""
         source = workspace.folder / "output" / DISK
         disk = self._store.path(f"{image_key(self._job.digest, self._job.build)}/{DISK}")
-        disk.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(disk.parent)
         _flush(source)
         os.chmod(source, 0o444)
         os.replace(source, disk)

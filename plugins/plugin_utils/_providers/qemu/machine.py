@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
-from ..._core.files import remove_documented, write_atomically
+from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._core.qcow2 import named_file, qcow2_node
 from ..accel import QEMU, Accel
 from ..guest_network import LOOPBACK, RELAY, netdev
@@ -108,7 +108,7 @@ class MachineFolder:
         return {} if damaged else dict(facts)
 
     def save(self, facts: Mapping[str, Any]) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         write_atomically(self.folder / "machine.json", json.dumps(facts, indent=1).encode())
 
     def update(self, **changes: Any) -> None:

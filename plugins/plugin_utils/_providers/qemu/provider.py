@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..._core.files import remove_documented, write_atomically
+from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
 from ..contract import (
     FLEET,
@@ -145,7 +145,8 @@ class QemuCompute:
                 "move it away"
             )
         shutil.rmtree(machine.folder, ignore_errors=True)
-        machine.folder.mkdir(mode=0o700, parents=True)
+        make_private_folder(machine.folder.parent)
+        machine.folder.mkdir(mode=0o700)
         if reach:
             write_relay(machine.folder / RELAY)
         write_atomically(machine.folder / "launch.tar", launch_document(members(request)))

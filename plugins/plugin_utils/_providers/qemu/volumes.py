@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError, StoreError
-from ..._core.files import remove_documented, write_atomically
+from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
 from .machine import Disk, MachineFolder
 
@@ -53,7 +53,7 @@ class QemuVolumes:
             folder = self._root / request.fleet / f"{request.slot}-{request.name}"
             document = folder / "volume.json"
             if not document.exists():
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(folder)
                 _refuse_data(folder)
                 (folder / CREATED_BLANK).touch()
                 _run(["qemu-img", "create", "-q", "-f", kind, str(_path(folder, kind)), str(request.size)])

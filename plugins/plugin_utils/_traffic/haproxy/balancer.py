@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import TrafficError
-from ..._core.files import remove_documented, write_atomically
+from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
 from .config import BACKEND, CHECK, TakenOver, bracketed, render
@@ -60,7 +60,7 @@ class HAProxy:
         running = self._process.pid() is not None
         if running and port is not None and self._settings(port) == self._saved().get("settings"):
             return False
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         members = [server.taken_over() for server in self._servers()] if running else []
         if port is not None:
             self._start(port, members)

@@ -66,7 +66,7 @@ def parse_servers(states: str, stats: str) -> list[Server]:
     """
     try:
         return _servers(states, stats)
-    except (LookupError, ValueError, AttributeError, csv.Error) as error:
+    except (LookupError, ValueError, AttributeError, TypeError, csv.Error) as error:
         raise TrafficError(f"HAProxy's answer is not a table of servers ({error}): {states[:200]!r}") from error
 
 
@@ -85,9 +85,9 @@ def _servers(states: str, stats: str) -> list[Server]:
                 id=facts["srv_name"],
                 address=(facts["srv_addr"], int(facts["srv_port"])),
                 admin=int(facts["srv_admin_state"]),
-                status=counted["status"],
+                status=str(counted["status"] or ""),
                 checked=bool(int(facts["srv_check_state"]) & _CHECK_CONFIGURED),
-                check=counted["check_status"],
+                check=str(counted["check_status"] or ""),
                 # Requests being answered or waiting in the queue, without idle connections.
                 in_flight=int(counted["scur"]) + int(counted["qcur"]),
                 unchanged_for=int(facts["srv_time_since_last_change"]),
