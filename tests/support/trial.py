@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
     FleetError,
@@ -38,12 +38,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.actions import defect
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import MARGIN, POLL, Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Request
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import BOUNDS
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import World
 
@@ -56,7 +57,8 @@ INTENT, LEASE = f"fleets/{FLEET}/intent.json", f"leases/{FLEET}.json"
 T = TypeVar("T")
 LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
-LOCK_TIMEOUT = 150.0
+# More than the lease of a run that died during the longest call: see ``Lease.need``, and MARGIN for the clocks.
+LOCK_TIMEOUT = max(BOUNDS.values()) + 4 * MARGIN + POLL
 # After such a fault the provider may refuse a call although the engine did nothing wrong.
 DISTURBING = {
     "stale",
@@ -91,6 +93,11 @@ class Controller:
     kinds_read: set[str] = field(default_factory=set)
 
     location = "memory"
+
+    def kill(self) -> NoReturn:
+        """From now on it reaches nothing, so that its cleanup cannot release the lease."""
+        self.dead = True
+        raise ControllerKilled
 
     def now(self) -> float:
         return self.trial.world.clock.now() + self.clock_skew
@@ -205,7 +212,6 @@ class Trial:
             request = request or request_of(self.case)
             return Engine(services).run(request, options or RunOptions(lock_timeout=LOCK_TIMEOUT))
         except ControllerKilled:
-            controller.dead = True
             self.dead_holders.add(lease._holder.get("id", ""))
             raise
         finally:
@@ -284,7 +290,7 @@ class Trial:
         if kind == "partial":
             raise Injected(f"{call}: partial")
         if kind == "killed midway":
-            raise ControllerKilled
+            self.active[-1].kill()
 
     def before_effect(
         self, controller: Controller, fault: Fault | None, error: type[ImmutableError] = Injected
@@ -294,7 +300,7 @@ class Trial:
         if fault.kind in ("refused", "throttled"):
             raise error(fault.kind)
         if fault.kind == "killed":
-            raise ControllerKilled
+            controller.kill()
         if fault.kind == "timeout":
             self.world.clock.advance(fault.value)
             raise error(fault.kind)
@@ -311,7 +317,7 @@ class Trial:
         if fault.kind == "lost":
             raise error(fault.kind)
         if fault.kind == "killed after":
-            raise ControllerKilled
+            controller.kill()
         if fault.kind == "timeout after":
             self.world.clock.advance(fault.value)
             raise error(fault.kind)

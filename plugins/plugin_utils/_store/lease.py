@@ -26,6 +26,7 @@ TTL = 60.0  # seconds that a lease lasts
 MARGIN = 5.0  # seconds by which the times of day of two controllers may differ
 POLL = 2.0  # seconds between two attempts of a waiting contender
 RETRY_DELAY = 1.0  # seconds before a failed call of the store is retried
+MUCH = 3  # a lease with more than so many times the seconds that it needs is made shorter; each change is a write
 MAX_CONFLICTS = 5  # conditional writes that may fail because another one came first
 
 
@@ -145,7 +146,8 @@ class Lease:
     def need(self, seconds: float) -> None:
         """Make sure that more than ``seconds`` plus MARGIN are left, for a call with the timeout ``seconds``.
 
-        The lease is renewed after half of its time. A failing store is retried while the lease lasts.
+        The lease is renewed after half of its time, and if a much longer call, which is over, made it much longer. If
+        this process died, others would wait that long. A failing store is retried while the lease lasts.
 
         Raises LeaseLostError if another process holds the lease, or if it could not be renewed in time.
         """
@@ -154,7 +156,7 @@ class Lease:
             raise LeaseLostError(f"the lease of {self.name} is not held; run again")
         ttl = max(self._ttl, enough + 2 * MARGIN)  # a long call needs a longer lease
         give_up = self._monotonic() + ttl
-        while self.left() <= max(enough, self._ttl / 2):
+        while not max(enough, self._ttl / 2) < self.left() <= MUCH * ttl:
             try:
                 self._renew(ttl)
             except StoreError as error:
@@ -232,6 +234,7 @@ class Lease:
     def _write(self, document: dict[str, Any], ttl: float, expect: str) -> None:
         expiry = self._monotonic() + ttl  # the clock is read before the write is sent
         self._expiries[document["turn"]] = expiry
+        self._expiry = min(self._expiry, expiry)  # a shorter lease counts even if the response is lost
         document = {**document, "ttl": ttl, "until": self._clock.now() + ttl, "released": False}
         self._hold(document, self._store.write(self._key, document, expect=expect), expiry)
 

@@ -320,3 +320,38 @@ def test_a_long_call_needs_a_longer_lease() -> None:
     assert lease.left() <= TTL
     lease.need(1.0)
     assert lease.left() > 3 * TTL
+
+
+def test_a_lease_is_as_long_as_ever_once_the_long_call_is_over(store: Store, clock: VirtualClock) -> None:
+    """If its holder dies later, nobody waits as long as that call might have taken."""
+    held = lease(store, clock)
+    held.acquire()
+    held.need(600)
+    clock.advance(10)
+    held.need(1)
+    assert held.left() == TTL
+    written = store.read(KEY)
+    held.need(1)
+    assert store.read(KEY) == written
+    held.need(2 * TTL)
+    longer = store.read(KEY)
+    held.need(1)
+    assert store.read(KEY) == longer, "a launch needs twice the time, and a write after each one is too much for that"
+    clock.advance(held.left() + MARGIN)
+    lease(store, clock).acquire()
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_lease_that_may_have_become_shorter_counts_as_shorter(store: Store, clock: VirtualClock, fault: str) -> None:
+    failing = Failing(store)
+    held = lease(failing, clock)  # type: ignore[arg-type]
+    held.acquire()
+    held.need(600)
+    failing.faults = [fault]
+    held.need(1)
+    assert held.left() == TTL
+    clock.advance(TTL - 10)
+    held.need(20)
+    found = store.read(KEY)
+    assert found is not None and found[0]["until"] == clock.now() + held.left()
+    assert held.epoch == 1

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import TTL
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.tests.support.cases import NEW, Case, Fault, InitialInstance, InitialVolume
 from ansible_collections.immutable.infra.tests.support.judge import (
     assert_gets_through,
@@ -12,6 +14,7 @@ from ansible_collections.immutable.infra.tests.support.judge import (
     assert_reached,
     judge,
 )
+from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 
 TWO = (InitialInstance(), InitialInstance(slot=1))
@@ -78,6 +81,13 @@ SUCCEEDING["the auditor blamed a switch for a host that crashed at the same mome
     previous_size=1,
     instances=(InitialInstance(),),
     faults=(Fault(number=2, kind="crashes", value=1.0),),
+)
+SUCCEEDING["a run did not wait as long as the lease of one that died while it made a volume larger"] = Case(
+    size=1,
+    data=True,
+    deaths_are_known=False,
+    volumes=(InitialVolume(size=512),),
+    faults=(Fault(kind="killed after"),),
 )
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(
@@ -154,6 +164,26 @@ def test_a_canary_that_was_stopped_after_its_stages_succeeds_when_it_runs_again(
         faults=(Fault(number=8, kind="unhealthy", value=2.0),),
     )
     assert_gets_through(Trial(case))
+
+
+def test_the_lease_of_a_run_that_died_after_a_long_call_expires_as_soon_as_any_other():
+    """A run that had made a volume larger kept its lease for ten minutes, whatever it did in that time."""
+    case = Case(
+        strategy="canary",
+        size=3,
+        data=True,
+        stages=((1, 0.0, True), (2, 10.0, False)),
+        forgets_drained=True,
+        deaths_are_known=False,
+        instances=(InitialInstance(),) * 6,
+        volumes=(InitialVolume(), InitialVolume(slot=1, size=512)),
+        faults=(Fault("wait", 0, "killed"),),
+    )
+    trial = Trial(case)
+    with pytest.raises(ControllerKilled):
+        trial.run()
+    assert "modify_volumes" in trial.world.calls
+    assert trial.run(options=RunOptions(lock_timeout=3 * TTL))["approval"]
 
 
 def test_what_a_swap_launched_is_never_too_old_for_it():
