@@ -182,9 +182,9 @@ class _Processes:
         return any(
             shown == shown_at(source + mount.point[len(target) :], outside)
             for declared, written in binds
-            for target in {written, os.path.realpath(written)}
+            for target in (written, os.path.realpath(written))
             if (mount.point + "/").startswith(target + "/")  # a bind mount includes the mounts below its source
-            for source in {declared, os.path.realpath(declared)}
+            for source in (declared, os.path.realpath(declared))
         )
 
     def _is_empty(self, path: str, points: Set[str]) -> bool:

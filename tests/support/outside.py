@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 NESTED = [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 500 + b"]" * 500]
-NUMBERS = [b"1" * 5000, b"1e999", b"-1e999", b"NaN", b"Infinity", str(2**63).encode()]
+NUMBERS = [b"1" * 5000, b"1e999", b"-1e999", b"NaN", b"Infinity", b"1" * 101]
 SCALARS = (
     st.none()
     | st.booleans()

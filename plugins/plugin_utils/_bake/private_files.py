@@ -89,7 +89,7 @@ def _named_files(definition: Definition, variables: Mapping[str, Any]) -> Iterat
         yield from ((path, f"the option {flag}") for path in _paths(cli.CLIARGS.get(argument), Path.cwd()))
     for name in _VARIABLES:
         yield from ((path, f"the variable {name}") for path in _paths(variables.get(name), Path.cwd()))
-    for folder in {definition.folder, (definition.folder / definition.provision.playbook).parent}:
+    for folder in dict.fromkeys([definition.folder, (definition.folder / definition.provision.playbook).parent]):
         yield from _of_configuration(folder / _CONFIG_FILE)
 
 
@@ -110,7 +110,7 @@ def _paths(value: Any, folder: Path) -> Iterator[Path]:
     items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
     for item in items:
         text = str(item).strip()
-        for name in {text, text.rpartition("@")[2]}:
+        for name in dict.fromkeys([text, text.rpartition("@")[2]]):
             if name:
                 yield folder / os.path.expandvars(os.path.expanduser(name))
 

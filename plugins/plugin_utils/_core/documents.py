@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 MAX_DEPTH = 100  # levels of lists and objects
-MAX_NUMBER = 2**63  # as a signed integer of 64 bits
+MAX_INTEGER_LENGTH = 100  # characters, as in a definition; each such integer is a finite number, too
 _NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false", NoneType: "null"}
 
 
@@ -46,14 +46,14 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20 or not -MAX_NUMBER <= (value := int(text)) < MAX_NUMBER:
+    if len(text) > MAX_INTEGER_LENGTH:
         raise ValueError(f"the number {text[:20]} is out of range")
-    return value
+    return int(text)
 
 
 def _number(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+    if not math.isfinite(value):
         raise ValueError(f"the number {text[:20]} is out of range")
     return value
 

@@ -62,8 +62,9 @@ def passed_passwords(passwords: Sequence[VaultPassword]) -> Iterator[PassedPassw
                 identities.append(identity)
         if identities:
             environment[_IDENTITIES] = ",".join(identities)
-        if any(each.configured for each in passwords):
-            descriptors.append(_pipe_with(next(each for each in passwords if each.configured)))
+        configured = next((each for each in passwords if each.configured), None)
+        if configured is not None:
+            descriptors.append(_pipe_with(configured))
             environment[_FILE] = f"/dev/fd/{descriptors[-1]}"
         yield PassedPasswords(tuple(descriptors), environment, tuple(arguments))
     finally:

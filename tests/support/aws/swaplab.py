@@ -45,7 +45,7 @@ from .server import REGION, Cloud
 from .watch import PromiseWatcher
 
 FLEET = "shop-prod"
-OLD, NEW = "sha256:old", "sha256:new"
+OLD, NEW = "sha256:01d", "sha256:2ed"
 SPEEDS = {"launch": 1.0, "health": 1.0, "stop": 1.0, "drain": 1.0}  # seconds; long enough that each state is observed
 LONGEST = 2_000.0  # virtual seconds of a run
 HTTP = Health(http=HttpProbe(8080, "/healthz"))

@@ -309,7 +309,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image 
 
 disk, work = Path(sys.argv[1]), Path(sys.argv[2])
 work.mkdir()
-manifest = json.loads(json.dumps(inspect_image(disk, work, "sha256:1", {}).manifest.as_dict()))
+image = disk.with_suffix(".qcow2")
+subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, image], check=True)
+manifest = json.loads(json.dumps(inspect_image(image, work, "sha256:1", {}).manifest.as_dict()))
 subprocess.run(["mount", "-o", "ro,loop,offset=1048576", disk, "/mnt"], check=True)
 result = compare(manifest, "/mnt")
 subprocess.run(["umount", "/mnt"], check=True)

@@ -173,7 +173,7 @@ def test_what_makes_paths_inaccessible_must_be_empty(host: Host) -> None:
     ],
 )
 def test_a_mount_of_one_process_over_the_image_is_found(host: Host, mount: str, found: str) -> None:
-    host.add(200, SANDBOXED.split("136 128")[0] + mount + "\n")
+    host.add(200, SANDBOXED.partition("136 128")[0] + mount + "\n")
     point = mount.split(" ")[4]
     assert host.compare().mounts == [(point, f"{found}, only for process 200 (app) of shop.service")]
 
@@ -182,7 +182,7 @@ def test_a_mount_that_the_image_declares_is_normal(host: Host) -> None:
     bind = "254 128 254:2 /usr/share/doc /srv ro - ext4 /dev/vda2 ro\n255 254 0:29 / /srv/log ro - tmpfs tmpfs rw\n"
     other = "254 128 254:2 /usr/share/evil /srv ro - ext4 /dev/vda2 ro\n"
     host.unit("shop.service", "[Service]\nBindReadOnlyPaths=/usr/share/doc:/srv\n")
-    start = SANDBOXED.split("136 128")[0]
+    start = SANDBOXED.partition("136 128")[0]
     host.add(200, start + bind.splitlines()[0] + "\n")
     assert host.compare().mounts == []
     host.add(201, start + other)
@@ -193,13 +193,13 @@ def test_a_mount_that_the_image_declares_is_normal(host: Host) -> None:
 def test_a_mount_below_a_declared_source_is_normal(host: Host) -> None:
     host.unit("shop.service", "[Service]\nBindPaths=/var:/srv\n")
     binds = "254 128 254:2 /var /srv ro - ext4 /dev/vda2 ro\n255 254 0:29 / /srv/log ro - tmpfs tmpfs rw\n"
-    host.add(200, SANDBOXED.split("136 128")[0] + binds)
+    host.add(200, SANDBOXED.partition("136 128")[0] + binds)
     assert host.compare().mounts == []
 
 
 @pytest.mark.parametrize(("content", "normal"), [([], True), (["mnt/licenses"], True), (["mnt/evil"], False)])
 def test_an_empty_file_system_in_memory_only_hides(host: Host, content: list[str], normal: bool) -> None:
-    folder = host.add(200, SANDBOXED.split("136 128")[0] + "254 128 0:40 / /mnt ro - tmpfs tmpfs ro\n")
+    folder = host.add(200, SANDBOXED.partition("136 128")[0] + "254 128 0:40 / /mnt ro - tmpfs tmpfs ro\n")
     with (folder / "mountinfo").open("a") as mounts:
         mounts.write("255 254 254:2 /mnt/licenses /mnt/licenses ro - ext4 /dev/vda2 ro\n")
     (folder / "root").unlink()

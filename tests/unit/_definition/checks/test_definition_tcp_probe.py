@@ -13,7 +13,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import verify_digest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, TcpProbe
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 TEXT = """\
@@ -102,9 +102,13 @@ def test_an_escape_means_the_same_in_any_quotes(tmp_path: Path, written: str, oc
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(octets=st.binary(min_size=1, max_size=256))
+@example(octets=b"\\")
+@example(octets=b"\\x41")
 def test_any_bytes_can_be_written(tmp_path: Path, octets: bytes) -> None:
     written = "".join(f"\\x{octet:02x}" for octet in octets)
-    for text in (f"'{written}'", f'"{written}"', json.dumps(written)):
+    # In double quotes, YAML itself reads the escapes, and a backslash begins one of ours.
+    by_yaml = written.replace("\\x5c", "\\x5c\\x5c")
+    for text in (f"'{written}'", f'"{by_yaml}"', json.dumps(written)):
         definition = load(tmp_path, f"{{tcp: {{port: 1, expect: {text}}}}}")
         assert definition.target("local").health.tcp == TcpProbe(1, expect=octets.hex())
 

@@ -129,9 +129,13 @@ def test_an_interrupted_removal_keeps_the_document_for_the_next_one(
     link = tmp_path / "link"
     link.symlink_to(folder)
     assert not remove_documented(link, "a.json") and not remove_documented(folder, "b.json")
+
+    def killed(_path: Path, **_options: object) -> None:
+        raise ControllerKilled
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rmdir", lambda _path: (_ for _ in ()).throw(ControllerKilled()))
-        patch.setattr(Path, "unlink", lambda path, missing_ok=False: (_ for _ in ()).throw(ControllerKilled()))
+        patch.setattr(Path, "rmdir", killed)
+        patch.setattr(Path, "unlink", killed)
         with pytest.raises(ControllerKilled):
             remove_documented(folder, "a.json")
     assert (folder / "a.json").exists()

@@ -34,8 +34,8 @@ def test_commands_reach_the_new_process_while_the_old_one_still_accepts(
     """The old process is not told to stop, so it goes on accepting connections at the shared socket."""
     run = subprocess.run
 
-    def unsignaled(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        return run(argv[: argv.index("-sf")] if "-sf" in argv else argv, **options)
+    def unsignaled(argv: list[str], check: bool = False, **options: object) -> subprocess.CompletedProcess[str]:
+        return run(argv[: argv.index("-sf")] if "-sf" in argv else argv, check=check, **options)
 
     proxy = balancer()
     proxy.ensure()
