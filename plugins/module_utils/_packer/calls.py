@@ -14,6 +14,7 @@ from .._supervised import StopReason
 from .redact import Redactor
 from .variables import as_text
 
+_MAX_TEXT = 131072  # bytes of one variable of the environment on Linux, with its name (MAX_ARG_STRLEN in execve(2))
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
@@ -44,9 +45,13 @@ class Call:
     shown: list[str] = field(default_factory=list)
 
     def redactor(self) -> Redactor:
-        """Return what redacts the secrets of this call."""
+        """Return what redacts the secrets of this call.
+
+        A longer text than the environment can hold never reaches Packer, and all its forms would take long to find.
+        """
         of_environment = [value for name, value in self.environment.items() if _SECRET_NAME.search(name)]
-        return Redactor([*_secret_texts(self.secrets), *of_environment, *self.redact])
+        texts = (*_secret_texts(self.secrets), *of_environment, *self.redact)
+        return Redactor([text for text in texts if len(text) < _MAX_TEXT])
 
     def stop_reason(self) -> str:
         """Return why the call was stopped, as text."""
