@@ -132,6 +132,7 @@ class SlotStep:
             elif batch.stop(view, given_up=self._is_given_up(view)):
                 batch.detach(volume.id for volume in elsewhere if volume.attached_to == view.id)
         if holders:
+            self._stop_spares(holders)
             return
         free = [volume for volume in elsewhere if volume.attached_to is None]
         to_modify = [volume for volume in free if volume in slot.to_modify]
@@ -144,6 +145,15 @@ class SlotStep:
             batch.wait(
                 f"slot {slot.number}: {volume.id} is attached to {volume.attached_to}, which is not in this slot"
             )
+
+    def _stop_spares(self, holders: list[InstanceView]) -> None:
+        """Stop the old instances that neither serve nor hold a volume.
+
+        A holder may have to serve until another slot does, and they could take the place of an instance there.
+        """
+        for view in self._slot.old:
+            if view.live and not view.serving and view not in holders:
+                self._batch.stop(view, given_up=self._is_given_up(view))
 
     def _start_again(self, current: InstanceView) -> None:
         """Start an old instance that the swap stopped. Only a rollback does so."""

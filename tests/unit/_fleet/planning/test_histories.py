@@ -89,6 +89,20 @@ SUCCEEDING["a run did not wait as long as the lease of one that died while it ma
     volumes=(InitialVolume(size=512),),
     faults=(Fault(kind="killed after"),),
 )
+SUCCEEDING.update(
+    {
+        f"a spare instance took the place of an empty slot while the volume's holder had to serve, {strategy}": Case(
+            strategy=strategy,
+            data=True,
+            stages=((1, 0.0, False),) if strategy == "canary" else (),
+            protected="replace",
+            standby="replace",
+            instances=(InitialInstance(), InitialInstance(), InitialInstance(image=NEW)),
+            volumes=(InitialVolume(),),
+        )
+        for strategy in ("rolling", "canary")
+    }
+)
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(
     {
