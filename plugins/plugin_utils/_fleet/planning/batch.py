@@ -100,10 +100,13 @@ class ActionBatch:
     def remove_volumes(self, volumes: Iterable[str]) -> None:
         self._remove_volumes += volumes
 
+    def may_serve(self, view: InstanceView) -> bool:
+        """Whether it may be put in service: an image that was revoked during the swap may not."""
+        return not (view.image in self._revoked and view.image == self._intent.image)
+
     def register(self, view: InstanceView) -> None:
-        if view.image in self._revoked and view.image == self._intent.image:
-            return  # it was revoked during the swap
-        self._register.append(view.id)
+        if self.may_serve(view):
+            self._register.append(view.id)
 
     def register_staged(self, views: Iterable[InstanceView]) -> None:
         self._stage += [view.id for view in views]

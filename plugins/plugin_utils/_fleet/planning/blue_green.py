@@ -63,7 +63,8 @@ class _Flip:
 
     def plan(self) -> Outcome:
         intent = self._intent
-        new = [view for view in map(self._ready_instance, self._slots) if view]
+        ready = [view for view in map(self._ready_instance, self._slots) if view]
+        new = [view for view in ready if view.serving or self._batch.may_serve(view)]
         old = [view for slot in self._slots for view in slot.old] + list(self._surplus)
         if self._growing:
             self._keep_in_service(old)

@@ -123,6 +123,19 @@ ROLLED_BACK = {
     "a revoked image was put in service during a rollback": Case(
         previous_size=2, faults=(Fault("wait", 0, "revoked"),)
     ),
+    **{
+        f"a revoked image that was found out of service was put in service during a rollback, {strategy} {size}": Case(
+            strategy=strategy,
+            size=size,
+            protected="replace",
+            standby="replace",
+            stages=((1, 0.0, False),) if strategy == "canary" else (),
+            deaths_are_known=False,
+            instances=(InitialInstance(image=NEW, member=""),),
+            faults=(Fault("wait", 0, "revoked"),),
+        )
+        for strategy, size in (("rolling", 1), ("canary", 2), ("blue_green", 1), ("blue_green", 2), ("recreate", 1))
+    },
     "failed instances were removed before another served their slot": Case(
         image="mislabeled",
         previous_size=5,
