@@ -115,7 +115,7 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
             secret_refs={"password": "/shop/password"},
         )
         server.bodies["user-data"] = user_data(
-            request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}"
+            request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}", blank=["my-uploads"]
         )
         evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), "n-of-this-launch")
         assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
