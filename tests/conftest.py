@@ -8,8 +8,13 @@ from ansible_collections.immutable.infra.tests.support import reaper
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
 from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
+from hypothesis import settings
 
 __all__ = ["bucket", "clock", "cloud", "cloud_server", "pytest_configure"]
+
+# A busy machine must not fail a test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:

@@ -67,6 +67,8 @@ ESCAPES: Mapping[str, Callable[[str], str]] = {
     "Python in ASCII": lambda text: ascii(f'{text}"')[1:-2],
     "Python in double quotes": lambda text: repr(f"{text}'")[1:-2],
     "Python's bytes": lambda text: repr(text.encode("utf-8", "surrogatepass") + b'"')[2:-2],
+    "Python in double quotes, in ASCII": lambda text: ascii(f"{text}'")[1:-2],
+    "Python's bytes in double quotes": lambda text: repr(text.encode("utf-8", "surrogatepass") + b"'")[2:-2],
     "HCL": lambda text: _json_utf8(text).replace("${", "$${").replace("%{", "%%{"),
     "Packer's comma": lambda text: text.replace(",", "%!(PACKER_COMMA)"),
     # Packer does not escape backslashes in its machine-readable output, so these two characters read as a line end.

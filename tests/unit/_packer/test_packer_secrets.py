@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.redact imp
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import parse_timeout
 from ansible_collections.immutable.infra.plugins.module_utils._packer.variables import pass_variables
 from ansible_collections.immutable.infra.plugins.module_utils._secret_forms import secret_forms
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Z")), min_size=6, max_size=30)
@@ -62,6 +62,7 @@ ENCODERS = {
     "UTF-16": lambda text: text.encode("utf-16-le").decode("utf-8", "replace"),
     "repr": repr,
     "repr of bytes": lambda text: repr(text.encode()),
+    "repr in ASCII": ascii,
     "Packer": lambda text: text.replace(",", "%!(PACKER_COMMA)"),
     "colored": lambda text: f"{text[:3]}\x1b[31m{text[3:]}",
     **{
@@ -85,6 +86,8 @@ SPECIAL = st.text("aZ09\\nrt\"'<>&$%{}(),;!~`*?#+=/@: |-_.äß世🚀", min_size
 
 
 @given(SPECIAL | SECRETS.filter(lambda text: "*" not in text), st.sampled_from(sorted(ENCODERS)))
+@example("0000'ß", "repr of bytes")
+@example("0000'ß", "repr in ASCII")
 def test_no_form_of_a_secret_is_left_in_any_encoding(secret: str, encoder: str) -> None:
     redactor = Redactor([secret])
     shown = redactor.text(f"the login {ENCODERS[encoder](secret)} was refused")
