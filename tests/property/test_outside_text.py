@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._images.revocation
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.describe import instance_of, volume_of
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import (
+    checked_evidence,
+    parse_evidence,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.image_users import image_users
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
@@ -73,9 +79,10 @@ def fails_only_clearly(work: Callable[[], object]) -> None:
 @given(st.one_of(st.binary(max_size=80), TREES.map(lambda tree: json.dumps(tree).encode()), st.sampled_from(NESTED)))
 def test_json_is_parsed_or_refused(data: bytes) -> None:
     try:
-        parse_json(data)
+        value = parse_json(data)
     except ValueError:
         return
+    assert value == json.loads(data)
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
@@ -204,7 +211,8 @@ EVIDENCE = {"digest": DIGEST, "nonce": "n", "host_key": "ssh-ed25519 AAAA", "she
 @example([b"[" * 100_000], True)
 def test_a_console_has_evidence_or_none(lines: list[bytes], marked: bool) -> None:
     mark = "IMMUTABLE-SEALED " if marked else ""
-    parse_evidence("\n".join(mark + line.decode(errors="replace") for line in lines), "n")
+    found = parse_evidence("\n".join(mark + line.decode(errors="replace") for line in lines), "n")
+    assert found is None or checked_evidence(asdict(found)) == found
 
 
 PACKER_WORDS = st.sampled_from(
@@ -217,16 +225,18 @@ PACKER_LINES = st.lists(
 
 
 @given(PACKER_LINES)
+@example(["0,qemu.vm,artifact,0,file,0,disk", "0,qemu.vm,artifact,0,end"])
 def test_any_output_of_packer_has_a_result(lines: list[str]) -> None:
-    events = [event for event in map(parse_line, lines) if event]
-    collect(events).as_dict()
-    parse_inspection(events)
+    result = collect(event for event in map(parse_line, lines) if event).as_dict()
+    assert json.loads(json.dumps(result)) == result
 
 
 @given(PACKER_LINES)
+@example(["0,,template-variable,b,1,0", "0,,template-variable,a,2,0"])
 @example(["0,,ui,say,> input-variables:", "0,,ui,say,var.a: " + "[" * 100_000])
 def test_any_output_of_packer_inspect_is_a_template(lines: list[str]) -> None:
-    parse_inspection([event for event in map(parse_line, lines) if event])
+    names = [found.name for found in parse_inspection(filter(None, map(parse_line, lines))).variables]
+    assert names == sorted(names)
 
 
 @given(st.one_of(damaged({"schema": 1, "files": {"/a": ["file", "0644", 0, 0, 1, ""]}}), st.binary(max_size=20)))
@@ -237,11 +247,13 @@ def test_a_manifest_is_read_or_causes_one_clear_error(data: bytes) -> None:
 
 @given(st.text(max_size=60), st.sampled_from(["", "a", "a.b[0]", "[0]"]))
 @example("[" * 100_000, "a")
+@example("1e999", "")
 def test_an_answer_of_a_metric_is_a_number_or_has_none(text: str, path: str) -> None:
     try:
-        number_in(text, path)
+        number = number_in(text, path)
     except ValueError:
         return
+    assert math.isfinite(number)
 
 
 TAG = st.one_of(st.text(max_size=12), st.sampled_from(["0", "0,1", "²", "9" * 5000, "shop", "fleet", "verify"]))
@@ -255,8 +267,6 @@ TAGS = st.dictionaries(
 
 @given(TAGS, st.integers(0, 3))
 def test_any_tags_are_an_instance_or_none(tags: dict[str, str], index: int) -> None:
-    from datetime import datetime, timezone
-
     now = datetime.now(timezone.utc)
     described = {
         "InstanceId": "i-1",
@@ -268,8 +278,11 @@ def test_any_tags_are_an_instance_or_none(tags: dict[str, str], index: int) -> N
     }
     found = instance_of(described, {}, lambda _id: 0.0)
     if found:
-        health_of(found, Health(http=HttpProbe(port=80)))
-    volume_of({"VolumeId": "vol-1", "Size": 1, "Tags": described["Tags"]})
+        assert (found.fleet, found.slot) == (tags["fleet"], int(tags["slots"].split(",")[index])) and found.slot >= 0
+        assert isinstance(health_of(found, Health(http=HttpProbe(port=80))), Health)
+    volume = volume_of({"VolumeId": "vol-1", "Size": 1, "Tags": described["Tags"]})
+    if volume:
+        assert (volume.fleet, volume.slot, volume.name) == (tags["fleet"], int(tags["slot"]), tags["volume"])
 
 
 HEALTH = {"http": {"port": 80, "path": "/", "status": [200]}, "tcp": {"port": 1}, "timeout": 1.0}

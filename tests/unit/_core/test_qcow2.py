@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.qcow2 import MAGIC, named_file, why_refused
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
@@ -43,7 +43,6 @@ def test_every_other_format_is_refused(tmp_path: Path, kind: str) -> None:
     assert why_refused(disk)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=120), st.booleans())
 def test_no_content_of_a_file_breaks_the_check(
     tmp_path_factory: pytest.TempPathFactory, rest: bytes, is_qcow: bool

@@ -24,7 +24,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_n
     passes,
     write_relay,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TCP, UDP, ICMP, SCTP = 6, 17, 1, 132
@@ -79,7 +79,6 @@ def test_only_a_declared_address_and_port_passes() -> None:
     assert not check(frame("10.0.2.100", 5432, UDP), "10.0.2.100:5432")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80), st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x88\xa8", b"\x00\x2e"]))
 def test_what_cannot_be_read_does_not_pass(rest: bytes, kind: bytes) -> None:
     data = bytes(12) + kind + rest

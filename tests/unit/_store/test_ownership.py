@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +78,7 @@ def test_a_part_that_others_can_write_is_refused_when_it_is_used(open_folder: Pa
     place.chmod(place.stat().st_mode | bits)
     with pytest.raises(StoreError, match=f"^other users can write to {place} "):
         USES[key](FileStore(open_folder))
-    os.system(f"chmod -R go-w {open_folder}")  # noqa: S605  what the message says
+    subprocess.run(["chmod", "-R", "go-w", open_folder], check=True)  # what the message says
     USES[key](FileStore(open_folder))
 
 
@@ -108,7 +109,7 @@ def test_a_store_and_a_link_of_another_user_are_refused(open_folder: Path, tmp_p
 
 
 def test_permissions_in_a_closed_store_do_not_matter(open_folder: Path) -> None:
-    os.system(f"chmod -R a+w {open_folder}")  # noqa: S605
+    subprocess.run(["chmod", "-R", "a+w", open_folder], check=True)
     open_folder.chmod(0o700)
     for use in USES.values():
         use(FileStore(open_folder))

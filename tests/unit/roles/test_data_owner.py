@@ -16,6 +16,7 @@ from ansible_collections.immutable.infra.tests.support.data_volume import LIBRAR
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool, path=SEARCH_PATH) for tool in ("mke2fs", "debugfs", "blkid")), reason="needs e2fsprogs"
 )
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root changes owners")
 IMAGE = f"{os.getuid()}:{os.getgid()}"  # the owner of the service's directory in these tests
 OTHER = "4294:4295"
 
@@ -52,24 +53,31 @@ def _reowned(folder: Path) -> list[str]:
     return done.read_text().splitlines() if done.exists() else []
 
 
-def test_files_change_their_owner_once_if_the_image_allows_it(guest: Guest, mounted: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def allowed(guest: Guest, tmp_path: Path) -> Guest:
+    """A volume of another owner, which the image may change."""
     guest.record(owner=OTHER)
     (tmp_path / "reown-volumes").write_text("logs\nuploads\n")
-    mounted.chmod(0o755)
+    return guest
+
+
+def test_no_change_of_the_owner_begins_unless_the_volume_can_be_mounted(allowed: Guest, mounted: Path) -> None:
     os.rmdir(mounted)  # as if it could not be mounted
     with pytest.raises(subprocess.CalledProcessError):
-        guest.prepare()
-    assert guest.attributes() == {"owner": OTHER}, "nothing began"
-    mounted.mkdir()
-    if os.getuid() == 0:
-        os.chown(mounted, *map(int, OTHER.split(":")))
-        guest.prepare()
-        assert guest.attributes() == {"owner": IMAGE, "previous": OTHER}
-        assert (mounted.stat().st_uid, mounted.stat().st_gid) == (os.getuid(), os.getgid())
-        done = _reowned(mounted)
-        assert done[-2:] == [f"check {OTHER} {IMAGE}", f"change {OTHER} {IMAGE}"]
-        guest.prepare()
-        assert _reowned(mounted) == done, "once"
+        allowed.prepare()
+    assert allowed.attributes() == {"owner": OTHER}, "nothing began"
+
+
+@needs_root
+def test_files_change_their_owner_once_if_the_image_allows_it(allowed: Guest, mounted: Path) -> None:
+    os.chown(mounted, *map(int, OTHER.split(":")))
+    allowed.prepare()
+    assert allowed.attributes() == {"owner": IMAGE, "previous": OTHER}
+    assert (mounted.stat().st_uid, mounted.stat().st_gid) == (os.getuid(), os.getgid())
+    done = _reowned(mounted)
+    assert done == [f"check {OTHER} {IMAGE}", f"change {OTHER} {IMAGE}"]
+    allowed.prepare()
+    assert _reowned(mounted) == done, "once"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +108,7 @@ def _reown(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root changes owners")
+@needs_root
 def test_only_files_of_the_old_user_and_group_change(tmp_path: Path) -> None:
     root = tmp_path / "data"
     (root / "deep/er").mkdir(parents=True)

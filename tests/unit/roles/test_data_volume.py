@@ -73,11 +73,16 @@ def test_a_volume_of_the_right_size_is_not_changed(guest: Guest, more: int) -> N
     assert (guest.size(), guest.fact("Last checked")) == (64 * MIB - RESERVE, checked)
 
 
-def test_a_new_file_system_is_empty(guest: Guest) -> None:
+def assert_new_and_empty(guest: Guest) -> None:
+    """The guest's disk has a sound file system with nothing in it, not even the mark of its creation."""
     names = [line.split("/")[5] for line in guest.run("debugfs", "-R", "ls -p /", guest.disk).split() if line]
     assert sorted(names) == [".", ".."]
     guest.run("e2fsck", "-f", "-n", guest.disk)
     assert not any(guest.disk.read_bytes()[-RESERVE:])
+
+
+def test_a_new_file_system_is_empty(guest: Guest) -> None:
+    assert_new_and_empty(guest)
 
 
 def _write(guest: Guest, offset: int, content: bytes) -> None:
@@ -156,7 +161,7 @@ def test_an_interrupted_creation_is_repeated(unused: Guest, state: str) -> None:
     _begin(unused)
     unused.report(state)
     unused.prepare()
-    test_a_new_file_system_is_empty(unused)
+    assert_new_and_empty(unused)
 
 
 def test_a_creation_that_another_provider_did_not_begin_is_not_repeated(unused: Guest) -> None:
@@ -170,7 +175,7 @@ def test_a_creation_that_was_interrupted_at_its_end_is_completed(guest: Guest) -
     _begin(guest)
     guest.report("new")
     guest.prepare()
-    test_a_new_file_system_is_empty(guest)
+    assert_new_and_empty(guest)
 
 
 def test_a_file_at_the_end_of_an_older_file_system_is_never_taken_for_a_creation(unused: Guest) -> None:
