@@ -37,8 +37,7 @@ class NetworkProber:
 
     def _health_of(self, instance: Instance) -> Health:
         health = health_of(instance, self._default)
-        proves_nothing = self._relayed and health.tcp and not health.tcp.expect and not health.http
-        return self._default if proves_nothing else health
+        return self._default if self._relayed and health.only_connects else health
 
 
 def prober_for(provider: Provider, default: Health) -> Probe:
@@ -63,7 +62,7 @@ def health_of(instance: Instance, default: Health) -> Health:
             tcp=TcpProbe(**tcp) if tcp else None,
             **fields,
         )
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         return default
     return health if _is_valid(health) else default
 
