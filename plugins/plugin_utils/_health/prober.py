@@ -67,22 +67,14 @@ def health_of(instance: Instance, default: Health) -> Health:
     return health if _is_valid(health) else default
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _is_valid(health: Health) -> bool:
-    """Whether a health that was read from a tag has values that a definition can have."""
+    """Whether a health of the right types has values that a definition can have."""
     numbers = (*health.ports, *(health.http.status if health.http else ()))
     times = (health.timeout, health.boot_deadline, health.deadline)
     return (
-        all(_is_number(number) and isinstance(number, int) and 0 < number < 65536 for number in numbers)
-        and all(_is_number(time) and 0 < time <= MAX_SECONDS for time in times)
-        and (health.http is None or (isinstance(health.http.path, str) and bool(_PATH.fullmatch(health.http.path))))
-        and (health.tcp is None or all(map(_is_hex, (health.tcp.send, health.tcp.expect))))
+        all(0 < number < 65536 for number in numbers)
+        and all(0 < time <= MAX_SECONDS for time in times)
+        and (health.http is None or bool(_PATH.fullmatch(health.http.path)))
+        and (health.tcp is None or all(map(_HEX.fullmatch, (health.tcp.send, health.tcp.expect))))
         and bool(health.ports)
     )
-
-
-def _is_hex(text: object) -> bool:
-    return isinstance(text, str) and _HEX.fullmatch(text) is not None

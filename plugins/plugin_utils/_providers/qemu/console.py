@@ -84,8 +84,9 @@ class BootEvidence:
             proven = _proven(folder, boot)
             port, console = (_Output(folder / name, EvidenceReader(nonce, proven)) for name in (PORT, CONSOLE))
             self._boots[folder] = (boot, port, console)
-        if port.reader.proven or console.reader.proven:
-            return port.reader.evidence if port.reader.proven else console.reader.evidence
+        for output in (port, console):
+            if output.reader.proven:
+                return output.reader.evidence
         port.read()
         output = port
         if not port.offset:
