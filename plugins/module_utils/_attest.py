@@ -114,10 +114,7 @@ class _HostComparison:
         self._proc = proc
         self._own = {path for key in ("data", "writable") for path in manifest.get(key) or []}
         self._inodes: set[int] = set()  # of the files that are compared
-        self._declared = {
-            *SYSTEM,
-            *(path for key in ("covers", "data", "writable") for path in manifest.get(key) or []),
-        }
+        self._declared = {*SYSTEM, *(manifest.get("covers") or []), *self._own}
         self._mounts = mounts
         self._mount_points = {mount.point for mount in mounts} - {"/"}
         self._result = Comparison()
@@ -257,6 +254,8 @@ class _HostComparison:
             if error.errno != errno.ENOTSUP:
                 self._skip("xattrs", path, f"cannot be read: {error.strerror}")
                 return
+        if found == expected:
+            return
         for name in sorted({*expected, *found}):
             if name == LABEL and name not in expected:
                 continue  # the kernel returns a label for files that have none

@@ -8,7 +8,7 @@ Guests, Packer, clouds and others who write tags choose parts of the text that a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # No part of a sequence can begin another one, so the time for any text is linear.
@@ -38,10 +38,15 @@ def plain_line(text: str) -> str:
 
 def plain_data(data: Any) -> Any:
     """Return plain data (JSON types) with ``plain_text`` for each text in it that is not a key."""
+    return map_texts(data, plain_text)
+
+
+def map_texts(data: Any, change: Callable[[str], Any]) -> Any:
+    """Return plain data (JSON types) with another value for each text in it that is not a key."""
     if isinstance(data, str):
-        return plain_text(data)
+        return change(data)
     if isinstance(data, Mapping):
-        return {key: plain_data(value) for key, value in data.items()}
+        return {key: map_texts(value, change) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [plain_data(value) for value in data]
+        return [map_texts(value, change) for value in data]
     return data

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Callable, Collection, Dict, Iterator, List, Optional, Set, Tuple
 
 from ._mounts import Mount, parse_mounts, shown_at
@@ -82,22 +83,23 @@ class _Processes:
         self._proc = proc
         self._root = root
         self._views = Views()
+        self._inaccessible = shown_at(INACCESSIBLE, image.mounts)
         self._own_roots: Set[str] = set()  # namespaces with another root file system
         self._reported: Set[Tuple[str, str]] = set()
 
     def run(self) -> Views:
         by_namespace: Dict[str, List[_Process]] = {}
         unreadable = 0
-        for process in self._all():
+        for pid in self._all():
             try:
-                os.readlink(self._path(process, "exe"))  # threads of the kernel have none, and one has its own root
-                namespace = os.readlink(self._path(process, "ns/mnt"))
+                os.readlink(self._path(pid, "exe"))  # threads of the kernel have none, and one has its own root
+                namespace = os.readlink(self._path(pid, "ns/mnt"))
             except PermissionError:
                 unreadable += 1
                 continue
             except OSError:
                 continue  # it has ended
-            by_namespace.setdefault(namespace, []).append(process)
+            by_namespace.setdefault(namespace, []).append(self._described(pid))
         if unreadable:
             self._views.unchecked.append(("/", f"{unreadable} processes cannot be inspected"))
         if len(by_namespace) > MAX_NAMESPACES:
@@ -109,24 +111,26 @@ class _Processes:
                     self._check_programs(process)
         return self._views
 
-    def _all(self) -> Iterator[_Process]:
+    def _all(self) -> List[int]:
         numbers = sorted(int(name) for name in os.listdir(self._proc) if name.isdecimal())
         if len(numbers) > MAX_PROCESSES:
             self._views.unchecked.append(("/", f"only {MAX_PROCESSES} of {len(numbers)} processes"))
-        for pid in numbers[:MAX_PROCESSES]:
-            name = _printable(self._read(pid, "comm") or b"")
-            groups = (self._read(pid, "cgroup") or b"").decode("utf-8", "replace").split("\n")
-            parts = next((line[3:] for line in groups if line.startswith("0::")), "").split("/")
-            unit = next((part for part in reversed(parts) if part.endswith((".service", ".scope"))), "")
-            yield _Process(pid, name, _printable(unit.encode()))
+        return numbers[:MAX_PROCESSES]
 
-    def _path(self, process: _Process, name: str) -> str:
-        return os.path.join(self._proc, str(process.pid), name)
+    def _described(self, pid: int) -> _Process:
+        name = _printable(self._read(pid, "comm") or b"")
+        groups = (self._read(pid, "cgroup") or b"").decode("utf-8", "replace").split("\n")
+        parts = next((line[3:] for line in groups if line.startswith("0::")), "").split("/")
+        unit = next((part for part in reversed(parts) if part.endswith((".service", ".scope"))), "")
+        return _Process(pid, name, _printable(unit.encode()))
+
+    def _path(self, pid: int, name: str) -> str:
+        return os.path.join(self._proc, str(pid), name)
 
     def _read(self, pid: int, name: str) -> Optional[bytes]:
         """The content of a file of a process, or None if it has ended, must not be read or is too long."""
         try:
-            with open(os.path.join(self._proc, str(pid), name), "rb") as file:
+            with open(self._path(pid, name), "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError:
             return None
@@ -139,7 +143,7 @@ class _Processes:
             if table:
                 break
         else:
-            if any(os.path.exists(self._path(process, "ns/mnt")) for process in processes):
+            if any(os.path.exists(self._path(process.pid, "ns/mnt")) for process in processes):
                 self._views.unchecked.append(("/", f"the mounts of {processes[0]} cannot be read"))
             return
         if table.count(b"\n") > MAX_MOUNTS:
@@ -151,7 +155,7 @@ class _Processes:
             self._own_roots.add(namespace)
             self._views.unchecked.append(("/", f"{process} has another root file system, such as a container"))
             return
-        binds = declared_binds(process.unit, self._root) if process.unit.endswith(".service") else set()
+        binds = lru_cache(maxsize=None)(partial(self._declared_binds, process.unit))
         points = {mount.point for mount in mounts}
         for mount in mounts:
             if mount.point == "/" or self._image.is_declared(mount.point):
@@ -163,28 +167,38 @@ class _Processes:
     def _is_confined(self, process: _Process) -> bool:
         """Whether its root is a folder, so that it does not see all mounts."""
         try:
-            return os.readlink(self._path(process, "root")) != "/"
+            return os.readlink(self._path(process.pid, "root")) != "/"
         except OSError:
             return True
 
-    def _is_normal(self, mount: Mount, process: _Process, binds: Set[Tuple[str, str]], points: Set[str]) -> bool:
+    def _declared_binds(self, unit: str) -> Set[Tuple[str, str]]:
+        """The sources and targets of a service's own bind mounts, as they are written and without links."""
+        declared = declared_binds(unit, self._root) if unit.endswith(".service") else set()
+        return {
+            (source, target)
+            for written in declared
+            for source in (written[0], os.path.realpath(written[0]))
+            for target in (written[1], os.path.realpath(written[1]))
+        }
+
+    def _is_normal(
+        self, mount: Mount, process: _Process, binds: Callable[[], Set[Tuple[str, str]]], points: Set[str]
+    ) -> bool:
         shown = (mount.device, mount.inside)
         outside = self._image.mounts
         if shown == shown_at(mount.point, outside):
             return True
         if mount.type in MEMORY:
-            if mount.device == shown_at(INACCESSIBLE, outside)[0]:
+            if mount.device == self._inaccessible[0]:
                 folder, _slash, name = mount.inside.rpartition("/")
-                if folder == shown_at(INACCESSIBLE, outside)[1]:
+                if folder == self._inaccessible[1]:
                     return self._is_empty(os.path.join(self._root, INACCESSIBLE.lstrip("/"), name), set())
-            elif mount.inside == "/" and self._is_empty(f"{self._path(process, 'root')}{mount.point}", points):
+            elif mount.inside == "/" and self._is_empty(f"{self._path(process.pid, 'root')}{mount.point}", points):
                 return True
         return any(
             shown == shown_at(source + mount.point[len(target) :], outside)
-            for declared, written in binds
-            for target in (written, os.path.realpath(written))
+            for source, target in binds()
             if (mount.point + "/").startswith(target + "/")  # a bind mount includes the mounts below its source
-            for source in (declared, os.path.realpath(declared))
         )
 
     def _is_empty(self, path: str, points: Set[str]) -> bool:
@@ -218,7 +232,7 @@ class _Processes:
 
     def _check_programs(self, process: _Process) -> None:
         """Compare the program of a process, and what it has mapped to execute, with the files of the image."""
-        exe = self._path(process, "exe")
+        exe = self._path(process.pid, "exe")
         try:
             info = os.stat(exe)
             path = os.readlink(exe)

@@ -38,9 +38,8 @@ def _replacing(characters: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _before(characters: str) -> Callable[[str], str]:
-    """Escapes by a backslash before each of the characters of a regular expression's class."""
-    pattern = re.compile(f"[{characters}]")
-    return lambda text: pattern.sub(r"\\\g<0>", text)
+    """Escapes by a backslash before each of the characters."""
+    return _replacing({character: "\\" + character for character in characters})
 
 
 def _percent(safe: str, lower: bool = False) -> Callable[[str], str]:
@@ -85,10 +84,10 @@ ESCAPES: Mapping[str, Callable[[str], str]] = {
     "a shell's single quotes": _replacing({"'": "'\\''"}),
     "Python's shlex": _replacing({"'": "'\"'\"'"}),
     "quotes of SQL, YAML and PowerShell": _replacing({"'": "''"}),
-    "a shell's double quotes": _before(r'\\"$`'),
-    "a shell's double quotes, history": _before(r'\\"$`!'),
-    "a shell's backslashes": _before(r"^A-Za-z0-9_@%+=:,./\-\x80-\U0010ffff"),
-    "Bash's %q": _before(r" \t\n|&;()<>!{}*\[?\]^$`,'\"\\"),
+    "a shell's double quotes": _before('\\"$`'),
+    "a shell's double quotes, history": _before('\\"$`!'),
+    "a shell's backslashes": lambda text: re.sub(r"[^A-Za-z0-9_@%+=:,./\-\x80-\U0010ffff]", r"\\\g<0>", text),
+    "Bash's %q": _before(" \t\n|&;()<>!{}*[?]^$`,'\"\\"),
     "Bash's $'...'": _replacing({**_C_ESCAPES, "'": "\\'"}),
     "C": _replacing({**_C_ESCAPES, '"': '\\"'}),
     "a URL": _percent(""),
@@ -144,7 +143,8 @@ def secret_forms(secret: bytes, nested: bool = False) -> set[bytes]:
     Args:
         nested: whether to include encodings of its escaped forms, such as JSON in JSON.
     """
-    forms = {secret, *_base64(secret), *_hex(secret)}
+    encoded = set(_base64(secret))
+    forms = {secret, *encoded, *_hex(secret)}
     try:
         text = secret.decode("utf-8")
     except UnicodeDecodeError:
@@ -153,8 +153,8 @@ def secret_forms(secret: bytes, nested: bool = False) -> set[bytes]:
     if nested and len(text) <= _MAX_NESTED:
         forms.update(form for shown in escaped for form in _base64(_bytes(shown)))
         outer = [ESCAPES[name] for name in _OUTER]
-        encoded = {form.decode("ascii") for form in _base64(secret)}
-        escaped |= {escape(shown) for shown in escaped | encoded for escape in outer}
+        inner = escaped | {form.decode("ascii") for form in encoded}
+        escaped |= {escape(shown) for shown in inner for escape in outer}
     return forms | set(_utf16(text)) | {_bytes(shown) for shown in escaped}
 
 

@@ -83,8 +83,9 @@ def _files_of(unit: str, root: str) -> List[str]:
     parts = prefix.split("-")
     drop_ins += ["-".join(parts[:count]) + f"-.{kind}" for count in range(1, len(parts))]
     found = []
-    for folder in IMAGE_FOLDERS:
-        base = os.path.join(root, folder.lstrip("/"))
+    # /lib is usually a link to /usr/lib.
+    folders = [os.path.realpath(os.path.join(root, folder.lstrip("/"))) for folder in IMAGE_FOLDERS]
+    for base in dict.fromkeys(folders):
         found += [os.path.join(base, name) for name in names if os.path.isfile(os.path.join(base, name))]
         for name in drop_ins:
             found += sorted(glob.glob(os.path.join(glob.escape(os.path.join(base, name + ".d")), "*.conf")))

@@ -109,6 +109,7 @@ MACHINE = {
     "endpoints": {"80": 8080},
     "memory": 1,
     "cpus": 1,
+    "reach": {"10.0.2.100:5432": "db.example.com:5432"},
     "created": 1.0,
     "started": 1.0,
 }

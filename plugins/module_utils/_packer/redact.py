@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from .._plain_text import plain_text
+from .._plain_text import map_texts, plain_text
 from .._secret_forms import ESCAPES, secret_forms
 from .events import Event
 
@@ -49,13 +49,7 @@ class Redactor:
 
     def data(self, data: Any) -> Any:
         """Return plain data (JSON types) with each text in it redacted that is not a key: only to show it."""
-        if isinstance(data, str):
-            return self.text(data)
-        if isinstance(data, Mapping):
-            return {key: self.data(value) for key, value in data.items()}
-        if isinstance(data, (list, tuple)):
-            return [self.data(value) for value in data]
-        return data
+        return map_texts(data, self.text)
 
     def event(self, event: AnyEvent) -> AnyEvent:
         """Return the event with its text redacted. Its data stays as it is."""

@@ -51,10 +51,10 @@ def _hide_secrets(module: AnsibleModule) -> None:
     The texts of a result are masked already.
     """
     secrets = module.params.get("secrets") or {}
-    redactor = Call("", "", secrets=secrets, environment=module.params.get("env") or {}).redactor()
-    for name in ("vars", "env"):
-        if module.params.get(name):
-            module.params[name] = redactor.data(module.params[name])
+    shown = {name: module.params[name] for name in ("vars", "env") if module.params.get(name)}
+    if shown:
+        redactor = Call("", "", secrets=secrets, environment=shown.get("env", {})).redactor()
+        module.params.update(redactor.data(shown))
     if secrets:
         module.params["secrets"] = dict.fromkeys(secrets, MASK)
     module.no_log_values.clear()

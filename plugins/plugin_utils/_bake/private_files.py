@@ -7,7 +7,7 @@ from __future__ import annotations
 import configparser
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ def payload_summary(definition: Definition, variables: Mapping[str, Any]) -> dic
     Args:
         variables: those of the task.
     """
-    refused = refused_files(definition, variables)
+    files = tree_files(definition)
+    refused = _refused_files(definition, files, variables)
     return {
-        "files": [path.as_posix() for path in tree_files(definition) if path.as_posix() not in refused],
+        "files": [path.as_posix() for path in files if path.as_posix() not in refused],
         "left_out": [{"path": path, "reason": reason} for path, reason in left_out(definition).items()],
         "refused": [{"path": path, "reason": reason} for path, reason in refused.items()],
     }
@@ -57,7 +58,7 @@ def payload_summary(definition: Definition, variables: Mapping[str, Any]) -> dic
 
 def check_payload(definition: Definition, variables: Mapping[str, Any]) -> None:
     """Raise BakeError if the payload would contain a file that Ansible's configuration names as a secret."""
-    refused = refused_files(definition, variables)
+    refused = _refused_files(definition, tree_files(definition), variables)
     if refused:
         found = "; ".join(f"{path} ({reason})" for path, reason in refused.items())
         raise BakeError(
@@ -66,7 +67,7 @@ def check_payload(definition: Definition, variables: Mapping[str, Any]) -> None:
         )
 
 
-def refused_files(definition: Definition, variables: Mapping[str, Any]) -> dict[str, str]:
+def _refused_files(definition: Definition, files: Sequence[Path], variables: Mapping[str, Any]) -> dict[str, str]:
     """Return which files of the payload are named as a vault password or private key, with what names them."""
     named: dict[tuple[int, int], str] = {}
     for path, source in _named_files(definition, variables):
@@ -74,7 +75,7 @@ def refused_files(definition: Definition, variables: Mapping[str, Any]) -> dict[
         if identity:
             named.setdefault(identity, source)
     refused = {}
-    for relative in tree_files(definition):
+    for relative in files:
         identity = _identity(definition.folder / relative, follow=False)
         if identity in named:
             refused[relative.as_posix()] = named[identity]

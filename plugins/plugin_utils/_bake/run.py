@@ -22,6 +22,7 @@ from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.redact import Redactor
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
+from .._core.consoles import MAX_CONSOLE, redacted_lines
 from .._core.errors import BakeError, LockedError
 from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.guard import Guard
@@ -51,7 +52,6 @@ from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
 CONSOLE_LINES = 5  # of the build machine's console, in the details of a failure
-MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 # The names that pip's wheels use for architectures for which AWS has other names.
 WHEEL_ARCHITECTURES = {"arm64": "aarch64"}
 
@@ -241,7 +241,7 @@ def _last_lines(console: Path, redactor: Redactor) -> list[str]:
         return []
     with console.open("rb") as file:
         file.seek(max(0, console.stat().st_size - MAX_CONSOLE))
-        return redactor.text(file.read(MAX_CONSOLE).decode("utf-8", "replace")).splitlines()[-CONSOLE_LINES:]
+        return redacted_lines(file.read(MAX_CONSOLE).decode("utf-8", "replace"), redactor)[-CONSOLE_LINES:]
 
 
 def _commit(folder: Path) -> str | None:

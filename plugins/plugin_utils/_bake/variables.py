@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from .._core.bounded_yaml import check_bounds
 from .._core.errors import BakeError
+from .._core.vaulted import is_encrypted
 from .._definition.model import Definition, Vaulted
 
 _MIN_LINE_LENGTH = 8  # shorter lines of a secret are not redacted separately
@@ -101,7 +102,7 @@ class _Decryption:
             return [self.decrypt(part, f"{origin}[{index}]") for index, part in enumerate(value)]
         if value is None or isinstance(value, (bool, int, float)):
             return value
-        encrypted = isinstance(value, Vaulted) or hasattr(value, "_ciphertext")  # in all versions of Ansible
+        encrypted = isinstance(value, Vaulted) or is_encrypted(value)
         text = _decrypted(value, origin, self.loader) if encrypted else str(value)
         if self.all_secret or encrypted:
             self.found[origin] = text

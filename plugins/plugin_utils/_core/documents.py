@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -89,16 +90,22 @@ def mismatch(value: Any, hint: Any, at: str = "") -> str:
 def _keys_mismatch(value: Any, hint: Any, at: str) -> str:
     if not isinstance(value, dict):
         return f"{_place(at)}expected an object"
+    hints, required = _keys_of(hint)
+    missing = sorted(required - value.keys())
+    if missing:
+        return f"{_place(at)}{missing[0]} is missing"
+    return _first(mismatch(value[name], hints[name], f"{at}.{name}") for name in hints if name in value)
+
+
+@cache
+def _keys_of(hint: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The types of a class by key, and the keys without a default."""
     required = (
         hint.__required_keys__
         if is_typeddict(hint)
         else {each.name for each in fields(hint) if each.default is MISSING and each.default_factory is MISSING}
     )
-    missing = sorted(required - value.keys())
-    if missing:
-        return f"{_place(at)}{missing[0]} is missing"
-    hints = get_type_hints(hint)
-    return _first(mismatch(value[name], hints[name], f"{at}.{name}") for name in hints if name in value)
+    return get_type_hints(hint), frozenset(required)
 
 
 def _items_mismatch(value: Any, origin: Any, args: Sequence[Any], at: str) -> str:

@@ -26,10 +26,18 @@ def named_file(path: Path) -> str | None:
 
     Also returns None for a file that is not a qcow disk. Raises OSError.
     """
+    header = _read_header(path)
+    return _named(header) if header else None
+
+
+def _read_header(path: Path) -> bytes | None:
+    """The header of a qcow disk, or None for another file."""
     with path.open("rb") as file:
         header = file.read(_FEATURES_AT + _FEATURES.size)
-    if len(header) < _HEADER.size or not header.startswith(MAGIC):
-        return None
+    return header if len(header) >= _HEADER.size and header.startswith(MAGIC) else None
+
+
+def _named(header: bytes) -> str | None:
     _magic, version, backing = _HEADER.unpack_from(header)
     if backing:
         return "backing file"
@@ -43,14 +51,13 @@ def why_refused(path: Path) -> str | None:
 
     Raises OSError.
     """
-    with path.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size or not header.startswith(MAGIC):
+    header = _read_header(path)
+    if header is None:
         return "is not a qcow2 disk (convert a raw one: qemu-img convert -f raw -O qcow2 OLD NEW)"
     version = _HEADER.unpack_from(header)[1]
     if version not in _VERSIONS:
         return f"is a qcow disk of version {version} (allowed: qcow2, versions 2 and 3)"
-    named = named_file(path)
+    named = _named(header)
     return (
         f"names a {named}: the guest could read any file of this machine through it (allowed: a disk without one)"
         if named

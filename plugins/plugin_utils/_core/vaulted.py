@@ -19,7 +19,7 @@ def is_vaulted(value: Any) -> bool:
         return any(map(is_vaulted, value.values()))
     if isinstance(value, (list, tuple)):
         return any(map(is_vaulted, value))
-    return _is_encrypted(value) or _ciphertext_of()(value) is not None
+    return is_encrypted(value) or _ciphertext_of()(value) is not None
 
 
 def decrypted(value: Any) -> Any:
@@ -28,10 +28,11 @@ def decrypted(value: Any) -> Any:
         return {str(key): decrypted(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [decrypted(part) for part in value]
-    return str(value) if _is_encrypted(value) else value
+    return str(value) if is_encrypted(value) else value
 
 
-def _is_encrypted(value: Any) -> bool:
+def is_encrypted(value: Any) -> bool:
+    """Whether a value is an object that decrypts itself when it becomes text."""
     return hasattr(value, "_ciphertext")  # in all versions of Ansible
 
 

@@ -120,6 +120,11 @@ class Health:
         return fields
 
     @property
+    def only_connects(self) -> bool:
+        """Whether a connection alone decides. It proves nothing where the network accepts it before the guest does."""
+        return bool(self.tcp and not self.tcp.expect and not self.http)
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """The probed ports, without duplicates."""
         return tuple(dict.fromkeys(probe.port for probe in (self.http, self.tcp) if probe))

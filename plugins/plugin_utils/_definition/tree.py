@@ -25,10 +25,7 @@ def tree_files(definition: Definition) -> list[Path]:
     Raises DefinitionError if a folder cannot be read.
     """
     found = {path for path, reason in _walk(definition) if reason is None} - _separate_files(definition)
-    provision = definition.provision
-    found |= {
-        definition.folder / name for name in (provision.playbook, provision.requirements, *provision.vars_files) if name
-    }
+    found |= _named_files(definition)
     return sorted(path.relative_to(definition.folder) for path in found)
 
 
@@ -37,9 +34,9 @@ def left_out(definition: Definition) -> dict[str, str]:
 
     The path of a folder ends in a slash. Raises DefinitionError.
     """
-    sent = {path.as_posix() for path in tree_files(definition)}
-    found = {_relative(path, definition): reason for path, reason in _walk(definition) if reason}
-    return {name: found[name] for name in sorted(found) if name not in sent}
+    sent = _named_files(definition)
+    found = {_relative(path, definition): reason for path, reason in _walk(definition) if reason and path not in sent}
+    return dict(sorted(found.items()))
 
 
 def _relative(path: Path, definition: Definition) -> str:
@@ -80,6 +77,13 @@ def _checked_link(path: Path, root: Path) -> str:
             "(allowed: a relative link inside it)"
         )
     return target
+
+
+def _named_files(definition: Definition) -> set[Path]:
+    """Return the inputs that the definition names. They are sent whatever the rules say."""
+    provision = definition.provision
+    names = (provision.playbook, provision.requirements, *provision.vars_files)
+    return {definition.folder / name for name in names if name}
 
 
 def _separate_files(definition: Definition) -> set[Path]:

@@ -75,9 +75,10 @@ class Ledger:
 
     def last(self) -> Intent | None:
         """The intent of the last swap, open or ended."""
-        found = read_as(self._store, self._key("intent.json"), Intent, "the intent of a swap")
+        key = self._key("intent.json")
+        found = read_as(self._store, key, Intent, "the intent of a swap")
         self._tag = found[1] if found else ABSENT
-        return intent_of(found[0], self._store, self._key("intent.json")) if found else None
+        return _intent_of(found[0], self._store, key) if found else None
 
     def intent(self, requested: Intent, now: float) -> tuple[Intent, bool]:
         """The intent to follow, and whether an earlier run began it.
@@ -121,7 +122,7 @@ class Ledger:
         for key in reversed(self._store.list(self._key("records/"))[-most:]):
             record = read_as(self._store, key, SwapRecord, "the record of a swap")
             if record:
-                intent_of(record[0]["intent"], self._store, key)
+                _intent_of(record[0]["intent"], self._store, key)
                 found.append(record[0])
         return found
 
@@ -139,7 +140,7 @@ class Ledger:
         return f"fleets/{self._fleet}/{name}"
 
 
-def intent_of(document: Mapping[str, Any], store: Store, key: str) -> Intent:
+def _intent_of(document: Mapping[str, Any], store: Store, key: str) -> Intent:
     """Return the intent in a document. Raises StoreError, which names the document, if there is none."""
     try:
         return Intent.from_dict(document)

@@ -51,6 +51,7 @@ class RequestBuilder:
         """Request a swap to the image of a channel, or to one of its history. Raises ImageError, FleetError."""
         promoted = Channels(self.store).require_promoted(self.definition.service, channel, image)
         self._refuse_other_owners(promoted)
+        require_unchanged_disk(promoted, self.store, self.report)
         return self._with_rollback_target(self._swap_to(promoted))
 
     def rollback(self, channel: str) -> Request:
@@ -100,10 +101,12 @@ class RequestBuilder:
         Images whose owners were not recorded are not refused. Nor is the way back to an image that the data was taken
         over from: the host checks that.
         """
-        version = next(self._good_versions(), None)
-        recipe = self.ledger.recipe(version.launch) if version else None
-        present = Catalogue(self.store).get(recipe["image"], recipe["build"]) if recipe else None
-        if present is None or image.digest == present.digest:
+        version = next(self._good_versions(), None) if image.owners else None
+        if version is None or version.image == image.digest:
+            return
+        recipe = self.ledger.recipe(version.launch)
+        present = Catalogue(self.store).record(recipe["image"], recipe["build"]) if recipe else None
+        if present is None:
             return
         reowned = {
             name for each in (image, present) for name, asked in each.inputs.get("owners", {}).items() if asked["reown"]
@@ -121,7 +124,6 @@ class RequestBuilder:
             )
 
     def _swap_to(self, image: Image) -> Request:
-        require_unchanged_disk(image, self.store, self.report)
         keys = (
             () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
         )

@@ -46,7 +46,7 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
     for port in health.ports:
         if port not in endpoints:
             return f"port {port} cannot be reached from here"
-    if relayed and health.tcp and not health.tcp.expect and not health.http:
+    if relayed and health.tcp and health.only_connects:
         return (
             f"a connection to port {health.tcp.port} proves nothing, because the network accepts it before the guest "
             "does (needed: health.tcp.expect)"

@@ -37,8 +37,7 @@ class NetworkProber:
 
     def _health_of(self, instance: Instance) -> Health:
         health = health_of(instance, self._default)
-        proves_nothing = self._relayed and health.tcp and not health.tcp.expect and not health.http
-        return self._default if proves_nothing else health
+        return self._default if self._relayed and health.only_connects else health
 
 
 def prober_for(provider: Provider, default: Health) -> Probe:
@@ -63,27 +62,19 @@ def health_of(instance: Instance, default: Health) -> Health:
             tcp=TcpProbe(**tcp) if tcp else None,
             **fields,
         )
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         return default
     return health if _is_valid(health) else default
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _is_valid(health: Health) -> bool:
-    """Whether a health that was read from a tag has values that a definition can have."""
+    """Whether a health of the right types has values that a definition can have."""
     numbers = (*health.ports, *(health.http.status if health.http else ()))
     times = (health.timeout, health.boot_deadline, health.deadline)
     return (
-        all(_is_number(number) and isinstance(number, int) and 0 < number < 65536 for number in numbers)
-        and all(_is_number(time) and 0 < time <= MAX_SECONDS for time in times)
-        and (health.http is None or (isinstance(health.http.path, str) and bool(_PATH.fullmatch(health.http.path))))
-        and (health.tcp is None or all(map(_is_hex, (health.tcp.send, health.tcp.expect))))
+        all(0 < number < 65536 for number in numbers)
+        and all(0 < time <= MAX_SECONDS for time in times)
+        and (health.http is None or bool(_PATH.fullmatch(health.http.path)))
+        and (health.tcp is None or all(map(_HEX.fullmatch, (health.tcp.send, health.tcp.expect))))
         and bool(health.ports)
     )
-
-
-def _is_hex(text: object) -> bool:
-    return isinstance(text, str) and _HEX.fullmatch(text) is not None

@@ -55,16 +55,16 @@ class PlaybookRun:
         """
         hosts, failures, extra = workdir / "inventory.json", workdir / "failed-tasks.jsonl", workdir / "variables.json"
         write_atomically(hosts, untrusted_json(inventory))
-        argv = module_command("ansible", "playbook", "-i", str(hosts), str(playbook))
+        argv = module_command("ansible", "playbook", "-i", str(hosts))
         if variables:
             write_atomically(extra, untrusted_json(variables))
-            argv[-1:-1] = ["-e", f"@{extra}"]
+            argv += ["-e", f"@{extra}"]
         environment = self._environment(failures, workdir)
         last: list[str] = []
         with (
             passed_passwords(self.vault) as passed,
             Supervised(
-                [*argv[:-1], *passed.arguments, argv[-1]],
+                [*argv, *passed.arguments, str(playbook)],
                 env={**environment, **passed.environment},
                 cwd=str(playbook.parent),
                 grace=10.0,

@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .._core.documents import parse_json
 from .._core.errors import ImageError
 from .._core.files import file_sha256, make_private_folder, write_atomically
 from .._core.progress import Report, silent
@@ -80,7 +81,7 @@ def _identity(disk: Path) -> list[int]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        seen = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
+        seen = parse_json(file.read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
     return seen if isinstance(seen, dict) else {}

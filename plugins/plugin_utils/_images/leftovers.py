@@ -28,7 +28,7 @@ class BakeSweeper:
     def find(self, older_than: float) -> list[Leftover]:
         """Return the leftovers that are at least this many seconds old, or of unknown age."""
         found = self._find(older_than)
-        ended = {bake for bake in {leftover.bake for leftover in found} if not bake or self._has_ended(bake)}
+        ended = {bake for bake in {leftover.bake for leftover in found} if self._has_ended(bake)}
         return [leftover for leftover in found if leftover.bake in ended]
 
     def sweep(self, found: Sequence[Leftover]) -> list[Leftover]:
@@ -37,8 +37,8 @@ class BakeSweeper:
         Checks again under the bakes' locks, because one may be an image by now.
         """
         with ExitStack() as locks:
-            ended = {""}
-            for bake in {leftover.bake for leftover in found} - ended:
+            ended: set[str] = set()
+            for bake in {leftover.bake for leftover in found}:
                 try:
                     locks.enter_context(self.store.lock(bake, "remove what a killed bake left behind"))
                 except LockedError:

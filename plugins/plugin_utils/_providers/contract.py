@@ -293,7 +293,7 @@ class Leftover:
     kind: LeftoverKind
     id: str
     place: str  # the region
-    bake: str  # name of the lock that a bake of this image holds; "" if the leftover does not say whose it is
+    bake: str  # name of the lock that a bake of this image holds
     why: str
     age: float | None = None  # seconds; None if the provider does not say
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from .._core.errors import ProviderError
+from .guest_network import escaped
 
 _LARGEST = 1 << 17  # bytes of a frame
 _LONGEST_FOLDER = 90  # bytes
@@ -42,10 +43,10 @@ class FrameFilter:
 
     def options(self, netdev: str) -> list[list[str]]:
         """Return options of QEMU as pairs. Their order matters: the later filter is the first to see a frame."""
-        escaped = [str(path).replace(",", ",,") for path in self._paths]
+        outgoing, incoming = map(escaped, self._paths)
         return [
-            ["-chardev", f"socket,id=net-out,path={escaped[0]}"],
-            ["-chardev", f"socket,id=net-in,path={escaped[1]}"],
+            ["-chardev", f"socket,id=net-out,path={outgoing}"],
+            ["-chardev", f"socket,id=net-in,path={incoming}"],
             ["-object", f"filter-redirector,id=net-pass,netdev={netdev},queue=rx,indev=net-in"],
             ["-object", f"filter-redirector,id=net-look,netdev={netdev},queue=rx,outdev=net-out"],
         ]

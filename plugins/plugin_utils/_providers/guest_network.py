@@ -47,7 +47,12 @@ def netdev(name: str, ports: Mapping[str, str], reach: Mapping[str, str], relay:
         host, _colon, port = meant.rpartition(":")
         command = shlex.join([sys.executable, "-I", str(relay), host, port])
         options.append(f"guestfwd=tcp:{seen}-cmd:{command}")
-    return ",".join(option.replace(",", ",,") for option in options)
+    return ",".join(map(escaped, options))
+
+
+def escaped(value: object) -> str:
+    """Return a value for QEMU's options, in which a comma ends a value."""
+    return str(value).replace(",", ",,")
 
 
 def write_relay(path: Path) -> None:

@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from .._core.documents import parse_json
 from .._core.errors import ConflictError, LockedError, StoreError
 from .._core.files import STORE_MARKER, make_private_folder, write_atomically
 from .base import ABSENT, checked_key, decode_document, encode_document
@@ -196,10 +197,10 @@ def _try_lock(handle: int) -> bool:
 
 def _describe_holder(handle: int) -> str:
     try:
-        holder = json.loads(os.pread(handle, 4096, 0))
+        holder = parse_json(os.pread(handle, 4096, 0))
         process = f"process {holder['pid']} of {holder['user']} on {holder['host']}"
         return f"{process} since {holder['since']} ({holder['purpose']})"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return "another process"
 
 

@@ -45,6 +45,7 @@ class S3Store:
         self.location = location
         self._parsed = parse_location(location)
         self._clients = Clients(self._parsed.account)
+        self._secret_key: bytes | None = None
         self._encryption = {"ServerSideEncryption": "AES256"}
         if self._parsed.kms_key:
             self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._parsed.kms_key}
@@ -108,8 +109,10 @@ class S3Store:
             yield ()
 
     def secret_key(self) -> bytes:
-        document = self._read_or_create("keys/secret.json", _generate_secret_key)
-        return base64.b64decode(document["key"])
+        if self._secret_key is None:
+            document = self._read_or_create("keys/secret.json", _generate_secret_key)
+            self._secret_key = base64.b64decode(document["key"])
+        return self._secret_key
 
     def ssh_key(self, name: str) -> tuple[Path, str]:
         """Return a pair that is one document, so that the bucket never contains only half of it.

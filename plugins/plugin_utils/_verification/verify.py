@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._packer.redact import Redactor
+from .._core.consoles import redacted_lines
 from .._core.errors import VerifyError
 from .._core.guard import Guard
 from .._core.progress import Report
@@ -35,7 +36,6 @@ REMOVAL_TIMEOUT = 300.0  # seconds until a removed instance must have disappeare
 POLL_INTERVAL = 5.0  # seconds at most
 LISTING_DELAY = 60.0  # seconds during which a new instance may be missing from the provider's list
 CONSOLE_LINES = 10  # of each instance, in the details of a failure
-MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Verification:
         image = self._candidate.image.name
         redactor = Redactor(self._candidate.secrets.values())  # a service may print what it got
         consoles = {
-            i.slot: redactor.text(self._provider.compute.console(i.id)[-MAX_CONSOLE:]).splitlines()[-CONSOLE_LINES:]
+            i.slot: redacted_lines(self._provider.compute.console(i.id), redactor)[-CONSOLE_LINES:]
             for i in self._instances()
         }
         last = next((lines for lines in consoles.values() if lines), [])

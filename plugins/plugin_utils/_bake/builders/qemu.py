@@ -23,7 +23,7 @@ from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
 from ..._providers.frame_filter import FrameFilter
 from ..._providers.guest_document import launch_document
-from ..._providers.guest_network import RELAY, check_reach, guest_addresses, netdev, passes, write_relay
+from ..._providers.guest_network import RELAY, check_reach, escaped, guest_addresses, netdev, passes, write_relay
 from ..._store.base import Store
 from ..._store.file import FileStore
 from ..._store.registry import folder_store
@@ -185,7 +185,7 @@ def builder_settings(
         network: QEMU's options for it, as pairs.
     """
     arguments = [
-        ["-fw_cfg", f"name=opt/immutable/launch,file={_escaped(files.launch)}"],
+        ["-fw_cfg", f"name=opt/immutable/launch,file={escaped(files.launch)}"],
         ["-serial", f"file:{files.console}"],
     ]
     arguments += [list(pair) for pair in network]
@@ -221,11 +221,6 @@ def builder_settings(
         "vm_name": DISK,
         "qemuargs": arguments,
     }
-
-
-def _escaped(path: Path) -> str:
-    """QEMU separates options by commas; a comma in a value is doubled."""
-    return str(path).replace(",", ",,")
 
 
 def _flush(path: Path) -> None:

@@ -200,7 +200,7 @@ def _number(text: str | None, default: int) -> int:
 
 def address_of(instance: Instance) -> tuple[str, int] | None:
     """Where the instance takes traffic, or None if it has no address for that port."""
-    port = instance.tags.get(PORT, "")
-    if re.fullmatch(r"[0-9]{1,9}", port):
-        return instance.endpoints.get(int(port))
+    port = _number(instance.tags.get(PORT), -1)
+    if port >= 0:
+        return instance.endpoints.get(port)
     return next(iter(instance.endpoints.values()), None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....module_utils._packer.redact import Redactor
+from ..._core.consoles import redacted_lines
 from ..._core.errors import ProviderError
 from ..._core.units import iso
 from ..._providers.contract import STOPPED, Compute, Volume
@@ -15,7 +16,6 @@ from ..actions import Done, Outcome, Pause, Wait
 from ..model import PRESENT, InstanceView, Intent, Observed, Request
 
 CONSOLE_LINES = 15  # of a failed instance, that a result shows
-MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 
 
 def instance_dict(view: InstanceView, image: str, launch: str | None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def last_console_lines(compute: Compute, instance_id: str, secrets: Mapping[str,
     """
     redactor = Redactor(secrets.values())
     try:
-        lines = [line.strip() for line in redactor.text(compute.console(instance_id)[-MAX_CONSOLE:]).splitlines()]
+        lines = [line.strip() for line in redacted_lines(compute.console(instance_id), redactor)]
     except ProviderError as error:
         lines = [f"(its console could not be read: {error.message})"]
     return tuple([line for line in lines if line][-CONSOLE_LINES:])

@@ -50,15 +50,23 @@ def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared
 
 def foreign_amis(clients: Clients, artifacts: Sequence[Mapping[str, Any]], store: str) -> list[list[str]]:
     """For each artifact a description of each of its AMIs that exists without the store's tag. Raises ProviderError."""
-    found: list[list[str]] = []
+    by_region: dict[str, dict[str, None]] = defaultdict(dict)
     for artifact in artifacts:
-        found.append([])
         for region, ami in amis_of(artifact).items():
-            with aws_errors(doing=f"reading {ami} in {region}"):
-                images = own_images(clients.in_region(region).ec2, [ami])
-            if not all(_carries(image, store) for image in images):
-                found[-1].append(f"{ami} in {region} does not carry the tag {STORE_KEY} of this store")
-    return found
+            by_region[region][ami] = None
+    foreign: set[tuple[str, str]] = set()
+    for region, amis in by_region.items():
+        with aws_errors(doing=f"reading AMIs in {region}"):
+            images = own_images(clients.in_region(region).ec2, list(amis))
+        foreign |= {(region, image["ImageId"]) for image in images if not _carries(image, store)}
+    return [
+        [
+            f"{ami} in {region} does not carry the tag {STORE_KEY} of this store"
+            for region, ami in amis_of(artifact).items()
+            if (region, ami) in foreign
+        ]
+        for artifact in artifacts
+    ]
 
 
 def remove_image(clients: Clients, artifact: Mapping[str, Any], store: str) -> None:

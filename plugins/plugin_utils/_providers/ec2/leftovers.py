@@ -85,9 +85,9 @@ class Ec2Leftovers:
         for key in ec2.describe_key_pairs(Filters=self._filters)["KeyPairs"]:
             yield from self._tagged(clients, KEY, key["KeyName"], key, created=key.get("CreateTime"), why=why)
         yield from self._images(clients, known)
-        yield from self._groups(clients)
+        yield from self._groups(clients, why)
 
-    def _groups(self, clients: Clients) -> Iterator[Leftover]:
+    def _groups(self, clients: Clients, why: str) -> Iterator[Leftover]:
         """Security groups that no network interface uses. Their age is unknown."""
         ec2 = clients.ec2
         groups = list(_pages(ec2, "describe_security_groups", "SecurityGroups", Filters=self._filters))
@@ -99,9 +99,7 @@ class Ec2Leftovers:
         }
         for group in groups:
             if group["GroupId"] not in used:
-                yield from self._tagged(
-                    clients, GROUP, group["GroupId"], group, created=None, why="a bake ended without it"
-                )
+                yield from self._tagged(clients, GROUP, group["GroupId"], group, created=None, why=why)
 
     def _images(self, clients: Clients, known: set[str]) -> Iterator[Leftover]:
         """AMIs and snapshots that no record names.

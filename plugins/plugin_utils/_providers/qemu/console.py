@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..._core.documents import parse_json
 from ..._core.files import write_atomically
 from ..contract import Evidence
 from ..evidence import EvidenceReader, checked_evidence
@@ -83,8 +84,9 @@ class BootEvidence:
             proven = _proven(folder, boot)
             port, console = (_Output(folder / name, EvidenceReader(nonce, proven)) for name in (PORT, CONSOLE))
             self._boots[folder] = (boot, port, console)
-        if port.reader.proven or console.reader.proven:
-            return port.reader.evidence if port.reader.proven else console.reader.evidence
+        for output in (port, console):
+            if output.reader.proven:
+                return output.reader.evidence
         port.read()
         output = port
         if not port.offset:
@@ -132,9 +134,9 @@ def _punch(path: Path, offset: int, length: int) -> None:
 def _proven(folder: Path, boot: str) -> Evidence | None:
     """The evidence of this boot that an earlier run has read. A damaged file is ignored."""
     try:
-        document = json.loads((folder / PROVEN).read_bytes())
+        document = parse_json((folder / PROVEN).read_bytes())
         return checked_evidence(document["evidence"]) if document["boot"] == boot else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

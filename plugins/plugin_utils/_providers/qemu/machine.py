@@ -80,6 +80,7 @@ class _Facts(TypedDict, total=False):
     endpoints: dict[str, int]
     memory: int
     cpus: int
+    reach: dict[str, str]
     created: float
     started: float
     stopping: float
@@ -131,7 +132,7 @@ class MachineFolder:
     def unfinished(self) -> bool:
         """Whether it is a folder without a document, and with nothing but what a launch writes before that."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        begun = all(name == LAUNCH or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
+        begun = all(name in (RELAY, LAUNCH) or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
         return begun and not self.folder.is_symlink()
 
     def removed(self) -> bool:
@@ -217,7 +218,7 @@ class MachineFolder:
             "-serial",
             f"file:{CONSOLE}",
         ]
-        argv += ["-fw_cfg", "name=opt/immutable/launch,file=launch.tar", "-device", "virtio-rng-pci"]
+        argv += ["-fw_cfg", f"name=opt/immutable/launch,file={LAUNCH}", "-device", "virtio-rng-pci"]
         argv += ["-netdev", network, "-device", "virtio-net-pci,netdev=net"]
         argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
         for disk in disks:

@@ -40,7 +40,7 @@ from ..guest_document import launch_document, members, volume_states
 from ..guest_network import LOOPBACK, RELAY, check_reach, write_relay
 from .console import BootEvidence, reclaim
 from .image_users import image_users
-from .machine import MachineFolder
+from .machine import LAUNCH, MachineFolder
 from .volumes import QemuVolumes
 
 MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
@@ -149,7 +149,7 @@ class QemuCompute:
         machine.folder.mkdir(mode=0o700)
         if reach:
             write_relay(machine.folder / RELAY)
-        write_atomically(machine.folder / "launch.tar", launch_document(members(request)))
+        write_atomically(machine.folder / LAUNCH, launch_document(members(request)))
         machine.save(
             {
                 "fleet": request.fleet,
@@ -173,7 +173,7 @@ class QemuCompute:
     def _instance_of(self, machine: MachineFolder) -> Instance | None:
         """The machine as an instance, or None if it was never started."""
         facts, boot = machine.facts(), machine.boot()
-        if facts is None or not _was_started(machine):
+        if facts is None or not _was_started(facts, boot is not None):
             return None
         evidence = self._evidence.of(machine.folder, boot, str(facts.get("nonce", ""))) if boot else None
         return _instance(machine, facts, boot is not None, evidence)
@@ -195,7 +195,8 @@ class QemuCompute:
         """Remove folders that no list shows: a run that was interrupted before it started QEMU leaves one."""
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
-            if machine.id == token or _was_started(machine):
+            facts = machine.facts()
+            if machine.id == token or (facts is not None and _was_started(facts, machine.pid() is not None)):
                 continue
             if not remove_documented(folder, "machine.json") and machine.unfinished():
                 shutil.rmtree(folder)
@@ -249,10 +250,9 @@ def in_container() -> bool:
     return any(os.path.exists(marker) for marker in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
 
 
-def _was_started(machine: MachineFolder) -> bool:
+def _was_started(facts: Mapping[str, Any], running: bool) -> bool:
     """Whether QEMU ever ran it. A machine whose document is damaged counts as started: it may hold a volume."""
-    facts = machine.facts()
-    return facts is not None and bool(not facts or facts.get("started") or machine.pid() is not None)
+    return not facts or bool(facts.get("started")) or running
 
 
 def _instance(machine: MachineFolder, facts: Mapping[str, Any], running: bool, evidence: Evidence | None) -> Instance:

@@ -153,8 +153,7 @@ class HAProxy:
             saved = parse_json((self._folder / STATE).read_bytes())
         except (FileNotFoundError, ValueError):  # it is written again with the next start
             return {}
-        known = isinstance(saved, dict) and not mismatch(saved, _State)
-        return dict(saved) if known else {}
+        return {} if mismatch(saved, _State) else dict(saved)
 
     def _saved_port(self) -> int | None:
         return self._saved().get("port")

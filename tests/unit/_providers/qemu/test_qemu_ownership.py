@@ -87,12 +87,14 @@ def test_a_folder_of_the_user_in_the_way_of_a_machine_stays(
     assert (theirs / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("names", [("launch.tar",), ("reach-relay.py",), ("reach-relay.py", ".launch.tar.x1")])
 def test_what_an_interrupted_launch_left_is_removed(
-    provider: QemuProvider, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: QemuProvider, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     left = tmp_path / "qemu/machines" / FLEET / "shop-local-1-launch-1"
     left.mkdir(parents=True)
-    (left / "launch.tar").write_bytes(b"")
+    for name in names:
+        (left / name).write_bytes(b"")
     never_started = MachineFolder(left.with_name("shop-local-2-launch-1"))
     never_started.save({"fleet": FLEET, "started": 0.0})
     launch(provider, disk, monkeypatch)
