@@ -72,11 +72,11 @@ def get(port: int, path: str = "/") -> str:
         connection.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for the condition. Fails after these seconds."""
+def until(condition: Callable[[], bool], seconds: float = 20.0, why: Callable[[], str] = lambda: "") -> None:
+    """Wait for the condition. Fails after these seconds, with what ``why`` returns then."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"the condition was not met within {seconds:g} s"
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds:g} s\n{why()}".rstrip()
         threading.Event().wait(0.02)
 
 

@@ -24,7 +24,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._supervised import
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import Accel
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 
-from .guests import free_port, make_key, qemu_command, run, ssh
+from .guests import free_port, make_key, qemu_command, run, ssh_known
 
 ROLES = Path(__file__).parents[2] / "roles"
 CLOUD = ["cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve"]  # as in Debian's images for EC2
@@ -103,7 +103,6 @@ class Ec2Guest:
     def __init__(self, folder: Path, disk: Path, accel: Accel, metadata_port: int) -> None:
         self.folder = folder
         self.output: list[str] = []  # lines of the console
-        self._key = folder / "key"
         self._port = free_port()
         (folder / "relay.py").write_text(RELAY, encoding="utf-8")
         relay = shlex.join([sys.executable, str(folder / "relay.py"), str(metadata_port)])
@@ -131,7 +130,7 @@ class Ec2Guest:
 
     def make_key(self) -> str:
         """Create the key pair that ``ssh`` uses. Returns the public key."""
-        return make_key(self._key)
+        return make_key(self.folder / "key")
 
     def wait_for(self, mark: str, seconds: float = 300.0) -> str:
         """Return the next line of the console that contains ``mark``."""
@@ -154,6 +153,4 @@ class Ec2Guest:
         qmp.execute(self.folder / "qmp.sock", [("blockdev-add", node), ("device_add", device)])
 
     def ssh(self, command: str, host_key: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self._port} {host_key}\n", encoding="utf-8")
-        options = {"UserKnownHostsFile": f"{self.folder}/known_hosts", "StrictHostKeyChecking": "yes"}
-        return ssh(self._port, self._key, command, options=options)
+        return ssh_known(self.folder, self._port, host_key, command)

@@ -48,3 +48,10 @@ def ssh(
     flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     argv = ["ssh", "-F", "none", "-o", "BatchMode=yes", *flags, "-i", str(key), "-p", str(port)]
     return subprocess.run([*argv, "root@127.0.0.1", command], capture_output=True, text=True, check=False, stdin=stdin)
+
+
+def ssh_known(folder: Path, port: int, host_key: str, command: str) -> subprocess.CompletedProcess[str]:
+    """As ``ssh``, with the private key ``key`` in the folder, and only to a machine with this host key."""
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n", encoding="utf-8")
+    options = {"UserKnownHostsFile": f"{folder}/known_hosts", "StrictHostKeyChecking": "yes"}
+    return ssh(port, folder / "key", command, options=options)

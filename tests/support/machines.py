@@ -11,9 +11,10 @@ import re
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -238,6 +239,17 @@ class Service:
         result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return result
 
+    def inventory(self) -> Path:
+        """Write an inventory of the hosts to a file."""
+        path = self.folder / "hosts.immutable_fleet.yml"
+        source = {
+            "plugin": "immutable.infra.fleet",
+            "definitions": [str(self.folder / "immutable.yml")],
+            "store": str(self.store),
+        }
+        path.write_text(json.dumps(source), encoding="utf-8")
+        return path
+
     def instances(self) -> list[dict[str, Any]]:
         instances: list[dict[str, Any]] = self.module("fleet_info")["instances"]
         return instances
@@ -306,6 +318,20 @@ class Service:
 
     def remove(self) -> None:
         self.module("fleet", state="absent", remove_volumes=["words"] if self.data else [])
+
+
+AnyService = TypeVar("AnyService", bound=Service)
+
+
+@contextmanager
+def released(service: AnyService) -> Iterator[AnyService]:
+    """Release a service, without what an interrupted run left of it, and remove its fleet in the end."""
+    if (service.store / "qemu/machines").exists():
+        service.remove()
+    service.play("release")
+    yield service
+    service.remove()
+    assert service.machines() == []
 
 
 def kill(child: subprocess.Popen[str], tree: bool) -> None:

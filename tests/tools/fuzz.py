@@ -8,12 +8,11 @@ that causes anything but an error of this project stops the run. The output then
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from hypothesis_run import play
+
 TESTS = [
     "tests/property/test_outside_text.py",
     "tests/property/test_definition_total.py",
@@ -21,29 +20,12 @@ TESTS = [
 ]
 
 
-def play(seed: int) -> str:
-    """What pytest said if a parser failed, else ""."""
-    argv = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "--hypothesis-profile=soak",
-        f"--hypothesis-seed={seed}",
-        *TESTS,
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr if done.returncode else ""
-
-
 def main() -> int:
     minutes = float(os.environ.get("FUZZ_MINUTES", "10"))
     first = seed = int(os.environ.get("FUZZ_SEED", time.time()))
     began = time.monotonic()
     while time.monotonic() - began < minutes * 60:
-        failure = play(seed)
+        _output, failure = play(seed, TESTS)
         if failure:
             print(f"{failure}\nfuzz: a parser failed with seed {seed}. To see it again: FUZZ_SEED={seed} make fuzz")
             return 1

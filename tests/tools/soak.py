@@ -10,34 +10,22 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import hypothesis_run
+
 STRATEGIES = ("rolling", "canary", "blue_green", "recreate")
 TESTS = ["tests/property/test_fleet_promises.py", "tests/property/test_fleet_progress.py"]
 
 
 def play(seed: int) -> tuple[int, str]:
     """How many histories were played, and what pytest said where one broke a promise."""
-    argv = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "--hypothesis-profile=soak",
-        f"--hypothesis-seed={seed}",
-        *(["-k", "not absent"] if os.environ.get("SOAK_STRATEGY") else []),
-        *TESTS,
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    told = re.search(r"(\d+) histories", done.stdout)
-    return int(told[1]) if told else 0, done.stdout + done.stderr if done.returncode else ""
+    options = ["-k", "not absent"] if os.environ.get("SOAK_STRATEGY") else []
+    output, failure = hypothesis_run.play(seed, TESTS, options)
+    told = re.search(r"(\d+) histories", output)
+    return int(told[1]) if told else 0, failure
 
 
 def main() -> int:

@@ -6,11 +6,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service
+from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, released
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,23 +19,17 @@ def _fresh() -> None:
         shutil.rmtree(STORE / "images", ignore_errors=True)
 
 
-def _service(folder: Path, name: str, **kinds: Any) -> Iterator[Service]:
-    service = Service(folder / name, name, **kinds)
-    if (service.store / "qemu/machines").exists():
-        service.remove()  # leftovers of an interrupted run
-    service.play("release")
-    yield service
-    service.remove()
-    assert service.machines() == []
-
-
 @pytest.fixture(scope="session")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two slots with data. Nobody can log in."""
-    yield from _service(tmp_path_factory.mktemp("keeper"), "keeper", size=2, shell="off", data=True)
+    folder = tmp_path_factory.mktemp("keeper") / "keeper"
+    with released(Service(folder, "keeper", size=2, shell="off", data=True)) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two slots without data."""
-    yield from _service(tmp_path_factory.mktemp("plain"), "plain", size=2, shell="restricted", data=False)
+    folder = tmp_path_factory.mktemp("plain") / "plain"
+    with released(Service(folder, "plain", size=2, shell="restricted", data=False)) as service:
+        yield service

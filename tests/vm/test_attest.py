@@ -36,9 +36,6 @@ RESTORE = "kill $(cat /tmp/tool.pid) && systemctl restart echo.service"
 
 def attest(service: Service, command: str) -> dict[int, dict[str, Any]]:
     """Run a command on each host and attest it afterwards. Returns the results by slot."""
-    inventory = service.folder / "hosts.immutable_fleet.yml"
-    source = {"plugin": "immutable.infra.fleet", "definitions": [str(service.folder / "immutable.yml")]}
-    inventory.write_text(json.dumps({**source, "store": str(service.store)}))
     tasks: list[dict[str, Any]] = [
         {"ansible.builtin.shell": command},
         {"immutable.infra.host_attest": {"fail_on_drift": False}, "register": "attested"},
@@ -53,7 +50,7 @@ def attest(service: Service, command: str) -> dict[int, dict[str, Any]]:
     ]
     play = service.folder / "attest.yml"
     play.write_text(json.dumps([{"hosts": "sealed", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(["ansible-playbook", "-i", str(inventory), str(play)], **PIPED, check=False)
+    done = subprocess.run(["ansible-playbook", "-i", str(service.inventory()), str(play)], **PIPED, check=False)
     assert done.returncode == 0, done.stdout
     return {
         slot: json.loads((service.folder / f"attested-{slot}.json").read_text(encoding="utf-8"))

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +16,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidenc
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT, PROVEN
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.ec2_guest import build
-from ansible_collections.immutable.infra.tests.support.guests import make_key, ssh
+from ansible_collections.immutable.infra.tests.support.guests import make_key, ssh_known
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -57,29 +56,21 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(folder, Spec("shop", "1", DIGEST), folder / "files")
 
 
+def compute_in(root: Path) -> QemuCompute:
+    return QemuCompute(root, QemuVolumes(root, root / "machines"), lambda disk: choose(STORE / "qemu", disk))
+
+
 @pytest.fixture
 def compute(tmp_path: Path) -> Iterator[QemuCompute]:
-    machines = QemuCompute(
-        tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), lambda disk: choose(STORE / "qemu", disk)
-    )
+    machines = compute_in(tmp_path)
     yield machines
     machines.power_off([instance.id for instance in machines.list(FLEET_NAME)])
 
 
 def sealed(compute: QemuCompute) -> Instance:
-    deadline = time.monotonic() + TIMEOUT
-    while (found := compute.list(FLEET_NAME)[0]).evidence is None:
-        assert time.monotonic() < deadline, compute.console(found.id)[-3000:]
-        time.sleep(0.5)
-    return found
-
-
-def as_root(instance: Instance, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    assert instance.evidence is not None
-    _address, port = instance.endpoints[22]
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {instance.evidence.host_key}\n", encoding="utf-8")
-    options = {"UserKnownHostsFile": f"{folder}/known_hosts", "StrictHostKeyChecking": "yes"}
-    return ssh(port, folder / "key", command, options=options)
+    [found] = compute.list(FLEET_NAME)
+    until(lambda: compute.list(FLEET_NAME)[0].evidence is not None, TIMEOUT, lambda: compute.console(found.id)[-3000:])
+    return compute.list(FLEET_NAME)[0]
 
 
 def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
@@ -99,12 +90,13 @@ def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
     )
     compute.launch([request])
     instance = sealed(compute)
-    assert proves(instance) is True
+    assert proves(instance) is True and instance.evidence is not None
+    connection = (tmp_path, instance.endpoints[22][1], instance.evidence.host_key)
     folder = tmp_path / "machines" / FLEET_NAME / "m1"
     port, console = ((folder / name).read_bytes() for name in (PORT, CONSOLE))
     assert port.startswith(b"IMMUTABLE-BOOTING\n")
     assert parse_evidence(port, NONCE) == parse_evidence(console, NONCE) == instance.evidence
-    checked = as_root(instance, tmp_path, CLAIMS)
+    checked = ssh_known(*connection, CLAIMS)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
     # A kernel message with line ends in it, at the only level that still reaches the console.
@@ -112,13 +104,13 @@ def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
     for separator in (r"\n", r"\r", r"\f"):
         # The kernel prints a record once its last line has an end.
         text = rf"<0>IMMUTABLE-NOISE{separator}{forged}\n".replace('"', r"\042")
-        assert as_root(instance, tmp_path, f"printf '{text}' | dd of=/dev/kmsg bs=8k iflag=fullblock").returncode == 0
-    deadline = time.monotonic() + TIMEOUT
-    while (folder / CONSOLE).read_bytes().count(b"AAAAEvil") < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+        assert ssh_known(*connection, f"printf '{text}' | dd of=/dev/kmsg bs=8k iflag=fullblock").returncode == 0
+    until(
+        lambda: (folder / CONSOLE).read_bytes().count(b"AAAAEvil") >= 3,
+        TIMEOUT,
+        lambda: compute.console(instance.id)[-3000:],
+    )
     noise = (folder / CONSOLE).read_bytes()[len(console) :]
     assert b"IMMUTABLE-NOISE" in noise and parse_evidence(noise, NONCE) is None
     (folder / PROVEN).unlink()
-    fresh = QemuCompute(tmp_path, QemuVolumes(tmp_path, tmp_path / "machines"), lambda disk: choose(STORE, disk))
-    assert fresh.list(FLEET_NAME)[0].evidence == instance.evidence
+    assert compute_in(tmp_path).list(FLEET_NAME)[0].evidence == instance.evidence

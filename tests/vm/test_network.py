@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.tests.support.machines import PROVISION, Service, ask
+from ansible_collections.immutable.infra.tests.support.machines import PROVISION, Service, ask, released
 
 MARK = "REACHED "
 TRY = """#!/usr/bin/python3
@@ -140,9 +140,7 @@ def tried(tmp_path: Path) -> Iterator[Service]:
         document = json.loads((folder / "immutable.yml").read_text(encoding="utf-8"))
         document["targets"]["local"]["reach"] = {"10.0.2.100:" + str(everywhere): f"{_own_address()}:{everywhere}"}
         (folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
-        service.play("release")
-        yield service
-        service.remove()
+        yield stack.enter_context(released(service))
 
 
 def _reached(text: str) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.process import Process
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.runtime import run_commands
 from ansible_collections.immutable.infra.tests.support.backends import until
-from ansible_collections.immutable.infra.tests.support.machines import PIPED, Service
+from ansible_collections.immutable.infra.tests.support.machines import PIPED, Service, released
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 UNIT = "postgresql@15-main"
@@ -78,16 +78,6 @@ class Database(Service):
         super().__init__(folder, "database", size=1, shell="restricted", data=True)
         (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")
         (folder / "create-databases").write_text(CREATE, encoding="utf-8")
-        (folder / "hosts.immutable_fleet.yml").write_text(
-            json.dumps(
-                {
-                    "plugin": "immutable.infra.fleet",
-                    "definitions": [str(folder / "immutable.yml")],
-                    "store": str(self.store),
-                }
-            ),
-            encoding="utf-8",
-        )
 
     def define(self, **changes: Any) -> None:
         super().define(**changes)
@@ -101,10 +91,9 @@ class Database(Service):
 
     def command(self, *argv: str) -> str:
         """The output of a command on the host."""
-        inventory = self.folder / "hosts.immutable_fleet.yml"
         arguments = json.dumps({"argv": argv})
         done = subprocess.run(
-            ["ansible", "-i", str(inventory), "sealed", "-m", "ansible.builtin.command", "-a", arguments],
+            ["ansible", "-i", str(self.inventory()), "sealed", "-m", "ansible.builtin.command", "-a", arguments],
             **PIPED,
             check=False,
         )
@@ -125,13 +114,8 @@ class Database(Service):
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    service = Database(tmp_path_factory.mktemp("database") / "database")
-    if (service.store / "qemu/machines").exists():
-        service.remove()  # leftovers of an interrupted run
-    service.play("release")
-    yield service
-    service.remove()
-    assert service.machines() == []
+    with released(Database(tmp_path_factory.mktemp("database") / "database")) as service:
+        yield service
 
 
 def serving(database: Database) -> list[bool]:
@@ -161,15 +145,11 @@ def test_a_server_that_stops_leaves_traffic_and_comes_back(database: Database) -
     assert serving(database) == [True]
     assert database.statuses() == ["UP"]
     database.command("systemctl", "stop", UNIT)
-    wait(lambda: database.statuses() == ["DOWN"])
+    until(lambda: database.statuses() == ["DOWN"], 300)
     fleet = database.module("fleet_info")
     assert fleet["serving"] == 0
     [instance] = fleet["instances"]
     assert (instance["healthy"], instance["serving"], instance["traffic"]) == (False, False, "down")
     database.command("systemctl", "start", UNIT)
-    wait(lambda: database.statuses() == ["UP"])
+    until(lambda: database.statuses() == ["UP"], 300)
     assert serving(database) == [True]
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    until(condition, 300)

@@ -10,8 +10,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S
 TIMES = 10
 
 
-def count_up(location: str, writer: int) -> int:
-    """Add to the counter ``TIMES`` times. Returns how often another writer came first."""
+def count_up(location: str, writer: int) -> None:
+    """Add to the counter ``TIMES`` times."""
     store, conflicts = S3Store(location), 0
     for turn in range(TIMES):
         while True:
@@ -23,4 +23,3 @@ def count_up(location: str, writer: int) -> int:
                 break
             except ConflictError:
                 conflicts += 1
-    return conflicts

@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.payload impo
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.traps import write_modules
 
 DIGEST = f"sha256:{'cd' * 32}"
 MARKER = "immutable-payload-0123456789abcdef"
@@ -108,8 +109,7 @@ def test_installing_requirements_runs_no_code_of_the_definitions_folder(
     define: Callable[..., Definition], store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     definition, witness = define(requirements="requirements.yml"), tmp_path / "ran"
-    for name in ("ansible", "json", "yaml", "pip", "sitecustomize"):
-        (definition.folder / f"{name}.py").write_text(f"open({str(witness)!r}, 'a').write({name!r})\n")
+    write_modules(definition.folder, witness)
     # Its servers would be asked, and its callbacks and plugins would run.
     (definition.folder / "ansible.cfg").write_text(
         "[galaxy]\nserver_list = trap\n[galaxy_server.trap]\nurl = http://[\n"

@@ -16,8 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.programs imp
     find_program,
     module_command,
 )
-
-NAMES = ("ansible", "pip", "json", "yaml", "runpy", "sitecustomize", "usercustomize", "encodings", "importlib")
+from ansible_collections.immutable.infra.tests.support.traps import write_modules
 
 
 @pytest.fixture
@@ -26,8 +25,7 @@ def trap(tmp_path: Path) -> Path:
     folder = tmp_path / "trap"
     folder.mkdir()
     witness = tmp_path / "ran"
-    for name in NAMES:
-        (folder / f"{name}.py").write_text(f"open({str(witness)!r}, 'a').write({name!r})\n")
+    write_modules(folder, witness)
     (folder / "immutable-trap").write_text(f"#!/bin/sh\necho program >>{witness}\n")
     (folder / "immutable-trap").chmod(0o755)
     return folder

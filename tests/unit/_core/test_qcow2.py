@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.qcow2 import MAGIC, named_file, why_refused
+from ansible_collections.immutable.infra.tests.support.disks import BACKING_FILE, DATA_FILE, create_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
-BACKING = ["-b", "/etc/passwd", "-F", "raw"]
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,15 @@ BACKING = ["-b", "/etc/passwd", "-F", "raw"]
         ([], None),
         (["-o", "compat=0.10"], None),
         (["-o", "lazy_refcounts=on"], None),
-        (BACKING, "backing file"),
-        (["-o", "compat=0.10", *BACKING], "backing file"),
-        (["-o", "data_file=DATA"], "data file"),
+        (BACKING_FILE, "backing file"),
+        (["-o", "compat=0.10", *BACKING_FILE], "backing file"),
+        (DATA_FILE, "data file"),
         (["-o", "data_file=DATA,data_file_raw=on"], "data file"),
     ],
 )
-def test_what_a_header_names(tmp_path: Path, options: list[str], named: str | None) -> None:
+def test_what_a_header_names(tmp_path: Path, options: Sequence[str], named: str | None) -> None:
     disk = tmp_path / "disk.qcow2"
-    options = [option.replace("DATA", str(tmp_path / "data")) for option in options]
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, str(disk), "1M"], check=True)
+    create_disk(disk, options)
     assert named_file(disk) == named
     refused = why_refused(disk)
     assert refused is None if named is None else refused is not None and f"names a {named}" in refused
@@ -39,7 +38,7 @@ def test_what_a_header_names(tmp_path: Path, options: list[str], named: str | No
 @pytest.mark.parametrize("kind", ["raw", "vmdk", "qcow", "vdi", "qed"])
 def test_every_other_format_is_refused(tmp_path: Path, kind: str) -> None:
     disk = tmp_path / "disk"
-    subprocess.run(["qemu-img", "create", "-q", "-f", kind, str(disk), "1M"], check=True)
+    create_disk(disk, kind=kind)
     assert why_refused(disk)
 
 

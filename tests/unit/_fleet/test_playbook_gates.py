@@ -36,6 +36,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.tests.support import traps
 
 ROOT = Path(loading.__file__).parents[6]  # where this collection was imported from
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -164,7 +165,7 @@ def test_a_playbook_gets_the_facts_of_the_swap(tmp_path: Path) -> None:
 
 def test_text_from_outside_is_never_a_template(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    hostile = traps.template(tmp_path / "ran")
     tags = {"image_name": hostile, "version": hostile, "build": hostile, "shell": hostile}
     lab.write(
         [
@@ -213,8 +214,7 @@ def test_a_check_without_a_host_to_check_does_not_pass(tmp_path: Path) -> None:
 def test_modules_and_configuration_beside_the_playbook_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ansible", "json", "yaml", "sitecustomize"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    traps.write_modules(tmp_path, tmp_path / "ran")
     (tmp_path / "ansible.cfg").write_text("[defaults]\nroles_path = /trap\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)) + os.pathsep)
     monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)

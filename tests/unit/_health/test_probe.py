@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober imp
     prober_for,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
+from ansible_collections.immutable.infra.tests.support.guests import free_port
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,12 +48,6 @@ def service():
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 def probed(endpoints: dict[str, Endpoints], health: Health, relayed: bool = False) -> dict[str, bool | str]:

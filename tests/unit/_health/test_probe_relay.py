@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.backends import until
+from ansible_collections.immutable.infra.tests.support.guests import free_port
 
 QEMU = shutil.which("qemu-system-x86_64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="QEMU is not installed")
@@ -21,9 +22,7 @@ pytestmark = pytest.mark.skipif(QEMU is None, reason="QEMU is not installed")
 @pytest.fixture
 def forwarded() -> Iterator[tuple[str, int]]:
     """An address that QEMU forwards to a guest. The guest has no processor and never answers."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = held.getsockname()
+    address = ("127.0.0.1", free_port())
     network = f"user,id=net,restrict=on,hostfwd=tcp:{address[0]}:{address[1]}-:8080"
     machine = [str(QEMU), "-machine", "none", "-nodefaults", "-display", "none", "-S", "-netdev", network]
     with subprocess.Popen(machine, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as qemu:

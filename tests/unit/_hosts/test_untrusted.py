@@ -10,6 +10,7 @@ from typing import Any
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.untrusted import untrusted_json
+from ansible_collections.immutable.infra.tests.support import traps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def test_ansible_loads_what_was_given(data: Any) -> None:
 
 
 def test_no_text_is_a_template(tmp_path: Path) -> None:
-    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    hostile = traps.template(tmp_path / "ran")
     templar = Templar(loader=DataLoader(), variables={"outside": load({"a": [hostile, {"b": hostile}]})})
     assert templar.template(load(hostile)) == hostile
     assert templar.template(load([hostile, {"b": hostile}])) == [hostile, {"b": hostile}]

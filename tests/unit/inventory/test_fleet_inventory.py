@@ -28,6 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Evidence,
     Instance,
 )
+from ansible_collections.immutable.infra.tests.support import traps
 
 # the folder of ansible_collections, as imported: a symbolic link in the path stays one
 ROOT = Path(connection.__file__).parents[6]
@@ -267,7 +268,7 @@ def test_a_cached_inventory_makes_no_calls(listed: Callable[..., tuple[dict[str,
 def test_a_playbook_takes_no_variable_for_a_template(
     listed: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path
 ) -> None:
-    hostile = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/ran') }}}}"
+    hostile = traps.template(tmp_path / "ran")
     (tmp_path / "show.yml").write_text(
         "- hosts: sealed\n  gather_facts: false\n  tasks:\n"
         "    - ansible.builtin.set_fact: {copied: '{{ composed }} {{ immutable_version }}'}\n"

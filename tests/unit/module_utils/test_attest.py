@@ -124,6 +124,8 @@ def test_another_owner_is_found(tree: Path) -> None:
 
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+# An access control list as the kernel returns it.
+ACL = "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
 
 
 def _set(path: Path, name: str, value: bytes) -> None:
@@ -178,10 +180,9 @@ def test_a_label_that_the_kernel_makes_up_is_no_difference(tree: Path, monkeypat
 
 def test_an_entry_of_an_access_control_list_has_no_id_unless_it_names_one() -> None:
     """Kernels return any id there, debugfs returns 0."""
-    kernel = "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
     debugfs = "02000000010006000000000002000400e803000004000400000000001000040000000000200004000000000000"[:88]
     names = ("system.posix_acl_access", "system.posix_acl_default")
-    assert {attribute_text(name, bytes.fromhex(value)) for name in names for value in (kernel, debugfs)} == {debugfs}
+    assert {attribute_text(name, bytes.fromhex(value)) for name in names for value in (ACL, debugfs)} == {debugfs}
 
 
 def test_a_writable_root_is_found_and_left_clean(tree: Path) -> None:
@@ -325,8 +326,7 @@ def test_a_mounted_disk_has_no_differences_from_its_manifest(tree: Path, tmp_pat
     os.mkfifo(tree / "etc/pipe")
     _set(tree / "etc/app.conf", "user.note", b"any")
     _set(tree / "usr/bin/app", "security.capability", CAPABILITY)
-    acl = "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
-    _set(tree / "etc/app.conf", "system.posix_acl_access", bytes.fromhex(acl))
+    _set(tree / "etc/app.conf", "system.posix_acl_access", bytes.fromhex(ACL))
     (tree / "usr/bin/app").chmod(0o4755)
     disk = tmp_path / "disk.img"
     programs = os.environ["PATH"] + ":/usr/sbin:/sbin"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.disks import BACKING_FILE, DATA_FILE, create_disk
 
 DISK = b"a bootable disk"
 SHA256 = hashlib.sha256(DISK).hexdigest()
@@ -82,21 +82,20 @@ def test_a_download_with_another_checksum_leaves_nothing_behind(store: FileStore
 
 @pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("form", "options", "why"),
     [
-        (["-f", "qcow2", "-b", "/etc/passwd", "-F", "raw"], "names a backing file"),
-        (["-f", "qcow2", "-o", "data_file=DATA"], "names a data file"),
-        (["-f", "raw"], "is not a qcow2 disk"),
-        (["-f", "vmdk"], "is not a qcow2 disk"),
+        ("qcow2", BACKING_FILE, "names a backing file"),
+        ("qcow2", DATA_FILE, "names a data file"),
+        ("raw", (), "is not a qcow2 disk"),
+        ("vmdk", (), "is not a qcow2 disk"),
     ],
 )
 @pytest.mark.parametrize("kind", ["qcow2", "url"])
 def test_a_disk_that_names_another_file_is_not_opened_whatever_its_checksum(
-    store: FileStore, tmp_path: Path, kind: str, options: list[str], why: str
+    store: FileStore, tmp_path: Path, kind: str, form: str, options: tuple[str, ...], why: str
 ) -> None:
     disk = tmp_path / "base.qcow2"
-    options = [option.replace("DATA", str(tmp_path / "data")) for option in options]
-    subprocess.run(["qemu-img", "create", "-q", *options, str(disk), "1M"], check=True)
+    create_disk(disk, options, form)
     checksum = f"sha256:{hashlib.sha256(disk.read_bytes()).hexdigest()}"
     base = Base(kind, "base.qcow2" if kind == "qcow2" else disk.as_uri(), checksum=checksum, python="3.11")
     assert base_disk.resolve_disk(base, store, tmp_path) is not None

@@ -29,6 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
+from ansible_collections.immutable.infra.tests.support.disks import BACKING_FILE, DATA_FILE, create_disk
 
 pytestmark = pytest.mark.skipif(not (shutil.which(QEMU) and shutil.which("qemu-img")), reason="needs QEMU")
 MIB = 1 << 20
@@ -51,7 +52,7 @@ def compute(tmp_path: Path, volumes: QemuVolumes) -> Iterator[QemuCompute]:
 @pytest.fixture
 def launch(tmp_path: Path, compute: QemuCompute) -> Callable[..., Instance]:
     root = tmp_path / "root.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", root, "1M"], check=True)
+    create_disk(root)
 
     def do(name: str, *volumes: str) -> Instance:
         facts = {
@@ -243,13 +244,12 @@ def test_a_machine_starts_without_the_evidence_of_its_earlier_boot(
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [(["-b", "/etc/passwd", "-F", "raw"], "backing file"), (["-o", "data_file=DATA"], "data file")],
+    [(BACKING_FILE, "backing file"), (DATA_FILE, "data file")],
 )
 def test_a_disk_that_names_another_file_is_not_started(
-    tmp_path: Path, compute: QemuCompute, launch: Callable[..., Instance], options: list[str], named: str
+    tmp_path: Path, compute: QemuCompute, launch: Callable[..., Instance], options: tuple[str, ...], named: str
 ) -> None:
-    options = [option.replace("DATA", str(tmp_path / "data")) for option in options]
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, tmp_path / "root.qcow2", "1M"], check=True)
+    create_disk(tmp_path / "root.qcow2", options)
     with pytest.raises(ProviderError, match=f"root.qcow2 names a {named}.*: bake the image again"):
         launch("m1")
     assert compute.list(FLEET_NAME) == []
@@ -260,9 +260,7 @@ def test_a_volume_that_names_another_file_is_neither_started_nor_plugged(
 ) -> None:
     [volume] = volumes.create([VolumeRequest(fleet=FLEET_NAME, slot=0, name="data", size=MIB, mount="/data")])
     [disk] = volumes._root.glob("*/*/disk.qcow2")
-    subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", disk, "1M"], check=True
-    )
+    create_disk(disk, BACKING_FILE)
     with pytest.raises(ProviderError, match="names a backing file"):
         launch("m1", volume.id)
     launch("m2")
