@@ -37,7 +37,8 @@ targets:
 """
 
 
-def load(folder: Path, setting: str = "x", variable: str = "x", port: str = "8080", head: str = ""
+def load(
+    folder: Path, setting: str = "x", variable: str = "x", port: str = "8080", head: str = ""
 ) -> tuple[Target, Any]:
     (folder / "provision.yml").write_text("[]\n")
     text = DEFINITION.replace("SETTING", setting).replace("VARIABLE", variable).replace("PORT", port)
