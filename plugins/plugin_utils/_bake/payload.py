@@ -130,6 +130,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
                 "mount": volume.mount,
                 **({"owner": volume.owner} if volume.owner else {}),
                 **({"reown": True} if volume.reown else {}),
+                **({"noexec": True} if volume.noexec else {}),
             }
             for volume in definition.data
         ],
