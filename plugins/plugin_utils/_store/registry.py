@@ -57,7 +57,9 @@ def check_apart(store: Store, folders: Iterable[Path]) -> None:
     A marked store in one of their subfolders is left out of the inputs.
     """
     root = folder_of(store)
-    for folder in folders if root else ():
+    if root is None:
+        return
+    for folder in folders:
         place, inside = root.resolve(), folder.resolve()
         if place == inside or (place.is_relative_to(inside) and not os.path.lexists(root / STORE_MARKER)):
             raise StoreError(
