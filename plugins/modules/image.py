@@ -85,7 +85,8 @@ options:
   inputs:
     description:
       - Additional files and folders that a O(template) depends on. A file that is named here is always an input.
-      - Paths with the same last name are told apart by their path relative to the playbook.
+      - The digest names a path by its last part, or by the path relative to the playbook if several have the same last
+        part.
     type: list
     elements: path
     default: []
