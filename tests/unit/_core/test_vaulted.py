@@ -75,3 +75,12 @@ def test_a_mapping_as_a_secret_of_a_host_is_json(options: dict[str, Any]) -> Non
     found = SecretFinder(values, lambda value: value)(references)
     assert json.loads(found["conf"]) == {"user": "a", "tls": True, "token": "hidden-token"}
     assert json.loads(found["list"]) == ["ä"] and found["number"] == "5"
+
+
+def test_a_vaulted_or_unsafe_secret_is_no_template(loader: DataLoader) -> None:
+    ciphertext = VaultLib(VAULT).encrypt("{{ 1 + 1 }}x").decode()
+    inline = "!vault |\n" + "".join(f"          {line}\n" for line in ciphertext.splitlines())
+    values = loader.load(f"vaulted: {inline}unsafe: !unsafe '{{{{ 1 + 1 }}}}x'\n")
+    templar = Templar(loader=loader, variables=values)
+    references = {name: SecretRef("variable", name) for name in values}
+    assert SecretFinder(values, templar.template)(references) == {"vaulted": "{{ 1 + 1 }}x", "unsafe": "{{ 1 + 1 }}x"}
