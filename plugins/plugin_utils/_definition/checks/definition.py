@@ -15,6 +15,7 @@ from ....module_utils._seal import SYSTEM_WRITABLE
 from ..document import Document, KeyPath, format_path, target_names, value_at
 from ..fleet import fleet_files
 from .fleet import check_fleets
+from .health import check_healths
 from .target import check_targets
 
 RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # every boot mounts these
@@ -43,6 +44,7 @@ def check_definition(document: Document, folder: Path) -> None:
     _check_paths(document)
     check_fleets(document)
     check_targets(document)
+    check_healths(document, folder)
 
 
 def _check_files(document: Document, folder: Path) -> None:
