@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
 
@@ -356,6 +357,7 @@ class Definition:
     # Relative paths of all files that any fleet names, whether its strategy uses them or not. Not inputs of a bake.
     swap_files: tuple[str, ...] = ()
     user_namespaces: bool = False  # seal.user_namespaces
+    log_size: str = LOG_SIZE  # seal.log_size
 
     @property
     def folder(self) -> Path:
