@@ -15,11 +15,12 @@ import stat
 from dataclasses import dataclass, replace
 from typing import Iterable
 
+from ._mounts import unescaped
 from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
 from ._seal_accounts import lock_accounts
 from ._seal_changes import Changes, Refused, owner
 from ._seal_paths import mount_point
-from ._seal_text import from_fstab, fstab_field, unit_instance
+from ._seal_text import fstab_field, unit_instance
 from ._seal_tmpfs import (
     LOG_FOLDER,
     LOG_SIZE,
@@ -30,6 +31,8 @@ from ._seal_tmpfs import (
     write_skeleton,
 )
 
+# Set-user-ID bits and devices have no effect where services write.
+MOUNT_OPTIONS = ("nosuid", "nodev")
 FACTS_PATH = "/usr/lib/immutable/seal.json"
 REOWNED_PATH = "/usr/lib/immutable/reown-volumes"
 
@@ -117,6 +120,7 @@ class Spec:
         data: the name and the mount point of each data volume.
         owners: by volume, "user" or "user:group", by name, if it is not the owner of the mount point.
         reowned: volumes whose files follow the owner's uid and gid.
+        noexec: volumes on which nothing can be executed.
         user_namespaces: whether unprivileged users may create user namespaces.
         log_size: the most that /var/log may hold, as an integer with K, M or G, or as a percentage of memory.
     """
@@ -129,6 +133,7 @@ class Spec:
     data: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, str], ...] = ()
     reowned: tuple[str, ...] = ()
+    noexec: tuple[str, ...] = ()
     user_namespaces: bool = False
     log_size: str = LOG_SIZE
 
@@ -207,20 +212,25 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
         os.makedirs(changes.full_path(path), exist_ok=True)
         mode, uid, gid = (0o1777, 0, 0) if path in TEMPORARY else owner(changes.full_path(path))
         size = f",size={spec.log_size}" if path == LOG_FOLDER else ""
-        options = f"rw,nosuid,nodev,mode={mode:04o},uid={uid},gid={gid}{size}"
+        options = f"rw,{','.join(MOUNT_OPTIONS)},mode={mode:04o},uid={uid},gid={gid}{size}"
         lines.append(f"tmpfs {fstab_field(path)} tmpfs {options} 0 0")
     for name, mount in spec.data:
         os.makedirs(changes.full_path(mount), exist_ok=True)
         # No timeout: the volume arrives when the previous host has released it.
         unit = f"immutable-data@{unit_instance(name)}.service".replace("\\", "\\\\")
-        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
+        own = ",".join(_data_options(spec, name))
+        options = f"rw,noatime,{own},nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
         lines.append(f"/dev/disk/immutable/{name} {fstab_field(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
 
 
 def _mount_of(line: str) -> str:
     fields = line.split()
-    return os.path.normpath(from_fstab(fields[1])) if len(fields) > 1 and not fields[0].startswith("#") else ""
+    return os.path.normpath(unescaped(fields[1])) if len(fields) > 1 and not fields[0].startswith("#") else ""
+
+
+def _data_options(spec: Spec, volume: str) -> tuple[str, ...]:
+    return (*MOUNT_OPTIONS, *(("noexec",) if volume in spec.noexec else ()))
 
 
 def _own_mounts(changes: Changes, spec: Spec) -> None:

@@ -21,21 +21,6 @@ def fstab_field(text: str) -> str:
     return "".join(f"\\{ord(char):03o}" if char in _FSTAB_ESCAPED else char for char in text)
 
 
-def from_fstab(text: str) -> str:
-    """Return what a field of /etc/fstab says: the reverse of ``fstab_field``."""
-    parts = text.split("\\")
-    plain = [parts[0]]
-    rest = iter(parts[1:])
-    for part in rest:
-        if part[:3].isdigit() and all(digit in string.octdigits for digit in part[:3]) and len(part) >= 3:
-            plain.append(chr(int(part[:3], 8)) + part[3:])
-        elif not part:  # a doubled backslash
-            plain.append("\\" + next(rest, ""))
-        else:
-            plain.append("\\" + part)
-    return "".join(plain)
-
-
 def tmpfiles_path(path: str) -> str:
     """Return a path in the form of tmpfiles.d.
 

@@ -38,6 +38,7 @@ COLLECTION = Path(__file__).resolve().parents[3]
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_mounts.py",
     "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",
     "plugins/module_utils/_seal_accounts.py",
@@ -137,6 +138,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
                 "mount": volume.mount,
                 **({"owner": volume.owner} if volume.owner else {}),
                 **({"reown": True} if volume.reown else {}),
+                **({"noexec": True} if volume.noexec else {}),
             }
             for volume in definition.data
         ],
