@@ -229,11 +229,6 @@ def test_a_file_must_exist_inside_the_folder(folder, old, new, line):
 
 
 VOLUME = "/var/lib/shop}"
-SYSTEM = [
-    *("/usr", "/usr/bin", "/usr/lib", "/usr/lib/immutable", "/usr/lib/systemd/system", "/usr/lib/x86_64-linux-gnu/x"),
-    *("/boot/efi", "/lib/modules", "/sbin", "/etc/systemd", "/etc/systemd/system", "/etc/ssh", "/etc/ansible/facts.d"),
-    *("/etc/pam.d", "/etc/rc2.d/x", "/etc/fstab"),
-]
 PATHS = [
     (
         VOLUME,
@@ -282,22 +277,7 @@ PATHS = [
         )
         for top in ("run", "proc", "sys", "dev", "var/run", "var/lock")
     ),
-    *(
-        (old, path + old[-1], f'{place}: "{path}" would hide the system itself (allowed: a folder of the service)')
-        for old, place in (("/tmp,", "10: writable[0]"), (VOLUME, "9: data[0].mount"))
-        for path in SYSTEM
-    ),
 ]
-
-
-@pytest.mark.parametrize(
-    "path", ["/etc/shop", "/usr/share/grafana/data", "/usr/lib/shop/cache", "/usr/local/shop", "/opt"]
-)
-def test_a_folder_of_the_service_is_no_mistake(folder, path):
-    (folder / "immutable.yml").write_text(GOOD.replace("/tmp,", f"{path},"))
-    assert path in load_definition(folder).writable
-    (folder / "immutable.yml").write_text(GOOD.replace(VOLUME, f"{path}}}"))
-    assert load_definition(folder).data[0].mount == path
 
 
 @pytest.mark.parametrize("old, new, line", PATHS)
