@@ -17,6 +17,8 @@ from typing import Iterable
 
 from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
 
+# Set-user-ID bits and devices have no effect where services write.
+MOUNT_OPTIONS = ("nosuid", "nodev")
 FACTS_PATH = "/usr/lib/immutable/seal.json"
 REOWNED_PATH = "/usr/lib/immutable/reown-volumes"
 
@@ -98,6 +100,7 @@ class Spec:
         data: the name and the mount point of each data volume.
         owners: by volume, "user" or "user:group", by name, if it is not the owner of the mount point.
         reowned: volumes whose files follow the owner's uid and gid.
+        noexec: volumes on which nothing can be executed.
         user_namespaces: whether unprivileged users may create user namespaces.
     """
 
@@ -109,6 +112,7 @@ class Spec:
     data: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, str], ...] = ()
     reowned: tuple[str, ...] = ()
+    noexec: tuple[str, ...] = ()
     user_namespaces: bool = False
 
 
@@ -257,14 +261,21 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     for path in tmpfs:
         os.makedirs(changes.full_path(path), exist_ok=True)
         mode, uid, gid = (0o1777, 0, 0) if path in ("/tmp", "/var/tmp") else _owner(changes.full_path(path))
-        lines.append(f"tmpfs {_quoted(path)} tmpfs rw,nosuid,nodev,mode={mode:04o},uid={uid},gid={gid} 0 0")
+        lines.append(
+            f"tmpfs {_quoted(path)} tmpfs rw,{','.join(MOUNT_OPTIONS)},mode={mode:04o},uid={uid},gid={gid} 0 0"
+        )
     for name, mount in spec.data:
         os.makedirs(changes.full_path(mount), exist_ok=True)
         # No timeout: the volume arrives when the previous host has released it.
         unit = f"immutable-data@{_unit_name(name)}.service"
-        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
+        own = ",".join(_data_options(spec, name))
+        options = f"rw,noatime,{own},nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
         lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
+
+
+def _data_options(spec: Spec, volume: str) -> tuple[str, ...]:
+    return (*MOUNT_OPTIONS, *(("noexec",) if volume in spec.noexec else ()))
 
 
 def _own_mounts(changes: Changes, spec: Spec) -> None:

@@ -92,6 +92,13 @@ options:
         type: bool
         default: false
         version_added: 0.3.0
+      noexec:
+        description:
+          - Whether the volume is mounted so that no program on it can be executed. Each volume is mounted with
+            C(nosuid) and C(nodev).
+        type: bool
+        default: false
+        version_added: 0.3.0
 """
 
 EXAMPLES = r"""
@@ -139,6 +146,7 @@ def main() -> None:
                     "mount": {"type": "path", "required": True},
                     "owner": {"type": "str"},
                     "reown": {"type": "bool", "default": False},
+                    "noexec": {"type": "bool", "default": False},
                 },
             },
         },
@@ -154,6 +162,7 @@ def main() -> None:
         data=tuple((volume["name"], volume["mount"]) for volume in given["data"]),
         owners=tuple((volume["name"], volume["owner"]) for volume in given["data"] if volume["owner"]),
         reowned=tuple(volume["name"] for volume in given["data"] if volume["reown"]),
+        noexec=tuple(volume["name"] for volume in given["data"] if volume["noexec"]),
     )
     try:
         paths = seal(given["root"], given["files"], spec)

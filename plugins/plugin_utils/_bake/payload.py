@@ -7,7 +7,6 @@ It stays in the guest's memory, below a folder whose name no image may contain a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -24,7 +23,7 @@ from ansible import constants as C
 
 from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
-from .._core.files import make_private_folder
+from .._core.files import file_sha256, make_private_folder
 from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .._definition.digest import tree_files
@@ -131,6 +130,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
                 "mount": volume.mount,
                 **({"owner": volume.owner} if volume.owner else {}),
                 **({"reown": True} if volume.reown else {}),
+                **({"noexec": True} if volume.noexec else {}),
             }
             for volume in definition.data
         ],
@@ -197,7 +197,7 @@ def required_collections(definition: Definition, store: Store, report: Report) -
     if definition.provision.requirements is None:
         return None
     requirements = definition.folder / definition.provision.requirements
-    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    key = file_sha256(requirements)[:16]
     folder = store.local_path(f"cache/requirements/{key}")
     with store.lock(f"requirements-{key}", "install requirements", wait=INSTALL_LOCK_TIMEOUT):
         if not folder.exists():

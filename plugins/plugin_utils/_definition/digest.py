@@ -31,6 +31,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         for volume in definition.data
         if volume.owner or volume.reown
     }
+    noexec = sorted(volume.name for volume in definition.data if volume.noexec)
     return {
         "schema": 1,
         "service": definition.service,
@@ -48,6 +49,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         "base": dict(base),
         "tree": tree_entries(definition),
         **({"owners": owners} if owners else {}),
+        **({"noexec": noexec} if noexec else {}),
         # An input only if it is pinned. Otherwise the machine that bakes determines the version.
         **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }

@@ -119,6 +119,7 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 type=volume.get("type", ""),
                 owner=volume.get("owner", ""),
                 reown=volume.get("reown", False),
+                noexec=volume.get("noexec", False),
             )
             for volume in data.get("data", ())
         ),

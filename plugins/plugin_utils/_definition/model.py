@@ -76,11 +76,12 @@ class DataVolume:
     type: str = ""  # as the provider names it; "" for the provider's default
     owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
     reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
+    noexec: bool = False  # whether the mount refuses to execute files
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
         data = asdict(self)
-        return {name: data[name] for name in data if name not in ("owner", "reown") or data[name]}
+        return {name: data[name] for name in data if name not in ("owner", "reown", "noexec") or data[name]}
 
 
 @dataclass(frozen=True)

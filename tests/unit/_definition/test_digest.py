@@ -73,6 +73,14 @@ def test_the_owner_of_data_is_an_input_only_if_it_is_named(folder):
     ]
 
 
+def test_noexec_is_an_input_only_if_it_is_set(folder):
+    plain = inputs(folder)
+    assert "noexec" not in plain
+    assert inputs(folder, TEXT.replace("mount: /var/lib/shop}", "mount: /var/lib/shop, noexec: false}")) == plain
+    noexec = inputs(folder, TEXT.replace("mount: /var/lib/shop}", "mount: /var/lib/shop, noexec: true}"))
+    assert noexec == {**plain, "noexec": ["uploads"]}
+
+
 def test_the_tree_is_the_playbooks_folder_and_the_files_that_the_definition_names(folder):
     (folder / "play/.git").mkdir()
     (folder / "play/.git/HEAD").write_text("x")

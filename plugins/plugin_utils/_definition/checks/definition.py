@@ -16,6 +16,7 @@ from ..document import Document, KeyPath, format_path, target_names, value_at
 from ..fleet import fleet_files
 from .fleet import check_fleets
 from .target import check_targets
+from .text import check_texts
 
 RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # every boot mounts these
 SYSTEM_PATHS = (
@@ -41,6 +42,7 @@ def check_definition(document: Document, folder: Path) -> None:
     """
     _check_files(document, folder)
     _check_paths(document)
+    check_texts(document)
     check_fleets(document)
     check_targets(document)
 
