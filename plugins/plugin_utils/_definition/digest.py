@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .model import Definition, Target, TcpProbe, Vaulted
 from .tree import file_entry, tree_entries, tree_files
 
@@ -31,6 +32,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         for volume in definition.data
         if volume.owner or volume.reown
     }
+    noexec = sorted(volume.name for volume in definition.data if volume.noexec)
     return {
         "schema": 1,
         "service": definition.service,
@@ -44,10 +46,15 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         },
         "data": {volume.name: volume.mount for volume in definition.data},
         "writable": sorted(definition.writable),
-        "seal": {"shell": definition.shell, **({"user_namespaces": True} if definition.user_namespaces else {})},
+        "seal": {
+            "shell": definition.shell,
+            **({"user_namespaces": True} if definition.user_namespaces else {}),
+            **({"log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
+        },
         "base": dict(base),
         "tree": tree_entries(definition),
         **({"owners": owners} if owners else {}),
+        **({"noexec": noexec} if noexec else {}),
         # An input only if it is pinned. Otherwise the machine that bakes determines the version.
         **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.bounded_yaml import TooLargeError, read_bounded
 from .._core.errors import DefinitionError
@@ -119,12 +120,14 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 type=volume.get("type", ""),
                 owner=volume.get("owner", ""),
                 reown=volume.get("reown", False),
+                noexec=volume.get("noexec", False),
             )
             for volume in data.get("data", ())
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
         user_namespaces=data.get("seal", {}).get("user_namespaces", False),
+        log_size=data.get("seal", {}).get("log_size", LOG_SIZE),
         targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),

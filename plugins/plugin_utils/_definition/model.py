@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
 
@@ -76,11 +77,12 @@ class DataVolume:
     type: str = ""  # as the provider names it; "" for the provider's default
     owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
     reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
+    noexec: bool = False  # whether the mount refuses to execute files
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
         data = asdict(self)
-        return {name: data[name] for name in data if name not in ("owner", "reown") or data[name]}
+        return {name: data[name] for name in data if name not in ("owner", "reown", "noexec") or data[name]}
 
 
 @dataclass(frozen=True)
@@ -356,6 +358,7 @@ class Definition:
     # Relative paths of all files that any fleet names, whether its strategy uses them or not. Not inputs of a bake.
     swap_files: tuple[str, ...] = ()
     user_namespaces: bool = False  # seal.user_namespaces
+    log_size: str = LOG_SIZE  # seal.log_size
 
     @property
     def folder(self) -> Path:

@@ -78,7 +78,7 @@ def _of_page(page: Path) -> Iterator[Block]:
 
 def is_definition(block: Block) -> bool:
     data = block.data()
-    return isinstance(data, Mapping) and set(data) <= DEFINITION_KEYS
+    return isinstance(data, Mapping) and {key for key in data if not key.startswith("x-")} <= DEFINITION_KEYS
 
 
 def is_playbook(block: Block) -> bool:
