@@ -3,8 +3,7 @@
 """The variables of a bake, split into those that may be part of the payload and the secret ones.
 
 Vaulted values are decrypted on the controller, so that no vault password reaches a guest. A text of the definition, a
-vaulted text and a text tagged ``!unsafe`` are no templates in the guest. Other texts of a file may be, as in any file of
-variables.
+vaulted text and a text tagged ``!unsafe`` are no templates in the guest. Other texts of a file may be.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 
 from .._core.bounded_yaml import check_bounds
 from .._core.errors import BakeError
+from .._core.files import open_regular
 from .._core.untrusted import marked_text
 from .._core.vaulted import is_encrypted, is_unsafe, load_variables
 from .._definition.model import Definition, Vaulted
@@ -75,7 +75,7 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
 
 def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], bool]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             vaulted = file.read(14) == b"$ANSIBLE_VAULT"
         if not vaulted:
             check_bounds(path)
