@@ -56,7 +56,7 @@ def _trusted() -> Callable[[Any], bool] | None:
         from ansible._internal._datatag._tags import TrustedAsTemplate
     except ImportError:  # before ansible-core 2.19
         return None
-    return TrustedAsTemplate.is_tagged_on
+    return lambda text: bool(TrustedAsTemplate.is_tagged_on(text))
 
 
 @cache
