@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...module_utils._seal_tmpfs import LOG_SIZE
-from .model import Definition, Target, TcpProbe, Vaulted
+from .model import Definition, Target, Vaulted
+from .probes import HttpProbe, TcpProbe
 from .tree import file_entry, tree_entries, tree_files
 
 VAULT_KEY = "!vault"  # the key of ciphertext among the inputs
@@ -76,11 +77,19 @@ def verify_digest(definition: Definition, target: Target) -> str:
     return digest_of(
         {
             "playbook": {verify: file_entry(definition.folder / verify, definition.folder)} if verify else {},
-            "http": [health.http.port, health.http.path, list(health.http.status)] if health.http else None,
+            "http": _http_inputs(health.http),
             "tcp": _tcp_inputs(health.tcp),
             "data": [[volume.name, volume.mount] for volume in definition.data],
         }
     )
+
+
+def _http_inputs(probe: HttpProbe | None) -> Any:
+    """Three items if there is nothing else, as it was before a probe could say more."""
+    if probe is None:
+        return None
+    extras = probe.extras()
+    return [probe.port, probe.path, list(probe.status), *([extras] if extras else [])]
 
 
 def _tcp_inputs(probe: TcpProbe | None) -> Any:

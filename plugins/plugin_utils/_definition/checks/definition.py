@@ -15,6 +15,7 @@ from ....module_utils._seal_paths import RESERVED_PATHS, SYSTEM_WRITABLE, hides_
 from ..document import Document, KeyPath, format_path, target_names, value_at
 from ..fleet import fleet_files
 from .fleet import check_fleets
+from .health import check_healths
 from .target import check_targets
 from .text import check_texts
 
@@ -35,6 +36,7 @@ def check_definition(document: Document, folder: Path) -> None:
     check_texts(document)
     check_fleets(document)
     check_targets(document)
+    check_healths(document, folder)
 
 
 def _check_files(document: Document, folder: Path) -> None:
