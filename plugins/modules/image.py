@@ -74,6 +74,8 @@ options:
   vars:
     description:
       - Variables for a O(template). They are recorded in clear among the inputs of the image.
+      - Variables of the environment, such as C(PKR_VAR_region), have no effect. They would be inputs that are not
+        recorded.
       - A vaulted value is handled like a value of O(secrets) instead.
     type: dict
     default: {}
