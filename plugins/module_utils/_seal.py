@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Iterable
 
 from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+from ._seal_volumes import order_after_tmpfs
 
 # Set-user-ID bits and devices have no effect where services write.
 MOUNT_OPTIONS = ("nosuid", "nodev")
@@ -184,6 +185,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     tmpfs = _tmpfs_paths(spec)
     _write_skeleton(changes, tmpfs)
     _write_fstab(changes, tmpfs, spec)
+    order_after_tmpfs(changes.write, tmpfs, spec.data)
     _own_mounts(changes, spec)
     _write_identity(changes, tmpfs, spec)
     _lock_passwords(changes)

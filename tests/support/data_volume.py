@@ -23,9 +23,9 @@ class Guest:
         self.disk = folder / "uploads"
         self._script = folder / "data"
         self._path = f"{folder / 'bin'}:{SEARCH_PATH}"
-        mount = folder / "var-lib-shop"
-        mount.mkdir(mode=0o750)
-        (folder / "fstab").write_text(f"{self.disk} {mount} ext4 rw 0 0\n")
+        self.mount = folder / "var-lib-shop"
+        self.mount.mkdir(mode=0o750)
+        (folder / "fstab").write_text(f"{self.disk} {self.mount} ext4 rw 0 0\n")
         (folder / "bin").mkdir()
         blockdev = folder / "bin/blockdev"  # the real one supports only devices
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')

@@ -108,6 +108,18 @@ def test_a_data_volume_has_no_timeout(system: Path) -> None:
     } <= set(options.split(","))
 
 
+def test_a_volume_inside_a_tmpfs_is_prepared_after_it(system: Path) -> None:
+    put(system, "/var/log/shop/kept", "")
+    data = (("my-logs", "/var/log/shop"), ("uploads", "/var/lib/shop"))
+    seal(str(system), FILES, replace(SPEC, data=data))
+    units = system / "usr/lib/systemd/system"
+    drop_ins = {each.relative_to(units).as_posix(): each.read_text() for each in units.glob("immutable-data@*.d/*")}
+    assert drop_ins == {
+        "immutable-data@my\\x2dlogs.service.d/tmpfs.conf": "[Unit]\nRequiresMountsFor=/var/log\n",
+    }
+    assert "d /var/log/shop " in (system / "usr/lib/tmpfiles.d/immutable.conf").read_text()
+
+
 @pytest.mark.parametrize("noexec", [False, True])
 def test_nothing_on_a_mount_gains_rights(system: Path, noexec: bool) -> None:
     seal(str(system), FILES, replace(SPEC, noexec=("my-uploads",) if noexec else ()))
