@@ -12,10 +12,11 @@ import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Iterable
 
-from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+from ._residue import DBUS_MACHINE_ID, LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+from ._seal_services import service_state
 from ._seal_volumes import order_after_tmpfs
 
 # Set-user-ID bits and devices have no effect where services write.
@@ -182,7 +183,8 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
     if os.path.isdir(changes.full_path("/etc/cloud")):
         _replace_cloud_init(changes)
-    tmpfs = _tmpfs_paths(spec)
+    state = service_state(root, [mount for _name, mount in spec.data])
+    tmpfs = _tmpfs_paths(replace(spec, writable=(*spec.writable, *state)))
     _write_skeleton(changes, tmpfs)
     _write_fstab(changes, tmpfs, spec)
     order_after_tmpfs(changes.write, tmpfs, spec.data)
@@ -368,6 +370,9 @@ def _remove_residue(changes: Changes) -> None:
             changes.remove(os.path.relpath(full, changes.root))
     # Empty instead of missing. Without the file each boot would be a first boot.
     changes.write(MACHINE_ID, "", 0o444)
+    # systemd-tmpfiles would create this link at each boot, and could not.
+    if os.path.isdir(os.path.dirname(changes.full_path(DBUS_MACHINE_ID))):
+        changes.link(DBUS_MACHINE_ID, MACHINE_ID)
 
 
 def _disable_package_managers(changes: Changes) -> None:
