@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from typing import Collection
 
+from ._seal_paths import within
+
 # State that a host can lose. Each folder that an image has becomes a tmpfs.
 STATE = (
     "/var/lib/chrony",
@@ -28,8 +30,7 @@ def service_state(root: str, data: Collection[str]) -> tuple[str, ...]:
     return tuple(
         path
         for path in STATE
-        if _is_own_folder(os.path.join(root, path.lstrip("/")))
-        and not any(path == mount or path.startswith(mount + "/") for mount in data)
+        if _is_own_folder(os.path.join(root, path.lstrip("/"))) and not any(within(path, mount) for mount in data)
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from .._core.bounded_yaml import check_bounds
 from .._core.errors import BakeError
+from .._core.files import open_regular
 from .._core.vaulted import is_encrypted
 from .._definition.model import Definition, Vaulted
 
@@ -69,7 +70,7 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
 
 def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], bool]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             vaulted = file.read(14) == b"$ANSIBLE_VAULT"
         if not vaulted:
             check_bounds(path)
