@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._core.documents import parse_json
 from .._core.errors import BakeError
 from .._core.files import STORE_MARKER, file_sha256
+from .._core.packer_manifest import is_packer_manifest
 from .._definition.digest import digest_of
 from .._definition.ignore import IGNORED
 
@@ -24,8 +24,6 @@ from .._definition.ignore import IGNORED
 _OUTPUT_FOLDERS = ("output-*",)
 _OUTPUT_FILES = ("crash.log", "packer-manifest.json")
 _CACHE = "packer_cache"  # templates in subfolders have their own
-_MANIFEST_START = b'{"builds":['  # without white space
-_MAX_MANIFEST = 16 * 1024**2  # bytes
 
 Entry = dict[str, Any]  # of a file: {"sha256", "executable"}; of a link: {"link"}
 Tree = dict[str, Entry]  # by path relative to a folder
@@ -88,7 +86,7 @@ class BuildOutputs:
     def has_file(self, path: Path, packer_folder: Path) -> bool:
         """Return whether builds write this file, whatever its content is."""
         beside = path.parent == packer_folder and _matches(path.name, _OUTPUT_FILES)
-        return beside or path in self.artifacts or _is_manifest(path)
+        return beside or path in self.artifacts or is_packer_manifest(path)
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class TemplateFiles:
 
     def was_written(self, path: Path) -> bool:
         """Return whether an earlier build wrote a file that is no artifact. Raises OSError."""
-        return self._outputs.written.get(os.path.normpath(path)) == self._entry(path) or _is_manifest(path)
+        return self._outputs.written.get(os.path.normpath(path)) == self._entry(path) or is_packer_manifest(path)
 
     def _tree(self, root: Path, written: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
         """The entry of each file by its path below ``root``. A root that is a file always counts."""
@@ -219,22 +217,3 @@ def _without(tree: Tree, root: Path, artifacts: frozenset[Path]) -> Tree:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _is_manifest(path: Path) -> bool:
-    """Whether Packer's post-processor ``manifest`` wrote this file, to which each build adds itself."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return False
-    with path.open("rb") as file:
-        if not b"".join(file.read(64).split()).startswith(_MANIFEST_START):
-            return False
-        file.seek(0)
-        data = file.read(_MAX_MANIFEST + 1)
-    try:
-        document = parse_json(data) if len(data) <= _MAX_MANIFEST else None
-    except ValueError:
-        return False
-    if not isinstance(document, dict) or set(document) != {"builds", "last_run_uuid"}:
-        return False
-    builds = document["builds"]
-    return isinstance(builds, list) and all(isinstance(each, dict) and "packer_run_uuid" in each for each in builds)
