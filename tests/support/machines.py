@@ -329,8 +329,10 @@ def released(service: AnyService) -> Iterator[AnyService]:
     if (service.store / "qemu/machines").exists():
         service.remove()
     service.play("release")
-    yield service
-    service.remove()
+    try:
+        yield service
+    finally:
+        service.remove()
     assert service.machines() == []
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 from ansible import constants as C
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
 from .._core.files import file_sha256, make_private_folder
@@ -36,8 +37,14 @@ COLLECTION = Path(__file__).resolve().parents[3]
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_mounts.py",
     "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",
+    "plugins/module_utils/_seal_accounts.py",
+    "plugins/module_utils/_seal_changes.py",
+    "plugins/module_utils/_seal_paths.py",
+    "plugins/module_utils/_seal_text.py",
+    "plugins/module_utils/_seal_tmpfs.py",
     "roles/seal",
 )
 INSTALL_LOCK_TIMEOUT = 600.0  # seconds to wait for another run that installs the same requirements
@@ -135,6 +142,7 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
             for volume in definition.data
         ],
         **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
+        **({"seal_log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
     }
     seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}
     return [

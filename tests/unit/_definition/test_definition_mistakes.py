@@ -275,7 +275,7 @@ PATHS = [
             f"/{top}/x,",
             f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)',
         )
-        for top in ("run", "proc", "sys", "dev")
+        for top in ("run", "proc", "sys", "dev", "var/run", "var/lock")
     ),
 ]
 

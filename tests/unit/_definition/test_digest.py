@@ -110,6 +110,7 @@ OUTSIDE = [
     ("qemu}", "qemu, settings: {a: b}}"),
     ("[/tmp, /srv/a]", "[/srv/a, /tmp]"),
     ("health:", "seal: {user_namespaces: false}\nhealth:"),
+    ("health:", "seal: {log_size: 20%}\nhealth:"),
 ]
 INSIDE = [
     ("1.4.2", "1.4.3", ['version: "1.4.2" -> "1.4.3"']),
@@ -120,6 +121,7 @@ INSIDE = [
     ("[/tmp, /srv/a]", "[/tmp]", ['writable: ["/srv/a", "/tmp"] -> ["/tmp"]']),
     ("health:", "seal: {shell: off}\nhealth:", ['seal.shell: "restricted" -> "off"']),
     ("health:", "seal: {user_namespaces: true}\nhealth:", ["seal.user_namespaces: absent -> true"]),
+    ("health:", "seal: {log_size: 64M}\nhealth:", ['seal.log_size: absent -> "64M"']),
 ]
 
 
