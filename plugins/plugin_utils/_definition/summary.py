@@ -48,7 +48,8 @@ def _metric_summary(metric: Metric | None) -> dict[str, Any] | None:
     """As it was before a metric could have headers and CAs, with the fingerprint of the CAs."""
     if metric is None:
         return None
-    return _as_lists({**metric.as_dict(), **({"ca": Https(ca=metric.ca).fingerprint} if metric.ca else {})})
+    data: dict[str, Any] = _as_lists(metric.as_dict())
+    return {**data, "ca": Https(ca=metric.ca).fingerprint} if metric.ca else data
 
 
 def _as_lists(value: Any) -> Any:
