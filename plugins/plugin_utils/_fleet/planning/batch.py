@@ -180,7 +180,7 @@ class ActionBatch:
     def remove(self, view: InstanceView, given_up: bool = False) -> None:
         """Plan the next step out of traffic, then to its removal.
 
-        It is stopped instead while no other instance serves the slot. Several slots may ask for the same removal: it frees
+        It is stopped instead while no other instance serves the slot. Several slots may ask for a removal: it frees
         one place.
         """
         if view.id in self._remove:
