@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -144,7 +144,7 @@ def _role_names(entries: Any) -> Iterator[str]:
             yield name
 
 
-def _is_path(value: Any) -> bool:
+def _is_path(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and "{{" not in value and not PurePosixPath(value).is_absolute()
 
 
