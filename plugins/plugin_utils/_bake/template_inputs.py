@@ -25,7 +25,8 @@ _OUTPUT_FOLDERS = ("output-*",)
 _OUTPUT_FILES = ("crash.log", "packer-manifest.json")
 _CACHE = "packer_cache"  # templates in subfolders have their own
 
-Entry = dict[str, Any]  # of a file: {"sha256", "executable"}; of a link: {"link"}
+# Of a file: {"sha256", "executable"}. Of a link: {"link"}, and {"content"} if that is not among the other inputs.
+Entry = dict[str, Any]
 Tree = dict[str, Entry]  # by path relative to a folder
 
 
@@ -114,6 +115,9 @@ class TemplateFiles:
     def __init__(self, job: TemplateJob, outputs: BuildOutputs) -> None:
         self._job = job
         self._outputs = outputs
+        roots = [path for path in (job.folder, *job.extra) if path.is_dir() or not path.is_symlink()]
+        self._roots = [Path(os.path.realpath(path)) for path in roots]
+        self._followed: list[Path] = []  # folders behind links that are being read
         self._entries: dict[tuple[Path, int, int, int], Entry] = {}  # by path, inode, and times of change
 
     def trees(self) -> InputTrees:
@@ -167,7 +171,7 @@ class TemplateFiles:
     def _entry(self, path: Path) -> Entry:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            return {"link": os.readlink(path)}
+            return {"link": os.readlink(path), **self._content_of_link(path)}
         if not stat.S_ISREG(status.st_mode):
             raise BakeError(
                 f"{path}: is neither a file, a folder nor a link, and cannot be an input of {self._job.template}; "
@@ -177,6 +181,26 @@ class TemplateFiles:
         if key not in self._entries:
             self._entries[key] = {"sha256": file_sha256(path), "executable": os.access(path, os.X_OK)}
         return self._entries[key]
+
+    def _content_of_link(self, path: Path) -> dict[str, str]:
+        """What a link adds to the inputs: the checksum of a file or folder that is in none of their folders.
+
+        An absolute link is usually meant for the machine that is built. It counts if the user names it.
+        """
+        named = path == self._job.template or path in self._job.extra
+        real = Path(os.path.realpath(path))
+        if os.path.isabs(os.readlink(path)) and not named:
+            return {}
+        if not real.exists() or any(_overlap(real, folder) for folder in (*self._roots, *self._followed)):
+            return {}
+        self._followed.append(real)
+        content = digest_of(dict(self._tree(real, {})))
+        self._followed.pop()
+        return {"content": content}
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    return path.is_relative_to(other) or other.is_relative_to(path)
 
 
 def template_inputs(job: TemplateJob, trees: InputTrees | None = None) -> dict[str, Any]:
