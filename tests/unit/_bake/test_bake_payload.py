@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,21 @@ def test_the_play_ends_with_the_seal(unpacked_payload: dict[str, bytes]) -> None
         f"{own}/plugins/module_utils/_seal.py",
         f"{own}/roles/seal/tasks/main.yml",
     } <= set(unpacked_payload)
+
+
+def test_the_guest_gets_every_file_that_the_seal_imports(unpacked_payload: dict[str, bytes]) -> None:
+    """Ansible fails in the guest if one is missing."""
+    own = "own/ansible_collections/immutable/infra/plugins/"
+    sources = {name: text.decode() for name, text in unpacked_payload.items() if name.startswith(f"{own}module")}
+    imported = {
+        match[1]
+        for text in sources.values()
+        for match in re.finditer(
+            r"^from (?:\.|ansible_collections\.\S+\.module_utils\.)(_\w+) import", text, re.MULTILINE
+        )
+    }
+    assert "_seal" in imported
+    assert {f"{own}module_utils/{name}.py" for name in imported} <= set(sources)
 
 
 def test_the_build_machine_is_in_every_group_of_the_playbook(unpacked_payload: dict[str, bytes]) -> None:
