@@ -22,6 +22,18 @@ def test_nobody_can_log_in_and_the_console_shows_the_seal(keeper: Service) -> No
     assert ["22" in host["variables"]["immutable_endpoints"] for host in fleet["hosts"]] == [False, False]
 
 
+def test_their_processes_have_few_rights(keeper: Service) -> None:
+    """They are not root, although root started them, and share no user."""
+    rights = keeper.rights()
+    assert [(each["Seccomp"], each["NoNewPrivs"], each["CapEff"]) for each in rights] == [
+        (["2"], ["1"], ["0000000000000000"])
+    ] * keeper.size
+    if os.geteuid() == 0:
+        users = {each["Uid"][0] for each in rights}
+        assert len(users) == keeper.size
+        assert "0" not in users
+
+
 def test_attest_reports_that_nobody_can_log_in(keeper: Service) -> None:
     assert "does not allow logins (shell: off)" in keeper.play("attest", check=False)
 
