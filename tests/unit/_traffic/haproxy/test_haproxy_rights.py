@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
-from ansible_collections.immutable.infra.tests.support.backends import Backend
+from ansible_collections.immutable.infra.tests.support.backends import Backend, until
 from ansible_collections.immutable.infra.tests.support.balancers import port_of, states
 
 OTHER = Health(http=HttpProbe(8080, "/other"))
@@ -69,16 +69,19 @@ def test_a_balancer_of_an_earlier_release_stays_until_a_change_is_due(
 
 
 def test_a_process_that_still_finishes_requests_ends_with_the_balancer(
-    balancer: Callable[..., HAProxy], stack: ExitStack
+    balancer: Callable[..., HAProxy], backend: Callable[[str], Backend], stack: ExitStack
 ) -> None:
-    proxy = balancer()
+    proxy, service = balancer(), backend("shop-0")
     proxy.ensure()
     old = os.pidfd_open(proxy.describe()["pid"])
     stack.callback(os.close, old)
-    # A request that is not complete keeps the old process.
+    proxy.register({"shop-0": service.address})
+    until(lambda: states(proxy) == {"shop-0": "up"})
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port_of(proxy))))
-    client.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\n1")
+    client.sendall(b"GET /slow HTTP/1.1\r\nHost: shop\r\n\r\n")
+    assert service.waiting.wait(20)
     changed = balancer(OTHER)
     changed.ensure()
+    assert not select.select([old], [], [], 0)[0], "it still has the request"
     changed.remove()
     assert select.select([old], [], [], 0)[0], "it has ended"
