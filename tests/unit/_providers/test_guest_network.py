@@ -135,6 +135,32 @@ def test_the_relay_copies_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
         relay.join(60)
 
 
+def test_the_relay_ends_with_qemu_although_the_host_keeps_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest has closed its direction before, so nothing is read from QEMU any more."""
+    monkeypatch.setattr(reach_relay, "addresses", lambda host, _port: [host])
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as slirp:
+        guest = socket.create_connection(slirp.getsockname())
+        end, _address = slirp.accept()
+        monkeypatch.setattr("os.dup", lambda _fd: end.detach())
+        relay = threading.Thread(target=reach_relay.main, args=("127.0.0.1", server.getsockname()[1]), daemon=True)
+        relay.start()
+        peer, _address = server.accept()
+        with peer:
+            guest.shutdown(socket.SHUT_WR)
+            assert peer.recv(1) == b""
+            guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            guest.close()  # as the kernel does for a process that ends: the other end notices it sooner or later
+            relay.join(60)
+            assert not relay.is_alive()
+
+
+def test_the_relay_asks_whether_qemu_still_exists() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slirp, socket.create_connection(slirp.getsockname()) as end:
+        reach_relay._notice_a_dead_end(end)
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+
+
 def test_as_many_addresses_as_a_definition_may_declare_fit_into_one_argument() -> None:
     names = {f"10.0.2.1{number:02}:{number + 10000}": f"{'a' * 253}:{number + 10000}" for number in range(50)}
     assert len(netdev("net", {}, names, restrict=True)) < 128 * 1024  # Linux: MAX_ARG_STRLEN
