@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..plugin_utils._bake.open import BakeOptions, bake_definition, bake_template
-from ..plugin_utils._bake.user_template import TemplateJob
+from ..plugin_utils._bake.template_inputs import TemplateJob
 from ..plugin_utils._core.action import Context, RoomAction
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._core.units import seconds_of
@@ -53,4 +53,5 @@ def _job(options: dict[str, Any], context: Context) -> TemplateJob:
         var_files=tuple(context.path(path) for path in options["var_files"]),
         secrets=decrypted({**vaulted, **options["secrets"]}),
         extra=tuple(context.path(path) for path in options["inputs"]),
+        base=context.folder,
     )

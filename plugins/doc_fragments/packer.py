@@ -27,6 +27,9 @@ options:
 notes:
   - Packer and every process that it starts end with the module. If the module, the connection or the task is
     interrupted, a supervisor lets Packer clean up and then ends its process group.
+  - Packer gets the environment of the module, such as E(PACKER_CONFIG), E(PACKER_PLUGIN_PATH) and the settings of a cloud.
+    Its debug log is never part of a result. If E(PACKER_LOG_PATH) is set, builds and validations write it to that file;
+    otherwise, E(PACKER_LOG) has no effect. Checks for newer versions and colors are always off.
 """
 
     # For modules that can take a template.
@@ -53,7 +56,8 @@ options:
     type: path
   vars:
     description:
-      - Values of the template's variables. They override those in O(var_files).
+      - Values of the template's variables. They override those in O(var_files), which override variables of the
+        environment such as C(PKR_VAR_region).
       - The module passes them in a temporary file that only the calling user can read.
     type: dict
     default: {}

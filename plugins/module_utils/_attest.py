@@ -26,7 +26,7 @@ from ._process_views import Image, compare_processes
 # fmt: off
 DifferenceKind = Literal[
     "changed", "missing", "added", "mode", "owner", "type", "link", "covering", "unexpected_writable",
-    "xattr", "process_mount", "program", "override",
+    "xattr", "process_mount", "program", "override", "mount_options",
 ]
 # fmt: on
 Subject = Literal["xattrs", "process", "override"]
@@ -88,8 +88,9 @@ def compare(
 
     Args:
         manifest: ``{"schema": 1, "files": {path: [type, mode in octal, uid, gid, size, sha256 | target | device]},
-            "covers": [path], "data": [path], "writable": [path], "xattrs": {path: {name: value}}, ...}``; paths are
-            absolute, relative to ``root``. Images that were baked by 0.2.0 have no "xattrs".
+            "covers": [path], "data": [path], "writable": [path], "xattrs": {path: {name: value}},
+            "options": {path: [option]}, ...}``; paths are absolute, relative to ``root``. Images that were baked by
+            0.2.0 have no "xattrs" and no "options".
         proc: folder with the host's processes. The default is ``/proc`` if ``root`` is ``/``, else processes are not
             compared.
 
@@ -112,6 +113,7 @@ class _HostComparison:
         self._xattrs: dict[str, dict[str, str]] | None = manifest.get("xattrs")
         self._root = root
         self._proc = proc
+        self._options: dict[str, list[str]] = manifest.get("options") or {}
         self._own = {path for key in ("data", "writable") for path in manifest.get(key) or []}
         self._inodes: set[int] = set()  # of the files that are compared
         self._declared = {*SYSTEM, *(manifest.get("covers") or []), *self._own}
@@ -132,8 +134,8 @@ class _HostComparison:
         if self._proc is not None:
             self._compare_processes(self._proc)
         if self._xattrs is None:
-            reason = "the image was baked by an earlier version, which did not record extended attributes"
-            self._skip("xattrs", "/", reason)
+            unknown = "extended attributes and mount options"
+            self._skip("xattrs", "/", f"the image was baked by an earlier version, which did not record {unknown}")
         self._result.differences.sort(key=lambda difference: (difference.path, difference.kind))
         return self._result
 
@@ -173,6 +175,10 @@ class _HostComparison:
         if len(roots) > 1 or any(mount.type == "overlay" for mount in roots):
             self._add("covering", "/", found=", ".join(mount.type for mount in roots))
         for mount in self._mounts:
+            expected = self._options.get(mount.point, [])
+            if not mount.options.issuperset(expected):
+                found = [option for option in expected if option in mount.options]
+                self._add("mount_options", mount.point, ",".join(expected), ",".join(found) or "none of them")
             if mount.point == "/" or self._is_declared(mount.point):
                 continue
             self._add("covering", mount.point, found=f"{mount.type} of {mount.source}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from typing import FrozenSet
 
 # File systems without data of their own: a write to them is a request to the kernel.
 # fmt: off
@@ -27,6 +28,7 @@ class Mount:
         type: of the file system.
         device: of the file system, ``<major>:<minor>``.
         inside: the path in the file system that is mounted.
+        options: of this mount, such as "nosuid".
     """
 
     point: str
@@ -35,6 +37,7 @@ class Mount:
     writable: bool
     device: str = ""
     inside: str = "/"
+    options: FrozenSet[str] = frozenset()
 
     @property
     def of_kernel(self) -> bool:
@@ -79,12 +82,13 @@ class _Row:
         # The mount and the file system can be read-only.
         writable = "ro" not in options.split(",") and "ro" not in super_options.split(",")
         mount = Mount(
-            point=_unescaped(point),
+            point=unescaped(point),
             type=kind,
-            source=_unescaped(source),
+            source=unescaped(source),
             writable=writable,
             device=device,
-            inside=_unescaped(inside),
+            inside=unescaped(inside),
+            options=frozenset(options.split(",")),
         )
         return cls(number, parent, mount)
 
@@ -102,7 +106,8 @@ def _hidden(row: _Row, rows: list[_Row], by_id: dict[str, _Row]) -> bool:
     return parent is not None and parent is not row and _hidden(parent, rows, by_id)
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    """Return a field of fstab or of the kernel's tables of mounts, in which some bytes are octal numbers."""
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), os.fsencode(text)))
 
 

@@ -18,6 +18,7 @@ APT_LISTS = ("/var/lib/apt/lists/*",)
 ANSIBLE_FOLDERS = ("~/.ansible",)
 HOMES = ("/root", "/home/*")  # as shell patterns
 LOGS = "/var/log/*"
+JOURNALS = "/var/log/journal/" + 32 * "[0-9a-f]"  # each is named by the machine id of the build machine
 MACHINE_ID = "/etc/machine-id"
 DBUS_MACHINE_ID = "/var/lib/dbus/machine-id"
 
@@ -44,6 +45,7 @@ REMOVED_TREES = (
     *APT_LISTS,
     "/var/cache/apt/archives/*",
     "/var/cache/debconf/*-old",
+    JOURNALS,
     LOGS,
     "/tmp/*",
     "/tmp/.[!.]*",

@@ -10,18 +10,32 @@ from __future__ import annotations
 import glob
 import json
 import os
-import shutil
+import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Iterable
 
+from ._mounts import unescaped
 from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+from ._seal_accounts import lock_accounts
+from ._seal_changes import Changes, Refused, owner
+from ._seal_paths import mount_point
+from ._seal_text import fstab_field, unit_instance
+from ._seal_tmpfs import (
+    LOG_FOLDER,
+    LOG_SIZE,
+    ROTATION_TIMER,
+    TEMPORARY,
+    rotates_logs,
+    tmpfs_paths,
+    write_skeleton,
+)
 
+# Set-user-ID bits and devices have no effect where services write.
+MOUNT_OPTIONS = ("nosuid", "nodev")
 FACTS_PATH = "/usr/lib/immutable/seal.json"
 REOWNED_PATH = "/usr/lib/immutable/reown-volumes"
 
-# What every system writes while it runs. The definition's ``writable`` lists only what the service writes.
-SYSTEM_WRITABLE = ("/tmp", "/var/tmp", "/var/log", "/var/lib/systemd")
 # systemd mounts a transient machine-id over the empty file on a read-only root.
 SYSTEM_COVERS = ("/dev", "/etc/machine-id", "/proc", "/run", "/sys")
 ENABLED = {
@@ -44,7 +58,6 @@ MASKED = (
     "getty@.service",
     "grub-common.service",
     "grub-initrd-fallback.service",
-    "logrotate.timer",
     "man-db.timer",
     "serial-getty@.service",
     "systemd-machine-id-commit.service",
@@ -86,7 +99,16 @@ IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
 NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
 
 
-class UnknownOwner(Exception):
+# What the files that the seal writes can hold. Definitions allow less.
+_TEXT = (re.compile(r"""[^'"\\\x00-\x1f\x7f-\U0010ffff]{1,128}"""), "printable ASCII without quotes and backslashes")
+_VOLUME_NAME = (re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,35}"), "letters, digits and _ . -, at most 36 characters")
+_SIZE = (
+    re.compile(r"[1-9][0-9]{0,8}[MG]|[1-9][0-9]?%"),
+    "a size such as 64M or 2G, or a percentage of memory such as 10%",
+)
+
+
+class UnknownOwner(Refused):
     """A data volume's owner is no user or group of the image."""
 
 
@@ -98,7 +120,9 @@ class Spec:
         data: the name and the mount point of each data volume.
         owners: by volume, "user" or "user:group", by name, if it is not the owner of the mount point.
         reowned: volumes whose files follow the owner's uid and gid.
+        noexec: volumes on which nothing can be executed.
         user_namespaces: whether unprivileged users may create user namespaces.
+        log_size: the most that /var/log may hold, as an integer with K, M or G, or as a percentage of memory.
     """
 
     service: str
@@ -109,83 +133,56 @@ class Spec:
     data: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, str], ...] = ()
     reowned: tuple[str, ...] = ()
+    noexec: tuple[str, ...] = ()
     user_namespaces: bool = False
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-@dataclass
-class Changes:
-    """Writes below ``root`` and collects the changed paths. A second run changes nothing."""
-
-    root: str
-    paths: list[str] = field(default_factory=list)
-
-    def full_path(self, path: str) -> str:
-        return os.path.join(self.root, path.lstrip("/"))
-
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file, unless it has this content and mode already."""
-        full = self.full_path(path)
-        if os.path.isfile(full) and not os.path.islink(full):
-            with open(full, encoding="utf-8", errors="surrogateescape") as old:
-                if old.read() == text and stat.S_IMODE(os.stat(full).st_mode) == mode:
-                    return
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        # Private until it is complete, because one of these files is /etc/shadow.
-        with open(full + ".new", "w", encoding="utf-8", errors="surrogateescape", opener=_private) as new:
-            new.write(text)
-        os.chmod(full + ".new", mode)
-        os.replace(full + ".new", full)
-        self.paths.append(path)
-
-    def link(self, path: str, target: str) -> None:
-        """Create a symbolic link. Replaces an existing file."""
-        full = self.full_path(path)
-        if os.path.islink(full) and os.readlink(full) == target:
-            return
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        if os.path.lexists(full):
-            os.remove(full)
-        os.symlink(target, full)
-        self.paths.append(path)
-
-    def remove(self, path: str) -> None:
-        """Remove a file or a folder with its content."""
-        full = self.full_path(path)
-        if os.path.isdir(full) and not os.path.islink(full):
-            shutil.rmtree(full)
-        else:
-            os.remove(full)
-        self.paths.append(path)
+    log_size: str = LOG_SIZE
 
 
 def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
-    """Seal the file system below ``root`` and return the changed paths. Raises OSError.
+    """Seal the file system below ``root`` and return the changed paths.
 
     Args:
         files: folders whose trees are copied into the file system.
+
+    Raises Refused if a host could not have something as the spec or the image says, and OSError.
     """
     changes = Changes(root)
+    spec = _checked(root, spec)
+    tmpfs = tmpfs_paths(changes, spec.writable, [mount for _name, mount in spec.data])
     for folder in files:
         _install_tree(changes, folder)
     for unit, target in ENABLED.items():
         changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
     for unit in MASKED:
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
+    if not rotates_logs(changes):
+        changes.link(f"/etc/systemd/system/{ROTATION_TIMER}", "/dev/null")
     if os.path.isdir(changes.full_path("/etc/cloud")):
         _replace_cloud_init(changes)
-    tmpfs = _tmpfs_paths(spec)
-    _write_skeleton(changes, tmpfs)
     _write_fstab(changes, tmpfs, spec)
     _own_mounts(changes, spec)
     _write_identity(changes, tmpfs, spec)
-    _lock_passwords(changes)
+    lock_accounts(changes)
     _remove_residue(changes)
+    write_skeleton(changes, tmpfs)
     _disable_package_managers(changes)
     return changes.paths
+
+
+def _checked(root: str, spec: Spec) -> Spec:
+    """Return the spec with the paths at which the mounts take place. Raises Refused."""
+    texts = (("service", spec.service), ("version", spec.version), ("digest", spec.digest), ("shell", spec.shell))
+    volumes = [("name of a data volume", name, *_VOLUME_NAME) for name, _mount in spec.data]
+    for what, value, pattern, allowed in (
+        *((what, value, *_TEXT) for what, value in texts),
+        ("log_size", spec.log_size, *_SIZE),
+        *volumes,
+    ):
+        if not pattern.fullmatch(value):
+            raise Refused(f"{value!r} is not a valid {what} (allowed: {allowed})")
+    for _name, mount in spec.data:
+        mount_point(root, mount)
+    return replace(spec, writable=tuple(mount_point(root, path) for path in spec.writable))
 
 
 def _install_tree(changes: Changes, folder: str) -> None:
@@ -207,71 +204,40 @@ def _replace_cloud_init(changes: Changes) -> None:
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
 
 
-def _tmpfs_paths(spec: Spec) -> list[str]:
-    """The paths to mount a tmpfs on, without those inside another one."""
-    paths: list[str] = []
-    for path in sorted({os.path.normpath(p) for p in (*SYSTEM_WRITABLE, *spec.writable)}):
-        if not any(path == p or path.startswith(p + "/") for p in (*paths, "/run")):
-            paths.append(path)
-    return paths
-
-
-def _owner(path: str) -> tuple[int, int, int]:
-    try:
-        info = os.stat(path)
-    except FileNotFoundError:
-        return (0o755, 0, 0)
-    return (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
-
-
-def _write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
-    """Recreate the directories below each tmpfs at boot, empty, with their owners and modes."""
-    lines = ["# Written at bake time from the directories that the mounted tmpfs hide.\n"]
-    for path in tmpfs:
-        if path in ("/tmp", "/var/tmp"):
-            continue
-        for parent, dirs, _names in os.walk(changes.full_path(path)):
-            for name in sorted(dirs):
-                full = os.path.join(parent, name)
-                if not os.path.islink(full):
-                    mode, uid, gid = _owner(full)
-                    quoted = (
-                        os.path.join("/", os.path.relpath(full, changes.root)).replace("%", "%%").replace(" ", "\\x20")
-                    )
-                    lines.append(f"d {quoted} {mode:04o} {uid} {gid} -\n")
-    changes.write("/usr/lib/tmpfiles.d/immutable.conf", "".join([lines[0], *sorted(lines[1:])]))
-
-
 def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     own_mounts = {*tmpfs, *(mount for _name, mount in spec.data)}
-    existing = []
-    full = changes.full_path("/etc/fstab")
-    if os.path.exists(full):
-        with open(full, encoding="utf-8", errors="surrogateescape") as file:
-            existing = [
-                _read_only(line)
-                for line in file.read().splitlines()
-                if len(line.split()) < 2 or line.split()[1] not in own_mounts
-            ]
-    lines = list(existing)
+    existing = "\n".join(changes.lines("/etc/fstab")).rstrip("\n")
+    lines = [_read_only(line) for line in existing.split("\n") if existing and _mount_of(line) not in own_mounts]
     for path in tmpfs:
         os.makedirs(changes.full_path(path), exist_ok=True)
-        mode, uid, gid = (0o1777, 0, 0) if path in ("/tmp", "/var/tmp") else _owner(changes.full_path(path))
-        lines.append(f"tmpfs {_quoted(path)} tmpfs rw,nosuid,nodev,mode={mode:04o},uid={uid},gid={gid} 0 0")
+        mode, uid, gid = (0o1777, 0, 0) if path in TEMPORARY else owner(changes.full_path(path))
+        size = f",size={spec.log_size}" if path == LOG_FOLDER else ""
+        options = f"rw,{','.join(MOUNT_OPTIONS)},mode={mode:04o},uid={uid},gid={gid}{size}"
+        lines.append(f"tmpfs {fstab_field(path)} tmpfs {options} 0 0")
     for name, mount in spec.data:
         os.makedirs(changes.full_path(mount), exist_ok=True)
         # No timeout: the volume arrives when the previous host has released it.
-        unit = f"immutable-data@{_unit_name(name)}.service"
-        options = f"rw,noatime,nosuid,nodev,nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
-        lines.append(f"/dev/disk/immutable/{name} {_quoted(mount)} ext4 {options} 0 0")
+        unit = f"immutable-data@{unit_instance(name)}.service".replace("\\", "\\\\")
+        own = ",".join(_data_options(spec, name))
+        options = f"rw,noatime,{own},nofail,x-systemd.device-timeout=0,x-systemd.requires={unit}"
+        lines.append(f"/dev/disk/immutable/{name} {fstab_field(mount)} ext4 {options} 0 0")
     changes.write("/etc/fstab", "\n".join(lines) + "\n")
+
+
+def _mount_of(line: str) -> str:
+    fields = line.split()
+    return os.path.normpath(unescaped(fields[1])) if len(fields) > 1 and not fields[0].startswith("#") else ""
+
+
+def _data_options(spec: Spec, volume: str) -> tuple[str, ...]:
+    return (*MOUNT_OPTIONS, *(("noexec",) if volume in spec.noexec else ()))
 
 
 def _own_mounts(changes: Changes, spec: Spec) -> None:
     """Give each mount point to the volume's owner. A new file system takes its owner over, and so do later images."""
     mounts = dict(spec.data)
-    for volume, owner in spec.owners:
-        user, _colon, group = owner.partition(":")
+    for volume, names in spec.owners:
+        user, _colon, group = names.partition(":")
         uid, own_gid = _entry(changes, "passwd", user, volume)
         gid = _entry(changes, "group", group, volume)[0] if group else own_gid
         full = changes.full_path(mounts[volume])
@@ -292,15 +258,6 @@ def _entry(changes: Changes, file: str, name: str, volume: str) -> tuple[int, in
                 return int(fields[2]), int(fields[3]) if file == "passwd" and fields[3].isdigit() else -1
     kind = "user" if file == "passwd" else "group"
     raise UnknownOwner(f"data volume {volume}: the image has no {kind} {name!r} (allowed: one of /etc/{file})")
-
-
-def _unit_name(name: str) -> str:
-    """Escape a volume's name like systemd-escape. fstab needs a doubled backslash."""
-    return name.replace("-", "\\\\x2d")
-
-
-def _quoted(path: str) -> str:
-    return path.replace(" ", "\\040")
 
 
 def _read_only(line: str) -> str:
@@ -325,36 +282,29 @@ def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
 
 
-def _lock_passwords(changes: Changes) -> None:
-    """Disable every password. With ``*`` sshd does not treat the account as locked."""
-    full = changes.full_path("/etc/shadow")
-    if not os.path.exists(full):
-        return
-    with open(full, encoding="utf-8", errors="surrogateescape") as file:
-        rows = [line.split(":") for line in file.read().splitlines()]
-    locked = [
-        [row[0], "*" if not row[1].startswith("!") else row[1], *row[2:]] if len(row) > 1 else row for row in rows
-    ]
-    if locked != rows:
-        mode, uid, gid = _owner(full)
-        changes.write("/etc/shadow", "".join(":".join(row) + "\n" for row in locked), mode)
-        os.chown(full, uid, gid)
-
-
 def _remove_residue(changes: Changes) -> None:
     for pattern in (shell for each in (*REMOVED_FILES, *REMOVED_TREES) for shell in shell_patterns(each)):
         for full in sorted(glob.glob(glob.escape(changes.root.rstrip("/")) + pattern)):
             if os.path.abspath(__file__).startswith(full + os.sep):
                 continue  # the running program itself, which Ansible unpacks here and removes afterwards
-            # Remove only the files: services need their log directories.
-            if pattern == LOGS and os.path.isdir(full):
-                for parent, _dirs, names in os.walk(full):
-                    for name in names:
-                        changes.remove(os.path.relpath(os.path.join(parent, name), changes.root))
-                continue
-            changes.remove(os.path.relpath(full, changes.root))
+            if pattern == LOGS:
+                _remove_logs(changes, full)
+            else:
+                changes.remove(os.path.relpath(full, changes.root))
     # Empty instead of missing. Without the file each boot would be a first boot.
     changes.write(MACHINE_ID, "", 0o444)
+
+
+def _remove_logs(changes: Changes, full: str) -> None:
+    """Remove only files: services need their log folders, and links to where their logs are."""
+    if os.path.islink(full):
+        return
+    if not os.path.isdir(full):
+        changes.remove(os.path.relpath(full, changes.root))
+    for parent, _folders, names in os.walk(full):
+        for each in (os.path.join(parent, name) for name in names):
+            if not os.path.islink(each):
+                changes.remove(os.path.relpath(each, changes.root))
 
 
 def _disable_package_managers(changes: Changes) -> None:

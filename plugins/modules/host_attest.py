@@ -68,7 +68,8 @@ options:
     type: str
 notes:
   - An AMI has no manifest, so hosts on EC2 cannot be compared.
-  - Images that were baked before version 0.3.0 have no extended attributes in their manifest. RV(not_compared) says so.
+  - Images that were baked before version 0.3.0 have no extended attributes and no mount options in their manifest.
+    RV(not_compared) says so.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
@@ -116,7 +117,8 @@ differences:
         - V(xattr) is another extended attribute, such as a file capability.
         - V(process_mount) is something else at this path for one process only. V(program) is a program or library that
           a process executes and that is not a file of the image. V(override) is a file in C(/run) that overrides the
-          configuration of the image. These kinds exist since version 0.3.0.
+          configuration of the image. V(mount_options) is a declared mount without options that it must have, such as
+          C(nosuid). These kinds exist since version 0.3.0.
       type: str
     path:
       description: Path of the difference.

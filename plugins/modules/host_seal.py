@@ -61,8 +61,18 @@ options:
     type: bool
     default: false
     version_added: 0.3.0
+  log_size:
+    description:
+      - The most that C(/var/log) may hold, which is in memory. An integer with V(M) or V(G), or a percentage of the
+        host's memory.
+    type: str
+    default: 20%
+    version_added: 0.3.0
   writable:
-    description: Paths that the service writes to and whose content is lost with the host. Each becomes a tmpfs.
+    description:
+      - Paths that the service writes to and whose content is lost with the host. Each becomes a tmpfs.
+      - A path may lead through symbolic links. Nothing can be mounted where it would hide the system, such as in
+        C(/boot), C(/etc/systemd) or C(/usr/lib/systemd).
     type: list
     elements: path
     default: []
@@ -92,6 +102,13 @@ options:
         type: bool
         default: false
         version_added: 0.3.0
+      noexec:
+        description:
+          - Whether the volume is mounted so that no program on it can be executed. Each volume is mounted with
+            C(nosuid) and C(nodev).
+        type: bool
+        default: false
+        version_added: 0.3.0
 """
 
 EXAMPLES = r"""
@@ -116,7 +133,9 @@ paths:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, UnknownOwner, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal_changes import Refused
+from ansible_collections.immutable.infra.plugins.module_utils._seal_tmpfs import LOG_SIZE
 
 
 def main() -> None:
@@ -129,6 +148,7 @@ def main() -> None:
             "digest": {"type": "str", "required": True},
             "shell": {"type": "str", "choices": ["restricted", "off"], "default": "restricted"},
             "user_namespaces": {"type": "bool", "default": False},
+            "log_size": {"type": "str", "default": LOG_SIZE},
             "writable": {"type": "list", "elements": "path", "default": []},
             "data": {
                 "type": "list",
@@ -139,6 +159,7 @@ def main() -> None:
                     "mount": {"type": "path", "required": True},
                     "owner": {"type": "str"},
                     "reown": {"type": "bool", "default": False},
+                    "noexec": {"type": "bool", "default": False},
                 },
             },
         },
@@ -151,13 +172,15 @@ def main() -> None:
         shell=given["shell"],
         writable=tuple(given["writable"]),
         user_namespaces=given["user_namespaces"],
+        log_size=given["log_size"],
         data=tuple((volume["name"], volume["mount"]) for volume in given["data"]),
         owners=tuple((volume["name"], volume["owner"]) for volume in given["data"] if volume["owner"]),
         reowned=tuple(volume["name"] for volume in given["data"] if volume["reown"]),
+        noexec=tuple(volume["name"] for volume in given["data"] if volume["noexec"]),
     )
     try:
         paths = seal(given["root"], given["files"], spec)
-    except UnknownOwner as error:
+    except Refused as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"cannot seal {given['root']}: {error}")

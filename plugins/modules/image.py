@@ -45,8 +45,12 @@ options:
     description:
       - Path of your own Packer template. It can be an HCL2 or JSON file, or a folder. It is used unchanged.
       - Its digest covers O(service), O(version), every file in its folder, O(vars), the contents of O(var_files) and
-        O(inputs), and the names of O(secrets). Files that builds leave in the folder are not inputs. These are
-        recorded artifacts, C(packer_cache) and C(output-*).
+        O(inputs), and the names of O(secrets).
+      - What builds write is not an input. This covers recorded artifacts, the files of a C(manifest) post-processor,
+        folders named C(packer_cache), stores, and the folders C(output-*) and the file C(crash.log) directly beside
+        the template. A file that changes during a build is not an input either, unless Git tracks it, until somebody
+        else changes it.
+      - Files of version control and editors, such as C(.git) and C(*~), are not inputs.
       - A bake is also due if a file that the last build created no longer exists. The IDs of AMIs are recorded by
         region. The task does not check whether these AMIs still exist.
     type: path
@@ -66,6 +70,8 @@ options:
   vars:
     description:
       - Variables for a O(template). They are recorded in clear among the inputs of the image.
+      - Variables of the environment, such as C(PKR_VAR_region), have no effect. They would be inputs that are not
+        recorded.
       - A vaulted value is handled like a value of O(secrets) instead.
     type: dict
     default: {}
@@ -79,7 +85,10 @@ options:
     type: dict
     default: {}
   inputs:
-    description: Additional files and folders that a O(template) depends on.
+    description:
+      - Additional files and folders that a O(template) depends on. A file that is named here is always an input.
+      - The digest names a path by its last part, or by the path relative to the playbook if several have the same last
+        part.
     type: list
     elements: path
     default: []

@@ -27,9 +27,14 @@ attributes:
     details: Packer builds each time it runs.
 options:
   on_error:
-    description: What Packer does with the resources of a failed build. V(abort) keeps them for inspection.
+    description:
+      - What Packer does with the resources of a failed build. V(abort) keeps them for inspection.
+      - V(run-cleanup-provisioner) runs the template's C(error-cleanup-provisioner), which V(cleanup) runs as well, and
+        then keeps them. It needs Packer 1.6.1 or later. HCL2 templates can contain C(error-cleanup-provisioner) since
+        Packer 1.7.0.
+      - The choice V(run-cleanup-provisioner) was added in version 0.3.0 of the collection.
     type: str
-    choices: [cleanup, abort]
+    choices: [cleanup, abort, run-cleanup-provisioner]
     default: cleanup
   parallel_builds:
     description:
@@ -139,6 +144,7 @@ stopped_for:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.immutable.infra.plugins.module_utils._packer.flags import RUN_CLEANUP_PROVISIONER
 from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult
 from ansible_collections.immutable.infra.plugins.module_utils._packer.task import (
     TEMPLATE_OPTIONS,
@@ -169,7 +175,7 @@ def work(module, packer):
 
 def main():
     own = {
-        "on_error": {"type": "str", "choices": ["cleanup", "abort"], "default": "cleanup"},
+        "on_error": {"type": "str", "choices": ["cleanup", "abort", RUN_CLEANUP_PROVISIONER], "default": "cleanup"},
         "parallel_builds": {"type": "int"},
         "force": {"type": "bool", "default": False},
     }

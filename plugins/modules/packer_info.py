@@ -96,8 +96,15 @@ missing:
       sample: packer plugins install github.com/hashicorp/qemu
 builds:
   description:
-    - Names of the template's builds, which O(immutable.infra.packer_build#module:only) accepts. Empty if Packer
-      cannot read the template because a plugin is missing.
+    - Names of the template's builds, which O(immutable.infra.packer_build#module:only) and
+      O(immutable.infra.packer_build#module:except) accept. A named C(build) block is part of the name, and a source has
+      the name that the block gives to it.
+    - In an HCL2 template, characters that C(only) would take as a pattern are preceded by a backslash, and a C(?)
+      stands for a comma.
+    - In a JSON template, variables in a name have their defaults. A name that only a build knows, such as one with
+      C({{timestamp}}) or a variable without a default, is returned as the template writes it. C(only) does not accept
+      it.
+    - Empty if Packer cannot read the template because a plugin is missing.
   returned: when O(template) is set
   type: list
   elements: str
@@ -111,10 +118,13 @@ variables:
       description: Name of the variable.
       type: str
     default:
-      description: Default of the variable as text. Null if it has no default or is sensitive.
+      description:
+        - Default of the variable as text, or its value in a file C(*.auto.pkrvars.hcl) of the template's folder. Null
+          if there is none or the variable is sensitive.
+        - Variables of the environment, such as C(PKR_VAR_region), do not count.
       type: str
     required:
-      description: Whether the variable has no default.
+      description: Whether the variable has neither a default nor a value in such a file.
       type: bool
     sensitive:
       description: Whether the template declares the variable as sensitive.

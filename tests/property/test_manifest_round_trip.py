@@ -27,15 +27,17 @@ ROWS = st.tuples(*COLUMNS.values())
 XATTRS = st.none() | st.dictionaries(
     PATHS, st.dictionaries(st.text(max_size=9), st.text("0123456789abcdef")), max_size=3
 )
+OPTIONS = st.none() | st.dictionaries(PATHS, st.lists(st.text(max_size=8), max_size=3).map(tuple), max_size=3)
 
 
-@given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3), XATTRS)
+@given(st.dictionaries(PATHS, ROWS, max_size=5), st.lists(PATHS, max_size=3), XATTRS, OPTIONS)
 def test_a_manifest_keeps_any_names(
     files: dict[str, tuple[str, str, int, int, int, str]],
     covers: list[str],
     xattrs: dict[str, dict[str, str]] | None,
+    options: dict[str, tuple[str, ...]] | None,
 ) -> None:
-    manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers), xattrs=xattrs)
+    manifest = Manifest("sha256:aa", files, {"0": "00"}, tuple(covers), xattrs=xattrs, options=options)
     copy = Manifest.from_gzip(manifest.to_gzip())
     assert copy == manifest
     assert copy.to_gzip() == manifest.to_gzip()
@@ -60,7 +62,7 @@ def _json(leaves: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 
 
 DOCUMENTS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), _json, max_leaves=5)
-KEYS = ("schema", "digest", "files", "boot", "covers", "data", "writable", "xattrs")
+KEYS = ("schema", "digest", "files", "boot", "covers", "data", "writable", "xattrs", "options")
 
 
 @given(st.fixed_dictionaries({"schema": st.just(1) | DOCUMENTS}, optional=dict.fromkeys(KEYS[1:], DOCUMENTS)))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).parents[2] / "roles/seal/files/seal/usr/lib/immutable"
+FILES = Path(__file__).parents[2] / "roles/seal/files"
+LIBRARY = FILES / "seal/usr/lib/immutable"
+REPORT = FILES / "launch/usr/lib/immutable/report"
 SCRIPT = LIBRARY / "data"
 SEARCH_PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 MIB = 1 << 20
@@ -23,9 +25,9 @@ class Guest:
         self.disk = folder / "uploads"
         self._script = folder / "data"
         self._path = f"{folder / 'bin'}:{SEARCH_PATH}"
-        mount = folder / "var-lib-shop"
+        mount = folder / "var lib shop"
         mount.mkdir(mode=0o750)
-        (folder / "fstab").write_text(f"{self.disk} {mount} ext4 rw 0 0\n")
+        (folder / "fstab").write_text(f"{self.disk} {str(mount).replace(' ', chr(92) + '040')} ext4 rw 0 0\n")
         (folder / "bin").mkdir()
         blockdev = folder / "bin/blockdev"  # the real one supports only devices
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')
@@ -33,10 +35,11 @@ class Guest:
         self._states = folder / "blank"
         self._console = folder / "console"
         self._console.touch()
+        (folder / "report").write_text(REPORT.read_text().replace("/dev/console", str(self._console)))
         text = SCRIPT.read_text()
         for real, replacement in {
             "/dev/disk/immutable/": f"{folder}/",
-            "/dev/console": f"{self._console}",
+            "/usr/lib/immutable/report": str(folder / "report"),
             "/etc/fstab": f"{folder / 'fstab'}",
             "/run/immutable/blank": f"{self._states}",
             "/usr/bin/python3": sys.executable,

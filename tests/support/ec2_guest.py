@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -62,8 +63,14 @@ while data := there.recv(65536):
 """
 
 
-def build(folder: Path, spec: Spec, files: Path) -> Path:
-    """Build a sealed Debian image like a cloud's, with ``files`` copied into it. Returns a bootable qcow2 disk."""
+def build(folder: Path, spec: Spec, files: Path, packages: Sequence[str] = (), script: str = "true") -> Path:
+    """Build a sealed Debian image like a cloud's. Returns a bootable qcow2 disk.
+
+    Args:
+        files: a tree that is copied into it.
+        packages: additional ones.
+        script: for the image's shell, before the seal.
+    """
     variables = yaml.safe_load((ROLES / "base_image/vars/main.yml").read_text(encoding="utf-8"))
     initramfs = "etc/initramfs-tools"
     shutil.copytree(ROLES / "base_image/files/base" / initramfs, folder / "kernel" / initramfs)
@@ -75,6 +82,7 @@ def build(folder: Path, spec: Spec, files: Path) -> Path:
     seal = [sys.executable, str(folder / "seal.py")]
     hooks = [
         f"sync-in {quote(str(files))} /",
+        f'chroot "$1" sh -ec {quote(script)}',
         f'chroot "$1" systemctl -q mask {shlex.join(variables["base_image_masked"])}',
         f'{shlex.join(seal)} "$1" {shlex.join([str(ROLES / "seal"), str(folder / "spec.json")])}',
     ]
@@ -82,7 +90,7 @@ def build(folder: Path, spec: Spec, files: Path) -> Path:
         "mmdebstrap",
         "--quiet",
         "--variant=apt",
-        f"--include={','.join([*variables['base_image_needed'], *CLOUD])}",
+        f"--include={','.join([*variables['base_image_needed'], *CLOUD, *packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
         "--dpkgopt=path-exclude=/usr/share/doc/*",

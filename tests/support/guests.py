@@ -43,16 +43,26 @@ def qemu_command(disk: Path, overlay: Path, accel: Accel, memory: int) -> list[s
 
 
 def ssh(
-    port: int, key: Path, command: str, *, options: Mapping[str, str], stdin: Any = subprocess.DEVNULL
+    port: int,
+    key: Path,
+    command: str,
+    *,
+    options: Mapping[str, str],
+    stdin: Any = subprocess.DEVNULL,
+    user: str = "root",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as root in a machine whose SSH port is forwarded to loopback."""
+    """Run a command in a machine whose SSH port is forwarded to loopback."""
     flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     argv = ["ssh", "-F", "none", "-o", "BatchMode=yes", *flags, "-i", str(key), "-p", str(port)]
-    return subprocess.run([*argv, "root@127.0.0.1", command], capture_output=True, text=True, check=False, stdin=stdin)
+    return subprocess.run(
+        [*argv, f"{user}@127.0.0.1", command], capture_output=True, text=True, check=False, stdin=stdin
+    )
 
 
-def ssh_known(folder: Path, port: int, host_key: str, command: str) -> subprocess.CompletedProcess[str]:
+def ssh_known(
+    folder: Path, port: int, host_key: str, command: str, *, user: str = "root"
+) -> subprocess.CompletedProcess[str]:
     """As ``ssh``, with the private key ``key`` in the folder, and only to a machine with this host key."""
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n", encoding="utf-8")
     options = {"UserKnownHostsFile": f"{folder}/known_hosts", "StrictHostKeyChecking": "yes"}
-    return ssh(port, folder / "key", command, options=options)
+    return ssh(port, folder / "key", command, options=options, user=user)

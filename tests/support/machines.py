@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(500 if broken else 200, answers.get(self.path, os.environ.get("greeting", "").encode()))
 
     def do_POST(self):
-        with open(FILE, "ab") as file:
+        with open(FILE, "ab", buffering=0) as file:  # so that fsync finds all of it in the kernel
             file.write(self.rfile.read(int(self.headers["Content-Length"])))
             os.fsync(file.fileno())
         self.answer(201, b"")
@@ -340,8 +340,10 @@ def released(service: AnyService) -> Iterator[AnyService]:
     if (service.store / "qemu/machines").exists():
         service.remove()
     service.play("release")
-    yield service
-    service.remove()
+    try:
+        yield service
+    finally:
+        service.remove()
     assert service.machines() == []
 
 

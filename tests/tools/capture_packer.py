@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/unit/_packer"
-INSPECTED = ("variables.pkr.hcl", "variables.json")
+INSPECTED = ("variables.pkr.hcl", "variables.json", "names.pkr.hcl", "names.json")
 VALIDATED = (
     "warning.pkr.hcl", "unknown_argument.pkr.hcl", "unknown_name.pkr.hcl", "syntax_error.pkr.hcl",
     "missing_plugin.pkr.hcl", "missing_plugin.json", "required_plugins.pkr.hcl", "json_error.json", "unset.json",

@@ -34,8 +34,10 @@ FLAGS = {
     "syntax_only": Flag("-syntax-only", (0, 8), ("validate",)),
 }
 HCL2_SINCE = (1, 5)
-# For every call: do not check for newer versions, and do not use colors.
-ENVIRONMENT = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
+RUN_CLEANUP_PROVISIONER = "run-cleanup-provisioner"
+# The first version that supports a value, if it is later than that of the option. Packer's changelog names it: 1.6.1,
+# "Add on-error flag option to run error-cleanup-provisioner" (hashicorp/packer#9429).
+_VALUES_SINCE = {("on_error", RUN_CLEANUP_PROVISIONER): (1, 6, 1)}
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
@@ -56,10 +58,13 @@ def arguments(command: str, options: Mapping[str, Any], version: str) -> list[st
         flag = FLAGS[name]
         if command not in flag.commands:
             raise PackerError(f"packer {command} has no option {name.rstrip('_')}")
-        if version_tuple(version) < flag.since:
-            raise PackerError(
-                f"the option {name.rstrip('_')} needs Packer {'.'.join(map(str, flag.since))} or later;"
-                f" this is {version}"
-            )
+        _check_version(f"the option {name.rstrip('_')}", flag.since, version)
+        if isinstance(value, str):
+            _check_version(f"{name}: {value}", _VALUES_SINCE.get((name, value), flag.since), version)
         result.append(flag.argument.format(",".join(value) if isinstance(value, (list, tuple)) else value))
     return result
+
+
+def _check_version(what: str, since: tuple[int, ...], version: str) -> None:
+    if version_tuple(version) < since:
+        raise PackerError(f"{what} needs Packer {'.'.join(map(str, since))} or later; this is {version}")

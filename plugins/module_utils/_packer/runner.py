@@ -15,13 +15,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .._bounded import shortened
+from .._plain_text import plain_line
 from .._supervised import Supervised
 from . import flags, inspection
 from .build_names import build_renamer
 from .calls import Call
 from .diagnostics import Diagnostic, diagnostics
+from .environment import packer_environment
 from .errors import PackerError
 from .events import Event, Raw, Ui, parse_line
+from .local_names import used_sources
 from .log import PackerLog
 from .plugins import PLUGINS_SINCE, install_command, requirements_in_errors
 from .result import BuildResult, Collector
@@ -57,14 +61,21 @@ class Packer:
         executable: its path or name, by default ``packer`` on the search path.
         run: what runs it; called like ``Supervised``.
         watch_output: True in modules, see ``Supervised``.
+        variables: whether builds and validations take variables from the caller's environment (``PKR_VAR_name``).
     """
 
     def __init__(
-        self, executable: str | None = None, run: Callable[..., Supervised] = Supervised, watch_output: bool = False
+        self,
+        executable: str | None = None,
+        run: Callable[..., Supervised] = Supervised,
+        *,
+        watch_output: bool = False,
+        variables: bool = False,
     ) -> None:
         self._name = executable or "packer"
         self._run = run
         self._watch_output = watch_output
+        self._variables = variables
         self._version = ""
 
     @property
@@ -78,14 +89,15 @@ class Packer:
     def version(self) -> str:
         """Return the version, such as ``1.6.6``. Calls Packer once. Raises PackerError."""
         if not self._version:
-            environment = {**os.environ, **flags.ENVIRONMENT}
+            environment = packer_environment("version", variables=False)
             try:
                 # This code has no AnsibleModule, so it cannot call run_command.
                 output = subprocess.run(  # pylint: disable=ansible-bad-function
                     [self.executable, "version"],
                     env=environment,
                     stdin=subprocess.DEVNULL,
-                    capture_output=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
                     timeout=_VERSION_TIMEOUT,
                     check=False,
                 ).stdout.decode("utf-8", "replace")
@@ -93,8 +105,11 @@ class Packer:
                 raise PackerError(f"cannot run '{self.executable} version': {error}") from error
             found = re.search(r"^Packer v(\d+\.\d+\.\d+\S*)", output, re.MULTILINE)
             if not found:
+                # Such as a PACKER_CONFIG that does not exist.
+                printed = f" (it printed: {shortened(plain_line(output.strip()))})" if output.strip() else ""
                 raise PackerError(
-                    f"{self.executable} is not HashiCorp's Packer: it does not report a version; {INSTALL}"
+                    f"{self.executable} is not HashiCorp's Packer or cannot run:"
+                    f" it does not report a version{printed}; {INSTALL}"
                 )
             self._version = found.group(1)
         return self._version
@@ -125,7 +140,7 @@ class Packer:
         Args:
             template: file or folder, HCL2 or JSON.
             vars: plain variables. They override those in ``var_files``.
-            on_error: cleanup or abort.
+            on_error: cleanup, abort or run-cleanup-provisioner.
             secrets: variables that must not be in an argument, log or result.
             environment: added to the caller's own. Values of names such as ``AWS_SECRET_ACCESS_KEY`` are redacted.
             timeout: seconds after which Packer is stopped and cleans up.
@@ -239,13 +254,13 @@ class Packer:
         if call.returncode or call.stopped_for:
             output = "\n".join(event.text.strip() for event in events if isinstance(event, (Ui, Raw)))
             raise PackerError(f"packer inspect failed: {call.stop_reason() if call.stopped_for else output}")
-        return inspection.parse_inspection(events, sensitive_variables(call.template))
+        return inspection.parse_inspection(events, sensitive_variables(call.template), used_sources(call.template))
 
     def run_command(
         self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> tuple[int, list[str]]:
         """Run any other command of Packer. Returns its exit code and its output lines. Raises PackerError."""
-        call = Call(" ".join(arguments), "", environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
+        call = Call(arguments[0], "", environment=environment or {}, cwd=os.getcwd(), timeout=timeout)
         try:
             with self._start([self.executable, *arguments], call, PassedVariables()) as process:
                 lines = list(process.lines(timeout))
@@ -253,7 +268,9 @@ class Packer:
         except OSError as error:
             raise PackerError(f"cannot run {self.executable}: {error}") from error
         if call.stopped_for:
-            raise PackerError(f"packer {call.command} was stopped: {call.stop_reason()}", stopped_for=call.stopped_for)
+            raise PackerError(
+                f"packer {' '.join(arguments)} was stopped: {call.stop_reason()}", stopped_for=call.stopped_for
+            )
         return returncode, lines
 
     def _prepare(self, call: Call) -> Call:
@@ -307,7 +324,12 @@ class Packer:
                 shutil.rmtree(passed.folder, ignore_errors=True)
 
     def _start(self, argv: list[str], call: Call, passed: PassedVariables) -> Supervised:
-        environment = {**os.environ, **flags.ENVIRONMENT, **call.environment, **passed.environment}
+        environment = packer_environment(
+            call.command,
+            call.environment,
+            passed.environment,
+            variables=self._variables and call.command in ("build", "validate"),
+        )
         folders = [*call.remove, *([passed.folder] if passed.folder else [])]
         return self._run(
             argv,

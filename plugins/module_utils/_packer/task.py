@@ -36,7 +36,7 @@ TOOL_OPTIONS: dict[str, Any] = {
 def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str, Any]]) -> None:
     """Call ``work`` with the module and its Packer, and exit the module with its result or error."""
     try:
-        result = work(module, Packer(module.params["executable"], watch_output=True))
+        result = work(module, Packer(module.params["executable"], watch_output=True, variables=True))
     except PackerError as error:
         _hide_secrets(module)
         # Some of several builds may have succeeded.

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 PREFIX = "immutable:"
+MAX_VALUE = 256  # characters of a tag's value
+MAX_TEXT = MAX_VALUE * 8  # characters of one text, which may take several tags
 
 
 def key_of(name: str) -> str:

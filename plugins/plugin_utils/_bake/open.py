@@ -18,11 +18,13 @@ from .._definition.summary import summary_of, target_summary
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._store.base import Store
+from .._store.registry import check_apart
 from .builders.registry import resolve_base
 from .decide import Decision
 from .private_files import check_payload, payload_summary
 from .targets import bake_targets, decision_of, plan_bakes
-from .user_template import TemplateBake, TemplateJob
+from .template_inputs import TemplateJob
+from .user_template import TemplateBake
 from .variables import bake_variables
 
 
@@ -39,6 +41,7 @@ def bake_definition(
     definition: Definition, targets: Sequence[str], store: Store, options: BakeOptions, *, task: Task
 ) -> dict[str, Any]:
     """Bake what is due for the targets. Returns the result of the task, with the image of each target."""
+    check_apart(store, [(definition.folder / definition.provision.playbook).parent])
     bakes = plan_bakes(definition, targets, store, force=options.force, timeout=options.timeout)
     decision = decision_of(bakes)
     if decision.due:

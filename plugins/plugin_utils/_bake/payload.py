@@ -7,7 +7,6 @@ It stays in the guest's memory, below a folder whose name no image may contain a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -22,9 +21,10 @@ from typing import Any
 import yaml
 from ansible import constants as C
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
-from .._core.files import make_private_folder
+from .._core.files import file_sha256, make_private_folder
 from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
 from .._definition.digest import tree_files
@@ -37,8 +37,14 @@ COLLECTION = Path(__file__).resolve().parents[3]
 OWN_PARTS = (
     "meta/runtime.yml",
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_mounts.py",
     "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",
+    "plugins/module_utils/_seal_accounts.py",
+    "plugins/module_utils/_seal_changes.py",
+    "plugins/module_utils/_seal_paths.py",
+    "plugins/module_utils/_seal_text.py",
+    "plugins/module_utils/_seal_tmpfs.py",
     "roles/seal",
 )
 INSTALL_LOCK_TIMEOUT = 600.0  # seconds to wait for another run that installs the same requirements
@@ -131,10 +137,12 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
                 "mount": volume.mount,
                 **({"owner": volume.owner} if volume.owner else {}),
                 **({"reown": True} if volume.reown else {}),
+                **({"noexec": True} if volume.noexec else {}),
             }
             for volume in definition.data
         ],
         **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
+        **({"seal_log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
     }
     seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}
     return [
@@ -197,7 +205,7 @@ def required_collections(definition: Definition, store: Store, report: Report) -
     if definition.provision.requirements is None:
         return None
     requirements = definition.folder / definition.provision.requirements
-    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    key = file_sha256(requirements)[:16]
     folder = store.local_path(f"cache/requirements/{key}")
     with store.lock(f"requirements-{key}", "install requirements", wait=INSTALL_LOCK_TIMEOUT):
         if not folder.exists():

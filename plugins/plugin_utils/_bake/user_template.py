@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,90 +19,18 @@ from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
-from .._definition.ignore import IGNORED
 from .._image_model import LOG_FILE, Image, digest_hex
 from .._images.catalogue import Catalogue
 from .._store.base import Store
+from .._store.registry import check_apart
 from .builders.registry import artifact_details
 from .decide import Decision, decide
 from .stages import StageReporter
+from .template_inputs import BuildOutputs, TemplateFiles, TemplateJob, Tree, template_inputs
+from .written_files import WrittenFiles
 
 BUILD = "packer"
-# What Packer writes next to a template is not an input.
-_PACKER_OUTPUT = ("packer_cache", "crash.log", "packer-manifest.json", "output-*")
-
-
-@dataclass(frozen=True)
-class TemplateJob:
-    """A template and its inputs. Paths are absolute.
-
-    Attributes:
-        template: a file or folder.
-        vars: variables (JSON data) by name.
-        secrets: variables by name. Only the names are inputs.
-        extra: further files and folders that the template uses.
-    """
-
-    service: str
-    version: str
-    template: Path
-    vars: Mapping[str, Any] = field(default_factory=dict)
-    var_files: tuple[Path, ...] = ()
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    extra: tuple[Path, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the template."""
-        return self.template if self.template.is_dir() else self.template.parent
-
-
-def template_inputs(job: TemplateJob, artifacts: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return every input as plain data.
-
-    Args:
-        artifacts: files of earlier builds, which are not inputs.
-
-    Raises BakeError for a file that is missing or cannot be read.
-    """
-    if not job.template.exists():
-        raise BakeError(f"the template {job.template} does not exist")
-    try:
-        return {
-            "schema": 1,
-            "service": job.service,
-            "version": job.version,
-            "template": "." if job.template.is_dir() else job.template.name,
-            "vars": dict(job.vars),
-            "secrets": sorted(job.secrets),
-            "var_files": [file_sha256(path) for path in job.var_files],
-            "inputs": {path.name: digest_of(_tree(path, ())) for path in job.extra},
-            "tree": _tree(job.folder, artifacts),
-        }
-    except OSError as error:
-        raise BakeError(f"cannot read an input of {job.template}: {error.filename}: {error.strerror}") from error
-
-
-def _tree(path: Path, artifacts: Sequence[Path]) -> dict[str, Any]:
-    files = [path] if path.is_file() else _walk(path)
-    return {file.relative_to(path).as_posix(): _entry(file) for file in files if file not in artifacts}
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in (*IGNORED, *_PACKER_OUTPUT)):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
-        else:
-            yield path
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    if path.is_symlink():
-        return {"link": os.readlink(path)}
-    return {"sha256": file_sha256(path), "executable": os.access(path, os.X_OK)}
+_MAX_NAMED = 5  # files in a line of progress
 
 
 class TemplateBake:
@@ -121,9 +47,18 @@ class TemplateBake:
         self._packer = packer
         self._guard = guard
         self._report = report
-        self._earlier = [image for image in Catalogue(store).list(job.service) if image.build == BUILD]
-        artifacts = [Path(file["path"]) for image in self._earlier for file in _files(image)]
-        self.inputs = template_inputs(job, artifacts)
+        check_apart(store, (job.folder, *job.extra))
+        # Templates of other services may be in the same folder.
+        images = [image for image in Catalogue(store).list() if image.build == BUILD]
+        self._earlier = [image for image in images if image.service == job.service]
+        self._written = WrittenFiles(job, store)
+        outputs = BuildOutputs(
+            artifacts=frozenset(Path(file["path"]) for image in images for file in _files(image)),
+            written=self._written.read(),
+        )
+        self._files = TemplateFiles(job, outputs)
+        self._trees = self._files.trees()
+        self.inputs = template_inputs(job, self._trees)
         self.digest = digest_of(self.inputs)
 
     def decide(self, force: bool) -> tuple[Decision, Image | None]:
@@ -154,25 +89,49 @@ class TemplateBake:
             started = time.monotonic()
             log = self._store.local_path(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             make_private_folder(log.parent)
-            result = self._build(timeout, log, lock, replaces=existing is not None)
+            before = self._files.on_disk()
+            try:
+                result = self._build(timeout, log, lock, replaces=existing is not None)
+            except BakeError:
+                self._note_written(before, [])
+                raise
             self._guard.check()
             artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]
-            image = Image(
-                digest=self.digest,
-                build=BUILD,
-                service=job.service,
-                version=job.version,
-                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                artifact={"artifacts": artifacts},
-                base={},
-                inputs=self.inputs,
-                provenance={"packer": result.packer_version, "template": str(job.template)},
-                seconds=round(time.monotonic() - started, 1),
-            )
+            self._note_written(before, artifacts)
+            image = self._image(artifacts, result, seconds=round(time.monotonic() - started, 1))
             self._store.write_blob(f"{image.key}/{LOG_FILE}", log.read_bytes())
             log.unlink()
             Catalogue(self._store).add(image)
             return image
+
+    def _note_written(self, before: Tree, artifacts: Sequence[Mapping[str, Any]]) -> None:
+        """Remember what the build wrote beside its artifacts, so that none of it is an input of the next run."""
+        made = _paths(artifacts)
+        after = {path: entry for path, entry in self._files.on_disk().items() if Path(path) not in made}
+        written = self._written.update(before, after)
+        if written:
+            more = f" and {len(written) - _MAX_NAMED} more" if len(written) > _MAX_NAMED else ""
+            self._report(
+                f"{self._job.service} {self._job.version}: files that changed during the build are not inputs unless "
+                f"you change them: {', '.join(written[:_MAX_NAMED])}{more}"
+            )
+
+    def _image(self, artifacts: list[dict[str, Any]], result: BuildResult, *, seconds: float) -> Image:
+        """The record of a build. A file of a run without this collection may turn out to be an artifact."""
+        job = self._job
+        inputs = template_inputs(job, self._trees.without(job, _paths(artifacts)))
+        return Image(
+            digest=digest_of(inputs),
+            build=BUILD,
+            service=job.service,
+            version=job.version,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            artifact={"artifacts": artifacts},
+            base={},
+            inputs=inputs,
+            provenance={"packer": result.packer_version, "template": str(job.template)},
+            seconds=seconds,
+        )
 
     def _build(self, timeout: float | None, log: Path, lock: Sequence[int], *, replaces: bool) -> BuildResult:
         job = self._job
@@ -205,6 +164,10 @@ def _record(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if path.is_file()
     ]
     return {**artifact, "files": files, **artifact_details(artifact["id"])}
+
+
+def _paths(artifacts: Sequence[Mapping[str, Any]]) -> frozenset[Path]:
+    return frozenset(Path(file["path"]) for artifact in artifacts for file in artifact["files"])
 
 
 def _files(image: Image) -> list[Mapping[str, Any]]:

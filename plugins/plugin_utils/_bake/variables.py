@@ -2,21 +2,27 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The variables of a bake, split into those that may be part of the payload and the secret ones.
 
-Vaulted values are decrypted on the controller, so that no vault password reaches a guest.
+Vaulted values are decrypted on the controller, so that no vault password reaches a guest. A text of the definition, a
+vaulted text and a text tagged ``!unsafe`` are no templates in the guest. Other texts of a file may be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 from .._core.bounded_yaml import check_bounds
 from .._core.errors import BakeError
-from .._core.vaulted import is_encrypted
+from .._core.files import open_regular
+from .._core.untrusted import marked_text
+from .._core.vaulted import is_encrypted, is_unsafe, load_variables
 from .._definition.model import Definition, Vaulted
 
+_TEMPLATE = re.compile(r"\{[{%#]")  # what Ansible takes for the start of a template
 _MIN_LINE_LENGTH = 8  # shorter lines of a secret are not redacted separately
 
 
@@ -35,7 +41,7 @@ class BakeVariables:
     """Extra variables for the guest.
 
     Attributes:
-        plain: variables (JSON data) by name.
+        plain: variables (JSON data) by name. A text that must not be a template is marked as Ansible reads it.
         secret: the same for variables that contain a secret. A name is in one of the two.
         values: the decrypted texts by their origin, such as ``variable db.password``, for redaction and for the search
             for residue.
@@ -54,12 +60,12 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
     plain: dict[str, Any] = {}
     secret: dict[str, Any] = {}
     values: dict[str, dict[str, str]] = {}
-    sources = [_of_file(definition.folder / name, name, loader) for name in definition.provision.vars_files]
-    sources.append((definition.provision.vars, False))
-    for variables, all_secret in sources:
+    files = [_of_file(definition.folder / name, name, loader) for name in definition.provision.vars_files]
+    sources = [(*file, is_unsafe) for file in files] + [(definition.provision.vars, False, lambda _text: True)]
+    for variables, all_secret, is_text in sources:
         for name, value in variables.items():
             found: dict[str, str] = {}
-            data = _Decryption(loader, all_secret, found).decrypt(value, f"variable {name}")
+            data = _Decryption(loader, all_secret, is_text, found).decrypt(value, f"variable {name}")
             plain.pop(name, None)
             secret.pop(name, None)
             values[name] = found
@@ -69,11 +75,11 @@ def bake_variables(definition: Definition, loader: Loader) -> BakeVariables:
 
 def _of_file(path: Path, name: str, loader: Loader) -> tuple[Mapping[str, Any], bool]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             vaulted = file.read(14) == b"$ANSIBLE_VAULT"
         if not vaulted:
             check_bounds(path)
-        data = loader.load_from_file(str(path))
+        data = load_variables(loader, str(path))
     except Exception as error:  # noqa: BLE001 - Ansible's errors differ between versions
         raise BakeError(f"cannot read {name}: {_first_line(error)}") from error
     if not isinstance(data, Mapping):
@@ -87,11 +93,13 @@ class _Decryption:
 
     Attributes:
         all_secret: whether every text is secret, because its file is encrypted.
+        is_text: whether a text that is not vaulted is no template.
         found: gets the secret texts by their origin.
     """
 
     loader: Loader
     all_secret: bool
+    is_text: Callable[[str], bool]
     found: dict[str, str]
 
     def decrypt(self, value: Any, origin: str) -> Any:
@@ -103,10 +111,16 @@ class _Decryption:
         if value is None or isinstance(value, (bool, int, float)):
             return value
         encrypted = isinstance(value, Vaulted) or is_encrypted(value)
+        if not encrypted and not isinstance(value, (str, date)):
+            raise BakeError(
+                f"{origin} is of the type {type(value).__name__} (allowed: text, numbers, booleans, null, dates, and "
+                "lists and mappings of them)"
+            )
         text = _decrypted(value, origin, self.loader) if encrypted else str(value)
         if self.all_secret or encrypted:
             self.found[origin] = text
-        return text
+        no_template = encrypted or (isinstance(value, str) and self.is_text(value))
+        return marked_text(text) if no_template and _TEMPLATE.search(text) else text
 
 
 def _decrypted(value: Any, origin: str, loader: Loader) -> str:

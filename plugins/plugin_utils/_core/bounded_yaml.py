@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from .files import open_regular
+
 MAX_BYTES = 2 * 1024**2
 MAX_VALUES = 20_000  # counting the values behind each use of an alias
 MAX_DEPTH = 100  # mappings and lists inside each other
@@ -109,8 +111,8 @@ def _too_deep(mark: yaml.Mark) -> TooLargeError:
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return the content of a file. Raises OSError, and TooLargeError for a file of more than MAX_BYTES."""
-    with path.open("rb") as file:
+    """Return the content of a regular file. Raises OSError, and TooLargeError for more than MAX_BYTES."""
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise TooLargeError(f"more than {MAX_BYTES} bytes")

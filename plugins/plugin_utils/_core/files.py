@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 # Every store has this file in its root, so that a store in a playbook's folder is not an input of the bake.
 STORE_MARKER = ".immutable-store"
@@ -63,10 +66,25 @@ def make_private_folder(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read its bytes.
+
+    Raises OSError, also for what is no regular file: a pipe, a socket or a device could block for ever or never end.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+    os.close(handle)
+    if folder:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is a pipe, socket or device (allowed: a regular file)", str(path))
+
+
 def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content. Raises OSError."""
+    """Return the hexadecimal SHA-256 of a regular file's content. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

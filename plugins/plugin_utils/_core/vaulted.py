@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from inspect import signature
 from typing import Any
 
 
@@ -34,6 +35,28 @@ def decrypted(value: Any) -> Any:
 def is_encrypted(value: Any) -> bool:
     """Whether a value is an object that decrypts itself when it becomes text."""
     return hasattr(value, "_ciphertext")  # in all versions of Ansible
+
+
+def load_variables(loader: Any, path: str) -> Any:
+    """Return the content of a file of variables, loaded by Ansible's DataLoader. Raises Ansible's errors."""
+    if "trusted_as_template" not in signature(loader.load_from_file).parameters:  # before ansible-core 2.19
+        return loader.load_from_file(path)
+    return loader.load_from_file(path, cache="none", trusted_as_template=True)
+
+
+def is_unsafe(text: str) -> bool:
+    """Whether a text that ``load_variables`` returned is tagged ``!unsafe``, so that it is no template."""
+    trusted = _trusted()
+    return not trusted(text) if trusted else bool(getattr(text, "__UNSAFE__", False))
+
+
+@cache
+def _trusted() -> Callable[[Any], bool] | None:
+    try:
+        from ansible._internal._datatag._tags import TrustedAsTemplate
+    except ImportError:  # before ansible-core 2.19
+        return None
+    return lambda text: bool(TrustedAsTemplate.is_tagged_on(text))
 
 
 @cache

@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .model import Definition, Target, TcpProbe, Vaulted
+from ...module_utils._seal_tmpfs import LOG_SIZE
+from .model import Definition, Target, Vaulted
+from .probes import HttpProbe, TcpProbe
 from .tree import file_entry, tree_entries, tree_files
 
 VAULT_KEY = "!vault"  # the key of ciphertext among the inputs
@@ -31,6 +33,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         for volume in definition.data
         if volume.owner or volume.reown
     }
+    noexec = sorted(volume.name for volume in definition.data if volume.noexec)
     return {
         "schema": 1,
         "service": definition.service,
@@ -44,10 +47,15 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         },
         "data": {volume.name: volume.mount for volume in definition.data},
         "writable": sorted(definition.writable),
-        "seal": {"shell": definition.shell, **({"user_namespaces": True} if definition.user_namespaces else {})},
+        "seal": {
+            "shell": definition.shell,
+            **({"user_namespaces": True} if definition.user_namespaces else {}),
+            **({"log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
+        },
         "base": dict(base),
         "tree": tree_entries(definition),
         **({"owners": owners} if owners else {}),
+        **({"noexec": noexec} if noexec else {}),
         # An input only if it is pinned. Otherwise the machine that bakes determines the version.
         **({"plugin": target.build.plugin} if target.build.plugin else {}),
     }
@@ -69,11 +77,19 @@ def verify_digest(definition: Definition, target: Target) -> str:
     return digest_of(
         {
             "playbook": {verify: file_entry(definition.folder / verify, definition.folder)} if verify else {},
-            "http": [health.http.port, health.http.path, list(health.http.status)] if health.http else None,
+            "http": _http_inputs(health.http),
             "tcp": _tcp_inputs(health.tcp),
             "data": [[volume.name, volume.mount] for volume in definition.data],
         }
     )
+
+
+def _http_inputs(probe: HttpProbe | None) -> Any:
+    """Three items if there is nothing else, as it was before a probe could say more."""
+    if probe is None:
+        return None
+    extras = probe.extras()
+    return [probe.port, probe.path, list(probe.status), *([extras] if extras else [])]
 
 
 def _tcp_inputs(probe: TcpProbe | None) -> Any:

@@ -20,10 +20,13 @@ from .model import Vaulted
 KeyPath = tuple[str | int, ...]  # keys of mappings and indexes of lists, such as ("data", 0, "size")
 VAULT = "!vault"
 VARIABLES: KeyPath = ("image", "provision", "vars")  # only the values in here may be vaulted
+OWN_PREFIX = "x-"  # of keys at the top that hold anchors and mean nothing by themselves
 MAX_PROBLEMS = 100  # of a document; further ones are not searched for
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_BOOLEANS = {"true": True, "false": False}
+_TEXT = "tag:yaml.org,2002:str"
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_NOT_RESOLVED = (_BOOLEAN, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # text, unless tagged
 _TAG_TYPES = {"timestamp": "a date", "float": "a number", "int": "a number", "bool": "true or false", "binary": "bytes"}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -34,7 +37,9 @@ class Document:
 
     data: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)  # the line of each value, from 1
-    written: dict[KeyPath, str] = field(default_factory=dict)  # the text of each plain scalar
+    written: dict[KeyPath, str] = field(
+        default_factory=dict
+    )  # the text of each scalar that is plain or not read as text
     problems: list[tuple[int, KeyPath, str]] = field(default_factory=list)  # line, path and text of each
 
     def line(self, path: KeyPath) -> int:
@@ -67,13 +72,10 @@ class _Loader(BoundedLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_RESOLVED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def read_document(text: str) -> Document:
@@ -151,11 +153,13 @@ class _Reader:
             if key_node.tag == _MERGE:
                 continue
             line = key_node.start_mark.line + 1
-            if key_node.tag != "tag:yaml.org,2002:str":
+            if key_node.tag != _TEXT:
                 what = _excerpt(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
                 self._document.add_line(line, path, f"the key {what} is not text; put it in quotes")
                 continue
-            key = str(key_node.value)
+            key = self._text(str(key_node.value), path)
+            if key is None:
+                continue
             if key in found:
                 first = self._document.line((*path, key))
                 self._document.add_line(
@@ -163,7 +167,8 @@ class _Reader:
                 )
                 continue
             self._document.lines[(*path, key)] = line
-            found[key] = self.read(value_node, (*path, key), within)
+            # What holds anchors may be anything. Its values are read where an alias or a merge uses them.
+            found[key] = None if is_own_key((*path, key)) else self.read(value_node, (*path, key), within)
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 self._merge(value_node, found, path, within)
@@ -193,21 +198,23 @@ class _Reader:
                 f"{format_path(VARIABLES)})",
             )
             return None
+        if node.tag == _MERGE and node.style is None:  # << that is no key
+            node = yaml.ScalarNode(_TEXT, node.value, node.start_mark, node.end_mark)
         if node.tag not in self._scalars.yaml_constructors or not node.tag.startswith("tag:yaml.org,2002:"):
             self._document.add_problem(
                 path,
                 f"the tag {node.tag} is not supported (allowed: {VAULT}, on a variable in {format_path(VARIABLES)})",
             )
             return None
-        if node.style is None:
+        if node.style is None or node.tag != _TEXT:
             self._document.written[path] = node.value
-            if node.tag == "tag:yaml.org,2002:str" and node.value.lower() in _BOOLEANS:
-                return _BOOLEANS[node.value.lower()]
+        if node.tag == _TEXT:
+            return self._text(node.value, path)
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, OverflowError, AttributeError):
             value = math.nan
-        if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
         kind = _TAG_TYPES.get(node.tag.rpartition(":")[2], node.tag)
         self._document.add_problem(
@@ -215,9 +222,27 @@ class _Reader:
         )
         return None
 
+    def _text(self, text: str, path: KeyPath) -> str | None:
+        """The text. Two escapes that JSON needs for one character, such as an emoji, become that character."""
+        if text.isascii():
+            return text
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        half = next((char for char in whole if "\ud800" <= char <= "\udfff"), "")
+        if not half:
+            return whole
+        self._document.add_problem(
+            path, f"the text contains U+{ord(half):04X}, half of a character; write the whole character"
+        )
+        return None
+
 
 def _excerpt(written: str) -> str:
     return written if written.isprintable() and len(written) <= 60 else json.dumps(written[:60])
+
+
+def is_own_key(path: KeyPath) -> bool:
+    """Whether a key is one of the user's own, at the top of a definition, whose value only holds anchors."""
+    return len(path) == 1 and str(path[0]).startswith(OWN_PREFIX)
 
 
 def format_path(path: KeyPath) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.bounded_yaml import TooLargeError, read_bounded
 from .._core.errors import DefinitionError
 from .._core.units import bytes_of, seconds_of
 from .ami import ami_source
+from .authorities import read_authorities
 from .checks.definition import check_definition
+from .checks.health import check_tags
 from .document import Document, format_path, read_document
 from .fleet import converted, fleet_files, fleet_spec, merged_fleet
 from .messages import check_schema
@@ -23,18 +26,16 @@ from .model import (
     Build,
     DataVolume,
     Definition,
-    Health,
-    HttpProbe,
     Machine,
     Network,
     Provision,
     SecretRef,
     Simulation,
     Target,
-    TcpProbe,
     TrafficSpec,
 )
 from .octets import hex_of
+from .probes import Health, HttpProbe, Https, TcpProbe
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
@@ -56,7 +57,10 @@ def load_definition(path: Path) -> Definition:
     if isinstance(document.data, Mapping):
         check_definition(document, path.parent)
     _raise_problems(document, path)
-    return _definition(document.data, path)
+    definition = _definition(document.data, path)
+    check_tags(document, definition.targets)
+    _raise_problems(document, path)
+    return definition
 
 
 def _text(path: Path) -> str:
@@ -119,25 +123,31 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 type=volume.get("type", ""),
                 owner=volume.get("owner", ""),
                 reown=volume.get("reown", False),
+                noexec=volume.get("noexec", False),
             )
             for volume in data.get("data", ())
         ),
         writable=tuple(data.get("writable", ())),
         shell=data.get("seal", {}).get("shell", "restricted"),
         user_namespaces=data.get("seal", {}).get("user_namespaces", False),
-        targets={name: _target(name, target, data, base) for name, target in data["targets"].items()},
+        log_size=data.get("seal", {}).get("log_size", LOG_SIZE),
+        targets={
+            name: _target(name, target, data, base, folder=path.parent) for name, target in data["targets"].items()
+        },
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),
     )
 
 
-def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base) -> Target:
+def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base: Base, *, folder: Path) -> Target:
     machine, build, traffic, network = (target.get(key, {}) for key in ("machine", "build", "traffic", "network"))
     return Target(
         name=name,
         provider=target["provider"],
         fleet=fleet_spec(merged_fleet(data, name)),
-        health=_health({**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}),
+        health=_health(
+            {**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}, folder
+        ),
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(source.items()))) for key, source in target.get("secrets", {}).items()},
@@ -199,15 +209,40 @@ def _base(data: Mapping[str, Any]) -> Base:
     )
 
 
-def _health(data: Mapping[str, Any]) -> Health:
+def _health(data: Mapping[str, Any], folder: Path) -> Health:
     values = converted(data, timeout=seconds_of, boot_deadline=seconds_of, deadline=seconds_of)
     if "http" in data:
-        status = data["http"].get("status", 200)
+        http = data["http"]
         values["http"] = HttpProbe(
-            data["http"]["port"],
-            data["http"].get("path", "/"),
-            tuple(status) if isinstance(status, list) else (status,),
+            **converted(
+                http,
+                port=int,
+                path=str,
+                status=_codes,
+                method=str,
+                headers=_pairs,
+                contains=str,
+            ),
+            https=_https(http["https"], folder) if "https" in http else None,
         )
     if "tcp" in data:
         values["tcp"] = TcpProbe(**converted(data["tcp"], port=int, send=hex_of, expect=hex_of))
     return Health(**values)
+
+
+def _codes(status: Any) -> tuple[int | str, ...]:
+    return tuple(status) if isinstance(status, list) else (status,)
+
+
+def _pairs(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(headers.items())
+
+
+def _https(data: Mapping[str, Any], folder: Path) -> Https:
+    values = converted(data, server_name=str, verify=bool)
+    if "ca" in data:
+        try:
+            values["ca"] = read_authorities(folder, data["ca"])
+        except ValueError as error:  # the file was right when it was checked
+            raise DefinitionError(f"health.http.https.ca: {error}") from error
+    return Https(**values)

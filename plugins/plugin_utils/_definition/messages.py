@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import DefinitionError
-from .document import MAX_PROBLEMS, Document, suggestion
+from .document import MAX_PROBLEMS, OWN_PREFIX, Document, is_own_key, suggestion
 
 try:
     import jsonschema
@@ -78,8 +78,12 @@ def _add_problem(document: Document, error: Any) -> None:
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
         known = list(schema["properties"])
-        for key in [key for key in value if key not in known][:MAX_PROBLEMS]:
-            document.add_problem((*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)})")
+        own = f", and {OWN_PREFIX}... for anchors" if "patternProperties" in schema else ""
+        unknown = [key for key in value if key not in known and not is_own_key((*path, key))]
+        for key in unknown[:MAX_PROBLEMS]:
+            document.add_problem(
+                (*path, key), f"unknown key ({suggestion(key, known)}allowed: {', '.join(known)}{own})"
+            )
     elif error.validator == "required":
         for key in [key for key in error.validator_value if key not in value]:
             document.add_problem((*path, key), f"the key is missing (allowed: {_allowed(schema['properties'][key])})")

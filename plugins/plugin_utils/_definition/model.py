@@ -12,8 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
+from .probes import MAX_EXCHANGE as MAX_EXCHANGE
+from .probes import Health as Health
+from .probes import HttpProbe as HttpProbe
+from .probes import TcpProbe as TcpProbe
 
 ProviderName = Literal["aws", "qemu", "simulated"]
 BaseKind = Literal["debian", "qcow2", "url", "ami"]
@@ -30,7 +35,6 @@ ProbeSource = Literal["direct", "balancer"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
-MAX_EXCHANGE = 16384  # bytes of the answer to a TCP probe; the size of HAProxy's buffer
 # Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
 RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -76,69 +80,12 @@ class DataVolume:
     type: str = ""  # as the provider names it; "" for the provider's default
     owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
     reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
+    noexec: bool = False  # whether the mount refuses to execute files
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
         data = asdict(self)
-        return {name: data[name] for name in data if name not in ("owner", "reown") or data[name]}
-
-
-@dataclass(frozen=True)
-class HttpProbe:
-    """An HTTP request to an instance. ``status``: the status codes that mean healthy."""
-
-    port: int
-    path: str = "/"
-    status: tuple[int, ...] = (200,)
-
-
-@dataclass(frozen=True)
-class TcpProbe:
-    """A TCP exchange with an instance. Bytes are written as hexadecimal digits, for tags and results."""
-
-    port: int
-    send: str = ""  # bytes that are sent once connected; only with ``expect``
-    expect: str = ""  # bytes that the answer must contain; "" if a connection is enough
-
-
-@dataclass(frozen=True)
-class Health:
-    """The health checks of an instance. At least one of ``http`` and ``tcp`` is set."""
-
-    http: HttpProbe | None = None
-    tcp: TcpProbe | None = None
-    timeout: float = 5.0  # of one probe
-    boot_deadline: float = 300.0  # from the launch to the sealed evidence
-    # From the sealed evidence, or from the attachment of the volumes, to the first passing probe.
-    deadline: float = 120.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields for tags and results. What a TCP probe does not send or expect is left out."""
-        fields = asdict(self)
-        if self.tcp:
-            fields["tcp"] = {key: value for key, value in fields["tcp"].items() if value != ""}
-        return fields
-
-    @property
-    def only_connects(self) -> bool:
-        """Whether a connection alone decides. It proves nothing where the network accepts it before the guest does."""
-        return bool(self.tcp and not self.tcp.expect and not self.http)
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """The probed ports, without duplicates."""
-        return tuple(dict.fromkeys(probe.port for probe in (self.http, self.tcp) if probe))
-
-    @property
-    def port(self) -> int:
-        """The port that receives traffic: the HTTP probe's, or else the TCP probe's.
-
-        Raises DefinitionError if there is no probe.
-        """
-        probe = self.http or self.tcp
-        if probe is None:  # the schema requires one
-            raise DefinitionError("health: http or tcp is required")
-        return probe.port
+        return {name: data[name] for name in data if name not in ("owner", "reown", "noexec") or data[name]}
 
 
 @dataclass(frozen=True)
@@ -356,6 +303,7 @@ class Definition:
     # Relative paths of all files that any fleet names, whether its strategy uses them or not. Not inputs of a bake.
     swap_files: tuple[str, ...] = ()
     user_namespaces: bool = False  # seal.user_namespaces
+    log_size: str = LOG_SIZE  # seal.log_size
 
     @property
     def folder(self) -> Path:

@@ -100,9 +100,10 @@ def _separate_files(definition: Definition) -> set[Path]:
 def _walk(definition: Definition) -> Iterator[tuple[Path, str | None]]:
     """Each file and link below the playbook's folder, and each folder that is left out, with the reason if it is."""
     rules = IgnoreRules(definition.folder)
-    for name, folders, names in os.walk(
-        (definition.folder / definition.provision.playbook).parent, onerror=_unreadable
-    ):
+    root = (definition.folder / definition.provision.playbook).parent
+    if _is_store(root):
+        raise DefinitionError(f"{root}, the folder of the provision playbook, is a store; keep the store elsewhere")
+    for name, folders, names in os.walk(root, onerror=_unreadable):
         parent = Path(name)
         links = [each for each in folders if (parent / each).is_symlink()]
         reasons = {each: _folder_reason(parent / each, rules) for each in folders if each not in links}

@@ -8,6 +8,7 @@ are gone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
@@ -18,6 +19,7 @@ from .._store.base import ABSENT, Store, read_as
 from .model import DONE, OPEN, PRESENT, Intent, Version, VolumeSpec
 from .ports import ChangePermit
 
+_LAUNCH = re.compile(r"[0-9a-f]{1,64}")
 # The progress that a resumed swap takes over from the open intent.
 PROGRESS = (
     "begun",
@@ -129,6 +131,11 @@ class Ledger:
     def recipe(self, launch: str) -> Mapping[str, Any] | None:
         found = read_as(self._store, self._key(f"recipes/{launch}.json"), Recipe, "a recipe of a launch")
         return found[0] if found else None
+
+    def authorities(self, launch: str) -> str:
+        """Return the PEM text of the CAs in a recipe, or "". A host's tag says its launch, so it may be anything."""
+        recipe = self.recipe(launch) if _LAUNCH.fullmatch(launch) else None
+        return str((recipe or {}).get("authorities", ""))
 
     def keep_recipe(self, launch: str, recipe: Mapping[str, Any]) -> None:
         """Write the recipe of a launch fingerprint, unless it is empty or there already."""

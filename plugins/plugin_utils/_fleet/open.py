@@ -23,7 +23,7 @@ from .._image_model import Image
 from .._images.channels import Channels
 from .._images.leftovers import BakeSweeper
 from .._images.revocation import Revocations
-from .._providers.contract import Instance, Provider
+from .._providers.contract import Instance, Probe, Provider
 from .._providers.registry import SIMULATED, open_group, open_provider
 from .._store.base import Store
 from .autoscaling.result import group_diff, group_hosts, group_info, refuse_group
@@ -150,7 +150,7 @@ class SwappedFleet(_Opened):
     def info(self, channel: str) -> dict[str, Any]:
         provider = open_provider(self.target, self.store)
         traffic = provider.traffic(self.name)
-        observer = Observer(provider, traffic, prober_for(provider, self.target.health), self.name)
+        observer = Observer(provider, traffic, self._prober(provider), self.name)
         observed, snapshot = observer.observe(), observer.snapshot
         promoted = Channels(self.store).current(self.definition.service, channel)
         due = promoted["image"] if promoted else None
@@ -194,13 +194,16 @@ class SwappedFleet(_Opened):
         request = builder.rollback(wanted.channel) if wanted.rollback else builder.present(wanted.channel, wanted.image)
         return replace(request, intent=replace(request.intent, windows=())) if wanted.ignore_windows else request
 
+    def _prober(self, provider: Provider) -> Probe:
+        return prober_for(provider, self.target.health, Ledger(self.store, self.name).authorities)
+
     def _services(self, request: Request, provider: Provider, task: Task) -> FleetServices:
         revocations, build = Revocations(self.store), request.recipe.get("build")
         lease = Lease(self.store, self.name, f"swap of {self.name}", provider.clock, longest_call=provider.longest_call)
         return FleetServices(
             provider=provider,
             store=self.store,
-            prober=prober_for(provider, self.target.health),
+            prober=self._prober(provider),
             guard=task.guard,
             lease=lease,
             gates=_gates(self, provider, lease, task),

@@ -23,10 +23,13 @@ from .._providers import tags
 from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
+AUTHORITIES = "authorities"  # PEM text, only in recipes of services that are probed by HTTPS with a CA of their own
+
 
 def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
     """Return all that instances are launched with, as plain data without secrets."""
     ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])
+    authorities = target.health.https.ca if target.health.https else ""
     return {
         "image": image.digest,
         "build": image.build,
@@ -50,6 +53,8 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
             tags.BUILD: image.build,
             tags.SHELL: definition.shell,
         },
+        # By which a probe verifies the instances, even if the definition accepts other ones by then.
+        **({AUTHORITIES: authorities} if authorities else {}),
     }
 
 

@@ -9,11 +9,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from .._definition.model import MAX_EXCHANGE, Health, HttpProbe, TcpProbe
+from ...module_utils._plain_text import plain_line
+from .._definition.probes import MAX_EXCHANGE, Health, TcpProbe
 from .deadline_socket import Address, AnswerTooLong, DeadlineSocket
+from .http_exchange import http_exchange
 
 MAX_THREADS = 256  # probes at the same time; up to this many, all of them take one timeout together
-MAX_HEAD = 65536  # bytes of an HTTP answer's status line and headers
+MAX_REASON = 200  # characters of an error's text
 REFUSAL = 0.5  # seconds in which a relayed connection is closed if nothing listens in the guest
 Endpoints = Mapping[int, Address]  # guest port -> (address, port) to reach it
 
@@ -55,7 +57,7 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
     try:
         result: bool | str = True
         if health.http:
-            result = _http(endpoints[health.http.port], health.http, deadline)
+            result = http_exchange(endpoints[health.http.port], health.http, deadline)
         if health.tcp and result is True:
             address = endpoints[health.tcp.port]
             if relayed and not health.tcp.expect:
@@ -67,17 +69,8 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
     except AnswerTooLong as error:
         return str(error)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{type(error).__name__}: {error}"[:200].rstrip(": ")
+        return plain_line(f"{type(error).__name__}: {error}"[:MAX_REASON]).rstrip(": ")
     return result
-
-
-def _http(address: Address, wanted: HttpProbe, deadline: float) -> bool | str:
-    connection = http.client.HTTPConnection(*address)
-    with DeadlineSocket(address, deadline, MAX_HEAD) as connection.sock:
-        connection.request("GET", wanted.path, headers={"Connection": "close", "User-Agent": "immutable-probe"})
-        with connection.getresponse() as answer:
-            status = answer.status
-    return True if status in wanted.status else f"GET {wanted.path} answered {status}"
 
 
 def _tcp(address: Address, wanted: TcpProbe, deadline: float) -> bool | str:

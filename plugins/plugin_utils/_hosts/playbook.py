@@ -17,7 +17,7 @@ from .._core.errors import AbandonedError, ImmutableError, VerifyError
 from .._core.files import write_atomically
 from .._core.programs import ansible_config, child_environment, module_command
 from .._core.progress import Report
-from .untrusted import untrusted_json
+from .._core.untrusted import untrusted_json
 from .vault_passwords import VaultPassword, passed_passwords, without_vault_settings
 
 CALLBACK = "immutable.infra.failed_tasks"

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...module_utils._manifest import SCHEMA, load_manifest
+from ...module_utils._mounts import unescaped
 from ...module_utils._seal import FACTS_PATH
 from .._core.documents import parse_json
 from .._core.errors import ImageError
@@ -20,6 +21,8 @@ from .disk import Disk
 from .filesystem import FILE, FileSystem
 
 _PATHS = ("covers", "data", "writable")
+_FSTAB = "/etc/fstab"
+_RESTRICTIONS = ("nodev", "noexec", "nosuid")
 Row = tuple[str, str, int, int, int, str]
 
 
@@ -38,6 +41,8 @@ class Manifest:
         writable: paths that the definition declares writable.
         xattrs: the extended attributes of the paths that have any, by name (see ``attribute_text``). None in the
             manifest of an image that was baked by 0.2.0, which did not record them.
+        options: the mount options that each covered path and data volume must have, such as "nosuid". None in the
+            manifest of an image that was baked by 0.2.0.
     """
 
     digest: str
@@ -47,10 +52,12 @@ class Manifest:
     data: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     xattrs: Mapping[str, Mapping[str, str]] | None = None
+    options: Mapping[str, tuple[str, ...]] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data (JSON types)."""
         attributes = {} if self.xattrs is None else {"xattrs": {path: dict(each) for path, each in self.xattrs.items()}}
+        options = {} if self.options is None else {"options": {path: list(each) for path, each in self.options.items()}}
         return {
             "schema": SCHEMA,
             "digest": self.digest,
@@ -60,6 +67,7 @@ class Manifest:
             "boot": dict(self.boot),
             "files": {path: list(row) for path, row in sorted(self.files.items())},
             **attributes,
+            **options,
         }
 
     def to_gzip(self) -> bytes:
@@ -86,6 +94,7 @@ class Manifest:
                 data=tuple(found["data"]),
                 writable=tuple(found["writable"]),
                 xattrs=_attributes(found["xattrs"]) if "xattrs" in found else None,
+                options=_options(found["options"]) if "options" in found else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(f"the manifest is damaged ({error}): bake the image again") from None
@@ -119,7 +128,8 @@ def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str
     paths = {key: tuple(str(path) for path in facts.get(key, ())) for key in _PATHS}
     by_inode = files.attributes()
     attributes = {path: by_inode[entry.inode] for path, entry in files.entries.items() if entry.inode in by_inode}
-    return Manifest(digest, rows, disk.checksums(), xattrs=attributes, **paths)
+    options = _restricted(files, {*paths["covers"], *paths["data"]})
+    return Manifest(digest, rows, disk.checksums(), xattrs=attributes, options=options, **paths)
 
 
 def seal_facts(files: FileSystem) -> dict[str, Any]:
@@ -136,6 +146,16 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
     return found
 
 
+def _restricted(files: FileSystem, mounts: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return what each of the mounts must not allow, as the image's own fstab says."""
+    found = {}
+    for line in files.read([_FSTAB]).get(_FSTAB, b"").decode(errors="surrogateescape").splitlines():
+        fields = line.split()
+        if len(fields) > 3 and (point := unescaped(fields[1])) in mounts:
+            found[point] = tuple(option for option in _RESTRICTIONS if option in fields[3].split(","))
+    return found
+
+
 def _row(row: list[Any]) -> Row:
     kind, mode, uid, gid, size, content = row
     return (str(kind), str(mode), int(uid), int(gid), int(size), str(content))
@@ -143,3 +163,7 @@ def _row(row: list[Any]) -> Row:
 
 def _attributes(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     return {path: {str(name): str(value) for name, value in each.items()} for path, each in found.items()}
+
+
+def _options(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {path: tuple(str(option) for option in each) for path, each in found.items()}

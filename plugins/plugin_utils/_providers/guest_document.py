@@ -41,7 +41,7 @@ def members(request: LaunchRequest) -> dict[str, bytes]:
     if request.authorized_keys:
         files["authorized_keys"] = "".join(f"{key.strip()}\n" for key in request.authorized_keys).encode()
     for name, value in request.secrets.items():
-        files[f"secrets/{name}"] = value.encode()
+        files[f"secrets/{name}"] = value.encode("utf-8", "surrogateescape")  # the environment may hold any bytes
     return files
 
 

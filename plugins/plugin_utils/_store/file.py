@@ -25,6 +25,11 @@ from .base import ABSENT, checked_key, decode_document, encode_document
 from .keys import make_ssh_key
 from .ownership import TrustedFolder
 
+# Of the root; see docs/reference/store.md.
+_FOLDERS = frozenset(
+    ("artifacts", "bases", "cache", "channels", "evidence", "fleets", "images", "keys", "known_hosts", "leases")
+    + ("locks", "logs", "qemu", "revoked", "traffic", "volumes", "work")
+)
 _LOCK_POLL = 0.2  # seconds between two attempts to lock
 
 
@@ -42,8 +47,7 @@ class FileStore:
         with _store_errors(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._trusted.check(root)
-            if not any(root.iterdir()):  # new, or left by a run that was interrupted here
-                (root / STORE_MARKER).touch(mode=0o600)
+            _mark(root)
 
     def path(self, key: str) -> Path:
         """Return the path of ``key``, whether it exists or not. Raises StoreError if other users can write to it."""
@@ -172,6 +176,21 @@ class FileStore:
                 private.unlink(missing_ok=True)  # left by a run that was interrupted before it wrote the public half
                 make_ssh_key(private, name)
             return private, public.read_text(encoding="ascii").strip()
+
+
+def _mark(root: Path) -> None:
+    """Mark the folder as a store, which is never an input of a bake, unless it has files of the user.
+
+    A file such as ``.gitkeep`` does not matter, and old releases did not mark a store that the user had created.
+    """
+    names = {path.name for path in root.iterdir() if path.name == STORE_MARKER or not path.name.startswith(".")}
+    if STORE_MARKER in names or names - _FOLDERS:
+        return
+    try:
+        (root / STORE_MARKER).touch(mode=0o600)
+    except OSError:
+        if not names:
+            raise  # an existing store can be read without being written
 
 
 @contextmanager

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from .._core.errors import StoreError
+from .._core.files import STORE_MARKER
 from .base import Store
 from .file import FileStore
 
@@ -41,6 +44,28 @@ def folder_store(store: Store, reason: str) -> FileStore:
     if isinstance(store, FileStore):
         return store
     raise StoreError(f"{reason}, so it needs a store in a folder (this one is {store.location})")
+
+
+def folder_of(store: Store) -> Path | None:
+    """Return the folder of a store, or None if it is elsewhere."""
+    return store.root if isinstance(store, FileStore) else None
+
+
+def check_apart(store: Store, folders: Iterable[Path]) -> None:
+    """Raise StoreError if a store would be among the inputs of a bake, which are in ``folders``.
+
+    A marked store in one of their subfolders is left out of the inputs.
+    """
+    root = folder_of(store)
+    if root is None:
+        return
+    for folder in folders:
+        place, inside = root.resolve(), folder.resolve()
+        if place == inside or (place.is_relative_to(inside) and not os.path.lexists(root / STORE_MARKER)):
+            raise StoreError(
+                f"the store {root} is among the inputs of the bake, which are in {folder}: it must be a folder of its "
+                "own, without other files; name another one with 'store'"
+            )
 
 
 def _bucket_store(location: str | Path) -> Store | None:

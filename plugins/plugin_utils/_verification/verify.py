@@ -84,6 +84,7 @@ class Verification:
         self._playbook = playbook
         self._guard = guard
         self._report = report
+        self._problems: list[str] = []  # of the instances whose probes failed last
         self._launched: dict[str, float] = {}  # by instance: until when the provider's list may lack it
 
     def run(self, timeout: float) -> dict[str, Any]:
@@ -202,6 +203,7 @@ class Verification:
 
     def _healthy(self, instances: Sequence[Instance]) -> set[int]:
         results = prober_for(self._provider, self._candidate.target.health)(instances)
+        self._problems = list(dict.fromkeys(str(result) for result in results.values() if result is not True))
         return {i.slot for i in instances if results[i.id] is True}
 
     def _wait(
@@ -229,9 +231,11 @@ class Verification:
             i.slot: redacted_lines(self._provider.compute.console(i.id), redactor)[-CONSOLE_LINES:]
             for i in self._instances()
         }
+        problems = f" ({redactor.text('; '.join(self._problems))})" if self._problems else ""
         last = next((lines for lines in consoles.values() if lines), [])
         return VerifyError(
-            f"{image} failed its verification: {what}. Last lines of its console: {' / '.join(last[-3:]) or 'none'}",
+            f"{image} failed its verification: {what}{problems}. "
+            f"Last lines of its console: {' / '.join(last[-3:]) or 'none'}",
             consoles=consoles,
         )
 

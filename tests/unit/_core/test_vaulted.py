@@ -48,7 +48,7 @@ def options(loader: DataLoader) -> dict[str, Any]:
 
 
 def test_inline_values_are_text_for_packer_and_never_recorded(options: dict[str, Any]) -> None:
-    job = _job(options, SimpleNamespace(path=Path))  # type: ignore[arg-type]
+    job = _job(options, SimpleNamespace(path=Path, folder=Path()))  # type: ignore[arg-type]
     assert job.vars == {"size": 2}
     assert job.secrets == {"password": "hidden-token", "token": "hidden-token", "deep": [{"key": "hidden-token"}]}
     assert json.loads(json.dumps(job.secrets)) == job.secrets
@@ -60,7 +60,7 @@ def test_inline_values_are_text_for_packer_and_never_recorded(options: dict[str,
 def test_a_vaulted_variable_that_is_a_secret_too_is_refused(options: dict[str, Any]) -> None:
     options["secrets"]["token"] = "x"
     with pytest.raises(ImmutableError, match="in both vars and secrets: token"):
-        _job(options, SimpleNamespace(path=Path))  # type: ignore[arg-type]
+        _job(options, SimpleNamespace(path=Path, folder=Path()))  # type: ignore[arg-type]
 
 
 def test_only_vaulted_values_are_vaulted(options: dict[str, Any]) -> None:
@@ -75,3 +75,12 @@ def test_a_mapping_as_a_secret_of_a_host_is_json(options: dict[str, Any]) -> Non
     found = SecretFinder(values, lambda value: value)(references)
     assert json.loads(found["conf"]) == {"user": "a", "tls": True, "token": "hidden-token"}
     assert json.loads(found["list"]) == ["ä"] and found["number"] == "5"
+
+
+def test_a_vaulted_or_unsafe_secret_is_no_template(loader: DataLoader) -> None:
+    ciphertext = VaultLib(VAULT).encrypt("{{ 1 + 1 }}x").decode()
+    inline = "!vault |\n" + "".join(f"          {line}\n" for line in ciphertext.splitlines())
+    values = loader.load(f"vaulted: {inline}unsafe: !unsafe '{{{{ 1 + 1 }}}}x'\n")
+    templar = Templar(loader=loader, variables=values)
+    references = {name: SecretRef("variable", name) for name in values}
+    assert SecretFinder(values, templar.template)(references) == {"vaulted": "{{ 1 + 1 }}x", "unsafe": "{{ 1 + 1 }}x"}

@@ -92,7 +92,7 @@ VALUES = [
         "{drain: {timeout: 5 parsecs}}",
         f'12: fleet.drain.timeout: "5 parsecs" is not a duration (allowed: {WAIT})',
     ),
-    ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS})"),
+    ("fleet:", "flotilla:", f"12: flotilla: unknown key (allowed: {KEYS}, and x-... for anchors)"),
     ('"1.4.2"', "1.10", '3: version: 1.10 is read as the number 1.1; put it in quotes: "1.10"'),
     ('"1.4.2"', "", f"3: version: the value is empty (allowed: {VERSION})"),
     ('"1.4.2"', "1.4.2 b", f'3: version: "1.4.2 b" is not a version (allowed: {VERSION})'),
@@ -163,7 +163,8 @@ VALUES = [
     (
         "qemu",
         "qemu, settings: {a: [1]}",
-        "14: targets.local.settings.a: a list is not a valid setting value (allowed: text, a number, true or false)",
+        "14: targets.local.settings.a: a list is not a valid setting value (allowed: text, a number, true or false, "
+        "each as it is to arrive; a mapping or list as text, such as JSON in quotes)",
     ),
     (
         "provision.yml}",
@@ -274,7 +275,7 @@ PATHS = [
             f"/{top}/x,",
             f'10: writable[0]: "/{top}/x" belongs to the system (allowed: a path outside /dev, /proc, /run, /sys)',
         )
-        for top in ("run", "proc", "sys", "dev")
+        for top in ("run", "proc", "sys", "dev", "var/run", "var/lock")
     ),
 ]
 

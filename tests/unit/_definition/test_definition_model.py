@@ -251,6 +251,18 @@ def test_a_volume_may_name_its_owner(definition, tmp_path, owner):
     assert (summary["owner"], summary["reown"]) == (owner, True)
 
 
+def test_nothing_on_a_volume_is_executed_if_it_says_so(definition, tmp_path):
+    loaded = load_definition(tmp_path)
+    assert loaded.data[0].noexec is False
+    assert "noexec" not in summary_of(loaded, loaded.target("local"))["data"][0]
+    (tmp_path / "immutable.yml").write_text(FULL.replace("type: raw}", "noexec: true}"))
+    loaded = load_definition(tmp_path)
+    assert summary_of(loaded, loaded.target("local"))["data"][0]["noexec"] is loaded.data[0].noexec is True
+    (tmp_path / "immutable.yml").write_text(FULL.replace("type: raw}", "noexec: 'yes'}"))
+    with pytest.raises(DefinitionError, match=r"data\[0\].noexec: .*allowed: true or false"):
+        load_definition(tmp_path)
+
+
 @pytest.mark.parametrize("owner", ["1000", "db:", ":db", "db backup", "a:b:c", "$(id)"])
 def test_an_owner_is_named_and_not_numbered(definition, tmp_path, owner):
     (tmp_path / "immutable.yml").write_text(FULL.replace("type: raw}", f"owner: '{owner}'}}"))

@@ -73,6 +73,14 @@ def test_the_owner_of_data_is_an_input_only_if_it_is_named(folder):
     ]
 
 
+def test_noexec_is_an_input_only_if_it_is_set(folder):
+    plain = inputs(folder)
+    assert "noexec" not in plain
+    assert inputs(folder, TEXT.replace("mount: /var/lib/shop}", "mount: /var/lib/shop, noexec: false}")) == plain
+    noexec = inputs(folder, TEXT.replace("mount: /var/lib/shop}", "mount: /var/lib/shop, noexec: true}"))
+    assert noexec == {**plain, "noexec": ["uploads"]}
+
+
 def test_the_tree_is_the_playbooks_folder_and_the_files_that_the_definition_names(folder):
     (folder / "play/.git").mkdir()
     (folder / "play/.git/HEAD").write_text("x")
@@ -102,6 +110,7 @@ OUTSIDE = [
     ("qemu}", "qemu, settings: {a: b}}"),
     ("[/tmp, /srv/a]", "[/srv/a, /tmp]"),
     ("health:", "seal: {user_namespaces: false}\nhealth:"),
+    ("health:", "seal: {log_size: 20%}\nhealth:"),
 ]
 INSIDE = [
     ("1.4.2", "1.4.3", ['version: "1.4.2" -> "1.4.3"']),
@@ -112,6 +121,7 @@ INSIDE = [
     ("[/tmp, /srv/a]", "[/tmp]", ['writable: ["/srv/a", "/tmp"] -> ["/tmp"]']),
     ("health:", "seal: {shell: off}\nhealth:", ['seal.shell: "restricted" -> "off"']),
     ("health:", "seal: {user_namespaces: true}\nhealth:", ["seal.user_namespaces: absent -> true"]),
+    ("health:", "seal: {log_size: 64M}\nhealth:", ['seal.log_size: absent -> "64M"']),
 ]
 
 

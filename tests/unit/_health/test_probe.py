@@ -116,7 +116,7 @@ def test_the_longest_timeout_is_possible(service):
 def test_a_redirect_or_an_error_is_not_health(service):
     for path, answer in (("/moved", 302), ("/broken", 500)):
         health = Health(http=HttpProbe(8080, path))
-        assert probed({"i": {8080: service}}, health) == {"i": f"GET {path} answered {answer}"}
+        assert probed({"i": {8080: service}}, health) == {"i": f"GET {path} answered {answer} (expected: 200)"}
     assert probed({"i": {8080: service}}, Health(http=HttpProbe(8080, "/moved", (200, 302)))) == {"i": True}
 
 

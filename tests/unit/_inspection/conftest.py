@@ -44,6 +44,8 @@ METADATA = b"Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\nLicense: MIT\n\n
 def tree(folder: Path) -> None:
     files = {
         "etc/machine-id": b"",
+        "etc/fstab": b"# /data\n/dev/vda2 / ext4 ro 0 0\ntmpfs /tmp tmpfs rw,nosuid,nodev,size=1m 0 0\n"
+        b"/dev/disk/immutable/data /data ext4 rw,noexec,nosuid,nodev 0 0\nnas:/x /mnt nfs nosuid 0 0\n",
         "etc/shop.conf": b"password=" + KEPT + b"\n",
         "etc/unreadable": b"nobody reads me",
         "usr/bin/tool": b"#!/bin/sh\n",

@@ -68,11 +68,16 @@ def test_the_manifest_contains_extended_attributes(inspection: Inspection) -> No
     }
 
 
-def test_a_manifest_without_extended_attributes_keeps_its_bytes() -> None:
-    """Version 0.2.0 wrote no such field."""
+def test_the_manifest_contains_what_mounts_must_not_allow(inspection: Inspection) -> None:
+    assert inspection.manifest.options == {"/tmp": ("nodev", "nosuid"), "/data": ("nodev", "noexec", "nosuid")}
+
+
+def test_a_manifest_without_extended_attributes_and_mount_options_keeps_its_bytes() -> None:
+    """Version 0.2.0 wrote no such fields."""
     old = Manifest(DIGEST, {}, {})
-    assert "xattrs" not in old.as_dict()
-    assert Manifest.from_gzip(old.to_gzip()).xattrs is None
+    assert not {"xattrs", "options"} & set(old.as_dict())
+    read = Manifest.from_gzip(old.to_gzip())
+    assert read.xattrs is read.options is None
     none = replace(old, xattrs={})
     assert Manifest.from_gzip(none.to_gzip()).xattrs == {}
 

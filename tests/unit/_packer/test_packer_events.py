@@ -21,6 +21,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.events imp
     parse_line,
 )
 from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection import parse_inspection
+from ansible_collections.immutable.infra.plugins.module_utils._packer.local_names import used_sources
 from ansible_collections.immutable.infra.plugins.module_utils._packer.plugins import requirements_in_errors
 from ansible_collections.immutable.infra.plugins.module_utils._packer.result import BuildResult, collect
 
@@ -238,6 +239,26 @@ def test_both_types_of_templates_are_inspected(version: str) -> None:
     assert [variable.name for variable in legacy.variables if variable.required] == ["needed"]
     for kind in (hcl2, legacy):
         assert [variable.name for variable in kind.variables if variable.sensitive] == ["token"]
+
+
+@every_version
+def test_builds_have_the_names_that_only_takes(version: str) -> None:
+    used = used_sources(str(HERE / "scenarios/names.pkr.hcl"))
+    assert parse_inspection(events(version, "inspect-names"), used=used).builds == [
+        "web.null.other",
+        "web.null.small",
+        "web.null.two words",
+        "web.null.a",
+        "null.unnamed",
+        r"x\[1\]\*\{a?b\}\\\?.null.other",
+    ]
+    assert parse_inspection(events(version, "inspect-names-json")).builds == ["db[1]*", "null", "web-small"]
+
+
+def test_a_warning_may_come_before_what_packer_reports() -> None:
+    lines = ["Warning: Undefined variable", "Packer Inspect: HCL2 mode", "> input-variables:", 'var.size: "\\x00\\a3"']
+    parsed = parse_inspection(event for line in lines if (event := parse_line(line)))
+    assert [(variable.name, variable.default) for variable in parsed.variables] == [("size", "\x00\a3")]
 
 
 def test_a_script_that_dies_from_the_signal_belongs_to_a_cancelled_build() -> None:

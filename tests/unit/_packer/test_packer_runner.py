@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._packer import flags
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import Event, Ui
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
@@ -134,6 +135,35 @@ def test_missing_files_are_reported(tmp_path: Path, template: Path) -> None:
         Packer().build(template, var_files=["absent.json"])
     with pytest.raises(PackerError, match=r"cannot write Packer's log .*no-folder"):
         Packer().build(template, secrets={"token": "s3cret-token"}, log_path=tmp_path / "no-folder" / "build.log")
+
+
+@needs_packer
+def test_the_cleanup_provisioner_runs_and_the_resources_stay(tmp_path: Path) -> None:
+    template = tmp_path / "web.json"
+    template.write_text(
+        json.dumps(
+            {
+                "builders": [{"type": "null", "communicator": "none"}],
+                "provisioners": [{"type": "shell-local", "inline": ["exit 3"]}],
+                "error-cleanup-provisioner": {"type": "shell-local", "inline": ["echo cleaning up"]},
+            }
+        )
+    )
+    with pytest.raises(PackerError, match="status: 3") as caught:
+        Packer().build(template, on_error="run-cleanup-provisioner")
+    output = "\n".join(caught.value.details["output"])
+    assert "null: cleaning up" in output and "aborting..." in output
+
+
+def test_a_value_of_an_option_needs_the_version_that_added_it() -> None:
+    with pytest.raises(
+        PackerError, match=r"^on_error: run-cleanup-provisioner needs Packer 1\.6\.1 or later; this is 1"
+    ):
+        flags.arguments("build", {"on_error": "run-cleanup-provisioner"}, "1.6.0")
+    for value, version in (("run-cleanup-provisioner", "1.6.1"), ("abort", "1.6.0")):
+        assert flags.arguments("build", {"on_error": value}, version) == [f"-on-error={value}"]
+    with pytest.raises(PackerError, match=r"^the option parallel_builds needs Packer 1\.4\.1"):
+        flags.arguments("build", {"parallel_builds": 1}, "1.4.0")
 
 
 def wait_for_end(pidfd: int) -> None:

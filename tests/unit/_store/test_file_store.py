@@ -46,6 +46,10 @@ def test_a_new_store_is_marked_and_a_folder_in_use_is_not(tmp_path: Path) -> Non
     assert marker.exists()
     marker.unlink()  # a run that was interrupted before it wrote the marker
     assert (open_store(marker.parent).root / ".immutable-store").exists()
+    for name in (".gitkeep", "images"):  # a folder of the user's own, or a store of an old release
+        marker.unlink()
+        (marker.parent / name).mkdir()
+        assert (open_store(marker.parent).root / ".immutable-store").exists()
     (tmp_path / "roles/mine").mkdir(parents=True)
     assert not (open_store(tmp_path / "roles").root / ".immutable-store").exists()
     assert open_store(tmp_path / "new").list("") == []

@@ -23,7 +23,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import FLEET, VERIFY
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    FLEET,
+    VERIFY,
+    Evidence,
+    Instance,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._verification.verify import Candidate, Verification
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
@@ -47,7 +52,7 @@ class Recorder:
         raise ProviderError("not launched")
 
 
-def verification(provider):
+def verification(provider, secrets=None):
     base = Base("debian", "bookworm")
     health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
     target = Target(
@@ -85,7 +90,7 @@ def verification(provider):
         definition=definition,
         target=target,
         settings={},
-        secrets={},
+        secrets=secrets or {},
         authorized_keys=("ssh-ed25519 PRODUCTION",),
     )
     return Verification(candidate, provider, playbook=None, guard=SimpleNamespace(check=lambda: None), report=silent)
@@ -144,3 +149,47 @@ def test_machines_disappear_before_their_volumes_are_removed():
 def test_machines_that_do_not_disappear_are_reported():
     with pytest.raises(VerifyError, match="removed test instances still exist: m0, m1 "):
         verification(Lingering(minutes=-1)).clear()
+
+
+def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
+    """Both instances start and prove their image. Their service answers with an error that contains its secret."""
+    instances, clock = [], SimpleNamespace(time=0.0)
+
+    def launch(requests):
+        instances[:] = [
+            Instance(
+                id=f"i{request.slot}",
+                fleet=request.fleet,
+                slot=request.slot,
+                image=request.image,
+                launch="l",
+                state="running",
+                purpose=request.purpose,
+                created=0.0,
+                nonce=request.nonce,
+                evidence=Evidence(request.image, request.nonce, "", "off"),
+            )
+            for request in requests
+        ]
+        return instances
+
+    def wait(seconds):
+        clock.time += seconds
+
+    provider = SimpleNamespace(
+        name="simulated",
+        compute=SimpleNamespace(
+            list=lambda _fleet: list(instances),
+            launch=launch,
+            power_off=lambda _ids: None,
+            remove=lambda _ids: instances.clear(),
+            console=lambda _id: "",
+        ),
+        volumes=SimpleNamespace(list=lambda _fleet: [], create=lambda _requests: []),
+        clock=SimpleNamespace(now=lambda: clock.time, wait=wait),
+        probe=lambda asked: {each.id: "GET / answered 500 with \x1b[31mhunter22hunter22" for each in asked},
+    )
+    with pytest.raises(VerifyError) as caught:
+        verification(provider, {"db": "hunter22hunter22"}).run(60.0)
+    assert "no test instance passed its probes in time (GET / answered 500 with " in caught.value.message
+    assert "hunter22" not in caught.value.message and "\x1b" not in caught.value.message

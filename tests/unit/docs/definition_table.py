@@ -40,6 +40,8 @@ def table() -> list[str]:
 def _of_mapping(node: Mapping[str, Any], prefix: str) -> Iterator[dict[str, str]]:
     for name, part in node.get("properties", {}).items():
         yield from _of_key(f"{prefix}{name}", part, name in node.get("required", ()))
+    for pattern, part in node.get("patternProperties", {}).items():
+        yield from _of_key(f"{pattern.lstrip('^')}<name>", part, False)
     if isinstance(node.get("additionalProperties"), Mapping):
         yield from _of_key(f"{prefix}<name>", node["additionalProperties"], False)
 

@@ -57,6 +57,7 @@ CONTEXTS = {
     "targets.local.probe": AWS,
     "targets.local.snapshots": AWS,
     **{f"targets.local.build.{key}": AWS for key in ("type", "encrypt", "ssh_username")},
+    "health.http.https": {"health": {"http": {"port": 80, "https": {"server_name": "shop.example.com"}}}},
     "fleet.hot": {"fleet": {"strategy": "recreate"}},
     "fleet.canary": {"fleet": {"strategy": "canary", "canary": [{"instances": 1}]}},
     "fleet.windows": {"fleet": {"windows": [{"from": "22:00", "to": "05:00"}]}},

@@ -26,6 +26,7 @@ import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import fleet_files
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+from ansible_collections.immutable.infra.tests.support.certificates import issue
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = ROOT / "examples/notes"
@@ -78,7 +79,7 @@ def _of_page(page: Path) -> Iterator[Block]:
 
 def is_definition(block: Block) -> bool:
     data = block.data()
-    return isinstance(data, Mapping) and set(data) <= DEFINITION_KEYS
+    return isinstance(data, Mapping) and {key for key in data if not key.startswith("x-")} <= DEFINITION_KEYS
 
 
 def is_playbook(block: Block) -> bool:
@@ -151,6 +152,10 @@ def load(text: str, folder: Path) -> Definition:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("---\n", encoding="utf-8")
         path.chmod(0o755)
+    for health in (data["health"], *(target.get("health", {}) for target in data["targets"].values())):
+        ca = health.get("http", {}).get("https", {}).get("ca")
+        if ca:
+            (folder / ca).write_text(issue("Example CA", ca=True).pem, encoding="ascii")
     (folder / loading.DEFINITION_FILE).write_text(text, encoding="utf-8")
     return loading.load_definition(folder)
 

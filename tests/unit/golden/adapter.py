@@ -74,7 +74,16 @@ ACTIONS = {
 }
 FRAGMENTS = {"attributes": attributes, "options": options, "packer": packer}
 # Private files that are sent and read within one bake, so their names may change. 0.1.0 sent one: seal.py.
-SEAL_CODE = ("_residue.py", "_seal.py")
+SEAL_CODE = (
+    "_mounts.py",
+    "_residue.py",
+    "_seal.py",
+    "_seal_accounts.py",
+    "_seal_changes.py",
+    "_seal_paths.py",
+    "_seal_text.py",
+    "_seal_tmpfs.py",
+)
 PAYLOAD = ("artifact", "ports", "authorized_keys", "settings", "secrets", "secret_refs", "machine", "tags")
 
 

@@ -241,6 +241,25 @@ def test_a_mount_that_another_one_hides_is_left_out(tmp_path: Path) -> None:
     assert [each.point for each in read_mounts("/mnt", str(table))] == ["/", "/deep"]
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [("rw,nodev,nosuid,noexec,relatime", None), ("rw,nosuid", "nosuid"), ("rw,relatime", "none of them")],
+)
+def test_a_mount_without_its_options_is_found(tree: Path, tmp_path: Path, options: str, found: str | None) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        f"22 1 254:0 / {tree} ro - ext4 /dev/vda2 ro\n30 22 254:16 / {tree}/var/lib/shop {options} - ext4 /dev/vdb rw\n"
+    )
+    manifest = manifest_of(tree)
+    for expected in (None, {"/tmp": ["nosuid"], "/var/lib/shop": ["nosuid", "noexec"]}):
+        if expected:
+            manifest["options"] = expected
+        differences = compare(manifest, str(tree), str(table)).differences
+        assert [(each.path, each.expected, each.found) for each in differences if each.kind == "mount_options"] == (
+            [("/var/lib/shop", "nosuid,noexec", found)] if expected and found else []
+        )
+
+
 # A separate program, because a mount namespace belongs to a process. It prepares a host, changes it and compares it.
 MOUNTED = """
 import json, subprocess, sys

@@ -108,6 +108,15 @@ def test_a_data_volume_has_no_timeout(system: Path) -> None:
     } <= set(options.split(","))
 
 
+@pytest.mark.parametrize("noexec", [False, True])
+def test_nothing_on_a_mount_gains_rights(system: Path, noexec: bool) -> None:
+    seal(str(system), FILES, replace(SPEC, noexec=("my-uploads",) if noexec else ()))
+    assert {"nosuid", "nodev"} <= set(fields(system, "/var/cache/shop")[3].split(","))
+    options = fields(system, "/var/lib/shop")[3].split(",")
+    assert {"nosuid", "nodev"} <= set(options)
+    assert ("noexec" in options) is noexec
+
+
 def test_residue_of_the_build_is_removed(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     removed = [

@@ -11,22 +11,14 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ....module_utils._seal import SYSTEM_WRITABLE
+from ....module_utils._seal_paths import RESERVED_PATHS, SYSTEM_WRITABLE, hides_system, is_reserved
 from ..document import Document, KeyPath, format_path, target_names, value_at
 from ..fleet import fleet_files
 from .fleet import check_fleets
+from .health import check_healths
 from .target import check_targets
+from .text import check_texts
 
-RESERVED_PATHS = ("/dev", "/proc", "/run", "/sys")  # every boot mounts these
-SYSTEM_PATHS = (
-    "/bin",
-    "/boot",
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/sbin",
-    "/usr",
-)  # a mount here would keep the host from booting
 _FILES: tuple[KeyPath, ...] = (
     ("image", "provision", "playbook"),
     ("image", "provision", "requirements"),
@@ -41,8 +33,10 @@ def check_definition(document: Document, folder: Path) -> None:
     """
     _check_files(document, folder)
     _check_paths(document)
+    check_texts(document)
     check_fleets(document)
     check_targets(document)
+    check_healths(document, folder)
 
 
 def _check_files(document: Document, folder: Path) -> None:
@@ -167,12 +161,11 @@ def _texts_in(document: Document, *keys: str) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _check_host_path(document: Document, keys: KeyPath, path: str) -> None:
-    plain = posixpath.normpath(path)
-    if any(plain == reserved or plain.startswith(f"{reserved}/") for reserved in RESERVED_PATHS):
+    if is_reserved(path):
         document.add_problem(
             keys, f"{json.dumps(path)} belongs to the system (allowed: a path outside {', '.join(RESERVED_PATHS)})"
         )
-    elif plain in ("/", "//", *SYSTEM_PATHS):
+    elif hides_system(path):
         document.add_problem(
             keys, f"{json.dumps(path)} would hide the system itself (allowed: a folder of the service)"
         )

@@ -60,6 +60,7 @@ class ActionBatch:
         self._power_off: list[str] = []
         self._remove: list[str] = []
         self._waits: list[Wait] = []
+        self._unfilled = 0  # slots that nothing serves and whose launch the ceiling does not allow
 
     def create_volumes(self, slot: int, names: Iterable[str]) -> None:
         self._create += [(slot, name) for name in names]
@@ -79,6 +80,7 @@ class ActionBatch:
 
     def launch(self, slot: int, volumes: Iterable[str], attempt: int) -> bool:
         if not self.has_room():
+            self._unfilled += not self._serving_in_slot[slot]
             return False
         self._counted += 1
         self._launches.append(LaunchSlot(slot, tuple(volumes), attempt))
@@ -189,6 +191,17 @@ class ActionBatch:
             # Its place is free for a launch in the same pass.
             self._counted -= view.counts(self._intent.count_draining)
 
+    def yields_place(self, view: InstanceView, holders: Iterable[InstanceView]) -> bool:
+        """Remove an instance whose volumes the floor keeps elsewhere, if a slot without service needs its place.
+
+        Else both would wait for each other: this one until another slot serves, and that slot until there is room.
+        """
+        if not self._unfilled or not any(each.member == UP and not self._can_leave(each) for each in holders):
+            return False
+        self._unfilled -= 1
+        self.remove(view, given_up=True)
+        return True
+
     def _may_be_removed(self, view: InstanceView) -> bool:
         """Whether its slot no longer exists, the rollback undoes it, or another instance serves the slot."""
         intent = self._intent
@@ -239,11 +252,13 @@ class ActionBatch:
 
     def _may_leave(self, view: InstanceView) -> bool:
         """Whether the others alone keep the floor. One failed probe does not make an instance free to take."""
-        others = len(self._serving) - (view.id in self._serving)
-        if others < self.floor:
+        if not self._can_leave(view):
             return False
         self._serving.discard(view.id)
         return True
+
+    def _can_leave(self, view: InstanceView) -> bool:
+        return len(self._serving) - (view.id in self._serving) >= self.floor
 
     def _still_busy(self, view: InstanceView) -> bool:
         return view.in_flight != 0 and self._now < view.member_since + self._intent.drain_timeout

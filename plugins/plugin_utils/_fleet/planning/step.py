@@ -121,6 +121,8 @@ class SlotStep:
         batch, slot = self._batch, self._slot
         elsewhere = slot.volumes_not_on(current)
         holders = [view for view in slot.old if any(volume.attached_to == view.id for volume in elsewhere)]
+        if batch.yields_place(current, holders):
+            return
         for view in holders:
             # After a restart of the load balancer, for example, a holder must serve again before it may leave.
             needed = view.live and view.healthy and batch.below_floor()

@@ -10,13 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..._aws.tags import PREFIX, key_of
+from ..._aws.tags import MAX_TEXT, MAX_VALUE, PREFIX, key_of
 from ..tags import BAKE, FLEET, STORE, VOLUME, well_formed
 
 FLEET_KEY, STORE_KEY, VOLUME_KEY, BAKE_KEY = key_of(FLEET), key_of(STORE), key_of(VOLUME), key_of(BAKE)
-MAX_VALUE = 256  # characters of a tag's value
 MAX_TAGS = 50  # of one resource
-MAX_TEXT = MAX_VALUE * 8  # characters of one text
 PART_MARK = "#"  # precedes the number of a further part
 
 

@@ -21,7 +21,17 @@ from ..._core.files import make_private_folder, remove_documented, write_atomica
 from ..._core.unprivileged import user_for
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
-from .config import BACKEND, CHECK, ROOT, TakenOver, bracketed, confined, render
+from .config import (
+    AUTHORITIES,
+    BACKEND,
+    ROOT,
+    TakenOver,
+    bracketed,
+    check_options,
+    confined,
+    render,
+    speaks_http,
+)
 from .process import CONFIG, Process, version
 from .runtime import run_commands
 from .state import Server, parse_servers
@@ -83,11 +93,11 @@ class HAProxy:
         if not endpoints:
             return
         present = {server.id: server for server in self._query_servers()}
-        commands = []
+        commands, checks = [], check_options(self._health)
         for name, (address, port) in endpoints.items():
             path, server = _path(name), present.get(name)
             if server is None:
-                commands.append(f"add server {path} {bracketed(address)}:{port} {CHECK}")
+                commands.append(f"add server {path} {bracketed(address)}:{port} {checks}")
             elif server.address != (address, port):
                 commands.append(f"set server {path} addr {address} port {port}")
             if server is None or server.checked:
@@ -134,11 +144,13 @@ class HAProxy:
     def describe(self) -> dict[str, Any]:
         port = self._spec.port or self._saved_port()
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._spec.bind, self._spec.bind)
-        scheme = "http" if self._health.http else "tcp"
+        scheme = "http" if speaks_http(self._health) else "https" if self._health.https else "tcp"
         endpoint = f"{scheme}://{bracketed(host)}:{port}" if port else None
         return {"kind": self.kind, "endpoint": endpoint, "pid": self._process.pid(), "version": version()}
 
     def _start(self, port: int, members: Sequence[TakenOver]) -> None:
+        if self._health.https and self._health.https.ca:
+            write_atomically(self._folder / AUTHORITIES, self._health.https.ca.encode())
         config = render(self._fleet, self._spec.bind, port, self._health, members=members)
         # Not in the settings that are compared, so a process that an earlier release started goes on as it is.
         user = user_for(self._folder)

@@ -7,13 +7,17 @@ Source: HAProxy Configuration Manual, https://docs.haproxy.org/2.6/configuration
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..._core.errors import TrafficError
-from ..._definition.model import Health, TcpProbe
+from ..._definition.probes import Health, Https, TcpProbe
 
 BACKEND = "members"
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-_.:/%")
+AUTHORITIES = "ca.pem"  # relative to HAProxy's working directory
+SYSTEM_AUTHORITIES = "@system-ca"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
 ROOT = "root"  # an empty folder, relative to HAProxy's working directory
 MAX_TIMER = 2**31 - 1  # milliseconds
@@ -32,10 +36,14 @@ class TakenOver:
 def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterable[TakenOver] = ()) -> str:
     """The complete file. Raises TrafficError for a health path that cannot be written into it.
 
+    If the service speaks HTTPS, connections of clients are passed through as they are, and only checks are made by
+    HTTPS. The file then needs the certificates of the CAs in ``AUTHORITIES`` beside it.
+
     HAProxy retries nothing and sends no request to a second member: each client sees its own errors. Each request
     gets a connection of its own, so none is lost when a member closes an idle connection.
     """
-    mode = "http" if health.http else "tcp"
+    http = speaks_http(health)
+    mode = "http" if http else "tcp"
     lines = [
         "global",
         f"    stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners",
@@ -49,20 +57,16 @@ def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterabl
         "    timeout server 2m",
         "    timeout tunnel 1h",
         f"    timeout check {min(max(1, round(health.timeout * 1000)), MAX_TIMER)}ms",
-        *(
-            ["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"]
-            if health.http
-            else []
-        ),
+        *(["    timeout http-request 30s", "    option http-server-close", "    option forwardfor"] if http else []),
         # When another process takes over, close an idle connection only after the answer to its next request.
-        *(["    option idle-close-on-response"] if health.http else []),
+        *(["    option idle-close-on-response"] if http else []),
         f"frontend {fleet}",
         f"    bind {bracketed(bind)}:{port}",
         f"    default_backend {BACKEND}",
         f"backend {BACKEND}",
         "    balance roundrobin",
         *_check(fleet, health),
-        *(f"    {_server_line(member)}" for member in members),
+        *(f"    {_server_line(member, health)}" for member in members),
     ]
     return "\n".join(lines) + "\n"
 
@@ -83,20 +87,52 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def speaks_http(health: Health) -> bool:
+    """Whether HAProxy can read the requests of clients."""
+    return health.http is not None and health.https is None
+
+
+def check_options(health: Health) -> str:
+    """The checks of a member, as options of its server."""
+    return f"{CHECK}{_tls_options(health.https)}" if health.https else CHECK
+
+
+def _tls_options(https: Https) -> str:
+    name = f" check-sni {https.server_name}" if https.server_name else ""
+    verify = f"required ca-file {_authorities(https)}" if https.verify else "none"
+    return f" check-ssl{name} verify {verify}"
+
+
+def _authorities(https: Https) -> str:
+    return AUTHORITIES if https.ca else SYSTEM_AUTHORITIES
+
+
 def _check(fleet: str, health: Health) -> list[str]:
     if health.http is None:
         return _tcp_check(health.tcp)
-    path = health.http.path
+    path, probe = health.http.path, health.http
     if not path.isprintable() or "'" in path or " " in path:
         raise TrafficError(
             f"health.http.path: {path!r} cannot be requested (allowed: printable characters without spaces and quotes)"
         )
-    codes = ",".join(map(str, health.http.status))
+    codes = ",".join(map(str, probe.status))
+    headers = probe.all_headers({"Host": fleet, "User-Agent": "immutable-balancer"})
+    texts = " ".join(f"hdr {_word(name)} {_word(value.replace('%', '%%'))}" for name, value in headers.items())
+    https = probe.https
     return [
         "    option httpchk",
-        f"    http-check send meth GET uri '{path}' ver HTTP/1.1 hdr Host {fleet} hdr User-Agent immutable-balancer",
+        f"    http-check send meth {probe.method} uri '{path}' ver HTTP/1.1 {texts}",
         f"    http-check expect status {codes}",
+        *([f"    http-check expect string {_word(probe.contains)}"] if probe.contains else []),
+        # Members are added while HAProxy runs. It then accepts only those files that its configuration names.
+        *([f"    default-server ca-file {_authorities(https)}"] if https and https.verify else []),
+        *([f"    # {https.fingerprint}"] if https and https.ca else []),
     ]
+
+
+def _word(text: str) -> str:
+    """A text as one word of the file, in UTF-8, with escapes for all that could mean something else."""
+    return "".join(chr(octet) if chr(octet) in _PLAIN else f"\\x{octet:02x}" for octet in text.encode())
 
 
 def _tcp_check(probe: TcpProbe | None) -> list[str]:
@@ -111,10 +147,12 @@ def _tcp_check(probe: TcpProbe | None) -> list[str]:
     ]
 
 
-def _server_line(member: TakenOver) -> str:
+def _server_line(member: TakenOver, health: Health) -> str:
     """A member in service is unchecked: it was registered under other health settings and may not pass these.
 
     A draining or staged member must pass these checks before it gets requests.
     """
     address, port = member.address
-    return f"server {member.id} {bracketed(address)}:{port}" + (f" disabled {CHECK}" if member.draining else "")
+    return f"server {member.id} {bracketed(address)}:{port}" + (
+        f" disabled {check_options(health)}" if member.draining else ""
+    )

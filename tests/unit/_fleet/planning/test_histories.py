@@ -104,6 +104,26 @@ SUCCEEDING.update(
         for strategy in ("rolling", "canary")
     }
 )
+COPIES = (
+    InitialInstance(),
+    InitialInstance(image=NEW),
+    InitialInstance(slot=1),
+    InitialInstance(slot=1, image=NEW),
+)
+SUCCEEDING.update(
+    {
+        f"successors waited for volumes of hosts that an empty slot kept in service, {strategy}, size {size}": Case(
+            size=size,
+            strategy=strategy,
+            data=True,
+            stages=((1, 0.0, False),) if strategy == "canary" else (),
+            instances=COPIES,
+            volumes=(InitialVolume(), InitialVolume(slot=1)),
+        )
+        for strategy in ("rolling", "canary")
+        for size in (3, 4)
+    }
+)
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(
     {

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, TrafficSpec
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.tests.support.backends import Backend
@@ -41,8 +40,8 @@ def backend(stack: ExitStack) -> Callable[[str], Backend]:
 
 @pytest.fixture
 def balancer(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HAProxy]:
-    for module in (config, haproxy):  # ten checks a second, so that no test waits for the next one
-        monkeypatch.setattr(module, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
+    # Ten checks a second, so that no test waits for the next one.
+    monkeypatch.setattr(config, "CHECK", config.CHECK.replace("inter 1s", "inter 100ms"))
     # Longer than the address of a Unix socket can be.
     folder = tmp_path / ("deep-" * 20) / ("deeper-" * 10)
 

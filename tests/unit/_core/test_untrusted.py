@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.untrusted import untrusted_json
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.untrusted import untrusted_json
 from ansible_collections.immutable.infra.tests.support import traps
 from hypothesis import given
 from hypothesis import strategies as st

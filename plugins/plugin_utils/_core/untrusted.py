@@ -22,9 +22,14 @@ def untrusted_json(data: Any) -> bytes:
     return json.dumps(_marked(data)).encode("ascii")
 
 
+def marked_text(text: str) -> Any:
+    """Return a text as Ansible's JSON for a text that is no template."""
+    return {"__ansible_unsafe": text}
+
+
 def _marked(data: Any) -> Any:
     if isinstance(data, str):
-        return {"__ansible_unsafe": data}
+        return marked_text(data)
     if isinstance(data, Mapping):
         return {str(key): _marked(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):

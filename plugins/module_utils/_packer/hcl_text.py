@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the blocks of an HCL2 text, without a parser of the language. Packer itself reports what is wrong in it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from .variables import HCL2_SUFFIXES
+
+# Where braces do not count: comments, strings (with escapes and ${} on one line), and heredocs.
+_SKIPPED = re.compile(r'(?:#|//)[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|<<[-~]?(\w+)\n.*?\n\s*\1\b', re.DOTALL)
+
+
+def template_files(template: str) -> list[str]:
+    """Return the files of a template in Packer's order: those of HCL before those of JSON, each sorted by name.
+
+    What is not a regular file, such as a FIFO, is left out: reading it could take forever.
+    """
+    names = sorted(os.listdir(template)) if os.path.isdir(template) else []
+    paths = [os.path.join(template, name) for suffix in HCL2_SUFFIXES for name in names if name.endswith(suffix)]
+    return [path for path in (paths or [template]) if os.path.isfile(path)]
+
+
+def without(text: str, keep_strings: bool) -> str:
+    """Return the text without comments, heredocs and, unless they are kept, the contents of strings."""
+
+    def replacement(found: re.Match[str]) -> str:
+        return (
+            found.group(0)
+            if keep_strings and found.group(0).startswith('"')
+            else '""'
+            if found.group(0)[0] in '"<'
+            else ""
+        )
+
+    return _SKIPPED.sub(replacement, text)
+
+
+def block(text: str, start: int) -> str:
+    """Return the block between the opening brace before ``start`` and its closing brace, with both."""
+    depth, position = 1, start
+    while position < len(text) and depth:
+        string = _SKIPPED.match(text, position)
+        if string:
+            position = string.end()
+            continue
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        position += 1
+    return text[start - 1 : position]
