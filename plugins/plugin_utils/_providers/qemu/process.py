@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..._core.errors import ProviderError
 from . import launcher, qmp
@@ -126,15 +127,16 @@ def start_qemu(
         groups: more groups of that user.
         bound: whether QEMU ends when this process ends.
     """
-    config = {"argv": list(argv), "pid_file": PID_FILE, "user": user, "groups": list(groups), "lifeline": None}
+    config: dict[str, Any] = {"argv": list(argv), "pid_file": PID_FILE, "user": user, "groups": list(groups)}
+    lifeline, held = os.pipe() if bound else (None, None)
+    config["lifeline"] = lifeline
     reader, writer = os.pipe()
     with ExitStack() as ours:
         errors = ours.enter_context(os.fdopen(reader, "rb", buffering=0))
         inherited = list(files.numbers)
-        if bound:
-            config["lifeline"], held = os.pipe()
+        if lifeline is not None and held is not None:
             _lifelines.append(held)
-            inherited.append(config["lifeline"])
+            inherited.append(lifeline)
         try:
             subprocess.run(
                 [sys.executable, "-I", "-S", launcher.__file__, json.dumps(config)],
@@ -148,8 +150,8 @@ def start_qemu(
             )
         finally:
             os.close(writer)
-            if bound:
-                os.close(config["lifeline"])
+            if lifeline is not None:
+                os.close(lifeline)
             files.__exit__(None, None, None)
         try:
             qmp.execute(folder / QMP_SOCKET, [("query-status", {})], START_TIMEOUT)
