@@ -298,17 +298,6 @@ class Service:
             _guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words)
         )
 
-    def rights(self) -> list[dict[str, list[str]]]:
-        """Fields of ``/proc/PID/status`` of each machine's process."""
-        wanted = set(self.machines())
-        texts = [
-            Path(f"/proc/{pid}/status").read_text("utf-8") for pid, words in _machines() if _guest(words) in wanted
-        ]
-        return [
-            {name: value.split() for name, _colon, value in (line.partition(":") for line in text.splitlines())}
-            for text in texts
-        ]
-
     def power_off(self, instance: str) -> None:
         """Kill a machine's process and wait until it has ended."""
         for pid, words in _machines():
