@@ -28,7 +28,6 @@ REMOVED_FILES = (
     *HISTORY,
     "/root/.wget-hsts",
     "/var/lib/systemd/random-seed",
-    DBUS_MACHINE_ID,
     "/var/lib/dhcp/*.leases",
     *APT_INDEXES,
     "/etc/*-",

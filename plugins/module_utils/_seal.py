@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Iterable
 
 from ._mounts import unescaped
-from ._residue import LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
+from ._residue import DBUS_MACHINE_ID, LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
 from ._seal_accounts import lock_accounts
 from ._seal_changes import Changes, Refused, owner
 from ._seal_paths import mount_point
+from ._seal_services import service_state
 from ._seal_text import fstab_field, unit_instance
 from ._seal_tmpfs import (
     LOG_FOLDER,
@@ -30,6 +31,7 @@ from ._seal_tmpfs import (
     tmpfs_paths,
     write_skeleton,
 )
+from ._seal_volumes import order_after_tmpfs
 
 # Set-user-ID bits and devices have no effect where services write.
 MOUNT_OPTIONS = ("nosuid", "nodev")
@@ -148,7 +150,8 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     """
     changes = Changes(root)
     spec = _checked(root, spec)
-    tmpfs = tmpfs_paths(changes, spec.writable, [mount for _name, mount in spec.data])
+    volumes = [mount for _name, mount in spec.data]
+    tmpfs = tmpfs_paths(changes, (*spec.writable, *service_state(root, volumes)), volumes)
     for folder in files:
         _install_tree(changes, folder)
     for unit, target in ENABLED.items():
@@ -160,6 +163,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     if os.path.isdir(changes.full_path("/etc/cloud")):
         _replace_cloud_init(changes)
     _write_fstab(changes, tmpfs, spec)
+    order_after_tmpfs(changes.write, tmpfs, spec.data)
     _own_mounts(changes, spec)
     _write_identity(changes, tmpfs, spec)
     lock_accounts(changes)
@@ -293,6 +297,9 @@ def _remove_residue(changes: Changes) -> None:
                 changes.remove(os.path.relpath(full, changes.root))
     # Empty instead of missing. Without the file each boot would be a first boot.
     changes.write(MACHINE_ID, "", 0o444)
+    # systemd-tmpfiles would create this link at each boot, and could not.
+    if os.path.isdir(os.path.dirname(changes.full_path(DBUS_MACHINE_ID))):
+        changes.link(DBUS_MACHINE_ID, MACHINE_ID)
 
 
 def _remove_logs(changes: Changes, full: str) -> None:

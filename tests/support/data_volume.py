@@ -25,9 +25,9 @@ class Guest:
         self.disk = folder / "uploads"
         self._script = folder / "data"
         self._path = f"{folder / 'bin'}:{SEARCH_PATH}"
-        mount = folder / "var lib shop"
-        mount.mkdir(mode=0o750)
-        (folder / "fstab").write_text(f"{self.disk} {str(mount).replace(' ', chr(92) + '040')} ext4 rw 0 0\n")
+        self.mount = folder / "var lib shop"
+        self.mount.mkdir(mode=0o750)
+        (folder / "fstab").write_text(f"{self.disk} {str(self.mount).replace(' ', chr(92) + '040')} ext4 rw 0 0\n")
         (folder / "bin").mkdir()
         blockdev = folder / "bin/blockdev"  # the real one supports only devices
         blockdev.write_text('#!/bin/sh\nexec stat -c %s "$2"\n')

@@ -57,13 +57,7 @@ def pass_variables(template: str, variables: Mapping[str, Any], secrets: Mapping
     Raises:
         PackerError: a name is in both, or a value would not arrive as it is given.
     """
-    both = sorted(set(variables) & set(secrets))
-    if both:
-        raise PackerError(f"in both vars and secrets: {', '.join(both)}; keep each in one of them")
-    for name, value in (*variables.items(), *secrets.items()):
-        _check_value(name, value, template)
-    for name, value in secrets.items():
-        _check_length(name, value)
+    check_variables(template, variables, secrets)
     passed = PassedVariables()
     in_file = dict(variables)
     if is_hcl2(template):
@@ -80,10 +74,21 @@ def pass_variables(template: str, variables: Mapping[str, Any], secrets: Mapping
     return passed
 
 
+def check_variables(template: str, variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
+    """Raise PackerError if a name is in both, or a value would not arrive as it is given."""
+    both = sorted(set(variables) & set(secrets))
+    if both:
+        raise PackerError(f"in both vars and secrets: {', '.join(both)}; keep each in one of them")
+    for name, value in (*variables.items(), *secrets.items()):
+        _check_value(name, value, template)
+    for name, value in secrets.items():
+        _check_length(name, value)
+
+
 def as_text(value: Any) -> str:
     """Return a string unchanged, and any other value as JSON that is also an HCL expression of the same value.
 
-    HCL has not all escapes of JSON, and evaluates ``${`` and ``%{`` in a string unless their first character is escaped.
+    HCL lacks some escapes of JSON. In a string, it evaluates ``${`` and ``%{`` unless the first character is escaped.
     """
     if isinstance(value, str):
         return value

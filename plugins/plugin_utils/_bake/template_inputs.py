@@ -141,6 +141,10 @@ class TemplateFiles:
                 for name, entry in self._tree(root, {})
             }
 
+    def was_written(self, path: Path) -> bool:
+        """Return whether an earlier build wrote a file that is no artifact. Raises OSError."""
+        return self._outputs.written.get(os.path.normpath(path)) == self._entry(path) or _is_manifest(path)
+
     def _tree(self, root: Path, written: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
         """The entry of each file by its path below ``root``. A root that is a file always counts."""
         if stat.S_ISDIR(root.stat().st_mode):

@@ -17,8 +17,10 @@ except ImportError:
     pathspec = None  # type: ignore[assignment, unused-ignore]  # reported when it is needed
 
 IGNORE_FILE = ".immutableignore"
+KEPT_FOLDER = ".immutable-kept"  # has artifacts of earlier builds of a user's own template
 # Files of version control, editors and tools.
 IGNORED = (
+    KEPT_FOLDER,
     *(".git", ".hg", ".svn", ".ansible", ".cache", ".molecule", "__pycache__", "*.pyc", "*.retry", ".DS_Store"),
     *("*~", ".*.sw?", "#*#", ".#*", "*.bak", "*.orig"),
 )

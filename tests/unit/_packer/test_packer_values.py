@@ -25,7 +25,20 @@ HCL2, LEGACY = "values.pkr.hcl", "values.json"
 # What HCL, its strings in JSON, templates of Packer, shells and logs give a meaning of their own.
 PIECES = [
     *("${", "%{", "$${", "}", "{", "\\", "\\u0024", '"', "'", "`", "\n", "\r\n", "\t", "\b", "\f", "\x01", "\x7f", " "),
-    *("${var.text}", "%{ if true }", "//", "#", "=", ",", "%!(PACKER_COMMA)", "é", "\u2028", "\U0001f600", "\ufeff", "x"),
+    *(
+        "${var.text}",
+        "%{ if true }",
+        "//",
+        "#",
+        "=",
+        ",",
+        "%!(PACKER_COMMA)",
+        "é",
+        "\u2028",
+        "\U0001f600",
+        "\ufeff",
+        "x",
+    ),
 ]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"], min_codepoint=1)).map("".join)
 VALUES = TEXTS.filter(lambda text: "{{" not in text and unicodedata.is_normalized("NFC", text))
@@ -125,6 +138,16 @@ def test_what_would_not_arrive_is_refused_by_its_name(template: str, kind: str, 
     with pytest.raises(PackerError, match=f"^variable wrong: .*{problem}") as caught:
         pass_variables(template, *((given, {}) if kind == "vars" else ({}, given)))
     assert "a{{b" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@needs_packer
+@pytest.mark.parametrize("kind", ["vars", "secrets"])
+@pytest.mark.parametrize(("value", "problem"), REFUSED)
+def test_no_packer_is_started_for_what_is_refused(tmp_path: Path, kind: str, value: Any, problem: str) -> None:
+    (tmp_path / LEGACY).write_text(legacy_template(1), encoding="utf-8")
+    with pytest.raises(PackerError, match=problem):
+        Packer().build(tmp_path / LEGACY, **{kind: {"text0": value}})
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_only_one_kind_of_template_changes_is_refused_there() -> None:

@@ -108,6 +108,18 @@ def test_a_data_volume_has_no_timeout(system: Path) -> None:
     } <= set(options.split(","))
 
 
+def test_a_volume_inside_a_tmpfs_is_prepared_after_it(system: Path) -> None:
+    put(system, "/var/log/shop/kept", "")
+    data = (("my-logs", "/var/log/shop"), ("uploads", "/var/lib/shop"))
+    seal(str(system), FILES, replace(SPEC, data=data))
+    units = system / "usr/lib/systemd/system"
+    drop_ins = {each.relative_to(units).as_posix(): each.read_text() for each in units.glob("immutable-data@*.d/*")}
+    assert drop_ins == {
+        "immutable-data@my\\x2dlogs.service.d/tmpfs.conf": "[Unit]\nRequiresMountsFor=/var/log\n",
+    }
+    assert "d /var/log/shop " in (system / "usr/lib/tmpfiles.d/immutable.conf").read_text()
+
+
 @pytest.mark.parametrize("noexec", [False, True])
 def test_nothing_on_a_mount_gains_rights(system: Path, noexec: bool) -> None:
     seal(str(system), FILES, replace(SPEC, noexec=("my-uploads",) if noexec else ()))
@@ -115,6 +127,31 @@ def test_nothing_on_a_mount_gains_rights(system: Path, noexec: bool) -> None:
     options = fields(system, "/var/lib/shop")[3].split(",")
     assert {"nosuid", "nodev"} <= set(options)
     assert ("noexec" in options) is noexec
+
+
+def test_the_machine_id_of_dbus_is_a_link_to_that_of_the_boot(system: Path) -> None:
+    put(system, "/var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n")
+    seal(str(system), FILES, SPEC)
+    assert os.readlink(system / "var/lib/dbus/machine-id") == "/etc/machine-id"
+    assert seal(str(system), FILES, SPEC) == []
+
+
+def test_the_state_of_time_and_network_services_is_in_memory(system: Path) -> None:
+    for path in ("/var/lib/chrony/chrony.drift", "/var/lib/private/of-a-unit/x", "/var/lib/ntpsec/x", "/srv/dhcp/x"):
+        put(system, path, "")
+    (system / "var/lib/dhcp").symlink_to("/srv/dhcp")
+    (system / "var/lib/chrony").chmod(0o750)
+    seal(str(system), FILES, replace(SPEC, data=(("time", "/var/lib/ntpsec"),)))
+    assert fields(system, "/var/lib/chrony")[2:4] == [
+        "tmpfs",
+        f"rw,nosuid,nodev,mode=0750,uid={os.getuid()},gid={os.getgid()}",
+    ]
+    assert fields(system, "/var/lib/private")[2] == "tmpfs"
+    assert fields(system, "/var/lib/ntpsec")[2] == "ext4", "its volume keeps it"
+    mounts = [line.split()[1] for line in (system / "etc/fstab").read_text().splitlines() if not line.startswith("#")]
+    assert not {"/var/lib/dhcp", "/var/lib/NetworkManager", "/srv/dhcp"} & set(mounts)
+    facts = json.loads((system / "usr/lib/immutable/seal.json").read_text())
+    assert "/var/lib/chrony" in facts["covers"] and facts["writable"] == ["/var/cache/shop"]
 
 
 def test_residue_of_the_build_is_removed(system: Path) -> None:
@@ -234,7 +271,11 @@ def test_the_seal_removes_the_residue_that_an_inspection_looks_for(system: Path)
             entries[f"/{folder}"] = Entry(inode=1, type="dir", mode=0o755, uid=0, gid=0, size=0)
 
     def found() -> set[str]:
-        existing = {path: entry for path, entry in entries.items() if (system / path.lstrip("/")).exists()}
+        existing = {
+            path: entry
+            for path, entry in entries.items()
+            if (system / path.lstrip("/")).exists() and not (system / path.lstrip("/")).is_symlink()
+        }
         contents = dict.fromkeys(existing, b"x")
         files = SimpleNamespace(entries=existing, read=lambda paths: {p: contents[p] for p in paths if p in contents})
         return {finding.what for finding in residue_by_files(files)}  # type: ignore[arg-type]

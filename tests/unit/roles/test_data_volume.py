@@ -27,6 +27,17 @@ def test_a_new_volume_gets_a_file_system_that_belongs_to_the_service(guest: Gues
     assert "Mode:  0750" in guest.run("debugfs", "-R", "stat <2>", guest.disk)
 
 
+def test_a_mount_point_in_a_tmpfs_is_recreated_first(unused: Guest, tmp_path: Path) -> None:
+    """It belongs to the service, like the file system."""
+    unused.mount.rmdir()
+    program = tmp_path / "bin/systemd-tmpfiles"
+    program.write_text('#!/bin/sh\n[ "$1" = --create ] && mkdir -m 0700 "${2#--prefix=}"\n')
+    program.chmod(0o755)
+    unused.report("blank")
+    unused.prepare()
+    assert "0700" in unused.run("debugfs", "-R", "stat <2>", unused.disk)
+
+
 def _loop_device(guest: Guest, file: Path) -> str:
     try:
         return guest.run("losetup", "--find", "--show", file).strip()

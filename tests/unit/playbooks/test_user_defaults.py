@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The playbooks give the same result whatever users have configured for other playbooks. Check mode changes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.registry import resolve_base
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import (
+    bake_inputs,
+    digest_of,
+    verify_digest,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._images.channels import Channels
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.disks import create_disk
+
+COLLECTIONS = Path(loading.__file__).parents[6]
+PLAYBOOKS = Path(loading.__file__).parents[3] / "playbooks"
+ALL = sorted(path.stem for path in PLAYBOOKS.glob("*.yml"))
+DEFINITION = """
+schema: 1
+service: shop
+version: "VERSION"
+image:
+  base: {qcow2: base.qcow2, python: "3.11"}
+  provision: {playbook: site/provision.yml}
+health: {http: {port: 8080}}
+targets:
+  local: {provider: simulated}
+"""
+# What users configure for their own playbooks, by section of ansible.cfg and as an environment variable.
+CONFIGURED = [
+    ("privilege_escalation", "become", "true", "ANSIBLE_BECOME"),
+    ("privilege_escalation", "become_method", "sudo", "ANSIBLE_BECOME_METHOD"),
+    ("privilege_escalation", "become_user", "nobody", "ANSIBLE_BECOME_USER"),
+    ("defaults", "strategy", "free", "ANSIBLE_STRATEGY"),
+    ("defaults", "gathering", "implicit", "ANSIBLE_GATHERING"),
+    ("defaults", "any_errors_fatal", "true", "ANSIBLE_ANY_ERRORS_FATAL"),
+    ("defaults", "error_on_undefined_vars", "false", "ANSIBLE_ERROR_ON_UNDEFINED_VARS"),
+    ("defaults", "force_handlers", "true", "ANSIBLE_FORCE_HANDLERS"),
+    ("defaults", "forks", "1", "ANSIBLE_FORKS"),
+    ("defaults", "hash_behaviour", "merge", "ANSIBLE_HASH_BEHAVIOUR"),
+    ("defaults", "inject_facts_as_vars", "false", "ANSIBLE_INJECT_FACT_VARS"),
+    ("defaults", "interpreter_python", "/nonexistent/python", "ANSIBLE_PYTHON_INTERPRETER"),
+    ("defaults", "jinja2_native", "true", "ANSIBLE_JINJA2_NATIVE"),
+    ("defaults", "duplicate_dict_key", "error", "ANSIBLE_DUPLICATE_YAML_DICT_KEY"),
+    ("defaults", "transport", "ssh", "ANSIBLE_TRANSPORT"),
+    ("inventory", "host_pattern_mismatch", "error", "ANSIBLE_HOST_PATTERN_MISMATCH"),
+]
+OTHERS = {"ANSIBLE_STRATEGY": "host_pinned"}  # a second value to try
+# Runs ansible-playbook with a simulated fleet of two hosts, which exists in this process only.
+DRIVER = """
+import sys
+from ansible.plugins.loader import init_plugin_loader
+
+init_plugin_loader()
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedCompute
+
+def instance(slot):
+    tags = {"shell": "restricted", "build": "qemu-x86_64"}
+    return Instance(
+        id=f"shop-local-{slot}", fleet="shop-local", slot=slot, image=sys.argv[1], launch="", state="running",
+        purpose="fleet", created=1.0, nonce="n", endpoints={22: ("127.0.0.1", 1)},
+        evidence=Evidence(sys.argv[1], "n", "ssh-ed25519 AAAA", "restricted"), tags=tags)
+
+SimulatedCompute.list = lambda self, fleet: [instance(0), instance(1)]
+from ansible.cli.playbook import PlaybookCLI
+
+PlaybookCLI.cli_executor(["ansible-playbook", *sys.argv[2:]])
+"""
+
+
+class Project:
+    """A user's folder with an inventory, a definition, and a store in which two images are promoted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        create_disk(folder / "base.qcow2")
+        (folder / "site").mkdir()
+        (folder / "site/provision.yml").write_text("[]\n")
+        (folder / "group_vars").mkdir()
+        (folder / "group_vars/all.yml").write_text("ansible_become: true\n")
+        (folder / "hosts").write_text("localhost\nweb ansible_host=192.0.2.1\n")
+        self.image = [self._image(version) for version in ("1.0", "2.0")][-1]
+
+    def write(self, version: str) -> None:
+        (self.folder / "immutable.yml").write_text(DEFINITION.replace("VERSION", version))
+
+    def _image(self, version: str) -> Image:
+        self.write(version)
+        store, now = FileStore(self.folder / "store"), datetime.now(timezone.utc).isoformat()
+        definition = loading.load_definition(self.folder)
+        target = definition.target("local")
+        base = resolve_base(target, store, definition.folder)
+        assert base is not None
+        inputs = bake_inputs(definition, target, base)
+        image = Image(
+            digest=digest_of(inputs),
+            build="qemu-x86_64",
+            service="shop",
+            version=version,
+            created=now,
+            artifact={"path": str(self.folder / "base.qcow2")},
+            base=base,
+            inputs=inputs,
+            shell=definition.shell,
+            verified={"at": now, "verify": verify_digest(definition, target)},
+        )
+        Catalogue(store).add(image)
+        store.write_blob(f"{image.key}/manifest.json.gz", gzip.compress(b'{"version": 1, "files": {}}'))
+        Channels(store).promote("shop", "prod", image, by="ann")
+        return image
+
+    def play(self, playbook: str, *options: str, fleet: bool = False, **environment: str) -> tuple[int, str]:
+        """Run a playbook of the collection. Returns the exit status and the output."""
+        variables = {"immutable_definition": "immutable.yml", "immutable_store": "store", "immutable_channel": "prod"}
+        start = ["-c", DRIVER, self.image.digest] if fleet else ["-m", "ansible", "playbook"]
+        argv = [sys.executable, *start, "-i", "hosts", f"immutable.infra.{playbook}", "-e", json.dumps(variables)]
+        configured = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_SSH_RETRIES": "0", "COLUMNS": "999"}
+        done = subprocess.run(
+            [*argv, *options],
+            cwd=self.folder,
+            env={**os.environ, **configured, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def configure(folder: Path) -> dict[str, str]:
+    sections: dict[str, list[str]] = {}
+    for section, name, value, _variable in CONFIGURED:
+        sections.setdefault(section, []).append(f"{name} = {value}\n")
+    (folder / "ansible.cfg").write_text("".join(f"[{name}]\n{''.join(lines)}" for name, lines in sections.items()))
+    return {}
+
+
+def environment(_folder: Path) -> dict[str, str]:
+    return {**{variable: value for _section, _name, value, variable in CONFIGURED}, **OTHERS}
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """The documents of the store. The checksum of the base may be remembered, and keys may be made."""
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.json") if path.is_file()}
+    return {name: data for name, data in found.items() if not name.startswith(("cache/", "ssh/"))}
+
+
+@pytest.mark.parametrize("way", [configure, environment])
+@pytest.mark.parametrize(
+    "playbook", [name for name in ALL if name not in ("attest", "bake", "promote", "verify", "swap")]
+)
+def test_a_playbook_runs_with_any_configuration(
+    project: Project, playbook: str, way: Callable[[Path], dict[str, str]]
+) -> None:
+    code, output = project.play(playbook, **way(project.folder))
+    assert code == 0, output
+    assert re.search(r"localhost +: ok=\d+ .*failed=0", output)
+
+
+@pytest.mark.parametrize("way", [configure, environment])
+def test_hosts_are_attested_with_any_configuration(project: Project, way: Callable[[Path], dict[str, str]]) -> None:
+    code, output = project.play("attest", **way(project.folder))
+    assert code == 0 and "skipping: no hosts matched" in output, output
+    code, output = project.play("attest", fleet=True, **way(project.folder))
+    assert code == 4, output
+    unreachable = re.findall(r"^fatal: \[(.+)\]: UNREACHABLE! .*connect to host 127.0.0.1 port 1", output, re.MULTILINE)
+    assert sorted(unreachable) == ["shop-local-0", "shop-local-1"], output
+
+
+@pytest.mark.parametrize("playbook", [name for name in ALL if name not in ("bake", "promote", "verify", "swap")])
+def test_check_mode_changes_nothing_and_does_not_fail(project: Project, playbook: str) -> None:
+    before = snapshot(project.folder / "store")
+    code, output = project.play(playbook, "--check", "--diff")
+    assert code == 0, output
+    assert snapshot(project.folder / "store") == before
+
+
+def test_check_mode_says_what_a_release_of_a_new_version_cannot_predict(project: Project) -> None:
+    project.write("3.0")
+    before = snapshot(project.folder / "store")
+    code, output = project.play("release", "--check", ANSIBLE_SHOW_CUSTOM_STATS="true")
+    assert code == 0, output
+    assert "Check mode cannot predict its verification" in output and "promote the image and run" in output
+    assert snapshot(project.folder / "store") == before
+    reported = json.loads(output.partition("RUN: ")[2].partition("\n\n")[0].strip())
+    assert [reported[f"immutable_{name}"]["changed"] for name in ("bake", "verify", "promote", "swap")] == [True] * 4
+
+
+STATED: Mapping[str, Any] = {
+    "any_errors_fatal": False,
+    "become": False,
+    "gather_facts": False,
+    "strategy": "ansible.builtin.linear",
+    "timeout": 0,  # task_timeout of the configuration would end a bake or a swap
+}
+
+
+@pytest.mark.parametrize("playbook", ALL)
+def test_every_play_states_what_users_can_configure(playbook: str) -> None:
+    for play in yaml.safe_load((PLAYBOOKS / f"{playbook}.yml").read_text()):
+        if "ansible.builtin.import_playbook" in play:
+            continue
+        assert {name: play.get(name) for name in STATED} == STATED, play["name"]
+        assert play["vars"]["ansible_become"] is False
+        if play["hosts"] == "localhost":
+            assert play["connection"] == "ansible.builtin.local"
+            assert play["vars"]["ansible_python_interpreter"] == "{{ ansible_playbook_python }}"
