@@ -189,4 +189,11 @@ residue:
   returned: when such data was found
   type: list
   elements: str
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The image's record in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """
