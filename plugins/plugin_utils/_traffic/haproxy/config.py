@@ -18,6 +18,7 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "-_.:/%")
 AUTHORITIES = "ca.pem"  # relative to HAProxy's working directory
 SYSTEM_AUTHORITIES = "@system-ca"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
+ROOT = "root"  # an empty folder, relative to HAProxy's working directory
 MAX_TIMER = 2**31 - 1  # milliseconds
 CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine probes a member before it registers it
 
@@ -67,6 +68,18 @@ def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterabl
         *(f"    {_server_line(member, health)}" for member in members),
     ]
     return "\n".join(lines) + "\n"
+
+
+def confined(config: str, user: int) -> str:
+    """Return the configuration of a process that gives up root after it has opened its sockets.
+
+    It keeps no file system but ``ROOT``, an empty folder.
+
+    Args:
+        user: number of its user and its group.
+    """
+    first, rest = config.split("\n", 1)
+    return "\n".join([first, f"    uid {user}", f"    gid {user}", f"    chroot {ROOT}", rest])
 
 
 def bracketed(address: str) -> str:
