@@ -302,8 +302,8 @@ class Packer:
             *flags.arguments(call.command, call.options, self.version()),
             *(f"-var-file={file}" for file in call.var_files),
         ]
-        redactor = call.redactor()
         passed = pass_variables(call.template, call.vars, call.secrets)
+        redactor = call.redactor()
         # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable
         # one.
         output_format = [] if call.command == "inspect" and is_hcl2(call.template) else ["-machine-readable"]

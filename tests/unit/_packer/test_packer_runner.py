@@ -122,7 +122,7 @@ def test_the_message_for_a_missing_packer_says_how_to_install_it(template: Path)
 @needs_packer
 @pytest.mark.parametrize("secrets", [{"token": "nul\0byte"}, {"to=ken": "x"}, {"token": "x" * 4000000}])
 def test_a_value_that_cannot_be_in_the_environment_is_refused(template: Path, secrets: dict[str, str]) -> None:
-    with pytest.raises(PackerError, match="^cannot run ") as caught:
+    with pytest.raises(PackerError, match="^(cannot run|variable token:) ") as caught:
         Packer().build(template, secrets=secrets)
     assert len(caught.value.message) < 200
 
