@@ -77,6 +77,8 @@ options:
       - Variables of the environment, such as C(PKR_VAR_region), have no effect. They would be inputs that are not
         recorded.
       - A vaulted value is handled like a value of O(secrets) instead.
+      - A value arrives as it is given, or it is refused before Packer starts, such as text with C({{), which Packer
+        evaluates as a template.
     type: dict
     default: {}
   var_files:
@@ -187,4 +189,11 @@ residue:
   returned: when such data was found
   type: list
   elements: str
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The image's record in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

@@ -14,6 +14,7 @@ from typing import Any
 from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
+from ...module_utils._packer.variables import check_variables
 from .._core.errors import BakeError
 from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
@@ -43,6 +44,10 @@ class TemplateBake:
     """
 
     def __init__(self, job: TemplateJob, store: Store, *, packer: Packer, guard: Guard, report: Report) -> None:
+        try:
+            check_variables(str(job.template), job.vars, job.secrets)
+        except PackerError as error:
+            raise BakeError(error.message) from error
         self._job = job
         self._store = store
         self._packer = packer
