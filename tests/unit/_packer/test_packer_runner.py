@@ -128,6 +128,17 @@ def test_a_value_that_cannot_be_in_the_environment_is_refused(template: Path, se
 
 
 @needs_packer
+@needs_packer
+@pytest.mark.parametrize("name", ["a.pkr.hcl", "folder/b.pkr.hcl", "folder/notes"])
+def test_a_pipe_as_a_template_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / name)
+    template = tmp_path / ("folder" if "/" in name else name)
+    for call in (Packer().build, Packer().validate, Packer().inspect):
+        with pytest.raises(PackerError, match=rf"/{name} is a pipe, socket or device \(allowed: files and folders\)"):
+            call(template)  # type: ignore[operator]
+
+
 def test_missing_files_are_reported(tmp_path: Path, template: Path) -> None:
     with pytest.raises(PackerError, match="the template .*nowhere.* does not exist"):
         Packer().build(tmp_path / "nowhere.pkr.hcl")
