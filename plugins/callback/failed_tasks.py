@@ -25,6 +25,8 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+from ..module_utils._bounded import shortened
+
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
@@ -48,7 +50,7 @@ class CallbackModule(CallbackBase):
         host = getattr(result, "host", None) or result._host
         outcome = getattr(result, "result", None) or result._result
         hidden = outcome.get("_ansible_no_log") or task.no_log
-        message = "hidden by no_log" if hidden else str(outcome.get("msg", ""))
+        message = "hidden by no_log" if hidden else shortened(str(outcome.get("msg", "")))
         line = {"task": task.get_name(), "host": host.get_name(), "path": task.get_path(), "message": message}
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

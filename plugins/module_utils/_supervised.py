@@ -18,6 +18,7 @@ from typing import Any, Literal, final
 from . import _supervisor as supervisor
 
 GRACE = 60.0
+MAX_LINE = 16 * 1024**2  # bytes of one line that are kept in memory
 StopReason = Literal["", "timeout", "abandoned", "request"]
 _CLOSED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _STDOUT = 1
@@ -135,20 +136,29 @@ class Supervised:
     def lines(self, timeout: float | None = None) -> Iterator[str]:
         """Yield the lines of the child's output and errors until the child and its process group have ended.
 
+        A line of more than ``MAX_LINE`` bytes is replaced as a whole, because a part of it could be a part of a secret.
+
         Args:
             timeout: seconds from now after which the child is asked to end. Its output is still yielded.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pending = b""
+        pending: list[bytes] = []
+        size = 0
         while True:
             chunk = self._read(deadline)
             if not chunk:
                 break
-            *complete, pending = (pending + chunk).split(b"\n")
-            for line in complete:
-                yield line.decode("utf-8", "replace").rstrip("\r")
-        if pending:
-            yield pending.decode("utf-8", "replace").rstrip("\r")
+            first, *others = chunk.split(b"\n")
+            size += len(first)
+            if size <= MAX_LINE:
+                pending.append(first)
+            if others:
+                yield _line(pending, size)
+                for line in others[:-1]:
+                    yield _line([line], len(line))
+                pending, size = [others[-1]], len(others[-1])
+        if size:
+            yield _line(pending, size)
 
     def _read(self, deadline: float | None) -> bytes:
         poll = select.poll()
@@ -175,6 +185,12 @@ class Supervised:
                 if event & _CLOSED:
                     poll.unregister(descriptor)
                     self.stop("abandoned")
+
+
+def _line(parts: Sequence[bytes], size: int) -> str:
+    if size > MAX_LINE:
+        return f"[a line of {size} bytes was left out]"
+    return b"".join(parts).decode("utf-8", "replace").rstrip("\r")
 
 
 def _pipe_with(content: bytes) -> int:

@@ -98,4 +98,11 @@ image:
   description: The image, in the same form as in M(immutable.infra.image_info).
   returned: success
   type: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The channel's document in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

@@ -41,4 +41,11 @@ channels:
   returned: success
   type: list
   elements: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The channel's document in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

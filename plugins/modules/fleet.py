@@ -385,4 +385,13 @@ plan:
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The record of the swap in the store has the complete timeline.
+      M(immutable.infra.fleet_info) returns all instances with O(immutable.infra.fleet_info#module:complete).
+  returned: when entries are missing
+  type: dict
+  sample: {instances: 800}
+  version_added: 0.3.0
 """

@@ -19,6 +19,15 @@ extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.action
   - immutable.infra.attributes.info
+options:
+  complete:
+    description:
+      - Return every instance and host, however large the result is. Set it if a decision depends on all of them.
+      - By default, a result of more than 600,000 bytes has a part of each long list, see RV(left_out). A fleet of about
+        300 instances has such a result.
+    type: bool
+    default: false
+    version_added: 0.3.0
 seealso:
   - module: immutable.infra.fleet
 """
@@ -34,6 +43,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that:
       - observed.serving == observed.size
+      - observed.left_out is not defined
       - observed.instances | selectattr('outdated') | length == 0
 
 - name: Show the hosts that do not run the channel's image
@@ -246,4 +256,13 @@ swap:
     - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The record of the swap in the store has the complete timeline.
+      M(immutable.infra.fleet_info) returns all instances with O(immutable.infra.fleet_info#module:complete).
+  returned: when entries are missing
+  type: dict
+  sample: {instances: 800}
+  version_added: 0.3.0
 """

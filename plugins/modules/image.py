@@ -51,6 +51,10 @@ options:
         the template. A file that changes during a build is not an input either, unless Git tracks it, until somebody
         else changes it.
       - Files of version control and editors, such as C(.git) and C(*~), are not inputs.
+      - Before a build, artifacts of earlier images in the folder of the template, or of the same template, are moved
+        away, so that the build cannot overwrite them. Those whose place is free after the build are moved back. The
+        others stay in the store, or with a store in S3, in C(.immutable-kept) beside the template. The
+        module M(immutable.infra.image_info) returns the current paths.
       - A bake is also due if a file that the last build created no longer exists. The IDs of AMIs are recorded by
         region. The task does not check whether these AMIs still exist.
     type: path
@@ -73,6 +77,8 @@ options:
       - Variables of the environment, such as C(PKR_VAR_region), have no effect. They would be inputs that are not
         recorded.
       - A vaulted value is handled like a value of O(secrets) instead.
+      - A value arrives as it is given, or it is refused before Packer starts, such as text with C({{), which Packer
+        evaluates as a template.
     type: dict
     default: {}
   var_files:
@@ -93,7 +99,10 @@ options:
     elements: path
     default: []
   force:
-    description: Bake even if nothing changed.
+    description:
+      - Bake even if nothing changed.
+      - With O(template), Packer also replaces output that no image in the store needs. It does not replace AMIs of
+        the same name if another image of O(service) has one.
     type: bool
     default: false
   timeout:
@@ -180,4 +189,11 @@ residue:
   returned: when such data was found
   type: list
   elements: str
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The image's record in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

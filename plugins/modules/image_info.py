@@ -117,4 +117,11 @@ images:
         - Paths or C(s3://) URLs of the image's C(manifest), C(sbom) and Packer C(log) in the store. Files that the
           bake did not keep are omitted.
       type: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. The image's record in the store has everything.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

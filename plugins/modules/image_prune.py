@@ -107,4 +107,11 @@ removed:
   returned: success
   type: list
   elements: dict
+left_out:
+  description:
+    - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of
+      the list. A warning says the same. Each removed image is also a line of the progress.
+  returned: when entries are missing
+  type: dict
+  version_added: 0.3.0
 """

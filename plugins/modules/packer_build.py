@@ -133,7 +133,9 @@ duration:
   returned: success, and when a build failed
   type: float
 output:
-  description: Packer's output, at most the last 1000 lines. Secrets are masked.
+  description:
+    - Packer's output, at most the last 1000 lines and 200,000 bytes. Secrets are masked. Lines of more than 1000
+      characters are shortened.
   returned: success, and when a build failed
   type: list
   elements: str

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from .._bounded import shortened
 from .events import Event, Ui
 
 Severity = Literal["error", "warning"]
+MAX_DIAGNOSTICS = 100  # further ones are in the output
 _START = re.compile(r"^(?:(Error|Warning): )", re.MULTILINE)
 _HCL_POSITION = re.compile(r"^  on (?P<file>.+?) line (?P<line>\d+)(?:, in .*)?:$", re.MULTILINE)
 _JSON_POSITION = re.compile(r"At line (?P<line>\d+), column (?P<column>\d+)")
@@ -36,7 +38,7 @@ class Diagnostic:
 
 
 def diagnostics(events: Iterable[Event], template: str) -> list[Diagnostic]:
-    """Return every problem among the events once, in Packer's order.
+    """Return the problems among the events, each once, in Packer's order, at most ``MAX_DIAGNOSTICS``.
 
     Args:
         template: the file to name for problems of a JSON template.
@@ -44,8 +46,13 @@ def diagnostics(events: Iterable[Event], template: str) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     for event in events:
         if isinstance(event, Ui) and (event.level == "error" or _START.match(event.text)):
-            found.extend(diagnostic for diagnostic in _parse(event.text, template) if diagnostic not in found)
-    return found
+            new = (_shortened(diagnostic) for diagnostic in _parse(event.text, template))
+            found.extend(diagnostic for diagnostic in new if diagnostic not in found)
+    return found[:MAX_DIAGNOSTICS]
+
+
+def _shortened(diagnostic: Diagnostic) -> Diagnostic:
+    return replace(diagnostic, summary=shortened(diagnostic.summary), detail=shortened(diagnostic.detail))
 
 
 def _parse(text: str, template: str) -> Iterable[Diagnostic]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .._bounded import MAX_MESSAGE, LastLines, shortened
 from .build_names import Rename, unchanged
 from .events import Artifact, ArtifactCount, BuildEnded, BuildError, Cancelled, ErrorCount, Event, Raw, Ui
 
@@ -18,6 +19,7 @@ BuildStatus = Literal["succeeded", "failed", "cancelled"]
 # script dies from the signal before Packer has seen it: Go reports that as exit status -1.
 _CANCELLED = re.compile(r"context canceled|was cancell?ed|exit status: -1\b", re.IGNORECASE)
 MAX_OUTPUT_LINES = 1000  # in a result; the log is complete
+MAX_OUTPUT_BYTES = 200_000  # of them, as JSON
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class BuildResult:
         errors: the error of each failed build by its name.
         error_count: Packer's count of failed builds.
         cancelled: whether Packer was stopped and cleaned up.
-        output: the last ``MAX_OUTPUT_LINES`` lines, redacted.
+        output: the last lines, redacted and shortened, see ``last_lines``.
         last_error: Packer's last message of level error, or the first line outside of the protocol, such as a crash.
         last_line: the last line before Packer was stopped.
         returncode: Packer's exit code. A cancelled run can end with 0.
@@ -94,7 +96,7 @@ class BuildResult:
 
 
 class Collector:
-    """Collects the result of a run from its events. ``result`` is up to date after each event.
+    """Collects the result of a run from its events. ``result`` has what they reported so far.
 
     Args:
         folder: where relative paths of an artifact's files start. Without it they stay relative.
@@ -102,9 +104,10 @@ class Collector:
     """
 
     def __init__(self, folder: str | None = None, rename: Rename = unchanged) -> None:
-        self.result = BuildResult()
+        self._result = BuildResult()
         self._folder = folder
         self._rename = rename
+        self._output = last_lines()
         self._open: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._builds: dict[str, Build] = {}
 
@@ -117,40 +120,45 @@ class Collector:
         elif isinstance(event, BuildError):
             self._fail(event.target, event.text.strip())
         elif isinstance(event, ErrorCount):
-            self.result.error_count = event.count
+            self._result.error_count = event.count
         elif isinstance(event, (Ui, Raw)):
             self._add_text(event)
-        self.result.builds = sorted(self._builds.values(), key=lambda build: build.name)
+
+    @property
+    def result(self) -> BuildResult:
+        """The result so far."""
+        self._result.output = list(self._output)
+        self._result.builds = sorted(self._builds.values(), key=lambda build: build.name)
+        return self._result
 
     def _add_text(self, event: Ui | Raw) -> None:
-        self.result.output.extend(event.text.strip("\n").split("\n"))
-        del self.result.output[:-MAX_OUTPUT_LINES]
+        self._output.add(event.text.strip("\n").split("\n"))
         if isinstance(event, Cancelled):
-            self.result.cancelled = True
-        if not self.result.cancelled:
-            self.result.last_line = event.text.strip() or self.result.last_line
+            self._result.cancelled = True
+        if not self._result.cancelled:
+            self._result.last_line = shortened(event.text.strip()) or self._result.last_line
         if isinstance(event, BuildEnded):
             self._end_build(event)
         # With a builder it is the error output of a provisioner.
         if isinstance(event, Ui) and event.level == "error" and not event.builder:
-            self.result.last_error = event.message.strip() or self.result.last_error
+            self._result.last_error = shortened(event.message.strip(), MAX_MESSAGE) or self._result.last_error
         elif isinstance(event, Raw):
             # A crash or the output of a plugin, in case that no message of level error follows.
-            self.result.last_error = self.result.last_error or event.text.strip()
+            self._result.last_error = self._result.last_error or shortened(event.text.strip(), MAX_MESSAGE)
 
     def _end_build(self, event: BuildEnded) -> None:
         if event.failed:
             self._fail(event.build, event.text.partition(": ")[2].strip())
         else:
-            self._build(event.build).status = "cancelled" if self.result.cancelled else "succeeded"
+            self._build(event.build).status = "cancelled" if self._result.cancelled else "succeeded"
 
     def _fail(self, reported_name: str, error: str) -> None:
         build = self._build(reported_name)
-        if self.result.cancelled and _CANCELLED.search(error):
+        if self._result.cancelled and _CANCELLED.search(error):
             build.status = "cancelled"
             return
-        build.status, build.error = "failed", error or build.error
-        self.result.errors[build.name] = build.error
+        build.status, build.error = "failed", shortened(error, MAX_MESSAGE) or build.error
+        self._result.errors[build.name] = build.error
 
     def _build(self, reported_name: str) -> Build:
         name = self._rename(reported_name)
@@ -170,8 +178,13 @@ class Collector:
         artifact = PackerArtifact(
             builder=self._rename(event.target), builder_id=builder_id, id=artifact_id, string=string, files=files
         )
-        if artifact not in self.result.artifacts:  # post-processors such as manifest report the same artifact again
-            self.result.artifacts.append(artifact)
+        if artifact not in self._result.artifacts:  # post-processors such as manifest report the same artifact again
+            self._result.artifacts.append(artifact)
+
+
+def last_lines() -> LastLines:
+    """Return what keeps the lines of a result's ``output``."""
+    return LastLines(MAX_OUTPUT_LINES, MAX_OUTPUT_BYTES)
 
 
 def collect(events: Iterable[Event], folder: str | None = None, rename: Rename = unchanged) -> BuildResult:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._bounded import shortened
+from .._bounded import MAX_MESSAGE, shortened
 from .._plain_text import plain_line
 from .._supervised import Supervised
 from . import flags, inspection
@@ -28,8 +28,9 @@ from .events import Event, Raw, Ui, parse_line
 from .local_names import used_sources
 from .log import PackerLog
 from .plugins import PLUGINS_SINCE, install_command, requirements_in_errors
-from .result import BuildResult, Collector
+from .result import BuildResult, Collector, last_lines
 from .sensitive import sensitive_variables
+from .template_files import check_template
 from .variables import PassedVariables, is_hcl2, pass_variables
 
 GRACE = 120.0  # seconds for Packer to clean up, which may take calls of a cloud
@@ -229,12 +230,14 @@ class Packer:
         events = list(self._events(call))
         if call.stopped_for:
             raise PackerError(f"packer validate was stopped: {call.stop_reason()}")
-        output = [
-            line for event in events if isinstance(event, (Ui, Raw)) for line in event.text.strip("\n").split("\n")
-        ]
+        lines = last_lines()
+        for event in events:
+            if isinstance(event, (Ui, Raw)):
+                lines.add(event.text.strip("\n").split("\n"))
+        output = list(lines)
         found = diagnostics(events, call.template)
         if call.returncode and not found:
-            summary = "\n".join(output) or f"exit code {call.returncode}"
+            summary = shortened("\n".join(output), MAX_MESSAGE) or f"exit code {call.returncode}"
             found = [Diagnostic(severity="error", summary=summary, detail="", file="", line=0)]
         return Validation(call.returncode == 0, found, output, call.shown)
 
@@ -279,8 +282,7 @@ class Packer:
         Raises PackerError for a file that does not exist, or HCL2 with an old Packer.
         """
         path = os.path.abspath(os.path.join(call.cwd, call.template))
-        if not os.path.exists(path):
-            raise PackerError(f"the template {path} does not exist")
+        check_template(path)
         if is_hcl2(path) and flags.version_tuple(self.version()) < flags.HCL2_SINCE:
             raise PackerError(f"HCL2 templates and folders need Packer 1.5.0 or later; this is {self.version()}")
         folder = os.path.abspath(call.cwd or (path if os.path.isdir(path) else os.path.dirname(path)))
@@ -300,8 +302,8 @@ class Packer:
             *flags.arguments(call.command, call.options, self.version()),
             *(f"-var-file={file}" for file in call.var_files),
         ]
-        redactor = call.redactor()
         passed = pass_variables(call.template, call.vars, call.secrets)
+        redactor = call.redactor()
         # Packer 1.6 masks the default of a sensitive variable in its output for users, but not in the machine-readable
         # one.
         output_format = [] if call.command == "inspect" and is_hcl2(call.template) else ["-machine-readable"]

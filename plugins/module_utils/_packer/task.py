@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._bounded import MAX_MESSAGE, shortened
 from .._duration import DURATIONS, parse_duration
 from .._plain_text import plain_text
 from .calls import Call
@@ -40,7 +41,11 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule, Packer], dict[str,
     except PackerError as error:
         _hide_secrets(module)
         # Some of several builds may have succeeded.
-        module.fail_json(msg=plain_text(error.message), changed=bool(error.details.get("artifacts")), **error.details)
+        module.fail_json(
+            msg=shortened(plain_text(error.message), MAX_MESSAGE),
+            changed=bool(error.details.get("artifacts")),
+            **error.details,
+        )
     _hide_secrets(module)
     module.exit_json(**result)
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 
+from ...module_utils._bounded import shortened
 from ...module_utils._packer.events import Event, Ui
 from .._core.documents import parse_json
 from .._core.progress import Report
@@ -75,7 +76,7 @@ class StageReporter:
             self.failure = f"task {self._task!r} failed in the guest: {_summary(failed[1])}"
             self._report(self.failure)
         elif error := _ERROR.match(line):
-            self.failure = self.failure or error[1]
+            self.failure = self.failure or shortened(error[1])
             self._report(line)
         elif is_stage and line:
             self._report(line)
@@ -93,4 +94,4 @@ def _summary(text: str) -> str:
     message = str(result.get("msg") or "").strip()
     errors = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()
     last = errors[-1] if errors and errors[-1] not in message else ""
-    return ": ".join(part for part in (message, last) if part) or text[:_MAX_RESULT]
+    return ": ".join(shortened(part) for part in (message, last) if part) or text[:_MAX_RESULT]

@@ -14,6 +14,7 @@ from typing import Any
 from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
+from ...module_utils._packer.variables import check_variables
 from .._core.errors import BakeError
 from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
@@ -25,6 +26,7 @@ from .._store.base import Store
 from .._store.registry import check_apart
 from .builders.registry import artifact_details
 from .decide import Decision, decide
+from .earlier_artifacts import EarlierArtifacts
 from .stages import StageReporter
 from .template_inputs import BuildOutputs, TemplateFiles, TemplateJob, Tree, template_inputs
 from .written_files import WrittenFiles
@@ -42,6 +44,10 @@ class TemplateBake:
     """
 
     def __init__(self, job: TemplateJob, store: Store, *, packer: Packer, guard: Guard, report: Report) -> None:
+        try:
+            check_variables(str(job.template), job.vars, job.secrets)
+        except PackerError as error:
+            raise BakeError(error.message) from error
         self._job = job
         self._store = store
         self._packer = packer
@@ -58,6 +64,7 @@ class TemplateBake:
         )
         self._files = TemplateFiles(job, outputs)
         self._trees = self._files.trees()
+        self._earlier_artifacts = EarlierArtifacts(job, store, images, self._files.was_written)
         self.inputs = template_inputs(job, self._trees)
         self.digest = digest_of(self.inputs)
 
@@ -89,20 +96,33 @@ class TemplateBake:
             started = time.monotonic()
             log = self._store.local_path(f"logs/build-{digits}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.log")
             make_private_folder(log.parent)
-            before = self._files.on_disk()
-            try:
-                result = self._build(timeout, log, lock, replaces=existing is not None)
-            except BakeError:
-                self._note_written(before, [])
-                raise
-            self._guard.check()
-            artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]
-            self._note_written(before, artifacts)
-            image = self._image(artifacts, result, seconds=round(time.monotonic() - started, 1))
-            self._store.write_blob(f"{image.key}/{LOG_FILE}", log.read_bytes())
-            log.unlink()
-            Catalogue(self._store).add(image)
+            with self._earlier_artifacts.building():
+                self._earlier_artifacts.move_away()
+                before = self._files.on_disk()
+                try:
+                    result = self._build(timeout, log, lock, force=self._may_force(force, existing))
+                except BakeError:
+                    self._earlier_artifacts.move_back()
+                    self._note_written(before, [])
+                    raise
+                self._guard.check()
+                artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]
+                self._note_written(before, artifacts)
+                image = self._image(artifacts, result, seconds=round(time.monotonic() - started, 1))
+                self._store.write_blob(f"{image.key}/{LOG_FILE}", log.read_bytes())
+                log.unlink()
+                Catalogue(self._store).add(image)
+                if self._earlier_artifacts.move_back(image):
+                    self._note_written(before, artifacts)
             return image
+
+    def _may_force(self, force: bool, existing: Image | None) -> bool:
+        """Whether Packer may replace what is in its way.
+
+        That includes an AMI of the same name, which an image of the service may need. Files were moved away.
+        """
+        elsewhere = [image for image in self._earlier if image.digest != self.digest and _is_elsewhere(image)]
+        return existing is not None or (force and not elsewhere)
 
     def _note_written(self, before: Tree, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Remember what the build wrote beside its artifacts, so that none of it is an input of the next run."""
@@ -133,7 +153,7 @@ class TemplateBake:
             seconds=seconds,
         )
 
-    def _build(self, timeout: float | None, log: Path, lock: Sequence[int], *, replaces: bool) -> BuildResult:
+    def _build(self, timeout: float | None, log: Path, lock: Sequence[int], *, force: bool) -> BuildResult:
         job = self._job
         stages = StageReporter(f"{job.service} {job.version}", self._report)
         try:
@@ -142,7 +162,7 @@ class TemplateBake:
                 vars=job.vars,
                 var_files=job.var_files,
                 secrets=job.secrets,
-                force=replaces,
+                force=force,
                 timeout=timeout,
                 on_event=stages.handle,
                 log_path=log,
@@ -172,6 +192,11 @@ def _paths(artifacts: Sequence[Mapping[str, Any]]) -> frozenset[Path]:
 
 def _files(image: Image) -> list[Mapping[str, Any]]:
     return [file for artifact in image.artifact.get("artifacts", ()) for file in artifact["files"]]
+
+
+def _is_elsewhere(image: Image) -> bool:
+    """Whether an artifact is no file of this machine, such as an AMI."""
+    return any(not artifact["files"] for artifact in image.artifact.get("artifacts", ()))
 
 
 def _is_intact(image: Image) -> bool:

@@ -31,6 +31,7 @@ from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
 from .programs import drop_relative_search_paths
+from .result_size import bounded_result
 from .task import Task
 
 COLLECTION = "immutable.infra"
@@ -80,6 +81,7 @@ class RoomAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        options: dict[str, Any] = {}
         try:
             self._refuse_where_it_cannot_run(task_vars)
             options = self._options()
@@ -107,7 +109,7 @@ class RoomAction(ActionBase):
                 msg=plain_text(f"{place}{error.strerror or error}"),
                 exception=plain_text(traceback.format_exc()),
             )
-        return result_for_screen(result)
+        return result_for_screen(result if options.get("complete") else bounded_result(result))
 
     def _name(self) -> str:
         return self._task.action.rpartition(".")[2]

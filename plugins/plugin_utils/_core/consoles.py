@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from ...module_utils._bounded import shortened
 from ...module_utils._packer.redact import Redactor
 
 MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 
 
 def redacted_lines(console: str, redactor: Redactor) -> list[str]:
-    """Return the last lines of a console without secrets. ``redactor`` knows those that the guest got."""
-    return redactor.text(console[-MAX_CONSOLE:]).splitlines()
+    """Return the last lines of a console without secrets, each shortened.
+
+    ``redactor`` knows the secrets that the guest got.
+    """
+    return [shortened(line) for line in redactor.text(console[-MAX_CONSOLE:]).splitlines()]

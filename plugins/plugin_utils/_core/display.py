@@ -14,8 +14,9 @@ from types import TracebackType
 
 from ansible.utils.display import Display
 
+from ...module_utils._bounded import shortened
 from ...module_utils._plain_text import plain_line
-from .progress import Report, silent
+from .progress import LineLimit, Report, silent
 
 
 class LiveDisplay:
@@ -42,6 +43,8 @@ class LiveDisplay:
             self._thread.join()
 
     def _pump(self) -> None:
-        display = Display()
+        display, limit = Display(), LineLimit()
         while (line := self._lines.get()) is not None:
-            display.display(plain_line(f"{self._prefix}{line}"), stderr=True)
+            shown = limit.next(shortened(plain_line(line)))
+            if shown is not None:
+                display.display(f"{plain_line(self._prefix)}{shown}", stderr=True)

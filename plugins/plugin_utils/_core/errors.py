@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...module_utils._bounded import MAX_MESSAGE, shortened
 from ...module_utils._plain_text import plain_data, plain_text
 
 
@@ -28,7 +29,7 @@ class ImmutableError(Exception):
             "changed": False,
             **plain_data(self.details),
             "failed": True,
-            "msg": plain_text(self.message),
+            "msg": shortened(plain_text(self.message), MAX_MESSAGE),
         }
 
 

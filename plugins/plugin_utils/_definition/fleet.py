@@ -100,8 +100,12 @@ def possible_values(document: Any, fleet: KeyPath, key: str, *, allowed: Sequenc
     return list(dict.fromkeys(value for value in values if value in allowed))
 
 
-def fleet_spec(data: Mapping[str, Any]) -> FleetSpec:
-    """Return the model of a checked fleet."""
+def fleet_spec(data: Mapping[str, Any], read_ca: Callable[[str], str]) -> FleetSpec:
+    """Return the model of a checked fleet. ``read_ca`` returns the PEM text that a key ``ca`` names."""
+
+    def metric(data: Mapping[str, Any]) -> Metric:
+        return _metric(data, read_ca)
+
     times = dict.fromkeys(("stop_timeout", "keep_old", "deadline", "max_age", "playbook_timeout"), seconds_of)
     strings = dict.fromkeys(("engine", "strategy", "protected", "standby", "before_swap", "after_swap"), str)
     values = converted(
@@ -111,14 +115,14 @@ def fleet_spec(data: Mapping[str, Any]) -> FleetSpec:
         unavailable=_unchanged,
         count_draining=bool,
         hot=bool,
-        alarm=_metric,
+        alarm=metric,
         autoscaling=_autoscaling,
         **strings,
         **times,
     )
     if "timeout" in data.get("drain", {}):
         values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
-    values["canary"] = tuple(Stage(**_stage(stage)) for stage in data.get("canary", ()))
+    values["canary"] = tuple(Stage(**_stage(stage, metric)) for stage in data.get("canary", ()))
     values["windows"] = tuple(_window(window) for window in data.get("windows", ()))
     return FleetSpec(**values)
 
@@ -140,14 +144,21 @@ def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
     return AutoScaling(**converted(data, **strings, **times, **lists, **integers, **booleans))
 
 
-def _stage(data: Mapping[str, Any]) -> dict[str, Any]:
-    return converted(data, instances=_unchanged, soak=seconds_of, metric=_metric, check=str, approval=bool)
+def _stage(data: Mapping[str, Any], metric: Callable[[Any], Metric]) -> dict[str, Any]:
+    return converted(data, instances=_unchanged, soak=seconds_of, metric=metric, check=str, approval=bool)
 
 
-def _metric(data: Mapping[str, Any]) -> Metric:
+def _metric(data: Mapping[str, Any], read_ca: Callable[[str], str]) -> Metric:
+    texts, bounds, times = ("url", "path"), ("least", "most"), ("timeout", "every")
     return Metric(
         **converted(
-            data, command=tuple, url=str, path=str, least=float, most=float, timeout=seconds_of, every=seconds_of
+            data,
+            command=tuple,
+            headers=pairs_of,
+            ca=read_ca,
+            **dict.fromkeys(texts, str),
+            **dict.fromkeys(bounds, float),
+            **dict.fromkeys(times, seconds_of),
         )
     )
 
@@ -163,6 +174,10 @@ def _minutes(time: str) -> int:
     """Return the minutes since midnight of a time such as ``22:30``."""
     hours, minutes = time.split(":")
     return int(hours) * 60 + int(minutes)
+
+
+def pairs_of(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(headers.items())
 
 
 def _unchanged(value: Any) -> Any:

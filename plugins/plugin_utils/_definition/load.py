@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .authorities import read_authorities
 from .checks.definition import check_definition
 from .checks.health import check_tags
 from .document import Document, format_path, read_document
-from .fleet import converted, fleet_files, fleet_spec, merged_fleet
+from .fleet import converted, fleet_files, fleet_spec, merged_fleet, pairs_of
 from .messages import check_schema
 from .model import (
     BASE_KINDS,
@@ -144,7 +145,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
     return Target(
         name=name,
         provider=target["provider"],
-        fleet=fleet_spec(merged_fleet(data, name)),
+        fleet=fleet_spec(merged_fleet(data, name), partial(_authorities, folder)),
         health=_health(
             {**BOOT_DEADLINES.get(target["provider"], {}), **data["health"], **target.get("health", {})}, folder
         ),
@@ -220,7 +221,7 @@ def _health(data: Mapping[str, Any], folder: Path) -> Health:
                 path=str,
                 status=_codes,
                 method=str,
-                headers=_pairs,
+                headers=pairs_of,
                 contains=str,
             ),
             https=_https(http["https"], folder) if "https" in http else None,
@@ -234,15 +235,12 @@ def _codes(status: Any) -> tuple[int | str, ...]:
     return tuple(status) if isinstance(status, list) else (status,)
 
 
-def _pairs(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(headers.items())
-
-
 def _https(data: Mapping[str, Any], folder: Path) -> Https:
-    values = converted(data, server_name=str, verify=bool)
-    if "ca" in data:
-        try:
-            values["ca"] = read_authorities(folder, data["ca"])
-        except ValueError as error:  # the file was right when it was checked
-            raise DefinitionError(f"health.http.https.ca: {error}") from error
-    return Https(**values)
+    return Https(**converted(data, server_name=str, ca=partial(_authorities, folder), verify=bool))
+
+
+def _authorities(folder: Path, value: str) -> str:
+    try:
+        return read_authorities(folder, value)
+    except ValueError as error:  # the file was right when it was checked
+        raise DefinitionError(f"the value of a key ca {error}") from error

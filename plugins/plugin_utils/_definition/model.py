@@ -102,6 +102,13 @@ class Metric:
     most: float | None = None  # maximum; None for no bound
     timeout: float = 10.0  # of one reading
     every: float = 15.0  # between two readings
+    headers: tuple[tuple[str, str], ...] = ()  # of the request to the URL
+    ca: str = ""  # PEM text of the CAs that the URL's certificate may come from; "" for those of the system
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data. Fields of later releases are left out at their defaults."""
+        data = asdict(self)
+        return {name: data[name] for name in data if name not in ("headers", "ca") or data[name]}
 
     @property
     def bounded(self) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from .model import Definition, Target, Vaulted
+from .model import Definition, Metric, Target, Vaulted
+from .probes import Https
 
 
 def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
@@ -34,9 +35,21 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
 def target_summary(target: Target) -> dict[str, Any]:
     """Return a target as JSON types. For secrets it contains their sources, not their values."""
     data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
+    fleet = data["fleet"]
+    fleet["alarm"] = _metric_summary(target.fleet.alarm)
+    for stage, fields in zip(target.fleet.canary, fleet["canary"], strict=True):
+        fields["metric"] = _metric_summary(stage.metric)
     if not target.reach:
         del data["reach"]  # the result stays as it was
     return data
+
+
+def _metric_summary(metric: Metric | None) -> dict[str, Any] | None:
+    """As it was before a metric could have headers and CAs, with the fingerprint of the CAs."""
+    if metric is None:
+        return None
+    data: dict[str, Any] = _as_lists(metric.as_dict())
+    return {**data, "ca": Https(ca=metric.ca).fingerprint} if metric.ca else data
 
 
 def _as_lists(value: Any) -> Any:

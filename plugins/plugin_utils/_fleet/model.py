@@ -224,8 +224,12 @@ class Intent:
         return (self.goal, self.image, self.launch) == (other.goal, other.image, other.launch)
 
     def as_dict(self) -> dict[str, Any]:
-        """The document of the store."""
-        return asdict(self)
+        """The document of the store. Fields of later releases are left out at their defaults."""
+        data = asdict(self)
+        data["alarm"] = self.alarm.as_dict() if self.alarm else None
+        for stage, fields in zip(self.stages, data["stages"], strict=True):
+            fields["metric"] = stage.metric.as_dict() if stage.metric else None
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Intent:
@@ -276,7 +280,10 @@ def _specs(data: Mapping[str, Any]) -> tuple[VolumeSpec, ...]:
 
 
 def _metric(data: Mapping[str, Any] | None) -> Metric | None:
-    return Metric(**{**data, "command": tuple(data["command"])}) if data else None
+    if not data:
+        return None
+    headers = tuple((name, value) for name, value in data.get("headers", ()))
+    return Metric(**{**data, "command": tuple(data["command"]), "headers": headers})
 
 
 @dataclass(frozen=True)

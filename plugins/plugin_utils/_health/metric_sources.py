@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ssl
 import tempfile
 import threading
 import time
@@ -15,11 +16,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ...module_utils._plain_text import plain_line
 from ...module_utils._supervised import Supervised
 from .._definition.model import Metric
 from .metrics import Reading, evaluate, name_of
 
 MAX_ANSWER = 1024**2  # bytes
+MAX_SHOWN = 200  # characters of a source's own words in a message
 GRACE = 1.0  # seconds for a command to end in order after its timeout
 _POLL = 1.0  # seconds
 Meanwhile = Callable[[], None]
@@ -33,7 +36,9 @@ def read_metric(metric: Metric, folder: Path, meanwhile: Meanwhile) -> Reading:
         meanwhile: called about once a second until the source has answered; what it raises ends the reading.
     """
     reading = _query_url(metric, meanwhile) if metric.url else _run_command(metric, folder, meanwhile)
-    return Reading(f"{name_of(metric)}: {reading.problem}", reading.answered) if reading.problem else reading
+    if not reading.problem:
+        return reading
+    return Reading(plain_line(f"{name_of(metric)}: {reading.problem}"), reading.answered)
 
 
 def _run_command(metric: Metric, folder: Path, meanwhile: Meanwhile) -> Reading:
@@ -47,7 +52,7 @@ def _run_command(metric: Metric, folder: Path, meanwhile: Meanwhile) -> Reading:
             code = child.wait()
         error_output = errors.read_text(encoding="utf-8", errors="replace") if errors.exists() else ""
     last = next((line.strip() for line in reversed([*kept, *error_output.splitlines()]) if line.strip()), "")
-    words = f" (its last output: {last[:200]})" if last else ""
+    words = f" (its last output: {last[:MAX_SHOWN]})" if last else ""
     if child.stopped_for == "timeout":
         return Reading(f"it did not end within {metric.timeout:g} s{words}", answered=False)
     if code != 0:
@@ -81,16 +86,16 @@ def _fetch(metric: Metric) -> Reading:
     headers = {"Accept": "application/json", "User-Agent": "immutable-metric"}
     if at:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    own = {name.lower() for name, _value in metric.headers}
+    headers = {name: value for name, value in headers.items() if name.lower() not in own} | dict(metric.headers)
     # Without handlers for redirects and errors: any status but 200 is a problem.
     opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.UnknownHandler,
-    ):
+    for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.UnknownHandler):
         opener.add_handler(handler())
     try:
+        # With the CAs of the metric, those of the system do not count.
+        context = ssl.create_default_context(cadata=metric.ca or None)
+        opener.add_handler(urllib.request.HTTPSHandler(context=context))
         url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
         request = urllib.request.Request(url, headers=headers)  # noqa: S310  the opener knows http and https only
         with opener.open(request, timeout=metric.timeout) as response:
@@ -98,11 +103,13 @@ def _fetch(metric: Metric) -> Reading:
     except TimeoutError:
         return Reading(f"no answer within {metric.timeout:g} s", answered=False)
     except URLError as error:
-        return Reading(f"cannot be queried: {error.reason}", answered=False)
+        return Reading(f"cannot be queried: {str(error.reason)[:MAX_SHOWN]}", answered=False)
     except (ValueError, http.client.InvalidURL):  # its message may contain secrets of the URL
         return Reading("is not a URL that can be queried", answered=False)
     except (OSError, http.client.HTTPException) as error:
-        return Reading(f"cannot be queried: {type(error).__name__}: {error}".rstrip(": "), answered=False)
+        return Reading(
+            f"cannot be queried: {type(error).__name__}: {str(error)[:MAX_SHOWN]}".rstrip(": "), answered=False
+        )
     if status != 200:
         return Reading(f"it answered {status}, not 200", answered=False)
     if len(body) > MAX_ANSWER:

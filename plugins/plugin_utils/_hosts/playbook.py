@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ...module_utils._bounded import shortened
 from ...module_utils._supervised import Supervised
 from .._core.documents import parse_json
 from .._core.errors import AbandonedError, ImmutableError, VerifyError
@@ -20,6 +22,7 @@ from .._core.untrusted import untrusted_json
 from .vault_passwords import VaultPassword, passed_passwords, without_vault_settings
 
 CALLBACK = "immutable.infra.failed_tasks"
+MAX_FAILED_TASKS = 100  # of a playbook, in the details of its error
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class PlaybookRun:
             for line in child.lines(timeout):
                 if line.strip():
                     report(f"  {line}")
-                    last = [*last[-19:], line]
+                    last = [*last[-19:], shortened(line)]
             code = child.wait()
         if child.stopped_for == "abandoned":
             raise AbandonedError(
@@ -111,12 +114,14 @@ class PlaybookRun:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
+    """The first failed tasks."""
     if not path.exists():
         return []
     tasks = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):  # a killed playbook may leave half a line
-            tasks.append(parse_json(line))
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in islice(file, MAX_FAILED_TASKS):
+            with suppress(ValueError):  # a killed playbook may leave half a line
+                tasks.append(parse_json(line))
     return tasks
 
 

@@ -60,7 +60,7 @@ def check_apart(store: Store, folders: Iterable[Path]) -> None:
     if root is None:
         return
     for folder in folders:
-        place, inside = root.resolve(), folder.resolve()
+        place, inside = Path(os.path.realpath(root)), Path(os.path.realpath(folder))
         if place == inside or (place.is_relative_to(inside) and not os.path.lexists(root / STORE_MARKER)):
             raise StoreError(
                 f"the store {root} is among the inputs of the bake, which are in {folder}: it must be a folder of its "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_the_play_ends_with_the_seal(unpacked_payload: dict[str, bytes]) -> None
         f"{own}/plugins/module_utils/_seal.py",
         f"{own}/roles/seal/tasks/main.yml",
     } <= set(unpacked_payload)
+
+
+def test_the_seal_finds_all_that_it_imports(unpacked_payload: dict[str, bytes]) -> None:
+    folder = "own/ansible_collections/immutable/infra/plugins/module_utils"
+    code = {
+        name: text.decode() for name, text in unpacked_payload.items() if re.match(r"own/.*/(host_seal|_\w+)\.py", name)
+    }
+    imported = {found for text in code.values() for found in re.findall(r"from \S*?\.(_\w+) import", text)}
+    assert "_seal" in imported
+    assert {f"{folder}/{name}.py" for name in imported} <= set(code)
 
 
 def test_the_build_machine_is_in_every_group_of_the_playbook(unpacked_payload: dict[str, bytes]) -> None:

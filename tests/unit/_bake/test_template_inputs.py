@@ -196,6 +196,34 @@ def test_a_pipe_as_a_file_of_variables_is_an_error(folder: Path, store: FileStor
         bake_of(folder, store, var_files=(tmp_path / "vars.json",))
 
 
+def test_what_is_behind_a_link_is_an_input(folder: Path, store: FileStore, tmp_path: Path) -> None:
+    write(tmp_path / "shared/sub/a.conf", "a")
+    write(tmp_path / "other/disk.json", (folder / "disk.json").read_text())
+    (tmp_path / "shared/back").symlink_to("../template")
+    (tmp_path / "named").symlink_to(tmp_path / "shared/sub/a.conf")
+    (folder / "outside").symlink_to("../shared")
+    (folder / "absolute").symlink_to("/dev/null")
+    (folder / "inside").symlink_to("disk.json")
+    (folder / "missing").symlink_to("../missing")
+    (tmp_path / "inner").symlink_to("template/disk.json")
+    assert bake_of(folder, store, extra=(tmp_path / "inner",))._trees.extra["inner"] == {
+        ".": {"link": "template/disk.json"}
+    }
+    tree = bake_of(folder, store).inputs["tree"]
+    assert [name for name, entry in tree.items() if "content" in entry] == ["outside"]
+    before = digest(folder, store, extra=(tmp_path / "named",)), digest(folder, store)
+    write(tmp_path / "shared/sub/a.conf", "b")
+    (folder / "outside").unlink()
+    assert digest(folder, store, extra=(tmp_path / "named",)) != before[0]
+    (folder / "outside").symlink_to("../shared")
+    assert digest(folder, store) != before[1]
+    (folder / "disk.json").unlink()
+    (folder / "disk.json").symlink_to(tmp_path / "other/disk.json")
+    changed = digest(folder, store)
+    write(tmp_path / "other/disk.json", "{}")
+    assert digest(folder, store) != changed
+
+
 def test_links_in_a_circle_are_inputs_and_are_not_followed(folder: Path, store: FileStore, tmp_path: Path) -> None:
     for name, target in (("self", "self"), ("up", ".."), ("a", "b"), ("b", "a")):
         (folder / name).symlink_to(target)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check that the HTTP probes of a definition can be sent, verified and kept."""
+"""Check that the HTTP requests of a definition, probes and metrics, can be sent, verified and kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ..._aws.tags import MAX_TEXT
 from ..authorities import read_authorities
 from ..document import Document, KeyPath, target_names, value_at
+from ..fleet import fleet_paths, metric_paths
 from ..model import Target
 from ..probes import RESERVED_HEADERS
 
@@ -26,7 +27,7 @@ _NOT_OF_TARGET_GROUPS = {
 
 
 def check_healths(document: Document, folder: Path) -> None:
-    """Add a problem for everything in an HTTP probe that cannot be done. ``folder``: the definition's."""
+    """Add a problem for everything in an HTTP request that cannot be done. ``folder``: the definition's."""
     for place in _http_paths(document):
         _check_status(document, (*place, "status"))
         _check_headers(document, (*place, "headers"))
@@ -36,6 +37,15 @@ def check_healths(document: Document, folder: Path) -> None:
                 (*place, "contains"), "an answer to HEAD has no body; remove this key or set method: GET"
             )
         _check_https(document, (*place, "https"), folder)
+    for metric in [each for fleet in fleet_paths(document.data) for each in metric_paths(document.data, fleet)]:
+        _check_headers(document, (*metric, "headers"))
+        _check_ca(document, (*metric, "ca"), folder)
+        if value_at(document.data, (*metric, "ca")) and str(value_at(document.data, (*metric, "url"))).startswith(
+            "http:"
+        ):
+            document.add_problem(
+                (*metric, "ca"), "no certificate is verified with a URL of http://; remove this key or use https://"
+            )
     for name in target_names(document.data):
         if value_at(document.data, ("targets", name, "probe")) == "balancer":
             _check_target_group(document, name)
@@ -104,13 +114,18 @@ def _check_https(document: Document, place: KeyPath, folder: Path) -> None:
             "the key is missing, so a certificate for any name would pass (allowed: the host name in the service's "
             "certificate; verify: false accepts any certificate)",
         )
-    if isinstance(https.get("ca"), str):
-        try:
-            read_authorities(folder, https["ca"])
-        except ValueError as error:
-            written = https["ca"]
-            named = "this text" if "-----BEGIN" in written else json.dumps(written[:MAX_PATH_SHOWN])
-            document.add_problem((*place, "ca"), f"{named} {error}")
+    _check_ca(document, (*place, "ca"), folder)
+
+
+def _check_ca(document: Document, place: KeyPath, folder: Path) -> None:
+    written = value_at(document.data, place)
+    if not isinstance(written, str):
+        return
+    try:
+        read_authorities(folder, written)
+    except ValueError as error:
+        named = "this text" if "-----BEGIN" in written else json.dumps(written[:MAX_PATH_SHOWN])
+        document.add_problem(place, f"{named} {error}")
 
 
 def _check_target_group(document: Document, target: str) -> None:

@@ -180,8 +180,11 @@ class ActionBatch:
     def remove(self, view: InstanceView, given_up: bool = False) -> None:
         """Plan the next step out of traffic, then to its removal.
 
-        It is stopped instead while no other instance serves the slot.
+        It is stopped instead while no other instance serves the slot. Several slots may ask for a removal: it frees
+        one place.
         """
+        if view.id in self._remove:
+            return
         if view.stopping:
             self._await_stop(view)
         elif not self._may_be_removed(view):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from ..._core.progress import Report
@@ -13,12 +14,15 @@ from ..events import InstanceEvent
 from ..model import InstanceView, Observed
 from .pace import StepDurations
 
+MAX_ENTRIES = 10_000  # at each end of a timeline: hosts that alternate between two states could fill the store
 WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
 
 
 class Timeline:
     def __init__(self, report: Report, began: float) -> None:
-        self.entries: list[dict[str, Any]] = []
+        self._first: list[dict[str, Any]] = []
+        self._last: deque[dict[str, Any]] = deque()
+        self._left_out = 0  # entries between the first and the last ones
         self.lowest: int | None = None  # instances in service, over all observations
         self.peak = 0  # running instances
         self.downtime = 0.0  # seconds without an instance in service, between two times with one
@@ -56,6 +60,20 @@ class Timeline:
         return self.novelties > known
 
     @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The events in order. A swap of days has its first and its last ``MAX_ENTRIES`` events."""
+        return [*self._first, *self._last]
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if len(self._first) < MAX_ENTRIES:
+            self._first.append(entry)
+            return
+        if len(self._last) == MAX_ENTRIES:
+            self._last.popleft()
+            self._left_out += 1
+        self._last.append(entry)
+
+    @property
     def novelties(self) -> int:
         """How many different things happened so far."""
         return len(self._known)
@@ -88,9 +106,7 @@ class Timeline:
             self.durations.note(event, instance, at)
         counts = self._counts
         seconds = round(at - self._began, 1)
-        self.entries.append(
-            {"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts}
-        )
+        self._append({"at": iso(at), "seconds": seconds, "event": event, "slot": slot, "instance": instance, **counts})
         prefix = "" if slot is None else f"slot {slot}: "
         suffix = f" ({instance})" if instance else ""
         summary = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -98,8 +114,10 @@ class Timeline:
 
     def as_dict(self) -> dict[str, Any]:
         """For results and records."""
+        left_out = {"timeline_left_out": self._left_out} if self._left_out else {}
         return {
             "timeline": self.entries,
+            **left_out,
             "lowest_in_service": self.lowest,
             "peak": self.peak,
             "downtime": round(self.downtime, 1),

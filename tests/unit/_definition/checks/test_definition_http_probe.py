@@ -279,3 +279,26 @@ def test_a_definition_s_headers_arrive_as_written(tmp_path: Path, headers: dict[
         assert probe({8080: server.address}, health) is True
         received = server.requests[0][1]
     assert {name: received[name.lower()] for name in wanted} == wanted
+
+
+def test_a_metric_has_the_same_headers_and_cas(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(CA.pem, encoding="ascii")
+    metric = {"url": "https://metrics.example.com/", "most": 1, "headers": {"Host": "a"}, "ca": "ca.pem"}
+    canary = {"strategy": "canary", "canary": [{"instances": 1, "soak": "1m", "metric": metric}], "alarm": metric}
+    fleet = load(tmp_path, {}, {**QEMU, "fleet": canary}).targets["local"].fleet
+    assert fleet.alarm == fleet.canary[0].metric
+    assert fleet.alarm and (fleet.alarm.headers, fleet.alarm.ca) == ((("Host", "a"),), CA.pem)
+    summary = target_summary(load(tmp_path, {}, {**QEMU, "fleet": canary}).targets["local"])["fleet"]
+    assert summary["alarm"]["ca"].startswith("sha256:") and summary["alarm"] == summary["canary"][0]["metric"]
+    for changes, text in (
+        ({"ca": "missing.pem"}, 'ca: "missing.pem" cannot be read: No such file or directory'),
+        ({"headers": {"Connection": "x"}}, "headers.Connection: the probe itself decides about this header"),
+        ({"headers": {"X": "a\nb"}}, 'headers.X: "a\\nb" is not the value of a header'),
+        ({"url": "http://metrics.example.com/"}, "ca: no certificate is verified with a URL of http://"),
+    ):
+        wrong = {**QEMU, "fleet": {"alarm": {**metric, **changes}}}
+        assert problem(tmp_path, {}, wrong).startswith(f"targets.local.fleet.alarm.{text}")
+    command = {"command": ["./rate.sh"], "most": 1, "ca": "ca.pem"}
+    (tmp_path / "rate.sh").write_text("", encoding="ascii")
+    (tmp_path / "rate.sh").chmod(0o755)
+    assert "url: the key is missing; ca requires it" in problem(tmp_path, {}, {**QEMU, "fleet": {"alarm": command}})

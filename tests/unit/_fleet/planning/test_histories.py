@@ -124,6 +124,12 @@ SUCCEEDING.update(
         for size in (3, 4)
     }
 )
+SUCCEEDING["several slots made room by the same removal"] = Case(
+    size=4,
+    surge=4,
+    strategy="blue_green",
+    instances=(*(InitialInstance() for _ in range(7)), InitialInstance(never_healthy=True)),
+)
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(
     {
