@@ -167,7 +167,7 @@ def builder_settings(
         **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAG_OPTIONS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
-        # Packer gives the build machine the SSH agent of the operator, unless it is told not to.
+        # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
         "encrypt_boot": build.encrypt,
