@@ -105,7 +105,8 @@ def _download(requirements: Sequence[str], python: str, architecture: str, folde
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
-    known, unknown = {}, []
+    known: dict[str, str] = {}
+    unknown: list[str] = []
     for requirement in requirements:
         found = hash_of(requirement, python, architecture)
         if found:
