@@ -59,6 +59,11 @@ options:
       - Values of the template's variables. They override those in O(var_files), which override variables of the
         environment such as C(PKR_VAR_region).
       - The module passes them in a temporary file that only the calling user can read.
+      - A value arrives as it is given, or it is refused before Packer starts. Text with C({{) is refused, because
+        Packer evaluates it as a template. So is text with NUL, text that is not valid Unicode, and, for an HCL2
+        template, text that is not in Unicode's form NFC.
+      - A JSON template takes only strings, numbers, booleans and lists of them. It gets a list as one text with commas
+        between the items.
     type: dict
     default: {}
   var_files:
@@ -74,6 +79,7 @@ options:
     description:
       - Secret values of the template's variables. They are never passed as arguments. The module masks them in
         Packer's output, in errors and in logs, also where a tool escapes, quotes or encodes them.
+      - The rules for values of O(vars) apply. A secret has at most about 131,000 bytes.
       - Data of a result is not masked, such as the paths of artifacts, even if a secret equals a word of it.
       - For an HCL2 template, they are passed in Packer's environment, so a value in O(var_files) overrides them. For a
         JSON template, they are passed in a temporary file that only the calling user can read.

@@ -77,6 +77,8 @@ options:
       - Variables of the environment, such as C(PKR_VAR_region), have no effect. They would be inputs that are not
         recorded.
       - A vaulted value is handled like a value of O(secrets) instead.
+      - A value arrives as it is given, or it is refused before Packer starts, such as text with C({{), which Packer
+        evaluates as a template.
     type: dict
     default: {}
   var_files:

@@ -12,9 +12,8 @@ from typing import Any
 
 from .._supervised import StopReason
 from .redact import Redactor
-from .variables import as_text
+from .variables import MAX_TEXT, as_text
 
-_MAX_TEXT = 131072  # bytes of one variable of the environment on Linux, with its name (MAX_ARG_STRLEN in execve(2))
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
@@ -51,7 +50,7 @@ class Call:
         """
         of_environment = [value for name, value in self.environment.items() if _SECRET_NAME.search(name)]
         texts = (*_secret_texts(self.secrets), *of_environment, *self.redact)
-        return Redactor([text for text in texts if len(text) < _MAX_TEXT])
+        return Redactor([text for text in texts if len(text) < MAX_TEXT])
 
     def stop_reason(self) -> str:
         """Return why the call was stopped, as text."""

@@ -127,12 +127,23 @@ def test_the_message_for_a_missing_packer_says_how_to_install_it(template: Path)
 @needs_packer
 @pytest.mark.parametrize("secrets", [{"token": "nul\0byte"}, {"to=ken": "x"}, {"token": "x" * 4000000}])
 def test_a_value_that_cannot_be_in_the_environment_is_refused(template: Path, secrets: dict[str, str]) -> None:
-    with pytest.raises(PackerError, match="^cannot run ") as caught:
+    with pytest.raises(PackerError, match="^(cannot run|variable token:) ") as caught:
         Packer().build(template, secrets=secrets)
     assert len(caught.value.message) < 200
 
 
 @needs_packer
+@needs_packer
+@pytest.mark.parametrize("name", ["a.pkr.hcl", "folder/b.pkr.hcl", "folder/notes"])
+def test_a_pipe_as_a_template_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / name)
+    template = tmp_path / ("folder" if "/" in name else name)
+    for call in (Packer().build, Packer().validate, Packer().inspect):
+        with pytest.raises(PackerError, match=rf"/{name} is a pipe, socket or device \(allowed: files and folders\)"):
+            call(template)  # type: ignore[operator]
+
+
 def test_missing_files_are_reported(tmp_path: Path, template: Path) -> None:
     with pytest.raises(PackerError, match="the template .*nowhere.* does not exist"):
         Packer().build(tmp_path / "nowhere.pkr.hcl")
