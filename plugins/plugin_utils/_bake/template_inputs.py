@@ -134,13 +134,15 @@ class TemplateFiles:
     def on_disk(self) -> Tree:
         """Return the entry of each file that is an input or that a build wrote, by its absolute path.
 
-        Artifacts are left out, and what is never an input because of its name.
+        Artifacts are left out, and what is never an input because of its name. So are pipes, sockets and devices, which
+        a build may have left: only the next run fails because of them.
         """
         with _reading(self._job):
             return {
-                os.path.normpath(root / name): entry
+                os.path.normpath(path): self._entry(path)
                 for root in (self._job.folder, *self._job.extra)
-                for name, entry in self._tree(root, {})
+                for path in (self._walk(root) if root.is_dir() else [root])
+                if _is_plain(path)
             }
 
     def was_written(self, path: Path) -> bool:
@@ -197,6 +199,11 @@ class TemplateFiles:
         content = digest_of(dict(self._tree(real, {})))
         self._followed.pop()
         return {"content": content}
+
+
+def _is_plain(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and (not path.exists() or path.is_file() or path.is_dir()))
 
 
 def _overlap(path: Path, other: Path) -> bool:

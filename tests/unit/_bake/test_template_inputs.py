@@ -88,6 +88,20 @@ def test_a_file_that_a_script_of_the_build_writes_is_not_an_input_until_a_user_c
 
 
 @needs_packer
+def test_a_pipe_that_a_build_leaves_is_an_error_of_the_next_run_only(folder: Path, store: FileStore) -> None:
+    template(folder, "mkfifo it && ln -s it link")
+    assert bake_of(folder, store).run(None).artifact["artifacts"]
+    with pytest.raises(BakeError, match="/it: is neither a file, a folder nor a link"):
+        bake_of(folder, store)
+    template(folder, "exit 3")
+    (folder / "it").unlink()
+    assert due(folder, store)
+    template(folder, "mkfifo it; exit 3")
+    with pytest.raises(BakeError, match="exit status: 3"):
+        bake_of(folder, store).run(None)
+
+
+@needs_packer
 def test_a_failed_build_leaves_no_input(folder: Path, store: FileStore) -> None:
     template(folder, "date +%N > build.log; exit 3")
     before = digest(folder, store)
