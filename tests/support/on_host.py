@@ -19,4 +19,4 @@ def run_on_host(service: Service, *argv: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    return str(done.stdout).partition(" >>\n")[2]
+    return str(done.stdout).partition(" >>\n")[2].strip()
