@@ -21,7 +21,7 @@ from pathlib import Path
 
 from .._core.errors import BakeError
 from .._core.files import make_private_folder
-from .._core.programs import child_environment, find_program, module_command
+from .._core.programs import child_environment, find_program, module_command, run_to_end
 from .._core.progress import Report, silent
 from .._store.base import Store
 
@@ -103,14 +103,7 @@ def _download(requirements: Sequence[str], python: str, architecture: str, folde
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
-    done = subprocess.run(
-        [*argv, *requirements],
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_to_end([*argv, *requirements], env=child_environment())
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no error message"]
