@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Collection
 
+from ._seal_changes import Changes
 from ._seal_paths import within
 
 # State that a host can lose. Each folder that an image has becomes a tmpfs.
@@ -19,6 +20,10 @@ STATE = (
     "/var/lib/openntpd",
     "/var/lib/private",  # of units with DynamicUser=
 )
+_RESOLV_CONF = "/etc/resolv.conf"
+_BAKED_RESOLV_CONF = "/usr/lib/immutable/resolv.conf"
+_RUNNING_RESOLV_CONF = "/run/immutable/resolv.conf"
+_DHCLIENT = ("/sbin/dhclient", "/usr/sbin/dhclient")
 
 
 def service_state(root: str, data: Collection[str]) -> tuple[str, ...]:
@@ -36,3 +41,19 @@ def service_state(root: str, data: Collection[str]) -> tuple[str, ...]:
 
 def _is_own_folder(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def let_dhclient_write(changes: Changes) -> None:
+    """Let dhclient write its name servers, which it does where a link leads.
+
+    Other programs that manage /etc/resolv.conf (systemd-resolved, resolvconf) made it a link to /run already.
+    """
+    full = changes.full_path(_RESOLV_CONF)
+    if not os.path.isfile(full) or os.path.islink(full):
+        return
+    if not any(os.path.exists(changes.full_path(program)) for program in _DHCLIENT):
+        return
+    changes.write(_BAKED_RESOLV_CONF, "\n".join(changes.lines(_RESOLV_CONF)))
+    line = f"C {_RUNNING_RESOLV_CONF} 0644 root root - {_BAKED_RESOLV_CONF}\n"
+    changes.write("/usr/lib/tmpfiles.d/immutable-resolver.conf", line)
+    changes.link(_RESOLV_CONF, _RUNNING_RESOLV_CONF)

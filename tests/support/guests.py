@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import QEMU, Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.confinement import QEMU
 
 
 def run(argv: Sequence[object]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -91,7 +92,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     server.stop()
 
 
-def _client(port: int):
+def _client(port: int) -> Any:
     return boto3.client("ssm", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, ask
@@ -23,6 +24,21 @@ def test_nobody_can_log_in_and_the_console_shows_the_seal(keeper: Service) -> No
     ]
     # The SSH port of the guest is not even forwarded.
     assert ["22" in host["variables"]["immutable_endpoints"] for host in fleet["hosts"]] == [False, False]
+
+
+def test_their_processes_have_few_rights(keeper: Service) -> None:
+    """They are not root, although root started them, and share no user."""
+    folder = STORE / "qemu/machines" / keeper.fleet
+    pids = [(folder / name / "qemu.pid").read_text("ascii").strip() for name in keeper.machines()]
+    texts = [Path(f"/proc/{pid}/status").read_text("utf-8") for pid in pids]
+    rights = [dict(line.split(":\t") for line in text.splitlines()) for text in texts]
+    assert [(each["Seccomp"], each["NoNewPrivs"], each["CapEff"]) for each in rights] == [
+        ("2", "1", "0000000000000000")
+    ] * keeper.size
+    if os.geteuid() == 0:
+        users = {each["Uid"].split()[0] for each in rights}
+        assert len(users) == keeper.size
+        assert "0" not in users
 
 
 def test_attest_reports_that_nobody_can_log_in(keeper: Service) -> None:

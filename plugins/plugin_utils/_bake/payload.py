@@ -43,8 +43,10 @@ OWN_PARTS = (
     "plugins/module_utils/_seal_accounts.py",
     "plugins/module_utils/_seal_changes.py",
     "plugins/module_utils/_seal_paths.py",
+    "plugins/module_utils/_seal_services.py",
     "plugins/module_utils/_seal_text.py",
     "plugins/module_utils/_seal_tmpfs.py",
+    "plugins/module_utils/_seal_volumes.py",
     "roles/seal",
 )
 INSTALL_LOCK_TIMEOUT = 600.0  # seconds to wait for another run that installs the same requirements

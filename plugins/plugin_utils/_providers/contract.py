@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol
 Purpose = Literal["fleet", "verify"]
 FLEET: Final = "fleet"
 VERIFY: Final = "verify"
+USED_FOR: Final = "used_for"  # a tag of the instances of a verification: they end with the run, if the provider can
 
 InstanceState = Literal["pending", "running", "stopping", "stopped"]
 PENDING: Final = "pending"  # no process yet, or its present boot has not sealed itself yet

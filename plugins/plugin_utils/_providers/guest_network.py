@@ -10,15 +10,17 @@ drops what is for this machine.
 
 from __future__ import annotations
 
+import base64
+import inspect
 import ipaddress
 import shlex
-import shutil
 import socket
 import sys
+import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from .._core.errors import ProviderError
+from .._core.unprivileged import python_for_others
 from . import reach_relay
 
 LOOPBACK = "127.0.0.1"
@@ -29,23 +31,22 @@ _IPV4, _ARP = b"\x08\x00", b"\x08\x06"
 _ETHERNET, _HEADER = 14, 20  # bytes of the headers
 _TCP, _UDP, _ICMP = 6, 17, 1
 _SYN, _ACK = 0x02, 0x10
-RELAY = "reach-relay.py"
+RELAY = "reach-relay.py"  # a file beside the machines of earlier releases
 
 
-def netdev(name: str, ports: Mapping[str, str], reach: Mapping[str, str], relay: Path, *, restrict: bool) -> str:
+def netdev(name: str, ports: Mapping[str, str], reach: Mapping[str, str], *, restrict: bool) -> str:
     """Return the value of QEMU's ``-netdev``.
 
     Args:
         ports: port of the guest by the port of this machine's loopback that is forwarded to it.
         reach: what the guest can reach: ``host:port`` by the ``address:port`` at which the guest sees it.
-        relay: a file that ``write_relay`` wrote.
         restrict: whether the guest reaches nothing else.
     """
     options = ["user", f"id={name}", "ipv6=off", *(["restrict=on"] if restrict else [])]
     options += [f"hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for host, guest in ports.items()]
     for seen, meant in reach.items():
         host, _colon, port = meant.rpartition(":")
-        command = shlex.join([sys.executable, "-I", str(relay), host, port])
+        command = shlex.join([*_relay_command(), host, port])
         options.append(f"guestfwd=tcp:{seen}-cmd:{command}")
     return ",".join(map(escaped, options))
 
@@ -55,9 +56,14 @@ def escaped(value: object) -> str:
     return str(value).replace(",", ",,")
 
 
-def write_relay(path: Path) -> None:
-    """Write the program that connects a guest with a declared address. It must outlive this version of the code."""
-    shutil.copyfile(reach_relay.__file__, path)
+def _relay_command() -> list[str]:
+    """The command that runs the relay.
+
+    It contains the program: QEMU's user may read no file of this collection, and a machine outlives this version of it.
+    """
+    program = base64.b64encode(zlib.compress(inspect.getsource(reach_relay).encode(), 9)).decode()
+    unpack = f"import base64,zlib;exec(zlib.decompress(base64.b64decode({program!r})))"
+    return [python_for_others() or sys.executable, "-I", "-S", "-c", unpack]
 
 
 def check_reach(reach: Mapping[str, str]) -> None:

@@ -4,8 +4,8 @@
 
     reach-relay HOST PORT
 
-It is copied beside a machine, so it uses the standard library only. The name is resolved for each connection, and an
-address of this machine's loopback is refused each time.
+It is part of QEMU's command, so it is small and uses the standard library only. The name is resolved for each
+connection, and an address of this machine's loopback is refused each time.
 """
 
 from __future__ import annotations
@@ -45,17 +45,34 @@ def main(host: str, port: int) -> int:
     if peer is None:
         return 1
     peer.settimeout(None)
+    ends = {each.fileno(): each for each in (guest, peer)}
     other = {guest: peer, peer: guest}
-    reading = [guest, peer]
+    poll, reading = select.poll(), 2
+    for each in other:
+        _notice_a_dead_end(each)
+        poll.register(each, select.POLLIN)
     while reading:
-        for each in select.select(reading, [], [])[0]:
-            data = each.recv(_CHUNK)
+        for number, event in poll.poll():
+            each = ends[number]
+            data = each.recv(_CHUNK) if event & select.POLLIN else b""
             if data:
                 other[each].sendall(data)
-            else:
-                reading.remove(each)
+            elif event & select.POLLIN:
+                poll.modify(each, 0)  # errors are still reported
+                reading -= 1
                 other[each].shutdown(socket.SHUT_WR)
+            else:
+                return 1  # QEMU or the host has ended, perhaps after one direction was closed
     return 0
+
+
+def _notice_a_dead_end(end: socket.socket) -> None:
+    """Ask an idle end from time to time whether it still exists. QEMU is not the parent of this process."""
+    if end.family == socket.AF_UNIX:
+        return
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6)):
+        end.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 if __name__ == "__main__":

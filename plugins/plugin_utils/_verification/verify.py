@@ -28,7 +28,17 @@ from .._health.prober import prober_for
 from .._hosts.playbook import PlaybookRun
 from .._hosts.ssh import host_vars, write_known_hosts
 from .._image_model import Image
-from .._providers.contract import FLEET, SSH_PORT, STOPPED, VERIFY, Instance, LaunchRequest, Provider, VolumeRequest
+from .._providers.contract import (
+    FLEET,
+    SSH_PORT,
+    STOPPED,
+    USED_FOR,
+    VERIFY,
+    Instance,
+    LaunchRequest,
+    Provider,
+    VolumeRequest,
+)
 from .._store.keys import make_ssh_key
 
 PLAYBOOK_SLOT, PRODUCTION_SLOT = 0, 1
@@ -184,7 +194,7 @@ class Verification:
             secret_refs=ssm_parameters(candidate.target.secrets),
             machine=machine_settings(candidate.target),
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
-            tags={"used_for": VERIFY},
+            tags={USED_FOR: VERIFY},
             zone=zone,
         )
 

@@ -36,7 +36,7 @@ def template(
     folder: Path, accelerator: str = "tcg", secrets: bool = True, python: str = PYTHON, user: str = "root"
 ) -> dict[str, Any]:
     filtered = FrameFilter(folder, lambda _frame: True)
-    network = netdev("user.0", {"{{ .SSHHostPort }}": "22"}, {}, folder / "relay.py", restrict=False)
+    network = netdev("user.0", {"{{ .SSHHostPort }}": "22"}, {}, restrict=False)
     builder = builder_settings(
         files(folder),
         base_sha256="ab" * 32,

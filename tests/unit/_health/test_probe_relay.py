@@ -10,7 +10,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import (
+    Health,
+    HttpProbe,
+    Https,
+    TcpProbe,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.guests import free_port
@@ -45,10 +50,11 @@ def accepts(address: tuple[str, int]) -> bool:
     "health",
     [
         Health(http=HttpProbe(8080), timeout=0.5),
+        Health(http=HttpProbe(8080, https=Https("shop.example.com")), timeout=0.5),
         Health(tcp=TcpProbe(8080, expect=b"SSH-2.0".hex()), timeout=0.5),
         Health(tcp=TcpProbe(8080, send=b"PING".hex(), expect=b"PONG".hex()), timeout=0.5),
     ],
-    ids=["http", "banner", "exchange"],
+    ids=["http", "https", "banner", "exchange"],
 )
 def test_a_guest_that_is_not_there_is_not_healthy(forwarded: tuple[str, int], health: Health) -> None:
     assert probe({8080: forwarded}, health, relayed=True) == "no answer within 0.5 s"

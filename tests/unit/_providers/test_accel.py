@@ -12,6 +12,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers import 
 
 QEMU = """#!/bin/sh
 [ "$1" = --version ] && echo "QEMU emulator version 7.2" && exit
+case "$*" in *"-cpu help") exit;; esac
 echo probed >> {log}
 console=
 while [ $# -gt 0 ]; do

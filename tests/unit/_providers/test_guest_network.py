@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -22,7 +22,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_n
     is_own_address,
     netdev,
     passes,
-    write_relay,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,13 +93,12 @@ def test_own_addresses_are_recognized() -> None:
 
 
 def test_the_network_of_an_instance_is_restricted_and_has_only_what_is_declared() -> None:
-    relay = Path("/store, of mine/relay.py")
-    text = netdev("net", {"2222": "22"}, {"10.0.2.100:5432": "db.example.com:5432"}, relay, restrict=True)
+    text = netdev("net", {"2222": "22"}, {"10.0.2.100:5432": "db.example.com:5432"}, restrict=True)
     assert text.startswith(
         "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22,guestfwd=tcp:10.0.2.100:5432-cmd:"
     )
-    assert text.endswith(" -I '/store,, of mine/relay.py' db.example.com 5432")
-    assert netdev("net", {}, {}, relay, restrict=False) == "user,id=net,ipv6=off"
+    assert text.endswith(" db.example.com 5432")
+    assert netdev("net", {}, {}, restrict=False) == "user,id=net,ipv6=off"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "127.1"])
@@ -137,10 +135,46 @@ def test_the_relay_copies_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
         relay.join(60)
 
 
-def test_the_relay_runs_by_itself_and_refuses_the_loopback(tmp_path: Path) -> None:
-    write_relay(tmp_path / "relay.py")
+def test_the_relay_ends_with_qemu_although_the_host_keeps_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest has closed its direction before, so nothing is read from QEMU any more."""
+    monkeypatch.setattr(reach_relay, "addresses", lambda host, _port: [host])
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as slirp:
+        guest = socket.create_connection(slirp.getsockname())
+        end, _address = slirp.accept()
+        monkeypatch.setattr("os.dup", lambda _fd: end.detach())
+        relay = threading.Thread(target=reach_relay.main, args=("127.0.0.1", server.getsockname()[1]), daemon=True)
+        relay.start()
+        peer, _address = server.accept()
+        with peer:
+            guest.shutdown(socket.SHUT_WR)
+            assert peer.recv(1) == b""
+            guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            guest.close()  # as the kernel does for a process that ends: the other end notices it sooner or later
+            relay.join(60)
+            assert not relay.is_alive()
+
+
+def test_the_relay_asks_whether_qemu_still_exists() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slirp, socket.create_connection(slirp.getsockname()) as end:
+        reach_relay._notice_a_dead_end(end)
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+
+
+def test_as_many_addresses_as_a_definition_may_declare_fit_into_one_argument() -> None:
+    names = {f"10.0.2.1{number:02}:{number + 10000}": f"{'a' * 253}:{number + 10000}" for number in range(50)}
+    assert len(netdev("net", {}, names, restrict=True)) < 128 * 1024  # Linux: MAX_ARG_STRLEN
+
+
+def relay_command(target: str) -> list[str]:
+    """The command as QEMU reads it."""
+    text = netdev("net", {}, {"10.0.2.100:1": target}, restrict=True).replace(",,", ",")
+    return shlex.split(text.partition("-cmd:")[2])
+
+
+def test_the_relay_runs_by_itself_and_refuses_the_loopback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        argv = [sys.executable, "-I", str(tmp_path / "relay.py"), "localhost", str(server.getsockname()[1])]
+        argv = relay_command(f"localhost:{server.getsockname()[1]}")
         assert subprocess.run(argv, stdin=subprocess.DEVNULL, check=False, timeout=120).returncode == 1
         server.setblocking(False)
         with pytest.raises(BlockingIOError):

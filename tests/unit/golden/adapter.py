@@ -81,8 +81,10 @@ SEAL_CODE = (
     "_seal_accounts.py",
     "_seal_changes.py",
     "_seal_paths.py",
+    "_seal_services.py",
     "_seal_text.py",
     "_seal_tmpfs.py",
+    "_seal_volumes.py",
 )
 PAYLOAD = ("artifact", "ports", "authorized_keys", "settings", "secrets", "secret_refs", "machine", "tags")
 

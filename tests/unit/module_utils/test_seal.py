@@ -154,6 +154,30 @@ def test_the_state_of_time_and_network_services_is_in_memory(system: Path) -> No
     assert "/var/lib/chrony" in facts["covers"] and facts["writable"] == ["/var/cache/shop"]
 
 
+@pytest.mark.parametrize("program", ["", "/usr/sbin/dhclient", "/sbin/dhclient"])
+def test_dhclient_writes_the_name_servers_in_memory(system: Path, program: str) -> None:
+    file = put(system, "/etc/resolv.conf", "nameserver 192.0.2.1\nsearch example.com\n")
+    if not program:
+        seal(str(system), FILES, SPEC)
+        assert not file.is_symlink()
+        return
+    put(system, program, "", 0o755)
+    seal(str(system), FILES, SPEC)
+    assert os.readlink(file) == "/run/immutable/resolv.conf"
+    [line] = (system / "usr/lib/tmpfiles.d/immutable-resolver.conf").read_text().splitlines()
+    kind, path, *_mode, baked = line.split()
+    assert (kind, path) == ("C", "/run/immutable/resolv.conf")
+    assert (system / baked.lstrip("/")).read_text() == "nameserver 192.0.2.1\nsearch example.com\n"
+    assert seal(str(system), FILES, SPEC) == []
+
+
+def test_the_resolver_of_another_program_stays(system: Path) -> None:
+    put(system, "/usr/sbin/dhclient", "", 0o755)
+    (system / "etc/resolv.conf").symlink_to("/run/resolvconf/resolv.conf")
+    seal(str(system), FILES, SPEC)
+    assert os.readlink(system / "etc/resolv.conf") == "/run/resolvconf/resolv.conf"
+
+
 def test_residue_of_the_build_is_removed(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     removed = [

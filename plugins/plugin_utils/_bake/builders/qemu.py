@@ -17,13 +17,15 @@ from ....module_utils._packer.runner import Packer
 from ..._core.errors import BakeError
 from ..._core.files import make_private_folder, write_atomically
 from ..._core.progress import Report
+from ..._core.unprivileged import python_for_others, user_for
 from ..._definition.model import Target
 from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
 from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
+from ..._providers.confinement import confinement_warnings, runas, sandbox
 from ..._providers.frame_filter import FrameFilter
 from ..._providers.guest_document import launch_document
-from ..._providers.guest_network import RELAY, check_reach, escaped, guest_addresses, netdev, passes, write_relay
+from ..._providers.guest_network import check_reach, escaped, guest_addresses, netdev, passes
 from ..._store.base import Store
 from ..._store.file import FileStore
 from ..._store.registry import folder_store
@@ -55,7 +57,8 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     """
     base = open_base(job.target.base, store, job.definition.folder, report)
     accel = choose(store.local_path("qemu"), base)
-    report(f"{job.label}: {accel.reason}")
+    for line in (accel.reason, *confinement_warnings()):
+        report(f"{job.label}: {line}")
     return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)
 
 
@@ -102,10 +105,9 @@ class QemuBuilder:
         write_atomically(files.launch, launch_document({"authorized_keys": public, "purpose": b"bake\n"}))
         reach = self._job.target.reach
         check_reach(reach)
-        write_relay(files.relay)
         filtered = FrameFilter(workspace.memory, partial(passes, reach=guest_addresses(reach)))
         with filtered.running():
-            network = netdev(NETDEV, {"{{ .SSHHostPort }}": "22"}, reach, files.relay, restrict=False)
+            network = netdev(NETDEV, {"{{ .SSHHostPort }}": "22"}, reach, restrict=False)
             yield PackerBuilder(
                 builder_settings(
                     files,
@@ -114,6 +116,7 @@ class QemuBuilder:
                     memory=build.memory,
                     cpus=min(build.cpus, os.cpu_count() or 1),
                     network=[["-netdev", network], *filtered.options(NETDEV)],
+                    rights=_rights(workspace.folder, spawns=bool(reach)),
                 )
             )
 
@@ -162,11 +165,6 @@ class BakeFiles:
     private_key: Path
     console: Path
 
-    @property
-    def relay(self) -> Path:
-        """The program that connects the build machine with a declared address."""
-        return self.launch.with_name(RELAY)
-
 
 def builder_settings(
     files: BakeFiles,
@@ -176,6 +174,7 @@ def builder_settings(
     memory: int,
     cpus: int,
     network: Sequence[Sequence[str]],
+    rights: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """Return Packer's builder as plain data.
 
@@ -183,12 +182,13 @@ def builder_settings(
         accelerator: ``kvm`` or ``tcg``.
         memory: bytes.
         network: QEMU's options for it, as pairs.
+        rights: QEMU's options for what it may do, as pairs.
     """
     arguments = [
         ["-fw_cfg", f"name=opt/immutable/launch,file={escaped(files.launch)}"],
         ["-serial", f"file:{files.console}"],
     ]
-    arguments += [list(pair) for pair in network]
+    arguments += [list(pair) for pair in (*network, *rights)]
     arguments.append(["-vnc", "none"])  # instead of Packer's own, which no one uses
     if accelerator == "kvm":
         arguments.append(["-cpu", "host"])
@@ -221,6 +221,18 @@ def builder_settings(
         "vm_name": DISK,
         "qemuargs": arguments,
     }
+
+
+def _rights(folder: Path, *, spawns: bool) -> list[list[str]]:
+    """QEMU's options for what it may do, as pairs. Packer starts it, so it gives up root by itself.
+
+    Args:
+        folder: of the bake.
+        spawns: whether it starts a program for each connection to a declared address.
+    """
+    user = user_for(folder) if python_for_others() or not spawns else None
+    options = [*sandbox(spawns=spawns, changes_user=user is not None), *runas(user)]
+    return [options[at : at + 2] for at in range(0, len(options), 2)]
 
 
 def _flush(path: Path) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One virtual machine in one folder: ``machine.json`` describes it, QEMU's pid file and sockets are next to it.
 
-QEMU runs as a daemon in its own session, so that a machine outlives the run that started it.
+QEMU runs in its own session, so that a machine outlives the run that started it. The machines of a verification do not.
 """
 
 from __future__ import annotations
@@ -11,58 +11,29 @@ import fcntl
 import json
 import os
 import re
-import select
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
-from ..._core.qcow2 import named_file, qcow2_node
-from ..accel import QEMU, Accel
-from ..guest_network import LOOPBACK, RELAY, netdev
+from ..._core.qcow2 import named_file
+from ..accel import Accel
+from ..confinement import rights_for
+from ..contract import USED_FOR, VERIFY
+from ..guest_network import LOOPBACK, RELAY
 from . import qmp
-from .console import CONSOLE, PORT, PORT_NAME, PROVEN, console_text
+from .command import BLANK, LAUNCH, Disk, qemu_command
+from .console import CONSOLE, PORT, PROVEN, console_text
+from .process import PID_FILE, QMP_SOCKET, PassedFiles, end_process, open_file, start_qemu
 
-LAUNCH = "launch.tar"  # the launch document of the guest
 _PORT = re.compile(r"[0-9]{1,5}")
-KILL_TIMEOUT = 10.0  # seconds
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
-BLANK_OPTION = ("-fw_cfg", "name=opt/immutable/blank,file=blank")
 START_TRIES = 3  # another process may take a free port before QEMU binds it
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A data volume as the machine sees it. The guest finds it by its serial number."""
-
-    path: Path
-    serial: str
-    format: str = "qcow2"  # or "raw"
-
-    @property
-    def node(self) -> str:
-        return f"data-{self.serial}"
-
-    def blockdev(self) -> dict[str, Any]:
-        # The guest writes to a volume, and another file that its header names must never be opened.
-        chain = {"backing": None} if self.format == "qcow2" else {}
-        file = {"driver": "file", "filename": str(self.path)}
-        return {"driver": self.format, "node-name": self.node, **chain, "file": file}
-
-    @property
-    def id(self) -> str:
-        return f"disk-{self.serial}"
-
-    def device(self) -> dict[str, Any]:
-        return {"driver": "virtio-blk-pci", "id": self.id, "drive": self.node, "serial": self.serial}
 
 
 class _Facts(TypedDict, total=False):
@@ -147,7 +118,7 @@ class MachineFolder:
     def pid(self) -> int | None:
         """The pid of the running QEMU, verified by its name argument: another process may have got the same pid."""
         try:
-            pid = int((self.folder / "qemu.pid").read_text(encoding="ascii"))
+            pid = int((self.folder / PID_FILE).read_text(encoding="ascii"))
             argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError, ValueError):
             return None
@@ -176,8 +147,9 @@ class MachineFolder:
         if self.pid() is not None:
             return
         _require_standalone([Path(facts["disk"]), *(disk.path for disk in disks if disk.format == "qcow2")])
+        (self.folder / BLANK).unlink(missing_ok=True)
         if new_volumes:
-            write_atomically(self.folder / "blank", new_volumes)
+            write_atomically(self.folder / BLANK, new_volumes)
         for name in (CONSOLE, PORT, PROVEN):
             # QEMU's process exists a moment before it truncates them, and output of an earlier boot must not count.
             (self.folder / name).unlink(missing_ok=True)
@@ -185,61 +157,51 @@ class MachineFolder:
         for _attempt in range(START_TRIES):
             facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
-            done = subprocess.run(
-                [*self._argv(facts, accel, disks), *(BLANK_OPTION if new_volumes else ())],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                start_new_session=True,
-                check=False,
-            )
-            if done.returncode == 0:
+            output = self._run(facts, accel, disks)
+            if not output:
                 self.update(started=time.time())
                 return
-            output = done.stderr.strip()
             if "host forwarding" not in output:
                 break
         raise ProviderError(f"QEMU did not start machine {self.id}: {output}")
 
-    def _argv(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> list[str]:
-        root = qcow2_node(facts["disk"], "root")
-        relay = self.folder / RELAY
-        ports = {str(host): str(guest) for guest, host in facts["endpoints"].items()}
-        network = netdev("net", ports, facts.get("reach", {}), relay, restrict=True)
-        argv = [QEMU, "-name", f"guest={self.id}", "-nodefaults", "-no-user-config", "-machine", "pc", *accel.options]
-        argv += ["-m", f"{facts['memory'] // 1024**2}", "-smp", str(facts["cpus"]), "-display", "none", "-no-reboot"]
-        argv += [
-            "-daemonize",
-            "-pidfile",
-            "qemu.pid",
-            "-qmp",
-            "unix:qmp.sock,server=on,wait=off",
-            "-serial",
-            f"file:{CONSOLE}",
-        ]
-        argv += ["-fw_cfg", f"name=opt/immutable/launch,file={LAUNCH}", "-device", "virtio-rng-pci"]
-        argv += ["-netdev", network, "-device", "virtio-net-pci,netdev=net"]
-        argv += ["-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root,bootindex=1"]
-        for disk in disks:
-            argv += ["-blockdev", json.dumps(disk.blockdev()), "-device", json.dumps(disk.device())]
-        # Last, so that the other devices keep their addresses.
-        argv += ["-chardev", f"file,id=evidence,path={PORT}", "-device", "virtio-serial-pci"]
-        return [*argv, "-device", f"virtserialport,chardev=evidence,name={PORT_NAME}"]
+    def _run(self, facts: Mapping[str, Any], accel: Accel, disks: Sequence[Disk]) -> str:
+        """Start QEMU. Returns its errors, or nothing if it runs."""
+        rights = rights_for(self.folder, kvm=accel.name == "kvm", spawns=bool(facts.get("reach")))
+        with PassedFiles() as files:
+            argv = qemu_command(self.folder, facts, disks, files=files, options=[*accel.options, *rights.options])
+            bound = facts.get("tags", {}).get(USED_FOR) == VERIFY
+            return start_qemu(self.folder, argv, files, user=rights.user, groups=rights.groups, bound=bound)
 
     def plug(self, disks: Iterable[Disk]) -> None:
         """Attach disks to the running machine. Completes what an interrupted call began."""
-        present, devices = self._qmp(
-            [("query-named-block-nodes", {"flat": True}), ("qom-list", {"path": "/machine/peripheral"})]
+        present, devices, sets = self._qmp(
+            [
+                ("query-named-block-nodes", {"flat": True}),
+                ("qom-list", {"path": "/machine/peripheral"}),
+                ("query-fdsets", {}),
+            ]
         )
         disks = list(disks)
         _require_standalone([disk.path for disk in disks if disk.format == "qcow2"])
         nodes, plugged = {node["node-name"] for node in present}, {device["name"] for device in devices}
-        for disk in disks:
+        unused = 1 + max((each["fdset-id"] for each in sets), default=0)
+        for number, disk in enumerate(disks, unused):
             if disk.node not in nodes:
-                self._qmp([("blockdev-add", disk.blockdev())])
+                self._add_node(disk, number)
             if disk.id not in plugged:
                 self._qmp([("device_add", disk.device())])
+
+    def _add_node(self, disk: Disk, number: int) -> None:
+        """Open a disk for QEMU, which may not open it itself. It forgets the descriptor if it refuses the disk."""
+        handle = open_file(disk.path, os.O_RDWR)
+        try:
+            add = ("blockdev-add", disk.blockdev(f"/dev/fdset/{number}"))
+            qmp.execute(self.folder / QMP_SOCKET, [("add-fd", {"fdset-id": number}), add], passed=[handle])
+        except ProviderError as error:
+            raise ProviderError(f"{disk.path}: {error.message}") from error
+        finally:
+            os.close(handle)
 
     def ask_to_stop(self, for_good: bool = False) -> None:
         """Press the power button. The time of the first press is recorded.
@@ -256,15 +218,15 @@ class MachineFolder:
         self.update(stopping=facts.get("stopping") or time.time(), condemned=for_good or facts.get("condemned", False))
         with suppress(ProviderError):
             # QEMU pauses the guest when a volume's disk is full. Let it write the rest first, there may be room now.
-            qmp.execute(self.folder / "qmp.sock", [("cont", {}), ("system_powerdown", {})], POWER_BUTTON_TIMEOUT)
+            qmp.execute(self.folder / QMP_SOCKET, [("cont", {}), ("system_powerdown", {})], POWER_BUTTON_TIMEOUT)
 
     def _qmp(self, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-        return qmp.execute(self.folder / "qmp.sock", commands)
+        return qmp.execute(self.folder / QMP_SOCKET, commands)
 
     def power_off(self) -> None:
         pid = self.pid()
         if pid is not None:
-            _end(pid)
+            end_process(pid)
 
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
@@ -286,23 +248,6 @@ def _require_standalone(disks: Sequence[Path]) -> None:
                 f"the disk {disk} names a {named}, through which a guest could read any file of this machine;"
                 " no disk of this collection does, so someone changed it: bake the image again, or restore the volume"
             )
-
-
-def _end(pid: int) -> None:
-    """Kill it and wait until it can no longer write anything. Raises ProviderError if it does not end."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        poller = select.poll()
-        poller.register(handle, select.POLLIN)
-        if not poller.poll(KILL_TIMEOUT * 1000):
-            raise ProviderError(f"QEMU's process {pid} was killed but does not end: its storage may hang")
-    finally:
-        os.close(handle)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -20,6 +20,7 @@ from typing import Any
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
+from ..confinement import confinement_warnings
 from ..contract import (
     FLEET,
     PENDING,
@@ -37,10 +38,11 @@ from ..contract import (
 )
 from ..disk_images import DiskImages
 from ..guest_document import launch_document, members, volume_states
-from ..guest_network import LOOPBACK, RELAY, check_reach, write_relay
+from ..guest_network import LOOPBACK, check_reach
+from .command import LAUNCH
 from .console import BootEvidence, reclaim
 from .image_users import image_users
-from .machine import LAUNCH, MachineFolder
+from .machine import MachineFolder
 from .volumes import QemuVolumes
 
 MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
@@ -147,8 +149,6 @@ class QemuCompute:
         shutil.rmtree(machine.folder, ignore_errors=True)
         make_private_folder(machine.folder.parent)
         machine.folder.mkdir(mode=0o700)
-        if reach:
-            write_relay(machine.folder / RELAY)
         write_atomically(machine.folder / LAUNCH, launch_document(members(request)))
         machine.save(
             {
@@ -231,7 +231,7 @@ class QemuProvider:
         return self._balancer(fleet)
 
     def describe(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"provider": self.name, "qemu": qemu_version(), "warnings": []}
+        facts: dict[str, Any] = {"provider": self.name, "qemu": qemu_version(), "warnings": confinement_warnings()}
         if self._accelerator:
             facts["accelerator"] = self._accelerator.name
             facts["accelerator_reason"] = self._accelerator.reason

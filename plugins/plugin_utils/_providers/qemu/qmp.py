@@ -23,12 +23,19 @@ MAX_LINE = 1024**2  # characters of one answer
 MAX_LINES = 1000  # events that may come before an answer
 
 
-def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeout: float = TIMEOUT) -> list[Any]:
+def execute(
+    path: Path,
+    commands: Sequence[tuple[str, Mapping[str, Any]]],
+    timeout: float = TIMEOUT,
+    *,
+    passed: Sequence[int] = (),
+) -> list[Any]:
     """Send commands over the socket at ``path`` and return the answer to each.
 
     Args:
         commands: (name, arguments).
         timeout: seconds for one answer.
+        passed: descriptors that QEMU gets with the first command.
 
     Raises ProviderError with QEMU's words if it refuses a command, has ended, or does not answer.
     """
@@ -41,9 +48,10 @@ def execute(path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], timeo
             channel.connect(f"/proc/self/fd/{folder}/{path.name}")
             with channel.makefile("rw", encoding="utf-8", newline="\n") as stream:
                 stream.readline(MAX_LINE)  # the greeting
-                return [_execute(stream, name, arguments) for name, arguments in (("qmp_capabilities", {}), *commands)][
-                    1:
-                ]
+                _execute(stream, "qmp_capabilities", {})
+                if passed:
+                    socket.send_fds(channel, [b" "], list(passed))  # QEMU keeps them for the command that follows
+                return [_execute(stream, name, arguments) for name, arguments in commands]
     except (OSError, ValueError) as error:  # ValueError: an incomplete answer of a QEMU that ended
         raise ProviderError(f"QEMU of {path.parent.name} does not answer: {error}") from error
     finally:

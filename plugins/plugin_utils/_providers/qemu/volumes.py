@@ -21,7 +21,8 @@ from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError, StoreError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
-from .machine import Disk, MachineFolder
+from .command import Disk
+from .machine import MachineFolder
 
 KINDS = ("qcow2", "raw")  # the first is the default
 CREATED_BLANK = "created-blank"  # an empty file next to the disk

@@ -18,9 +18,20 @@ from typing import Any, TypedDict
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import TrafficError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
+from ..._core.unprivileged import user_for
 from ..._definition.model import Health, TrafficSpec
 from ..._providers.contract import Member
-from .config import AUTHORITIES, BACKEND, TakenOver, bracketed, check_options, render, speaks_http
+from .config import (
+    AUTHORITIES,
+    BACKEND,
+    ROOT,
+    TakenOver,
+    bracketed,
+    check_options,
+    confined,
+    render,
+    speaks_http,
+)
 from .process import CONFIG, Process, version
 from .runtime import run_commands
 from .state import Server, parse_servers
@@ -141,6 +152,11 @@ class HAProxy:
         if self._health.https and self._health.https.ca:
             write_atomically(self._folder / AUTHORITIES, self._health.https.ca.encode())
         config = render(self._fleet, self._spec.bind, port, self._health, members=members)
+        # Not in the settings that are compared, so a process that an earlier release started goes on as it is.
+        user = user_for(self._folder)
+        if user is not None:
+            make_private_folder(self._folder / ROOT)
+            config = confined(config, user)
         write_atomically(self._process.config, config.encode())
         self._process.start()
         self._run([f"set server {_path(member.id)} state drain" for member in members if member.draining])

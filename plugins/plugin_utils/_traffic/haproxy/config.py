@@ -11,7 +11,6 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..._core.errors import TrafficError
 from ..._definition.probes import Health, Https, TcpProbe
 
 BACKEND = "members"
@@ -19,6 +18,7 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "-_.:/%")
 AUTHORITIES = "ca.pem"  # relative to HAProxy's working directory
 SYSTEM_AUTHORITIES = "@system-ca"
 SOCKET = "admin.sock"  # relative to HAProxy's working directory: the address of a socket is limited to 107 bytes
+ROOT = "root"  # an empty folder, relative to HAProxy's working directory
 MAX_TIMER = 2**31 - 1  # milliseconds
 CHECK = "check inter 1s rise 1 fall 3"  # of each member; the engine probes a member before it registers it
 
@@ -33,7 +33,7 @@ class TakenOver:
 
 
 def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterable[TakenOver] = ()) -> str:
-    """The complete file. Raises TrafficError for a health path that cannot be written into it.
+    """Return the complete file.
 
     If the service speaks HTTPS, connections of clients are passed through as they are, and only checks are made by
     HTTPS. The file then needs the certificates of the CAs in ``AUTHORITIES`` beside it.
@@ -70,6 +70,18 @@ def render(fleet: str, bind: str, port: int, health: Health, *, members: Iterabl
     return "\n".join(lines) + "\n"
 
 
+def confined(config: str, user: int) -> str:
+    """Return the configuration of a process that gives up root after it has opened its sockets.
+
+    It keeps no file system but ``ROOT``, an empty folder.
+
+    Args:
+        user: number of its user and its group.
+    """
+    first, rest = config.split("\n", 1)
+    return "\n".join([first, f"    uid {user}", f"    gid {user}", f"    chroot {ROOT}", rest])
+
+
 def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
@@ -97,11 +109,8 @@ def _authorities(https: Https) -> str:
 def _check(fleet: str, health: Health) -> list[str]:
     if health.http is None:
         return _tcp_check(health.tcp)
-    path, probe = health.http.path, health.http
-    if not path.isprintable() or "'" in path or " " in path:
-        raise TrafficError(
-            f"health.http.path: {path!r} cannot be requested (allowed: printable characters without spaces and quotes)"
-        )
+    probe = health.http
+    path = probe.path.replace("'", "'\\x27'")  # printable ASCII without spaces, as the schema says
     codes = ",".join(map(str, probe.status))
     headers = probe.all_headers({"Host": fleet, "User-Agent": "immutable-balancer"})
     texts = " ".join(f"hdr {_word(name)} {_word(value.replace('%', '%%'))}" for name, value in headers.items())

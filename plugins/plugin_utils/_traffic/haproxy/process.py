@@ -57,23 +57,38 @@ class Process:
             raise TrafficError(f"HAProxy did not start: {_alerts(done.stderr)}")
 
     def stop(self) -> None:
-        """End it and return when it has ended."""
-        pid = self.pid()
-        if pid is None:
-            return
-        try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        try:
-            signal.pidfd_send_signal(handle, signal.SIGTERM)
-            if not select.select([handle], [], [], _STOP_TIMEOUT)[0]:
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-                select.select([handle], [], [], _STOP_TIMEOUT)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(handle)
+        """End it, and the processes that it took over from, which may still finish requests. Return when all ended."""
+        running = self.pid()
+        for pid in dict.fromkeys([*([running] if running else []), *self._all()]):
+            _end(pid)
+
+    def _all(self) -> list[int]:
+        """The pids of all HAProxy processes with this configuration."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it has just ended
+            if os.path.basename(program) == b"haproxy" and os.fsencode(self.config) in arguments:
+                found.append(int(process.name))
+        return found
+
+
+def _end(pid: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], _STOP_TIMEOUT)[0]:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], _STOP_TIMEOUT)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
 
 
 def version() -> str | None:

@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import Disk, MachineFolder
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.command import Disk
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 
 
 def test_only_root_can_read_the_secrets_of_a_launch() -> None:
@@ -32,7 +33,10 @@ class HalfPlugged:
         self.devices: list[str] = []
         self.refusals = 1
 
-    def execute(self, _path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+    def execute(
+        self, _path: Path, commands: Sequence[tuple[str, Mapping[str, Any]]], *, passed: Sequence[int] = ()
+    ) -> list[Any]:
+        assert [name for name, _arguments in commands].count("add-fd") == len(passed)
         return [self._answer(name, arguments) for name, arguments in commands]
 
     def _answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -40,6 +44,8 @@ class HalfPlugged:
             return [{"node-name": node} for node in self.nodes]
         if name == "qom-list":
             return [{"name": device, "type": "child<virtio-blk-pci>"} for device in self.devices]
+        if name in ("query-fdsets", "add-fd"):
+            return []
         if name == "blockdev-add":
             self.nodes.append(arguments["node-name"])
         elif self.refusals:
@@ -52,6 +58,7 @@ class HalfPlugged:
 
 def test_a_half_attached_disk_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     qemu, disk = HalfPlugged(), Disk(tmp_path / "disk.qcow2", "uploads")
+    disk.path.touch()
     monkeypatch.setattr(qmp, "execute", qemu.execute)
     with pytest.raises(ProviderError, match="no slot"):
         MachineFolder(tmp_path / "m1").plug([disk])

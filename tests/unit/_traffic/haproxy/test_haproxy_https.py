@@ -196,3 +196,16 @@ def test_members_with_ipv6_addresses(balancer: Callable[..., HAProxy], serve: Ca
     proxy.register({"shop-0": second.address})
     expect(proxy, {"shop-0": "up"})
     until(lambda: bool(second.requests))
+
+
+@pytest.mark.parametrize("path", ["/it's?a=%20'b'", "/" + "x" * 8000], ids=["quotes", "long"])
+def test_every_path_of_a_definition_can_be_requested(
+    balancer: Callable[..., HAProxy], serve: Callable[..., TlsServer], path: str
+) -> None:
+    health, server = Health(http=HttpProbe(8080, path), timeout=10.0), serve(None)
+    assert probe({8080: server.address}, health) is True
+    proxy = balancer(health)
+    proxy.ensure()
+    proxy.register({"shop-0": server.address})
+    expect(proxy, {"shop-0": "up"})
+    assert {line for line, _headers in server.requests} == {f"GET {path} HTTP/1.1"}

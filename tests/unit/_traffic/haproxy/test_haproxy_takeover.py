@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
+import select
 import socket
 import subprocess
 import threading
@@ -42,7 +42,8 @@ def test_commands_reach_the_new_process_while_the_old_one_still_accepts(
     service = backend("shop-0")
     proxy.register({"shop-0": service.address})
     old = proxy.describe()["pid"]
-    stack.callback(os.kill, old, signal.SIGKILL)
+    handle = os.pidfd_open(old)
+    stack.callback(os.close, handle)
     monkeypatch.setattr(process.subprocess, "run", unsignaled)
     changed = balancer(Health(http=HttpProbe(8080, "/other")))
     assert changed.ensure() is True
@@ -55,6 +56,8 @@ def test_commands_reach_the_new_process_while_the_old_one_still_accepts(
         assert states(changed)[name] == "drain"
         changed.deregister([name])
     assert [member.id for member in changed.members()] == ["shop-0"]
+    changed.remove()
+    assert select.select([handle], [], [], 0)[0], "the old process ends with the balancer"
 
 
 def test_a_process_that_is_not_the_balancer_gets_no_command(
