@@ -12,7 +12,7 @@ import os
 import string
 
 _FSTAB_ESCAPED = " \t\n\r\\"
-_TMPFILES_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}/._-+@:,=~")
+_WORD_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}/._-+@:,=~")
 _UNIT_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}:_.")
 
 
@@ -21,14 +21,14 @@ def fstab_field(text: str) -> str:
     return "".join(f"\\{ord(char):03o}" if char in _FSTAB_ESCAPED else char for char in text)
 
 
-def tmpfiles_path(path: str) -> str:
-    """Return a path in the form of tmpfiles.d.
+def systemd_word(path: str) -> str:
+    """Return a path as one word of a line of systemd: in tmpfiles.d, or in a list of paths of a unit.
 
-    Only a backslash and a quotation mark are escaped, within quotation marks, because systemd reads ``\\x20`` and its
-    like in a path only since version 253. The text must have no line ends.
+    Only a backslash and a quotation mark are escaped, within quotation marks, because systemd 252 does not read
+    ``\\x20`` and its like in such a word. The text must have no line ends.
     """
     text = path.replace("%", "%%")
-    if all(char in _TMPFILES_PLAIN or char == "%" for char in text):
+    if all(char in _WORD_PLAIN or char == "%" for char in text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

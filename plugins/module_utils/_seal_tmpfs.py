@@ -10,7 +10,7 @@ from typing import Iterable, Iterator
 
 from ._seal_changes import Changes, Refused
 from ._seal_paths import SYSTEM_WRITABLE, within
-from ._seal_text import tmpfiles_argument, tmpfiles_path
+from ._seal_text import systemd_word, tmpfiles_argument
 
 LOG_FOLDER = "/var/log"
 LOG_SIZE = "20%"  # of the host's memory
@@ -63,11 +63,11 @@ def _lines_below(changes: Changes, top: str) -> Iterator[str]:
             info = os.lstat(full)
             if stat.S_ISDIR(info.st_mode):
                 _check_name(path)
-                yield f"d {tmpfiles_path(path)} {stat.S_IMODE(info.st_mode):04o} {info.st_uid} {info.st_gid} -\n"
+                yield f"d {systemd_word(path)} {stat.S_IMODE(info.st_mode):04o} {info.st_uid} {info.st_gid} -\n"
             elif stat.S_ISLNK(info.st_mode):
                 _check_name(path)
                 target = tmpfiles_argument(os.readlink(full))
-                yield f"L {tmpfiles_path(path)} - {info.st_uid} {info.st_gid} - {target}\n"
+                yield f"L {systemd_word(path)} - {info.st_uid} {info.st_gid} - {target}\n"
             else:
                 continue
             kept = True
@@ -95,6 +95,6 @@ def _check_owners(changes: Changes, folder: str) -> None:
         if outer_uid not in (0, uid):
             raise Refused(
                 f"the content of {folder!r} cannot be recreated at boot: {outer!r} belongs to uid {outer_uid}, but"
-                f" {inner!r} in it to uid {uid} (allowed: one owner for both, or root for the outer one)"
+                f" {inner!r} in it to uid {uid} (allowed: one owner for both, root for the outer one, or no content)"
             )
         outer, outer_uid = inner, uid

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Callable, Iterable
 
+from ._seal_text import systemd_word, unit_instance
+
 UNITS = "/usr/lib/systemd/system"
 
 
@@ -20,8 +22,7 @@ def order_after_tmpfs(write: Callable[[str, str], None], tmpfs: Iterable[str], d
     """
     folders = tuple(tmpfs)
     for name, mount in data:
-        around = next((folder for folder in folders if mount.startswith(folder + "/")), None)
+        around = max((folder for folder in folders if mount.startswith(folder + "/")), key=len, default=None)
         if around is not None:
-            path = around.replace("%", "%%").replace(" ", "\\x20")
-            unit = "immutable-data@{}.service".format(name.replace("-", "\\x2d"))
-            write(f"{UNITS}/{unit}.d/tmpfs.conf", f"[Unit]\nRequiresMountsFor={path}\n")
+            unit = f"immutable-data@{unit_instance(name)}.service"
+            write(f"{UNITS}/{unit}.d/tmpfs.conf", f"[Unit]\nRequiresMountsFor={systemd_word(around)}\n")

@@ -26,6 +26,7 @@ from .plugins import (
     parse_required,
 )
 from .runner import Packer
+from .template_files import check_template
 from .variables import is_hcl2
 
 _REQUIRED_BLOCK = re.compile(r'^\s*(?:"required_plugins"\s*:|required_plugins\s*\{)', re.MULTILINE)
@@ -59,8 +60,7 @@ class InstalledPlugins:
 
         They are in the required_plugins of an HCL2 template. For a JSON template they follow from its components.
         """
-        if not os.path.exists(template):
-            raise PackerError(f"the template {template} does not exist")
+        check_template(template)
         if not is_hcl2(template):
             return json_requirements(_read_json(template))
         if self.version >= PLUGINS_SINCE:

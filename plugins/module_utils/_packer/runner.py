@@ -30,6 +30,7 @@ from .log import PackerLog
 from .plugins import PLUGINS_SINCE, install_command, requirements_in_errors
 from .result import BuildResult, Collector, last_lines
 from .sensitive import sensitive_variables
+from .template_files import check_template
 from .variables import PassedVariables, is_hcl2, pass_variables
 
 GRACE = 120.0  # seconds for Packer to clean up, which may take calls of a cloud
@@ -281,8 +282,7 @@ class Packer:
         Raises PackerError for a file that does not exist, or HCL2 with an old Packer.
         """
         path = os.path.abspath(os.path.join(call.cwd, call.template))
-        if not os.path.exists(path):
-            raise PackerError(f"the template {path} does not exist")
+        check_template(path)
         if is_hcl2(path) and flags.version_tuple(self.version()) < flags.HCL2_SINCE:
             raise PackerError(f"HCL2 templates and folders need Packer 1.5.0 or later; this is {self.version()}")
         folder = os.path.abspath(call.cwd or (path if os.path.isdir(path) else os.path.dirname(path)))

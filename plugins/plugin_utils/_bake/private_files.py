@@ -15,11 +15,13 @@ from ansible import constants as C
 from ansible import context as cli
 
 from .._core.errors import BakeError
+from .._core.files import open_regular
 from .._definition.ignore import IGNORE_FILE
 from .._definition.model import Definition
 from .._definition.tree import left_out, tree_files
 
 _CONFIG_FILE = "ansible.cfg"
+_MAX_CONFIGURATION = 1024**2  # bytes
 # By the name of the setting in ansible.cfg: the name that Ansible's code has for it, and the section.
 _SETTINGS = {
     "vault_password_file": ("DEFAULT_VAULT_PASSWORD_FILE", "defaults"),
@@ -98,7 +100,8 @@ def _of_configuration(path: Path) -> Iterator[tuple[Path, str]]:
     """What an ``ansible.cfg`` names, although this run may use another one."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
     try:
-        parser.read(path, encoding="utf-8")
+        with open_regular(path) as file:
+            parser.read_string(file.read(_MAX_CONFIGURATION).decode())
     except (configparser.Error, OSError, ValueError):  # Ansible reports the mistake if it reads the file
         return
     for setting, (_name, section) in _SETTINGS.items():

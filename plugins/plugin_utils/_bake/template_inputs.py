@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._core.documents import parse_json
 from .._core.errors import BakeError
 from .._core.files import STORE_MARKER, file_sha256
+from .._core.packer_manifest import is_packer_manifest
 from .._definition.digest import digest_of
 from .._definition.ignore import IGNORED
 
@@ -24,10 +24,9 @@ from .._definition.ignore import IGNORED
 _OUTPUT_FOLDERS = ("output-*",)
 _OUTPUT_FILES = ("crash.log", "packer-manifest.json")
 _CACHE = "packer_cache"  # templates in subfolders have their own
-_MANIFEST_START = b'{"builds":['  # without white space
-_MAX_MANIFEST = 16 * 1024**2  # bytes
 
-Entry = dict[str, Any]  # of a file: {"sha256", "executable"}; of a link: {"link"}
+# Of a file: {"sha256", "executable"}. Of a link: {"link"}, and {"content"} if that is not among the other inputs.
+Entry = dict[str, Any]
 Tree = dict[str, Entry]  # by path relative to a folder
 
 
@@ -88,7 +87,7 @@ class BuildOutputs:
     def has_file(self, path: Path, packer_folder: Path) -> bool:
         """Return whether builds write this file, whatever its content is."""
         beside = path.parent == packer_folder and _matches(path.name, _OUTPUT_FILES)
-        return beside or path in self.artifacts or _is_manifest(path)
+        return beside or path in self.artifacts or is_packer_manifest(path)
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,9 @@ class TemplateFiles:
     def __init__(self, job: TemplateJob, outputs: BuildOutputs) -> None:
         self._job = job
         self._outputs = outputs
+        roots = [path for path in (job.folder, *job.extra) if path.is_dir() or not path.is_symlink()]
+        self._roots = [Path(os.path.realpath(path)) for path in roots]
+        self._followed: list[Path] = []  # folders behind links that are being read
         self._entries: dict[tuple[Path, int, int, int], Entry] = {}  # by path, inode, and times of change
 
     def trees(self) -> InputTrees:
@@ -132,18 +134,20 @@ class TemplateFiles:
     def on_disk(self) -> Tree:
         """Return the entry of each file that is an input or that a build wrote, by its absolute path.
 
-        Artifacts are left out, and what is never an input because of its name.
+        Artifacts are left out, and what is never an input because of its name. So are pipes, sockets and devices, which
+        a build may have left: only the next run fails because of them.
         """
         with _reading(self._job):
             return {
-                os.path.normpath(root / name): entry
+                os.path.normpath(path): self._entry(path)
                 for root in (self._job.folder, *self._job.extra)
-                for name, entry in self._tree(root, {})
+                for path in (self._walk(root) if root.is_dir() else [root])
+                if _is_plain(path)
             }
 
     def was_written(self, path: Path) -> bool:
         """Return whether an earlier build wrote a file that is no artifact. Raises OSError."""
-        return self._outputs.written.get(os.path.normpath(path)) == self._entry(path) or _is_manifest(path)
+        return self._outputs.written.get(os.path.normpath(path)) == self._entry(path) or is_packer_manifest(path)
 
     def _tree(self, root: Path, written: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
         """The entry of each file by its path below ``root``. A root that is a file always counts."""
@@ -169,7 +173,7 @@ class TemplateFiles:
     def _entry(self, path: Path) -> Entry:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            return {"link": os.readlink(path)}
+            return {"link": os.readlink(path), **self._content_of_link(path)}
         if not stat.S_ISREG(status.st_mode):
             raise BakeError(
                 f"{path}: is neither a file, a folder nor a link, and cannot be an input of {self._job.template}; "
@@ -179,6 +183,31 @@ class TemplateFiles:
         if key not in self._entries:
             self._entries[key] = {"sha256": file_sha256(path), "executable": os.access(path, os.X_OK)}
         return self._entries[key]
+
+    def _content_of_link(self, path: Path) -> dict[str, str]:
+        """What a link adds to the inputs: the checksum of a file or folder that is in none of their folders.
+
+        An absolute link is usually meant for the machine that is built. It counts if the user names it.
+        """
+        named = path == self._job.template or path in self._job.extra
+        real = Path(os.path.realpath(path))
+        if os.path.isabs(os.readlink(path)) and not named:
+            return {}
+        if not real.exists() or any(_overlap(real, folder) for folder in (*self._roots, *self._followed)):
+            return {}
+        self._followed.append(real)
+        content = digest_of(dict(self._tree(real, {})))
+        self._followed.pop()
+        return {"content": content}
+
+
+def _is_plain(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and (not path.exists() or path.is_file() or path.is_dir()))
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    return path.is_relative_to(other) or other.is_relative_to(path)
 
 
 def template_inputs(job: TemplateJob, trees: InputTrees | None = None) -> dict[str, Any]:
@@ -219,22 +248,3 @@ def _without(tree: Tree, root: Path, artifacts: frozenset[Path]) -> Tree:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _is_manifest(path: Path) -> bool:
-    """Whether Packer's post-processor ``manifest`` wrote this file, to which each build adds itself."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return False
-    with path.open("rb") as file:
-        if not b"".join(file.read(64).split()).startswith(_MANIFEST_START):
-            return False
-        file.seek(0)
-        data = file.read(_MAX_MANIFEST + 1)
-    try:
-        document = parse_json(data) if len(data) <= _MAX_MANIFEST else None
-    except ValueError:
-        return False
-    if not isinstance(document, dict) or set(document) != {"builds", "last_run_uuid"}:
-        return False
-    builds = document["builds"]
-    return isinstance(builds, list) and all(isinstance(each, dict) and "packer_run_uuid" in each for each in builds)

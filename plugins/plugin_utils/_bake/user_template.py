@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.result import BuildResult
 from ...module_utils._packer.runner import Packer
 from ...module_utils._packer.variables import check_variables
-from .._core.errors import BakeError
+from .._core.errors import BakeError, ImmutableError
 from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
 from .._core.progress import Report
@@ -102,8 +103,9 @@ class TemplateBake:
                 try:
                     result = self._build(timeout, log, lock, force=self._may_force(force, existing))
                 except BakeError:
-                    self._earlier_artifacts.move_back()
-                    self._note_written(before, [])
+                    with contextlib.suppress(ImmutableError, OSError):  # Packer's error says more
+                        self._earlier_artifacts.move_back()
+                        self._note_written(before, [])
                     raise
                 self._guard.check()
                 artifacts = [_record(artifact, job.folder) for artifact in result.as_dict()["artifacts"]]

@@ -16,6 +16,7 @@ from typing import BinaryIO
 # Every store has this file in its root, so that a store in a playbook's folder is not an input of the bake.
 STORE_MARKER = ".immutable-store"
 _CHUNK = 1024**2  # bytes
+_SPECIAL = "it is a pipe, socket or device (allowed: a regular file)"
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -78,7 +79,7 @@ def open_regular(path: Path) -> BinaryIO:
     os.close(handle)
     if folder:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "it is a pipe, socket or device (allowed: a regular file)", str(path))
+    raise OSError(errno.EINVAL, _SPECIAL, str(path))
 
 
 def file_sha256(path: Path) -> str:

@@ -57,5 +57,6 @@ def _checksum(text: str) -> str:
 
 def _describe_file(entry: Mapping[str, Any]) -> str:
     if "link" in entry:
-        return f"link to {entry['link']}"
+        content = f" ({entry['content'].removeprefix('sha256:')[:12]})" if "content" in entry else ""
+        return f"link to {entry['link']}{content}"
     return f"{entry['sha256'][:12]}{' executable' if entry['executable'] else ''}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._core.bounded_yaml import TooLargeError, read_bounded
 from .._core.errors import DefinitionError
+from .._core.packer_manifest import is_packer_manifest
 
 try:
     import pathspec
@@ -32,7 +33,8 @@ _PRIVATE = (
     *(".ssh/", ".gnupg/", ".aws/", ".kube/", ".netrc", ".pgpass", ".pypirc", ".git-credentials"),
     *("*.tfstate", "*.tfstate.*"),
 )
-_DEFAULTS = (*(f"\\{name}" if name.startswith("#") else name for name in IGNORED), *_PRIVATE)
+_PACKER_CACHE = "packer_cache/"  # where a user's own template is beside the playbook
+_DEFAULTS = (_PACKER_CACHE, *(f"\\{name}" if name.startswith("#") else name for name in IGNORED), *_PRIVATE)
 _KEY_FILES = ("*.pem", "*.key")  # certificates have such names, too
 _KEY_MARKS = (b"PRIVATE KEY-----",)
 _KEY_BYTES = 64 * 1024  # a key may follow a chain of certificates
@@ -58,9 +60,11 @@ class IgnoreRules:
             return str(self._lines[found.index])
         if path.name == IGNORE_FILE:
             raise DefinitionError(f"{path} is not read; move its patterns to {self._folder / IGNORE_FILE}")
-        if found.include is None and not is_folder and _holds_private_key(path):
+        if found.include is not None or is_folder:
+            return None
+        if _holds_private_key(path):
             return "a private key"
-        return None
+        return "a manifest of Packer" if is_packer_manifest(path) else None
 
 
 def _own_lines(path: Path) -> list[str]:

@@ -8,12 +8,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .._core.errors import DefinitionError
 from .._core.files import STORE_MARKER, file_sha256
 from .ignore import IgnoreRules
 from .model import Definition
+from .roles import ROLES, outer_roles
 
 
 def tree_files(definition: Definition) -> list[Path]:
@@ -22,10 +23,12 @@ def tree_files(definition: Definition) -> list[Path]:
     The paths are relative to the definition's folder and sorted. The bake copies exactly these files. ``left_out``
     lists the others.
 
-    Raises DefinitionError if a folder cannot be read.
+    Raises DefinitionError if a folder cannot be read, or for a path that is neither a file nor a link.
     """
     found = {path for path, reason in _walk(definition) if reason is None} - _separate_files(definition)
     found |= _named_files(definition)
+    for path in found:
+        _check_kind(path)
     return sorted(path.relative_to(definition.folder) for path in found)
 
 
@@ -50,8 +53,30 @@ def tree_entries(definition: Definition) -> dict[str, dict[str, Any]]:
     Raises DefinitionError if a path cannot be read, is neither a file nor a link, or is a link that leads outside the
     playbook's folder.
     """
-    root = (definition.folder / definition.provision.playbook).parent
-    return {_checked_name(path): file_entry(definition.folder / path, root) for path in tree_files(definition)}
+    folder, playbooks = definition.folder, (definition.folder / definition.provision.playbook).parent
+    roles = folder / ROLES
+    return {
+        _checked_name(path): file_entry(
+            folder / path, roles if _is_outer(folder / path, roles, playbooks) else playbooks
+        )
+        for path in tree_files(definition)
+    }
+
+
+def _is_outer(path: Path, roles: Path, playbooks: Path) -> bool:
+    """Whether a file belongs to a role that is not in the playbook's folder."""
+    return path.is_relative_to(roles) and not path.is_relative_to(playbooks) and playbooks != roles.parent
+
+
+def _check_kind(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return  # reported where its content is needed
+    except OSError as error:
+        _unreadable(error)
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise DefinitionError(f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere")
 
 
 def file_entry(path: Path, root: Path) -> dict[str, Any]:
@@ -60,10 +85,7 @@ def file_entry(path: Path, root: Path) -> dict[str, Any]:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
             return {"link": _checked_link(path, root)}
-        if not stat.S_ISREG(mode):
-            raise DefinitionError(
-                f"{path}: is neither a file, a folder nor a link, and cannot be baked; move it elsewhere"
-            )
+        _check_kind(path)
         return {"sha256": file_sha256(path), "executable": bool(mode & stat.S_IXUSR)}
     except (OSError, RuntimeError) as error:
         raise DefinitionError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -103,6 +125,11 @@ def _walk(definition: Definition) -> Iterator[tuple[Path, str | None]]:
     root = (definition.folder / definition.provision.playbook).parent
     if _is_store(root):
         raise DefinitionError(f"{root}, the folder of the provision playbook, is a store; keep the store elsewhere")
+    for folder in (root, *outer_roles(definition)):
+        yield from _walk_folder(folder, rules)
+
+
+def _walk_folder(root: Path, rules: IgnoreRules) -> Iterator[tuple[Path, str | None]]:
     for name, folders, names in os.walk(root, onerror=_unreadable):
         parent = Path(name)
         links = [each for each in folders if (parent / each).is_symlink()]
@@ -124,7 +151,7 @@ def _is_store(folder: Path) -> bool:
     return os.path.lexists(folder / STORE_MARKER)
 
 
-def _unreadable(error: OSError) -> None:
+def _unreadable(error: OSError) -> NoReturn:
     raise DefinitionError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 

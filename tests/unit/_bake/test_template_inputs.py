@@ -88,6 +88,20 @@ def test_a_file_that_a_script_of_the_build_writes_is_not_an_input_until_a_user_c
 
 
 @needs_packer
+def test_a_pipe_that_a_build_leaves_is_an_error_of_the_next_run_only(folder: Path, store: FileStore) -> None:
+    template(folder, "mkfifo it && ln -s it link")
+    assert bake_of(folder, store).run(None).artifact["artifacts"]
+    with pytest.raises(BakeError, match="/it: is neither a file, a folder nor a link"):
+        bake_of(folder, store)
+    template(folder, "exit 3")
+    (folder / "it").unlink()
+    assert due(folder, store)
+    template(folder, "mkfifo it; exit 3")
+    with pytest.raises(BakeError, match="exit status: 3"):
+        bake_of(folder, store).run(None)
+
+
+@needs_packer
 def test_a_failed_build_leaves_no_input(folder: Path, store: FileStore) -> None:
     template(folder, "date +%N > build.log; exit 3")
     before = digest(folder, store)
@@ -194,6 +208,34 @@ def test_a_pipe_as_a_file_of_variables_is_an_error(folder: Path, store: FileStor
     os.mkfifo(tmp_path / "vars.json")
     with pytest.raises(BakeError, match=r"vars\.json: it is a pipe, socket or device \(allowed: a regular file\)"):
         bake_of(folder, store, var_files=(tmp_path / "vars.json",))
+
+
+def test_what_is_behind_a_link_is_an_input(folder: Path, store: FileStore, tmp_path: Path) -> None:
+    write(tmp_path / "shared/sub/a.conf", "a")
+    write(tmp_path / "other/disk.json", (folder / "disk.json").read_text())
+    (tmp_path / "shared/back").symlink_to("../template")
+    (tmp_path / "named").symlink_to(tmp_path / "shared/sub/a.conf")
+    (folder / "outside").symlink_to("../shared")
+    (folder / "absolute").symlink_to("/dev/null")
+    (folder / "inside").symlink_to("disk.json")
+    (folder / "missing").symlink_to("../missing")
+    (tmp_path / "inner").symlink_to("template/disk.json")
+    assert bake_of(folder, store, extra=(tmp_path / "inner",))._trees.extra["inner"] == {
+        ".": {"link": "template/disk.json"}
+    }
+    tree = bake_of(folder, store).inputs["tree"]
+    assert [name for name, entry in tree.items() if "content" in entry] == ["outside"]
+    before = digest(folder, store, extra=(tmp_path / "named",)), digest(folder, store)
+    write(tmp_path / "shared/sub/a.conf", "b")
+    (folder / "outside").unlink()
+    assert digest(folder, store, extra=(tmp_path / "named",)) != before[0]
+    (folder / "outside").symlink_to("../shared")
+    assert digest(folder, store) != before[1]
+    (folder / "disk.json").unlink()
+    (folder / "disk.json").symlink_to(tmp_path / "other/disk.json")
+    changed = digest(folder, store)
+    write(tmp_path / "other/disk.json", "{}")
+    assert digest(folder, store) != changed
 
 
 def test_links_in_a_circle_are_inputs_and_are_not_followed(folder: Path, store: FileStore, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -110,4 +113,49 @@ def test_a_file_of_patterns_with_a_mistake_is_named(folder: Path, content: bytes
 def test_a_missing_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ignore, "pathspec", None)
     with pytest.raises(DefinitionError, match=r"pathspec is missing on the controller; .* \(pip install pathspec\)"):
+        sent(folder)
+
+
+def test_what_packer_leaves_beside_the_playbook_is_left_out(folder: Path) -> None:
+    manifest = {"builds": [{"name": "a", "packer_run_uuid": "1"}], "last_run_uuid": "1"}
+    before = sent(folder)
+    write(folder / "play/packer_cache/a.iso", "x")
+    write(folder / "play/manifest.json", json.dumps(manifest, indent=2))
+    assert sent(folder) == before
+    expected = {"play/packer_cache/": "packer_cache/", "play/manifest.json": "a manifest of Packer"}
+    assert expected.items() <= left_out(load_definition(folder)).items()
+    write(folder / ".immutableignore", "!*.json\n!packer_cache/\n")
+    assert sent(folder) == {*before, "play/manifest.json", "play/packer_cache/a.iso"}
+
+
+def test_as_in_git_a_file_in_a_folder_that_is_left_out_cannot_be_added(folder: Path) -> None:
+    write(folder / ".immutableignore", "/play/files/\n!/play/files/ca.pem\n")
+    assert "play/files/ca.pem" not in sent(folder)
+    write(folder / ".immutableignore", "/play/files/*\n!/play/files/ca.pem\n")
+    assert "play/files/ca.pem" in sent(folder)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+@pytest.mark.parametrize("name", ["play/files/it", "play/ansible.cfg"])
+def test_a_pipe_or_socket_beside_the_playbook_is_an_error(
+    folder: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / name
+    path.unlink(missing_ok=True)
+    monkeypatch.chdir(path.parent)  # the path of a socket has a maximum length
+    if kind == "pipe":
+        os.mkfifo(path.name)
+    else:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    with pytest.raises(
+        DefinitionError, match=rf"/{name}: is neither a file, a folder nor a link, .* move it elsewhere"
+    ):
+        sent(folder)
+    write(folder / ".immutableignore", f"{name}\n")
+    assert name not in sent(folder)
+
+
+def test_a_pipe_as_the_file_of_patterns_is_an_error(folder: Path) -> None:
+    os.mkfifo(folder / ".immutableignore")
+    with pytest.raises(DefinitionError, match=r"/\.immutableignore: cannot be read: it is a pipe, socket or device"):
         sent(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
@@ -23,10 +24,14 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     TcpProbe,
     Window,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Https
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.recipes import payload_of, swap_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
+from ansible_collections.immutable.infra.tests.support.certificates import issue
 
 BASE = Base("debian", "bookworm")
 DATA = Definition(
@@ -195,3 +200,18 @@ def test_an_intent_survives_the_store():
     )
     assert Intent.from_dict(json.loads(json.dumps(intent.as_dict()))) == intent
     assert intent.stages[0].instances == 1
+
+
+def test_a_recipe_keeps_the_cas_that_its_hosts_are_verified_by():
+    """They are neither in a tag nor in the fingerprint of the launch, and a recipe without CAs stays as it was."""
+    plain = request(target())
+    https = Https("shop.example.com", issue("Example CA", ca=True).pem)
+    secured = request(target(health=Health(http=HttpProbe(8080, https=https))))
+    assert secured.intent.launch == plain.intent.launch
+    assert set(secured.recipe) - set(plain.recipe) == {"authorities"}
+    assert https.ca not in secured.recipe["tags"]["health"] and https.fingerprint in secured.recipe["tags"]["health"]
+    ledger = Ledger(MemoryStore(), "shop-local", SimpleNamespace(check=lambda: None))
+    ledger.keep_recipe(secured.intent.launch, secured.recipe)
+    assert ledger.authorities(secured.intent.launch) == https.ca
+    ledger.keep_recipe("ab", plain.recipe)
+    assert [ledger.authorities(launch) for launch in ("ab", "cd", "", "../intent", "A")] == [""] * 5

@@ -11,7 +11,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import MAX_BODY, Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import (
+    MAX_BODY,
+    Health,
+    HttpProbe,
+    TcpProbe,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import probe
 from ansible_collections.immutable.infra.tests.support.certificates import TlsServer, http_server
 from hypothesis import given
@@ -123,3 +128,11 @@ def test_a_trickling_body_does_not_hold_a_probe(raw: Callable[..., tuple[str, in
 def test_a_broken_answer_is_shown_without_escapes(raw: Callable[..., tuple[str, int]]) -> None:
     result = str(probed(raw(b"\x1b[31mnot HTTP\x1b[0m\r\n\r\n")))
     assert "not HTTP" in result and "\x1b" not in result
+
+
+def test_an_ipv6_address_is_asked_by_http_and_by_tcp(tmp_path: Path) -> None:
+    with http_server(tmp_path, None, "::1") as server:
+        assert probed(server.address) is True
+        assert server.requests[0][1]["host"] == f"[::1]:{server.address[1]}"
+        exchange = TcpProbe(8080, send=b"GET / HTTP/1.0\r\n\r\n".hex(), expect=b"all is well".hex())
+        assert probe({8080: server.address}, Health(tcp=exchange, timeout=30.0)) is True

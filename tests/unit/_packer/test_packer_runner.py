@@ -23,7 +23,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.events imp
 from ansible_collections.immutable.infra.plugins.module_utils._packer.runner import Packer
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
 
-BOUND = 60.0  # seconds after which a test that waits for an event gives up
+BOUND = 300.0  # seconds after which a test that waits for an event gives up
 needs_packer = pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
 needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for foreign processes by pidfd")
 
@@ -45,9 +45,14 @@ build {
 SLOW = {
     "variables": {"token": ""},
     "builders": [{"type": "null", "name": "slow", "communicator": "none"}],
-    # The script ignores the interrupt, so that Packer itself ends it. If it died first, the build would look failed.
+    # The script and the shell that starts it ignore the interrupt of their group, so that Packer itself ends them. If a
+    # busy machine let one of them die before Packer has handled its own interrupt, the build would look failed.
     "provisioners": [
-        {"type": "shell-local", "inline": ["trap '' INT", "echo pid $$ {{user `token`}}", "exec sleep 300"]}
+        {
+            "type": "shell-local",
+            "execute_command": ["/bin/sh", "-c", "trap '' INT; {{.Vars}} {{.Script}}"],
+            "inline": ["echo pid $$ {{user `token`}}", "exec sleep 300"],
+        }
     ],
 }
 CALLER = """
@@ -128,6 +133,17 @@ def test_a_value_that_cannot_be_in_the_environment_is_refused(template: Path, se
 
 
 @needs_packer
+@needs_packer
+@pytest.mark.parametrize("name", ["a.pkr.hcl", "folder/b.pkr.hcl", "folder/notes"])
+def test_a_pipe_as_a_template_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / name)
+    template = tmp_path / ("folder" if "/" in name else name)
+    for call in (Packer().build, Packer().validate, Packer().inspect):
+        with pytest.raises(PackerError, match=rf"/{name} is a pipe, socket or device \(allowed: files and folders\)"):
+            call(template)  # type: ignore[operator]
+
+
 def test_missing_files_are_reported(tmp_path: Path, template: Path) -> None:
     with pytest.raises(PackerError, match="the template .*nowhere.* does not exist"):
         Packer().build(tmp_path / "nowhere.pkr.hcl")
@@ -225,7 +241,7 @@ def test_packer_does_not_outlive_its_caller(
         end(caller)
         for pidfd in watched:
             wait_for_end(pidfd)
-    assert "Cleanly cancelled builds" in log.read_text()
+    assert "Cleanly cancelled builds" in log.read_text(), log.read_text()
     assert not list(temporary.glob("packer-vars-*")) and not secrets.exists()
 
 

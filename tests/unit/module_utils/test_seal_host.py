@@ -205,6 +205,23 @@ def test_any_mount_arrives_as_written(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("writable", "mount", "word"),
+    [
+        (("/srv/a b",), "/srv/a b/data", '"/srv/a b"'),
+        (("/srv/100%",), "/srv/100%/data", "/srv/100%%"),
+        (('/srv/q"u',), '/srv/q"u/data', '"/srv/q\\"u"'),
+        (("/var",), "/var/log/shop", "/var/log"),
+    ],
+)
+def test_a_volume_in_memory_waits_for_its_path(
+    writable: tuple[str, ...], mount: str, word: str, tmp_path: Path
+) -> None:
+    sealed(tmp_path, *writable, data=(("words-1", mount),))
+    unit = tmp_path / "usr/lib/systemd/system/immutable-data@words\\x2d1.service.d/tmpfs.conf"
+    assert unit.read_text() == f"[Unit]\nRequiresMountsFor={word}\n"
+
+
+@pytest.mark.parametrize(
     "path",
     ["/srv/a\nb", "/srv/a\tb", "/srv/a\\b", "/srv/a ", "srv/a", "/srv/../etc", "/srv/./a", "/srv/a/", "//srv/a", ""],
 )

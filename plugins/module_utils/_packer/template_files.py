@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Refuses a template that Packer, or the code that reads it, would wait for without end."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .errors import PackerError
+
+
+def check_template(path: str) -> None:
+    """Raise PackerError unless a template is a file, or a folder whose own files are files."""
+    try:
+        names = sorted(os.listdir(path)) if os.path.isdir(path) else [""]
+    except OSError as error:
+        raise PackerError(f"cannot read the template {path}: {error.strerror}") from error
+    for file in (os.path.join(path, name) if name else path for name in names):
+        try:
+            mode = os.stat(file).st_mode
+        except OSError as error:
+            if file == path:
+                missing = isinstance(error, FileNotFoundError)
+                problem = "does not exist" if missing else f"cannot be read: {error.strerror}"
+                raise PackerError(f"the template {path} {problem}") from error
+            continue  # a link to nothing, which Packer reports if it needs the file
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise PackerError(
+                f"{file} is a pipe, socket or device (allowed: files and folders); move it out of the template"
+            )
