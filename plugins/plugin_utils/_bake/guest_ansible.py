@@ -21,7 +21,7 @@ from pathlib import Path
 
 from .._core.errors import BakeError
 from .._core.files import make_private_folder
-from .._core.programs import child_environment, find_program, module_command
+from .._core.programs import child_environment, find_program, module_command, run_to_end
 from .._core.progress import Report, silent
 from .._store.base import Store
 from .wheel_hashes import hash_of
@@ -122,14 +122,7 @@ def _download(requirements: Sequence[str], python: str, architecture: str, folde
 
 def _run_pip(argv: Sequence[str], what: str) -> None:
     """Run pip. Raises BakeError; ``what`` says what it downloads."""
-    done = subprocess.run(
-        argv,
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_to_end(argv, env=child_environment())
     if done.returncode:
         other = _OTHER_FILE.search(done.stderr)
         if other:

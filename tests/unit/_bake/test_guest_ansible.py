@@ -54,6 +54,7 @@ REAL = subprocess.run
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     pip = Pip()
+    monkeypatch.setattr(module, "run_to_end", pip)
     monkeypatch.setattr(module.subprocess, "run", pip)
     return pip
 
@@ -95,7 +96,7 @@ def test_the_error_of_pip_is_in_the_message(store: FileStore, monkeypatch: pytes
     failure = SimpleNamespace(
         returncode=1, stderr="WARNING: slow\nERROR: No matching distribution found for ansible-core==9\n"
     )
-    monkeypatch.setattr(module.subprocess, "run", lambda *a, **k: failure)
+    monkeypatch.setattr(module, "run_to_end", lambda *a, **k: failure)
     with pytest.raises(
         BakeError,
         match="pip cannot download ansible-core==9 for the guest's Python 3.11: ERROR: No matching distribution",
