@@ -56,7 +56,7 @@ valid:
   returned: success, and when the template is invalid
   type: bool
 diagnostics:
-  description: Errors and warnings, each listed once.
+  description: Errors and warnings, each listed once, at most 100. Texts of more than 1000 characters are shortened.
   returned: success, and when the template is invalid
   type: list
   elements: dict
@@ -87,7 +87,9 @@ packer_version:
   type: str
   sample: 1.6.6
 output:
-  description: Packer's output. Secrets are masked.
+  description:
+    - Packer's output, at most the last 1000 lines and 200,000 bytes. Secrets are masked. Lines of more than 1000
+      characters are shortened.
   returned: success, and when the template is invalid
   type: list
   elements: str

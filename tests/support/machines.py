@@ -74,21 +74,21 @@ PROGRAM = """#!/usr/bin/python3
 import os
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-FILE = "{folder}/words"
+FOLDER = "{folder}"
+FILE = FOLDER + "/words"
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         broken = self.path == "/healthz" and os.environ.get("broken") == "yes"
-        words = open(FILE, "rb").read() if os.path.exists(FILE) else b""
-        room = os.statvfs(os.path.dirname(FILE))
         answers = {
-            "/words": words,
-            "/token": open("/run/immutable/secrets/token", "rb").read(),
-            "/room": str(room.f_blocks * room.f_frsize).encode(),
-            "/version": b"{version}",
+            "/words": lambda: open(FILE, "rb").read() if os.path.exists(FILE) else b"",
+            "/token": lambda: open("/run/immutable/secrets/token", "rb").read(),
+            "/room": lambda: str(os.statvfs(FOLDER).f_blocks * os.statvfs(FOLDER).f_frsize).encode(),
+            "/version": lambda: b"{version}",
         }
-        self.answer(500 if broken else 200, answers.get(self.path, os.environ.get("greeting", "").encode()))
+        answer = answers.get(self.path, lambda: os.environ.get("greeting", "").encode())
+        self.answer(500 if broken else 200, answer())
 
     def do_POST(self):
         with open(FILE, "ab", buffering=0) as file:  # so that fsync finds all of it in the kernel

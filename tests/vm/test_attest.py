@@ -18,7 +18,7 @@ DROP_IN = "/run/systemd/system/echo.service.d/intruder.conf"
 # A modified program, which only the service sees.
 REPLACE = f"""
 mkdir -p $(dirname {DROP_IN}) &&
-sed 's/".version": .*/"\\/version": b"intruder",/' {PROGRAM} > /tmp/intruder && chmod 0755 /tmp/intruder &&
+sed 's/".version": .*/"\\/version": lambda: b"intruder",/' {PROGRAM} > /tmp/intruder && chmod 0755 /tmp/intruder &&
 printf '[Service]\\nBindReadOnlyPaths=/tmp/intruder:{PROGRAM}\\n' > {DROP_IN} &&
 systemctl daemon-reload && systemctl restart echo.service &&
 for attempt in $(seq 300); do

@@ -11,6 +11,9 @@ import pytest
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, ask
 
 pytestmark = pytest.mark.vm
+# What YAML, JSON, Jinja, shells and systemd give a meaning of their own.
+HOSTILE = """{{ 1 + 1 }} {% raw %} ${HOME} $HOME %h `id` 'a' "b" \\ \\n # ; = 0027 \t\r
+second line \x1b[1m é \U0001f600 """
 
 
 def test_nobody_can_log_in_and_the_console_shows_the_seal(keeper: Service) -> None:
@@ -61,9 +64,9 @@ def test_a_second_run_does_nothing(keeper: Service) -> None:
 def test_a_sealed_host_shuts_down_in_order(keeper: Service) -> None:
     """The host reacts to its power button, long before the timeout that powers it off."""
     words = keeper.write("before it;")
-    keeper.greet("shut down")
+    keeper.greet(HOSTILE)
     output = keeper.play("swap")
-    keeper.converged("shut down", words)
+    keeper.converged(HOSTILE, words)  # a service gets a setting as it is written
     at = {(entry["event"], entry["instance"]): entry["seconds"] for entry in keeper.newest_record()["timeline"]}
     seconds_to_stop = [
         at["stopped", instance] - seconds for (event, instance), seconds in at.items() if event == "told to stop"

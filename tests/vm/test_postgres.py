@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.process import Process
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.runtime import run_commands
 from ansible_collections.immutable.infra.tests.support.backends import until
-from ansible_collections.immutable.infra.tests.support.machines import PIPED, Service, released
+from ansible_collections.immutable.infra.tests.support.machines import Service, released
+from ansible_collections.immutable.infra.tests.support.on_host import run_on_host
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 UNIT = "postgresql@15-main"
@@ -89,19 +89,8 @@ class Database(Service):
         document["targets"]["local"]["machine"] = {"memory": "512M"}
         path.write_text(json.dumps(document), encoding="utf-8")
 
-    def command(self, *argv: str) -> str:
-        """The output of a command on the host."""
-        arguments = json.dumps({"argv": argv})
-        done = subprocess.run(
-            ["ansible", "-i", str(self.inventory()), "sealed", "-m", "ansible.builtin.command", "-a", arguments],
-            **PIPED,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return str(done.stdout)
-
     def query(self, statement: str) -> str:
-        return self.command("runuser", "-u", "postgres", "--", "psql", "-Atc", statement)
+        return run_on_host(self, "runuser", "-u", "postgres", "--", "psql", "-Atc", statement)
 
     def statuses(self) -> list[str]:
         """HAProxy's own words about its members."""
@@ -144,12 +133,12 @@ def test_a_server_that_stops_leaves_traffic_and_comes_back(database: Database) -
     database.play("swap")
     assert serving(database) == [True]
     assert database.statuses() == ["UP"]
-    database.command("systemctl", "stop", UNIT)
+    run_on_host(database, "systemctl", "stop", UNIT)
     until(lambda: database.statuses() == ["DOWN"], 300)
     fleet = database.module("fleet_info")
     assert fleet["serving"] == 0
     [instance] = fleet["instances"]
     assert (instance["healthy"], instance["serving"], instance["traffic"]) == (False, False, "down")
-    database.command("systemctl", "start", UNIT)
+    run_on_host(database, "systemctl", "start", UNIT)
     until(lambda: database.statuses() == ["UP"], 300)
     assert serving(database) == [True]

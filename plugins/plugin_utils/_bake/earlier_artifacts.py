@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 
 from .._core.errors import BakeError, LockedError
 from .._core.files import make_private_folder
+from .._core.programs import run_to_end
 from .._definition.ignore import KEPT_FOLDER
 from .._image_model import Image, digest_hex
 from .._images.catalogue import Catalogue
@@ -229,13 +229,7 @@ def _linked(path: Path, new: Path) -> Path:
     try:
         os.link(path, new, follow_symlinks=False)
     except OSError:  # another file system, or one without such links
-        done = subprocess.run(
-            ["cp", "--no-dereference", "--preserve=all", "--", str(path), str(new)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_to_end(["cp", "--no-dereference", "--preserve=all", "--", str(path), str(new)])
         if done.returncode:
             raise BakeError(f"cannot copy {path}: {done.stderr.strip()}") from None
     return new

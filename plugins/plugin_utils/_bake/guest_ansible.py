@@ -21,9 +21,10 @@ from pathlib import Path
 
 from .._core.errors import BakeError
 from .._core.files import make_private_folder
-from .._core.programs import child_environment, find_program, module_command
+from .._core.programs import child_environment, find_program, module_command, run_to_end
 from .._core.progress import Report, silent
 from .._store.base import Store
+from .wheel_hashes import hash_of
 
 # The newest ansible-core for each Python. Exact versions, so that a definition is always baked with the same tool.
 CORES = {
@@ -38,7 +39,8 @@ _UNNEEDED = re.compile(
     r"ansible_test/|ansible/galaxy/|ansible/_internal/ansible_collections/.*/tests?/|[^/]+\.data/|.*\.(c|pyx|pxd|pyi)$"
 )
 _GLIBC = ("2_17", "2_28", "2_34")
-RECIPE = 1  # increase it when the folder is built from the wheels in another way
+_OTHER_FILE = re.compile(r"^ {4}(\S+)(?: from .*)?:\n\s+Expected sha256 (\S+)\n\s+Got\s+(\S+)", re.MULTILINE)  # of pip
+RECIPE = 2  # increase it when the folder is built from the wheels in another way
 
 
 def guest_ansible(
@@ -51,7 +53,7 @@ def guest_ansible(
         architecture: in the words of pip's wheels, such as ``aarch64``.
         core: version specifier of ansible-core (``==2.19.4``), by default the one pinned for ``python``.
 
-    Raises BakeError with pip's error.
+    Raises BakeError with pip's error, or if the package index has another file of a version whose hash is known.
     """
     requirements = [f"ansible-core{core or default_core(python)}", *DEPENDENCIES]
     compiler = _interpreter(python)
@@ -103,20 +105,37 @@ def _download(requirements: Sequence[str], python: str, architecture: str, folde
     argv += [argument for platform in _platforms(architecture) for argument in ("--platform", platform)]
     abis = (f"cp{python.replace('.', '')}", "abi3", "none")
     argv += [argument for abi in abis for argument in ("--abi", abi)]
-    done = subprocess.run(
-        [*argv, *requirements],
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    known: dict[str, str] = {}
+    unknown: list[str] = []
+    for requirement in requirements:
+        found = hash_of(requirement, python, architecture)
+        if found:
+            known[requirement] = found
+        else:  # of a version of the user's choice, or for a Python or architecture that this release does not know
+            unknown.append(requirement)
+    hashed = folder.with_name("requirements.txt")
+    hashed.write_text("".join(f"{name} --hash=sha256:{value}\n" for name, value in known.items()), encoding="utf-8")
+    for arguments in (["--require-hashes", "--requirement", str(hashed)] if known else [], unknown):
+        if arguments:
+            _run_pip([*argv, *arguments], f"{requirements[0]} for the guest's Python {python}")
+
+
+def _run_pip(argv: Sequence[str], what: str) -> None:
+    """Run pip. Raises BakeError; ``what`` says what it downloads."""
+    done = run_to_end(argv, env=child_environment())
     if done.returncode:
+        other = _OTHER_FILE.search(done.stderr)
+        if other:
+            raise BakeError(
+                f"the package index has another file of {other[1]} than the one that this release was tested with: "
+                f"expected SHA-256 {other[2]}, got {other[3]}; use an index that has the files of PyPI",
+                output=done.stderr,
+            )
         lines = done.stderr.strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no error message"]
         hint = " (Debian: apt install python3-pip)" if "No module named pip" in done.stderr else ""
         raise BakeError(
-            f"pip cannot download {requirements[0]} for the guest's Python {python}: {errors[-1]}{hint}",
+            f"pip cannot download {what}: {errors[-1]}{hint}",
             output=done.stderr,
         )
 

@@ -11,7 +11,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._core.bounded_yaml import BoundedLoader, TooLargeError, read_bounded
 from .._core.errors import BakeError
 from .._core.files import file_sha256, make_private_folder
-from .._core.programs import ansible_config, child_environment, module_command
+from .._core.programs import ansible_config, child_environment, module_command, run_to_end
 from .._core.progress import Report
 from .._definition.digest import tree_files
 from .._definition.model import Definition
@@ -225,14 +224,10 @@ def _install(requirements: Path, folder: Path) -> None:
     for kind in _required_kinds(requirements):
         target = new / ("roles" if kind == "role" else "")
         make_private_folder(target)
-        done = subprocess.run(
+        done = run_to_end(
             module_command("ansible", "galaxy", kind, "install", "-r", str(requirements), "-p", str(target)),
             env=environment,
             cwd=requirements.parent,  # relative sources start there
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         if done.returncode != 0:
             last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])

@@ -72,6 +72,9 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         guest,
         f"cd {folder}",
         f"tar -xzf {uploads_folder}/payload.tar.gz && rm {uploads_folder}/payload.tar.gz",
+        # What the base image configures for Ansible is not for the bake.
+        'for name in $(env | sed -n "s/^\\(ANSIBLE_[A-Z0-9_]*\\)=.*/\\1/p"); do unset "$name"; done',
+        ": > ansible.cfg",
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
@@ -98,10 +101,11 @@ def _collect(guest: Guest, archive: str) -> list[Mapping[str, Any]]:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Environment variables that keep everything Ansible writes in the guest's memory."""
+    """Environment variables of Ansible in the guest: all it writes stays in memory, and nothing else configures it."""
     return {
         "LC_ALL": "C.UTF-8",
         "TMPDIR": f"{folder}/temp",
+        "ANSIBLE_CONFIG": f"{folder}/ansible.cfg",
         "ANSIBLE_HOME": f"{folder}/home",
         "ANSIBLE_LOCAL_TEMP": f"{folder}/temp",
         "ANSIBLE_REMOTE_TMP": f"{folder}/temp",

@@ -15,6 +15,7 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from .task import Task
 COLLECTION = "immutable.infra"
 _MODULES = Path(__file__).resolve().parents[2] / "modules"
 _SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases", "no_log")
+_DURATIONS = ("timeout", "lock_timeout", "older_than")  # options of text that may be a number of seconds
 _PR_SET_PDEATHSIG = 1
 _PRINTED = ("diff", "msg", "warnings")  # keys of a result
 
@@ -119,6 +121,9 @@ class RoomAction(ActionBase):
 
     def _options(self) -> dict[str, Any]:
         spec = argument_spec(self._name())
+        for name, option in spec.items():
+            if option.get("type", "str") in ("str", "path") and "choices" not in option:
+                _refuse_what_is_no_text(name, self._task.args.get(name))
         _checked, options = self.validate_argument_spec(
             spec, mutually_exclusive=self.exclusive, required_one_of=self.one_of
         )
@@ -146,6 +151,16 @@ class RoomAction(ActionBase):
                 f"{name} runs once, on the controller, but this play has {len(hosts)} hosts; "
                 "add 'run_once: true' or use a play on localhost"
             )
+
+
+def _refuse_what_is_no_text(option: str, value: Any) -> None:
+    """Raise ImmutableError for a value that Ansible would turn into a text that the user may not have written."""
+    kinds = ((bool, "a boolean"), (date, "a date"), (bytes, "bytes"))
+    if isinstance(value, float) and option not in _DURATIONS:
+        raise ImmutableError(f"{option}: {value} is a number, and 1.10 would be 1.1; put it in quotes")
+    kind = next((name for type_, name in kinds if isinstance(value, type_)), "")
+    if kind:
+        raise ImmutableError(f"{option}: {value} is {kind}, not text; put it in quotes")
 
 
 def store_at(folder: Path, option: str) -> Store:

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ...module_utils._supervised import Supervised
 
 # ``python -m`` puts the working folder first in sys.path. ``-P`` prevents that, but needs Python 3.11. ``-I`` ignores
 # packages that the user installed, too. PYTHONSAFEPATH would reach the programs that a playbook runs.
@@ -16,6 +20,7 @@ _RUN_MODULE = (
     "import sys; sys.path[:] = [path for path in sys.path if path.startswith('/')]; del sys.argv[0]; "
     "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
+_GRACE = 5.0  # seconds to end after a signal
 _SEARCH_PATHS = ("PATH", "PYTHONPATH")
 
 
@@ -64,6 +69,25 @@ def ansible_config(configured: str | None, folder: Path) -> str:
     empty = folder / "ansible.cfg"
     empty.touch(mode=0o600)
     return str(empty)
+
+
+def run_to_end(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that may take long and return its output, like ``subprocess.run``.
+
+    If this process is killed, the program and what it started end, too. They would go on writing where the next run
+    writes. Raises FileNotFoundError if there is no such program.
+    """
+    if shutil.which(argv[0]) is None:
+        raise FileNotFoundError(2, "No such program", argv[0])
+    with (
+        tempfile.NamedTemporaryFile(prefix="immutable-errors-") as errors,
+        Supervised(argv, env=env, cwd=None if cwd is None else str(cwd), grace=_GRACE, errors=errors.name) as child,
+    ):
+        output = "".join(f"{line}\n" for line in child.lines())
+        code = child.wait()
+        return subprocess.CompletedProcess(argv, code, output, errors.read().decode("utf-8", "replace"))
 
 
 def find_program(name: str, folders: Sequence[str] = ()) -> str | None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ class PlaybookRun:
 
     vault: tuple[VaultPassword, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    callbacks: Sequence[str] = ()  # that the user enabled
     what: str = "the verify playbook"  # what messages call the playbook, before the name of its file
     error: type[ImmutableError] = VerifyError
     meanwhile: Callable[[], None] | None = None  # called about once a second; an exception terminates the playbook
@@ -100,12 +100,16 @@ class PlaybookRun:
             **self.environment,
             "IMMUTABLE_FAILED_TASKS": str(failures),
             "PYTHONUNBUFFERED": "1",
-            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # the user's own setting may leave it out
+            # The user's own settings may leave these out.
+            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
+            "ANSIBLE_INVENTORY_PLUGIN_EXTS": ".json",
+            # A check runs whole. With tags for other playbooks it would run nothing and pass.
+            "ANSIBLE_RUN_TAGS": "all",
+            "ANSIBLE_SKIP_TAGS": "",
             "ANSIBLE_FORCE_COLOR": "0",
         }
         environment["ANSIBLE_CONFIG"] = ansible_config(environment.get("ANSIBLE_CONFIG"), workdir)
-        enabled = [name for name in os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "").split(",") if name]
-        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*enabled, CALLBACK])
+        environment["ANSIBLE_CALLBACKS_ENABLED"] = ",".join([*self.callbacks, CALLBACK])
         return environment
 
 

@@ -22,7 +22,8 @@ def playbook_run(loader: Any) -> PlaybookRun:
     Args:
         loader: the DataLoader of the action, which holds the vault secrets.
     """
-    return PlaybookRun(tuple(_vault_passwords(loader)), without_vault_settings(_configuration()))
+    callbacks = tuple(name for name in C.CALLBACKS_ENABLED or () if name)
+    return PlaybookRun(tuple(_vault_passwords(loader)), without_vault_settings(_configuration()), callbacks)
 
 
 def _vault_passwords(loader: Any) -> Iterator[VaultPassword]:

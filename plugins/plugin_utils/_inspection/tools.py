@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 
 from .._core.errors import ImageError
-from .._core.programs import child_environment, find_program
+from .._core.programs import child_environment, find_program, run_to_end
 
 # Often not in an ordinary user's PATH.
 _EXTRA_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -31,12 +30,10 @@ def environment() -> dict[str, str]:
 
 def run(name: str, arguments: Sequence[str]) -> bytes:
     """Run a program and return its standard output. Raises ImageError with the last lines of its errors."""
-    done = subprocess.run(
-        [program(name), *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False
-    )
+    done = run_to_end([program(name), *arguments], env=environment())
     if done.returncode:
-        raise ImageError(f"{name} failed (exit {done.returncode}): {last_lines(done.stderr)}")
-    return done.stdout
+        raise ImageError(f"{name} failed (exit {done.returncode}): {last_lines(done.stderr.encode())}")
+    return done.stdout.encode()
 
 
 def last_lines(output: bytes) -> str:

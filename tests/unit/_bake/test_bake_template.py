@@ -67,6 +67,29 @@ def test_the_build_machine_listens_only_on_this_machine(tmp_path: Path) -> None:
     assert arguments["-object"] == "filter-redirector,id=net-look,netdev=user.0,queue=rx,outdev=net-out"
 
 
+def test_the_build_machine_does_not_get_the_operators_agent(tmp_path: Path) -> None:
+    assert template(tmp_path)["builders"][0]["ssh_disable_agent_forwarding"] is True
+
+
+def test_what_the_base_configures_for_ansible_is_not_for_the_bake(tmp_path: Path) -> None:
+    run = template(tmp_path, secrets=False)["provisioners"][2]["inline"]
+    (tmp_path / "guest/in").mkdir(parents=True)
+    lines = [line for line in run if "payload.tar.gz" not in line][:-1]
+    configured = {"ANSIBLE_BECOME": "true", "ANSIBLE_STRATEGY": "free", "ANSIBLE_CONFIG": "/etc/other.cfg"}
+    done = subprocess.run(
+        ["sh", "-e", "-c", "\n".join([*lines, "env"])],
+        env={"PATH": "/usr/bin:/bin", "KEPT": "yes", **configured},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    assert found["KEPT"] == "yes" and not {"ANSIBLE_BECOME", "ANSIBLE_STRATEGY"} & set(found)
+    assert (
+        found["ANSIBLE_CONFIG"] == f"{tmp_path}/guest/ansible.cfg" and Path(found["ANSIBLE_CONFIG"]).read_text() == ""
+    )
+
+
 def test_secrets_are_a_file_of_their_own_if_there_are_any(tmp_path: Path) -> None:
     def uploads(secrets: bool) -> list[str]:
         return [

@@ -191,6 +191,47 @@ def test_a_password_that_was_typed(
     assert token(folder) == "hidden-token"
 
 
+OTHER_PLAYBOOKS = """
+[defaults]
+callbacks_enabled = noted
+callback_plugins = callbacks
+yaml_valid_extensions = .yml
+[tags]
+run = web
+skip = slow
+[inventory]
+enable_plugins = ansible.builtin.ini
+"""
+NOTED = """
+from pathlib import Path
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "noted"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def v2_playbook_on_start(self, playbook):
+        with Path(playbook._basedir, "noted").open("a") as file:
+            file.write("x")
+"""
+
+
+def test_a_child_playbook_runs_whole_whatever_is_configured(folder: Path) -> None:
+    (folder / "ansible.cfg").write_text(OTHER_PLAYBOOKS)
+    (folder / "callbacks").mkdir()
+    (folder / "callbacks/noted.py").write_text(NOTED)
+    (folder / "play.yml").write_text((folder / "play.yml").read_text() + "      tags: web\n")
+    gate = folder.parent / "gates/ask.yml"
+    gate.write_text(gate.read_text() + "      tags: slow\n")
+    play(folder)
+    assert token(folder) == "hidden-token"
+    assert (folder.parent / "gates/noted").read_text() == "x", "callbacks of the configuration are still enabled"
+
+
 def test_no_password_is_in_an_argument_or_the_environment() -> None:
     with passed_passwords([VaultPassword("team", b"hidden", configured=True)]) as passed:
         assert "hidden" not in f"{passed} {VaultPassword('team', b'hidden')}"

@@ -94,7 +94,7 @@ def run_action(
 ) -> dict[str, Any]:
     """Run one task of a controller-side module in this process and return its result, failed or not.
 
-    Options that are not given have their documented defaults.
+    Options that are not given have their documented defaults. Variables of hosts that 0.1.0 did not have are left out.
     """
     given = {**_defaults(name), "definition": str(folder), "store": str(folder / "store")}
     context = Context(
@@ -109,7 +109,11 @@ def run_action(
     )
     action = ACTIONS[name].ActionModule
     try:
-        return dict(action.work(action.__new__(action), {**given, **asked}, context))
+        result = dict(action.work(action.__new__(action), {**given, **asked}, context))
+        for host in result.get("hosts", ()):
+            if isinstance(host, dict):
+                host.get("variables", {}).pop("ansible_ssh_args", None)
+        return result
     except ImmutableError as error:
         return {**error.details, "failed": True, "msg": error.message}
 
@@ -237,7 +241,9 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
         variables=BakeVariables({}, {}, {}),
     )
     tags = image_tags(digest, definition.service, definition.version, store)
-    return {"tags": tags, "builder": builder_settings(job, Clients(job.target.build_account), tags, (1, 11))}
+    settings = builder_settings(job, Clients(job.target.build_account), tags, (1, 11))
+    settings.pop("ssh_disable_agent_forwarding", None)  # 0.1.0 forwarded the operator's agent
+    return {"tags": tags, "builder": settings}
 
 
 def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,61 @@ def test_a_change_is_completed_or_undone(guest: Guest, mounted: Path, recorded: 
     guest.prepare()
     assert _reowned(mounted) == [f"change {change}"]
     assert guest.attributes() == {"owner": IMAGE, "previous": OTHER}
+
+
+class _Device:
+    """A guest whose volume is a real device with a file system that is really mounted."""
+
+    def __init__(self, guest: Guest, folder: Path) -> None:
+        self.guest = guest
+        file = guest.disk.rename(folder / "disk.raw")
+        try:
+            self.device = guest.run("losetup", "--find", "--show", file).strip()
+            guest.disk.symlink_to(self.device)
+            guest.run("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", guest.mount)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"needs loop devices and mounts: {error.stderr.strip()}")
+        (folder / "bin/blockdev").unlink()
+
+    def boot(self, uid: int) -> None:
+        """Start an image in which the service has this uid and gid."""
+        os.chown(self.guest.mount, uid, uid)
+
+    def run_as(self, uid: int, command: str) -> str:
+        service = f"setpriv --reuid={uid} --regid={uid} --clear-groups sh -c '{command}'"
+        script = f'mount -t ext4 "$1" "$2" && cd "$2" && {service}'
+        return self.guest.run("unshare", "--mount", "sh", "-c", script, "sh", self.guest.disk, self.guest.mount)
+
+
+@pytest.fixture
+def volume(unused: Guest, tmp_path: Path) -> Iterator[_Device]:
+    volume = _Device(unused, tmp_path)
+    yield volume
+    unused.run("losetup", "--detach", volume.device)
+
+
+@needs_root
+def test_the_service_reads_its_data_after_its_numbers_changed(volume: _Device, tmp_path: Path) -> None:
+    guest, first, second = volume.guest, 4711, 4712
+    volume.boot(first)
+    guest.report("blank")
+    guest.prepare()
+    guest.report_nothing()
+    volume.run_as(first, "umask 077; echo first > words")
+
+    volume.boot(second)
+    reason = guest.fail()
+    assert f"{first}:{first}" in reason and f"{second}:{second}" in reason
+    assert volume.run_as(first, "cat words") == "first\n"
+
+    (tmp_path / "reown-volumes").write_text("uploads\n")
+    guest.prepare()
+    assert volume.run_as(second, "echo second >> words; cat words") == "first\nsecond\n"
+
+    (tmp_path / "reown-volumes").unlink()  # the first image does not know of it
+    volume.boot(first)
+    guest.prepare()
+    assert volume.run_as(first, "cat words") == "first\nsecond\n"
 
 
 def test_an_interrupted_change_between_other_images_is_left_alone(guest: Guest) -> None:

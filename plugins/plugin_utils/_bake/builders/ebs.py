@@ -167,6 +167,8 @@ def builder_settings(
         **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAG_OPTIONS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
+        # By default, Packer gives the build machine the SSH agent of the operator.
+        "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
         "encrypt_boot": build.encrypt,
         **({"kms_key_id": build.kms_key} if build.encrypt and build.kms_key else {}),

@@ -214,6 +214,7 @@ def builder_settings(
         "ssh_username": ROOT,
         "ssh_private_key_file": str(files.private_key),
         "ssh_timeout": SSH_TIMEOUT,
+        "ssh_disable_agent_forwarding": True,  # Packer would give the build machine the operator's SSH agent
         # QEMU's user network accepts connections before the guest does, and each of them counts as an attempt.
         "ssh_handshake_attempts": 100000,
         "shutdown_command": "systemctl poweroff",

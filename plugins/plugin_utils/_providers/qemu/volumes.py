@@ -20,12 +20,14 @@ from typing import Any, TypedDict
 from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError, StoreError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
+from ..._core.programs import run_to_end
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
 from .command import Disk
 from .machine import MachineFolder
 
 KINDS = ("qcow2", "raw")  # the first is the default
 CREATED_BLANK = "created-blank"  # an empty file next to the disk
+_LONG = {"convert", "resize"}  # commands of qemu-img that write as much as a disk holds
 _MAX_FIRST_BLOCK = 1 << 20  # bytes
 _SECTOR = 512  # bytes; the size of a disk is a multiple of it
 
@@ -298,8 +300,11 @@ def _load(folder: Path) -> dict[str, Any]:
 def _run(argv: Sequence[str]) -> str:
     """Run a program and return its standard output. Raises ProviderError with its error output."""
     try:
-        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        done = (
+            run_to_end(argv) if argv[1] in _LONG else subprocess.run(argv, capture_output=True, text=True, check=False)
+        )
     except FileNotFoundError:
         raise ProviderError(f"{argv[0]} is not installed (Debian: apt install qemu-utils)") from None
-    except subprocess.CalledProcessError as error:
-        raise ProviderError(f"{argv[0]} failed: {error.stderr.strip()}") from error
+    if done.returncode:
+        raise ProviderError(f"{argv[0]} failed: {done.stderr.strip()}")
+    return done.stdout

@@ -132,7 +132,7 @@ def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> 
 
 def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:
     settings = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
-    assert set(settings) - {*TAGGED, "ssh_timeout"} <= set(REFUSED)
+    assert set(settings) - {*TAGGED, "ssh_timeout", "ssh_disable_agent_forwarding"} <= set(REFUSED)
     assert dict(refused_options({"region": "x", "ssh_interface": "session_manager"})) == {
         "region": "build.region sets it"
     }
@@ -140,6 +140,12 @@ def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., d
         "tags",
         "run_tags",
     ]
+
+
+def test_the_operators_agent_is_forwarded_only_on_request(builder: Callable[..., dict[str, Any]]) -> None:
+    assert builder()["ssh_disable_agent_forwarding"] is True
+    asked = builder(options={"ssh_disable_agent_forwarding": False})
+    assert asked["ssh_disable_agent_forwarding"] is False
 
 
 def test_a_user_other_than_root_runs_scripts_with_sudo(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ build {
   sources = ["source.null.slow"]
 
   provisioner "shell-local" {
-    inline = ["trap '' INT", "echo patience", "exec sleep 300"]
+    # Packer itself ends the script, also on a busy machine.
+    execute_command = ["/bin/sh", "-c", "trap '' INT; {{.Vars}} {{.Script}}"]
+    inline          = ["echo patience", "exec sleep 300"]
   }
 }
