@@ -130,6 +130,14 @@ SUCCEEDING["several slots made room by the same removal"] = Case(
     strategy="blue_green",
     instances=(*[InitialInstance()] * 7, InitialInstance(never_healthy=True)),
 )
+SUCCEEDING["spare instances of a zone that came later took the place of an empty slot"] = Case(
+    size=3,
+    strategy="recreate",
+    data=True,
+    zones=("a", "b"),
+    instances=(InitialInstance(slot=1),) * 3,
+    volumes=(InitialVolume(slot=1),),
+)
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(
     {
