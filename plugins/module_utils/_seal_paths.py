@@ -35,7 +35,7 @@ SYSTEM_PATHS = (
     "/usr/lib/openssh", "/usr/lib/python*", "/usr/lib/ssl", "/usr/lib/systemd", "/usr/lib/udev",
     "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin",
     "/usr/share/ca-certificates", "/usr/share/dbus-1", "/usr/share/locale", "/usr/share/pam*", "/usr/share/zoneinfo",
-        "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/hostname", "/etc/hosts", "/etc/ld.so.*", "/etc/locale.*",
+    "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/hostname", "/etc/hosts", "/etc/ld.so.*", "/etc/locale.*",
     "/etc/localtime", "/etc/machine-id", "/etc/mtab", "/etc/nsswitch.conf", "/etc/os-release", "/etc/passwd",
     "/etc/resolv.conf", "/etc/shadow", "/etc/shells", "/etc/subgid", "/etc/subuid", "/etc/sudoers",
 )

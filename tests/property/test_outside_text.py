@@ -25,7 +25,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.inspection
 from ansible_collections.immutable.infra.plugins.module_utils._packer.result import collect
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.documents import MAX_DEPTH, parse_json
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease, SystemClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.upkeep.references import swapped_images

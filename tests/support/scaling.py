@@ -14,12 +14,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     AutoScaling,
     Definition,
     FleetSpec,
-    Health,
     Provision,
     Target,
-    TcpProbe,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base as DefinitionBase
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.run import (
     GroupServices,
     InstanceRefreshRun,

@@ -15,10 +15,7 @@ from typing import Any, Literal, get_args
 from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._core.errors import DefinitionError
-from .probes import MAX_EXCHANGE as MAX_EXCHANGE
-from .probes import Health as Health
-from .probes import HttpProbe as HttpProbe
-from .probes import TcpProbe as TcpProbe
+from .probes import Health
 
 ProviderName = Literal["aws", "qemu", "simulated"]
 BaseKind = Literal["debian", "qcow2", "url", "ami"]

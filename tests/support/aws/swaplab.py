@@ -17,12 +17,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
-    Health,
-    HttpProbe,
-    Stage,
-    TrafficSpec,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Stage, TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.gates import OpenGates
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent, Payload, Request, VolumeSpec

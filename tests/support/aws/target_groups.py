@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 
 from ..fleetlab import FLEET

@@ -16,11 +16,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     DataVolume,
     Definition,
     FleetSpec,
-    Health,
-    HttpProbe,
     Provision,
     Target,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.disks import HEADER
 

@@ -19,10 +19,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     SecretRef,
     Simulation,
     Stage,
-    TcpProbe,
     Vaulted,
     Window,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.summary import summary_of, target_summary
 
 FULL = """\

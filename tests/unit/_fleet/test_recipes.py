@@ -14,17 +14,19 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     DataVolume,
     Definition,
     FleetSpec,
-    Health,
-    HttpProbe,
     Metric,
     Provision,
     SecretRef,
     Stage,
     Target,
-    TcpProbe,
     Window,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Https
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import (
+    Health,
+    HttpProbe,
+    Https,
+    TcpProbe,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import Intent

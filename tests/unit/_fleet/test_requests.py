@@ -14,12 +14,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Base,
     Definition,
     FleetSpec,
-    Health,
-    HttpProbe,
     Provision,
     SecretRef,
     Target,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.secrets import SecretFinder
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import dry_run
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.services import simulated_services

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.evidence import proves
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.probe import Endpoints, probe_all
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.prober import (

@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
-    Base,
-    FleetSpec,
-    Health,
-    HttpProbe,
-    Target,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base, FleetSpec, Target
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registry import (
     open_group,
     open_images,

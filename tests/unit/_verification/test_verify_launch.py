@@ -15,13 +15,11 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Base,
     Definition,
     FleetSpec,
-    Health,
-    HttpProbe,
     Provision,
     SecretRef,
     Target,
-    TcpProbe,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     FLEET,

@@ -40,7 +40,7 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
         if slot.number not in held and not slot.finished and not _stays_as_is(slot, intent, now)
     ]
     due.sort(key=_has_not_begun)
-    for slot in due:
+    for slot in [*due, *(slot for slot in slots if slot.number in held)]:
         for view in slot.old[1:]:  # only the first may serve; the others take places under the ceiling
             batch.stop(view, given_up=bool(failure_reason(view, slot, intent, now)))
     blocked: list[str] = []

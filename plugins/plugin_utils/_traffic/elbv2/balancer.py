@@ -17,7 +17,8 @@ from typing import Any
 from ..._aws.batches import batches
 from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError, TrafficError
-from ..._definition.model import Health, TrafficSpec
+from ..._definition.model import TrafficSpec
+from ..._definition.probes import Health
 from ..._providers.contract import DRAIN, Member
 from .target_groups import (
     HEALTHY,

@@ -19,7 +19,8 @@ from ..._core.documents import mismatch, parse_json
 from ..._core.errors import TrafficError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._core.unprivileged import user_for
-from ..._definition.model import Health, TrafficSpec
+from ..._definition.model import TrafficSpec
+from ..._definition.probes import Health
 from ..._providers.contract import Member
 from .config import (
     AUTHORITIES,

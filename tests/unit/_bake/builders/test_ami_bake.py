@@ -25,11 +25,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Build,
     Definition,
     FleetSpec,
-    Health,
     Provision,
     Target,
-    TcpProbe,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds

@@ -36,14 +36,14 @@ CA = issue("Example CA", ca=True)
 VERIFIED = {"server_name": NAME, "ca": CA.pem}
 
 
-def load(folder: Path, http: dict[str, Any], target: dict[str, Any] = QEMU) -> Definition:
+def load(folder: Path, http: dict[str, Any], target: dict[str, Any] | None = None) -> Definition:
     document = {
         "schema": 1,
         "service": "shop",
         "version": "1",
         "image": {"base": {"debian": "bookworm"}, "provision": {"playbook": "site.yml"}},
         "health": {"http": {"port": 8080, **http}},
-        "targets": {"local": target},
+        "targets": {"local": target or QEMU},
     }
     (folder / "site.yml").write_text("[]\n", encoding="utf-8")
     (folder / "immutable.yml").write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -56,7 +56,7 @@ def probe_of(folder: Path, http: dict[str, Any]) -> HttpProbe:
     return found
 
 
-def problem(folder: Path, http: dict[str, Any], target: dict[str, Any] = QEMU) -> str:
+def problem(folder: Path, http: dict[str, Any], target: dict[str, Any] | None = None) -> str:
     with pytest.raises(DefinitionError) as caught:
         load(folder, http, target)
     [text] = caught.value.details["problems"]

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.digest import verify_digest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import TcpProbe
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

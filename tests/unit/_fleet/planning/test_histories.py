@@ -128,7 +128,15 @@ SUCCEEDING["several slots made room by the same removal"] = Case(
     size=4,
     surge=4,
     strategy="blue_green",
-    instances=(*(InitialInstance() for _ in range(7)), InitialInstance(never_healthy=True)),
+    instances=(*[InitialInstance()] * 7, InitialInstance(never_healthy=True)),
+)
+SUCCEEDING["spare instances of a zone that came later took the place of an empty slot"] = Case(
+    size=3,
+    strategy="recreate",
+    data=True,
+    zones=("a", "b"),
+    instances=(InitialInstance(slot=1),) * 3,
+    volumes=(InitialVolume(slot=1),),
 )
 IGNORED = (InitialInstance(), InitialInstance(image=NEW, never_healthy=True, mark="protected"))
 SUCCEEDING.update(

@@ -17,11 +17,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Build,
     Definition,
     FleetSpec,
-    Health,
     Provision,
     Target,
-    TcpProbe,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image, amis_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._images import copies
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue

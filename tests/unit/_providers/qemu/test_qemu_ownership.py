@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.files import remove_documented
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe, TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.machine import MachineFolder
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuProvider

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.tests.support.backends import Backend

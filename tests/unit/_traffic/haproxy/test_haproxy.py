@@ -16,10 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
-    Health,
-    HttpProbe,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.tests.support.backends import Backend, get, steady_load, until
 from ansible_collections.immutable.infra.tests.support.balancers import passing, port_of, states

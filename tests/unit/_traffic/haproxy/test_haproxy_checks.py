@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import config
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.tests.support.backends import Backend, get, until

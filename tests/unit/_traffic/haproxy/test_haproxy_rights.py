@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import balancer as haproxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.tests.support.backends import Backend, until

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Health, HttpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy import process, runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.balancer import HAProxy
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.haproxy.runtime import run_commands
