@@ -35,7 +35,6 @@ CLASSIC = (
     "[chrony, isc-dhcp-client, ifupdown]",
     """set -e
         printf 'auto lo eth0\\niface lo inet loopback\\niface eth0 inet dhcp\\n' > /etc/network/interfaces
-        touch /etc/default/locale
         systemctl disable immutable-network.service
         systemctl enable networking.service""",
 )
