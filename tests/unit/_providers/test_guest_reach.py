@@ -40,9 +40,9 @@ def checksum(data: bytes) -> int:
 def segment(sequence: int, acknowledged: int, flags: int) -> bytes:
     """A frame of the guest's connection to the declared address."""
     ends = socket.inet_aton(GUEST) + socket.inet_aton(SEEN)
-    tcp = struct.pack("!HHIIBBHHH", 4000, PORT, sequence, acknowledged, 5 << 4, flags, 64000, 0, 0)
+    tcp = struct.pack("!HHIIBBHHH", *(4000, PORT, sequence, acknowledged, 5 << 4, flags, 64000, 0, 0))
     tcp = tcp[:16] + struct.pack("!H", checksum(ends + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)) + tcp[18:]
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0) + ends
+    head = struct.pack("!BBHHHBBH", *(0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0)) + ends
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return GATEWAY_MAC + GUEST_MAC + IPV4 + head + tcp
 
@@ -59,7 +59,7 @@ def answered(frames: socket.socket, qemu: tuple[str, int]) -> bytes:
             while True:
                 frame = frames.recv(65536)
                 if frame[12:14] == ARP and frame[20:22] == b"\0\1":
-                    reply = struct.pack("!HHBBH", 1, 0x800, 6, 4, 2) + GUEST_MAC + frame[38:42] + frame[22:32]
+                    reply = struct.pack("!HHBBH", *(1, 0x800, 6, 4, 2)) + GUEST_MAC + frame[38:42] + frame[22:32]
                     frames.sendto(frame[6:12] + GUEST_MAC + ARP + reply, qemu)
                 if frame[12:14] != IPV4:
                     continue
