@@ -20,7 +20,7 @@ from ._residue import DBUS_MACHINE_ID, LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_
 from ._seal_accounts import lock_accounts
 from ._seal_changes import Changes, Refused, owner
 from ._seal_paths import mount_point
-from ._seal_services import let_dhclient_write, service_state
+from ._seal_services import give_logins_a_locale, let_dhclient_write, service_state
 from ._seal_text import fstab_field, unit_instance
 from ._seal_tmpfs import (
     LOG_FOLDER,
@@ -168,6 +168,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     _write_identity(changes, tmpfs, spec)
     lock_accounts(changes)
     let_dhclient_write(changes)
+    give_logins_a_locale(changes)
     _remove_residue(changes)
     write_skeleton(changes, tmpfs)
     _disable_package_managers(changes)

@@ -23,6 +23,7 @@ STATE = (
 _RESOLV_CONF = "/etc/resolv.conf"
 _BAKED_RESOLV_CONF = "/usr/lib/immutable/resolv.conf"
 _RUNNING_RESOLV_CONF = "/run/immutable/resolv.conf"
+_LOCALE = "/etc/default/locale"
 _DHCLIENT = ("/sbin/dhclient", "/usr/sbin/dhclient")
 
 
@@ -57,3 +58,10 @@ def let_dhclient_write(changes: Changes) -> None:
     line = f"C {_RUNNING_RESOLV_CONF} 0644 root root - {_BAKED_RESOLV_CONF}\n"
     changes.write("/usr/lib/tmpfiles.d/immutable-resolver.conf", line)
     changes.link(_RESOLV_CONF, _RUNNING_RESOLV_CONF)
+
+
+def give_logins_a_locale(changes: Changes) -> None:
+    """Create an empty file of the locale if there is none: PAM would report that as an error at each login."""
+    full = changes.full_path(_LOCALE)
+    if os.path.isdir(os.path.dirname(full)) and not os.path.lexists(full):
+        changes.write(_LOCALE, "")

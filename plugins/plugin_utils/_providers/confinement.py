@@ -66,7 +66,9 @@ def sandbox(*, spawns: bool = False, changes_user: bool = False) -> list[str]:
     """
     if not _has_filter(find_program(QEMU) or QEMU):
         return []
-    rules = {"spawn": spawns, "elevateprivileges": changes_user}
+    # A program that it starts becomes the leader of a session, which the filter counts as a privilege. Nothing can be
+    # gained by the others: the filter itself keeps QEMU from getting rights by running programs.
+    rules = {"spawn": spawns, "elevateprivileges": changes_user or spawns}
     return ["-sandbox", ",".join([_SANDBOX, *(f"{rule}={'allow' if on else 'deny'}" for rule, on in rules.items())])]
 
 

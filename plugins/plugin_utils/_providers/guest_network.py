@@ -10,13 +10,12 @@ drops what is for this machine.
 
 from __future__ import annotations
 
-import base64
 import inspect
 import ipaddress
+import os
 import shlex
 import socket
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 
 from .._core.errors import ProviderError
@@ -31,6 +30,7 @@ _IPV4, _ARP = b"\x08\x00", b"\x08\x06"
 _ETHERNET, _HEADER = 14, 20  # bytes of the headers
 _TCP, _UDP, _ICMP = 6, 17, 1
 _SYN, _ACK = 0x02, 0x10
+_RELAY_SOURCE = "IMMUTABLE_REACH_RELAY"  # a variable of the environment
 RELAY = "reach-relay.py"  # a file beside the machines of earlier releases
 
 
@@ -57,13 +57,14 @@ def escaped(value: object) -> str:
 
 
 def _relay_command() -> list[str]:
-    """The command that runs the relay.
+    """The command that runs the relay, short because QEMU cuts the text of a forwarding at 1023 bytes.
 
-    It contains the program: QEMU's user may read no file of this collection, and a machine outlives this version of it.
+    The program is in the environment, which QEMU inherits and passes on: QEMU's user may read no file of this
+    collection, and a machine outlives this version of it.
     """
-    program = base64.b64encode(zlib.compress(inspect.getsource(reach_relay).encode(), 9)).decode()
-    unpack = f"import base64,zlib;exec(zlib.decompress(base64.b64decode({program!r})))"
-    return [python_for_others() or sys.executable, "-I", "-S", "-c", unpack]
+    os.environ[_RELAY_SOURCE] = inspect.getsource(reach_relay)
+    run = f"import os;exec(os.environ[{_RELAY_SOURCE!r}])"
+    return [python_for_others() or sys.executable, "-I", "-S", "-c", run]
 
 
 def check_reach(reach: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@
 
     reach-relay HOST PORT
 
-It is part of QEMU's command, so it is small and uses the standard library only. The name is resolved for each
+It is in the environment of QEMU, so it is small and uses the standard library only. The name is resolved for each
 connection, and an address of this machine's loopback is refused each time.
 """
 

@@ -178,6 +178,15 @@ def test_the_resolver_of_another_program_stays(system: Path) -> None:
     assert os.readlink(system / "etc/resolv.conf") == "/run/resolvconf/resolv.conf"
 
 
+@pytest.mark.parametrize("baked", ["", "LANG=de_DE.UTF-8\n"])
+def test_logins_find_a_locale(system: Path, baked: str) -> None:
+    file = put(system, "/etc/default/locale", baked) if baked else system / "etc/default/locale"
+    file.parent.mkdir(exist_ok=True)
+    seal(str(system), FILES, SPEC)
+    assert file.read_text() == baked
+    assert seal(str(system), FILES, SPEC) == []
+
+
 def test_residue_of_the_build_is_removed(system: Path) -> None:
     seal(str(system), FILES, SPEC)
     removed = [

@@ -191,6 +191,8 @@ def test_only_a_machine_that_reaches_addresses_may_start_programs(tmp_path: Path
 
     assert "spawn=deny" in rule(spawns=False)
     assert "spawn=allow" in rule(spawns=True)
+    assert "elevateprivileges=allow" in rule(spawns=True), "or setsid ends the program"
+    assert "elevateprivileges=deny" in rule(spawns=False)
 
 
 @pytest.mark.parametrize("tags", [{"used_for": "verify"}, {}])
