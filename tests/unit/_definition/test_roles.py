@@ -91,7 +91,9 @@ def test_a_change_of_such_a_role_changes_the_inputs(folder: Path) -> None:
 
 def test_the_guest_finds_the_roles(folder: Path, tmp_path: Path) -> None:
     write(folder / "requirements.yml", "collections: []\n")
-    text = PLAYBOOK.replace(", community.general.mapped, galaxy.web, plain", "").split("- ansible.builtin.import_pl")[0]
+    text = PLAYBOOK.replace(", community.general.mapped, galaxy.web, plain", "").partition(
+        "- ansible.builtin.import_pl"
+    )[0]
     write(folder / "deploy/books/provision.yml", text)
     (tmp_path / "lib").mkdir()
     payload = make_payload(

@@ -186,8 +186,9 @@ def test_qemu_gives_up_root_where_only_root_can_open_the_device(
 
 
 def test_only_a_machine_that_reaches_addresses_may_start_programs(tmp_path: Path) -> None:
-    def rule(**options: bool) -> str:
-        return next(word for word in confinement.rights_for(tmp_path, kvm=False, **options).options if "spawn" in word)
+    def rule(spawns: bool) -> str:
+        options = confinement.rights_for(tmp_path, kvm=False, spawns=spawns).options
+        return next(word for word in options if "spawn" in word)
 
     assert "spawn=deny" in rule(spawns=False)
     assert "spawn=allow" in rule(spawns=True)
