@@ -99,6 +99,8 @@ def test_data_of_another_uid_is_refused_and_then_taken_over_and_given_back(owned
     assert ask(the_instance(owned), "/version") == (200, b"2")
     holds(owned, SECOND, b"of the first;more;more;")
 
-    owned.play("rollback")
+    [refused] = set(re.findall(r"owned-2-\w+", output))
+    owned.module("channel", image=refused, state="revoked", note="its user has another uid")
+    owned.play("rollback")  # to the image that was promoted before the refused one
     assert ask(the_instance(owned), "/version") == (200, b"1")
     holds(owned, FIRST, b"of the first;more;more;more;")
