@@ -151,7 +151,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     changes = Changes(root)
     spec = _checked(root, spec)
     volumes = [mount for _name, mount in spec.data]
-    tmpfs = tmpfs_paths(changes, (*spec.writable, *service_state(root, volumes)), volumes)
+    tmpfs = tmpfs_paths(changes, (*spec.writable, *service_state(changes, volumes)), volumes)
     for folder in files:
         _install_tree(changes, folder)
     for unit, target in ENABLED.items():

@@ -28,7 +28,7 @@ def lock_accounts(changes: Changes) -> None:
     logins = {row[0] for row in map(_fields, changes.lines("/etc/passwd")) if _has_login(row)} | {"root"}
     _rewrite(changes, "/etc/shadow", lambda row: _shadow(row, row[0] in logins))
     # Hashes do not belong into these files, but they count there. In passwd, an empty field means no password at all.
-    _rewrite(changes, "/etc/passwd", lambda row: _without_hash(row, (*_NO_HASH,)))
+    _rewrite(changes, "/etc/passwd", lambda row: _without_hash(row, _NO_HASH))
     _rewrite(changes, "/etc/group", lambda row: _without_hash(row, (*_NO_HASH, "")))
     _rewrite(changes, "/etc/gshadow", lambda row: _without_hash(row, (*_NO_HASH, "")))
     if any(changes.lines(_OLD_PASSWORDS)):

@@ -27,8 +27,8 @@ _LOCALE = "/etc/default/locale"
 _DHCLIENT = ("/sbin/dhclient", "/usr/sbin/dhclient")
 
 
-def service_state(root: str, data: Collection[str]) -> tuple[str, ...]:
-    """Return the folders of the image below ``root`` that become a tmpfs because a service keeps its state there.
+def service_state(changes: Changes, data: Collection[str]) -> tuple[str, ...]:
+    """Return the folders of the image that become a tmpfs because a service keeps its state there.
 
     Args:
         data: mount points of data volumes. A service may keep its state on one.
@@ -36,7 +36,7 @@ def service_state(root: str, data: Collection[str]) -> tuple[str, ...]:
     return tuple(
         path
         for path in STATE
-        if _is_own_folder(os.path.join(root, path.lstrip("/"))) and not any(within(path, mount) for mount in data)
+        if _is_own_folder(changes.full_path(path)) and not any(within(path, mount) for mount in data)
     )
 
 

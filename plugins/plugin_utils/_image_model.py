@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -86,6 +86,11 @@ class Image:
         """The prefix of the image's files in the store."""
         return image_key(self.digest, self.build)
 
+    @property
+    def files(self) -> list[Mapping[str, Any]]:
+        """The files that a build of a user's own template made; [] for other images."""
+        return files_of(self.artifact.get("artifacts", ()))
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for results and for the record, with ``name``."""
         data = asdict(self)
@@ -103,6 +108,11 @@ class Image:
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["channels"] = tuple(known.get("channels") or ())
         return cls(**known)
+
+
+def files_of(artifacts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the files of Packer's artifacts as a record has them: ``{"path", "size", "sha256"}`` at least."""
+    return [file for artifact in artifacts for file in artifact["files"]]
 
 
 def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:

@@ -4,23 +4,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-
-from .variables import HCL2_SUFFIXES
+from collections.abc import Mapping
+from typing import Any
 
 # Where braces do not count: comments, strings (with escapes and ${} on one line), and heredocs.
 _SKIPPED = re.compile(r'(?:#|//)[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|<<[-~]?(\w+)\n.*?\n\s*\1\b', re.DOTALL)
-
-
-def template_files(template: str) -> list[str]:
-    """Return the files of a template in Packer's order: those of HCL before those of JSON, each sorted by name.
-
-    What is not a regular file, such as a FIFO, is left out: reading it could take forever.
-    """
-    names = sorted(os.listdir(template)) if os.path.isdir(template) else []
-    paths = [os.path.join(template, name) for suffix in HCL2_SUFFIXES for name in names if name.endswith(suffix)]
-    return [path for path in (paths or [template]) if os.path.isfile(path)]
 
 
 def without(text: str, keep_strings: bool) -> str:
@@ -49,3 +38,8 @@ def block(text: str, start: int) -> str:
         depth += {"{": 1, "}": -1}.get(text[position], 0)
         position += 1
     return text[start - 1 : position]
+
+
+def mappings(part: Any) -> list[Mapping[str, Any]]:
+    """Return the mappings of a part of a JSON text, where one block or a list of blocks may stand."""
+    return [item for item in (part if isinstance(part, list) else [part]) if isinstance(item, Mapping)]

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .hcl_text import block, template_files, without
+from .hcl_text import block, mappings, without
+from .template_files import template_files
 from .variables import is_hcl2
 
 _BUILD = re.compile(r"^[ \t]*build\s*\{", re.MULTILINE)
@@ -82,15 +83,10 @@ def _source(reference: str) -> str:
 
 
 def _of_json(document: Any) -> Iterator[list[UsedSource]]:
-    for build in _mappings(document.get("build")) if isinstance(document, Mapping) else ():
+    for build in mappings(document.get("build")) if isinstance(document, Mapping) else ():
         yield [
             UsedSource(_source(reference), body["name"] if isinstance(body.get("name"), str) else "")
-            for blocks in _mappings(build.get("source"))
+            for blocks in mappings(build.get("source"))
             for reference, bodies in blocks.items()
-            for body in _mappings(bodies)
+            for body in mappings(bodies)
         ]
-
-
-def _mappings(part: Any) -> list[Mapping[str, Any]]:
-    """The mappings of a part, which may be one or a list of them."""
-    return [item for item in (part if isinstance(part, list) else [part]) if isinstance(item, Mapping)]

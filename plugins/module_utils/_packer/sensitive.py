@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .hcl_text import block, template_files, without
+from .hcl_text import block, mappings, without
+from .template_files import template_files
 
 _VARIABLE = re.compile(r'\bvariable\s+(?:"([^"\n]+)"|([\w-]+))\s*\{')
 _SENSITIVE = re.compile(r"^\s*sensitive\s*=\s*true\b|[{,;]\s*sensitive\s*=\s*true\b", re.MULTILINE)
@@ -32,8 +33,9 @@ def sensitive_variables(template: str) -> set[str]:
 
 
 def _of_hcl2(text: str) -> Iterator[str]:
-    for start in _VARIABLE.finditer(without(text, keep_strings=True)):
-        body = block(without(text, keep_strings=True), start.end())
+    text = without(text, keep_strings=True)
+    for start in _VARIABLE.finditer(text):
+        body = block(text, start.end())
         if _SENSITIVE.search(without(body, keep_strings=False)):
             yield start.group(1) or start.group(2)
 
@@ -44,9 +46,7 @@ def _of_json(document: Any) -> Iterator[str]:
     older = document.get("sensitive-variables")
     if isinstance(older, list):
         yield from (name for name in older if isinstance(name, str))
-    found = document.get("variable")
-    for part in found if isinstance(found, list) else [found]:
-        for name, bodies in part.items() if isinstance(part, Mapping) else ():
-            for body in bodies if isinstance(bodies, list) else [bodies]:
-                if isinstance(body, Mapping) and body.get("sensitive") in (True, "true"):
-                    yield name
+    for part in mappings(document.get("variable")):
+        for name, bodies in part.items():
+            if any(body.get("sensitive") in (True, "true") for body in mappings(bodies)):
+                yield name

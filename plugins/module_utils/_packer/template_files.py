@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Refuses a template that Packer, or the code that reads it, would wait for without end."""
+"""The files of a template. One that Packer, or the code that reads it, would wait for without end is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import stat
 
 from .errors import PackerError
+from .variables import HCL2_SUFFIXES
 
 
 def check_template(path: str) -> None:
@@ -29,3 +30,13 @@ def check_template(path: str) -> None:
             raise PackerError(
                 f"{file} is a pipe, socket or device (allowed: files and folders); move it out of the template"
             )
+
+
+def template_files(template: str) -> list[str]:
+    """Return the files of a template in Packer's order: those of HCL before those of JSON, each sorted by name.
+
+    What is not a regular file, such as a FIFO, is left out: reading it could take forever.
+    """
+    names = sorted(os.listdir(template)) if os.path.isdir(template) else []
+    paths = [os.path.join(template, name) for suffix in HCL2_SUFFIXES for name in names if name.endswith(suffix)]
+    return [path for path in (paths or [template]) if os.path.isfile(path)]

@@ -207,7 +207,7 @@ class EarlierArtifacts:
 
 
 def _files(image: Image) -> list[Path]:
-    return [Path(file["path"]) for artifact in image.artifact.get("artifacts", ()) for file in artifact["files"]]
+    return [Path(file["path"]) for file in image.files]
 
 
 def _prefix(image: Image) -> str:

@@ -21,7 +21,7 @@ from .._core.files import file_sha256, make_private_folder
 from .._core.guard import Guard
 from .._core.progress import Report
 from .._definition.digest import digest_of
-from .._image_model import LOG_FILE, Image, digest_hex
+from .._image_model import LOG_FILE, Image, digest_hex, files_of
 from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .._store.registry import check_apart
@@ -60,7 +60,7 @@ class TemplateBake:
         self._earlier = [image for image in images if image.service == job.service]
         self._written = WrittenFiles(job, store)
         outputs = BuildOutputs(
-            artifacts=frozenset(Path(file["path"]) for image in images for file in _files(image)),
+            artifacts=frozenset(Path(file["path"]) for image in images for file in image.files),
             written=self._written.read(),
         )
         self._files = TemplateFiles(job, outputs)
@@ -189,11 +189,7 @@ def _record(artifact: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _paths(artifacts: Sequence[Mapping[str, Any]]) -> frozenset[Path]:
-    return frozenset(Path(file["path"]) for artifact in artifacts for file in artifact["files"])
-
-
-def _files(image: Image) -> list[Mapping[str, Any]]:
-    return [file for artifact in image.artifact.get("artifacts", ()) for file in artifact["files"]]
+    return frozenset(Path(file["path"]) for file in files_of(artifacts))
 
 
 def _is_elsewhere(image: Image) -> bool:
@@ -203,4 +199,4 @@ def _is_elsewhere(image: Image) -> bool:
 
 def _is_intact(image: Image) -> bool:
     """Whether all recorded files exist with their recorded size."""
-    return all(os.path.isfile(file["path"]) and os.path.getsize(file["path"]) == file["size"] for file in _files(image))
+    return all(os.path.isfile(file["path"]) and os.path.getsize(file["path"]) == file["size"] for file in image.files)

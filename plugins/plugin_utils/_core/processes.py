@@ -1,12 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Identify a process across machines and boots, and find out whether it is alive."""
+"""Identify a process across machines and boots, find out whether it is alive, and end it."""
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,29 @@ def process_alive(holder: Mapping[str, Any]) -> bool | None:
     if state is None:
         return None
     return state[0] not in ("Z", "X") and state[1] == holder["start"]
+
+
+def end_process(pid: int, *steps: tuple[int, float]) -> bool:
+    """Send signals to a process until it has ended. Return whether it has.
+
+    Args:
+        steps: each signal, with the seconds in which the process must end after it.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        for number, seconds in steps:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+            if poller.poll(seconds * 1000):
+                return True
+        return False
+    finally:
+        os.close(handle)
 
 
 def _process_state(pid: int) -> tuple[str, str] | None:

@@ -24,7 +24,8 @@ _BOTH_ENDS = ("timeline", "steps", "history")  # lists whose end matters as much
 
 def bounded_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a task's result of at most about ``MAX_RESULT`` bytes, with its number of missing entries."""
-    if _size(result) <= MAX_RESULT:
+    size = _size(result)
+    if size <= MAX_RESULT:
         return dict(result)
     bounded, left_out = dict(result), dict[str, int]()
     for entries in _ENTRIES:
@@ -33,7 +34,7 @@ def bounded_result(result: Mapping[str, Any]) -> dict[str, Any]:
         if _size(bounded) <= MAX_RESULT:
             break
     missing = ", ".join(f"{count} of {path}" for path, count in sorted(left_out.items()))
-    warning = f"the result would have {_size(result)} bytes, so entries are left out: {missing}"
+    warning = f"the result would have {size} bytes, so entries are left out: {missing}"
     return {**bounded, LEFT_OUT: left_out, "warnings": [*(bounded.get("warnings") or ()), warning]}
 
 

@@ -67,6 +67,11 @@ class Base:
     python: str | None = None  # the guest's Python, such as "3.11"
 
 
+def _without_empty(data: Mapping[str, Any], *later: str) -> dict[str, Any]:
+    """Return plain data without those fields of later releases that are empty, as earlier releases wrote it."""
+    return {name: value for name, value in data.items() if name not in later or value}
+
+
 @dataclass(frozen=True)
 class DataVolume:
     """A volume that each slot of a fleet owns."""
@@ -81,8 +86,7 @@ class DataVolume:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
-        data = asdict(self)
-        return {name: data[name] for name in data if name not in ("owner", "reown", "noexec") or data[name]}
+        return _without_empty(asdict(self), "owner", "reown", "noexec")
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,7 @@ class Metric:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
-        data = asdict(self)
-        return {name: data[name] for name in data if name not in ("headers", "ca") or data[name]}
+        return _without_empty(asdict(self), "headers", "ca")
 
     @property
     def bounded(self) -> bool:

@@ -8,7 +8,7 @@ The field names are also keys of results, and of the tag that says how an instan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -34,6 +34,13 @@ RESERVED_HEADERS = (
     "transfer-encoding",
     "upgrade",
 )
+
+
+def with_headers(defaults: Mapping[str, str], own: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers of a request: ``own``, and those of ``defaults`` that they do not replace in any spelling."""
+    headers = dict(own)
+    replaced = {name.lower() for name in headers}
+    return {**{name: value for name, value in defaults.items() if name.lower() not in replaced}, **headers}
 
 
 @dataclass(frozen=True)
@@ -81,9 +88,7 @@ class HttpProbe:
         ``Host`` is the server name of an HTTPS probe unless the probe sets another one.
         """
         host = {"Host": self.https.server_name} if self.https and self.https.server_name else {}
-        own = {name.lower() for name, _value in self.headers}
-        merged = {name: value for name, value in {**defaults, **host}.items() if name.lower() not in own}
-        return {**merged, **dict(self.headers)}
+        return with_headers({**defaults, **host}, self.headers)
 
     def extras(self) -> dict[str, Any]:
         """The fields of later releases as plain data. Defaults are left out."""

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from ...module_utils._plain_text import plain_line
 from ...module_utils._supervised import Supervised
 from .._definition.model import Metric
+from .._definition.probes import with_headers
 from .metrics import Reading, evaluate, name_of
 
 MAX_ANSWER = 1024**2  # bytes
@@ -86,8 +87,6 @@ def _fetch(metric: Metric) -> Reading:
     headers = {"Accept": "application/json", "User-Agent": "immutable-metric"}
     if at:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
-    own = {name.lower() for name, _value in metric.headers}
-    headers = {name: value for name, value in headers.items() if name.lower() not in own} | dict(metric.headers)
     # Without handlers for redirects and errors: any status but 200 is a problem.
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.UnknownHandler):
@@ -97,7 +96,8 @@ def _fetch(metric: Metric) -> Reading:
         context = ssl.create_default_context(cadata=metric.ca or None)
         opener.add_handler(urllib.request.HTTPSHandler(context=context))
         url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  the opener knows http and https only
+        sent = with_headers(headers, metric.headers)
+        request = urllib.request.Request(url, headers=sent)  # noqa: S310  the opener knows http and https only
         with opener.open(request, timeout=metric.timeout) as response:
             status, body = response.status, response.read(MAX_ANSWER + 1)
     except TimeoutError:

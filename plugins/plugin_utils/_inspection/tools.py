@@ -28,12 +28,12 @@ def environment() -> dict[str, str]:
     return child_environment(**_ENGLISH)
 
 
-def run(name: str, arguments: Sequence[str]) -> bytes:
+def run(name: str, arguments: Sequence[str]) -> str:
     """Run a program and return its standard output. Raises ImageError with the last lines of its errors."""
     done = run_to_end([program(name), *arguments], env=environment())
     if done.returncode:
         raise ImageError(f"{name} failed (exit {done.returncode}): {last_lines(done.stderr.encode())}")
-    return done.stdout.encode()
+    return done.stdout
 
 
 def last_lines(output: bytes) -> str:

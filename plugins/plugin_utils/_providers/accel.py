@@ -21,7 +21,7 @@ from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.qcow2 import qcow2_node
 from .._core.unprivileged import user_for
-from .confinement import QEMU, runas, sandbox
+from .confinement import QEMU, giving_up_root
 
 PROBE_SECONDS = 20.0  # with hardware virtualization the line appears after two to five
 LAUNCHED_LINE = "IMMUTABLE-LAUNCHED"
@@ -88,8 +88,7 @@ def _boots_under_kvm(disk: Path) -> bool:
     argv = [QEMU, "-nodefaults", "-no-user-config", "-machine", "pc", *Accel("kvm", "").options]
     argv += ["-m", "512", "-display", "none", "-no-reboot", "-serial", "file:/dev/stdout"]
     argv += ["-blockdev", json.dumps(qcow2_node(disk, "root")), "-device", "virtio-blk-pci,drive=root"]
-    user = user_for(disk.parent)
-    argv += [*sandbox(changes_user=user is not None), *runas(user)]
+    argv += giving_up_root(user_for(disk.parent))
     # Supervised: a guest that hangs must not outlive a run that is killed while it waits.
     with Supervised(argv, grace=1.0) as guest:
         return any(LAUNCHED_LINE in line for line in guest.lines(PROBE_SECONDS))

@@ -53,7 +53,7 @@ def rights_for(folder: Path, *, kvm: bool, spawns: bool) -> Rights:
     groups = kvm_groups() if kvm else []
     if user is not None and groups is None:
         # Only root can open /dev/kvm: QEMU does, and becomes another user afterwards.
-        return Rights((*sandbox(spawns=spawns, changes_user=True), *runas(user)))
+        return Rights(tuple(giving_up_root(user, spawns=spawns)))
     return Rights(tuple(sandbox(spawns=spawns)), user, tuple(groups or ()))
 
 
@@ -62,7 +62,7 @@ def sandbox(*, spawns: bool = False, changes_user: bool = False) -> list[str]:
 
     Args:
         spawns: whether it starts programs, as it does for each connection to a declared address.
-        changes_user: whether it gives up root by itself, see ``runas``. Afterwards it has no rights to regain any.
+        changes_user: whether it gives up root by itself. Afterwards it has no rights to regain any.
     """
     if not _has_filter(find_program(QEMU) or QEMU):
         return []
@@ -72,9 +72,15 @@ def sandbox(*, spawns: bool = False, changes_user: bool = False) -> list[str]:
     return ["-sandbox", ",".join([_SANDBOX, *(f"{rule}={'allow' if on else 'deny'}" for rule, on in rules.items())])]
 
 
-def runas(user: int | None) -> list[str]:
-    """Return QEMU's options to open what it needs as root and then to become another user."""
-    return [] if user is None else ["-runas", f"{user}:{user}"]
+def giving_up_root(user: int | None, *, spawns: bool = False) -> list[str]:
+    """Return the options of a QEMU that opens what it needs as root and then becomes another user, with its filter.
+
+    Args:
+        user: number of the user and the group, or None to stay the same user.
+        spawns: see ``sandbox``.
+    """
+    become = [] if user is None else ["-runas", f"{user}:{user}"]
+    return [*sandbox(spawns=spawns, changes_user=user is not None), *become]
 
 
 def kvm_groups() -> list[int] | None:

@@ -16,9 +16,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.unprivileged import user_for
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.confinement import (
     QEMU,
+    giving_up_root,
     rights_for,
-    runas,
-    sandbox,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_network import netdev
 
@@ -98,7 +97,7 @@ def test_a_declared_address_answers(tmp_path: Path, restrict: bool) -> None:
         rights = rights_for(tmp_path, kvm=False, spawns=True)
         user, options, started_as = user_for(tmp_path), [*rights.options], rights.user
         if not restrict:  # Packer starts it
-            options, started_as = [*sandbox(spawns=True, changes_user=user is not None), *runas(user)], None
+            options, started_as = giving_up_root(user, spawns=True), None
         argv = [QEMU, "-machine", "none", "-nodefaults", "-display", "none", *options]
         argv += ["-netdev", netdev("user", {}, reach, restrict=restrict)]
         host, port = frames.getsockname()

@@ -22,7 +22,7 @@ from ..._definition.model import Target
 from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
 from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
-from ..._providers.confinement import confinement_warnings, runas, sandbox
+from ..._providers.confinement import confinement_warnings, giving_up_root
 from ..._providers.frame_filter import FrameFilter
 from ..._providers.guest_document import launch_document
 from ..._providers.guest_network import check_reach, escaped, guest_addresses, netdev, passes
@@ -232,7 +232,7 @@ def _rights(folder: Path, *, spawns: bool) -> list[list[str]]:
         spawns: whether it starts a program for each connection to a declared address.
     """
     user = user_for(folder) if python_for_others() or not spawns else None
-    options = [*sandbox(spawns=spawns, changes_user=user is not None), *runas(user)]
+    options = giving_up_root(user, spawns=spawns)
     return [options[at : at + 2] for at in range(0, len(options), 2)]
 
 

@@ -21,7 +21,7 @@ WAIT_LINE_EVERY = 15.0  # seconds between two lines about the same wait
 class Timeline:
     def __init__(self, report: Report, began: float) -> None:
         self._first: list[dict[str, Any]] = []
-        self._last: deque[dict[str, Any]] = deque()
+        self._last: deque[dict[str, Any]] = deque(maxlen=MAX_ENTRIES)
         self._left_out = 0  # entries between the first and the last ones
         self.lowest: int | None = None  # instances in service, over all observations
         self.peak = 0  # running instances
@@ -68,9 +68,7 @@ class Timeline:
         if len(self._first) < MAX_ENTRIES:
             self._first.append(entry)
             return
-        if len(self._last) == MAX_ENTRIES:
-            self._last.popleft()
-            self._left_out += 1
+        self._left_out += len(self._last) == MAX_ENTRIES  # the new entry replaces the first of these
         self._last.append(entry)
 
     @property

@@ -29,7 +29,7 @@ from ..guest_network import LOOPBACK, RELAY
 from . import qmp
 from .command import BLANK, LAUNCH, Disk, qemu_command
 from .console import CONSOLE, PORT, PROVEN, console_text
-from .process import PID_FILE, QMP_SOCKET, PassedFiles, end_process, open_file, start_qemu
+from .process import PID_FILE, QMP_SOCKET, PassedFiles, end_qemu, open_file, start_qemu
 
 _PORT = re.compile(r"[0-9]{1,5}")
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
@@ -226,7 +226,7 @@ class MachineFolder:
     def power_off(self) -> None:
         pid = self.pid()
         if pid is not None:
-            end_process(pid)
+            end_qemu(pid)
 
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from ..._core.errors import ProviderError
+from ..._core.processes import end_process
 from . import launcher, qmp
 
 PID_FILE, QMP_SOCKET = "qemu.pid", "qmp.sock"
@@ -165,25 +165,14 @@ def _why_not_started(folder: Path, errors: int, explained: Callable[[str], str])
     with suppress(OSError, ValueError):
         pid = int((folder / PID_FILE).read_text(encoding="ascii"))
         if f"guest={folder.name}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-            end_process(pid)
+            end_qemu(pid)
     output = b""
     while len(output) < _MAX_OUTPUT and (part := os.read(errors, _MAX_OUTPUT)):
         output += part
     return explained(output.decode("utf-8", "replace").strip())
 
 
-def end_process(pid: int) -> None:
+def end_qemu(pid: int) -> None:
     """Kill QEMU and wait until it can no longer write anything. Raises ProviderError if it does not end."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        poller = select.poll()
-        poller.register(handle, select.POLLIN)
-        if not poller.poll(KILL_TIMEOUT * 1000):
-            raise ProviderError(f"QEMU's process {pid} was killed but does not end: its storage may hang")
-    finally:
-        os.close(handle)
+    if not end_process(pid, (signal.SIGKILL, KILL_TIMEOUT)):
+        raise ProviderError(f"QEMU's process {pid} was killed but does not end: its storage may hang")

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 from pathlib import Path
 
 from ..._core.errors import TrafficError
+from ..._core.processes import end_process
 from ..._core.programs import find_program
 from .config import SOCKET
 
@@ -60,7 +60,7 @@ class Process:
         """End it, and the processes that it took over from, which may still finish requests. Return when all ended."""
         running = self.pid()
         for pid in dict.fromkeys([*([running] if running else []), *self._all()]):
-            _end(pid)
+            end_process(pid, (signal.SIGTERM, _STOP_TIMEOUT), (signal.SIGKILL, _STOP_TIMEOUT))
 
     def _all(self) -> list[int]:
         """The pids of all HAProxy processes with this configuration."""
@@ -73,22 +73,6 @@ class Process:
             if os.path.basename(program) == b"haproxy" and os.fsencode(self.config) in arguments:
                 found.append(int(process.name))
         return found
-
-
-def _end(pid: int) -> None:
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-        if not select.select([handle], [], [], _STOP_TIMEOUT)[0]:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [], _STOP_TIMEOUT)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
 
 
 def version() -> str | None:
