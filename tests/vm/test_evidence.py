@@ -10,26 +10,26 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.evidence import proves
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT, PROVEN
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
 from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.ec2_guest import build
-from ansible_collections.immutable.infra.tests.support.guests import make_key, ssh_known
-from ansible_collections.immutable.infra.tests.support.machines import STORE
+from ansible_collections.immutable.infra.tests.support.guests import ssh_known
+from ansible_collections.immutable.infra.tests.support.sealed_guest import (
+    DIGEST,
+    FLEET_NAME,
+    NONCE,
+    TIMEOUT,
+    compute_in,
+    launched,
+    script_of,
+)
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
-DIGEST, NONCE, FLEET_NAME = "sha256:" + "e" * 64, "n-of-this-launch", "shop-local"
-TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
 FORGED = 'IMMUTABLE-SEALED {"digest":"%s","nonce":"%s","host_key":"ssh-ed25519 AAAAEvil","shell":"restricted"}'
-# Each line is a claim. The exit status is the number of claims that are false.
-CLAIMS = """
-wrong=0
-claim() { eval "$1" || { echo "false: $1"; wrong=$((wrong + 1)); }; }
+CLAIMS = script_of("""
 user() { runuser -u nobody -- "$@" 2> /dev/null; }
 claim 'user true'
 claim 'test "$(cat /run/immutable/nonce)" = n-of-this-launch'
@@ -44,9 +44,7 @@ claim '! user dd if=/dev/zero of=/dev/console count=1'
 claim '! user unshare --user true'
 claim 'unshare --user true'
 claim 'test "$(cut -c1 /proc/sys/kernel/printk)" = 1'
-claim 'test -z "$(systemctl --failed --plain --no-legend | tee /dev/stderr)"'
-exit $wrong
-"""
+""")
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,6 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(folder, Spec("shop", "1", DIGEST), folder / "files")
 
 
-def compute_in(root: Path) -> QemuCompute:
-    return QemuCompute(root, QemuVolumes(root, root / "machines"), lambda disk: choose(STORE / "qemu", disk))
-
-
 @pytest.fixture
 def compute(tmp_path: Path) -> Iterator[QemuCompute]:
     machines = compute_in(tmp_path)
@@ -67,29 +61,10 @@ def compute(tmp_path: Path) -> Iterator[QemuCompute]:
     machines.power_off([instance.id for instance in machines.list(FLEET_NAME)])
 
 
-def sealed(compute: QemuCompute) -> Instance:
-    [found] = compute.list(FLEET_NAME)
-    until(lambda: compute.list(FLEET_NAME)[0].evidence is not None, TIMEOUT, lambda: compute.console(found.id)[-3000:])
-    return compute.list(FLEET_NAME)[0]
-
-
 def test_evidence_arrives_by_the_port_and_nobody_else_can_make_it(
     disk: Path, compute: QemuCompute, tmp_path: Path
 ) -> None:
-    request = LaunchRequest(
-        token="m1",
-        fleet=FLEET_NAME,
-        slot=0,
-        image=DIGEST,
-        artifact={"path": str(disk)},
-        launch="l",
-        nonce=NONCE,
-        ports=(22,),
-        authorized_keys=(make_key(tmp_path / "key"),),
-        machine={"memory": 512 * 1024**2, "cpus": 1},
-    )
-    compute.launch([request])
-    instance = sealed(compute)
+    instance = launched(compute, disk, tmp_path)
     assert proves(instance) is True and instance.evidence is not None
     connection = (tmp_path, instance.endpoints[22][1], instance.evidence.host_key)
     folder = tmp_path / "machines" / FLEET_NAME / "m1"

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.volumes import QemuVolumes
-from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.ec2_guest import build
-from ansible_collections.immutable.infra.tests.support.guests import make_key, ssh_known
-from ansible_collections.immutable.infra.tests.support.machines import STORE
+from ansible_collections.immutable.infra.tests.support.guests import ssh_known
+from ansible_collections.immutable.infra.tests.support.sealed_guest import (
+    DIGEST,
+    FLEET_NAME,
+    compute_in,
+    launched,
+    script_of,
+    sealed,
+)
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
-DIGEST, FLEET_NAME = "sha256:" + "e" * 64, "shop-local"
-TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
 ODD = "/srv/a b 100%"
 # The image before the seal: packages and people leave links, odd names and expired accounts.
 SCRIPT = rf"""
@@ -37,10 +38,7 @@ sed -i 's/^root:.*/root:!!:0:0:60:7:::/' /etc/shadow
 useradd --create-home --shell /bin/sh deploy
 sed -i 's/^deploy:.*/deploy:!$6$salt$hash:0:0:60:7:1:18000:/' /etc/shadow
 """
-# Each line is a claim. The exit status is the number of claims that are false.
-CLAIMS = rf"""
-wrong=0
-claim() {{ eval "$1" || {{ echo "false: $1"; wrong=$((wrong + 1)); }}; }}
+CLAIMS = script_of(rf"""
 total=$(awk '$1 == "MemTotal:" {{ print $2 * 1024 }}' /proc/meminfo)
 size=$(findmnt -bno SIZE /var/log)
 claim 'test "$size" -gt $((total / 100 * 18))'
@@ -64,9 +62,7 @@ claim 'test "$(stat -c %U:%G:%a /var/lib/tomcat10/webapps)" = www-data:www-data:
 claim 'touch /var/lib/tomcat10/webapps/new'
 claim 'grep -qx "root:\*:::::::" /etc/shadow'
 claim 'grep -qx "deploy:\*:::::::" /etc/shadow'
-claim 'test -z "$(systemctl --failed --plain --no-legend | tee /dev/stderr)"'
-exit $wrong
-"""
+""")
 
 
 @pytest.fixture(scope="module")
@@ -79,39 +75,21 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def compute(tmp_path: Path) -> Iterator[QemuCompute]:
-    volumes = QemuVolumes(tmp_path, tmp_path / "machines")
-    machines = QemuCompute(tmp_path, volumes, lambda disk: choose(STORE / "qemu", disk))
+    machines = compute_in(tmp_path)
     yield machines
     machines.power_off([instance.id for instance in machines.list(FLEET_NAME)])
 
 
-def sealed(compute: QemuCompute) -> Instance:
-    [found] = compute.list(FLEET_NAME)
-    until(lambda: compute.list(FLEET_NAME)[0].evidence is not None, TIMEOUT, lambda: compute.console(found.id)[-3000:])
-    return compute.list(FLEET_NAME)[0]
-
-
 def test_logs_logins_links_and_names_after_each_boot(disk: Path, compute: QemuCompute, tmp_path: Path) -> None:
-    request = LaunchRequest(
-        token="m1",
-        fleet=FLEET_NAME,
-        slot=0,
-        image=DIGEST,
-        artifact={"path": str(disk)},
-        launch="l",
-        nonce="n-of-this-launch",
-        ports=(22,),
-        authorized_keys=(make_key(tmp_path / "key"),),
-        machine={"memory": 512 * 1024**2, "cpus": 1},
-    )
-    compute.launch([request])
-    for _boot in range(2):
-        instance = sealed(compute)
+    instance = launched(compute, disk, tmp_path)
+    for boot in range(2):
+        if boot:
+            compute.power_off([instance.id])
+            compute.start([instance.id])
+            instance = sealed(compute)
         assert instance.evidence is not None
         connection = (tmp_path, instance.endpoints[22][1], instance.evidence.host_key)
         checked = ssh_known(*connection, CLAIMS)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         as_user = ssh_known(*connection, "id -un", user="deploy")
         assert (as_user.stdout.strip(), as_user.returncode) == ("deploy", 0), as_user.stderr
-        compute.power_off([instance.id])
-        compute.start([instance.id])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     DataVolume,
@@ -22,6 +23,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support.disks import HEADER
+from ansible_collections.immutable.infra.tests.support.vaults import vault_loader
 
 PLAYBOOK = """\
 - hosts: web:&prod, db
@@ -60,6 +62,12 @@ def define(tmp_path: Path) -> Callable[..., Definition]:
         )
 
     return make
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> DataLoader:
+    """A loader that knows the vault password of the tests."""
+    return vault_loader(monkeypatch)
 
 
 @pytest.fixture

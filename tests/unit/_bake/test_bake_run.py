@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables im
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import AbandonedError, BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import Report, silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base, Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import Inspection
@@ -57,11 +58,6 @@ class FakePacker:
         output.mkdir()
         (output / builder["vm_name"]).write_bytes(b"a sealed disk")
         return SimpleNamespace(packer_version="1.6.6", artifacts=[])
-
-
-class Alive:
-    def check(self) -> None:
-        pass
 
 
 class Abandoned:
@@ -112,7 +108,7 @@ def bake(
 ) -> list[targets.TargetBake]:
     bakes = targets.plan_bakes(definition, names, store, force=force)
     due = [each for each in bakes if each.decision.due]
-    run_bakes(due, store, packer, guard=guard or Alive(), report=silent)
+    run_bakes(due, store, packer, guard=guard or NoGuard(), report=silent)
     return bakes
 
 
@@ -228,7 +224,7 @@ def test_parallel_bakes_are_reported_with_their_targets(
     paths = [each["path"] for each in decision.differences]
     assert (paths.count("version"), paths.count("base.sha256")) == (1, 1)
     lines: list[str] = []
-    run_bakes(planned, debian, FakePacker(), guard=Alive(), report=lines.append)
+    run_bakes(planned, debian, FakePacker(), guard=NoGuard(), report=lines.append)
     assert {line.split(": ")[0] for line in lines} == {"local, staging", "own"}
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from ansible.parsing import vault
@@ -10,24 +10,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import bake_variables, texts_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, Vaulted
-
-SECRETS = [("default", vault.VaultSecret(b"a password"))]
+from ansible_collections.immutable.infra.tests.support.vaults import SECRETS
 
 
 def encrypted(text: str) -> str:
     return vault.VaultLib(SECRETS).encrypt(text).decode()
-
-
-@pytest.fixture
-def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
-    """A loader as ansible-playbook prepares it, in all supported versions."""
-    loader = DataLoader()
-    loader.set_vault_secrets(SECRETS)
-    context = getattr(vault, "VaultSecretsContext", None)
-    if context is not None:
-        monkeypatch.setattr(context, "_current", context(secrets=SECRETS), raising=False)
-        monkeypatch.setattr(context, "current", classmethod(lambda cls, optional=False: context(secrets=SECRETS)))
-    yield loader
 
 
 def test_only_vaulted_values_are_secret(define: Callable[..., Definition], loader: DataLoader) -> None:

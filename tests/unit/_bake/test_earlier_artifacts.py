@@ -16,6 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake import earli
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateBake, TemplateJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import Store
@@ -23,11 +24,6 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 
 pytestmark = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
-
-
-class Alive:
-    def check(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def template(folder: Path, target: str = "dist/disk.img", *commands: str, name: 
 def bake_of(folder: Path, store: Store, note: str, **options: Any) -> TemplateBake:
     given = {"service": "router", "name": "disk.json", **options}
     job = TemplateJob(given["service"], note, folder / given["name"], {"note": note})
-    return TemplateBake(job, store, packer=Packer(), guard=Alive(), report=silent)  # type: ignore[arg-type]
+    return TemplateBake(job, store, packer=Packer(), guard=NoGuard(), report=silent)  # type: ignore[arg-type]
 
 
 def file_of(image: Image, store: Store) -> Path:

@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.runner imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateBake, TemplateJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError, StoreError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 
 MANIFEST = {
@@ -24,11 +25,6 @@ MANIFEST = {
     "last_run_uuid": "0a1b",
 }
 needs_packer = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
-
-
-class Alive:
-    def check(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def template(folder: Path, *commands: str, target: str = "made/disk.img", **part
 
 def bake_of(folder: Path, store: FileStore, service: str = "router", **options: Any) -> TemplateBake:
     job = TemplateJob(service, "7", folder / "disk.json", **options)
-    return TemplateBake(job, store, packer=Packer(), guard=Alive(), report=silent)  # type: ignore[arg-type]
+    return TemplateBake(job, store, packer=Packer(), guard=NoGuard(), report=silent)  # type: ignore[arg-type]
 
 
 def due(folder: Path, store: FileStore, **options: Any) -> str:

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables im
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.tests.support import traps
+from ansible_collections.immutable.infra.tests.support.vaults import SECRETS
 
-SECRETS = [("default", vault.VaultSecret(b"a password"))]
 DEFINITION = """\
 schema: 1
 service: shop
@@ -51,18 +50,6 @@ PLAYBOOK = """\
 def encrypted(text: str) -> str:
     lines = vault.VaultLib(SECRETS).encrypt(text).decode().splitlines()
     return "!vault |\n" + "".join(f"          {line}\n" for line in lines)
-
-
-@pytest.fixture
-def loader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DataLoader]:
-    """A loader as ansible-playbook prepares it, in all supported versions."""
-    loader = DataLoader()
-    loader.set_vault_secrets(SECRETS)
-    context = getattr(vault, "VaultSecretsContext", None)
-    if context is not None:
-        monkeypatch.setattr(context, "_current", context(secrets=SECRETS), raising=False)
-        monkeypatch.setattr(context, "current", classmethod(lambda cls, optional=False: context(secrets=SECRETS)))
-    yield loader
 
 
 def write(folder: Path, variables: str, files: str) -> Path:

@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._packer.runner imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.user_template import TemplateBake, TemplateJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.base import Store
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
@@ -33,11 +34,6 @@ BROKEN = {
 needs_packer = pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
 
 
-class Alive:
-    def check(self) -> None:
-        pass
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "template").mkdir()
@@ -48,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 def bake_of(folder: Path, store: Store, **options: Any) -> TemplateBake:
     defaults = {"vars": {"motto": "hello"}, "secrets": {"token": SECRET}}
     job = TemplateJob("router", "7", folder / "disk.json", **{**defaults, **options})
-    return TemplateBake(job, store, packer=Packer(), guard=Alive(), report=silent)  # type: ignore[arg-type]
+    return TemplateBake(job, store, packer=Packer(), guard=NoGuard(), report=silent)  # type: ignore[arg-type]
 
 
 @needs_packer

@@ -29,6 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Target,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds
@@ -63,11 +64,6 @@ class FakePacker:
             tree.addfile(entry, io.BytesIO(STATUS))
         ami = seeds.image(self.cloud, builder["ami_name"], builder["tags"], builder["region"])
         return SimpleNamespace(packer_version="1.6.6", artifacts=[SimpleNamespace(id=f"{builder['region']}:{ami}")])
-
-
-class Alive:
-    def check(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -118,7 +114,7 @@ def bake(
 ) -> list[targets.TargetBake]:
     bakes = targets.plan_bakes(definition, list(definition.targets), store, force=force)
     due = [each for each in bakes if each.decision.due]
-    tools: Any = {"packer": packer, "guard": Alive(), "report": silent}
+    tools: Any = {"packer": packer, "guard": NoGuard(), "report": silent}
     targets.bake_targets(due, store, variables=lambda: BakeVariables({}, {}, {}), **tools)
     return bakes
 
