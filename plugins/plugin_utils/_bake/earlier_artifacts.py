@@ -9,7 +9,6 @@ At each step, a record names files that exist: a file has both names while its r
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -27,7 +26,7 @@ from .._image_model import Image, digest_hex
 from .._images.catalogue import Catalogue
 from .._store.base import Store
 from .._store.registry import folder_of
-from .template_inputs import TemplateJob
+from .template_inputs import TemplateJob, template_key
 
 _LOCK = "artifacts"
 _LOCK_TIMEOUT = 600.0  # seconds to wait for another run that moves artifacts
@@ -198,9 +197,8 @@ class EarlierArtifacts:
         catalogue.add(replace(record, artifact={**record.artifact, "artifacts": artifacts}))
 
     def _try_lock(self, stack: ExitStack, template: str) -> bool:
-        name = f"template-{hashlib.sha256(template.encode()).hexdigest()[:16]}"
         try:
-            stack.enter_context(self._store.lock(name, f"build {template}"))
+            stack.enter_context(self._store.lock(f"template-{template_key(template)}", f"build {template}"))
         except LockedError:
             return False
         return True

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import stat
 from collections import Counter
@@ -28,6 +29,11 @@ _CACHE = "packer_cache"  # templates in subfolders have their own
 # Of a file: {"sha256", "executable"}. Of a link: {"link"}, and {"content"} if that is not among the other inputs.
 Entry = dict[str, Any]
 Tree = dict[str, Entry]  # by path relative to a folder
+
+
+def template_key(template: str) -> str:
+    """Return a short name for the path of a template."""
+    return hashlib.sha256(template.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

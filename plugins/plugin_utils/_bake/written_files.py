@@ -9,7 +9,6 @@ content is remembered, not only the name: a file with any other content is an in
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from .._core.documents import mismatch, parse_json
 from .._core.files import make_private_folder, write_atomically
 from .._core.programs import child_environment
 from .._store.base import Store, encode_document
-from .template_inputs import Entry, TemplateJob, Tree
+from .template_inputs import Entry, TemplateJob, Tree, template_key
 
 _LOCK_TIMEOUT = 60.0  # seconds to wait for another build that writes its document
 
@@ -30,7 +29,7 @@ class WrittenFiles:
     def __init__(self, job: TemplateJob, store: Store) -> None:
         self._job = job
         self._store = store
-        self._name = f"written-{hashlib.sha256(str(job.template).encode()).hexdigest()[:16]}"
+        self._name = f"written-{template_key(str(job.template))}"
 
     def read(self) -> dict[str, Entry]:
         """Return the entry of each file by its absolute path, as a build left it. Raises StoreError."""

@@ -50,6 +50,10 @@ class PassedFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files here. QEMU has them by then, or does not start."""
         self._open.close()
 
     def disk(self, path: Path, *, writable: bool) -> str:
@@ -152,7 +156,7 @@ def start_qemu(
             os.close(writer)
             if lifeline is not None:
                 os.close(lifeline)
-            files.__exit__(None, None, None)
+            files.close()
         try:
             qmp.execute(folder / QMP_SOCKET, [("query-status", {})], START_TIMEOUT)
         except ProviderError as error:
