@@ -199,7 +199,7 @@ def packer(folder: Path) -> Any:
 
 # Later releases may add files and names to a guest. Those of 0.1.0 stay.
 REPORT = "/usr/lib/immutable/report"
-NEW_VARIABLES = {"IMMUTABLE_REACH_RELAY"}  # QEMU gets it from the run that starts it, and nobody else sets it
+NEW_VARIABLES = {"IMMUTABLE_REACH_RELAY"}  # set only by the run that starts QEMU
 NEW_GUEST_FILES = ("/usr/lib/immutable/blank", "/usr/lib/immutable/reown", REPORT)
 
 
