@@ -157,8 +157,8 @@ def _write_configuration(folder: Path) -> None:
 
 
 def _podman(folder: Path, state: Path, found: Found) -> Podman:
-    options = ("--root", str(folder / "storage"), "--runroot", str(state / "run"), "--tmpdir", str(state / "tmp"))
-    options += (*found.storage, "--cgroup-manager", found.manager, "--runtime", found.runtime)
+    options = ["--root", str(folder / "storage"), "--runroot", str(state / "run"), "--tmpdir", str(state / "tmp")]
+    options += [*found.storage, "--cgroup-manager", found.manager, "--runtime", found.runtime]
     variables = {"CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder / "tmp")}
     if os.geteuid() != 0:
         # The runtime keeps the state of containers below it, so it must be the same for each run.
@@ -166,7 +166,7 @@ def _podman(folder: Path, state: Path, found: Found) -> Podman:
         bus = Path(f"/run/user/{os.geteuid()}/bus")
         if bus.exists():
             variables["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={bus}"
-    return Podman(options, variables, found)
+    return Podman(tuple(options), variables, found)
 
 
 def _key(program: str) -> str:
