@@ -6,15 +6,27 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
 import tarfile
 from hashlib import sha256
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import container_runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import has_image, load_image
 
 pytestmark = pytest.mark.containers
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder for stores. Podman leaves their storage mounted."""
+    yield tmp_path
+    for each in tmp_path.glob("*/storage/overlay"):
+        subprocess.run(["umount", each], check=False)
+        shutil.rmtree(container_runtime.state_folder(each.parents[1]))
 
 
 def archive(path, content):
@@ -42,12 +54,12 @@ def archive(path, content):
     return {"path": str(path), "image": f"sha256:{image}"}
 
 
-def test_an_image_is_loaded_into_a_store_of_its_own(tmp_path):
-    engine = open_engine("podman", tmp_path / "container")
-    artifact = archive(tmp_path / "image.tar", b"")
+def test_an_image_is_loaded_into_a_store_of_its_own(folder):
+    engine = open_engine("podman", folder / "container")
+    artifact = archive(folder / "image.tar", b"")
     load_image(engine, artifact)
     load_image(engine, artifact)
     assert has_image(engine, artifact["image"])
-    assert not has_image(open_engine("podman", tmp_path / "other"), artifact["image"])
+    assert not has_image(open_engine("podman", folder / "other"), artifact["image"])
     with pytest.raises(ProviderError, match="does not contain the image"):
         load_image(engine, {**artifact, "image": "sha256:" + "0" * 64})
