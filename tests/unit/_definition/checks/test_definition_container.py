@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a definition may say about containers, and what it is told about the rest."""
+"""What a definition may say about containers, and which message the rest results in."""
 
 from __future__ import annotations
 
