@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What tests of containers' data volumes share: instances without a container, and an engine that says who uses what."""
+"""What tests of containers' data volumes share: instances without a container, and an engine that lists containers."""
 
 from __future__ import annotations
 

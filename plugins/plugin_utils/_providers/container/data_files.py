@@ -32,7 +32,9 @@ class DataFiles:
 
     def is_empty(self, folder: Path) -> bool:
         """Whether the folder holds nothing, or does not exist."""
-        return not folder.exists() or not self._run("find", folder, "-mindepth", "1", "-maxdepth", "1", "-printf", ".", "-quit")
+        return not folder.exists() or not self._run(
+            "find", folder, "-mindepth", "1", "-maxdepth", "1", "-printf", ".", "-quit"
+        )
 
     def owner(self, folder: Path) -> str:
         """Return ``uid:gid`` of a folder."""

@@ -9,7 +9,6 @@ let two containers mount one folder, so each call that hands over or changes a v
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
