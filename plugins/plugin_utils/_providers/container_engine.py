@@ -191,7 +191,7 @@ class DockerEngine(_Engine):
         return list(argv)
 
     def runtime_warnings(self) -> list[str]:
-        rootful = "docker runs containers with the rights of root: every user of its engine has the rights of root on this machine"
+        rootful = "each user of docker has the rights of root on this machine"
         return [] if self.rootless or os.geteuid() == 0 else [rootful]
 
     def limits(self) -> frozenset[str]:
