@@ -120,7 +120,7 @@ def _open_container(target: Target, store: Store) -> Provider:
 
     folder = folder_store(store, "the provider container keeps its containers and volumes in the store")
     balancers, images = (folder.trusted_tree(name) for name in ("traffic", "images"))
-    # What the engine, its containers and their secrets are made of belongs to other users, so not the whole tree counts.
+    # Files of the engine, its containers and their secrets may belong to other users, so the documents count.
     root = folder.path(CONTAINER)
     for document in (root / "machines").glob("*/*/machine.json"):
         folder.path(document.relative_to(folder.root).as_posix())

@@ -33,6 +33,7 @@ from .machine import DOCUMENT, MachineFolder
 from .observed import inspect_containers, process_facts
 from .runner import Runner, free_ports
 
+Instances = list[Instance]  # the class has a member of the same name
 _LOG_LINES = 5000  # of an engine that keeps its logs elsewhere
 
 
@@ -202,7 +203,7 @@ class ContainerCompute:
             elif not remove_documented(folder, DOCUMENT) and machine.unfinished():
                 shutil.rmtree(folder)
 
-    def _instances(self, machines: Sequence[MachineFolder], engine: Mapping[str, EngineFacts]) -> list[Instance]:
+    def _instances(self, machines: Sequence[MachineFolder], engine: Mapping[str, EngineFacts]) -> Instances:
         boots = {machine.id: machine.boot() for machine in machines}
         pids = [int(boot.partition("@")[0]) for boot in boots.values() if boot]
         processes = process_facts(self._engine, pids)

@@ -277,8 +277,8 @@ class Outward:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         ends = (container, partner.fileno())
         with selectors.EpollSelector() as selector:
-            for each in (*ends, *self._listeners):
-                selector.register(each, selectors.EVENT_READ, each)
+            for number in (*ends, *(each.fileno() for each in self._listeners)):
+                selector.register(number, selectors.EVENT_READ)
             while True:
                 for key, _events in selector.select():
                     if key.fd in ends:
