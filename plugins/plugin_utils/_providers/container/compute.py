@@ -21,7 +21,7 @@ from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
 from ..._core.processes import process_start
 from ..container_engine import PODMAN, ContainerEngine
-from ..container_images import image_id
+from ..container_images import image_id, load_image
 from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest
 from ..guest_network import LOOPBACK, check_reach
 from ..tags import SHELL
@@ -146,6 +146,7 @@ class ContainerCompute:
             )
         shutil.rmtree(machine.folder, ignore_errors=True)
         make_private_folder(machine.folder)
+        load_image(self._engine, request.artifact)
         write_launch_files(self._engine, machine.folder, request)
         ports = [str(port) for port in request.ports]
         machine.save(
