@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ansible_test
+import core_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = Path(os.environ["ANSIBLE_COLLECTIONS_PATH"])
@@ -74,8 +75,8 @@ def units() -> None:
 
 
 def core_units() -> None:
-    """The properties do not depend on ansible-core, so they run with the usual one only."""
-    pytest("not vm and not long", "tests/unit", workers=CORES + 1)
+    """What does not depend on ansible-core, as the properties, runs with the usual one only."""
+    pytest("not vm and not long", *core_tests.core_tests(), workers=CORES)
 
 
 def coverage() -> None:
@@ -178,6 +179,11 @@ def packers() -> None:
         raise GateFailed(f"failed: {', '.join(failed)}")
 
 
+def containers() -> None:
+    """The reasons of skipped tests are shown: without a working engine nothing is tested, which fails in CI."""
+    pytest("containers and not long", "-rs", "--durations=5", "tests/containers", workers=CORES)
+
+
 def machines() -> None:
     """Virtual machines share the images that the first test bakes, so one test runs after the other."""
     pytest("vm and not long", "tests/vm")
@@ -185,6 +191,10 @@ def machines() -> None:
 
 def long_units() -> None:
     pytest("long and not vm", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
+
+
+def long_containers() -> None:
+    pytest("long and containers", "-rs", "tests/containers", workers=CORES)
 
 
 def long_machines() -> None:
@@ -215,13 +225,14 @@ class Ended:
 # The longest first: the short ones fill the other cores.
 TEST = [
     Gate(sanity), Gate(integration), Gate(galaxy_importer), Gate(ansible_lint), Gate(mypy), Gate(docs), Gate(ruff),
-    Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
+    Gate(shellcheck), Gate(changelog), Gate(units, alone=True), Gate(containers, alone=True),
 ]  # fmt: skip
 MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule, alone=True)]
-LONG = [Gate(long_units, alone=True), Gate(long_machines, alone=True)]
+LONG = [Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_machines, alone=True)]
 SETS = {
     "test": TEST,
-    "core": [Gate(sanity), Gate(core_units, alone=True)],
+    # One process of ansible-test uses one core most of the time, so the units run beside it.
+    "core": [Gate(sanity), Gate(core_units)],
     "machines": MACHINES,
     "long": LONG,
     "coverage": [Gate(coverage, alone=True)],
