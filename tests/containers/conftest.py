@@ -1,10 +1,15 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""For all tests with containers: a real engine with a store of its own, which ends with the run."""
+"""For all tests with containers: a real engine with a store of its own, which ends with the run, and two services.
+
+Without a working podman every test here is skipped. In CI it fails.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +19,23 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
     open_engine,
 )
 from ansible_collections.immutable.infra.tests.support import engine_store, reaper
+from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, released
 
 HERE = Path(__file__).parent
+# What is the first process of a container. Each service is released once for each.
+FIRST_PROCESSES = ["systemd", "command"]
+SERVICES = ("keeper", "plain")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of one service run in the same worker, which releases it once."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.containers)
+            parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+            for name in SERVICES:
+                if name in parameters:
+                    item.add_marker(pytest.mark.xdist_group(f"{name}-{parameters[name]}"))
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +55,18 @@ def store(run_folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def own_store(run_folder: Path) -> Iterator[Path]:
+    """An empty store of this test. It is removed with its containers after the test, or when the run ends."""
+    folder = run_folder / secrets.token_hex(4)
+    folder.mkdir(mode=0o700)
+    yield folder
+    engine_store.remove(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def engine(store: Path) -> ContainerEngine:
-    """Podman with its storage in the shared store. Without a working podman the test is skipped, and it fails in CI."""
+    """Podman with its storage in the shared store."""
     engine = open_engine("podman", store / engine_store.ENGINE)
     try:
         engine.run("info")
@@ -52,3 +75,33 @@ def engine(store: Path) -> ContainerEngine:
             pytest.fail(f"containers cannot be tested: {error}")
         pytest.skip(f"containers cannot be tested: {error}")
     return engine
+
+
+def _release(name: str, first: str, folder: Path, store: Path) -> Service:
+    """Two containers with a service. With data nobody can log in."""
+    os.environ.setdefault(TOKEN, secrets.token_hex(16))
+    data = name == "keeper"
+    return Service(
+        folder / name,
+        f"{name}-{first}",
+        size=2,
+        shell="off" if data else "restricted",
+        data=data,
+        store=store,
+        provider="container",
+        command=first == "command",
+    )
+
+
+@pytest.fixture(scope="session", params=FIRST_PROCESSES)
+def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+    """Two slots with data. Nobody can log in."""
+    with released(_release("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
+        yield service
+
+
+@pytest.fixture(scope="session", params=FIRST_PROCESSES)
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+    """Two slots without data."""
+    with released(_release("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
+        yield service

@@ -49,7 +49,7 @@ def run_folder(name: str, run: int, mark: str) -> Path:
 
 def engines(folder: Path) -> list[Path]:
     """The folders of engines in the stores below a folder."""
-    return sorted({path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{ENGINE}/storage")})
+    return sorted({path.parent for depth in (".", "*", "*/*") for path in folder.glob(f"{depth}/{ENGINE}/storage")})
 
 
 def remove(folder: Path) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run gates and say how each one ended: gates.py test|core|machines|long|coverage [NAME ...]
+"""Run gates and say how each one ended: gates.py test|core|containers|machines|long|coverage [NAME ...]
 
 The Makefile calls it, with the collection installed from its tarball on the paths. Gates that need one core run side by
 side, one on each core. The output of such a gate goes to .cache/gates and, if the gate fails, to the terminal as well.
@@ -63,9 +63,9 @@ def shellcheck() -> None:
     run("shellcheck", "-s", "sh", *GUEST_SCRIPTS)
 
 
-def pytest(marks: str, *arguments: object, workers: int = 0) -> None:
+def pytest(marks: str, *arguments: object, workers: int = 0, spread_by: str = "worksteal") -> None:
     """Run the tests that have these marks, in one process or spread over workers."""
-    spread = ["-n", workers, "--dist", "worksteal"] if workers else []
+    spread = ["-n", workers, "--dist", spread_by] if workers else []
     run("python", "-m", "pytest", "-q", *spread, "-m", marks, *arguments, PYTHONPATH=COLLECTIONS)
 
 
@@ -179,9 +179,9 @@ def packers() -> None:
         raise GateFailed(f"failed: {', '.join(failed)}")
 
 
-def containers() -> None:
+def containers(marks: str = "containers and not long") -> None:
     """The reasons of skipped tests are shown: without a working engine nothing is tested, which fails in CI."""
-    pytest("containers and not long", "-rs", "--durations=5", "tests/containers", workers=CORES)
+    pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadgroup")
 
 
 def machines() -> None:
@@ -194,7 +194,7 @@ def long_units() -> None:
 
 
 def long_containers() -> None:
-    pytest("long and containers", "-rs", "tests/containers", workers=CORES)
+    containers("long and containers")
 
 
 def long_machines() -> None:
@@ -225,7 +225,7 @@ class Ended:
 # The longest first: the short ones fill the other cores.
 TEST = [
     Gate(sanity), Gate(integration), Gate(galaxy_importer), Gate(ansible_lint), Gate(mypy), Gate(docs), Gate(ruff),
-    Gate(shellcheck), Gate(changelog), Gate(units, alone=True), Gate(containers, alone=True),
+    Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
 ]  # fmt: skip
 MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule, alone=True)]
 LONG = [Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_machines, alone=True)]
@@ -233,6 +233,7 @@ SETS = {
     "test": TEST,
     # One process of ansible-test uses one core most of the time, so the units run beside it.
     "core": [Gate(sanity), Gate(core_units)],
+    "containers": [Gate(containers, alone=True)],
     "machines": MACHINES,
     "long": LONG,
     "coverage": [Gate(coverage, alone=True)],
