@@ -34,6 +34,8 @@ BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
 # Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
 RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu",)
+# Providers whose instances have no SSH server. Their engine lets Ansible in.
+WITHOUT_SSH: tuple[str, ...] = ("container",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 

@@ -38,7 +38,7 @@ VolumeState = Literal["blank", "new"]
 BLANK: Final = "blank"  # as far as the provider knows, nothing was ever written to it
 NEW: Final = "new"
 
-SSH_PORT = 22  # of every guest that has an SSH server
+SSH_PORT = 22  # of every guest that has an SSH server; containers have none
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ class Evidence:
     nonce: str  # of this launch
     host_key: str  # "ssh-ed25519 AAAA...", or "" without sshd
     shell: str  # "restricted" or "off"
+
+
+@dataclass(frozen=True)
+class ContainerAddress:
+    """By what the engine of this machine's containers finds an instance."""
+
+    engine: str  # "podman" or "docker"
+    folder: str  # where the store keeps what the engine runs from
+    name: str  # of the container
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Instance:
     started: float = 0.0  # when its present boot began
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
     zone: str = ""  # "" if the provider has no zones
+    container: ContainerAddress | None = None  # None for machines, which are reached over the network
 
 
 @dataclass(frozen=True)
