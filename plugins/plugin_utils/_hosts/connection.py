@@ -9,7 +9,8 @@ from typing import Any
 
 from .._definition.model import WITHOUT_SSH, Definition, Target
 from .._providers import tags
-from .._providers.contract import SSH_PORT, VERIFY, ContainerAddress, Instance
+from .._providers.container_address import ContainerAddress
+from .._providers.contract import SSH_PORT, VERIFY, Instance
 from .._store.base import Store
 from .ssh import host_vars as ssh_vars
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from .container_address import ContainerAddress
+
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
 FLEET: Final = "fleet"
@@ -49,15 +51,6 @@ class Evidence:
     nonce: str  # of this launch
     host_key: str  # "ssh-ed25519 AAAA...", or "" without sshd
     shell: str  # "restricted" or "off"
-
-
-@dataclass(frozen=True)
-class ContainerAddress:
-    """By what the engine of this machine's containers finds an instance."""
-
-    engine: str  # "podman" or "docker"
-    folder: str  # where the store keeps what the engine runs from
-    name: str  # of the container
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import ssh 
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.connection import host_vars
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.inventory import HostContext, hosts_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.ssh import write_known_hosts
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_address import ContainerAddress
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     FLEET,
     PENDING,
     RUNNING,
     STOPPED,
     VERIFY,
-    ContainerAddress,
     Evidence,
     Instance,
 )
@@ -194,6 +194,7 @@ import json, sys
 from ansible.plugins.loader import init_plugin_loader
 
 init_plugin_loader()
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_address import ContainerAddress
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedCompute
 
