@@ -28,7 +28,10 @@ CORES = len(os.sched_getaffinity(0))
 SCRIPTS = ["tests/tools/install", "tests/tools/with-collection", ".ci/run", "roles/base_image/files/assemble"]
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
-    for name in ("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data")
+    for name in (
+        *("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data"),
+        *("container/usr/lib/immutable/launch", "container/usr/lib/immutable/seal"),
+    )
 ]
 PACKAGE = "ansible_collections.immutable.infra"
 
