@@ -9,6 +9,8 @@ GATE ?=
 
 .PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
+quickstart: quickstart-vm
+
 # A sealed fleet on this machine, of virtual machines.
 quickstart-vm:
 	@tests/tools/install quickstart-vm first
