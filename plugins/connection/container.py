@@ -36,7 +36,7 @@ options:
     description:
       - The folder C(container) of the store, in which Podman keeps the store's containers.
       - Podman needs it. Docker does not use it.
-    type: path
+    type: str
     vars:
       - name: immutable_container_folder
   remote_user:
@@ -150,8 +150,9 @@ class Connection(ConnectionBase):
         if missing:
             python = missing[1].decode(errors="replace")
             raise AnsibleError(
-                f"container {self._container} has no Python at {python}, so modules cannot run in it (allowed: ansible.builtin.raw, and tasks that run on the controller, such as "
-                "ansible.builtin.uri with delegate_to: localhost; or install python3 in the image)"
+                f"container {self._container} has no Python at {python}, so modules cannot run in it (allowed: "
+                "ansible.builtin.raw, and tasks that run on the controller, such as ansible.builtin.uri with "
+                "delegate_to: localhost; or install python3 in the image)"
             )
         return code, output, errors
 
