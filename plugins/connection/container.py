@@ -59,7 +59,7 @@ options:
 notes:
   - The root file system of a container of a fleet is read-only. With C(ansible_pipelining=true), which the inventory
     sets, most modules write nothing. The others need C(ansible_remote_tmp) in a folder that is in memory.
-  - Whoever may use the engine may enter its containers, whatever C(seal.shell) says in the definition.
+  - A user of this machine who may use the engine may enter its containers, even with C(shell=off) in the definition.
 seealso:
   - plugin: immutable.infra.fleet
     plugin_type: inventory
