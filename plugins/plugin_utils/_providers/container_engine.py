@@ -19,7 +19,6 @@ from .._core.documents import parse_json
 from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.programs import child_environment, find_program
-from .container_filter import write_filter
 from .container_process import run_client
 from .container_runtime import NO_SYSTEMD, Podman, prepare_podman
 
@@ -27,10 +26,6 @@ EngineName = Literal["podman", "docker"]
 PODMAN: Final = "podman"
 DOCKER: Final = "docker"
 TIMEOUT = 120.0  # seconds for one call; an idle machine needs less than one
-_NO_FILTER = (
-    "processes in containers can create user namespaces: podman's own filter of system calls was not found "
-    "(Debian: apt install golang-github-containers-common)"
-)
 _DEBIAN = {PODMAN: "podman crun uidmap slirp4netns", DOCKER: "docker.io"}
 
 
@@ -75,9 +70,6 @@ class ContainerEngine(Protocol):
 
     def systemd_refusal(self) -> str:
         """Why systemd cannot be the first process of a container here, "" if it can."""
-
-    def filter(self) -> Path | None:
-        """The filter of system calls for containers. None for the engine's own."""
 
     def limits(self) -> frozenset[str]:
         """Which limits the engine can enforce: of ``memory``, ``cpu`` and ``pids``."""
@@ -166,10 +158,7 @@ class PodmanEngine(_Engine):
         return [*self.argv, "unshare", *argv] if self.rootless else list(argv)
 
     def runtime_warnings(self) -> list[str]:
-        return [*self._podman.warnings, *([] if self.filter() else [_NO_FILTER])]
-
-    def filter(self) -> Path | None:
-        return write_filter(self._folder)
+        return list(self._podman.warnings)
 
     def systemd_refusal(self) -> str:
         return "" if self._podman.found.systemd else NO_SYSTEMD
@@ -216,9 +205,6 @@ class DockerEngine(_Engine):
             "docker gives systemd no groups of processes of its own, so it cannot be the first process of a container "
             "(allowed: engine: podman, or image.command)"
         )
-
-    def filter(self) -> Path | None:
-        return None  # Docker's own refuses user namespaces
 
     def limits(self) -> frozenset[str]:
         names = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}

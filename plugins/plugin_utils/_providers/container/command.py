@@ -84,7 +84,6 @@ class ContainerSpec:
         memory: bytes, 0 for no limit.
         cpus: 0 for no limit.
         limits: which limits the engine can enforce.
-        filter: of system calls, None for the engine's own.
         published: ports of the container that the engine itself forwards from this machine's loopback.
     """
 
@@ -96,7 +95,6 @@ class ContainerSpec:
     memory: int = 0
     cpus: float = 0
     limits: Collection[str] = ()
-    filter: Path | None = None
     published: Sequence[str] = ()
 
 
@@ -133,7 +131,6 @@ def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
     """
     arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
     arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine)}" for row in spec.artifact["writable"]]
-    arguments += [f"--security-opt=seccomp={spec.filter}"] if spec.filter else []
     arguments += _limits(spec)
     arguments += _launch(spec)
     for each in spec.mounts:

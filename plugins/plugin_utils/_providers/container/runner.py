@@ -87,7 +87,6 @@ class Runner:
             memory=facts.get("machine", {}).get("memory", 0),
             cpus=facts.get("machine", {}).get("cpus", 0),
             limits=self._engine.limits(),
-            filter=self._engine.filter(),
             published=facts.get("ports", []) if self.publishes else (),
         )
         arguments = create_arguments(self._engine.name, spec)
