@@ -33,6 +33,7 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
         for volume in definition.data
         if volume.owner or volume.reown
     }
+    capabilities = definition.capabilities if target.provider in ("container", "simulated") else ()
     noexec = sorted(volume.name for volume in definition.data if volume.noexec)
     return {
         "schema": 1,
@@ -44,6 +45,8 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
             "vars": _plain_value(provision.vars),
             "vars_files": list(provision.vars_files),
             "ansible_core": provision.ansible_core,
+            **({"command": list(definition.command)} if definition.command else {}),
+            **({"user": definition.user} if definition.user else {}),
         },
         "data": {volume.name: volume.mount for volume in definition.data},
         "writable": sorted(definition.writable),
@@ -51,6 +54,8 @@ def bake_inputs(definition: Definition, target: Target, base: Mapping[str, Any])
             "shell": definition.shell,
             **({"user_namespaces": True} if definition.user_namespaces else {}),
             **({"log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
+            # Other hosts do not have it, so it makes no new image for them.
+            **({"capabilities": list(capabilities)} if capabilities else {}),
         },
         "base": dict(base),
         "tree": tree_entries(definition),

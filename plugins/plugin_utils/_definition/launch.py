@@ -56,6 +56,17 @@ def _local_settings(target: Target) -> dict[str, Any]:
     return {"memory": target.machine.memory, "cpus": target.machine.cpus, **reach}
 
 
+def _container_settings(target: Target) -> dict[str, Any]:
+    """Only what is declared, so that an option of a later release changes no fingerprint."""
+    machine = target.machine
+    return {
+        **({"memory": machine.memory} if machine.memory else {}),
+        **({"cpus": machine.cpus} if machine.cpus else {}),
+        **({"reach": dict(target.reach)} if target.reach else {}),
+        **({"engine": target.engine} if target.engine != "podman" else {}),
+    }
+
+
 def _ec2_settings(target: Target) -> dict[str, Any]:
     machine, network = target.machine, target.network
     return {
@@ -73,6 +84,7 @@ def _ec2_settings(target: Target) -> dict[str, Any]:
 # What a launch fingerprint covers, by provider.
 MACHINE_SETTINGS: dict[ProviderName, Callable[[Target], dict[str, Any]]] = {
     "aws": _ec2_settings,
+    "container": _container_settings,
     "qemu": _local_settings,
     "simulated": _local_settings,
 }

@@ -41,6 +41,9 @@ from .probes import Health, HttpProbe, Https, TcpProbe
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
 BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # defaults by provider: consoles of EC2 show their output late
+# Limits of containers, of which there are none unless they are declared.
+MACHINES = {"container": {"memory": 0, "cpus": 0}}
+ROOT = "root"  # runs a command for which no user is named
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # Python versions by suite
 
 
@@ -132,6 +135,9 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         shell=data.get("seal", {}).get("shell", "restricted"),
         user_namespaces=data.get("seal", {}).get("user_namespaces", False),
         log_size=data.get("seal", {}).get("log_size", LOG_SIZE),
+        command=tuple(image.get("command", ())),
+        user=image.get("user", "") if image.get("user") != ROOT else "",
+        capabilities=tuple(sorted(data.get("seal", {}).get("capabilities", ()))),
         targets={
             name: _target(name, target, data, base, folder=path.parent) for name, target in data["targets"].items()
         },
@@ -152,17 +158,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         base=_base(target["base"]) if "base" in target else base,
         settings=target.get("settings", {}),
         secrets={key: SecretRef(*next(iter(source.items()))) for key, source in target.get("secrets", {}).items()},
-        machine=Machine(
-            **converted(
-                machine,
-                memory=bytes_of,
-                cpus=int,
-                type=str,
-                instance_profile=str,
-                launch_template=_launch_template,
-                root_size=bytes_of,
-            )
-        ),
+        machine=_machine(machine, target["provider"]),
         build=Build(
             **converted(
                 build,
@@ -185,7 +181,21 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
         snapshots=target.get("snapshots", False),
+        engine=target.get("engine", "podman"),
     )
+
+
+def _machine(data: Mapping[str, Any], provider: str) -> Machine:
+    given = converted(
+        data,
+        memory=bytes_of,
+        cpus=int,
+        type=str,
+        instance_profile=str,
+        launch_template=_launch_template,
+        root_size=bytes_of,
+    )
+    return Machine(**{**MACHINES.get(provider, {}), **given})
 
 
 def _launch_template(data: Mapping[str, Any]) -> tuple[str, int]:

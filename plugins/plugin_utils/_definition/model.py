@@ -17,8 +17,9 @@ from .._aws.clients import Account
 from .._core.errors import DefinitionError
 from .probes import Health
 
-ProviderName = Literal["aws", "qemu", "simulated"]
-BaseKind = Literal["debian", "qcow2", "url", "ami"]
+ProviderName = Literal["aws", "container", "qemu", "simulated"]
+BaseKind = Literal["debian", "qcow2", "url", "container", "archive", "ami"]
+ContainerProgram = Literal["podman", "docker"]
 SecretKind = Literal["env", "variable", "ssm"]
 Shell = Literal["restricted", "off"]
 Engine = Literal["swap", "autoscaling"]
@@ -33,7 +34,9 @@ ProbeSource = Literal["direct", "balancer"]
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
 # Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
-RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu",)
+RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu", "container")
+# Providers whose instances have no SSH server. Their engine lets Ansible in.
+WITHOUT_SSH: tuple[ProviderName, ...] = ("container",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
@@ -60,10 +63,10 @@ class Base:
     """What an image is built on, such as ``{debian: bookworm}`` or ``{ami: ..., python: "3.11"}``."""
 
     kind: BaseKind
-    # The Debian suite; the disk's path, relative to the definition's folder or absolute; the URL; or, for an AMI,
-    # a text that ``ami_reference`` reads.
+    # The Debian suite; the path of the disk or archive, relative to the definition's folder or absolute; the URL;
+    # <registry>/<name>@sha256:<hex>; or, for an AMI, a text that ``ami_reference`` reads.
     source: str
-    checksum: str | None = None  # sha256:<hex>; never None for url
+    checksum: str | None = None  # sha256:<hex>; never None for url and archive
     python: str | None = None  # the guest's Python, such as "3.11"
 
 
@@ -212,8 +215,8 @@ class TrafficSpec:
 class Machine:
     """Launch settings. They are not inputs of the digest."""
 
-    memory: int = 512 * 1024**2  # qemu
-    cpus: int = 1  # qemu
+    memory: int = 512 * 1024**2  # qemu; container, as a limit, where 0 is none and the default
+    cpus: int = 1  # qemu; container, as a limit, where 0 is none and the default
     type: str = ""  # aws; "" for the launch template's type, or t3.micro
     instance_profile: str = ""  # aws; "" for the launch template's, or none
     launch_template: tuple[str, int] | None = None  # aws: ID and version number
@@ -281,11 +284,17 @@ class Target:
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
     network: Network = field(default_factory=Network)
-    # qemu: "host:port" that guests can reach, by the "address:port" at which they see it
+    # qemu and container: "host:port" that guests can reach, by the "address:port" at which they see it
     reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
+    engine: ContainerProgram = "podman"  # container
+
+    @property
+    def bakes_containers(self) -> bool:
+        """Whether the target's image is for containers."""
+        return self.provider == "container" or self.base.kind in ("container", "archive")
 
     @property
     def build_account(self) -> Account:
@@ -311,6 +320,9 @@ class Definition:
     swap_files: tuple[str, ...] = ()
     user_namespaces: bool = False  # seal.user_namespaces
     log_size: str = LOG_SIZE  # seal.log_size
+    command: tuple[str, ...] = ()  # image.command: the first process of a container; empty for systemd
+    user: str = ""  # image.user: "user" or "user:group" of the command, by name; "" for root
+    capabilities: tuple[str, ...] = ()  # seal.capabilities, sorted
 
     @property
     def folder(self) -> Path:

@@ -29,6 +29,9 @@ def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
         "writable": list(definition.writable),
         "shell": definition.shell,
         "targets": sorted(definition.targets),
+        **({"command": list(definition.command)} if definition.command else {}),
+        **({"user": definition.user} if definition.user else {}),
+        **({"capabilities": list(definition.capabilities)} if definition.capabilities else {}),
     }
 
 
@@ -39,6 +42,8 @@ def target_summary(target: Target) -> dict[str, Any]:
     fleet["alarm"] = _metric_summary(target.fleet.alarm)
     for stage, fields in zip(target.fleet.canary, fleet["canary"], strict=True):
         fields["metric"] = _metric_summary(stage.metric)
+    if target.provider != "container":
+        del data["engine"]
     if not target.reach:
         del data["reach"]  # the result stays as it was
     return data

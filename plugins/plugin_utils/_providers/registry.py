@@ -23,7 +23,7 @@ from .group import AutoScalingGroup
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider
 
-AWS, QEMU, SIMULATED = "aws", "qemu", "simulated"
+AWS, CONTAINER, QEMU, SIMULATED = "aws", "container", "qemu", "simulated"
 _SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, for as long as this process lives
 
 
@@ -113,6 +113,10 @@ def _open_qemu(target: Target, store: Store) -> Provider:
     return QemuProvider(machines, balancer, images)
 
 
+def _open_container(target: Target, _store: Store) -> Provider:
+    raise ProviderError(f"target {target.name}: the provider container cannot be opened yet")
+
+
 def _open_disks(_target: Target) -> Images:
     from .disk_images import DiskImages
 
@@ -130,6 +134,7 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 
 PROVIDERS: Mapping[str, ProviderOpeners] = {
     AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling),
+    CONTAINER: ProviderOpeners(_open_container, _open_disks),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
 }

@@ -30,7 +30,7 @@ PLACE = "an absolute path such as /var/lib/shop, with letters, digits and . _ - 
 NAME = "lowercase letters, digits and -, starting with a letter, at most 31 characters"
 FILE = "the path of a file inside the definition's folder"
 KEYS = "schema, service, version, image, data, writable, seal, health, fleet, targets"
-BASE = "a mapping with exactly one of debian, qcow2, url and ami"
+BASE = "a mapping with exactly one of debian, qcow2, url, container, archive and ami"
 SIZE = "an integer followed by M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", with letters, digits and . _ + -, at most 63 characters'
@@ -145,7 +145,7 @@ VALUES = [
     (
         "qemu",
         "gcp",
-        '14: targets.local.provider: "gcp" is not a supported provider (allowed: aws, qemu, simulated)',
+        '14: targets.local.provider: "gcp" is not a supported provider (allowed: aws, container, qemu, simulated)',
     ),
     ("local:", "Local:", f'14: targets.Local: "Local" is not a valid target name (allowed: {NAME})'),
     (

@@ -18,7 +18,7 @@ SPEC = importlib.util.spec_from_file_location("definition_table", HERE / "defini
 assert SPEC and SPEC.loader
 TABLE = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(TABLE)
-SMALLEST = {
+SMALLEST: dict[str, Any] = {
     "schema": 1,
     "service": "shop",
     "version": "1",
@@ -45,6 +45,11 @@ GROUP = {
     "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop"}},
     "targets": {"local": {"provider": "aws", "network": {"subnets": {"eu-west-1a": "subnet-01234567"}}}},
 }
+CONTAINER = {
+    "image": {**SMALLEST["image"], "command": ["/usr/bin/shop"]},
+    "health": {"http": {"port": 8080}},
+    "targets": {"local": {"provider": "container"}},
+}
 # Definitions in which some keys are allowed.
 CONTEXTS = {
     "fleet.autoscaling.checkpoint_delay": {
@@ -52,6 +57,8 @@ CONTEXTS = {
         "fleet": {"engine": "autoscaling", "autoscaling": {"group": "shop", "checkpoints": [100]}},
     },
     "fleet.autoscaling": GROUP,
+    "image.user": CONTAINER,
+    "targets.local.engine": CONTAINER,
     "targets.local.network": AWS,
     "targets.local.evidence": AWS,
     "targets.local.probe": AWS,

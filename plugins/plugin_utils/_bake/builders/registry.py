@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ....module_utils._packer.runner import Packer
+from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.model import BaseKind, Target
 from ..._store.base import Store
@@ -49,7 +50,26 @@ _QEMU = BuilderType(
     open=qemu.open_builder,
     artifact_details=qemu.artifact_details,
 )
-_BY_BASE: Mapping[BaseKind, BuilderType] = {"debian": _QEMU, "qcow2": _QEMU, "url": _QEMU, "ami": _EBS}
+
+
+def _no_builder(*_anything: object) -> NoReturn:
+    raise BakeError("images for the provider container cannot be baked yet")
+
+
+_CONTAINER = BuilderType(
+    resolve_base=_no_builder,
+    check_store=_no_builder,
+    open=_no_builder,
+    artifact_details=lambda _id: {},
+)
+_BY_BASE: Mapping[BaseKind, BuilderType] = {
+    "debian": _QEMU,
+    "qcow2": _QEMU,
+    "url": _QEMU,
+    "container": _CONTAINER,
+    "archive": _CONTAINER,
+    "ami": _EBS,
+}
 
 
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
@@ -64,12 +84,12 @@ def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] |
 
     Raises BakeError for a base that is missing, does not match its checksum or cannot be used.
     """
-    return _BY_BASE[target.base.kind].resolve_base(target, store, folder)
+    return _builder_of(target).resolve_base(target, store, folder)
 
 
 def check_store(target: Target, store: Store) -> None:
     """Raise StoreError if a bake for this target cannot use the store."""
-    _BY_BASE[target.base.kind].check_store(target, store)
+    _builder_of(target).check_store(target, store)
 
 
 def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> Builder:
@@ -77,7 +97,12 @@ def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> 
 
     Raises BakeError, StoreError or ProviderError if this machine or the store cannot run it.
     """
-    return _BY_BASE[job.target.base.kind].open(job, store, packer, report)
+    return _builder_of(job.target).open(job, store, packer, report)
+
+
+def _builder_of(target: Target) -> BuilderType:
+    """Debian is a base of disks and of containers, so the provider decides first."""
+    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:

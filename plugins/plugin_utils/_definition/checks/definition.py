@@ -14,6 +14,7 @@ from pathlib import Path
 from ....module_utils._seal_paths import RESERVED_PATHS, SYSTEM_WRITABLE, hides_system, is_reserved
 from ..document import Document, KeyPath, format_path, target_names, value_at
 from ..fleet import fleet_files
+from .container import check_containers
 from .fleet import check_fleets
 from .health import check_healths
 from .target import check_targets
@@ -24,6 +25,8 @@ _FILES: tuple[KeyPath, ...] = (
     ("image", "provision", "requirements"),
     ("image", "verify"),
 )
+_FILE_INSIDE = "the path of a file inside the definition's folder"
+_FILES_OF_BASES = {"qcow2": "the path of a qcow2 disk", "archive": "the path of a tar archive"}
 
 
 def check_definition(document: Document, folder: Path) -> None:
@@ -36,6 +39,7 @@ def check_definition(document: Document, folder: Path) -> None:
     check_texts(document)
     check_fleets(document)
     check_targets(document)
+    check_containers(document)
     check_healths(document, folder)
 
 
@@ -59,27 +63,29 @@ def _check_files(document: Document, folder: Path) -> None:
     ]
     for keys, name in files:
         if isinstance(name, str) and name:
-            problem = _file_problem(folder, name, inside=True)
+            problem = _file_problem(folder, name, inside=True, allowed=_FILE_INSIDE)
             if not problem and _file_kind(keys) == "program" and not os.access(folder / name, os.X_OK):
                 problem = f"{json.dumps(name)} is not executable; run chmod +x on it"
             if problem:
                 document.add_problem(keys, problem)
-    for base in (
-        ("image", "base", "qcow2"),
-        *(("targets", target, "base", "qcow2") for target in target_names(document.data)),
-    ):
-        disk = value_at(document.data, base)
-        if isinstance(disk, str) and disk and (problem := _file_problem(folder, disk, inside=False)):
-            document.add_problem(base, problem)
+    _check_bases(document, folder)
+
+
+def _check_bases(document: Document, folder: Path) -> None:
+    places = (("image", "base"), *(("targets", target, "base") for target in target_names(document.data)))
+    for place in places:
+        for kind, allowed in _FILES_OF_BASES.items():
+            name = value_at(document.data, (*place, kind))
+            if isinstance(name, str) and name and (problem := _file_problem(folder, name, allowed=allowed)):
+                document.add_problem((*place, kind), problem)
 
 
 def _file_kind(keys: KeyPath) -> str:
     return "program" if "command" in keys else "playbook"
 
 
-def _file_problem(folder: Path, name: str, *, inside: bool) -> str:
+def _file_problem(folder: Path, name: str, *, allowed: str, inside: bool = False) -> str:
     """Return the problem of a file that must exist, or "". ``inside``: whether it must be in ``folder``."""
-    allowed = "the path of a file inside the definition's folder" if inside else "the path of a qcow2 disk"
     quoted = json.dumps(name)
     try:
         path = folder / name

@@ -14,27 +14,41 @@ from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, Sec
 # By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
     "qemu": ("qcow2", "raw"),
+    "container": ("folder", "image"),
     "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"),
 }
-PROVIDERS_WITHOUT_ZONES: tuple[ProviderName, ...] = ("qemu",)
-# Keys that only one provider uses. All providers use the keys that are missing here.
-PROVIDER_OF_KEY: dict[KeyPath, ProviderName] = {
+PROVIDERS_WITHOUT_ZONES: tuple[ProviderName, ...] = ("qemu", "container")
+_LOCAL: tuple[ProviderName, ...] = ("qemu", "container")
+# Keys that not every provider uses, with the real ones that do. All providers use the keys that are missing here.
+PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{
-        (key,): "aws"
+        (key,): ("aws",)
         for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
     },
-    **{("machine", key): "aws" for key in ("type", "instance_profile", "launch_template", "root_size")},
-    ("reach",): "qemu",
-    **{("machine", key): "qemu" for key in ("memory", "cpus")},
-    **{("build", key): "aws" for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")},
-    **{("build", key): "qemu" for key in ("memory", "cpus")},
-    **{("traffic", key): "aws" for key in ("target_groups", "rule")},
-    **{("traffic", key): "qemu" for key in ("bind", "port")},
+    **{("machine", key): ("aws",) for key in ("type", "instance_profile", "launch_template", "root_size")},
+    ("engine",): ("container",),
+    ("reach",): _LOCAL,
+    **{("machine", key): _LOCAL for key in ("memory", "cpus")},
+    **{
+        ("build", key): ("aws",)
+        for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")
+    },
+    **{("build", key): ("qemu",) for key in ("memory", "cpus")},
+    **{("traffic", key): ("aws",) for key in ("target_groups", "rule")},
+    **{("traffic", key): _LOCAL for key in ("bind", "port")},
 }
 LARGEST_PORT = 65535
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
-BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {"aws": ("ami",), "qemu": ("debian", "qcow2", "url")}
-SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {"aws": ("ssm",), "qemu": ("env", "variable")}
+BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {
+    "aws": ("ami",),
+    "qemu": ("debian", "qcow2", "url"),
+    "container": ("debian", "container", "archive"),
+}
+SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {
+    "aws": ("ssm",),
+    "qemu": ("env", "variable"),
+    "container": ("env", "variable"),
+}
 
 
 def check_targets(document: Document) -> None:
@@ -93,10 +107,11 @@ def _check_tcp_probe(document: Document, target: str, provider: str) -> None:
 
 
 def _check_keys(document: Document, place: KeyPath, provider: str) -> None:
-    for keys, user in PROVIDER_OF_KEY.items():
-        if user != provider and value_at(document.data, (*place, *keys)) is not None:
+    for keys, users in PROVIDERS_OF_KEY.items():
+        if provider not in users and value_at(document.data, (*place, *keys)) is not None:
             document.add_problem(
-                (*place, *keys), f"the provider {provider} ignores this key, which is for {user}; remove it"
+                (*place, *keys),
+                f"the provider {provider} ignores this key, which is for {' and '.join(users)}; remove it",
             )
 
 

@@ -85,7 +85,7 @@ def test_there_are_three_ways_to_name_a_base(folder: Path, ami: str, reference: 
         (
             "machine: {",
             "machine: {memory: 1G, ",
-            "machine.memory: the provider aws ignores this key, which is for qemu; remove it",
+            "machine.memory: the provider aws ignores this key, which is for qemu and container; remove it",
         ),
         (
             '{ami: {owner: "136693071363", name: debian-12-amd64-*}, python: "3.11"}',
