@@ -77,7 +77,7 @@ def engine(store: Path) -> ContainerEngine:
     return engine
 
 
-def _release(name: str, first: str, folder: Path, store: Path) -> Service:
+def _service(name: str, first: str, folder: Path, store: Path) -> Service:
     """Two containers with a service. With data nobody can log in."""
     os.environ.setdefault(TOKEN, secrets.token_hex(16))
     data = name == "keeper"
@@ -96,12 +96,12 @@ def _release(name: str, first: str, folder: Path, store: Path) -> Service:
 @pytest.fixture(scope="session", params=FIRST_PROCESSES)
 def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
     """Two slots with data. Nobody can log in."""
-    with released(_release("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
+    with released(_service("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
         yield service
 
 
 @pytest.fixture(scope="session", params=FIRST_PROCESSES)
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
     """Two slots without data."""
-    with released(_release("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
+    with released(_service("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
         yield service
