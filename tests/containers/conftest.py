@@ -7,8 +7,10 @@ Without a working podman every test here is skipped. In CI it fails.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ HERE = Path(__file__).parent
 # What is the first process of a container. Each service is released once for each.
 FIRST_PROCESSES = ["systemd", "command"]
 SERVICES = ("keeper", "plain")
+# Kept between runs, because a base takes longer than everything else.
+BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +57,22 @@ def store(run_folder: Path) -> Path:
     folder = run_folder / "store"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def base(store: Path, engine: ContainerEngine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The base in the shared store. The first worker takes it from the run before, or builds it with its first bake."""
+    with (store.parent / "base.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (store / "bases").exists():
+            return
+        if BASES.exists():
+            shutil.copytree(BASES, store / "bases")
+        _service("plain", "command", tmp_path_factory.mktemp("base"), store).play("bake")
+        if not BASES.exists():
+            BASES.parent.mkdir(exist_ok=True)
+            copy = Path(shutil.copytree(store / "bases", f"{BASES}.{os.getpid()}"))
+            copy.rename(BASES)
 
 
 @pytest.fixture
@@ -94,14 +114,18 @@ def _service(name: str, first: str, folder: Path, store: Path) -> Service:
 
 
 @pytest.fixture(scope="session", params=FIRST_PROCESSES)
-def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+def keeper(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
+) -> Iterator[Service]:
     """Two slots with data. Nobody can log in."""
     with released(_service("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
         yield service
 
 
 @pytest.fixture(scope="session", params=FIRST_PROCESSES)
-def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+def plain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
+) -> Iterator[Service]:
     """Two slots without data."""
     with released(_service("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
         yield service
