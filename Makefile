@@ -5,14 +5,19 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
-quickstart:
-	@tests/tools/install quickstart
-	@tests/tools/with-collection $(CORE) python examples/quickstart.py
+.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+
+quickstart: quickstart-vm
+
+# A sealed fleet on this machine, of virtual machines.
+quickstart-vm:
+	@tests/tools/install quickstart-vm first
+	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --provider qemu
 
 clean-quickstart:
-	@tests/tools/with-collection $(CORE) python examples/quickstart.py --clean
+	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --clean
 
 # Everything that needs no virtual machine.
 test:
@@ -23,6 +28,11 @@ test:
 test-core:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py core $(GATE)
+
+# Real containers: swaps that are killed, fail or run under load.
+test-containers:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py containers $(GATE)
 
 # Everything that boots virtual machines, and every Packer that "make packers" built.
 test-machines:

@@ -149,7 +149,18 @@ def test_names_below_the_utils_begin_with_an_underscore() -> None:
 def test_the_unit_tests_mirror_the_rooms() -> None:
     folders = {path.parent.relative_to(ROOMS) for path in sources(ROOMS)}
     packages = {path.parent.relative_to(PLUGINS / "module_utils") for path in sources(PLUGINS / "module_utils")}
-    beside = {"action", "bench", "docs", "fake_aws", "golden", "inventory", "module_utils", "playbooks", "roles"}
+    beside = {
+        "action",
+        "bench",
+        "docs",
+        "examples",
+        "fake_aws",
+        "golden",
+        "inventory",
+        "module_utils",
+        "playbooks",
+        "roles",
+    }
     tests = {path.parent.relative_to(ROOT / "tests/unit") for path in (ROOT / "tests/unit").rglob("test_*.py")} - {
         Path()
     }

@@ -41,6 +41,7 @@ OWN_PARTS = (
     "plugins/module_utils/_seal.py",
     "plugins/module_utils/_seal_accounts.py",
     "plugins/module_utils/_seal_changes.py",
+    "plugins/module_utils/_seal_container.py",
     "plugins/module_utils/_seal_paths.py",
     "plugins/module_utils/_seal_services.py",
     "plugins/module_utils/_seal_text.py",
@@ -48,7 +49,6 @@ OWN_PARTS = (
     "plugins/module_utils/_seal_volumes.py",
     "roles/seal",
 )
-CONTAINER = "container"  # the provider
 INSTALL_LOCK_TIMEOUT = 600.0  # seconds to wait for another run that installs the same requirements
 RUN = """# {marker}
 import sys
@@ -79,7 +79,7 @@ def make_payload(
     collections: Path | None,
     variables: Mapping[str, Any],
     marker: str,
-    provider: str = "",
+    container: bool = False,
 ) -> Payload:
     """Return the payload.
 
@@ -90,12 +90,12 @@ def make_payload(
         variables: the definition's variables, without secrets.
         marker: unique text for the name of the folder, so that an inspection of the image finds whatever is left of the
             payload.
-        provider: of the target.
+        container: whether the image is for containers.
     """
     folder = f"{GUEST_MEMORY}/{marker}"
     files: dict[str, bytes] = {
         "run.py": RUN.format(marker=marker, folder=folder).encode(),
-        "site.json": json.dumps(_site(definition, digest, marker, container=provider == CONTAINER)).encode(),
+        "site.json": json.dumps(_site(definition, digest, marker, container=container)).encode(),
         "inventory.json": json.dumps(_inventory(definition)).encode(),
         "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
     }
@@ -145,10 +145,10 @@ def _site(definition: Definition, digest: str, marker: str, *, container: bool) 
             }
             for volume in definition.data
         ],
-        **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
         **({"seal_kind": "container"} if container else {}),
-        **({"seal_command": list(definition.command)} if definition.command else {}),
-        **({"seal_user": definition.user} if definition.user else {}),
+        **({"seal_command": list(definition.command)} if container and definition.command else {}),
+        **({"seal_user": definition.user} if container and definition.user else {}),
+        **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
         **({"seal_log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
     }
     seal = {"name": "Seal", "ansible.builtin.include_role": {"name": "immutable.infra.seal"}, "vars": seal_variables}

@@ -35,6 +35,8 @@ BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
 # Providers whose network accepts a connection before the guest does: it says nothing about the guest's service.
 RELAYED_PROVIDERS: tuple[ProviderName, ...] = ("qemu", "container")
+# Providers whose instances have no SSH server. Their engine lets Ansible in.
+WITHOUT_SSH: tuple[ProviderName, ...] = ("container",)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
@@ -288,6 +290,11 @@ class Target:
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
     engine: ContainerProgram = "podman"  # container
+
+    @property
+    def bakes_containers(self) -> bool:
+        """Whether the target's image is for containers."""
+        return self.provider == "container" or self.base.kind in ("container", "archive")
 
     @property
     def build_account(self) -> Account:

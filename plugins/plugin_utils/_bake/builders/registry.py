@@ -67,7 +67,7 @@ _BY_BASE: Mapping[BaseKind, BuilderType] = {
 
 def _builder(target: Target) -> BuilderType:
     """The target's builder. A Debian is a disk or a root file system, by the provider."""
-    return _CONTAINER if target.provider == container.PROVIDER else _BY_BASE[target.base.kind]
+    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
@@ -100,7 +100,7 @@ def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> 
 
 def _builder_of(target: Target) -> BuilderType:
     """Debian is a base of disks and of containers, so the provider decides first."""
-    return _CONTAINER if target.provider == "container" else _BY_BASE[target.base.kind]
+    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The versions of the example service, as a developer would write them, and where they run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME, CHANNEL, SIZE = "notes", "prod", 3
+SOURCE = Path(__file__).resolve().parents[1] / NAME
+FIRST, SECOND, BROKEN = "1.0.0", "2.0.0", "3.0.0"
+# Version 3 has a new column. New databases get it, and existing ones don't: every test on an empty volume passes,
+# and no host with the data of an earlier version becomes healthy.
+MISTAKES = {
+    "text TEXT NOT NULL)": "text TEXT NOT NULL, title TEXT NOT NULL DEFAULT '')",
+    "SELECT count(*) FROM notes": "SELECT count(title) FROM notes",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the service runs.
+
+    Attributes:
+        packages: the name of its packages in ``tests/tools/install``.
+        target: the target's settings in the definition, in YAML.
+        requests: requests per second of each client.
+    """
+
+    packages: str
+    target: str
+    requests: int
+
+
+PLACES = {
+    "qemu": Place("quickstart-vm", "{provider: qemu}", requests=2),
+}
+
+
+def write_version(version: str, place: Place, folder: Path) -> Path:
+    """Write the sources of a version into the folder, and return the path of the definition."""
+    shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
+    definition = folder / "immutable.yml"
+    _replace(definition, {f'version: "{FIRST}"': f'version: "{version}"', "{provider: qemu}": place.target})
+    if version == BROKEN:
+        _replace(folder / "files/notes.py", MISTAKES)
+    return definition
+
+
+def _replace(path: Path, changes: dict[str, str]) -> None:
+    """Raises ValueError if the text to replace isn't there."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        if old not in text:
+            raise ValueError(f"{path} has no {old!r}")
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
