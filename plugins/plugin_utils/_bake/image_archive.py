@@ -174,7 +174,7 @@ def _write_layer(export: Path, file: IO[bytes]) -> _Layer:
 
 
 def _copy(export: Path, layer: tarfile.TarFile) -> None:
-    """Copy all entries that belong to the image, in their order, without what depends on the engine and on this machine."""
+    """Copy the entries that belong to the image, in their order, without what depends on the engine."""
     seen: set[str] = set()
     with _reading(export) as source:
         for member in source:

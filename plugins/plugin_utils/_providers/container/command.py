@@ -33,6 +33,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+]{2,12}")
 _SIZE = re.compile(r"[0-9]{1,15}[kKmMgG]?|[0-9]{1,3}%")
+_FOR_EVERY_USER = "1777"
 _MODE = re.compile(r"[0-7]{3,4}")
 
 
@@ -157,8 +158,13 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
 
 def _tmpfs_options(row: Mapping[str, Any], engine: str) -> str:
     options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec", f"size={row['size']}"]
-    options += [f"mode={row['mode']}", f"uid={row['uid']}", f"gid={row['gid']}"]
-    return ",".join([*options, *(["notmpcopyup"] if engine == PODMAN and row.get("empty") else [])])
+    if engine != PODMAN:
+        options += [f"mode={row['mode']}", f"uid={row['uid']}", f"gid={row['gid']}"]
+    elif row["uid"] or row["gid"]:
+        options.append(f"mode={_FOR_EVERY_USER}")  # podman cannot give it to another user
+    else:
+        options.append(f"mode={row['mode']}")
+    return ",".join(options)
 
 
 def _limits(spec: ContainerSpec) -> list[str]:

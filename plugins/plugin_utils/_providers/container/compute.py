@@ -21,7 +21,7 @@ from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
 from ..._core.processes import process_start
 from ..container_engine import PODMAN, ContainerEngine
-from ..container_images import image_id
+from ..container_images import image_id, load_image
 from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest
 from ..guest_network import LOOPBACK, check_reach
 from ..tags import SHELL
@@ -33,6 +33,7 @@ from .machine import DOCUMENT, MachineFolder
 from .observed import inspect_containers, process_facts
 from .runner import Runner, free_ports
 
+Instances = list[Instance]  # the class has a member of the same name
 _LOG_LINES = 5000  # of an engine that keeps its logs elsewhere
 
 
@@ -145,6 +146,7 @@ class ContainerCompute:
             )
         shutil.rmtree(machine.folder, ignore_errors=True)
         make_private_folder(machine.folder)
+        load_image(self._engine, request.artifact)
         write_launch_files(self._engine, machine.folder, request)
         ports = [str(port) for port in request.ports]
         machine.save(
@@ -202,7 +204,7 @@ class ContainerCompute:
             elif not remove_documented(folder, DOCUMENT) and machine.unfinished():
                 shutil.rmtree(folder)
 
-    def _instances(self, machines: Sequence[MachineFolder], engine: Mapping[str, EngineFacts]) -> list[Instance]:
+    def _instances(self, machines: Sequence[MachineFolder], engine: Mapping[str, EngineFacts]) -> Instances:
         boots = {machine.id: machine.boot() for machine in machines}
         pids = [int(boot.partition("@")[0]) for boot in boots.values() if boot]
         processes = process_facts(self._engine, pids)

@@ -277,8 +277,8 @@ class Outward:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         ends = (container, partner.fileno())
         with selectors.EpollSelector() as selector:
-            for each in (*ends, *self._listeners):
-                selector.register(each, selectors.EVENT_READ, each)
+            for number in (*ends, *(each.fileno() for each in self._listeners)):
+                selector.register(number, selectors.EVENT_READ)
             while True:
                 for key, _events in selector.select():
                     if key.fd in ends:
@@ -372,9 +372,10 @@ def _add_address(address: str) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
         packed = socket.inet_aton(address)
         attributes = b"".join(struct.pack("=HH4s", 8, kind, packed) for kind in (_IFA_LOCAL, _IFA_ADDRESS))
-        body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, socket.if_nametoindex("lo")) + attributes
-        flags = _REQUEST | _ACK | _CREATE | _EXCLUSIVE
-        netlink.send(struct.pack("=IHHII", 16 + len(body), _NEW_ADDRESS, flags, 1, 0) + body)
+        message = (socket.AF_INET, 32, 0, 0, socket.if_nametoindex("lo"))
+        body = struct.pack("=BBBBI", *message) + attributes
+        header = (16 + len(body), _NEW_ADDRESS, _REQUEST | _ACK | _CREATE | _EXCLUSIVE, 1, 0)
+        netlink.send(struct.pack("=IHHII", *header) + body)
         answer = netlink.recv(_CHUNK)
     kind, code = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=i", answer, 16)[0]
     if kind == _NETLINK_ERROR and code not in (0, -errno.EEXIST):
