@@ -12,6 +12,7 @@ import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...module_utils._manifest import EntryType, attribute_text, is_compared
 from .._core.documents import mismatch, parse_json
@@ -115,7 +116,15 @@ class LayerFiles:
             self._starts.append((member.offset_data, member.offset_data + member.size, path))
         target = member.linkname if kind == LINK else ""
         size = member.size if kind == FILE else len(target.encode("utf-8", "surrogateescape"))
-        return Entry(inode, kind, member.mode & 0o7777, member.uid, member.gid, size, target)
+        return Entry(
+            inode=inode,
+            type=kind,
+            mode=member.mode & 0o7777,
+            uid=member.uid,
+            gid=member.gid,
+            size=size,
+            target=target,
+        )
 
 
 def _layer_offset(archive: Path) -> int:
@@ -128,7 +137,7 @@ def _layer_offset(archive: Path) -> int:
             if member.name == "manifest.json" and member.size <= _MAX_DOCUMENT:
                 document = b"".join(_content(tar, member))
     images = parse_json(document)
-    if mismatch(images, list[dict[str, object]]) or len(images) != 1:
+    if mismatch(images, list[dict[str, Any]]) or len(images) != 1:
         raise ValueError("its manifest.json does not describe one image")
     layers = images[0].get("Layers")
     if mismatch(layers, list[str]) or len(layers) != 1 or layers[0] not in places:

@@ -75,7 +75,7 @@ class LoadedBase:
 
 
 def load_base(
-    engine: ContainerEngine, base: Base, sha256: str, store: Store, folder: Path, report: Report = silent
+    engine: ContainerEngine, base: Base, store: Store, *, sha256: str, folder: Path, report: Report = silent
 ) -> LoadedBase:
     """Return the base as an image of the engine. Imports or pulls it if the engine does not have it.
 
@@ -92,7 +92,8 @@ def load_base(
         image = str(known[0].get("image", "")) if known and isinstance(known[0], dict) else ""
         if not _ID.fullmatch(image) or not has_image(engine, image):
             report(f"importing the base {base.source}")
-            image = _import(engine, base, sha256, store, folder)
+            path = store.local_path(_folder(base)) / ROOT if base.kind == "debian" else folder / base.source
+            image = _pull(engine, base) if base.kind == "container" else _import(engine, base, path, sha256)
             store.write(key, {"image": image})
         engine.run("tag", image, name)
     found = engine.json("image", "inspect", image)
@@ -113,11 +114,8 @@ def _described(engine: ContainerEngine, base: Base, image: str, found: Any) -> L
     return LoadedBase(image, tuple(line for line in environment if "=" in line and "\n" not in line))
 
 
-def _import(engine: ContainerEngine, base: Base, sha256: str, store: Store, folder: Path) -> str:
-    """Give the engine the base and return the id that it has there."""
-    if base.kind == "container":
-        return _pull(engine, base)
-    path = store.local_path(_folder(base)) / ROOT if base.kind == "debian" else folder / base.source
+def _import(engine: ContainerEngine, base: Base, path: Path, sha256: str) -> str:
+    """Give the engine a base that is a file, and return the id that it has there."""
     try:
         found = file_sha256(path)
     except OSError as error:
@@ -185,7 +183,7 @@ def _may_describe(name: str) -> bool:
 def _docker_image(path: Path, documents: dict[str, bytes], checksums: dict[str, str]) -> str:
     if _MANIFEST not in documents:
         return ""
-    images = _parsed(path, documents[_MANIFEST], list[dict[str, object]])
+    images = _parsed(path, documents[_MANIFEST], list[dict[str, Any]])
     config = str(images[0].get("Config", "")) if len(images) == 1 else ""
     if config not in checksums:
         raise BakeError(f"the base {path} does not hold exactly one image")

@@ -69,8 +69,14 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     for line in engine.runtime_warnings():
         report(f"{job.label}: {line}")
     remove_build_containers(engine, store, own=bake_name(job.digest))
-    sha256, folder = str(job.base["sha256"]), job.definition.folder
-    base = load_base(engine, job.target.base, sha256, store, folder, report)
+    base = load_base(
+        engine,
+        job.target.base,
+        store,
+        sha256=str(job.base["sha256"]),
+        folder=job.definition.folder,
+        report=report,
+    )
     return ContainerBuilder(job, files, engine=engine, base=base, report=report)
 
 
