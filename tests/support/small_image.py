@@ -81,11 +81,12 @@ def small_image(
 
 def _write_layer(path: Path) -> None:
     program = PYTHON.resolve()
-    libraries = {Path(found) for found in re.findall(r"(/\S+) \(0x", _output("ldd", program))}
     script = "import os; print(os.path.dirname(os.__file__))"
     standard = Path(
         subprocess.run([PYTHON, "-I", "-S", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     )
+    extensions = sorted(standard.glob("lib-dynload/*.so"))
+    libraries = {Path(found) for found in re.findall(r"(/\S+) \(0x", _output("ldd", program, *extensions))}
     with tarfile.open(path, "w", dereference=True) as archive:
         for name in _FOLDERS:
             entry = tarfile.TarInfo(name)

@@ -19,7 +19,7 @@ from ..._core.unprivileged import user_for
 from .. import reach_relay
 from ..container_engine import ContainerEngine
 from ..container_process import run_client
-from . import relay
+from . import relay, relay_traffic
 
 DOCUMENT = "relay.json"
 _TIMEOUT = 60.0  # seconds; an idle machine needs a tenth of one
@@ -65,6 +65,7 @@ def ensure_relay(
         "reach": dict(reach),
         "user": user_for(folder) if os.geteuid() == 0 else _NOBODY,
         "document": str(document),
+        "traffic_source": inspect.getsource(relay_traffic),
         "reach_source": inspect.getsource(reach_relay) if reach else "",
     }
     argv = engine.inside([sys.executable, "-I", "-S", relay.__file__, json.dumps(config)])
