@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils._core.action import Store, argument_spec, end_with_parent, store_at
+from ..plugin_utils._core.action import argument_spec, end_with_parent, result_for_screen, store_at
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._hosts.attest import ContainerAddress, attest_container, drift_message, manifest_of
 
@@ -46,7 +46,8 @@ class ActionModule(ActionBase):
     def _from_outside(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Compare a container of this machine, in which nothing has to run."""
         end_with_parent()
-        image, store, build = self._image(options, task_vars)
+        image, location, build = self._image(options, task_vars)
+        store = store_at(Path(self._loader.get_basedir()), location)
         host = task_vars.get("inventory_hostname", "this host")
         address = ContainerAddress(
             engine=self._variable("immutable_container_engine", task_vars) or "",
@@ -62,7 +63,7 @@ class ActionModule(ActionBase):
             limit=options["limit"],
         )
         if found["count"] and options["fail_on_drift"]:
-            return {**found, "failed": True, "msg": drift_message(found, host)}
+            return result_for_screen({**found, "failed": True, "msg": drift_message(found, host)})
         return found
 
     def _manifest(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> bytes:
@@ -72,11 +73,11 @@ class ActionModule(ActionBase):
                 f"{host} does not allow logins (shell: off), and only containers are compared from outside; "
                 "its only evidence is the line on its console"
             )
-        image, store, build = self._image(options, task_vars)
-        return manifest_of(store, image, build, host)
+        image, location, build = self._image(options, task_vars)
+        return manifest_of(store_at(Path(self._loader.get_basedir()), location), image, build, host)
 
-    def _image(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> tuple[str, Store, str | None]:
-        """The host's image, the store that has its manifest, and its build if that is known."""
+    def _image(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> tuple[str, str, str | None]:
+        """The host's image, the location of the store that has its manifest, and its build if that is known."""
         host = task_vars.get("inventory_hostname", "this host")
         image = options["image"] or self._variable("immutable_image", task_vars)
         location = options["store"] or self._variable("immutable_store", task_vars)
@@ -87,7 +88,7 @@ class ActionModule(ActionBase):
                 "immutable.infra.fleet, which sets it"
             )
         build = options["build"] or (None if options["image"] else self._variable("immutable_build", task_vars))
-        return image, store_at(Path(self._loader.get_basedir()), location), build
+        return image, location, build
 
     def _variable(self, name: str, task_vars: Mapping[str, Any]) -> str | None:
         value = self._templar.template(task_vars.get(name))
