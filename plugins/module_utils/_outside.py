@@ -45,7 +45,7 @@ def compare_container(manifest: Dict[str, Any], expected: Expected, proc: str = 
         os.close(root)
     own = {*manifest.get("data", []), *manifest.get("writable", []), *expected.data, *expected.tmpfs}
     files = {path for path, row in manifest["files"].items() if row[0] == "file"}
-    _add_processes(comparison, expected, files, own, proc)
+    _add_processes(comparison, expected, files=files, own=own, proc=proc)
     _add_own_layer(comparison, expected, mounts)
     comparison.differences.sort(key=lambda difference: (difference.path, difference.kind))
     return comparison
@@ -126,11 +126,13 @@ def _is_of_engine(difference: Dict[str, Any]) -> bool:
     return (kind == "added" and path in ADDED) or (kind == "mode" and path == "/" and difference["found"] in ROOT_MODES)
 
 
-def _add_processes(comparison: Comparison, expected: Expected, files: Set[str], own: Set[str], proc: str) -> None:
+def _add_processes(comparison: Comparison, expected: Expected, *, files: Set[str], own: Set[str], proc: str) -> None:
     def is_own(path: str) -> bool:
         return any(path.startswith(folder.rstrip("/") + "/") for folder in own)
 
-    processes = ContainerProcesses(expected.pid, expected.capabilities, files.__contains__, is_own, proc)
+    processes = ContainerProcesses(
+        expected.pid, expected.capabilities, is_program=files.__contains__, is_own=is_own, proc=proc
+    )
     for kind, path, what in processes.problems():
         comparison.differences.append(Difference(kind, path, found=what))  # type: ignore[arg-type]
     for path, what in dict.fromkeys(processes.unchecked):
