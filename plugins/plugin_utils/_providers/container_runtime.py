@@ -43,6 +43,10 @@ _CREATES_CGROUP = (
     "group=/sys/fs/cgroup; [ ! -d $group/systemd ] || group=$group/systemd; group=$group/$0; "
     "mkdir $group || exit 1; [ -e $group/cgroup.procs ]; found=$?; rmdir $group; exit $found"
 )
+NO_SYSTEMD = (
+    "systemd cannot be the first process of a container here: without root it needs cgroups v2 that are delegated to "
+    "this user; run as root, or declare image.command"
+)
 _NOT_INHERITED = (
     "CONTAINER_HOST",
     "CONTAINER_CONNECTION",
@@ -300,10 +304,7 @@ class _Probe:
         limits = [name for name, option in tries.items() if self._enforces(trial, option)]
         warnings = list(trial.warnings)
         if systemd.code != 0:
-            warnings.append(
-                "systemd cannot be the first process of a container here: without root it needs cgroups v2 that are "
-                "delegated to this user; run as root, or declare image.command"
-            )
+            warnings.append(NO_SYSTEMD)
         if self.run(trial, "unshare --user true").code == 0:
             warnings.append(
                 "users in containers can create user namespaces, because podman's filter of system calls is in none of "
