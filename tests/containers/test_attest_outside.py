@@ -176,7 +176,7 @@ def test_files_changed_beneath_the_container_are_named(attest: Attest, instance:
 def test_an_extra_mount_and_a_writable_root_are_named(attest: Attest, pid: str) -> None:
     mount_inside(pid, "none", "/srv", "tmpfs")
     mount_inside(pid, "none", "/tmp", "tmpfs")
-    mount_inside(pid, "none", "/", "", REMOUNT)
+    mount_inside(pid, "none", "/", "", flags=REMOUNT)
     assert {
         ("covering", "/srv"),
         ("covering", "/tmp"),
