@@ -24,8 +24,8 @@ from ansible_collections.immutable.infra.tests.support import engine_store, reap
 from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, released
 
 HERE = Path(__file__).parent
-# What is the first process of a container. Each service is released once for each.
-FIRST_PROCESSES = ["systemd", "command"]
+# What is the first process of a container: systemd or the service itself. The long tests try each service with both.
+SYSTEMD, COMMAND = "systemd", "command"
 SERVICES = ("keeper", "plain")
 # Kept between runs, because a base takes longer than everything else.
 BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
@@ -68,7 +68,7 @@ def base(store: Path, engine: ContainerEngine, tmp_path_factory: pytest.TempPath
             return
         if BASES.exists():
             shutil.copytree(BASES, store / "bases")
-        _service("plain", "command", tmp_path_factory.mktemp("base"), store).play("bake")
+        _service("plain", COMMAND, tmp_path_factory.mktemp("base"), store).play("bake")
         if not BASES.exists():
             BASES.parent.mkdir(exist_ok=True)
             copy = Path(shutil.copytree(store / "bases", f"{BASES}.{os.getpid()}"))
@@ -109,11 +109,11 @@ def _service(name: str, first: str, folder: Path, store: Path) -> Service:
         data=data,
         store=store,
         provider="container",
-        command=first == "command",
+        command=first == COMMAND,
     )
 
 
-@pytest.fixture(scope="session", params=FIRST_PROCESSES)
+@pytest.fixture(scope="session", params=[SYSTEMD, pytest.param(COMMAND, marks=pytest.mark.long)])
 def keeper(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
 ) -> Iterator[Service]:
@@ -122,7 +122,7 @@ def keeper(
         yield service
 
 
-@pytest.fixture(scope="session", params=FIRST_PROCESSES)
+@pytest.fixture(scope="session", params=[COMMAND, pytest.param(SYSTEMD, marks=pytest.mark.long)])
 def plain(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
 ) -> Iterator[Service]:
