@@ -5,11 +5,14 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-quickstart: quickstart-vm
-
 .PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
-# A sealed fleet on this machine, of virtual machines.
+# A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
+quickstart:
+	@tests/tools/install quickstart first
+	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py
+
+# The same with virtual machines.
 quickstart-vm:
 	@tests/tools/install quickstart-vm first
 	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --provider qemu

@@ -149,7 +149,7 @@ def clean(work: Path, place: Place) -> None:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--provider", choices=sorted(PLACES), default="qemu", help="where the service runs")
+    parser.add_argument("--provider", choices=sorted(PLACES), default="container", help="where the service runs")
     parser.add_argument("--work", type=Path, default=ROOT / ".quickstart", help="folder for definitions and stores")
     parser.add_argument("--clean", action="store_true", help="remove everything that quickstarts created")
     arguments = parser.parse_args(argv)

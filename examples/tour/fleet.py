@@ -38,8 +38,9 @@ class Fleet:
         (self.shell.folder / INVENTORY).write_text(f"plugin: immutable.infra.fleet\n{source}", encoding="utf-8")
 
     def build_base(self) -> Background:
-        base = ("-m", "include_role", "-a", "name=immutable.infra.base_image", "-e", f"base_image_store={self.store}")
-        return self.shell.start("ansible", "localhost", *base, log="base.log")
+        role = ("-m", "include_role", "-a", "name=immutable.infra.base_image")
+        variables = ("-e", f"base_image_store={self.store}", "-e", f"base_image_form={self.place.base}")
+        return self.shell.start("ansible", "localhost", *role, *variables, log="base.log")
 
     def bake_and_verify(self, definition: str, log: str) -> Background:
         """Bake and verify a version in the background, as a build server would before the release."""
