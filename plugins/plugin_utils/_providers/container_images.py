@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Images of containers on this machine: one archive each, in the store's folder. An engine loads it once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._core.errors import ProviderError
+from .container_engine import ContainerEngine
+from .disk_images import DiskImages
+
+ARCHIVE = "image.tar"
+LOAD_TIMEOUT = 900.0  # seconds; a gigabyte takes less than a minute on an idle machine
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class ContainerImages(DiskImages):
+    """See ``contract.Images``. The artifact is the archive, and what the engine loaded from it is only a copy."""
+
+    def build(self, architecture: str) -> str:
+        return f"container-{architecture}"
+
+
+def image_id(artifact: Mapping[str, Any]) -> str:
+    """Return the id that the engine gives the image of an artifact. Raises ProviderError if there is none."""
+    found = artifact.get("image")
+    if not isinstance(found, str) or not _ID.fullmatch(found):
+        raise ProviderError("the image's record names no container image (bake it again)", permanent=True)
+    return found
+
+
+def load_image(engine: ContainerEngine, artifact: Mapping[str, Any]) -> None:
+    """Load an image into the engine, unless it has it.
+
+    The engine computes the id from what it loaded, so an archive with other contents than the record's is refused.
+    Raises ProviderError.
+    """
+    wanted = image_id(artifact)
+    if has_image(engine, wanted):
+        return
+    archive = Path(str(artifact.get("path")))
+    try:
+        handle = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ProviderError(f"the image's archive is missing: {archive} (bake it again)") from None
+    except OSError as error:
+        raise ProviderError(f"the image's archive cannot be read: {archive}: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # another run may load it
+        if not has_image(engine, wanted):
+            engine.run("load", "--quiet", "--input", str(archive), timeout=LOAD_TIMEOUT)
+    finally:
+        os.close(handle)
+    if not has_image(engine, wanted):
+        raise ProviderError(f"the archive {archive} does not contain the image {wanted} of its record (bake it again)")
+
+
+def has_image(engine: ContainerEngine, wanted: str) -> bool:
+    """Whether the engine has an image of this id."""
+    return engine.run("image", "inspect", "--format", "{{.Id}}", wanted, check=False).strip() in (
+        wanted,
+        wanted.removeprefix("sha256:"),
+    )
