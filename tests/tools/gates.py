@@ -25,7 +25,13 @@ COLLECTIONS = Path(os.environ["ANSIBLE_COLLECTIONS_PATH"])
 INSTALLED = COLLECTIONS / "ansible_collections/immutable/infra"
 CACHE = ROOT / ".cache"
 CORES = len(os.sched_getaffinity(0))
-SCRIPTS = ["tests/tools/install", "tests/tools/with-collection", ".ci/run", "roles/base_image/files/assemble"]
+SCRIPTS = [
+    "tests/tools/install",
+    "tests/tools/with-collection",
+    ".ci/run",
+    "roles/base_image/files/assemble",
+    "roles/base_image/files/container/in-memory",
+]
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
     for name in ("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data")
