@@ -18,9 +18,9 @@ from .._definition.launch import SSM, launch_fingerprint, machine_settings
 from .._definition.model import DataVolume, Definition, FleetSpec, SecretRef, Target
 from .._definition.secrets import ResolveSecrets
 from .._health.prober import health_tag
+from .._hosts.connection import login_ports
 from .._image_model import Image
 from .._providers import tags
-from .._providers.contract import SSH_PORT
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 AUTHORITIES = "authorities"  # PEM text, only in recipes of services that are probed by HTTPS with a CA of their own
@@ -28,7 +28,7 @@ AUTHORITIES = "authorities"  # PEM text, only in recipes of services that are pr
 
 def recipe_of(definition: Definition, target: Target, image: Image, authorized_keys: tuple[str, ...]) -> dict[str, Any]:
     """Return all that instances are launched with, as plain data without secrets."""
-    ports = dict.fromkeys([*target.health.ports, *([] if definition.shell == "off" else [SSH_PORT])])
+    ports = dict.fromkeys([*target.health.ports, *login_ports(target, definition.shell)])
     authorities = target.health.https.ca if target.health.https else ""
     return {
         "image": image.digest,

@@ -15,6 +15,7 @@ from .._core.errors import FleetError, ImmutableError
 from .._core.progress import Report, silent
 from .._definition.model import Definition, Target
 from .._definition.secrets import ResolveSecrets
+from .._hosts.connection import login_keys
 from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.channels import Channels
@@ -124,16 +125,13 @@ class RequestBuilder:
             )
 
     def _swap_to(self, image: Image) -> Request:
-        keys = (
-            () if self.definition.shell == "off" else (self.target.authorized_key or self.store.ssh_key(self.fleet)[1],)
-        )
         return swap_request(
             self.definition,
             self.target,
             image,
             key=self.store.secret_key(),
             resolve=self.resolve,
-            authorized_keys=keys,
+            authorized_keys=login_keys(self.definition, self.target, self.store),
         )
 
     def _with_rollback_target(self, request: Request) -> Request:

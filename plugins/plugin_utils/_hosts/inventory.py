@@ -16,7 +16,8 @@ from .._images.channels import Channels
 from .._providers import tags
 from .._providers.contract import FLEET, STOPPED, Instance
 from .._store.base import Store
-from .ssh import host_vars, write_known_hosts
+from .connection import host_vars, login_ports
+from .ssh import write_known_hosts
 
 SEALED, OUTDATED = "sealed", "outdated"
 
@@ -72,8 +73,9 @@ def list_hosts(
     fleet = definition.fleet_name(target)
     known_hosts = store.local_path(f"known_hosts/{fleet}")
     write_known_hosts(known_hosts, instances)
-    # If the target has a key of the user's own, the store has none.
-    private_key = None if definition.targets[target].authorized_key else store.ssh_key(fleet)[0]
+    # If the target has a key of the user's own, or no instance has an SSH server, the store has none.
+    keyless = definition.targets[target].authorized_key or not login_ports(definition.targets[target])
+    private_key = None if keyless else store.ssh_key(fleet)[0]
     channels = Channels(store).list(definition.service)
     promoted = next((document["image"] for document in channels if document["channel"] == channel), None)
     context = HostContext(

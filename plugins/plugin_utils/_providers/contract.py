@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from .container_address import ContainerAddress
+
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
 FLEET: Final = "fleet"
@@ -38,7 +40,7 @@ VolumeState = Literal["blank", "new"]
 BLANK: Final = "blank"  # as far as the provider knows, nothing was ever written to it
 NEW: Final = "new"
 
-SSH_PORT = 22  # of every guest that has an SSH server
+SSH_PORT = 22  # of every guest that has an SSH server; containers have none
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Instance:
     started: float = 0.0  # when its present boot began
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
     zone: str = ""  # "" if the provider has no zones
+    container: ContainerAddress | None = None  # None for machines, which are reached over the network
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .._definition.digest import verify_digest
 from .._definition.launch import SSM
 from .._definition.model import Definition, Target
 from .._definition.secrets import SecretFinder
+from .._hosts.connection import login_keys
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.catalogue import Catalogue
@@ -115,14 +116,8 @@ class _Run:
             target=target,
             settings=target.settings,
             secrets=SecretFinder(task.variables, task.template)(references),
-            authorized_keys=self._authorized_keys(),
+            authorized_keys=login_keys(definition, target, self.store),
         )
         provider = open_provider(target, self.store)
         playbook = playbook_run(task.loader)
         return Verification(candidate, provider, playbook=playbook, guard=task.guard, report=task.report).run(timeout)
-
-    def _authorized_keys(self) -> tuple[str, ...]:
-        if self.definition.shell == "off":
-            return ()
-        name = self.definition.fleet_name(self.target.name)
-        return (self.target.authorized_key or self.store.ssh_key(name)[1],)

@@ -25,12 +25,12 @@ from .._definition.launch import machine_settings, ssm_parameters
 from .._definition.model import Definition, Target
 from .._health.evidence import proves
 from .._health.prober import prober_for
+from .._hosts.connection import host_vars, login_ports
 from .._hosts.playbook import PlaybookRun
-from .._hosts.ssh import host_vars, write_known_hosts
+from .._hosts.ssh import write_known_hosts
 from .._image_model import Image
 from .._providers.contract import (
     FLEET,
-    SSH_PORT,
     STOPPED,
     USED_FOR,
     VERIFY,
@@ -134,10 +134,9 @@ class Verification:
 
     def _test(self, folder: Path, deadline: float) -> list[str]:
         private = folder / "key"
-        make_ssh_key(private, "")
-        public = private.with_suffix(".pub").read_text(encoding="ascii").strip()
+        public = self._temporary_key(private)
         slots = [PRODUCTION_SLOT] if self._candidate.definition.verify is None else [PLAYBOOK_SLOT, PRODUCTION_SLOT]
-        keys = {PLAYBOOK_SLOT: (public,), PRODUCTION_SLOT: self._candidate.authorized_keys}
+        keys = {PLAYBOOK_SLOT: public, PRODUCTION_SLOT: self._candidate.authorized_keys}
         self._guard.check()
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in slots])
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
@@ -151,6 +150,13 @@ class Verification:
             self._run_playbook(private, folder, deadline)
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
+
+    def _temporary_key(self, private: Path) -> tuple[str, ...]:
+        """Make a key pair and return its public key; none if Ansible needs no key."""
+        if not login_ports(self._candidate.target):
+            return ()
+        make_ssh_key(private, "")
+        return (private.with_suffix(".pub").read_text(encoding="ascii").strip(),)
 
     def _attach(self) -> None:
         """Attach the remaining scratch volumes, because some providers do not attach volumes at the launch."""
@@ -187,7 +193,7 @@ class Verification:
             launch="verify",
             nonce=nonce,
             purpose=VERIFY if slot == PLAYBOOK_SLOT else FLEET,
-            ports=tuple(dict.fromkeys([SSH_PORT, *candidate.target.health.ports])),
+            ports=tuple(dict.fromkeys([*login_ports(candidate.target), *candidate.target.health.ports])),
             authorized_keys=tuple(keys),
             settings=candidate.settings,
             secrets=candidate.secrets,

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, VerifyError
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import MACHINE_SETTINGS
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     Definition,
@@ -102,6 +104,19 @@ def test_both_instances_open_every_probed_port_and_one_accepts_the_temporary_key
     assert [request.secret_refs for request in provider.requests] == [{"db": "/shop/db"}] * 2
     assert [request.purpose for request in provider.requests] == [VERIFY, FLEET]
     assert [request.authorized_keys == ("ssh-ed25519 PRODUCTION",) for request in provider.requests] == [False, True]
+
+
+def test_instances_without_an_ssh_server_get_no_port_and_no_key_for_it(monkeypatch):
+    provider = Recorder()
+    tested = verification(provider)
+    monkeypatch.setitem(MACHINE_SETTINGS, "container", lambda target: {})
+    monkeypatch.setattr(
+        tested, "_candidate", replace(tested._candidate, target=replace(tested._candidate.target, provider="container"))
+    )
+    with pytest.raises(ProviderError, match="not launched"):
+        tested.run(60.0)
+    assert [request.ports for request in provider.requests] == [(8080, 5432)] * 2
+    assert provider.requests[0].authorized_keys == ()
 
 
 class Lingering:

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, Provision
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import ssh as connection
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.connection import host_vars
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.inventory import HostContext, hosts_of
-from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.ssh import host_vars, write_known_hosts
+from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.ssh import write_known_hosts
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_address import ContainerAddress
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     FLEET,
     PENDING,
@@ -192,6 +194,7 @@ import json, sys
 from ansible.plugins.loader import init_plugin_loader
 
 init_plugin_loader()
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_address import ContainerAddress
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Evidence, Instance
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedCompute
 
@@ -299,3 +302,30 @@ def test_mistakes_become_messages(
     _found, errors = listed(**changes)
     assert message in errors
     assert "Traceback" not in errors
+
+
+ADDRESS = ContainerAddress("podman", "/store/container", "shop-local-0-n")
+
+
+def test_a_container_is_reached_through_its_engine(context: HostContext) -> None:
+    [host] = hosts_of(context, [instance(0, endpoints={8080: ("127.0.0.1", 48080)}, container=ADDRESS)], CHANNELS, NEW)
+    assert {name: value for name, value in host.variables.items() if "ansible_" in name or "container" in name} == {
+        "ansible_connection": "immutable.infra.container",
+        "ansible_host": "shop-local-0-n",
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_pipelining": True,
+        "ansible_remote_tmp": "/run/ansible",
+        "immutable_container": "shop-local-0-n",
+        "immutable_container_engine": "podman",
+        "immutable_container_folder": "/store/container",
+    }
+
+
+def test_a_closed_container_names_no_connection(context: HostContext) -> None:
+    closed = instance(0, tags={"shell": "off"}, endpoints={}, container=ADDRESS)
+    [host] = hosts_of(context, [closed], CHANNELS, NEW)
+    assert not [name for name in host.variables if name.startswith("ansible_")]
+    assert host.variables["immutable_container"] == "shop-local-0-n", "it can be attested from outside"
+    found = host_vars(replace(closed, purpose=VERIFY), None, context.known_hosts)
+    assert found["ansible_connection"] == "immutable.infra.container", "a verification tests it"
