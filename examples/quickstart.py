@@ -17,10 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tour.engine import no_systemd, remove_storage
 from tour.fleet import Fleet, get, post
 from tour.load import Load
 from tour.report import Report
-from tour.service import BROKEN, FIRST, NAME, PLACES, SECOND, SIZE, Place
+from tour.service import BROKEN, CONTAINER, CONTAINER_ALONE, FIRST, NAME, PLACES, SECOND, SIZE, Place
 from tour.shell import Background, Failure, Shell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,14 +41,15 @@ class Quickstart:
 
     def run(self) -> None:
         step = self.report.step
-        for version in (FIRST, SECOND, BROKEN):
-            self.definitions[version] = self.fleet.write(version)
-        self.fleet.write_inventory(self.definitions[FIRST])
         if (self.fleet.store / "fleets").exists():
             step("remove the fleet of an earlier run", self.remove)
         packages = self.shell.start(ROOT / "tests/tools/install", self.fleet.place.packages, log="packages.log")
         base = self.fleet.build_base()
         step("install the other packages, while the base is built", lambda: self.wait(packages))
+        self.choose_form()
+        for version in (FIRST, SECOND, BROKEN):
+            self.definitions[version] = self.fleet.write(version)
+        self.fleet.write_inventory(self.definitions[FIRST])
         step("build the base: a small Debian", lambda: self.wait(base))
         second = self.bake_ahead(SECOND)
         step(f"release {FIRST}: bake, boot and test the image, launch {SIZE} hosts", self.first_release)
@@ -68,11 +70,19 @@ class Quickstart:
         started.wait()
         return "ok"
 
+    def choose_form(self) -> None:
+        """Run the service without systemd where a user's containers cannot have it."""
+        if self.fleet.place is CONTAINER and os.geteuid() != 0:
+            reason = no_systemd(self.fleet.store)
+            if reason:
+                print(f"{reason}. The quickstart does the latter: each container runs the service alone.", flush=True)
+                self.fleet.place = CONTAINER_ALONE
+
     def bake_ahead(self, version: str) -> Background:
         return self.fleet.bake_and_verify(self.definitions[version], log=f"bake-{version}.log")
 
     def remove(self) -> str:
-        self.fleet.remove(self.definitions[FIRST])
+        self.fleet.remove(self.fleet.write(FIRST))
         return "ok"
 
     def first_release(self) -> str:
@@ -144,6 +154,7 @@ def clean(work: Path, place: Place) -> None:
     quickstart = Quickstart(work, place)
     if (quickstart.fleet.store / "fleets").exists():
         quickstart.fleet.remove(quickstart.fleet.write(FIRST))
+    remove_storage(quickstart.fleet.store)
     shutil.rmtree(work, ignore_errors=True)
 
 
