@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -29,6 +29,11 @@ test:
 test-core:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) tests/tools/gates.py core $(GATE)
+
+# Real containers: swaps that are killed, fail or run under load.
+test-containers:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) tests/tools/gates.py containers $(GATE)
 
 # Everything that boots virtual machines, and every Packer that "make packers" built.
 test-machines:

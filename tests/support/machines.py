@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A small service on real virtual machines, controlled by the collection's playbooks as a user would."""
+"""A small service on real machines or containers, controlled by the collection's playbooks as a user would."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +17,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from . import echo_service
+from .echo_service import INSTALL, PROVISION, TOKEN, UNIT, VERIFY
+from .labs import LABS, MOUNT, kill_and_wait
+
+__all__ = ["INSTALL", "PROVISION", "TOKEN", "UNIT", "VERIFY"]
 # Kept between runs because of the base. The tests remove what they create in it.
 STORE = Path(os.environ.get("IMMUTABLE_VM_STORE", ".cache/vm-store")).absolute()
 
-TOKEN = "ECHO_TOKEN"  # name of the environment variable that holds the service's secret
 PIPED: dict[str, Any] = {
     "stdin": subprocess.DEVNULL,
     "stdout": subprocess.PIPE,
@@ -29,111 +32,49 @@ PIPED: dict[str, Any] = {
     "text": True,
 }
 
-PROVISION = """
-- name: Install the echo service
-  hosts: all
-  gather_facts: false
-  tasks:
-    - name: Install its program
-      ansible.builtin.copy:
-        src: echo.py
-        dest: /usr/local/bin/echo-service
-        mode: "0755"
-    - name: Install its unit
-      ansible.builtin.copy:
-        src: echo.service
-        dest: /etc/systemd/system/echo.service
-        mode: "0644"
-    - name: Start it at each boot
-      ansible.builtin.file:
-        src: /etc/systemd/system/echo.service
-        path: /etc/systemd/system/multi-user.target.wants/echo.service
-        state: link
-"""
-VERIFY = """
-- name: Assert what every echo host must do
-  hosts: all
-  gather_facts: false
-  tasks:
-    - name: It is sealed
-      ansible.builtin.command:
-        argv: [grep, -q, '"sealed":true', /etc/ansible/facts.d/immutable.fact]
-      changed_when: false
-"""
-UNIT = """
-[Unit]
-Description=Echo over HTTP
-{mounts}
-[Service]
-EnvironmentFile=-/run/immutable/settings.env
-ExecStart=/usr/local/bin/echo-service
-[Install]
-WantedBy=multi-user.target
-"""
-PROGRAM = """#!/usr/bin/python3
-import os
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-FOLDER = "{folder}"
-FILE = FOLDER + "/words"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        broken = self.path == "/healthz" and os.environ.get("broken") == "yes"
-        answers = {
-            "/words": lambda: open(FILE, "rb").read() if os.path.exists(FILE) else b"",
-            "/token": lambda: open("/run/immutable/secrets/token", "rb").read(),
-            "/room": lambda: str(os.statvfs(FOLDER).f_blocks * os.statvfs(FOLDER).f_frsize).encode(),
-            "/version": lambda: b"{version}",
-        }
-        answer = answers.get(self.path, lambda: os.environ.get("greeting", "").encode())
-        self.answer(500 if broken else 200, answer())
-
-    def do_POST(self):
-        with open(FILE, "ab", buffering=0) as file:  # so that fsync finds all of it in the kernel
-            file.write(self.rfile.read(int(self.headers["Content-Length"])))
-            os.fsync(file.fileno())
-        self.answer(201, b"")
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-HTTPServer(("", 8080), Handler).serve_forever()
-"""
-
 
 class Service:
     """One service with its definition in a folder of its own, and its fleet on one target."""
 
     def __init__(
-        self, folder: Path, name: str, size: int, shell: str, data: bool, target: str = "local", store: Path = STORE
+        self,
+        folder: Path,
+        name: str,
+        size: int,
+        shell: str,
+        data: bool,
+        target: str = "local",
+        store: Path = STORE,
+        provider: str = "qemu",
+        command: bool = False,
     ) -> None:
+        """Write its definition.
+
+        Args:
+            provider: of its target, one of ``LABS``.
+            command: whether the service itself is the first process of a container, in place of systemd.
+        """
         self.folder = folder
         self.name = name
         self.size = size
         self.data = data
         self.store = store
         self.fleet = f"{name}-{target}"
+        self.lab = LABS[provider]
+        self._command = command
         self._target = target
         self._shell = shell
         self._kept: dict[str, Any] = {
             "settings": {"greeting": "hello"},
             "fleet": {},
-            "volume": {"size": "64M"},
+            "volume": dict(self.lab.volume),
             "path": "/healthz",
             "version": "1",
         }
         folder.mkdir(parents=True)
-        (folder / "provision.yml").write_text(PROVISION, encoding="utf-8")
+        (folder / "provision.yml").write_text(INSTALL if command else PROVISION, encoding="utf-8")
         (folder / "verify.yml").write_text(VERIFY, encoding="utf-8")
-        (folder / "echo.service").write_text(
-            UNIT.format(mounts="RequiresMountsFor=/var/lib/echo" if data else ""), encoding="utf-8"
-        )
+        (folder / "echo.service").write_text(echo_service.unit(data), encoding="utf-8")
         self.define()
 
     def define(self, **changes: Any) -> None:
@@ -146,7 +87,7 @@ class Service:
         self._kept.update(changes)
         kept = self._kept
         self.size = kept["fleet"].get("size", self.size)
-        document = {
+        document: dict[str, Any] = {
             "schema": 1,
             "service": self.name,
             "version": kept["version"],
@@ -160,18 +101,18 @@ class Service:
             "fleet": {"size": self.size, **kept["fleet"]},
             "targets": {
                 self._target: {
-                    "provider": "qemu",
-                    "machine": {"memory": "384M"},
+                    "provider": self.lab.provider,
+                    **self.lab.target,
                     "settings": kept["settings"],
                     "secrets": {"token": {"env": TOKEN}},
                 }
             },
         }
         if self.data:
-            document["data"] = [{"name": "words", "mount": "/var/lib/echo", **kept["volume"]}]
-        program = PROGRAM.replace("{folder}", "/var/lib/echo" if self.data else "/tmp").replace(
-            "{version}", kept["version"]
-        )
+            document["data"] = [{"name": "words", "mount": MOUNT, **kept["volume"]}]
+        if self._command:
+            document["image"]["command"] = ["/usr/local/bin/echo-service"]
+        program = echo_service.program(MOUNT if self.data else "/tmp", kept["version"])
         (self.folder / "echo.py").write_text(program, encoding="utf-8")
         (self.folder / "immutable.yml").write_text(json.dumps(document), encoding="utf-8")
 
@@ -284,28 +225,21 @@ class Service:
         for volume in fleet["volumes"]:
             if volume["slot"] in by_slot:
                 _same(f"holder of {volume['id']}", volume["attached_to"], by_slot[volume["slot"]])
-                _same(
-                    f"processes with {volume['id']}",
-                    holders(self.store / "qemu/volumes" / volume["id"]),
-                    [volume["attached_to"]],
-                )
+                _same(f"processes with {volume['id']}", self.holders(volume["id"]), [volume["attached_to"]])
         return instances
 
     def machines(self) -> list[str]:
-        """Names of all QEMU processes of this fleet, its verification and its bakes."""
-        work = str(self.store / "work")
-        return sorted(
-            _guest(words) for _pid, words in _machines() if any(self.fleet in word or work in word for word in words)
-        )
+        """Names of all machines that run for this fleet, its verification and its bakes."""
+        return sorted(self.lab.running(self.store, self.fleet))
+
+    def holders(self, volume: str) -> list[str]:
+        """Names of the machines, of any fleet, whose process can write to a volume."""
+        running = self.lab.running(self.store, "")
+        return sorted(name for name, pid in running.items() if self.lab.has_open(pid, self.store, volume))
 
     def power_off(self, instance: str) -> None:
         """Kill a machine's process and wait until it has ended."""
-        for pid, words in _machines():
-            if _guest(words) == instance:
-                handle = os.pidfd_open(pid)
-                os.kill(pid, signal.SIGKILL)
-                assert select.select([handle], [], [], 60)[0]
-                os.close(handle)
+        kill_and_wait(self.lab.running(self.store, "")[instance])
 
     def newest_record(self) -> dict[str, Any]:
         records = sorted((self.store / "fleets" / self.fleet / "records").glob("*.json"))
@@ -326,7 +260,7 @@ AnyService = TypeVar("AnyService", bound=Service)
 @contextmanager
 def released(service: AnyService) -> Iterator[AnyService]:
     """Release a service, without what an interrupted run left of it, and remove its fleet in the end."""
-    if (service.store / "qemu/machines").exists():
+    if (service.store / service.lab.provider / "machines").exists():
         service.remove()
     service.play("release")
     try:
@@ -346,40 +280,6 @@ def kill(child: subprocess.Popen[str], tree: bool) -> None:
 
 def _same(what: str, found: object, wanted: object) -> None:
     assert found == wanted, f"{what}: {found!r} instead of {wanted!r}"
-
-
-def holders(volume: Path) -> list[str]:
-    """Names of the machines whose process has the disk of a volume open."""
-    return sorted(
-        _guest(words) for pid, words in _machines() if any(volume in Path(file).parents for file in _open_files(pid))
-    )
-
-
-def _machines() -> list[tuple[int, list[str]]]:
-    """Process id and arguments of every running QEMU."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if words[0].startswith("qemu-system") and _guest(words):
-            found.append((int(process.parent.name), words))
-    return found
-
-
-def _guest(words: list[str]) -> str:
-    return next((word.removeprefix("guest=") for word in words if word.startswith("guest=")), "")
-
-
-def _open_files(pid: int) -> list[str]:
-    found = []
-    for handle in Path(f"/proc/{pid}/fd").glob("*"):
-        try:
-            found.append(os.readlink(handle))
-        except OSError:
-            continue
-    return found
 
 
 def events(output: str) -> list[str]:

@@ -76,8 +76,13 @@ def kill(pid: int) -> None:
         os.close(process)
 
 
-def main(run: int, mark: str) -> None:
-    if os.getppid() == run:  # otherwise it ended before we started
+def main(run: int, mark: str, child: bool = True) -> None:
+    """Wait until a process ends, then kill everything that has the mark.
+
+    Args:
+        child: whether this process is its child, which says that it still runs.
+    """
+    if not child or os.getppid() == run:  # otherwise it ended before we started
         wait_for(run)
     for _round in range(ROUNDS):
         found = marked(mark)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run gates and say how each one ended: gates.py test|core|machines|long|coverage [NAME ...]
+"""Run gates and say how each one ended: gates.py test|core|containers|machines|long|coverage [NAME ...]
 
 The Makefile calls it, with the collection installed from its tarball on the paths. Gates that need one core run side by
 side, one on each core. The output of such a gate goes to .cache/gates and, if the gate fails, to the terminal as well.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ansible_test
+import core_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = Path(os.environ["ANSIBLE_COLLECTIONS_PATH"])
@@ -68,9 +69,9 @@ def shellcheck() -> None:
     run("shellcheck", "-s", "sh", *GUEST_SCRIPTS)
 
 
-def pytest(marks: str, *arguments: object, workers: int = 0) -> None:
+def pytest(marks: str, *arguments: object, workers: int = 0, spread_by: str = "worksteal") -> None:
     """Run the tests that have these marks, in one process or spread over workers."""
-    spread = ["-n", workers, "--dist", "worksteal"] if workers else []
+    spread = ["-n", workers, "--dist", spread_by] if workers else []
     run("python", "-m", "pytest", "-q", *spread, "-m", marks, *arguments, PYTHONPATH=COLLECTIONS)
 
 
@@ -80,8 +81,8 @@ def units() -> None:
 
 
 def core_units() -> None:
-    """The properties do not depend on ansible-core, so they run with the usual one only."""
-    pytest("not vm and not long", "tests/unit", workers=CORES + 1)
+    """What does not depend on ansible-core, as the properties, runs with the usual one only."""
+    pytest("not vm and not long", *core_tests.core_tests(), workers=CORES)
 
 
 def coverage() -> None:
@@ -184,6 +185,11 @@ def packers() -> None:
         raise GateFailed(f"failed: {', '.join(failed)}")
 
 
+def containers(marks: str = "containers and not long") -> None:
+    """The reasons of skipped tests are shown: without a working engine nothing is tested, which fails in CI."""
+    pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadgroup")
+
+
 def machines() -> None:
     """Virtual machines share the images that the first test bakes, so one test runs after the other."""
     pytest("vm and not long", "tests/vm")
@@ -193,12 +199,21 @@ def long_units() -> None:
     pytest("long and not vm", "--durations=20", "tests/property", "tests/unit", workers=CORES + 1)
 
 
+def long_containers() -> None:
+    containers("long and containers")
+
+
 def long_machines() -> None:
     pytest("long and vm", "tests/vm")
 
 
 def molecule() -> None:
+    """The default scenario runs on containers."""
     run("molecule", "test", cwd=ROOT / "extensions")
+
+
+def molecule_machines() -> None:
+    run("molecule", "test", "-s", "machines", cwd=ROOT / "extensions")
 
 
 @dataclass(frozen=True)
@@ -223,11 +238,13 @@ TEST = [
     Gate(sanity), Gate(integration), Gate(galaxy_importer), Gate(ansible_lint), Gate(mypy), Gate(docs), Gate(ruff),
     Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
 ]  # fmt: skip
-MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule, alone=True)]
-LONG = [Gate(long_units, alone=True), Gate(long_machines, alone=True)]
+MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule_machines, alone=True)]
+LONG = [Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_machines, alone=True)]
 SETS = {
     "test": TEST,
-    "core": [Gate(sanity), Gate(core_units, alone=True)],
+    # One process of ansible-test uses one core most of the time, so the units run beside it.
+    "core": [Gate(sanity), Gate(core_units)],
+    "containers": [Gate(containers, alone=True), Gate(molecule, alone=True)],
     "machines": MACHINES,
     "long": LONG,
     "coverage": [Gate(coverage, alone=True)],

@@ -46,7 +46,7 @@ class Soak:
 
     def begin(self) -> None:
         for service in self._services:
-            if (service.store / "qemu/machines").exists():
+            if (service.store / service.lab.provider / "machines").exists():
                 service.remove()
             service.greet("soaked")
             service.play("release")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs one task of the collection in a real ansible-playbook."""
+"""Runs tasks of the collection in a real ansible-playbook."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,36 @@ def run_task(folder: Path, module: str, *flags: str, **options: Any) -> dict[str
         flags: of ansible-playbook.
         options: of the module.
     """
-    task = {
-        f"immutable.infra.{module}": {
-            "definition": str(folder),
-            "store": str(folder / "store"),
-            "target": "prod",
-            **options,
-        },
-        "register": "result",
-    }
+    return run_tasks(folder, [(module, options)], *flags)[0]
+
+
+def run_tasks(folder: Path, calls: list[tuple[str, Mapping[str, Any]]], *flags: str) -> list[dict[str, Any]]:
+    """Return the result of each task of one play. A task also runs after another one has failed.
+
+    Starting ansible-playbook takes longer than most tasks, so calls that may follow each other share a run.
+
+    Args:
+        folder: with the definition and the store.
+        calls: module and options of each task. The option ``check_mode`` is the task's own.
+        flags: of ansible-playbook.
+    """
+    given = {"definition": str(folder), "store": str(folder / "store"), "target": "prod"}
+    tasks: list[dict[str, Any]] = []
+    for number, (module, options) in enumerate(calls):
+        own = {"register": f"result_{number}", "ignore_errors": True}
+        arguments = dict(options)
+        if "check_mode" in arguments:
+            own["check_mode"] = arguments.pop("check_mode")
+        tasks.append({f"immutable.infra.{module}": {**given, **arguments}, **own})
+    results = ", ".join(f"result_{number}" for number in range(len(calls)))
+    output = folder / "results.json"
+    output.unlink(missing_ok=True)
     save = {
-        "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(folder / "result.json")},
+        "ansible.builtin.copy": {"content": f"{{{{ [{results}] | to_json }}}}", "dest": str(output)},
         "check_mode": False,
         "diff": False,
     }
-    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**task, "ignore_errors": True}, save]}]
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [*tasks, save]}]
     (folder / "play.yml").write_text(json.dumps(play), encoding="utf-8")
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     argv = [
@@ -56,6 +72,6 @@ def run_task(folder: Path, module: str, *flags: str, **options: Any) -> dict[str
     done = subprocess.run(
         [*argv, str(folder / "play.yml"), *flags], env=environment, capture_output=True, text=True, check=False
     )
-    assert (folder / "result.json").exists(), done.stdout + done.stderr
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
+    assert output.exists(), done.stdout + done.stderr
+    found: list[dict[str, Any]] = json.loads(output.read_text(encoding="utf-8"))
+    return found

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.result_size import (
     LEFT_OUT,
@@ -20,13 +19,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.tests.support import fleetlab
-from ansible_collections.immutable.infra.tests.support.aws.tasks import run_task
+from ansible_collections.immutable.infra.tests.support.aws.tasks import run_tasks
 from hypothesis import given
 from hypothesis import strategies as st
 
 AWX_LIMIT = 700_000  # bytes of one result that AWX stores
 HOSTS = 1000
-DIGEST = "sha256:" + "5" * 64
 json_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=30),
     lambda part: st.lists(part, max_size=5) | st.dictionaries(st.text(max_size=8), part, max_size=5),
@@ -93,27 +91,28 @@ def test_a_timeline_of_days_keeps_its_beginning_and_its_end() -> None:
     assert set(short.as_dict()) == {"timeline", "lowest_in_service", "peak", "downtime"}
 
 
-@pytest.mark.parametrize("files", [10, 20_000])
-def test_a_task_returns_an_image_with_any_number_of_inputs(files: int, tmp_path: Path) -> None:
-    inputs = {"provision": {f"roles/web/files/{number}": "0" * 64 for number in range(files)}}
-    image = Image(
-        digest=DIGEST,
-        build="packer",
-        service="shop",
-        version="1",
-        created="2026-01-01T00:00:00+00:00",
-        artifact={},
-        base={},
-        inputs=inputs,
-    )
-    Catalogue(FileStore(tmp_path / "store")).add(image)
+def test_a_task_returns_an_image_with_any_number_of_inputs(tmp_path: Path) -> None:
+    few, many = 10, 20_000
+    catalogue = Catalogue(FileStore(tmp_path / "store"))
+    inputs = {
+        files: {"provision": {f"roles/web/files/{each}": "0" * 64 for each in range(files)}} for files in (few, many)
+    }
+    for files in inputs:
+        image = Image(
+            digest=f"sha256:{len(str(files))}" + "5" * 63,
+            build="packer",
+            service=f"shop-{files}",
+            version="1",
+            created="2026-01-01T00:00:00+00:00",
+            artifact={},
+            base={},
+            inputs=inputs[files],
+        )
+        catalogue.add(image)
     none = "{{ omit }}"
-    result = run_task(tmp_path, "image_info", service="shop", definition=none, target=none)
-    assert not result.get("failed"), result
-    assert [found["digest"] for found in result["images"]] == [DIGEST]
-    if files == 10:
-        assert result["images"][0]["inputs"] == inputs
-        assert LEFT_OUT not in result
-    else:
-        assert size(result) < AWX_LIMIT
-        assert result[LEFT_OUT] == {"images.inputs.provision": files - 200}
+    options = [{"service": f"shop-{files}", "definition": none, "target": none} for files in inputs]
+    complete, bounded = run_tasks(tmp_path, [("image_info", each) for each in options])
+    assert not complete.get("failed") and not bounded.get("failed"), (complete, bounded)
+    assert complete["images"][0]["inputs"] == inputs[few] and LEFT_OUT not in complete
+    assert len(bounded["images"]) == 1 and size(bounded) < AWX_LIMIT
+    assert bounded[LEFT_OUT] == {"images.inputs.provision": many - 200}

@@ -31,26 +31,31 @@ targets:
 """
 
 
-def play(folder: Path, name: str, options: dict[str, Any], *arguments: str) -> dict[str, Any]:
-    """Run one task and return its result. Options may be relative to the playbook's folder."""
-    tasks = [
-        {f"immutable.infra.{name}": {**options, "store": LOCATION}, "register": "result", "ignore_errors": True},
+def play(folder: Path, *calls: tuple[str, dict[str, Any]], check: bool = False) -> list[dict[str, Any]]:
+    """Run tasks, also after one has failed, and return their results. Options may be relative to the play's folder."""
+    tasks: list[dict[str, Any]] = [
         {
-            "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(folder / "result.json")},
-            "check_mode": False,
-        },
+            f"immutable.infra.{name}": {**options, "store": LOCATION},
+            "register": f"result_{number}",
+            "ignore_errors": True,
+        }
+        for number, (name, options) in enumerate(calls)
     ]
+    results = ", ".join(f"result_{number}" for number in range(len(calls)))
+    content = f"{{{{ [{results}] | to_json }}}}"
+    copy = {"ansible.builtin.copy": {"content": content, "dest": str(folder / "result.json")}, "check_mode": False}
+    tasks = [*({**task, "check_mode": check} for task in tasks), copy]
     (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT)}
     subprocess.run(
-        ["ansible-playbook", str(folder / "play.yml"), *arguments],
+        ["ansible-playbook", str(folder / "play.yml")],
         env=environment,
         cwd="/",
         check=True,
         capture_output=True,
     )
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return result
+    found: list[dict[str, Any]] = json.loads((folder / "result.json").read_text())
+    return found
 
 
 @pytest.mark.skipif(not shutil.which("packer"), reason="needs packer")
@@ -60,10 +65,12 @@ def test_an_image_is_built_once_and_found_by_another_machine(
     (tmp_path / "router").mkdir()
     (tmp_path / "router/disk.json").write_text(json.dumps(TEMPLATE))
     options = {"template": "router/disk.json", "service": "router", "version": "7"}
-    assert play(tmp_path, "image", options)["changed"] is True
+    [built] = play(tmp_path, ("image", options))
+    assert built["changed"] is True
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    assert play(tmp_path, "image", options)["changed"] is False
-    [image] = play(tmp_path, "image_info", {"service": "router"})["images"]
+    again, info = play(tmp_path, ("image", options), ("image_info", {"service": "router"}))
+    assert again["changed"] is False
+    [image] = info["images"]
     assert image["files"] == {"log": f"{LOCATION}/images/{image['digest'].removeprefix('sha256:')}/packer/packer.log"}
     assert not (tmp_path / "s3:").exists()
 
@@ -72,9 +79,8 @@ def test_what_needs_a_folder_fails_with_the_reason(bucket: S3Store, tmp_path: Pa
     (tmp_path / "immutable.yml").write_text(DEFINITION)
     (tmp_path / "site.yml").write_text("[]")
     needs_folder = f"so it needs a store in a folder (this one is {LOCATION})"
-    for name in ("image", "fleet_info"):
-        options = {"definition": "immutable.yml", "target": "local"}
-        result = play(tmp_path, name, options, "--check")
+    options = {"definition": "immutable.yml", "target": "local"}
+    for result in play(tmp_path, ("image", options), ("fleet_info", options), check=True):
         assert (
             result["failed"]
             and result["msg"].startswith(("a bake for the provider qemu", "the provider qemu"))
@@ -95,5 +101,5 @@ def test_what_needs_a_folder_fails_with_the_reason(bucket: S3Store, tmp_path: Pa
         and f"a bake for the provider qemu keeps its disks and bases in the store, {needs_folder}"
         in completed.stdout + completed.stderr
     )
-    info = play(tmp_path, "definition_info", {"definition": "immutable.yml"})
+    [info] = play(tmp_path, ("definition_info", {"definition": "immutable.yml"}))
     assert info["digest"] is None and info["digest_missing"].endswith(f"is not built yet in {LOCATION}")

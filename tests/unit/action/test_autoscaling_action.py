@@ -20,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.refreshes import Refreshes
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
-from ansible_collections.immutable.infra.tests.support.aws.tasks import COLLECTIONS, run_task
+from ansible_collections.immutable.infra.tests.support.aws.tasks import COLLECTIONS, run_task, run_tasks
 
 OLD, NEW = "shop-1.0-111111111111", "shop-2.0-222222222222"
 
@@ -106,10 +106,11 @@ def test_a_group_that_runs_the_image_is_left_alone(folder: Path, cloud: Cloud) -
 def test_a_group_is_refreshed_and_the_run_after_it_changes_nothing(
     folder: Path, cloud: Cloud, refreshes: Refreshes
 ) -> None:
-    result = run_task(folder, "fleet", channel="next", wait=False)
+    # Each observes once or twice.
+    results = run_tasks(folder, [("fleet", {"channel": "next", "wait": False})] * 6)
+    result = results[0]
     assert result["paused"] == "the refresh r-0 is running" and result["refresh"]["status"] == "InProgress"
-    for _run in range(5):  # each observes once or twice
-        result = run_task(folder, "fleet", channel="next", wait=False) if result.get("paused") else result
+    result = next(each for each in results if not each.get("paused"))
     assert not result.get("failed"), result["msg"]
     assert (result["paused"], result["refresh"]["status"], result["launch"].rpartition(":")[2]) == (
         None,
@@ -176,29 +177,24 @@ def test_fleet_info_and_the_inventory_list_the_instances_of_the_group(folder: Pa
     assert listed["image_shop_1_0_111111111111"]["hosts"] == ["shop-prod-0", "shop-prod-1"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"state": "absent"},
-            "the group of target prod belongs to Auto Scaling; remove it with the tool that created it",
-        ),
-        (
-            {"approve": True},
-            "approve has no effect on target prod: "
-            "Auto Scaling has no gate that waits for approval (allowed: leave it out)",
-        ),
-        ({"ignore_windows": True}, "ignore_windows has no effect on target prod"),
-        ({"remove_volumes": ["a"]}, "remove_volumes has no effect on target prod"),
-    ],
-)
-def test_options_without_effect_on_auto_scaling_are_refused(
-    options: dict[str, Any], message: str, folder: Path
-) -> None:
-    result = run_task(folder, "fleet", **options)
-    assert result["failed"] and message in result["msg"]
+REFUSED = [
+    (
+        {"state": "absent"},
+        "the group of target prod belongs to Auto Scaling; remove it with the tool that created it",
+    ),
+    (
+        {"approve": True},
+        "approve has no effect on target prod: "
+        "Auto Scaling has no gate that waits for approval (allowed: leave it out)",
+    ),
+    ({"ignore_windows": True}, "ignore_windows has no effect on target prod"),
+    ({"remove_volumes": ["a"]}, "remove_volumes has no effect on target prod"),
+]
 
 
-def test_hosts_of_a_group_cannot_be_marked(folder: Path) -> None:
-    result = run_task(folder, "host_mark", hosts=["shop-prod-0"], mark="protected", reason="why")
-    assert result["failed"] and "whose engine is autoscaling: its instances belong to its group" in result["msg"]
+def test_what_has_no_effect_on_auto_scaling_is_refused(folder: Path) -> None:
+    marked = ("host_mark", {"hosts": ["shop-prod-0"], "mark": "protected", "reason": "why"})
+    *results, mark = run_tasks(folder, [*(("fleet", options) for options, _message in REFUSED), marked])
+    for result, (options, message) in zip(results, REFUSED, strict=True):
+        assert result["failed"] and message in result["msg"], options
+    assert mark["failed"] and "whose engine is autoscaling: its instances belong to its group" in mark["msg"]

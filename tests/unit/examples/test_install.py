@@ -94,7 +94,7 @@ def test_a_user_without_sudo_is_told_what_is_missing(system: System) -> None:
     system.packages(installed="[!h]*", user=1000)
     done = system.install("quickstart", "first")
     assert done.returncode == 1
-    assert done.stderr == "these packages are missing, and neither root nor sudo is at hand: haproxy hey\n"
+    assert done.stderr == "these packages are missing, this is not root, and there is no sudo: haproxy hey\n"
 
 
 def test_a_user_without_sudo_needs_none_where_every_package_is_installed(system: System) -> None:

@@ -33,12 +33,18 @@ def settle_owner(volume: VolumeFolder, data: Path, wanted: DataMount, files: Dat
     Raises OwnerConflict, ProviderError.
     """
     facts, image = volume.facts(), wanted.owner
+
+    def change_to(before: str, after: str) -> None:
+        volume.update(change=f"{before} {after}")
+        files.reown(data, "change", before, after)
+        volume.update(owner=after, previous=before, change=None)
+
     owner, change = facts.get("owner", ""), facts.get("change", "")
     old, _space, new = change.partition(" ")
     if change and image == new:
-        _change(volume, data, files, old, new)
+        change_to(old, new)
     elif change and image == old:
-        _change(volume, data, files, new, old)
+        change_to(new, old)
     elif change:
         raise OwnerConflict(
             f"volume {volume.id}: the change of the owner of its files from {old} to {new} was interrupted: "
@@ -49,13 +55,13 @@ def settle_owner(volume: VolumeFolder, data: Path, wanted: DataMount, files: Dat
     elif not owner:
         _first_owner(volume, data, wanted, files)
     elif facts.get("previous") == image:
-        _change(volume, data, files, owner, image)
+        change_to(owner, image)
     elif wanted.reown:
         try:
             files.reown(data, "check", owner, image)
         except ProviderError as error:
             raise OwnerConflict(f"volume {volume.id}: its files cannot change their owner: {error.message}") from error
-        _change(volume, data, files, owner, image)
+        change_to(owner, image)
     else:
         raise OwnerConflict(
             f"the files of volume {volume.id} belong to {owner} (uid:gid), and in this image the service has {image}: "
@@ -69,9 +75,3 @@ def _first_owner(volume: VolumeFolder, data: Path, wanted: DataMount, files: Dat
     elif files.owner(data) != wanted.owner:
         return  # data that was put in place by hand: nothing says what belongs to whom
     volume.update(owner=wanted.owner)
-
-
-def _change(volume: VolumeFolder, data: Path, files: DataFiles, old: str, new: str) -> None:
-    volume.update(change=f"{old} {new}")
-    files.reown(data, "change", old, new)
-    volume.update(owner=new, previous=old, change=None)

@@ -261,7 +261,7 @@ class ContainerVolumes:
         if users:
             raise ProviderError(f"volume {folder.id} is in use by the container {users[0]}: stop it first")
 
-    def _check_change(self, folder: VolumeFolder, size: int, kind: str) -> None:
+    def _check_change(self, folder: VolumeFolder, size: int, kind: Kind | None) -> None:
         facts, volume = folder.facts(), self._read(folder)
         if volume and volume.attached_to:
             raise ProviderError(f"volume {volume.id} is attached to {volume.attached_to}: detach it before changing it")

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A run leaves no container, no process of a container and no store behind, even if it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
+from ansible_collections.immutable.infra.tests.containers import conftest
+from ansible_collections.immutable.infra.tests.support import reaper
+
+PACKAGE = "ansible_collections.immutable.infra.tests"
+CONFTEST = f"from {PACKAGE}.conftest import *\nfrom {PACKAGE}.containers.conftest import engine, run_folder, store\n"
+TEST = """
+import json, os, socket, threading
+
+def test_it_waits_to_be_killed(engine, store):
+    script = "read line < /fifo"
+    root = store / "root"
+    for name in ("dev", "etc", "proc", "sys", "run", "tmp", "usr", "bin", "lib", "lib64"):
+        (root / name).mkdir(parents=True)
+    os.mkfifo(root / "fifo")
+    mounts = [word for name in ("usr", "bin", "lib", "lib64") for word in ("--volume", f"/{name}:/{name}:ro")]
+    name = engine.run(
+        "run", "--detach", "--network=none", *mounts, "--rootfs", str(root), "/bin/sh", "-c", script
+    ).strip()
+    pid = engine.json("inspect", name)[0]["State"]["Pid"]
+    with socket.create_connection(("127.0.0.1", PORT)) as outside:
+        outside.sendall(json.dumps([pid, str(store.parent)]).encode() + b"\\n")
+        threading.Event().wait()
+"""
+
+
+def test_podman_runs_here(engine: ContainerEngine) -> None:
+    assert engine.json("ps", "--all", "--format", "json") == []
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_killed_run_leaves_no_container(engine: ContainerEngine, tmp_path: Path, workers: str) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-n", workers, "--import-mode=importlib", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(240)
+        (tmp_path / "test_it.py").write_text(TEST.replace("PORT", str(inside.getsockname()[1])), encoding="utf-8")
+        output = tmp_path / "output"
+        with output.open("wb") as file, subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file) as run:
+            try:
+                connection, _address = inside.accept()
+                pid, folder = json.loads(connection.makefile().readline())
+                container = os.pidfd_open(pid)
+                assert not select.select([container], [], [], 0)[0]
+            except TimeoutError:
+                pytest.fail(output.read_text(encoding="utf-8"))
+            finally:
+                run.kill()
+        connection.close()
+    assert select.select([container], [], [], 120)[0]
+    os.close(container)
+    for sweeper in sweepers(folder):
+        reaper.wait_for(sweeper)
+    assert not Path(folder).exists()
+
+
+def sweepers(folder: str) -> list[int]:
+    """The processes that remove a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if folder in words and conftest.engine_store.__name__ in words:
+            found.append(int(process.name))
+    return found
