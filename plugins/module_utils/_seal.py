@@ -17,8 +17,9 @@ from typing import Iterable
 
 from ._mounts import unescaped
 from ._residue import DBUS_MACHINE_ID, LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
-from ._seal_accounts import lock_accounts
+from ._seal_accounts import account, lock_accounts
 from ._seal_changes import Changes, Refused, owner
+from ._seal_container import COMMAND_MOUNTS, COVERS, write_facts
 from ._seal_paths import mount_point
 from ._seal_services import give_logins_a_locale, let_dhclient_write, service_state
 from ._seal_text import fstab_field, unit_instance
@@ -66,6 +67,28 @@ MASKED = (
     "systemd-random-seed.service",
     "unattended-upgrades.service",
 )
+# Nobody logs in to a container, and its network, its clock and its devices are those of the machine that it runs on.
+MASKED_IN_CONTAINERS = (
+    "chrony.service",
+    "dhcpcd.service",
+    "ifup@.service",
+    "networking.service",
+    "ntpsec.service",
+    "openntpd.service",
+    "ssh.service",
+    "ssh.socket",
+    "ssh@.service",
+    "systemd-logind.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-networkd-wait-online.service",
+    "systemd-timesyncd.service",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+)
+# systemd cannot mount a transient machine id in a container. It writes the id where a link leads.
+RUNNING_MACHINE_ID = "/run/machine-id"
 PACKAGE_MANAGERS = (
     "apt",
     "apt-get",
@@ -83,8 +106,9 @@ PACKAGE_MANAGERS = (
 )
 # Replace cloud-init, which writes to the root at each boot: this file disables it, and systemd-networkd uses the
 # cloud's DHCP.
+CLOUD_DISABLED = "/etc/cloud/cloud-init.disabled"
 CLOUD_FILES = {
-    "/etc/cloud/cloud-init.disabled": "",
+    CLOUD_DISABLED: "",
     "/etc/hostname": "localhost\n",  # means no name of its own: the DHCP server's name is used
     "/etc/systemd/network/80-immutable.network": (
         "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n"
@@ -110,10 +134,6 @@ _SIZE = (
 )
 
 
-class UnknownOwner(Refused):
-    """A data volume's owner is no user or group of the image."""
-
-
 @dataclass(frozen=True)
 class Spec:
     """What the definition says about the host.
@@ -125,6 +145,9 @@ class Spec:
         noexec: volumes on which nothing can be executed.
         user_namespaces: whether unprivileged users may create user namespaces.
         log_size: the most that /var/log may hold, as an integer with K, M or G, or as a percentage of memory.
+        container: whether the image is for containers.
+        command: the first process of a container; empty for systemd.
+        user: "user" or "user:group" of the command, by name; "" for root.
     """
 
     service: str
@@ -138,6 +161,9 @@ class Spec:
     noexec: tuple[str, ...] = ()
     user_namespaces: bool = False
     log_size: str = LOG_SIZE
+    container: bool = False
+    command: tuple[str, ...] = ()
+    user: str = ""
 
 
 def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
@@ -150,29 +176,44 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     """
     changes = Changes(root)
     spec = _checked(root, spec)
-    volumes = [mount for _name, mount in spec.data]
-    tmpfs = tmpfs_paths(changes, (*spec.writable, *service_state(changes, volumes)), volumes)
+    if spec.command:
+        tmpfs = sorted({*COMMAND_MOUNTS, *spec.writable})
+    else:
+        volumes = [mount for _name, mount in spec.data]
+        tmpfs = tmpfs_paths(changes, (*spec.writable, *service_state(changes, volumes)), volumes)
+        _let_systemd_seal(changes, files, container=spec.container)
+    if spec.container:
+        _leave_mounts_to_engine(changes, tmpfs, spec)
+    else:
+        _write_fstab(changes, tmpfs, spec)
+        order_after_tmpfs(changes.write, tmpfs, spec.data)
+    _own_mounts(changes, spec)
+    _write_identity(changes, tmpfs, spec)
+    lock_accounts(changes)
+    if not spec.container:
+        let_dhclient_write(changes)
+        give_logins_a_locale(changes)
+    _remove_residue(changes, machine_id_in_run=spec.container and not spec.command)
+    if spec.container:
+        write_facts(changes, tmpfs, spec.command, user=spec.user, log_size=spec.log_size)
+    if not spec.command:
+        write_skeleton(changes, tmpfs, own=spec.container)
+    _disable_package_managers(changes)
+    return changes.paths
+
+
+def _let_systemd_seal(changes: Changes, files: Iterable[str], *, container: bool) -> None:
+    """Install what reads the launch document and seals the host, and disable what makes no sense on it."""
     for folder in files:
         _install_tree(changes, folder)
     for unit, target in ENABLED.items():
         changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
-    for unit in MASKED:
+    for unit in (*MASKED, *(MASKED_IN_CONTAINERS if container else ())):
         changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
     if not rotates_logs(changes):
         changes.link(f"/etc/systemd/system/{ROTATION_TIMER}", "/dev/null")
     if os.path.isdir(changes.full_path("/etc/cloud")):
-        _replace_cloud_init(changes)
-    _write_fstab(changes, tmpfs, spec)
-    order_after_tmpfs(changes.write, tmpfs, spec.data)
-    _own_mounts(changes, spec)
-    _write_identity(changes, tmpfs, spec)
-    lock_accounts(changes)
-    let_dhclient_write(changes)
-    give_logins_a_locale(changes)
-    _remove_residue(changes)
-    write_skeleton(changes, tmpfs)
-    _disable_package_managers(changes)
-    return changes.paths
+        _replace_cloud_init(changes, network=not container)
 
 
 def _checked(root: str, spec: Spec) -> Spec:
@@ -201,7 +242,22 @@ def _install_tree(changes: Changes, folder: str) -> None:
             changes.write("/" + os.path.relpath(source, folder), text, mode)
 
 
-def _replace_cloud_init(changes: Changes) -> None:
+def _leave_mounts_to_engine(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
+    """Nothing in a container can mount anything, so a line of fstab would fail at each boot."""
+    if not spec.command:
+        changes.write("/etc/fstab", "# The container engine mounts everything.\n")
+    for path in (*tmpfs, *(mount for _name, mount in spec.data)):
+        os.makedirs(changes.full_path(path), exist_ok=True)
+    user, _colon, group = spec.user.partition(":")
+    for file, name in (("passwd", user), ("group", group)):
+        if name:
+            account(changes, file, name, "image.user")
+
+
+def _replace_cloud_init(changes: Changes, *, network: bool) -> None:
+    if not network:
+        changes.write(CLOUD_DISABLED, "")
+        return
     for path, text in CLOUD_FILES.items():
         changes.write(path, text)
     for unit, target in CLOUD_ENABLED.items():
@@ -244,8 +300,8 @@ def _own_mounts(changes: Changes, spec: Spec) -> None:
     mounts = dict(spec.data)
     for volume, names in spec.owners:
         user, _colon, group = names.partition(":")
-        uid, own_gid = _entry(changes, "passwd", user, volume)
-        gid = _entry(changes, "group", group, volume)[0] if group else own_gid
+        uid, own_gid = account(changes, "passwd", user, f"data volume {volume}")
+        gid = account(changes, "group", group, f"data volume {volume}")[0] if group else own_gid
         full = changes.full_path(mounts[volume])
         info = os.stat(full)
         if (info.st_uid, info.st_gid) != (uid, gid):
@@ -253,17 +309,6 @@ def _own_mounts(changes: Changes, spec: Spec) -> None:
             changes.paths.append(mounts[volume])
     if spec.reowned:
         changes.write(REOWNED_PATH, "".join(f"{volume}\n" for volume in sorted(spec.reowned)))
-
-
-def _entry(changes: Changes, file: str, name: str, volume: str) -> tuple[int, int]:
-    """The two numbers of a user or group in the image. The second one is the user's group, for a group -1."""
-    with open(changes.full_path(f"/etc/{file}"), encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.rstrip("\n").split(":")
-            if fields[0] == name and len(fields) > 3 and fields[2].isdigit():
-                return int(fields[2]), int(fields[3]) if file == "passwd" and fields[3].isdigit() else -1
-    kind = "user" if file == "passwd" else "group"
-    raise UnknownOwner(f"data volume {volume}: the image has no {kind} {name!r} (allowed: one of /etc/{file})")
 
 
 def _read_only(line: str) -> str:
@@ -277,10 +322,13 @@ def _read_only(line: str) -> str:
 def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     values = {"digest": spec.digest, "shell": spec.shell, "service": spec.service, "version": spec.version}
     environment = {**values, **({"user_namespaces": "on"} if spec.user_namespaces else {})}
-    changes.write("/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in environment.items()))
+    if not spec.command:
+        changes.write(
+            "/usr/lib/immutable/seal.env", "".join(f"{key}='{value}'\n" for key, value in environment.items())
+        )
     facts = {
         **values,
-        "covers": sorted({*SYSTEM_COVERS, *tmpfs}),
+        "covers": sorted({*SYSTEM_COVERS, *(COVERS if spec.container else ()), *tmpfs}),
         "data": [mount for _name, mount in spec.data],
         "writable": sorted(spec.writable),
     }
@@ -288,7 +336,7 @@ def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
 
 
-def _remove_residue(changes: Changes) -> None:
+def _remove_residue(changes: Changes, *, machine_id_in_run: bool) -> None:
     for pattern in (shell for each in (*REMOVED_FILES, *REMOVED_TREES) for shell in shell_patterns(each)):
         for full in sorted(glob.glob(glob.escape(changes.root.rstrip("/")) + pattern)):
             if os.path.abspath(__file__).startswith(full + os.sep):
@@ -298,7 +346,10 @@ def _remove_residue(changes: Changes) -> None:
             else:
                 changes.remove(os.path.relpath(full, changes.root))
     # Empty instead of missing. Without the file each boot would be a first boot.
-    changes.write(MACHINE_ID, "", 0o444)
+    if machine_id_in_run:
+        changes.link(MACHINE_ID, RUNNING_MACHINE_ID)
+    else:
+        changes.write(MACHINE_ID, "", 0o444)
     # systemd-tmpfiles would create this link at each boot, and could not.
     if os.path.isdir(os.path.dirname(changes.full_path(DBUS_MACHINE_ID))):
         changes.link(DBUS_MACHINE_ID, MACHINE_ID)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from ._seal_changes import Changes
+from ._seal_changes import Changes, Refused
 
 # Formats: man 5 shadow, passwd, gshadow, group.
 _AGES = slice(2, 7)  # in shadow: last change, minimum, maximum, warning, inactivity
@@ -33,6 +33,28 @@ def lock_accounts(changes: Changes) -> None:
     _rewrite(changes, "/etc/gshadow", lambda row: _without_hash(row, (*_NO_HASH, "")))
     if any(changes.lines(_OLD_PASSWORDS)):
         changes.rewrite(_OLD_PASSWORDS, "")
+
+
+class UnknownOwner(Refused):
+    """The definition names a user or group that the image does not have."""
+
+
+def account(changes: Changes, file: str, name: str, what: str) -> tuple[int, int]:
+    """Return the two numbers of a user or group in the image. The second one is the user's group, for a group -1.
+
+    Args:
+        file: ``passwd`` or ``group``.
+        what: whose user or group it is, for a message.
+
+    Raises UnknownOwner if there is none, OSError.
+    """
+    with open(changes.full_path(f"/etc/{file}"), encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.rstrip("\n").split(":")
+            if fields[0] == name and len(fields) > 3 and fields[2].isdigit():
+                return int(fields[2]), int(fields[3]) if file == "passwd" and fields[3].isdigit() else -1
+    kind = "user" if file == "passwd" else "group"
+    raise UnknownOwner(f"{what}: the image has no {kind} {name!r} (allowed: one of /etc/{file})")
 
 
 def _fields(line: str) -> list[str]:

@@ -85,22 +85,25 @@ def mount_point(root: str, path: str) -> str:
             f"{path!r} cannot be mounted by systemd (allowed: a path without control characters and backslashes that"
             " does not end with a space)"
         )
-    resolved = _resolved(root, path)
-    leads = f"{path!r} leads to {resolved!r}, which" if resolved != path else f"{path!r}"
-    if is_reserved(resolved) or hides_system(resolved):
+    actual = resolved(root, path)
+    leads = f"{path!r} leads to {actual!r}, which" if actual != path else f"{path!r}"
+    if is_reserved(actual) or hides_system(actual):
         raise Refused(
             f"{leads} belongs to the system, so nothing can be mounted there (allowed: a folder of the service)"
         )
-    existing = os.path.join(root, resolved.lstrip("/"))
+    existing = os.path.join(root, actual.lstrip("/"))
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
     if not os.path.isdir(existing):
         raise Refused(f"{leads} is not a folder, so nothing can be mounted there (allowed: a folder)")
-    return resolved
+    return actual
 
 
-def _resolved(root: str, path: str) -> str:
-    """Return the path without links. Absolute links start at ``root``. What does not exist stays as it is."""
+def resolved(root: str, path: str) -> str:
+    """Return the path without links. Absolute links start at ``root``. What does not exist stays as it is.
+
+    Raises Refused if the links form a loop, OSError.
+    """
     rest = path.strip("/").split("/")
     found: list[str] = []
     links = 0

@@ -8,7 +8,7 @@ import os
 import stat
 from typing import Iterable, Iterator
 
-from ._seal_changes import Changes, Refused
+from ._seal_changes import Changes, Refused, owner
 from ._seal_paths import SYSTEM_WRITABLE, within
 from ._seal_text import systemd_word, tmpfiles_argument
 
@@ -45,13 +45,25 @@ def tmpfs_paths(changes: Changes, writable: Iterable[str], data: Iterable[str]) 
     return paths
 
 
-def write_skeleton(changes: Changes, tmpfs: Iterable[str]) -> None:
-    """Recreate the folders and links below each tmpfs at boot, with their owners and modes. Raises Refused, OSError."""
+def write_skeleton(changes: Changes, tmpfs: Iterable[str], *, own: bool = False) -> None:
+    """Recreate the folders and links below each tmpfs at boot, with their owners and modes. Raises Refused, OSError.
+
+    Args:
+        own: whether each tmpfs itself gets its owner at boot as well, because it is mounted without one.
+    """
     lines = ["# Written at bake time from the folders and links that the mounted tmpfs hide.\n"]
     for path in tmpfs:
         if path not in TEMPORARY:
+            lines += [_line(changes, path)] if own else []
             lines += _lines_below(changes, path)
     changes.write(_SKELETON, "".join([lines[0], *sorted(set(lines[1:]))]))
+
+
+def _line(changes: Changes, path: str) -> str:
+    _check_name(path)
+    _check_owners(changes, path)
+    mode, uid, gid = owner(changes.full_path(path))
+    return f"d {systemd_word(path)} {mode:04o} {uid} {gid} -\n"
 
 
 def _lines_below(changes: Changes, top: str) -> Iterator[str]:

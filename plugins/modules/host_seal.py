@@ -68,6 +68,31 @@ options:
     type: str
     default: 20%
     version_added: 0.3.0
+  kind:
+    description:
+      - What the image is for. V(machine) is a virtual machine, which mounts everything itself. V(container) is a
+        container, for which the engine mounts everything. The file C(/usr/lib/immutable/container.json) in the image
+        says what.
+    type: str
+    choices: [machine, container]
+    default: machine
+    version_added: 0.3.0
+  command:
+    description:
+      - The first process of a container, and its arguments. The program is an absolute path in the image, or a name
+        that is looked up in its folders of programs.
+      - By default, it is systemd, which reads the launch document and seals the host at the end of each boot. With a
+        command, nothing is installed in the image. The engine then provides secrets and settings.
+      - Requires O(kind=container).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  user:
+    description:
+      - User, or user and group separated by a colon, that runs O(command). The default is root.
+    type: str
+    version_added: 0.3.0
   writable:
     description:
       - Paths that the service writes to and whose content is lost with the host. Each becomes a tmpfs.
@@ -149,6 +174,9 @@ def main() -> None:
             "shell": {"type": "str", "choices": ["restricted", "off"], "default": "restricted"},
             "user_namespaces": {"type": "bool", "default": False},
             "log_size": {"type": "str", "default": LOG_SIZE},
+            "kind": {"type": "str", "choices": ["machine", "container"], "default": "machine"},
+            "command": {"type": "list", "elements": "str", "default": []},
+            "user": {"type": "str"},
             "writable": {"type": "list", "elements": "path", "default": []},
             "data": {
                 "type": "list",
@@ -165,6 +193,10 @@ def main() -> None:
         },
     )
     given = module.params
+    if given["command"] and given["kind"] != "container":
+        module.fail_json(msg="command needs kind: container, because every other host needs systemd")
+    if given["user"] and not given["command"]:
+        module.fail_json(msg="user needs command, which is what it runs")
     spec = Spec(
         service=given["service"],
         version=given["version"],
@@ -177,6 +209,9 @@ def main() -> None:
         owners=tuple((volume["name"], volume["owner"]) for volume in given["data"] if volume["owner"]),
         reowned=tuple(volume["name"] for volume in given["data"] if volume["reown"]),
         noexec=tuple(volume["name"] for volume in given["data"] if volume["noexec"]),
+        container=given["kind"] == "container",
+        command=tuple(given["command"]),
+        user=given["user"] or "",
     )
     try:
         paths = seal(given["root"], given["files"], spec)

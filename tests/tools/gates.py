@@ -35,7 +35,10 @@ SCRIPTS = [
 ]
 GUEST_SCRIPTS = [
     f"roles/seal/files/{name}"
-    for name in ("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data")
+    for name in (
+        *("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data"),
+        *("container/usr/lib/immutable/launch", "container/usr/lib/immutable/seal"),
+    )
 ]
 PACKAGE = "ansible_collections.immutable.infra"
 

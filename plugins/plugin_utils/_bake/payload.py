@@ -41,6 +41,7 @@ OWN_PARTS = (
     "plugins/module_utils/_seal.py",
     "plugins/module_utils/_seal_accounts.py",
     "plugins/module_utils/_seal_changes.py",
+    "plugins/module_utils/_seal_container.py",
     "plugins/module_utils/_seal_paths.py",
     "plugins/module_utils/_seal_services.py",
     "plugins/module_utils/_seal_text.py",
@@ -78,6 +79,7 @@ def make_payload(
     collections: Path | None,
     variables: Mapping[str, Any],
     marker: str,
+    container: bool = False,
 ) -> Payload:
     """Return the payload.
 
@@ -88,11 +90,12 @@ def make_payload(
         variables: the definition's variables, without secrets.
         marker: unique text for the name of the folder, so that an inspection of the image finds whatever is left of the
             payload.
+        container: whether the image is for containers.
     """
     folder = f"{GUEST_MEMORY}/{marker}"
     files: dict[str, bytes] = {
         "run.py": RUN.format(marker=marker, folder=folder).encode(),
-        "site.json": json.dumps(_site(definition, digest, marker)).encode(),
+        "site.json": json.dumps(_site(definition, digest, marker, container=container)).encode(),
         "inventory.json": json.dumps(_inventory(definition)).encode(),
         "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
     }
@@ -125,7 +128,7 @@ def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, Any]]:
+def _site(definition: Definition, digest: str, marker: str, *, container: bool) -> list[dict[str, Any]]:
     seal_variables = {
         "seal_service": definition.service,
         "seal_version": definition.version,
@@ -142,6 +145,9 @@ def _site(definition: Definition, digest: str, marker: str) -> list[dict[str, An
             }
             for volume in definition.data
         ],
+        **({"seal_kind": "container"} if container else {}),
+        **({"seal_command": list(definition.command)} if container and definition.command else {}),
+        **({"seal_user": definition.user} if container and definition.user else {}),
         **({"seal_user_namespaces": True} if definition.user_namespaces else {}),
         **({"seal_log_size": definition.log_size} if definition.log_size != LOG_SIZE else {}),
     }

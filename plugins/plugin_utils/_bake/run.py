@@ -112,6 +112,7 @@ class Bake:
             collections=required_collections(definition, self.store, self.report),
             variables=job.variables.plain,
             marker=workspace.marker,
+            container=job.target.bakes_containers,
         )
         archive = workspace.folder / "payload.tar.gz"
         write_atomically(archive, payload.archive)

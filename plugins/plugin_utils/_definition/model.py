@@ -292,6 +292,11 @@ class Target:
     engine: ContainerProgram = "podman"  # container
 
     @property
+    def bakes_containers(self) -> bool:
+        """Whether the target's image is for containers."""
+        return self.provider == "container" or self.base.kind in ("container", "archive")
+
+    @property
     def build_account(self) -> Account:
         """The AWS account and region in which the image is baked."""
         return self.aws.in_region(self.build.region) if self.build.region else self.aws

@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,26 @@ def test_requirements_that_are_no_requirements_are_refused(
     (definition.folder / "requirements.yml").write_text(text)
     with pytest.raises(BakeError, match=r"^requirements\.yml (is not a mapping|cannot be read: .*line [1-5])"):
         required_collections(definition, store, lambda _line: None)
+
+
+def test_only_the_seal_of_a_container_gets_its_variables(define: Callable[..., Definition], tmp_path: Path) -> None:
+    definition = replace(define(), command=("/usr/bin/shop", "-v"), user="shop")
+    (tmp_path / "lib").mkdir()
+    found = {}
+    for container in (False, True):
+        payload = make_payload(
+            definition,
+            digest=DIGEST,
+            ansible=tmp_path / "lib",
+            collections=None,
+            variables={},
+            marker=MARKER,
+            container=container,
+        )
+        variables = json.loads(unpacked(payload)["site.json"])[1]["tasks"][0]["vars"]
+        names = ("seal_kind", "seal_command", "seal_user")
+        found[container] = {name: variables[name] for name in names if name in variables}
+    assert found == {
+        False: {},
+        True: {"seal_kind": "container", "seal_command": ["/usr/bin/shop", "-v"], "seal_user": "shop"},
+    }

@@ -80,6 +80,7 @@ SEAL_CODE = (
     "_seal.py",
     "_seal_accounts.py",
     "_seal_changes.py",
+    "_seal_container.py",
     "_seal_paths.py",
     "_seal_services.py",
     "_seal_text.py",
@@ -264,11 +265,13 @@ def bake_payload(folder: Path, digest: str, empty: Path) -> dict[str, Any]:
 
 
 def _payload_names(archive: tarfile.TarFile) -> list[str]:
-    """Return the names of the members, with the files of ``SEAL_CODE`` as 0.1.0 named them."""
+    """Return the names of the members, with the files of ``SEAL_CODE`` as 0.1.0 named them, and no containers."""
     code = "own/ansible_collections/immutable/infra/plugins/module_utils/"
     private = {code + name for name in SEAL_CODE}
     assert private <= set(archive.getnames())
-    return sorted([*(set(archive.getnames()) - private), f"{code}seal.py"])
+    role = "own/ansible_collections/immutable/infra/roles/seal"
+    later = {name for name in archive.getnames() if name.startswith((f"{role}/vars", f"{role}/files/container"))}
+    return sorted([*(set(archive.getnames()) - private - later), f"{code}seal.py"])
 
 
 def template_bake(folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:

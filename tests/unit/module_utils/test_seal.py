@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, UnknownOwner, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.plugins.module_utils._seal_accounts import UnknownOwner
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import Entry
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.residue import residue_by_files
 

@@ -102,7 +102,7 @@ def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> 
 
 def _builder_of(target: Target) -> BuilderType:
     """Debian is a base of disks and of containers, so the provider decides first."""
-    return _CONTAINER if target.provider == "container" else _BY_BASE[target.base.kind]
+    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
