@@ -9,13 +9,13 @@ GATE ?=
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
-	@tests/tools/install quickstart first
-	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py
+	@began=$$(date +%s) && tests/tools/install quickstart first && \
+	    tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --began $$began
 
 # The same with virtual machines.
 quickstart-vm:
-	@tests/tools/install quickstart-vm first
-	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --provider qemu
+	@began=$$(date +%s) && tests/tools/install quickstart-vm first && \
+	    tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --began $$began --provider qemu
 
 clean-quickstart:
 	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --clean

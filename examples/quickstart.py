@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,11 +32,11 @@ MARKER = "written under version 1 in slot {slot}"
 class Quickstart:
     """The story that the quickstart tells, step by step."""
 
-    def __init__(self, work: Path, place: Place) -> None:
+    def __init__(self, work: Path, place: Place, before: float = 0.0) -> None:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.shell = Shell(work)
         self.fleet = Fleet(self.shell, place)
-        self.report = Report()
+        self.report = Report(before)
         self.loads: list[Load] = []
         self.definitions: dict[str, str] = {}
 
@@ -163,6 +164,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=sorted(PLACES), default="container", help="where the service runs")
     parser.add_argument("--work", type=Path, default=ROOT / ".quickstart", help="folder for definitions and stores")
+    parser.add_argument("--began", type=float, default=0.0, help="when the command began, in seconds since 1970")
     parser.add_argument("--clean", action="store_true", help="remove everything that quickstarts created")
     arguments = parser.parse_args(argv)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -173,7 +175,8 @@ def main(argv: Sequence[str]) -> int:
                 clean(work / provider, place)
             print("clean-quickstart: ok")
             return 0
-        return tell(Quickstart(work / arguments.provider, PLACES[arguments.provider]))
+        before = max(0.0, time.time() - arguments.began) if arguments.began else 0.0
+        return tell(Quickstart(work / arguments.provider, PLACES[arguments.provider], before))
     except Failure as failure:
         print(f"quickstart: failed: {failure}")
         return 1
