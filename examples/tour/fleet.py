@@ -85,7 +85,7 @@ class Fleet:
         """Return the URL of each slot's host."""
         found = {}
         for values in self.hosts().values():
-            [(host, port)] = values["immutable_endpoints"].values()
+            host, port = values["immutable_endpoints"][str(self.place.port)]
             found[values["immutable_slot"]] = f"http://{host}:{port}"
         return dict(sorted(found.items()))
 

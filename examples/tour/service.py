@@ -41,6 +41,7 @@ class Place:
         base: what the role base_image builds.
         requests: requests per second of each client.
         patience: how long a new host of the broken version may take to become healthy.
+        port: where the service listens on each host.
         changes: what is different in the service's files: new texts of old ones, by file.
     """
 
@@ -49,6 +50,7 @@ class Place:
     base: str
     requests: int
     patience: str
+    port: int = 80
     changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -57,7 +59,7 @@ PLACES = {
     "container": CONTAINER,
     "qemu": Place("quickstart-vm", "{provider: qemu}", base="disk", requests=2, patience="2m"),
 }
-CONTAINER_ALONE = replace(CONTAINER, changes=ALONE)
+CONTAINER_ALONE = replace(CONTAINER, port=8000, changes=ALONE)
 
 
 def write_version(version: str, place: Place, folder: Path) -> Path:

@@ -108,6 +108,7 @@ def test_a_version_is_written_for_its_place(version: str, place: service.Place, 
     assert written["health"].get("deadline") == (place.patience if version == service.BROKEN else None)
     definition = load_definition(tmp_path)
     assert definition.target("local").provider == written["targets"]["local"]["provider"]
+    assert written["health"]["http"]["port"] == place.port
     assert bool(definition.command) == (place is service.CONTAINER_ALONE)
 
 
