@@ -42,9 +42,9 @@ class Fleet:
         variables = ("-e", f"base_image_store={self.store}", "-e", f"base_image_form={self.place.base}")
         return self.shell.start("ansible", "localhost", *role, *variables, log="base.log")
 
-    def bake_and_verify(self, definition: str, log: str) -> Background:
-        """Bake and verify a version in the background, as a build server would before the release."""
-        playbooks = ("immutable.infra.bake", "immutable.infra.verify")
+    def start(self, *names: str, definition: str, log: str) -> Background:
+        """Start some of the collection's playbooks in the background, one after the other."""
+        playbooks = [f"immutable.infra.{name}" for name in names]
         return self.shell.start("ansible-playbook", *playbooks, *self._variables(definition), log=log)
 
     def playbook(self, name: str, definition: str, **options: bool) -> subprocess.CompletedProcess[str]:
