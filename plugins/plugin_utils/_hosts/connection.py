@@ -16,7 +16,6 @@ from .ssh import host_vars as ssh_vars
 
 CONTAINER = "immutable.infra.container"  # the connection plugin
 PYTHON = "/usr/bin/python3"
-REMOTE_TMP = "/run/ansible"  # writable, in memory and for root only
 
 
 def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def _engine_vars(container: ContainerAddress) -> dict[str, Any]:
         "ansible_user": "root",
         "ansible_python_interpreter": PYTHON,
         "ansible_pipelining": True,
-        "ansible_remote_tmp": REMOTE_TMP,
+        "ansible_remote_tmp": container.remote_tmp,
     }
 
 

@@ -14,3 +14,5 @@ class ContainerAddress:
     engine: str  # "podman" or "docker"
     folder: str  # where the store keeps what the engine runs from
     name: str  # of the container
+    # A folder in memory for Ansible's files. Others than root cannot replace files in it.
+    remote_tmp: str = "/run/ansible"

@@ -7,12 +7,13 @@ An engine lets two containers mount the same folder, and a document can be lost 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from ..container_engine import ContainerEngine
+from ..container_engine import PODMAN, ContainerEngine
 
 _ENDED = ("configured", "created", "exited", "stopped", "dead")
 _TRIES = 3  # a container may disappear between two calls
@@ -27,7 +28,7 @@ def live_users(engine: ContainerEngine, folder: Path) -> list[str]:
     return sorted(
         str(container.get("Name", "")).lstrip("/")
         for container in _containers(engine)
-        if _is_live(container) and any(_is_within(source, place) for source in _sources(container))
+        if _is_live(container, engine) and any(_is_within(source, place) for source in _sources(container))
     )
 
 
@@ -48,9 +49,26 @@ def _containers(engine: ContainerEngine) -> list[Mapping[str, Any]]:
     raise ProviderError(f"{engine.name} does not say what its containers mount")
 
 
-def _is_live(container: Mapping[str, Any]) -> bool:
+def _is_live(container: Mapping[str, Any], engine: ContainerEngine) -> bool:
     state = container.get("State")
-    return not isinstance(state, dict) or str(state.get("Status", "")).lower() not in _ENDED
+    if not isinstance(state, dict):
+        return True
+    if str(state.get("Status", "")).lower() in _ENDED:
+        return False
+    # Podman notices the end of a container some time after it. Its processes are those of this machine.
+    return not (engine.name == PODMAN and _has_ended(state.get("Pid")))
+
+
+def _has_ended(pid: object) -> bool:
+    if type(pid) is not int or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # of another user
+        return False
+    return False
 
 
 def _sources(container: Mapping[str, Any]) -> Iterable[Path]:

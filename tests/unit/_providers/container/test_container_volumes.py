@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def killed(*_arguments: Any) -> None:
 def containers(bench: Bench, source: Path) -> None:
     """The engine lists a running container ``one``, ``two``, which has ended, and ``three``, which has no volume."""
     found = json.loads(CAPTURED.read_text(encoding="utf-8").replace("/srv/store/data", str(source)))
+    found[0]["State"]["Pid"] = os.getpid()
     bench.engine.containers = found
 
 
@@ -138,6 +140,19 @@ def test_the_engine_says_who_uses_a_volume_whose_document_does_not(bench: Bench,
     )
     with pytest.raises(ProviderError, match="in use by the container one"):
         bench.volumes.mounts(FLEET, new)
+
+
+def test_a_container_whose_end_podman_did_not_notice_yet_uses_nothing(bench: Bench) -> None:
+    bench.volumes.create([request()])
+    containers(bench, bench.folder() / "data")
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    bench.engine.containers[0]["State"]["Pid"] = ended.pid
+    bench.engine.name = "docker"  # its processes may be those of another machine
+    with pytest.raises(ProviderError, match="in use by the container one"):
+        bench.volumes.detach([ID])
+    bench.engine.name = "podman"
+    bench.volumes.detach([ID])
 
 
 def test_other_folders_with_a_similar_path_are_not_the_volume(bench: Bench) -> None:
