@@ -42,10 +42,9 @@ class Fleet:
         variables = ("-e", f"base_image_store={self.store}", "-e", f"base_image_form={self.place.base}")
         return self.shell.start("ansible", "localhost", *role, *variables, log="base.log")
 
-    def start(self, *names: str, definition: str, log: str) -> Background:
-        """Start some of the collection's playbooks in the background, one after the other."""
-        playbooks = [f"immutable.infra.{name}" for name in names]
-        return self.shell.start("ansible-playbook", *playbooks, *self._variables(definition), log=log)
+    def start(self, name: str, definition: str, log: str) -> Background:
+        """Start one of the collection's playbooks in the background."""
+        return self.shell.start("ansible-playbook", f"immutable.infra.{name}", *self._variables(definition), log=log)
 
     def playbook(self, name: str, definition: str, **options: bool) -> subprocess.CompletedProcess[str]:
         """Run one of the collection's playbooks. ``options`` are those of ``Shell.run``."""
