@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from .._inspection.collected import collect_command
+from .guest_ansible import INTERPRETER
 
 SSH_TIMEOUT = "10m"
 ROOT = "root"
 GUEST_MEMORY = "/dev/shm"  # noqa: S108  of the guest, where only the bake runs
 # For a user other than root. The script may be on a file system that does not allow execution.
 _AS_ROOT = "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
+_IN_CONTAINER = "{{ .Vars }} /bin/sh -e {{ .Path }}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Guest:
             instead.
         user: who logs in. A user other than root can use sudo without a password.
         cleanup: lines of shell that run as root at the end.
+        container: whether it is a container, which has no disk with free blocks, and whose memory may not allow
+            execution.
     """
 
     payload: Path
@@ -46,6 +50,7 @@ class Guest:
     sbom_sources: Path | None = None
     user: str = ROOT
     cleanup: tuple[str, ...] = ()
+    container: bool = False
 
 
 def packer_template(builder: Mapping[str, Any], guest: Guest) -> dict[str, Any]:
@@ -76,6 +81,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         'for name in $(env | sed -n "s/^\\(ANSIBLE_[A-Z0-9_]*\\)=.*/\\1/p"); do unset "$name"; done',
         ": > ansible.cfg",
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
+        # It needs a file system that allows execution, such as the memory of a virtual machine.
+        f"if lib/{INTERPRETER} -c ''; then sed -i 's:/usr/bin/python3:{folder}/lib/{INTERPRETER}:' inventory.json; fi",
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
     clean = _shell(
@@ -83,7 +90,7 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         f"rm -rf {folder}",
         *guest.cleanup,
         "sync",
-        "fstrim / || echo 'fstrim failed: freed blocks keep their content'",
+        *([] if guest.container else ["fstrim / || echo 'fstrim failed: freed blocks keep their content'"]),
     )
     send = [
         {"type": "file", "source": str(source), "destination": f"{uploads_folder}/{name}"} for source, name in uploads
@@ -119,6 +126,7 @@ def _environment(folder: str) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": f"{folder}/own:{folder}/collections",
         "ANSIBLE_ROLES_PATH": f"{folder}/tree/roles:{folder}/collections/roles",
         "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_MODULE_COMPRESSION": "ZIP_STORED",  # modules do not leave the guest
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_DEPRECATION_WARNINGS": "false",
@@ -132,6 +140,8 @@ def _shell(guest: Guest, *lines: str) -> dict[str, Any]:
         "inline_shebang": "/bin/sh -e",
         "inline": list(lines),
     }
+    if guest.container:
+        return {**step, "execute_command": _IN_CONTAINER}
     return step if guest.user == ROOT else {**step, "execute_command": _AS_ROOT}
 
 
