@@ -42,6 +42,10 @@ _CREATES_CGROUP = (
     "group=/sys/fs/cgroup; [ ! -d $group/systemd ] || group=$group/systemd; group=$group/$0; "
     "mkdir $group || exit 1; [ -e $group/cgroup.procs ]; found=$?; rmdir $group; exit $found"
 )
+NO_SYSTEMD = (
+    "systemd cannot be the first process of a container here: without root it needs cgroups v2 that are delegated to "
+    "this user; run as root, or declare image.command"
+)
 _NOT_INHERITED = (
     "CONTAINER_HOST",
     "CONTAINER_CONNECTION",
@@ -288,10 +292,7 @@ class _Probe:
         limits = [name for name, option in tries.items() if self._enforces(trial, option)]
         warnings = list(trial.warnings)
         if systemd.code != 0:
-            warnings.append(
-                "systemd cannot be the first process of a container here: without root it needs cgroups v2 that are "
-                "delegated to this user; run as root, or declare image.command"
-            )
+            warnings.append(NO_SYSTEMD)
         missing = [name for name in tries if name not in limits]
         if missing:
             warnings.append(
