@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.immutable.infra.tests.support import reaper
 from ansible_collections.immutable.infra.tests.support.aws.bucket import bucket
-from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server
+from ansible_collections.immutable.infra.tests.support.aws.fixtures import cloud, cloud_server, remember_service_models
 from ansible_collections.immutable.infra.tests.support.aws.swaplab import clock
 from hypothesis import settings
 
@@ -20,3 +20,4 @@ settings.load_profile("untimed")
 def pytest_configure() -> None:
     """Also in each worker of pytest-xdist: a worker that crashes leaves nothing running either."""
     reaper.reap()
+    remember_service_models()

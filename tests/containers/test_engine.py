@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import tarfile
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import container_runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import has_image, load_image
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_seccomp import DEFAULT_FILTERS
 
 pytestmark = pytest.mark.containers
 
@@ -63,3 +65,9 @@ def test_an_image_is_loaded_into_a_store_of_its_own(folder):
     assert not has_image(open_engine("podman", folder / "other"), artifact["image"])
     with pytest.raises(ProviderError, match="does not contain the image"):
         load_image(engine, {**artifact, "image": "sha256:" + "0" * 64})
+
+
+def test_no_user_of_a_container_can_create_user_namespaces(folder):
+    warnings = open_engine("podman", folder / "container").runtime_warnings()
+    filters = any(Path(path).is_file() for path in DEFAULT_FILTERS)
+    assert any("user namespaces" in warning for warning in warnings) is not filters

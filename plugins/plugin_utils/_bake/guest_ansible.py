@@ -24,7 +24,11 @@ from .._core.files import make_private_folder
 from .._core.programs import child_environment, find_program, module_command, run_to_end
 from .._core.progress import Report, silent
 from .._store.base import Store
+from . import guest_interpreter
 from .wheel_hashes import hash_of
+
+# The interpreter of Ansible's modules, in the folder.
+INTERPRETER = "immutable_interpreter/python3"
 
 # The newest ansible-core for each Python. Exact versions, so that a definition is always baked with the same tool.
 CORES = {
@@ -40,7 +44,7 @@ _UNNEEDED = re.compile(
 )
 _GLIBC = ("2_17", "2_28", "2_34")
 _OTHER_FILE = re.compile(r"^ {4}(\S+)(?: from .*)?:\n\s+Expected sha256 (\S+)\n\s+Got\s+(\S+)", re.MULTILINE)  # of pip
-RECIPE = 2  # increase it when the folder is built from the wheels in another way
+RECIPE = 3  # increase it when the folder is built from the wheels in another way
 
 
 def guest_ansible(
@@ -69,6 +73,7 @@ def guest_ansible(
         _unpack(sorted((work / "wheels").glob("*.whl")), work / "lib")
         if compiler:
             _compile(compiler, work / "lib")
+        _add_interpreter(work / "lib" / INTERPRETER)
         try:
             os.rename(work / "lib", folder)
         except OSError:
@@ -157,7 +162,7 @@ def _interpreter(python: str) -> str | None:
 
 
 def _compile(interpreter: str, folder: Path) -> None:
-    """Byte-compile everything except modules, which Ansible sends as source. A file that does not compile stays source.
+    """Byte-compile everything, also what Ansible sends as source. A file that does not compile stays source.
 
     Without it an emulated guest spends more time on compiling than on running. Python must not compare time stamps,
     because they change on the way to the guest.
@@ -170,10 +175,16 @@ def _compile(interpreter: str, folder: Path) -> None:
         "-q",
         "--invalidation-mode",
         "unchecked-hash",
-        "-x",
-        r"/ansible/modules/",
         "-s",
         str(folder),
         str(folder),
     ]
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def _add_interpreter(path: Path) -> None:
+    """Write the program that runs modules, with an empty folder for the byte code that it keeps."""
+    (path.parent / "code").mkdir(parents=True)
+    text = Path(guest_interpreter.__file__).read_text(encoding="utf-8")
+    path.write_text(f"#!{guest_interpreter.PYTHON}\n{text}", encoding="utf-8")
+    path.chmod(0o755)

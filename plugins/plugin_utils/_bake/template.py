@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._inspection.collected import collect_command
+from .guest_ansible import INTERPRETER
 
 SSH_TIMEOUT = "10m"
 ROOT = "root"
@@ -76,6 +77,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         'for name in $(env | sed -n "s/^\\(ANSIBLE_[A-Z0-9_]*\\)=.*/\\1/p"); do unset "$name"; done',
         ": > ansible.cfg",
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
+        # It needs a file system that allows execution, such as the memory of a virtual machine.
+        f"if lib/{INTERPRETER} -c ''; then sed -i 's:/usr/bin/python3:{folder}/lib/{INTERPRETER}:' inventory.json; fi",
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
     clean = _shell(
@@ -119,6 +122,7 @@ def _environment(folder: str) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": f"{folder}/own:{folder}/collections",
         "ANSIBLE_ROLES_PATH": f"{folder}/tree/roles:{folder}/collections/roles",
         "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_MODULE_COMPRESSION": "ZIP_STORED",  # modules do not leave the guest
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_DEPRECATION_WARNINGS": "false",

@@ -27,6 +27,7 @@ from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.programs import child_environment, find_program
 from .container_process import Finished, run_client
+from .container_seccomp import DEFAULT_FILTERS, without_namespaces
 
 MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory, so that Podman notices that the machine was started again
 MAX_PROCESSES = 32768  # more is refused in some containers and user namespaces, though the own limit is above it
@@ -128,18 +129,20 @@ def state_folder(folder: Path) -> Path:
     return path
 
 
-def configuration(limits: Mapping[str, int]) -> str:
+def configuration(limits: Mapping[str, int], seccomp: Path | None) -> str:
     """Return Podman's configuration file, in place of the machine's and the user's.
 
     Args:
         limits: of the processes in containers, by the name of the limit.
+        seccomp: the filter of system calls; None for the one that is built into Podman.
     """
+    chosen = f"seccomp_profile = {json.dumps(str(seccomp))}\n" if seccomp else ""
     ulimits = ", ".join(f'"{name}={number}:{number}"' for name, number in sorted(limits.items()))
     return f"""[containers]
 log_driver = "k8s-file"
 log_size_max = {MAX_LOG}
 default_ulimits = [{ulimits}]
-
+{chosen}
 [engine]
 events_logger = "none"
 lock_type = "file"
@@ -155,9 +158,18 @@ def own_limits() -> dict[str, int]:
 
 
 def _write_configuration(folder: Path) -> None:
-    path, text = folder / "containers.conf", configuration(own_limits()).encode()
-    if not path.exists() or path.read_bytes() != text:
-        write_atomically(path, text)
+    seccomp = None
+    default = next(filter(Path.is_file, map(Path, DEFAULT_FILTERS)), None)
+    if default is not None:
+        seccomp = folder / "seccomp.json"
+        _write_changed(seccomp, json.dumps(without_namespaces(default.read_bytes())))
+    _write_changed(folder / "containers.conf", configuration(own_limits(), seccomp))
+
+
+def _write_changed(path: Path, text: str) -> None:
+    data = text.encode()
+    if not path.exists() or path.read_bytes() != data:
+        write_atomically(path, data)
 
 
 def _podman(folder: Path, state: Path, found: Found) -> Podman:
@@ -293,6 +305,11 @@ class _Probe:
         warnings = list(trial.warnings)
         if systemd.code != 0:
             warnings.append(NO_SYSTEMD)
+        if self.run(trial, "unshare --user true").code == 0:
+            warnings.append(
+                "users in containers can create user namespaces, because podman's filter of system calls is in none of "
+                f"the files {', '.join(DEFAULT_FILTERS)}"
+            )
         missing = [name for name in tries if name not in limits]
         if missing:
             warnings.append(

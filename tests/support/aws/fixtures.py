@@ -4,13 +4,30 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from .rights import judge
 from .server import Cloud, forget_clients
 from .server import cloud as serve
+
+
+def remember_service_models() -> None:
+    """Read each of AWS's descriptions of its services once in this process.
+
+    Each test has clients of its own, and reading the descriptions took half of its time.
+    """
+
+    @functools.cache
+    def read(path: str) -> Any:
+        return original(JSONFileLoader(), path)
+
+    original = JSONFileLoader.load_file
+    JSONFileLoader.load_file = lambda _self, path: read(path)
 
 
 @pytest.fixture(scope="session")

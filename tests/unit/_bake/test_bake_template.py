@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.qemu import BakeFiles, builder_settings
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.guest_ansible import INTERPRETER
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.frame_filter import FrameFilter
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_network import netdev
@@ -126,6 +127,21 @@ def test_the_guests_python_is_checked_first(tmp_path: Path) -> None:
     assert not (tmp_path / "guest").exists()
     assert first_script(tmp_path, PYTHON).returncode == 0
     assert (tmp_path / "guest" / "temp").is_dir()
+
+
+@pytest.mark.parametrize("executable", [True, False])
+def test_modules_run_with_the_interpreter_where_it_can_be_executed(tmp_path: Path, executable: bool) -> None:
+    lines = [line for step in template(tmp_path)["provisioners"] for line in step.get("inline", [])]
+    [choose] = [line for line in lines if INTERPRETER in line]
+    guest = tmp_path / "guest"
+    program = guest / "lib" / INTERPRETER
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755 if executable else 0o644)
+    (guest / "inventory.json").write_text('{"ansible_python_interpreter": "/usr/bin/python3"}')
+    subprocess.run(["sh", "-e", "-c", choose], cwd=guest, check=True)
+    used = json.loads((guest / "inventory.json").read_text())["ansible_python_interpreter"]
+    assert used == (str(program) if executable else "/usr/bin/python3")
 
 
 def test_a_comma_in_a_path_does_not_split_an_option_of_qemu(tmp_path: Path) -> None:

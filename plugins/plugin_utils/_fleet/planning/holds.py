@@ -107,5 +107,6 @@ def _hold_stages(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) -
         if slot.current is None and slot.number not in held
     ]
     for slot in free[max(0, most - begun) :]:
-        if any(view.live for view in slot.old):  # an empty slot has no instance to keep
+        # An empty slot has no instance to keep, nor has one whose instances can never serve as they are.
+        if any(view.live and not slot.lacks_volumes(view) for view in slot.old):
             held[slot.number] = Hold("its canary stage comes later", later=True)

@@ -41,6 +41,10 @@ class Slot:
         """The slot's volumes that are not attached to ``view``."""
         return tuple(volume for volume in self.volumes if volume.attached_to != view.id)
 
+    def lacks_volumes(self, view: InstanceView) -> bool:
+        """Whether ``view`` cannot become healthy because it does not have its volumes. No deadline runs meanwhile."""
+        return not view.healthy and bool(self.missing or self.volumes_not_on(view))
+
 
 def assign_to_slots(observed: Observed, intent: Intent, now: float) -> tuple[list[Slot], list[InstanceView]]:
     """The slots of the desired version by number, and the surplus: instances of other slots."""

@@ -86,14 +86,10 @@ class SlotStep:
         if full:
             batch.wait_for_room(slot.number)
         fallback = slot.fallback
-        if full and fallback and fallback.live and (self._lacks_volumes(fallback) or self._is_given_up(fallback)):
+        if full and fallback and fallback.live and (slot.lacks_volumes(fallback) or self._is_given_up(fallback)):
             batch.stop(fallback, given_up=True)  # it serves no request, but takes the place of an instance that could
         else:
             self._keep_old()
-
-    def _lacks_volumes(self, view: InstanceView) -> bool:
-        """Whether it cannot become healthy because it does not have its volumes. No deadline runs while it waits."""
-        return not view.healthy and bool(self._slot.volumes_not_on(view))
 
     def _settle_for_old(self) -> None:
         """Keep what serves: the origin is gone and cannot be launched. Instances that failed are removed."""

@@ -10,10 +10,12 @@ with.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +76,11 @@ class ContainerCompute:
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
         for request in requests:
-            self._remove_never_started(request.fleet, request.token)
             machine = self.machine(request.fleet, request.token)
-            if machine.facts() is None:
-                self._create(machine, request)
+            with self._creating(request.fleet):
+                self._remove_never_started(request.fleet, request.token)
+                if machine.facts() is None:
+                    self._create(machine, request)
             if request.volumes:
                 self._attach(request.volumes, machine.id)  # starts it, if these are all of its volumes
             facts = machine.facts() or {}
@@ -141,6 +144,17 @@ class ContainerCompute:
 
     def _find_all(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
         return [machine for machine in map(self._find, ids) if machine]
+
+    @contextmanager
+    def _creating(self, fleet: str) -> Iterator[None]:
+        """Hold the lock under which folders of instances are created: another run may launch the same token."""
+        make_private_folder(self._root / fleet)
+        handle = os.open(self._root / fleet, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _create(self, machine: MachineFolder, request: LaunchRequest) -> None:
         check_artifact(request.artifact)

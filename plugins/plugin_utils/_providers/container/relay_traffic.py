@@ -118,7 +118,7 @@ class Connection:
         self._server = server.fileno()
         self._pending = dict.fromkeys(self._ends, b"")  # what is to be sent to each end
         self._ended: set[int] = set()  # ends that send no more
-        self._closed: set[int] = set()  # ends that were told so
+        self._closed: set[int] = set()  # ends that know so
         self._events = dict.fromkeys(self._ends, 0)
         self._watch()
 

@@ -124,6 +124,14 @@ SUCCEEDING.update(
         for size in (3, 4)
     }
 )
+SUCCEEDING["a host without its volumes waited for its canary stage, and the floor for its successor"] = Case(
+    size=3,
+    strategy="canary",
+    data=True,
+    stages=((1, 0.0, False), (2, 10.0, False)),
+    instances=(InitialInstance(slot=1), InitialInstance(), InitialInstance(image=NEW)),
+    volumes=(InitialVolume(),),
+)
 SUCCEEDING["several slots made room by the same removal"] = Case(
     size=4,
     surge=4,
