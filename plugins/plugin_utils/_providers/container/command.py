@@ -18,6 +18,7 @@ from ..._core.errors import ProviderError
 from ..container_data import data_mounts
 from ..container_engine import PODMAN
 from ..container_images import image_id
+from ..container_tmpfs import ANNOTATION, encoded
 
 SYSTEMD, COMMAND = "systemd", "command"  # what the first process of a container is
 LAUNCH = "launch.tar"  # the launch document for systemd, a file of the machine's folder
@@ -33,7 +34,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+]{2,12}")
 _SIZE = re.compile(r"[0-9]{1,15}[kKmMgG]?|[0-9]{1,3}%")
-_FOR_EVERY_USER = "1777"
 _MODE = re.compile(r"[0-7]{3,4}")
 
 
@@ -158,12 +158,9 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
 
 def _tmpfs_options(row: Mapping[str, Any], engine: str) -> str:
     options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec", f"size={row['size']}"]
+    options.append(f"mode={row['mode']}")
     if engine != PODMAN:
-        options += [f"mode={row['mode']}", f"uid={row['uid']}", f"gid={row['gid']}"]
-    elif row["uid"] or row["gid"]:
-        options.append(f"mode={_FOR_EVERY_USER}")  # podman cannot give it to another user
-    else:
-        options.append(f"mode={row['mode']}")
+        options += [f"uid={row['uid']}", f"gid={row['gid']}"]
     return ",".join(options)
 
 
@@ -188,7 +185,10 @@ def _launch(spec: ContainerSpec) -> list[str]:
 
 
 def _podman_only(spec: ContainerSpec) -> list[str]:
+    writable = spec.artifact["writable"]
+    owners = [(row["path"], row["uid"], row["gid"], row["mode"]) for row in writable if row["uid"] or row["gid"]]
     return [
+        *([f"--annotation={ANNOTATION}={encoded(owners)}"] if owners else []),
         "--network=none",
         "--read-only-tmpfs=false",
         "--image-volume=ignore",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,10 @@ def test_what_engines_do_by_themselves_is_off():
 def test_writable_folders_are_bounded():
     (tmpfs,) = (each for each in arguments() if each.startswith("--tmpfs"))
     assert tmpfs == "--tmpfs=/var/cache/shop:rw,nosuid,nodev,noexec,size=64m,mode=0750"
-    (tmpfs,) = (each for each in arguments(writable=[{**ROW, "uid": 33}]) if each.startswith("--tmpfs"))
-    assert tmpfs.endswith("mode=1777")
+    found = arguments(writable=[{**ROW, "uid": 33}])
+    assert tmpfs in found
+    (annotation,) = (each for each in found if each.startswith("--annotation"))
+    assert base64.b64decode(annotation.split("=", 2)[2]) == b'[["/var/cache/shop", 33, 0, "0750"]]'
     (tmpfs,) = (each for each in arguments("docker", writable=[{**ROW, "uid": 33}]) if each.startswith("--tmpfs"))
     assert tmpfs.endswith("mode=0750,uid=33,gid=0")
 
