@@ -26,7 +26,14 @@ DOORS = {
 }  # fmt: skip
 FILES = {"os", "shutil", "io", "time"}
 PURE = {"_fleet/planning/plan": DOORS | FILES | {"pathlib"}, "_fleet/autoscaling/decide": DOORS | FILES | {"pathlib"}}
-PROVIDERS = ("_providers/qemu", "_providers/ec2", "_providers/simulated", "_traffic/haproxy", "_traffic/elbv2")
+PROVIDERS = (
+    "_providers/qemu",
+    "_providers/container",
+    "_providers/ec2",
+    "_providers/simulated",
+    "_traffic/haproxy",
+    "_traffic/elbv2",
+)
 CONCRETE = (*PROVIDERS, "_bake/builders")
 MAY_IMPORT_CONCRETE = {
     "_providers/registry": set(PROVIDERS),

@@ -72,6 +72,15 @@ def end_process(pid: int, *steps: tuple[int, float]) -> bool:
         os.close(handle)
 
 
+def process_start(pid: int) -> str | None:
+    """When a process started, in clock ticks since the machine's boot, or None if there is no such process.
+
+    With its number, this is the identity of a process: numbers are used again. A zombie has ended.
+    """
+    state = _process_state(pid)
+    return None if state is None or state[0] in ("Z", "X") else state[1]
+
+
 def _process_state(pid: int) -> tuple[str, str] | None:
     """The fields ``state`` and ``starttime`` of ``/proc/<pid>/stat`` (source: proc_pid_stat(5)), or None.
 

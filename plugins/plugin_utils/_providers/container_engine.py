@@ -20,7 +20,7 @@ from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.programs import child_environment, find_program
 from .container_process import run_client
-from .container_runtime import Podman, prepare_podman
+from .container_runtime import NO_SYSTEMD, Podman, prepare_podman
 
 EngineName = Literal["podman", "docker"]
 PODMAN: Final = "podman"
@@ -67,6 +67,9 @@ class ContainerEngine(Protocol):
 
     def runtime_warnings(self) -> list[str]:
         """What cannot run here, one line each."""
+
+    def systemd_refusal(self) -> str:
+        """Why systemd cannot be the first process of a container here, "" if it can."""
 
     def limits(self) -> frozenset[str]:
         """Which limits the engine can enforce: of ``memory``, ``cpu`` and ``pids``."""
@@ -157,6 +160,9 @@ class PodmanEngine(_Engine):
     def runtime_warnings(self) -> list[str]:
         return list(self._podman.warnings)
 
+    def systemd_refusal(self) -> str:
+        return "" if self._podman.found.systemd else NO_SYSTEMD
+
     def limits(self) -> frozenset[str]:
         return frozenset(self._podman.limits)
 
@@ -193,6 +199,12 @@ class DockerEngine(_Engine):
     def runtime_warnings(self) -> list[str]:
         rootful = "each user of docker has the rights of root on this machine"
         return [] if self.rootless or os.geteuid() == 0 else [rootful]
+
+    def systemd_refusal(self) -> str:
+        return (
+            "docker gives systemd no groups of processes of its own, so it cannot be the first process of a container "
+            "(allowed: engine: podman, or image.command)"
+        )
 
     def limits(self) -> frozenset[str]:
         names = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}

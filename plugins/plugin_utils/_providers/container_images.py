@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.errors import ProviderError
 from .container_engine import ContainerEngine
-from .disk_images import DiskImages
+from .disk_images import DiskImages, FindUsers
 
 ARCHIVE = "image.tar"
 LOAD_TIMEOUT = 900.0  # seconds; a gigabyte takes less than a minute on an idle machine
@@ -21,10 +21,27 @@ _ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ContainerImages(DiskImages):
-    """See ``contract.Images``. The artifact is the archive, and what the engine loaded from it is only a copy."""
+    """See ``contract.Images``. The artifact is the archive, and what the engine loaded from it is only a copy.
+
+    Args:
+        find_users: see ``DiskImages``.
+        folder: see ``DiskImages``.
+        engine: what may have loaded images. None for images that are opened without their provider.
+    """
+
+    def __init__(
+        self, find_users: FindUsers | None = None, folder: Path | None = None, engine: ContainerEngine | None = None
+    ) -> None:
+        super().__init__(find_users, folder)
+        self._engine = engine
 
     def build(self, architecture: str) -> str:
         return f"container-{architecture}"
+
+    def remove(self, artifact: Mapping[str, Any]) -> None:
+        super().remove(artifact)
+        if self._engine and has_image(self._engine, image_id(artifact)):
+            self._engine.run("image", "rm", image_id(artifact))
 
 
 def image_id(artifact: Mapping[str, Any]) -> str:

@@ -113,8 +113,28 @@ def _open_qemu(target: Target, store: Store) -> Provider:
     return QemuProvider(machines, balancer, images)
 
 
-def _open_container(target: Target, _store: Store) -> Provider:
-    raise ProviderError(f"target {target.name}: the provider container cannot be opened yet")
+def _open_container(target: Target, store: Store) -> Provider:
+    from .._traffic.haproxy.balancer import HAProxy
+    from .container.provider import ContainerProvider
+    from .container_engine import open_engine
+
+    folder = folder_store(store, "the provider container keeps its containers and volumes in the store")
+    balancers, images = (folder.trusted_tree(name) for name in ("traffic", "images"))
+    # Files of the engine, its containers and their secrets may belong to other users, so the documents count.
+    root = folder.path(CONTAINER)
+    for document in (root / "machines").glob("*/*/machine.json"):
+        folder.path(document.relative_to(folder.root).as_posix())
+
+    def balancer(fleet: str) -> Traffic:
+        return HAProxy(balancers / fleet, fleet, target.traffic, target.health)
+
+    return ContainerProvider(root, open_engine(target.engine, root), balancer, images)
+
+
+def _open_archives(_target: Target) -> Images:
+    from .container_images import ContainerImages
+
+    return ContainerImages()
 
 
 def _open_disks(_target: Target) -> Images:
@@ -134,7 +154,7 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 
 PROVIDERS: Mapping[str, ProviderOpeners] = {
     AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling),
-    CONTAINER: ProviderOpeners(_open_container, _open_disks),
+    CONTAINER: ProviderOpeners(_open_container, _open_archives),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
 }

@@ -27,8 +27,8 @@ from .ownership import TrustedFolder
 
 # Of the root; see docs/reference/store.md.
 _FOLDERS = frozenset(
-    ("artifacts", "bases", "cache", "channels", "evidence", "fleets", "images", "keys", "known_hosts", "leases")
-    + ("locks", "logs", "qemu", "revoked", "traffic", "volumes", "work")
+    ("artifacts", "bases", "cache", "channels", "container", "evidence", "fleets", "images", "keys", "known_hosts")
+    + ("leases", "locks", "logs", "qemu", "revoked", "traffic", "volumes", "work")
 )
 _LOCK_POLL = 0.2  # seconds between two attempts to lock
 

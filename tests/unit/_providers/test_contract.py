@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Provider, Traffic
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.disk_images import DiskImages
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
@@ -33,6 +35,7 @@ def ec2(probes: bool) -> Ec2Provider:
 @pytest.mark.parametrize(
     ("name", "offered"),
     [
+        ("container", set()),
         ("qemu", set()),
         ("simulated", {"probe"}),
         ("aws", {"pace", "leftovers", "pin_secrets"}),
@@ -41,6 +44,7 @@ def ec2(probes: bool) -> Ec2Provider:
 )
 def test_a_provider_sets_every_member_of_the_contract(name: str, offered: set[str], tmp_path: Path) -> None:
     providers: dict[str, Provider] = {
+        "container": ContainerProvider(tmp_path, open_engine("podman", tmp_path), balancer),
         "qemu": QemuProvider(tmp_path, balancer),
         "simulated": SimulatedProvider(),
         "aws": ec2(probes=True),

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 
+from ....module_utils._seal_paths import within
+from ....module_utils._seal_tmpfs import LOG_FOLDER
 from ..capabilities import ALLOWED_CAPABILITIES, REFUSED_CAPABILITIES
 from ..document import Document, KeyPath, target_names, value_at
 
@@ -13,6 +15,7 @@ CONTAINER = "container"
 # The simulated provider takes the place of another one, so it accepts what containers accept.
 _LIKE_CONTAINERS = (CONTAINER, "simulated")
 _COMMAND: KeyPath = ("image", "command")
+_LOG_SIZE: KeyPath = ("seal", "log_size")
 _CAPABILITIES: KeyPath = ("seal", "capabilities")
 _PREFIX = "CAP_"
 _FIRST_FREE_PORT = 1024  # below it, a process needs NET_BIND_SERVICE to listen
@@ -53,12 +56,24 @@ def _check_command(document: Document, providers: dict[str, object]) -> None:
                 "definition whose targets all run container or simulated; without command, one definition serves "
                 "containers and other hosts)",
             )
+    _check_log_size(document)
     program = command[0] if isinstance(command, list) and command else None
     if isinstance(program, str) and "/" in program and not program.startswith("/"):
         document.add_problem(
             (*_COMMAND, 0),
             f"{json.dumps(program)} is a relative path (allowed: an absolute path in the image, or a name that is "
             "looked up in its folders of programs)",
+        )
+
+
+def _check_log_size(document: Document) -> None:
+    writable = value_at(document.data, ("writable",))
+    paths = [path for path in writable if isinstance(path, str)] if isinstance(writable, list) else []
+    if value_at(document.data, _LOG_SIZE) is not None and not any(within(path, LOG_FOLDER) for path in paths):
+        document.add_problem(
+            _LOG_SIZE,
+            f"with a command, {LOG_FOLDER} is only in memory if writable contains it, and the engine keeps what the "
+            "command prints; remove this key, or add the path to writable",
         )
 
 

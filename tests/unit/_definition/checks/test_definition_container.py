@@ -208,6 +208,9 @@ def test_a_capability_that_breaks_the_seal_is_refused_with_its_reason(tmp_path: 
         (COMMAND, "user: shop", "user: '0'",
          '8: image.user: "0" is not a valid user (allowed: the name of a user, or of a user and a group such as '
          "shop:www-data)"),
+        (COMMAND, "health:", "seal: {log_size: 64M}\nhealth:",
+         "9: seal.log_size: with a command, /var/log is only in memory if writable contains it, and the engine keeps "
+         "what the command prints; remove this key, or add the path to writable"),
         (COMMAND, "{port: 8080}", "{port: 443}",
          "9: health.http.port: the command cannot listen on port 443 without a capability, also as root (allowed: a "
          "port from 1024, or seal with capabilities: [NET_BIND_SERVICE])"),
@@ -256,6 +259,7 @@ def test_what_is_allowed(tmp_path: Path, old: str, new: str) -> None:
         ("health: {http: {port: 8080}}", "seal: {capabilities: [NET_BIND_SERVICE]}\nhealth: {http: {port: 80}}"),
         ("container", "container\n  rehearsal: {provider: simulated}"),
         ("[/usr/bin/shop, --port, '8080']", "[shop]"),
+        ("health:", "seal: {log_size: 64M}\nwritable: [/var/log/shop]\nhealth:"),
     ],
 )
 def test_what_is_allowed_with_a_command(tmp_path: Path, old: str, new: str) -> None:

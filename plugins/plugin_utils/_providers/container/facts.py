@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a container is from outside: facts of the engine and of the kernel, which nothing in it can forge. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_FILE = 1024**2  # bytes of a file of /proc that are read
+# Their numbers, in order (source: linux/capability.h).
+CAPABILITIES = tuple(
+    re.findall(
+        r"[A-Z_]+",
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+        "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
+        "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL "
+        "SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE",
+    )
+)
+_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+_FILTERED = "2"  # of Seccomp in /proc/PID/status
+
+
+@dataclass(frozen=True)
+class ProcessFacts:
+    """What the kernel says of a container's first process: two files of /proc."""
+
+    mountinfo: str
+    status: str
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the engine says of a container."""
+
+    name: str
+    image: str  # "sha256:<hex>"
+    pid: int  # of its first process, 0 if it does not run
+    running: bool
+    read_only: bool
+    privileged: bool
+    published: Mapping[int, int]  # by port of the container, the port of this machine that the engine forwards to it
+
+
+def engine_facts(document: Any) -> EngineFacts | None:
+    """Read one entry of what the engine's ``inspect`` printed. None if it is not as an engine prints it."""
+    try:
+        state, host = document["State"], document["HostConfig"]
+        image = str(document["Image"])
+        ports = document["NetworkSettings"].get("Ports") or {}
+        published = {
+            int(port.partition("/")[0]): int(places[0]["HostPort"]) for port, places in ports.items() if places
+        }
+        return EngineFacts(
+            name=str(document["Name"]).lstrip("/"),
+            image=image if image.startswith("sha256:") else f"sha256:{image}",
+            pid=int(state["Pid"]),
+            running=state["Running"] is True,
+            read_only=host["ReadonlyRootfs"] is True,
+            privileged=host["Privileged"] is not False,
+            published=published,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return None
+
+
+def created_problems(engine: EngineFacts, image: str) -> list[str]:
+    """Return why a container, running or not, is not what was launched: empty if it is.
+
+    Args:
+        image: the id of the image in its record.
+    """
+    problems = []
+    if engine.image != image:
+        problems.append(f"it runs image {engine.image}, not {image}")
+    if not engine.read_only:
+        problems.append("its root file system is not read-only by its configuration")
+    if engine.privileged:
+        problems.append("it is privileged")
+    return problems
+
+
+def running_problems(process: ProcessFacts, capabilities: Collection[str]) -> list[str]:
+    """Return why a running container is not sealed: empty if it is.
+
+    Args:
+        capabilities: what it may have, without the prefix.
+    """
+    problems = [] if _root_is_read_only(process.mountinfo) else ["its root file system is writable"]
+    status = dict(line.partition(":")[::2] for line in process.status.splitlines())
+    values = {name: value.strip() for name, value in status.items()}
+    for name in _SETS:
+        more = _names(values.get(name, "f" * 16)) - set(capabilities)
+        if more:
+            problems.append(f"it has the capabilities {', '.join(sorted(more))} ({name})")
+    if values.get("NoNewPrivs") != "1":
+        problems.append("its processes can gain privileges")
+    if values.get("Seccomp") != _FILTERED:
+        problems.append("its system calls are not filtered")
+    return problems
+
+
+def ignores(status: str, number: int) -> bool:
+    """Whether a first process neither handles nor waits for a signal. The kernel does not deliver it then.
+
+    Args:
+        status: its file ``status``.
+        number: of the signal.
+    """
+    values = dict(line.partition(":")[::2] for line in status.splitlines())
+    try:
+        expected = int(values["SigCgt"], 16) | int(values["SigBlk"], 16)
+    except (KeyError, ValueError):
+        return False
+    return not expected >> (number - 1) & 1
+
+
+def _names(text: str) -> set[str]:
+    try:
+        number = int(text, 16)
+    except ValueError:
+        number = -1
+    known = {name for bit, name in enumerate(CAPABILITIES) if number >> bit & 1}
+    return known | ({"UNKNOWN"} if number >> len(CAPABILITIES) else set())
+
+
+def _root_is_read_only(mountinfo: str) -> bool:
+    """Whether each mount on / is read-only (format: proc_pid_mountinfo(5))."""
+    rows = [line.split(" ") for line in mountinfo.splitlines()]
+    options = [row[5].split(",") for row in rows if len(row) > 5 and row[4] == "/"]
+    return bool(options) and all("ro" in each for each in options)
