@@ -33,7 +33,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+]{2,12}")
 _SIZE = re.compile(r"[0-9]{1,15}[kKmMgG]?|[0-9]{1,3}%")
-_FOR_EVERY_USER = "1777"
 _MODE = re.compile(r"[0-7]{3,4}")
 
 
@@ -130,7 +129,7 @@ def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
         engine: its name.
     """
     arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
-    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine)}" for row in spec.artifact["writable"]]
+    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec)}" for row in spec.artifact["writable"]]
     arguments += _limits(spec)
     arguments += _launch(spec)
     for each in spec.mounts:
@@ -156,15 +155,22 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _tmpfs_options(row: Mapping[str, Any], engine: str) -> str:
-    options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec", f"size={row['size']}"]
+def _tmpfs_options(row: Mapping[str, Any], engine: str, spec: ContainerSpec) -> str:
+    options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec"]
+    options += [f"size={_tmpfs_size(row['size'], spec.memory)}", f"mode={row['mode']}"]
     if engine != PODMAN:
-        options += [f"mode={row['mode']}", f"uid={row['uid']}", f"gid={row['gid']}"]
-    elif row["uid"] or row["gid"]:
-        options.append(f"mode={_FOR_EVERY_USER}")  # podman cannot give it to another user
-    else:
-        options.append(f"mode={row['mode']}")
+        return ",".join([*options, f"uid={row['uid']}", f"gid={row['gid']}"])
+    # Podman would copy the image's files into it. On other hosts, they are hidden.
+    options.append("notmpcopyup")
+    # Podman can give it to no other user than the command's. With systemd, the image itself gives it to its owner.
+    if spec.artifact["init"] == COMMAND and (row["uid"] or row["gid"]):
+        options.append("U")
     return ",".join(options)
+
+
+def _tmpfs_size(size: str, memory: int) -> str:
+    """A percentage is one of the container's limit. The kernel would take it of the machine's memory."""
+    return str(memory * int(size[:-1]) // 100) if size.endswith("%") and memory else size
 
 
 def _limits(spec: ContainerSpec) -> list[str]:
