@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import USED_FOR, VERIFY, LaunchRequest
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
@@ -99,26 +100,31 @@ def until(condition):
         threading.Event().wait(0.05)
 
 
+def removed(provider, fleet):
+    ids = [each.id for each in provider.compute.list(fleet)]
+    provider.compute.remove(ids)
+    provider.compute.power_off(ids)
+    until(lambda: provider.compute.list(fleet) == [])
+
+
 def test_a_launch_that_was_killed_at_any_step_is_completed(store, engine, artifact):
     fleet = "killed-local"
     provider = ContainerProvider(store / "container", engine, no_balancer)
+    load_image(engine, artifact)
     done = run(store, 0, request(fleet, artifact))
     steps = int(done.communicate()[0])
     assert steps > 10
-    for kill in range(steps + 1):
-        provider.compute.remove([f"{fleet}-token"])
-        provider.compute.power_off([f"{fleet}-token"])
-        until(lambda: provider.compute.list(fleet) == [])
+    for kill in range(1, steps + 1):
+        removed(provider, fleet)
         assert f"{fleet}-token" not in engine.run("ps", "--all", "--format", "{{.Names}}").split()
-        if kill == 0:
-            continue
         assert run(store, kill, request(fleet, artifact)).wait() == -9
         seen = provider.compute.list(fleet)
         assert [each.id for each in seen] in ([], [f"{fleet}-token"])
         (instance,) = provider.compute.launch([LaunchRequest(**request(fleet, artifact))])
         assert instance.state == "running", f"killed at step {kill}"
         assert instance.endpoints[8080][1] > 0
-    assert provider.compute.fleets().count(fleet) == 0
+    removed(provider, fleet)
+    assert fleet not in provider.compute.fleets()
 
 
 def test_an_interrupted_launch_that_is_not_repeated_leaves_nothing(store, engine, artifact):
@@ -131,23 +137,20 @@ def test_an_interrupted_launch_that_is_not_repeated_leaves_nothing(store, engine
     names = {name for name in engine.run("ps", "--all", "--format", "{{.Names}}").split() if name.startswith(fleet)}
     assert names <= known
     assert {path.name for path in (store / "container/machines" / fleet).iterdir()} == known
-    provider.compute.remove(sorted(known))
-    provider.compute.power_off(sorted(known))
-    until(lambda: provider.compute.list(fleet) == [])
+    removed(provider, fleet)
 
 
 def test_instances_of_a_verification_end_with_their_run(store, engine, artifact):
     fleet = "verified-local"
     provider = ContainerProvider(store / "container", open_engine("podman", store / "container"), no_balancer)
     bound = run(store, -1, request(fleet, artifact, tags={USED_FOR: VERIFY}))
+    assert bound.stdout.readline() == "launched\n"
     free = run(store, -1, request(fleet, artifact, token=f"{fleet}-free"))
-    assert bound.stdout.readline() == free.stdout.readline() == "launched\n"
+    assert free.stdout.readline() == "launched\n"
     assert [each.state for each in provider.compute.list(fleet)] == ["running", "running"]
     bound.kill()
     free.kill()
     until(lambda: [each.state for each in provider.compute.list(fleet)] == ["running", "stopped"])
-    provider.compute.remove([f"{fleet}-free", f"{fleet}-token"])
-    provider.compute.power_off([f"{fleet}-free"])
-    until(lambda: provider.compute.list(fleet) == [])
+    removed(provider, fleet)
     for each in (bound, free):
         each.communicate()

@@ -182,6 +182,16 @@ def test_settings_and_secrets_reach_the_command_only(provider, launch, fleet, en
     assert b"nonce" not in b"".join(file.read_bytes() for file in path.parents[1].rglob("*") if file.is_file())
 
 
+def test_folders_in_memory_belong_to_their_users(provider, launch, engine, images):
+    artifact = small_image(images, user="1000:1001")
+    artifact["writable"] = [{"path": "/srv", "size": "1m", "mode": "0710", "uid": 1000, "gid": 1001, "noexec": True}]
+    instance = launch(artifact=artifact)
+    look = "import os; s = os.stat('/srv'); print(oct(s.st_mode & 0o7777), s.st_uid, s.st_gid); open('/srv/x', 'w')"
+    assert engine.run("exec", instance.id, *PYTHON, look) == "0o710 1000 1001\n"
+    with pytest.raises(ProviderError, match="No space left"):
+        engine.run("exec", instance.id, *PYTHON, "open('/srv/big', 'wb').write(bytes(2 << 20))")
+
+
 def test_a_first_process_without_a_handler_is_ended(provider, launch, fleet):
     instance = launch()
     until(lambda: answers(instance))

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import json
 import os
+import re
 import resource
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +29,7 @@ from .._core.documents import mismatch, parse_json
 from .._core.errors import ProviderError
 from .._core.files import make_private_folder, write_atomically
 from .._core.programs import child_environment, find_program
+from . import container_tmpfs
 from .container_process import Finished, run_client
 from .container_seccomp import DEFAULT_FILTERS, without_namespaces
 
@@ -129,12 +133,13 @@ def state_folder(folder: Path) -> Path:
     return path
 
 
-def configuration(limits: Mapping[str, int], seccomp: Path | None) -> str:
+def configuration(limits: Mapping[str, int], seccomp: Path | None, hooks: Path) -> str:
     """Return Podman's configuration file, in place of the machine's and the user's.
 
     Args:
         limits: of the processes in containers, by the name of the limit.
         seccomp: the filter of system calls; None for the one that is built into Podman.
+        hooks: the folder with what the runtime does when it creates a container.
     """
     chosen = f"seccomp_profile = {json.dumps(str(seccomp))}\n" if seccomp else ""
     ulimits = ", ".join(f'"{name}={number}:{number}"' for name, number in sorted(limits.items()))
@@ -145,6 +150,7 @@ default_ulimits = [{ulimits}]
 {chosen}
 [engine]
 events_logger = "none"
+hooks_dir = [{json.dumps(str(hooks))}]
 lock_type = "file"
 pull_policy = "never"
 """
@@ -163,7 +169,23 @@ def _write_configuration(folder: Path) -> None:
     if default is not None:
         seccomp = folder / "seccomp.json"
         _write_changed(seccomp, json.dumps(without_namespaces(default.read_bytes())))
-    _write_changed(folder / "containers.conf", configuration(own_limits(), seccomp))
+    _write_changed(folder / "containers.conf", configuration(own_limits(), seccomp, _write_hook(folder)))
+
+
+def _write_hook(folder: Path) -> Path:
+    """Write what gives file systems in memory to their users. Return the folder of hooks."""
+    hooks, program = folder / "hooks", folder / "tmpfs.py"
+    hooks.mkdir(mode=0o700, exist_ok=True)
+    _write_changed(program, inspect.getsource(container_tmpfs))
+    argv = [sys.executable, "-I", "-S", str(program)]
+    hook = {
+        "version": "1.0.0",
+        "hook": {"path": argv[0], "args": argv},
+        "when": {"annotations": {f"^{re.escape(container_tmpfs.ANNOTATION)}$": ".*"}},
+        "stages": ["createContainer"],
+    }
+    _write_changed(hooks / "tmpfs.json", json.dumps(hook))
+    return hooks
 
 
 def _write_changed(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
@@ -145,7 +146,7 @@ def test_limits_are_not_above_those_of_this_process(monkeypatch):
     assert limit(100) == {"nproc": 100, "nofile": 1000}
     assert limit(-1) == {"nproc": 32768, "nofile": 1000}
     assert '["nofile=1000:1000", "nproc=100:100"]' in container_runtime.configuration(
-        {"nproc": 100, "nofile": 1000}, None
+        {"nproc": 100, "nofile": 1000}, None, Path("/hooks")
     )
 
 

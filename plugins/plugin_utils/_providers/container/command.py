@@ -18,6 +18,7 @@ from ..._core.errors import ProviderError
 from ..container_data import data_mounts
 from ..container_engine import PODMAN
 from ..container_images import image_id
+from ..container_tmpfs import ANNOTATION, encoded
 
 SYSTEMD, COMMAND = "systemd", "command"  # what the first process of a container is
 LAUNCH = "launch.tar"  # the launch document for systemd, a file of the machine's folder
@@ -129,7 +130,9 @@ def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
         engine: its name.
     """
     arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
-    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec)}" for row in spec.artifact["writable"]]
+    arguments += [
+        f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec.memory)}" for row in spec.artifact["writable"]
+    ]
     arguments += _limits(spec)
     arguments += _launch(spec)
     for each in spec.mounts:
@@ -155,16 +158,14 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _tmpfs_options(row: Mapping[str, Any], engine: str, spec: ContainerSpec) -> str:
+def _tmpfs_options(row: Mapping[str, Any], engine: str, memory: int) -> str:
     options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec"]
-    options += [f"size={_tmpfs_size(row['size'], spec.memory)}", f"mode={row['mode']}"]
+    options += [f"size={_tmpfs_size(row['size'], memory)}", f"mode={row['mode']}"]
     if engine != PODMAN:
-        return ",".join([*options, f"uid={row['uid']}", f"gid={row['gid']}"])
-    # Podman would copy the image's files into it. On other hosts, they are hidden.
-    options.append("notmpcopyup")
-    # Podman can give it to no other user than the command's. With systemd, the image itself gives it to its owner.
-    if spec.artifact["init"] == COMMAND and (row["uid"] or row["gid"]):
-        options.append("U")
+        options += [f"uid={row['uid']}", f"gid={row['gid']}"]
+    else:
+        # Podman would copy the image's files into it. On other hosts, they are hidden.
+        options.append("notmpcopyup")
     return ",".join(options)
 
 
@@ -194,7 +195,10 @@ def _launch(spec: ContainerSpec) -> list[str]:
 
 
 def _podman_only(spec: ContainerSpec) -> list[str]:
+    writable = spec.artifact["writable"]
+    owners = [(row["path"], row["uid"], row["gid"], row["mode"]) for row in writable if row["uid"] or row["gid"]]
     return [
+        *([f"--annotation={ANNOTATION}={encoded(owners)}"] if owners else []),
         "--network=none",
         "--read-only-tmpfs=false",
         "--image-volume=ignore",

@@ -27,7 +27,7 @@ from .machine import MachineFolder
 from .observed import inspect_containers, process_facts
 from .relays import ensure_relay
 
-_TRIES = 3  # the call of a run that was killed may still create the container
+_TRIES = 3  # the call of a run that was killed may create the container meanwhile
 _KILL_TIMEOUT = 10.0  # seconds
 
 
@@ -91,7 +91,6 @@ class Runner:
         )
         arguments = create_arguments(self._engine.name, spec)
         for attempt in range(_TRIES):
-            self._remove_container(machine.id)
             for name in (CONSOLE, PROVEN, PID_FILE):
                 (machine.folder / name).unlink(missing_ok=True)
             try:
@@ -100,6 +99,8 @@ class Runner:
             except ProviderError as error:
                 if "already in use" not in error.message or attempt == _TRIES - 1:
                     raise ProviderError(f"container {machine.id} was not created: {error.message}") from error
+            # It was stopped, or a run was killed while it started it. Its root is read-only, so nothing in it counts.
+            self._remove_container(machine.id)
 
     def _record(self, machine: MachineFolder) -> None:
         """Record the present boot. A container that has ended already is STOPPED."""
