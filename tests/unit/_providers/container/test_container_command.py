@@ -72,13 +72,18 @@ def test_what_engines_do_by_themselves_is_off():
 
 def test_writable_folders_are_bounded():
     (tmpfs,) = (each for each in arguments() if each.startswith("--tmpfs"))
-    assert tmpfs == "--tmpfs=/var/cache/shop:rw,nosuid,nodev,noexec,size=64m,mode=0750"
+    assert tmpfs == "--tmpfs=/var/cache/shop:rw,nosuid,nodev,noexec,size=64m,mode=0750,notmpcopyup"
     found = arguments(writable=[{**ROW, "uid": 33}])
     assert tmpfs in found
     (annotation,) = (each for each in found if each.startswith("--annotation"))
     assert base64.b64decode(annotation.split("=", 2)[2]) == b'[["/var/cache/shop", 33, 0, "0750"]]'
     (tmpfs,) = (each for each in arguments("docker", writable=[{**ROW, "uid": 33}]) if each.startswith("--tmpfs"))
     assert tmpfs.endswith("mode=0750,uid=33,gid=0")
+
+
+def test_a_percentage_of_memory_is_one_of_the_limit():
+    (tmpfs,) = (each for each in arguments(writable=[{**ROW, "size": "50%"}]) if each.startswith("--tmpfs"))
+    assert f"size={32 * 1024**2}," in tmpfs
 
 
 def test_limits_are_those_that_the_engine_enforces():
