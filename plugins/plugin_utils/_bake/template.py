@@ -80,8 +80,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         f"tar -xzf {uploads_folder}/payload.tar.gz && rm {uploads_folder}/payload.tar.gz",
         # What the base image configures for Ansible is not for the bake.
         'for name in $(env | sed -n "s/^\\(ANSIBLE_[A-Z0-9_]*\\)=.*/\\1/p"); do unset "$name"; done',
-        # By default, Ansible looks a thousand times a second whether a task has ended. In an emulated guest that takes a
-        # processor of its own.
+        # By default, Ansible looks a thousand times a second whether a task has ended. In an emulated guest, that takes
+        # a processor of its own.
         f"printf '[defaults]\\ninternal_poll_interval = {_POLL_INTERVAL}\\n' > ansible.cfg",
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
         # It needs a file system that allows execution, such as the memory of a virtual machine.
