@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 pytestmark = pytest.mark.containers
@@ -368,3 +368,41 @@ def test_images_know_their_containers(provider, launch, images, store):
     artifact = small_image(images)
     assert provider.images.users([artifact])[0][0].startswith(f"container {instance.id} of ")
     assert provider.images.build("x86_64") == "container-x86_64"
+
+
+def test_a_container_starts_once_its_volumes_are_attached(provider, launch, fleet, engine, images):
+    row = {"name": "words", "mount": "/srv", "owner": "1000:1001", "mode": "0750", "noexec": True, "reown": False}
+    artifact = {**small_image(images, user="1000:1001"), "data": [row]}
+    (volume,) = provider.volumes.create([VolumeRequest(fleet, 0, "words", 1 << 20, "/srv", "")])
+    instance = launch(artifact=artifact)
+    assert (instance.state, instance.evidence.digest) == ("running", DIGEST)
+    assert machine(provider, instance).pid() is None
+    assert not answers(instance)
+    provider.volumes.attach([volume.id], instance.id)
+    until(lambda: answers(only(provider, fleet)) == b"hello")
+    assert only(provider, fleet).state == "running"
+    engine.run("exec", instance.id, *PYTHON, "open('/srv/word', 'w').write('kept')")
+    with pytest.raises(ProviderError, match="stop it first"):
+        provider.volumes.detach([volume.id])
+    provider.compute.stop([instance.id])
+    until(lambda: stopped(provider, fleet))
+    provider.volumes.detach([volume.id])
+    successor = launch("b", artifact=artifact)
+    assert successor.state == "running"
+    provider.volumes.attach([volume.id], successor.id)
+    with pytest.raises(ProviderError, match="is attached to"):
+        provider.volumes.attach([volume.id], instance.id)
+    assert engine.run("exec", successor.id, *PYTHON, "print(open('/srv/word').read())") == "kept\n"
+    provider.compute.start([instance.id])  # without its volume it waits
+    assert {each.id: each.state for each in provider.compute.list(fleet)} == dict.fromkeys(
+        [instance.id, successor.id], "running"
+    )
+    assert machine(provider, instance).pid() is None
+    provider.compute.stop([instance.id])
+    provider.compute.power_off([successor.id])
+    assert {each.state for each in provider.compute.list(fleet)} == {"stopped"}
+    provider.compute.remove([instance.id, successor.id])
+    assert provider.compute.list(fleet) == []
+    assert fleet in provider.compute.fleets()
+    provider.volumes.remove([volume.id])
+    assert fleet not in provider.compute.fleets()
