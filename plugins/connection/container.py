@@ -103,7 +103,7 @@ from ansible.plugins.connection import ConnectionBase
 
 from ..module_utils._plain_text import plain_text
 from ..plugin_utils._core.errors import ImmutableError
-from ..plugin_utils._providers.container_engine import PODMAN, ContainerEngine, open_engine
+from ..plugin_utils._providers.container_engine import PODMAN, open_engine
 
 SHELL = "/bin/sh"
 # Podman loses output of a command that ends without reading all of its input, so the rest is read after it.
@@ -120,7 +120,9 @@ class Connection(ConnectionBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._engine: ContainerEngine | None = None
+        self._connected = False
+        self._argv: list[str] = []
+        self._environment: dict[str, str] = {}
 
     @property
     def _container(self) -> str:
@@ -136,8 +138,8 @@ class Connection(ConnectionBase):
                 "of the store, or list the host with the inventory plugin immutable.infra.fleet, which sets it"
             )
         try:
-            self._engine = open_engine(name, Path(folder or "/"))
-            self._argv, self._environment = self._engine.argv, self._engine.environment
+            engine = open_engine(name, Path(folder or "/"))
+            self._argv, self._environment = engine.argv, engine.environment
         except (ImmutableError, OSError) as error:
             raise AnsibleConnectionFailure(plain_text(f"container {self._container}: {error}")) from error
         self._connected = True
@@ -194,7 +196,9 @@ class Connection(ConnectionBase):
             options, argv = ["--interactive"], [SHELL, "-c", _READ_ALL, SHELL, *command]
         options.append(f"--user={self.get_option('remote_user')}")
         data = input if isinstance(input, bytes) else None
-        source = subprocess.DEVNULL if input is None else subprocess.PIPE if data is not None else input
+        source: int | IO[bytes] = subprocess.DEVNULL if input is None else subprocess.PIPE
+        if input is not None and not isinstance(input, bytes):
+            source = input
         try:
             with subprocess.Popen(
                 [*self._argv, "exec", *options, self._container, *argv],

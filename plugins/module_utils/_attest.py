@@ -26,7 +26,7 @@ from ._process_views import Image, compare_processes
 # fmt: off
 DifferenceKind = Literal[
     "changed", "missing", "added", "mode", "owner", "type", "link", "covering", "unexpected_writable",
-    "xattr", "process_mount", "program", "override", "mount_options",
+    "xattr", "process_mount", "program", "override", "mount_options", "image", "capabilities", "confinement",
 ]
 # fmt: on
 Subject = Literal["xattrs", "process", "override"]
@@ -96,18 +96,31 @@ def compare(
 
     Raises ValueError for another schema or shape, OSError if ``root`` cannot be read.
     """
+    require_schema(manifest)
+    if proc is None and root == "/":
+        proc = "/proc"
+    return HostComparison(manifest, root, read_mounts(root, mountinfo), proc).run()
+
+
+def require_schema(manifest: Any) -> None:
+    """Raise ValueError for a manifest of another schema or shape."""
     if (
         not isinstance(manifest, dict)
         or manifest.get("schema") != SCHEMA
         or not isinstance(manifest.get("files"), dict)
     ):
         raise ValueError(f"expected a manifest with schema {SCHEMA}")
-    if proc is None and root == "/":
-        proc = "/proc"
-    return _HostComparison(manifest, root, read_mounts(root, mountinfo), proc).run()
 
 
-class _HostComparison:
+class HostComparison:
+    """One comparison.
+
+    Args:
+        manifest: see ``compare``.
+        mounts: at and below ``root``.
+        proc: folder with the host's processes; None if they are not compared.
+    """
+
     def __init__(self, manifest: dict[str, Any], root: str, mounts: list[Mount], proc: str | None) -> None:
         self._files = manifest["files"]
         self._xattrs: dict[str, dict[str, str]] | None = manifest.get("xattrs")
@@ -307,6 +320,32 @@ class _HostComparison:
     def _is_covered(self, path: str) -> bool:
         """Whether a mount covers, or may cover, the image at this path."""
         return self._is_declared(path) or _within(path, self._mount_points)
+
+
+def result_of(comparison: Comparison, limit: int, seconds: float) -> dict[str, Any]:
+    """Return the result of a task.
+
+    Args:
+        limit: the maximum number of differences, and of entries that were not compared.
+        seconds: the duration.
+    """
+    count, limit = len(comparison.differences), max(0, limit)
+    return {
+        "changed": False,
+        "attested": count == 0,
+        "differences": [each.as_dict() for each in comparison.differences[:limit]],
+        "count": count,
+        "checked": comparison.checked,
+        "not_compared": [each.as_dict() for each in comparison.not_compared[:limit]],
+        "refused": comparison.refused,
+        "seconds": round(seconds, 2),
+    }
+
+
+def drift_message(result: dict[str, Any], host: str = "this host") -> str:
+    """Return the message of a task that fails because of differences."""
+    first = (result["differences"] or [{"path": "/", "kind": "not shown"}])[0]
+    return f"{host} differs from its image in {result['count']} places, first {first['path']} ({first['kind']})"
 
 
 def _within(path: str, folders: set[str]) -> bool:

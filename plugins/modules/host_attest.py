@@ -22,8 +22,12 @@ description:
     volumes, C(writable) paths and the rest of C(/run). It does not see what an interpreter of the image executes, code
     that exists only in memory, file flags such as C(immutable), or a mount namespace without a process.
   - The result is only as trustworthy as the host's own kernel and Python. Anyone who controls these can forge it.
-  - Requires root on the host, and a login. Hosts with C(shell=off) accept no logins, so the module refuses to run
-    there. These hosts have their evidence on the console.
+  - Requires root on the host, and a login. Virtual machines with C(shell=off) accept no logins, so the module refuses
+    to run there. These hosts have their evidence on the console.
+  - A container is compared from outside, by the machine that runs it, and nothing in it runs or answers. That works
+    with C(shell=off), too. It compares the files that the container's first process sees, all mounts, and the
+    capabilities, the filter of system calls and the programs of each process with the image and with what was
+    launched. With Podman it needs the rights of the user who runs the fleet, with Docker those of root.
 extends_documentation_fragment:
   - immutable.infra.attributes
   - immutable.infra.attributes.info
@@ -119,6 +123,10 @@ differences:
           a process executes and that is not a file of the image. V(override) is a file in C(/run) that overrides the
           configuration of the image. V(mount_options) is a declared mount without options that it must have, such as
           C(nosuid). These kinds exist since version 0.3.0.
+        - V(image) is a container of another image. V(capabilities) is a process that has more capabilities than the
+          container was launched with. V(confinement) is a process that can gain privileges, whose system calls are not
+          filtered, or that has a user namespace of its own. Only containers have these kinds. They exist since version
+          0.3.0.
       type: str
     path:
       description: Path of the difference.
@@ -183,7 +191,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.immutable.infra.plugins.module_utils._attest import compare
+from ansible_collections.immutable.infra.plugins.module_utils._attest import compare, drift_message, result_of
 from ansible_collections.immutable.infra.plugins.module_utils._manifest import load_manifest
 
 
@@ -209,22 +217,9 @@ def main() -> None:
         comparison = compare(load_manifest(base64.b64decode(module.params["manifest"])))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         module.fail_json(msg=f"cannot compare this host with its image: {error}")
-    count = len(comparison.differences)
-    limit = max(0, module.params["limit"])
-    result = {
-        "changed": False,
-        "attested": count == 0,
-        "differences": [each.as_dict() for each in comparison.differences[:limit]],
-        "count": count,
-        "checked": comparison.checked,
-        "not_compared": [each.as_dict() for each in comparison.not_compared[:limit]],
-        "refused": comparison.refused,
-        "seconds": round(time.monotonic() - began, 2),
-    }
-    if count and module.params["fail_on_drift"]:
-        first = comparison.differences[0].as_dict()
-        message = f"this host differs from its image in {count} places, first {first['path']} ({first['kind']})"
-        module.fail_json(msg=message, **result)
+    result = result_of(comparison, module.params["limit"], time.monotonic() - began)
+    if result["count"] and module.params["fail_on_drift"]:
+        module.fail_json(msg=drift_message(result), **result)
     module.exit_json(**result)
 
 

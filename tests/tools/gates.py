@@ -60,7 +60,9 @@ def ruff() -> None:
 
 def mypy() -> None:
     """The bench is not part of the collection, so it is read from the working tree."""
-    rooms = [f"plugins.{name}" for name in ("action", "callback", "inventory", "module_utils", "plugin_utils")]
+    rooms = [
+        f"plugins.{name}" for name in ("action", "callback", "connection", "inventory", "module_utils", "plugin_utils")
+    ]
     packages = [f"{PACKAGE}.{name}" for name in (*rooms, "tests.support")]
     chosen = [argument for name in (*packages, "bench") for argument in ("-p", name)]
     settings = ["--config-file", ROOT / "pyproject.toml", "--cache-dir", CACHE / "mypy"]

@@ -84,10 +84,14 @@ class PackerBuilder(NamedTuple):
     Attributes:
         settings: the builder as plain data.
         cleanup: lines of shell that run as root at the end of the provisioning.
+        environment: what Packer's environment has in addition.
+        container: whether the build machine is a container.
     """
 
     settings: Mapping[str, Any]
     cleanup: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}  # never changed
+    container: bool = False
 
 
 class Builder(Protocol):

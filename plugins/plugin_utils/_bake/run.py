@@ -86,10 +86,11 @@ class Bake:
             workspace = BakeWorkspace(folder, memory, log, f"immutable-payload-{random.token_hex(8)}")
             make_ssh_key(workspace.private_key, "")
             guest = self._guest(workspace)
-            with self.builder.prepared(workspace) as (settings, cleanup):
-                template = packer_template(settings, replace(guest, cleanup=cleanup))
+            with self.builder.prepared(workspace) as prepared:
+                guest = replace(guest, cleanup=prepared.cleanup, container=prepared.container)
+                template = packer_template(prepared.settings, guest)
                 write_atomically(folder / "template.json", as_text(template).encode())
-                result = self._build(workspace, lock)
+                result = self._build(workspace, lock, prepared.environment)
             self.report(f"{self.job.label}: inspecting the image")
             files = {**self.builder.inspect(workspace, result), LOG_FILE: log.read_bytes()}
             self.guard.check()
@@ -128,7 +129,7 @@ class Bake:
             user=self.builder.user,
         )
 
-    def _build(self, workspace: BakeWorkspace, lock: Sequence[int]) -> BuildResult:
+    def _build(self, workspace: BakeWorkspace, lock: Sequence[int], environment: Mapping[str, str]) -> BuildResult:
         job, packer = self.job, self.packer
         stages = StageReporter(job.label, self.report, hide=workspace.marker)
         try:
@@ -141,6 +142,7 @@ class Bake:
                     "PACKER_CACHE_DIR": str(workspace.folder / "cache"),
                     "TMPDIR": str(workspace.memory),
                     **plugins,
+                    **environment,
                 },
                 timeout=job.target.build.timeout,
                 redact=list(texts_of(job.variables.values)),

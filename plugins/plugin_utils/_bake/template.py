@@ -23,6 +23,7 @@ ROOT = "root"
 GUEST_MEMORY = "/dev/shm"  # noqa: S108  of the guest, where only the bake runs
 # For a user other than root. The script may be on a file system that does not allow execution.
 _AS_ROOT = "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
+_IN_CONTAINER = "{{ .Vars }} /bin/sh -e {{ .Path }}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Guest:
             instead.
         user: who logs in. A user other than root can use sudo without a password.
         cleanup: lines of shell that run as root at the end.
+        container: whether it is a container, which has no disk with free blocks, and whose memory may not allow
+            execution.
     """
 
     payload: Path
@@ -47,6 +50,7 @@ class Guest:
     sbom_sources: Path | None = None
     user: str = ROOT
     cleanup: tuple[str, ...] = ()
+    container: bool = False
 
 
 def packer_template(builder: Mapping[str, Any], guest: Guest) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         f"rm -rf {folder}",
         *guest.cleanup,
         "sync",
-        "fstrim / || echo 'fstrim failed: freed blocks keep their content'",
+        *([] if guest.container else ["fstrim / || echo 'fstrim failed: freed blocks keep their content'"]),
     )
     send = [
         {"type": "file", "source": str(source), "destination": f"{uploads_folder}/{name}"} for source, name in uploads
@@ -136,6 +140,8 @@ def _shell(guest: Guest, *lines: str) -> dict[str, Any]:
         "inline_shebang": "/bin/sh -e",
         "inline": list(lines),
     }
+    if guest.container:
+        return {**step, "execute_command": _IN_CONTAINER}
     return step if guest.user == ROOT else {**step, "execute_command": _AS_ROOT}
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Literal, Protocol, cast
 
 from ...module_utils._manifest import EntryType, attribute_text, entry_type, is_compared
 from .._core.errors import ImageError
@@ -56,6 +56,20 @@ class Entry:
     gid: int
     size: int
     target: str = ""
+
+
+class FileTree(Protocol):
+    """The files of an image, wherever they are. See ``FileSystem``."""
+
+    entries: dict[str, Entry]
+
+    def checksums(self) -> dict[int, str]: ...
+
+    def read(self, paths: Iterable[str], /) -> dict[str, bytes]: ...
+
+    def attributes(self) -> dict[int, dict[str, str]]: ...
+
+    def owners(self, offsets: Iterable[int], /) -> dict[int, str]: ...
 
 
 class FileSystem:

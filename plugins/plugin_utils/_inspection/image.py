@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.errors import ImageError
 from .disk import Disk, open_disk, raw_disk
-from .filesystem import FileSystem
+from .filesystem import FileSystem, FileTree
+from .layer import LayerFiles
 from .manifest import Manifest, make_manifest, seal_facts
 from .residue import Finding, residue_by_files
 from .sbom import make_sbom
@@ -51,33 +52,67 @@ def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str,
     """
     try:
         with raw_disk(qcow2, workdir) as raw:
-            return _inspect(open_disk(raw), digest, needles)
+            return _inspect_disk(open_disk(raw), digest, needles)
     except OSError as error:
         raise ImageError(f"cannot inspect the image: {error.filename or workdir}: {error.strerror}") from error
 
 
-def _inspect(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspection:
+def inspect_archive(archive: Path, digest: str, needles: Mapping[str, bytes]) -> tuple[Inspection, LayerFiles]:
+    """Inspect the archive of a container image without an engine. Also returns its files.
+
+    Args:
+        digest: see ``inspect_image``.
+        needles: what must not be anywhere in the archive, see ``inspect_image``.
+
+    Raises ImageError if the archive cannot be read or a library is missing.
+    """
+    try:
+        files = LayerFiles(archive)
+        return _inspect(files, _Raw(archive), digest, needles), files
+    except OSError as error:
+        raise ImageError(f"cannot inspect the image: {error.filename or archive}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """Every byte of an image.
+
+    Attributes:
+        root: the part with the root file system: start and size in bytes. None if the file system counts from the
+            start of the file.
+        boot: see ``Manifest``.
+    """
+
+    path: Path
+    root: tuple[int, int] | None = None
+    boot: Mapping[str, str] = field(default_factory=dict)
+
+
+def _inspect_disk(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspection:
     files = FileSystem(disk.raw, disk.root.start)
+    return _inspect(files, _Raw(disk.raw, (disk.root.start, disk.root.size), disk.checksums()), digest, needles)
+
+
+def _inspect(files: FileTree, raw: _Raw, digest: str, needles: Mapping[str, bytes]) -> Inspection:
     facts = seal_facts(files)
     return Inspection(
-        manifest=make_manifest(disk, files, digest, facts),
+        manifest=make_manifest(files, digest, facts, raw.boot),
         sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
-        findings=tuple(map(str, (*residue_by_files(files), *_residue_on_disk(disk, files, needles)))),
+        findings=tuple(map(str, (*residue_by_files(files), *_residue_in_bytes(raw, files, needles)))),
         not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < MIN_LENGTH)),
         pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
     )
 
 
-def _residue_on_disk(disk: Disk, files: FileSystem, needles: Mapping[str, bytes]) -> list[Finding]:
-    """Where the needles are on the disk: the offset, and the file that contains it."""
+def _residue_in_bytes(raw: _Raw, files: FileTree, needles: Mapping[str, bytes]) -> list[Finding]:
+    """Where the needles are: the offset, and the file that contains it."""
     forms = needle_forms(needles)
-    hits = search_raw(disk.raw, [needle for _name, needle in forms])
+    hits = search_raw(raw.path, [needle for _name, needle in forms])
     names = {hit.offset: forms[hit.needle][0] for hit in hits}
-    owners = files.owners(
-        [offset - disk.root.start for offset in names if disk.root.start <= offset < disk.root.start + disk.root.size]
-    )
+    start, size = raw.root or (0, raw.path.stat().st_size)
+    owners = files.owners([offset - start for offset in names if start <= offset < start + size])
     return [
-        Finding(name, f"byte {offset}, {_describe(owners.get(offset - disk.root.start))}")
+        Finding(name, f"byte {offset}, {_describe(owners.get(offset - start))}")
         for offset, name in sorted(names.items())
     ]
 

@@ -17,8 +17,7 @@ from ...module_utils._seal import FACTS_PATH
 from .._core.documents import parse_json
 from .._core.errors import ImageError
 from .._core.files import write_atomically
-from .disk import Disk
-from .filesystem import FILE, FileSystem
+from .filesystem import FILE, FileTree
 
 _PATHS = ("covers", "data", "writable")
 _FSTAB = "/etc/fstab"
@@ -114,11 +113,12 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest.from_gzip(data)
 
 
-def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str, Any]) -> Manifest:
+def make_manifest(files: FileTree, digest: str, facts: Mapping[str, Any], boot: Mapping[str, str]) -> Manifest:
     """Return the manifest of the file system. Reads each file once. Raises ImageError.
 
     Args:
         facts: see ``seal_facts``.
+        boot: see ``Disk.checksums``; {} for an image without a disk.
     """
     sums = files.checksums()
     rows: dict[str, Row] = {}
@@ -129,10 +129,10 @@ def make_manifest(disk: Disk, files: FileSystem, digest: str, facts: Mapping[str
     by_inode = files.attributes()
     attributes = {path: by_inode[entry.inode] for path, entry in files.entries.items() if entry.inode in by_inode}
     options = _restricted(files, {*paths["covers"], *paths["data"]})
-    return Manifest(digest, rows, disk.checksums(), xattrs=attributes, options=options, **paths)
+    return Manifest(digest, rows, boot, xattrs=attributes, options=options, **paths)
 
 
-def seal_facts(files: FileSystem) -> dict[str, Any]:
+def seal_facts(files: FileTree) -> dict[str, Any]:
     """Return what the seal wrote about the image, or {} if the image has no seal.
 
     Raises ImageError if it cannot be parsed.
@@ -146,7 +146,7 @@ def seal_facts(files: FileSystem) -> dict[str, Any]:
     return found
 
 
-def _restricted(files: FileSystem, mounts: Collection[str]) -> dict[str, tuple[str, ...]]:
+def _restricted(files: FileTree, mounts: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return what each of the mounts must not allow, as the image's own fstab says."""
     found = {}
     for line in files.read([_FSTAB]).get(_FSTAB, b"").decode(errors="surrogateescape").splitlines():

@@ -19,7 +19,7 @@ from ...module_utils._residue import (
     SSH_AUTHORIZED_KEYS,
     SSH_HOST_KEYS,
 )
-from .filesystem import FILE, FOLDER, LINK, Entry, FileSystem
+from .filesystem import FILE, FOLDER, LINK, Entry, FileTree
 
 ResidueKind = Literal[
     "SSH host key",
@@ -90,7 +90,7 @@ _NO_MACHINE_ID = (b"", b"uninitialized")
 _HARMLESS_IF_EMPTY: tuple[ResidueKind, ...] = ("SSH authorized keys", "history")
 
 
-def residue_by_files(files: FileSystem) -> list[Finding]:
+def residue_by_files(files: FileTree) -> list[Finding]:
     """Return the residue that names, types and the content of the machine ids show, sorted by path."""
     found = [Finding(kind, path) for path, entry in files.entries.items() if (kind := _kind(path, entry))]
     ids = files.read(_MACHINE_IDS)

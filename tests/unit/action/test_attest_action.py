@@ -30,6 +30,7 @@ def test_each_host_gets_the_reason_why_it_cannot_be_compared(tmp_path: Path) -> 
         "closed": {**known, "immutable_shell": "off"},
         "stranger": {},
         "forgotten": known,
+        "contained": {**known, "immutable_shell": "off", "immutable_container": "shop-0"},
         "damaged": {**known, "immutable_image": "sha256:" + "b" * 64},
     }
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -57,4 +58,5 @@ def test_each_host_gets_the_reason_why_it_cannot_be_compared(tmp_path: Path) -> 
     assert "shell: off" in messages["closed"]
     assert "needs image and store" in messages["stranger"]
     assert f"no manifest of image {image}" in messages["forgotten"]
+    assert f"no manifest of image {image}" in messages["contained"], "a container needs no login"
     assert "cannot compare this host with its image" in messages["damaged"] or "only root" in messages["damaged"]

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/explanation/security.md"
-NAMED = sorted(set(re.findall(r"`((?:unit|vm|property)/[\w./]+)`", PAGE.read_text(encoding="utf-8"))))
+NAMED = sorted(set(re.findall(r"`((?:containers|unit|vm|property)/[\w./]+)`", PAGE.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize("test", NAMED)

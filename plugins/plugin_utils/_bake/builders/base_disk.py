@@ -40,7 +40,7 @@ def resolve_disk(base: Base, store: Store, folder: Path) -> dict[str, Any] | Non
     if base.kind == "debian":
         built = _built(base, store)
         return built and {key: built[key] for key in ("kind", "source", "sha256", "architecture", "python")}
-    sha256 = _expected(base) if base.kind == "url" else _file_checksum(base, store, folder)
+    sha256 = _expected(base) if base.kind == "url" else file_checksum(base, store, folder)
     return {
         "kind": base.kind,
         "source": base.source,
@@ -100,8 +100,8 @@ def _expected(base: Base) -> str:
     return (base.checksum or "").removeprefix("sha256:").lower()
 
 
-def _file_checksum(base: Base, store: Store, folder: Path) -> str:
-    """The checksum of a qcow2 file, read again only if its size, time or inode changed."""
+def file_checksum(base: Base, store: Store, folder: Path) -> str:
+    """Return the checksum of a base's file, read again only if its size, time or inode changed. Raises BakeError."""
     path = folder / base.source
     try:
         status = path.stat()

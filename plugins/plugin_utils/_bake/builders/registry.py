@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ....module_utils._packer.runner import Packer
-from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.model import BaseKind, Target
 from ..._store.base import Store
 from ..builder import BakeJob, Builder
-from . import ebs, qemu
+from . import container, ebs, qemu
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,11 @@ _QEMU = BuilderType(
     open=qemu.open_builder,
     artifact_details=qemu.artifact_details,
 )
-
-
-def _no_builder(*_anything: object) -> NoReturn:
-    raise BakeError("images for the provider container cannot be baked yet")
-
-
 _CONTAINER = BuilderType(
-    resolve_base=_no_builder,
-    check_store=_no_builder,
-    open=_no_builder,
-    artifact_details=lambda _id: {},
+    resolve_base=container.resolve_base,
+    check_store=container.check_store,
+    open=container.open_builder,
+    artifact_details=container.artifact_details,
 )
 _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "debian": _QEMU,
@@ -70,6 +63,11 @@ _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "archive": _CONTAINER,
     "ami": _EBS,
 }
+
+
+def _builder(target: Target) -> BuilderType:
+    """The target's builder. A Debian is a disk or a root file system, by the provider."""
+    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:

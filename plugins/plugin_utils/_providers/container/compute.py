@@ -16,12 +16,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
 from ..._core.processes import process_start
+from ..container_address import ContainerAddress
 from ..container_engine import PODMAN, ContainerEngine
 from ..container_images import image_id, load_image
 from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest
@@ -36,6 +38,7 @@ from .observed import inspect_containers, process_facts
 from .runner import Runner, free_ports
 
 Instances = list[Instance]  # the class has a member of the same name
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  in each container, and with the sticky bit
 _LOG_LINES = 5000  # of an engine that keeps its logs elsewhere
 
 
@@ -230,7 +233,8 @@ class ContainerCompute:
                 continue
             process = processes.get(int(boot.partition("@")[0])) if boot else None
             evidence = self._proof(machine, facts, engine.get(machine.id), process=process, boot=boot)
-            found.append(_instance(machine, facts, boot is not None, evidence))
+            address = self._address(machine, facts)
+            found.append(replace(_instance(machine, facts, boot is not None, evidence), container=address))
         return found
 
     def _proof(
@@ -255,6 +259,12 @@ class ContainerCompute:
             return launched
         printed = None if self._engine.name == PODMAN else self._logs(machine)
         return self._evidence.of(machine.folder, boot, facts["nonce"], printed)
+
+    def _address(self, machine: MachineFolder, facts: Mapping[str, Any]) -> ContainerAddress:
+        """By what Ansible finds the container. Only systemd has a folder in memory that is root's own."""
+        address = ContainerAddress(self._engine.name, str(self._root.parent), machine.id)
+        systemd = facts.get("artifact", {}).get("init") == SYSTEMD
+        return address if systemd else replace(address, remote_tmp=SHARED_MEMORY)
 
     def _logs(self, machine: MachineFolder) -> str:
         return self._engine.run("logs", "--tail", str(_LOG_LINES), machine.id, check=False)
