@@ -27,7 +27,7 @@ _REFUSED: Final = frozenset(
 )
 # clone is also how threads and processes start, so only its flags for namespaces are refused: CLONE_NEWNS, NEWCGROUP,
 # NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET.
-_NAMESPACES: Final = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+_NAMESPACES: Final = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 
 
 def without_namespaces(text: bytes | str) -> dict[str, Any]:
@@ -48,15 +48,20 @@ def without_namespaces(text: bytes | str) -> dict[str, Any]:
         "syscalls": [
             *(rule for rule in rules if rule["names"]),
             {"names": sorted(_REFUSED), "action": _REFUSE, "errnoRet": _EPERM},
-            {
-                "names": ["clone"],
-                "action": _ALLOW,
-                "args": [{"index": 0, "value": _NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
-            },
+            {"names": ["clone"], "action": _ALLOW, "args": [_flags(sum(_NAMESPACES), 0)]},
+            # Not the default, which is an error that systemd takes for another one.
+            *(
+                {"names": ["clone"], "action": _REFUSE, "errnoRet": _EPERM, "args": [_flags(flag, flag)]}
+                for flag in _NAMESPACES
+            ),
             # No filter can see its flags. The C library then uses clone.
             {"names": ["clone3"], "action": _REFUSE, "errnoRet": _ENOSYS},
         ],
     }
+
+
+def _flags(mask: int, value: int) -> dict[str, Any]:
+    return {"index": 0, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
 
 
 def _without_refused(rule: Mapping[str, Any]) -> dict[str, Any]:

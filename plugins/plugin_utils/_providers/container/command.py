@@ -130,7 +130,7 @@ def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
         engine: its name.
     """
     arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
-    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine)}" for row in spec.artifact["writable"]]
+    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec)}" for row in spec.artifact["writable"]]
     arguments += _limits(spec)
     arguments += _launch(spec)
     for each in spec.mounts:
@@ -156,12 +156,19 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _tmpfs_options(row: Mapping[str, Any], engine: str) -> str:
-    options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec", f"size={row['size']}"]
-    options.append(f"mode={row['mode']}")
+def _tmpfs_options(row: Mapping[str, Any], engine: str, spec: ContainerSpec) -> str:
+    options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec"]
+    options += [f"size={_tmpfs_size(row['size'], spec.memory)}", f"mode={row['mode']}"]
     if engine != PODMAN:
-        options += [f"uid={row['uid']}", f"gid={row['gid']}"]
+        return ",".join([*options, f"uid={row['uid']}", f"gid={row['gid']}"])
+    # Podman would copy the image's files into it. On other hosts, they are hidden.
+    options.append("notmpcopyup")
     return ",".join(options)
+
+
+def _tmpfs_size(size: str, memory: int) -> str:
+    """A percentage is one of the container's limit. The kernel would take it of the machine's memory."""
+    return str(memory * int(size[:-1]) // 100) if size.endswith("%") and memory else size
 
 
 def _limits(spec: ContainerSpec) -> list[str]:
