@@ -373,7 +373,7 @@ def test_images_know_their_containers(provider, launch, images, store):
 def test_a_container_starts_once_its_volumes_are_attached(provider, launch, fleet, engine, images):
     row = {"name": "words", "mount": "/srv", "owner": "1000:1001", "mode": "0750", "noexec": True, "reown": False}
     artifact = {**small_image(images, user="1000:1001"), "data": [row]}
-    (volume,) = provider.volumes.create([VolumeRequest(fleet, 0, "words", 1 << 20, "/srv", "")])
+    (volume,) = provider.volumes.create([VolumeRequest(fleet, 0, "words", size=1 << 20, mount="/srv")])
     instance = launch(artifact=artifact)
     assert (instance.state, instance.evidence.digest) == ("running", DIGEST)
     assert machine(provider, instance).pid() is None
