@@ -5,9 +5,9 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer bench-bake clean
 
-.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer clean
+.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer bench-bake clean
 
 quickstart: quickstart-vm
 
@@ -87,6 +87,11 @@ packers:
 bench-packer:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.packer'
+
+# Where the time of the example's bake goes; IMMUTABLE_BENCH_AGAINST: a folder of collections with another release, to compare.
+bench-bake:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.bake'
 
 # The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
 bench-aws:

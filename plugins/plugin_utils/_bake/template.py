@@ -82,7 +82,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         ": > ansible.cfg",
         *(f"export {name}={shlex.quote(value)}" for name, value in _environment(folder).items()),
         # It needs a file system that allows execution, such as the memory of a virtual machine.
-        f"if lib/{INTERPRETER} -c ''; then sed -i 's:/usr/bin/python3:{folder}/lib/{INTERPRETER}:' inventory.json; fi",
+        f"if lib/{INTERPRETER} /dev/null 2> /dev/null; then "
+        f"sed -i 's:/usr/bin/python3:{folder}/lib/{INTERPRETER}:' inventory.json; fi",
         f"python3 -B run.py -i inventory.json -e @vars.json{secrets} site.json",
     )
     clean = _shell(

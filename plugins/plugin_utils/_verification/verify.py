@@ -208,7 +208,9 @@ class Verification:
         return self._provider.compute.list(self._candidate.fleet)
 
     def _healthy(self, instances: Sequence[Instance]) -> set[int]:
-        results = prober_for(self._provider, self._candidate.target.health)(instances)
+        """Slots whose instances pass their probes. A container boots when it gets volumes, and is proven again."""
+        probed = prober_for(self._provider, self._candidate.target.health)(instances)
+        results = {i.id: probed[i.id] if proves(i) is True else proves(i) for i in instances}
         self._problems = list(dict.fromkeys(str(result) for result in results.values() if result is not True))
         return {i.slot for i in instances if results[i.id] is True}
 

@@ -164,9 +164,14 @@ def test_machines_that_do_not_disappear_are_reported():
         verification(Lingering(minutes=-1)).clear()
 
 
-def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
-    """Both instances start and prove their image. Their service answers with an error that contains its secret."""
+def answering(probe, proofs=1000):
+    """A provider whose instances prove their image at once. ``proofs``: how often a list shows that."""
     instances, clock = [], SimpleNamespace(time=0.0)
+
+    def listed(_fleet):
+        nonlocal proofs
+        proofs -= bool(instances)
+        return list(instances) if proofs >= 0 else [replace(each, evidence=None) for each in instances]
 
     def launch(requests):
         instances[:] = [
@@ -189,10 +194,10 @@ def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
     def wait(seconds):
         clock.time += seconds
 
-    provider = SimpleNamespace(
+    return SimpleNamespace(
         name="simulated",
         compute=SimpleNamespace(
-            list=lambda _fleet: list(instances),
+            list=listed,
             launch=launch,
             power_off=lambda _ids: None,
             remove=lambda _ids: instances.clear(),
@@ -200,9 +205,20 @@ def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
         ),
         volumes=SimpleNamespace(list=lambda _fleet: [], create=lambda _requests: []),
         clock=SimpleNamespace(now=lambda: clock.time, wait=wait),
-        probe=lambda asked: {each.id: "GET / answered 500 with \x1b[31mhunter22hunter22" for each in asked},
+        probe=lambda asked: {each.id: probe for each in asked},
     )
+
+
+def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
+    """Both instances start and prove their image. Their service answers with an error that contains its secret."""
+    provider = answering("GET / answered 500 with \x1b[31mhunter22hunter22")
     with pytest.raises(VerifyError) as caught:
         verification(provider, {"db": "hunter22hunter22"}).run(60.0)
     assert "no test instance passed its probes in time (GET / answered 500 with " in caught.value.message
     assert "hunter22" not in caught.value.message and "\x1b" not in caught.value.message
+
+
+def test_an_instance_that_boots_again_with_its_volumes_must_prove_its_image_again():
+    provider = answering(True, proofs=1)
+    with pytest.raises(VerifyError, match=r"passed its probes in time \(it has not sealed itself yet\)"):
+        verification(provider).run(60.0)

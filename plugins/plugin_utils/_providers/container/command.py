@@ -130,7 +130,9 @@ def create_arguments(engine: str, spec: ContainerSpec) -> list[str]:
         engine: its name.
     """
     arguments = ["create", "--pull=never", "--name", spec.name, *_confinement(spec.artifact)]
-    arguments += [f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec)}" for row in spec.artifact["writable"]]
+    arguments += [
+        f"--tmpfs={row['path']}:{_tmpfs_options(row, engine, spec.memory)}" for row in spec.artifact["writable"]
+    ]
     arguments += _limits(spec)
     arguments += _launch(spec)
     for each in spec.mounts:
@@ -156,13 +158,14 @@ def _confinement(artifact: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _tmpfs_options(row: Mapping[str, Any], engine: str, spec: ContainerSpec) -> str:
+def _tmpfs_options(row: Mapping[str, Any], engine: str, memory: int) -> str:
     options = ["rw", "nosuid", "nodev", "noexec" if row["noexec"] else "exec"]
-    options += [f"size={_tmpfs_size(row['size'], spec.memory)}", f"mode={row['mode']}"]
+    options += [f"size={_tmpfs_size(row['size'], memory)}", f"mode={row['mode']}"]
     if engine != PODMAN:
-        return ",".join([*options, f"uid={row['uid']}", f"gid={row['gid']}"])
-    # Podman would copy the image's files into it. On other hosts, they are hidden.
-    options.append("notmpcopyup")
+        options += [f"uid={row['uid']}", f"gid={row['gid']}"]
+    else:
+        # Podman would copy the image's files into it. On other hosts, they are hidden.
+        options.append("notmpcopyup")
     return ",".join(options)
 
 

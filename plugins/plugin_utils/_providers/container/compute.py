@@ -24,6 +24,7 @@ from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
 from ..._core.processes import process_start
 from ..container_address import ContainerAddress
+from ..container_data import data_mounts
 from ..container_engine import PODMAN, ContainerEngine
 from ..container_images import image_id, load_image
 from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest
@@ -49,6 +50,7 @@ class ContainerCompute:
         root: the provider's folder.
         runner: starts and ends the containers.
         fleets_of_volumes: names of all fleets that have volumes.
+        attach: attaches volumes to an instance, see ``contract.Volumes``.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class ContainerCompute:
         engine: ContainerEngine,
         runner: Runner,
         fleets_of_volumes: Callable[[], Sequence[str]],
+        attach: Callable[[Sequence[str], str], None],
     ) -> None:
         self._root = root / "machines"
         self._engine = engine
         self._runner = runner
         self._fleets_of_volumes = fleets_of_volumes
+        self._attach = attach
         self._evidence = BootEvidence()
 
     def list(self, fleet: str) -> list[Instance]:
@@ -80,7 +84,11 @@ class ContainerCompute:
                 self._remove_never_started(request.fleet, request.token)
                 if machine.facts() is None:
                     self._create(machine, request)
-            self._runner.start(machine)
+            if request.volumes:
+                self._attach(request.volumes, machine.id)  # starts it, if these are all of its volumes
+            facts = machine.facts() or {}
+            if not (facts.get("given_up") or (facts.get("waiting") and facts.get("started"))):
+                self._runner.start(machine)
             launched.append(machine)
         fleets = {request.fleet for request in requests}
         found = {instance.id: instance for fleet in sorted(fleets) for instance in self.list(fleet)}
@@ -183,6 +191,7 @@ class ContainerCompute:
                 "machine": dict(request.machine),
                 "created": time.time(),
                 "started": 0.0,
+                "waiting": bool(data_mounts(request.artifact)),
             }
         )
 
@@ -196,10 +205,13 @@ class ContainerCompute:
         if engine and started:
             boot = f"{engine.pid}@{started}"
             if facts.get("boot") != boot or facts.get("waiting"):
-                machine.update(boot=boot, waiting=False, started=facts.get("started") or time.time())
+                machine.update(boot=boot, waiting=False, started=time.time())
             if self._runner.publishes:
                 machine.update(endpoints={str(port): place for port, place in engine.published.items()})
         if not facts.get("condemned"):
+            if engine is None and facts.get("waiting") and facts.get("started"):
+                with suppress(ProviderError):
+                    self._runner.restore_waiting(machine)
             # A host that cannot be reached is unhealthy, which says more than a failed observation.
             with suppress(ProviderError):
                 self._runner.relay(machine)

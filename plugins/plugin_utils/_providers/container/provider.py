@@ -63,7 +63,7 @@ class Holder:
             self._runner.start(self._machine)
 
     def give_up(self, reason: str) -> None:
-        self._machine.update(waiting=False, given_up=reason)
+        self._machine.update(waiting=False, given_up=reason, started=time.time())
 
 
 class ContainerProvider:
@@ -91,7 +91,13 @@ class ContainerProvider:
         self.engine = engine
         self.volumes = ContainerVolumes(directory, engine, self._holder)
         self._runner = Runner(engine, self.volumes)
-        self.compute = ContainerCompute(directory, engine, self._runner, self._fleets_of_volumes)
+        self.compute = ContainerCompute(
+            directory,
+            engine,
+            self._runner,
+            fleets_of_volumes=self._fleets_of_volumes,
+            attach=self.volumes.attach,
+        )
         self.images = ContainerImages(partial(image_users, directory / "machines"), images, engine)
         self.clock = ContainerClock()
         self.probe: Probe | None = None

@@ -60,6 +60,8 @@ class Runner:
                 raise ProviderError(f"{machine.folder / 'machine.json'} is missing or damaged, so it is not started")
             if facts.get("condemned"):
                 raise ProviderError(f"instance {machine.id} is being removed, so it is not started")
+            if facts.get("given_up"):
+                raise ProviderError(f"instance {machine.id} is not started: {facts['given_up']}", permanent=True)
             if machine.pid() is not None:
                 return
             if facts.get("tags", {}).get(USED_FOR) == VERIFY:
@@ -75,6 +77,15 @@ class Runner:
             self._engine.run("start", machine.id)
             self._record(machine)
         self.relay(machine)
+
+    def restore_waiting(self, machine: MachineFolder) -> None:
+        """Create the container of a waiting instance again, if an interrupted start has removed it."""
+        with machine.starting():
+            facts = machine.facts() or {}
+            waits = facts.get("waiting") and facts.get("started") and not facts.get("condemned")
+            if waits and machine.pid() is None and not inspect_containers(self._engine, [machine.id]):
+                load_image(self._engine, facts["artifact"])
+                self._create(machine, facts, ())
 
     def _create(self, machine: MachineFolder, facts: dict[str, Any], mounts: Sequence[VolumeMount]) -> None:
         check_reach(self._reach(facts))

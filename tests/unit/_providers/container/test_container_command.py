@@ -71,23 +71,19 @@ def test_what_engines_do_by_themselves_is_off():
 
 
 def test_writable_folders_are_bounded():
-    assert tmpfs() == "--tmpfs=/var/cache/shop:rw,nosuid,nodev,noexec,size=64m,mode=0750,notmpcopyup"
-    # Half of the limit, which is 64 MiB.
-    assert f"size={32 * 1024**2}," in tmpfs(size="50%")
-
-
-def test_writable_folders_belong_to_their_users():
-    assert tmpfs(uid=33) == tmpfs()
-    (annotation,) = (each for each in arguments(writable=[{**ROW, "uid": 33}]) if each.startswith("--annotation"))
+    (tmpfs,) = (each for each in arguments() if each.startswith("--tmpfs"))
+    assert tmpfs == "--tmpfs=/var/cache/shop:rw,nosuid,nodev,noexec,size=64m,mode=0750,notmpcopyup"
+    found = arguments(writable=[{**ROW, "uid": 33}])
+    assert tmpfs in found
+    (annotation,) = (each for each in found if each.startswith("--annotation"))
     assert base64.b64decode(annotation.split("=", 2)[2]) == b'[["/var/cache/shop", 33, 0, "0750"]]'
-    assert not [each for each in arguments() if each.startswith("--annotation")]
-    assert tmpfs("docker", uid=33).endswith("mode=0750,uid=33,gid=0")
+    (tmpfs,) = (each for each in arguments("docker", writable=[{**ROW, "uid": 33}]) if each.startswith("--tmpfs"))
+    assert tmpfs.endswith("mode=0750,uid=33,gid=0")
 
 
-def tmpfs(engine="podman", init="command", **changes):
-    found = arguments(engine, init=init, writable=[{**ROW, **changes}])
-    (option,) = (each for each in found if each.startswith("--tmpfs"))
-    return option
+def test_a_percentage_of_memory_is_one_of_the_limit():
+    (tmpfs,) = (each for each in arguments(writable=[{**ROW, "size": "50%"}]) if each.startswith("--tmpfs"))
+    assert f"size={32 * 1024**2}," in tmpfs
 
 
 def test_limits_are_those_that_the_engine_enforces():
