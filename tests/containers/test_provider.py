@@ -251,7 +251,8 @@ def test_a_port_that_nothing_listens_at_resets_the_connection(provider, launch):
     instance = launch(ports=(8080, 9999))
     until(lambda: answers(instance))
 
-    with socket.create_connection(instance.endpoints[9999], PATIENCE) as client, pytest.raises(ConnectionResetError):
+    place = instance.endpoints[9999]
+    with pytest.raises(ConnectionResetError), socket.create_connection(place, PATIENCE) as client:
         client.recv(1)
 
 
