@@ -248,10 +248,6 @@ def _leave_mounts_to_engine(changes: Changes, tmpfs: Iterable[str], spec: Spec) 
         changes.write("/etc/fstab", "# The container engine mounts everything.\n")
     for path in (*tmpfs, *(mount for _name, mount in spec.data)):
         os.makedirs(changes.full_path(path), exist_ok=True)
-    user, _colon, group = spec.user.partition(":")
-    for file, name in (("passwd", user), ("group", group)):
-        if name:
-            account(changes, file, name, "image.user")
 
 
 def _replace_cloud_init(changes: Changes, *, network: bool) -> None:

@@ -15,6 +15,7 @@ import stat
 from dataclasses import asdict, dataclass
 from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
+from ._seal_accounts import account
 from ._seal_changes import Changes, Refused, owner
 from ._seal_paths import resolved, within
 from ._seal_tmpfs import LOG_FOLDER, LOG_SIZE, TEMPORARY
@@ -40,7 +41,7 @@ _Owner = Callable[[str], Tuple[int, int, int]]
 _PATH = re.compile(r"(/[^/\x00-\x1f\x7f,]+)+")
 _SIZE = re.compile(r"[1-9][0-9]{0,8}[MG]|[1-9][0-9]?%")
 _MODE = re.compile(r"[0-7]{4}")
-_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}(:[A-Za-z_][A-Za-z0-9_.-]{0,31})?")
+_USER = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 _MAX_ID = 2**32 - 2
 
 
@@ -72,7 +73,7 @@ class ContainerFacts:
     Attributes:
         init: ``systemd`` or ``command``.
         command: the program, by its absolute path, and its arguments.
-        user: "user" or "user:group" of the command, by name; "" for root.
+        user: "uid:gid" of the command; "" for root.
         writable: sorted by path, so that each one is mounted after those around it.
     """
 
@@ -126,7 +127,7 @@ def parse_facts(text: str) -> ContainerFacts:
     if not command[0].startswith("/") or any("\0" in each for each in command):
         raise ValueError("command names no program")
     if not isinstance(user, str) or (user and not _USER.fullmatch(user)):
-        raise ValueError("user is no name")
+        raise ValueError("user is no uid:gid")
     if not isinstance(writable, list):
         raise ValueError("writable is no list")
     return ContainerFacts(found["init"], tuple(command), user, tuple(_mount(each) for each in writable))
@@ -150,7 +151,7 @@ def write_facts(changes: Changes, tmpfs: Iterable[str], command: Sequence[str], 
 
     Args:
         command: the first process; empty for systemd.
-        user: of the command; it exists in the image.
+        user: "user" or "user:group" of the command, by name; "" for root.
     """
     paths = {*tmpfs, *(_folders_below(changes, (RUN, *tmpfs)) if command else ())}
     for path in paths:
@@ -161,10 +162,20 @@ def write_facts(changes: Changes, tmpfs: Iterable[str], command: Sequence[str], 
         if not within(mount.path, RUN):
             os.makedirs(changes.full_path(mount.path), exist_ok=True)
     if command:
-        facts = ContainerFacts(COMMAND, (find_program(changes, command[0]), *command[1:]), user, tuple(mounts))
+        program = find_program(changes, command[0])
+        facts = ContainerFacts(COMMAND, (program, *command[1:]), _numbers(changes, user), tuple(mounts))
     else:
         facts = ContainerFacts(SYSTEMD, (_systemd(changes), NO_FIRST_BOOT), "", tuple(mounts))
     changes.write(FACTS_PATH, json.dumps(facts.as_dict(), indent=2, sort_keys=True) + "\n")
+
+
+def _numbers(changes: Changes, user: str) -> str:
+    """By numbers, because a secret belongs to the user before the engine has read the image's names."""
+    if not user:
+        return ""
+    name, _colon, group = user.partition(":")
+    uid, own_gid = account(changes, "passwd", name, "image.user")
+    return f"{uid}:{account(changes, 'group', group, 'image.user')[0] if group else own_gid}"
 
 
 def _folders_below(changes: Changes, tops: Iterable[str]) -> List[str]:

@@ -110,7 +110,7 @@ def test_systemd_writes_its_machine_id_where_it_can(system: Path) -> None:
 def test_a_command_needs_nothing_of_the_seal_in_the_image(system: Path) -> None:
     seal(str(system), FILES, COMMAND)
     found = facts(system)
-    assert (found.init, found.user, found.stop_signal) == ("command", "shop:web", "SIGTERM")
+    assert (found.init, found.user, found.stop_signal) == ("command", "990:981", "SIGTERM")
     assert found.command == ("/usr/bin/shop", "--port", "8080")
     assert sorted(path.name for path in (system / "usr/lib/immutable").iterdir()) == ["container.json", "seal.json"]
     assert not (system / "etc/systemd").exists() and not (system / "usr/lib/tmpfiles.d").exists()
@@ -134,6 +134,13 @@ def test_too_many_folders_in_memory_are_refused(system: Path) -> None:
         (system / f"var/cache/shop/{number}").mkdir()
     with pytest.raises(Refused, match=f"more than {MAX_FOLDERS} folders"):
         seal(str(system), FILES, COMMAND)
+
+
+def test_without_a_group_a_command_has_the_one_of_its_user(system: Path) -> None:
+    seal(str(system), FILES, replace(COMMAND, user="shop"))
+    assert facts(system).user == "990:980"
+    seal(str(system), FILES, replace(COMMAND, user=""))
+    assert facts(system).user == ""
 
 
 def test_a_command_is_looked_up_like_a_shell_does(system: Path) -> None:
@@ -206,7 +213,8 @@ def mount(**changes: object) -> dict[str, Any]:
         {"command": ["shop"]},
         {"command": ["/usr/bin/shop", 1]},
         {"command": ["/usr/bin/shop", "a\0b"]},
-        {"user": "shop --privileged"},
+        {"user": "shop"},
+        {"user": "990:981 --privileged"},
         {"user": 0},
         {"writable": {}},
         {"more": 1},
