@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.tests.support import reaper
 
 ENGINE = "container"  # the folder of the engine in a store
+ROUNDS = 20  # what podman runs after a container's end mounts its storage once more
 
 
 def run_folder(name: str, run: int, mark: str) -> Path:
@@ -64,8 +65,11 @@ def remove(folder: Path) -> None:
             subprocess.run(engine.inside(["rm", "-rf", str(each / "storage")]), env=engine.environment, check=False)
         with suppress(ImmutableError):
             shutil.rmtree(state_folder(each), ignore_errors=True)
-    unmount(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    for _round in range(ROUNDS):
+        unmount(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def unmount(folder: Path) -> None:
