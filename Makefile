@@ -7,14 +7,15 @@ GATE ?=
 
 .PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer bench-bake clean
 
-.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer bench-bake clean
+# A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
+quickstart:
+	@began=$$(date +%s) && tests/tools/install quickstart first && \
+	    tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --began $$began
 
-quickstart: quickstart-vm
-
-# A sealed fleet on this machine, of virtual machines.
+# The same with virtual machines.
 quickstart-vm:
-	@tests/tools/install quickstart-vm first
-	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --provider qemu
+	@began=$$(date +%s) && tests/tools/install quickstart-vm first && \
+	    tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --began $$began --provider qemu
 
 clean-quickstart:
 	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --clean

@@ -14,13 +14,15 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tour.engine import no_systemd, remove_storage
 from tour.fleet import Fleet, get, post
 from tour.load import Load
 from tour.report import Report
-from tour.service import BROKEN, FIRST, NAME, PLACES, SECOND, SIZE, Place
+from tour.service import BROKEN, CONTAINER, CONTAINER_ALONE, FIRST, NAME, PLACES, SECOND, SIZE, Place
 from tour.shell import Background, Failure, Shell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,35 +32,37 @@ MARKER = "written under version 1 in slot {slot}"
 class Quickstart:
     """The story that the quickstart tells, step by step."""
 
-    def __init__(self, work: Path, place: Place) -> None:
+    def __init__(self, work: Path, place: Place, before: float = 0.0) -> None:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.shell = Shell(work)
         self.fleet = Fleet(self.shell, place)
-        self.report = Report()
+        self.report = Report(before)
         self.loads: list[Load] = []
         self.definitions: dict[str, str] = {}
 
     def run(self) -> None:
         step = self.report.step
+        packages = self.shell.start(ROOT / "tests/tools/install", self.fleet.place.packages, log="packages.log")
+        base = self.fleet.build_base()
+        if (self.fleet.store / "fleets").exists():
+            step("remove the fleet of an earlier run", self.remove)
+        step("install the other packages, while the base is built", lambda: self.wait(packages))
+        self.choose_form()
         for version in (FIRST, SECOND, BROKEN):
             self.definitions[version] = self.fleet.write(version)
         self.fleet.write_inventory(self.definitions[FIRST])
-        if (self.fleet.store / "fleets").exists():
-            step("remove the fleet of an earlier run", self.remove)
-        packages = self.shell.start(ROOT / "tests/tools/install", self.fleet.place.packages, log="packages.log")
-        base = self.fleet.build_base()
-        step("install the other packages, while the base is built", lambda: self.wait(packages))
         step("build the base: a small Debian", lambda: self.wait(base))
         second = self.bake_ahead(SECOND)
         step(f"release {FIRST}: bake, boot and test the image, launch {SIZE} hosts", self.first_release)
         third = self.bake_ahead(BROKEN)
         step("store data in each slot", self.write_markers)
-        step(f"bake and test {SECOND}, begun earlier", lambda: self.wait(second))
-        step(f"release {SECOND} slot by slot, under load", self.release_under_load)
+        step(f"bake {SECOND}, begun with the release of {FIRST}", lambda: self.wait(second))
+        step(f"release {SECOND} under load: test the image, swap slot by slot", self.release_under_load)
         step(f"check that {SECOND} serves the data of each slot", self.read_markers)
+        again = self.fleet.start("release", self.definitions[SECOND], log="again.log")
         step("attest: every host matches its image, and root cannot write", self.attest)
-        step(f"release {SECOND} again: nothing changes", self.again)
-        step(f"bake and test {BROKEN}, begun earlier", lambda: self.wait(third))
+        step(f"release {SECOND} again, begun with the attestation: nothing changes", lambda: self.unchanged(again))
+        step(f"bake {BROKEN}, begun before the release of {SECOND}", lambda: self.wait(third))
         step(f"release {BROKEN} under load: it cannot read existing data", self.bad_release)
         step(f"check that {SECOND} serves the data of each slot again", self.read_markers)
 
@@ -68,21 +72,31 @@ class Quickstart:
         started.wait()
         return "ok"
 
+    def choose_form(self) -> None:
+        """Run the service without systemd where a user's containers cannot have it."""
+        if self.fleet.place is CONTAINER and os.geteuid() != 0:
+            reason = no_systemd(self.fleet.store)
+            if reason:
+                print(f"{reason}. The quickstart does the latter: each container runs the service alone.", flush=True)
+                self.fleet.place = CONTAINER_ALONE
+
     def bake_ahead(self, version: str) -> Background:
-        return self.fleet.bake_and_verify(self.definitions[version], log=f"bake-{version}.log")
+        """Bake a version in the background, as a build server would before the release."""
+        return self.fleet.start("bake", self.definitions[version], log=f"bake-{version}.log")
 
     def remove(self) -> str:
-        self.fleet.remove(self.definitions[FIRST])
+        self.fleet.remove(self.fleet.write(FIRST))
         return "ok"
 
     def first_release(self) -> str:
         self.fleet.playbook("release", self.definitions[FIRST])
-        return f"{len(self.fleet.hosts())} sealed hosts serve at {self.fleet.endpoint()}"
+        return f"the fleet serves at {self.fleet.endpoint()}"
 
     def write_markers(self) -> str:
-        for slot, address in self.fleet.addresses().items():
+        addresses = self.fleet.addresses()
+        for slot, address in addresses.items():
             post(f"{address}/notes", MARKER.format(slot=slot))
-        return "ok"
+        return f"{len(addresses)} sealed hosts"
 
     def read_markers(self) -> str:
         addresses = self.fleet.addresses()
@@ -131,11 +145,12 @@ class Quickstart:
             raise Failure(f"the write as root failed on only {refused} of {SIZE} hosts:\n{shown}")
         return f"{SIZE} hosts match the manifest of their image and refuse writes as root"
 
-    def again(self) -> str:
-        done = self.fleet.playbook("release", self.definitions[SECOND], show=False)
-        print(done.stdout, end="")
-        if not re.search(r"^localhost\s.*\bchanged=0\s.*\bfailed=0\s", done.stdout, re.MULTILINE):
-            raise Failure("the second release reported a change")
+    def unchanged(self, again: Background) -> str:
+        again.wait()
+        shown = again.log.read_text(encoding="utf-8")
+        print(shown[shown.rfind("PLAY RECAP") :], end="")
+        if not re.search(r"^localhost\s.*\bchanged=0\s.*\bfailed=0\s", shown, re.MULTILINE):
+            raise Failure(f"the second release reported a change; see {again.log}")
         return "changed=0"
 
 
@@ -144,13 +159,15 @@ def clean(work: Path, place: Place) -> None:
     quickstart = Quickstart(work, place)
     if (quickstart.fleet.store / "fleets").exists():
         quickstart.fleet.remove(quickstart.fleet.write(FIRST))
+    remove_storage(quickstart.fleet.store)
     shutil.rmtree(work, ignore_errors=True)
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--provider", choices=sorted(PLACES), default="qemu", help="where the service runs")
+    parser.add_argument("--provider", choices=sorted(PLACES), default="container", help="where the service runs")
     parser.add_argument("--work", type=Path, default=ROOT / ".quickstart", help="folder for definitions and stores")
+    parser.add_argument("--began", type=float, default=0.0, help="when the command began, in seconds since 1970")
     parser.add_argument("--clean", action="store_true", help="remove everything that quickstarts created")
     arguments = parser.parse_args(argv)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -161,7 +178,8 @@ def main(argv: Sequence[str]) -> int:
                 clean(work / provider, place)
             print("clean-quickstart: ok")
             return 0
-        return tell(Quickstart(work / arguments.provider, PLACES[arguments.provider]))
+        before = max(0.0, time.time() - arguments.began) if arguments.began else 0.0
+        return tell(Quickstart(work / arguments.provider, PLACES[arguments.provider], before))
     except Failure as failure:
         print(f"quickstart: failed: {failure}")
         return 1

@@ -38,13 +38,13 @@ class Fleet:
         (self.shell.folder / INVENTORY).write_text(f"plugin: immutable.infra.fleet\n{source}", encoding="utf-8")
 
     def build_base(self) -> Background:
-        base = ("-m", "include_role", "-a", "name=immutable.infra.base_image", "-e", f"base_image_store={self.store}")
-        return self.shell.start("ansible", "localhost", *base, log="base.log")
+        role = ("-m", "include_role", "-a", "name=immutable.infra.base_image")
+        variables = ("-e", f"base_image_store={self.store}", "-e", f"base_image_form={self.place.base}")
+        return self.shell.start("ansible", "localhost", *role, *variables, log="base.log")
 
-    def bake_and_verify(self, definition: str, log: str) -> Background:
-        """Bake and verify a version in the background, as a build server would before the release."""
-        playbooks = ("immutable.infra.bake", "immutable.infra.verify")
-        return self.shell.start("ansible-playbook", *playbooks, *self._variables(definition), log=log)
+    def start(self, name: str, definition: str, log: str) -> Background:
+        """Start one of the collection's playbooks in the background."""
+        return self.shell.start("ansible-playbook", f"immutable.infra.{name}", *self._variables(definition), log=log)
 
     def playbook(self, name: str, definition: str, **options: bool) -> subprocess.CompletedProcess[str]:
         """Run one of the collection's playbooks. ``options`` are those of ``Shell.run``."""
@@ -84,7 +84,7 @@ class Fleet:
         """Return the URL of each slot's host."""
         found = {}
         for values in self.hosts().values():
-            [(host, port)] = values["immutable_endpoints"].values()
+            host, port = values["immutable_endpoints"][str(self.place.port)]
             found[values["immutable_slot"]] = f"http://{host}:{port}"
         return dict(sorted(found.items()))
 

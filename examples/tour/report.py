@@ -11,9 +11,17 @@ from tour.shell import Failure
 
 
 class Report:
-    def __init__(self) -> None:
+    """The table of the steps.
+
+    Args:
+        before: seconds that were spent before the first step, on packages that it needs.
+    """
+
+    def __init__(self, before: float = 0.0) -> None:
         self.rows: list[tuple[str, float, str]] = []
-        self._began = time.monotonic()
+        self._began = time.monotonic() - before
+        if before > 0:
+            self.rows.append(("install what the first steps need", before, "ok"))
 
     def step(self, name: str, work: Callable[[], str]) -> None:
         """Do a step and add its row. ``work`` returns the result in a few words, or raises Failure."""

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 NAME, CHANNEL, SIZE = "notes", "prod", 3
@@ -19,6 +20,17 @@ MISTAKES = {
 }
 
 
+# A rootless engine that cannot run systemd runs the service itself: no nginx in front of it, and one process.
+ALONE = {
+    "immutable.yml": {
+        "  provision:": "  command: [/usr/local/bin/notes]\n  user: notes\n  provision:",
+        "port: 80,": "port: 8000,",
+        "writable: [/var/lib/nginx]\n": "",
+    },
+    "verify.yml": {"http://127.0.0.1/": "http://127.0.0.1:8000/"},
+}
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the service runs.
@@ -26,30 +38,46 @@ class Place:
     Attributes:
         packages: the name of its packages in ``tests/tools/install``.
         target: the target's settings in the definition, in YAML.
+        base: what the role base_image builds.
         requests: requests per second of each client.
+        patience: how long a new host of the broken version may take to become healthy.
+        port: where the service listens on each host.
+        changes: what is different in the service's files: new texts of old ones, by file.
     """
 
     packages: str
     target: str
+    base: str
     requests: int
+    patience: str
+    port: int = 80
+    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
+# A busy machine without hardware virtualization boots three of them slowly.
+MACHINES = "{provider: qemu, health: {boot_deadline: 20m}}"
+CONTAINER = Place("quickstart", "{provider: container}", base="container", requests=20, patience="10s")
 PLACES = {
-    "qemu": Place("quickstart-vm", "{provider: qemu}", requests=2),
+    "container": CONTAINER,
+    "qemu": Place("quickstart-vm", MACHINES, base="disk", requests=2, patience="2m"),
 }
+CONTAINER_ALONE = replace(CONTAINER, port=8000, changes=ALONE)
 
 
 def write_version(version: str, place: Place, folder: Path) -> Path:
     """Write the sources of a version into the folder, and return the path of the definition."""
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     definition = folder / "immutable.yml"
-    _replace(definition, {f'version: "{FIRST}"': f'version: "{version}"', "{provider: qemu}": place.target})
+    _replace(definition, {f'version: "{FIRST}"': f'version: "{version}"', "{provider: container}": place.target})
+    for name, changes in place.changes.items():
+        _replace(folder / name, changes)
     if version == BROKEN:
         _replace(folder / "files/notes.py", MISTAKES)
+        _replace(definition, {"path: /healthz}": f"path: /healthz}}, deadline: {place.patience}"})
     return definition
 
 
-def _replace(path: Path, changes: dict[str, str]) -> None:
+def _replace(path: Path, changes: Mapping[str, str]) -> None:
     """Raises ValueError if the text to replace isn't there."""
     text = path.read_text(encoding="utf-8")
     for old, new in changes.items():

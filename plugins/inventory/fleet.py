@@ -18,9 +18,15 @@ description:
   - Hosts that M(immutable.infra.host_mark) marked are in C(tainted), C(protected) or C(standby). Their variable of
     that name, such as C(immutable_tainted), is true.
   - Host variables contain the SSH connection details. Host keys come from the hosts' consoles and are always checked.
+  - Containers have no SSH server. Their host variables name the connection plugin
+    P(immutable.infra.container#connection) instead, unless the definition says C(shell=off). They contain the
+    container's name, engine and folder in any case, so M(immutable.infra.host_attest) can compare it from outside.
     Variables whose names start with C(immutable_), such as C(immutable_slot) and C(immutable_image), contain facts
     about the instance.
   - The name of the inventory source ends in C(immutable_fleet.yml) or C(immutable_fleet.yaml).
+seealso:
+  - plugin: immutable.infra.container
+    plugin_type: connection
 extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache

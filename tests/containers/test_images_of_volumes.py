@@ -41,8 +41,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        for folder in tmp_path.glob("volumes/*/*/mounted"):
-            loop_image.unmount(folder)
+        for place in ("restricted", "mounted"):
+            for folder in tmp_path.glob(f"volumes/*/*/{place}"):
+                loop_image.unmount(folder)
 
 
 def attached(bench: Bench, name: str, owner: str = OWNER, reown: bool = False) -> Path:
@@ -225,5 +226,28 @@ def test_owners_change_in_an_image_too(bench: Bench) -> None:
 def test_a_removed_image_leaves_no_mount(bench: Bench) -> None:
     with_data(bench, "image")
     loop_image.mount(bench.folder() / "disk.img", bench.folder() / "mounted")  # a killed run left it
+    bench.volumes.remove([ID])
+    assert not bench.folder().exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "image"])
+def test_docker_gets_a_folder_that_has_the_options_itself(bench: Bench, kind: str) -> None:
+    bench.engine.name = "docker"
+    bench.volumes.create([request(kind=kind)])
+    image = artifact(OWNER)
+    image["data"][0]["noexec"] = True
+    bench.add("first", image=image, created=True)
+    bench.volumes.attach([ID], "first")
+    for _start in range(2):
+        [mount] = bench.volumes.mounts(FLEET, "first")
+    assert mount.source == bench.folder() / "restricted"
+    program = mount.source / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    with pytest.raises(PermissionError):
+        subprocess.run([program], check=False)
+    assert mount.source.stat().st_uid == 1001
+    released(bench, "first")
+    assert [loop_image.device(bench.folder() / place) for place in ("restricted", "mounted")] == [None, None]
     bench.volumes.remove([ID])
     assert not bench.folder().exists()

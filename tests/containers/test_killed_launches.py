@@ -6,17 +6,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import container_runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import USED_FOR, VERIFY, LaunchRequest
+from ansible_collections.immutable.infra.tests.support import engine_store
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 pytestmark = pytest.mark.containers
@@ -138,6 +143,25 @@ def test_an_interrupted_launch_that_is_not_repeated_leaves_nothing(store, engine
     assert names <= known
     assert {path.name for path in (store / "container/machines" / fleet).iterdir()} == known
     removed(provider, fleet)
+
+
+def test_a_machine_that_was_started_again_has_stopped_instances(own_store, artifact):
+    root = own_store / "container"
+    engine = open_engine("podman", root)
+    provider = ContainerProvider(root, engine, no_balancer)
+    (instance,) = provider.compute.launch([LaunchRequest(**request("again-local", artifact))])
+    first = provider.compute.machine("again-local", instance.id).pid()
+    monitor = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+    for pid in (monitor, first):  # all that ends with a machine: processes, mounts, and files in memory
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: provider.compute.machine("again-local", instance.id).pid() is None)
+    engine_store.unmount(root)
+    shutil.rmtree(container_runtime.state_folder(root))
+    provider = ContainerProvider(root, open_engine("podman", root), no_balancer)
+    assert [each.state for each in provider.compute.list("again-local")] == ["stopped"]
+    provider.compute.start([instance.id])
+    assert [each.state for each in provider.compute.list("again-local")] == ["running"]
+    removed(provider, "again-local")
 
 
 def test_instances_of_a_verification_end_with_their_run(store, engine, artifact):

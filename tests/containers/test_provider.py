@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relays
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 pytestmark = pytest.mark.containers
@@ -210,7 +214,6 @@ def test_a_first_process_with_a_handler_ends_in_order(provider, launch, fleet):
 def test_a_killed_relay_is_started_again_at_the_same_port(provider, launch, fleet):
     instance = launch()
     until(lambda: answers(instance))
-    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relays
 
     document = relays._document(machine(provider, instance).folder)
     os.kill(document["pid"], signal.SIGKILL)
@@ -223,7 +226,6 @@ def test_a_killed_relay_is_started_again_at_the_same_port(provider, launch, flee
 
 def test_a_relay_gives_up_root_and_ends_with_its_container(provider, launch, fleet):
     instance = launch()
-    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import relays
 
     pid = relays._document(machine(provider, instance).folder)["pid"]
     status = Path(f"/proc/{pid}/status").read_text()
@@ -248,24 +250,20 @@ def test_many_connections_and_large_answers_pass_the_relay(provider, launch):
 def test_a_port_that_nothing_listens_at_resets_the_connection(provider, launch):
     instance = launch(ports=(8080, 9999))
     until(lambda: answers(instance))
-    import socket
 
-    with socket.create_connection(instance.endpoints[9999], PATIENCE) as client, pytest.raises(ConnectionResetError):
+    place = instance.endpoints[9999]
+    with pytest.raises(ConnectionResetError), socket.create_connection(place, PATIENCE) as client:
         client.recv(1)
 
 
 def test_declared_addresses_are_reached(provider, launch, engine):
-    import socket
-
-    address = next(iter(_own_addresses()), None)
-    if address is None:
+    address = own_address()
+    if not address:
         pytest.skip("this machine has no address but its loopback")
     with socket.create_server((address, 0)) as server:
         reach = {"10.0.2.100:5432": f"{address}:{server.getsockname()[1]}"}
         instance = launch(machine={"reach": reach})
-        say = (
-            "import socket; s = socket.create_connection(('10.0.2.100', 5432), 60); s.sendall(b'hi'); print(s.recv(9))"
-        )
+        say = "import socket; s = socket.create_connection(('10.0.2.100', 5432)); s.sendall(b'hi'); print(s.recv(9))"
         with ThreadPoolExecutor(1) as pool:
             said = pool.submit(engine.run, "exec", instance.id, *PYTHON, say)
             guest, _address = server.accept()
@@ -277,15 +275,10 @@ def test_declared_addresses_are_reached(provider, launch, engine):
         launch("b", machine={"reach": {"10.0.2.100:80": "127.0.0.1:80"}})
 
 
-def _own_addresses():
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return []
-        return [probe.getsockname()[0]]
+def own_address():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
+        return probe.getsockname()[0]
 
 
 def test_a_container_that_ends_is_stopped_and_shows_why(provider, launch, fleet, images):
@@ -339,8 +332,6 @@ def test_a_damaged_document_belongs_to_no_slot_and_can_be_removed(provider, laun
 
 
 def test_another_run_launches_the_same_token(provider, launch, fleet, store, images):
-    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
-
     def run(_number):
         other = ContainerProvider(store / "container", open_engine("podman", store / "container"), no_balancer)
         request = LaunchRequest(
@@ -368,3 +359,41 @@ def test_images_know_their_containers(provider, launch, images, store):
     artifact = small_image(images)
     assert provider.images.users([artifact])[0][0].startswith(f"container {instance.id} of ")
     assert provider.images.build("x86_64") == "container-x86_64"
+
+
+def test_a_container_starts_once_its_volumes_are_attached(provider, launch, fleet, engine, images):
+    row = {"name": "words", "mount": "/srv", "owner": "1000:1001", "mode": "0750", "noexec": True, "reown": False}
+    artifact = {**small_image(images, user="1000:1001"), "data": [row]}
+    (volume,) = provider.volumes.create([VolumeRequest(fleet, 0, "words", size=1 << 20, mount="/srv")])
+    instance = launch(artifact=artifact)
+    assert (instance.state, instance.evidence.digest) == ("running", DIGEST)
+    assert machine(provider, instance).pid() is None
+    assert not answers(instance)
+    provider.volumes.attach([volume.id], instance.id)
+    until(lambda: answers(only(provider, fleet)) == b"hello")
+    assert only(provider, fleet).state == "running"
+    engine.run("exec", instance.id, *PYTHON, "open('/srv/word', 'w').write('kept')")
+    with pytest.raises(ProviderError, match="stop it first"):
+        provider.volumes.detach([volume.id])
+    provider.compute.stop([instance.id])
+    until(lambda: stopped(provider, fleet))
+    provider.volumes.detach([volume.id])
+    successor = launch("b", artifact=artifact)
+    assert successor.state == "running"
+    provider.volumes.attach([volume.id], successor.id)
+    with pytest.raises(ProviderError, match="is attached to"):
+        provider.volumes.attach([volume.id], instance.id)
+    assert engine.run("exec", successor.id, *PYTHON, "print(open('/srv/word').read())") == "kept\n"
+    provider.compute.start([instance.id])  # without its volume it waits
+    assert {each.id: each.state for each in provider.compute.list(fleet)} == dict.fromkeys(
+        [instance.id, successor.id], "running"
+    )
+    assert machine(provider, instance).pid() is None
+    provider.compute.stop([instance.id])
+    provider.compute.power_off([successor.id])
+    assert {each.state for each in provider.compute.list(fleet)} == {"stopped"}
+    provider.compute.remove([instance.id, successor.id])
+    assert provider.compute.list(fleet) == []
+    assert fleet in provider.compute.fleets()
+    provider.volumes.remove([volume.id])
+    assert fleet not in provider.compute.fleets()

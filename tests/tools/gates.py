@@ -213,7 +213,12 @@ def long_machines() -> None:
 
 
 def molecule() -> None:
+    """The default scenario runs on containers."""
     run("molecule", "test", cwd=ROOT / "extensions")
+
+
+def molecule_machines() -> None:
+    run("molecule", "test", "-s", "machines", cwd=ROOT / "extensions")
 
 
 @dataclass(frozen=True)
@@ -238,13 +243,13 @@ TEST = [
     Gate(sanity), Gate(integration), Gate(galaxy_importer), Gate(ansible_lint), Gate(mypy), Gate(docs), Gate(ruff),
     Gate(shellcheck), Gate(changelog), Gate(units, alone=True),
 ]  # fmt: skip
-MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule, alone=True)]
+MACHINES = [Gate(packers, alone=True), Gate(machines, alone=True), Gate(molecule_machines, alone=True)]
 LONG = [Gate(long_units, alone=True), Gate(long_containers, alone=True), Gate(long_machines, alone=True)]
 SETS = {
     "test": TEST,
     # One process of ansible-test uses one core most of the time, so the units run beside it.
     "core": [Gate(sanity), Gate(core_units)],
-    "containers": [Gate(containers, alone=True)],
+    "containers": [Gate(containers, alone=True), Gate(molecule, alone=True)],
     "machines": MACHINES,
     "long": LONG,
     "coverage": [Gate(coverage, alone=True)],

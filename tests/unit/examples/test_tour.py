@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -25,7 +26,8 @@ from tour.load import Load  # noqa: E402
 from tour.report import Report  # noqa: E402
 from tour.shell import Failure, Shell  # noqa: E402
 
-PLACE = next(iter(service.PLACES.values()))
+PLACE = service.CONTAINER
+PLACES = {**service.PLACES, "alone": service.CONTAINER_ALONE}
 # Of hey 0.1.4, with the histogram shortened.
 SUMMARY = """
 Summary:
@@ -96,12 +98,18 @@ def test_the_broken_version_works_on_an_empty_volume_only(tmp_path: Path) -> Non
         assert ask(f"{url}/healthz")["notes"] == 1
 
 
-@pytest.mark.parametrize("place", service.PLACES.values(), ids=list(service.PLACES))
+@pytest.mark.parametrize("place", PLACES.values(), ids=list(PLACES))
 @pytest.mark.parametrize("version", [service.FIRST, service.SECOND, service.BROKEN])
 def test_a_version_is_written_for_its_place(version: str, place: service.Place, tmp_path: Path) -> None:
-    written = yaml.safe_load(service.write_version(version, place, tmp_path).read_text(encoding="utf-8"))
+    path = service.write_version(version, place, tmp_path)
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert written["version"] == version
     assert written["targets"] == {"local": yaml.safe_load(place.target)}
+    assert written["health"].get("deadline") == (place.patience if version == service.BROKEN else None)
+    definition = load_definition(tmp_path)
+    assert definition.target("local").provider == written["targets"]["local"]["provider"]
+    assert written["health"]["http"]["port"] == place.port
+    assert bool(definition.command) == (place is service.CONTAINER_ALONE)
 
 
 def test_a_change_that_finds_nothing_to_change_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +159,12 @@ def test_the_table_names_the_step_that_failed() -> None:
     def fail() -> str:
         raise Failure("slot 1 lost its data")
 
-    report = Report()
+    report = Report(before=40.0)
     report.step("one", lambda: "ok")
     with pytest.raises(Failure):
         report.step("two", fail)
     lines = report.table().splitlines()
-    assert lines[2].startswith("one ") and lines[2].endswith("ok")
-    assert lines[3].startswith("two ") and lines[3].endswith("FAILED: slot 1 lost its data")
-    assert lines[4].startswith("total")
+    assert lines[2].startswith("install what") and "  40.0  ok" in lines[2]
+    assert lines[3].startswith("one ") and lines[3].endswith("ok")
+    assert lines[4].startswith("two ") and lines[4].endswith("FAILED: slot 1 lost its data")
+    assert lines[5].startswith("total") and float(lines[5].split()[1]) >= 40

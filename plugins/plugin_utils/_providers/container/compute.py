@@ -90,7 +90,8 @@ class ContainerCompute:
             if not (facts.get("given_up") or (facts.get("waiting") and facts.get("started"))):
                 self._runner.start(machine)
             launched.append(machine)
-        found = {instance.id: instance for request in requests for instance in self.list(request.fleet)}
+        fleets = {request.fleet for request in requests}
+        found = {instance.id: instance for fleet in sorted(fleets) for instance in self.list(fleet)}
         missing = [machine.id for machine in launched if machine.id not in found]
         if missing:
             raise ProviderError(f"container {missing[0]} was removed as soon as it was started")

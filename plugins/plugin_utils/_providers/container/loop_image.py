@@ -42,7 +42,7 @@ def create(path: Path, size: int, label: str) -> None:
     path.touch(mode=0o600)
     _reserve(path, size)
     options = ["-m", "0", "-L", label[:16], "-b", str(_BLOCK), "-E", "nodiscard,lazy_itable_init=0"]
-    _run("mke2fs", "-q", "-F", "-t", "ext4", *options, path)
+    run_program("mke2fs", "-q", "-F", "-t", "ext4", *options, path)
     _sync(path)
 
 
@@ -63,24 +63,24 @@ def mount(path: Path, at: Path) -> None:
     if device(at) is not None:
         return
     make_private_folder(at)
-    _run("e2fsck", "-p", path, accepted=(0, 1))  # 1: errors were found and corrected
+    run_program("e2fsck", "-p", path, accepted=(0, 1))  # 1: errors were found and corrected
     grown, online = _has_grown(path), _can_resize_mounted()
     if grown and not online:
         _resize_copy(path)
     _reserve(path, path.stat().st_size)  # zeros that were written may have been given back
-    _run("mount", "-t", "ext4", "-o", _OPTIONS, "--", path, at)
+    run_program("mount", "-t", "ext4", "-o", _OPTIONS, "--", path, at)
     mounted = device(at)
     if mounted is None:
         raise ProviderError(f"{path} was mounted at {at}, but is not there")
     if grown and online:
         # The kernel grows a mounted file system with its journal, so it survives a crash at any moment.
-        _run("resize2fs", mounted)
+        run_program("resize2fs", mounted)
 
 
 def unmount(at: Path) -> None:
     """Unmount what is mounted there. Has no effect if nothing is."""
     while device(at) is not None:
-        _run("umount", "--", at)
+        run_program("umount", "--", at)
 
 
 def device(at: Path) -> str | None:
@@ -91,7 +91,7 @@ def device(at: Path) -> str | None:
 
 def _has_grown(path: Path) -> bool:
     """Whether the file is larger than its file system. A few more blocks may be too few for a new block group."""
-    facts = dict(_HEADER.findall(_run("dumpe2fs", "-h", path)))
+    facts = dict(_HEADER.findall(run_program("dumpe2fs", "-h", path)))
     blocks, size = int(facts.get("Block count", 0)), int(facts.get("Block size", 0))
     return size > 0 and (blocks + _FEW_BLOCKS) * size <= path.stat().st_size
 
@@ -105,10 +105,10 @@ def _can_resize_mounted() -> bool:
 def _resize_copy(path: Path) -> None:
     """Grow a copy, which then takes the place of the file: resize2fs cannot be interrupted without a journal."""
     copy = path.with_name(f"{path.name}.part")
-    _run("cp", "--reflink=auto", "--sparse=auto", "--", path, copy)
+    run_program("cp", "--reflink=auto", "--sparse=auto", "--", path, copy)
     _reserve(copy, path.stat().st_size)
-    _run("e2fsck", "-f", "-p", copy, accepted=(0, 1))
-    _run("resize2fs", copy)
+    run_program("e2fsck", "-f", "-p", copy, accepted=(0, 1))
+    run_program("resize2fs", copy)
     _sync(copy)
     copy.replace(path)
 
@@ -128,7 +128,8 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _run(name: str, *arguments: str | Path, accepted: Sequence[int] = (0,)) -> str:
+def run_program(name: str, *arguments: str | Path, accepted: Sequence[int] = (0,)) -> str:
+    """Run a program of the system and return its output. Raises ProviderError with its own words."""
     program = find_program(name, _SYSTEM)
     if program is None:
         raise ProviderError(f"{name} is not installed (Debian: apt install {_PACKAGES.get(name, 'e2fsprogs')})")

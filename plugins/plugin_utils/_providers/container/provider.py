@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..container_engine import ContainerEngine
+from ..container_engine import TIMEOUT, ContainerEngine
 from ..container_images import ContainerImages
 from ..contract import Leftovers, Pace, PinSecrets, Probe, Traffic
 from .compute import ContainerCompute
@@ -77,7 +77,7 @@ class ContainerProvider:
     """
 
     name = "container"
-    longest_call = 0.0
+    longest_call = TIMEOUT
 
     def __init__(
         self,

@@ -72,6 +72,11 @@ class VolumeFolder:
         return self.path / "mounted"
 
     @property
+    def restricted(self) -> Path:
+        """Where the data is mounted again, with options, for an engine that has none for folders."""
+        return self.path / "restricted"
+
+    @property
     def in_image(self) -> Path:
         """The data in the mounted file system. Beside it is what a file system keeps for itself."""
         return self.mounted / "data"

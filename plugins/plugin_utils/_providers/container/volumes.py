@@ -18,12 +18,13 @@ from typing import Any, Protocol
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented
 from ..container_data import DataMount, data_mounts
-from ..container_engine import ContainerEngine
+from ..container_engine import DOCKER, ContainerEngine
 from ..contract import Volume, VolumeRequest
 from . import loop_image
 from .data_files import DataFiles
 from .mount_users import live_users
 from .owners import OwnerConflict, settle_owner
+from .restricted_mount import restrict
 from .volume_folder import CREATING, DOCUMENT, FOLDER, IMAGE, KINDS, Kind, VolumeFacts, VolumeFolder
 
 _NAMED = 3  # volumes that a warning names
@@ -131,7 +132,7 @@ class ContainerVolumes:
         for volume_id in volume_ids:
             folder = self._folder(volume_id)
             self._refuse_use(folder)
-            loop_image.unmount(folder.mounted)
+            _unmount(folder)
             folder.update(attached_to=None, attached_at=0.0)
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
@@ -168,7 +169,10 @@ class ContainerVolumes:
                 continue
             self._refuse_other_holder(folder, instance_id)
             mount = wanted[facts["name"]]
-            found.append(VolumeMount(self._data(folder, facts), mount.mount, mount.options))
+            data = self._data(folder, facts)
+            if self._engine.name == DOCKER:
+                data = restrict(data, folder.restricted, mount.options, folder.id)
+            found.append(VolumeMount(data, mount.mount, mount.options))
         return tuple(found)
 
     def missing(self, fleet: str, instance_id: str) -> Sequence[str]:
@@ -198,7 +202,7 @@ class ContainerVolumes:
         make_private_folder(folder.path)
         self._refuse_data(folder)
         (folder.path / CREATING).touch(mode=0o600)
-        loop_image.unmount(folder.mounted)
+        _unmount(folder)
         if kind == IMAGE:
             loop_image.create(folder.image, request.size, request.name)
         else:
@@ -295,7 +299,7 @@ class ContainerVolumes:
 
     def _clear_leftovers(self, folder: VolumeFolder) -> None:
         """Remove what an interrupted change left: everything but the data that the document names."""
-        loop_image.unmount(folder.mounted)
+        _unmount(folder)
         kind = folder.facts()["kind"]
         (folder.path / CREATING).unlink(missing_ok=True)
         folder.image.with_name("disk.img.part").unlink(missing_ok=True)
@@ -343,3 +347,8 @@ class ContainerVolumes:
     def _is_free(holder: Holder) -> bool:
         """Whether a recorded holder cannot have written: it is gone, or an interrupted attach never started it."""
         return holder.removed() or holder.waiting()
+
+
+def _unmount(folder: VolumeFolder) -> None:
+    loop_image.unmount(folder.restricted)
+    loop_image.unmount(folder.mounted)

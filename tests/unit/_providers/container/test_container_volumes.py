@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, StoreError
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import loop_image, volume_folder
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import (
+    loop_image,
+    restricted_mount,
+    volume_folder,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.data_files import DataFiles
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.volumes import VolumeMount
 from ansible_collections.immutable.infra.tests.support.container_volumes import (
@@ -238,6 +242,20 @@ def test_a_file_system_needs_root(bench: Bench, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(ProviderError, match="type image is a mounted file system, which needs root"):
             call()
     assert len(bench.volumes.list(FLEET)) == 1
+
+
+def test_docker_without_root_cannot_forbid_programs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.volumes.create([request()])
+    image = mine()
+    new = bench.add("new", image=image, created=True)
+    bench.volumes.attach([ID], new)
+    bench.engine.name = "docker"
+    monkeypatch.setattr(restricted_mount.os, "geteuid", lambda: 1000)
+    [mount] = bench.volumes.mounts(FLEET, new)
+    assert mount.source == bench.folder() / "data"
+    image["data"][0]["noexec"] = True
+    with pytest.raises(ProviderError, match="with docker, noexec needs root"):
+        bench.volumes.mounts(FLEET, new)
 
 
 def owners(bench: Bench) -> dict[str, Any]:
