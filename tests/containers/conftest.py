@@ -7,8 +7,10 @@ Without a working podman every test here is skipped. In CI it fails.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +24,11 @@ from ansible_collections.immutable.infra.tests.support import engine_store, reap
 from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, released
 
 HERE = Path(__file__).parent
-# What is the first process of a container. Each service is released once for each.
-FIRST_PROCESSES = ["systemd", "command"]
+# What is the first process of a container: systemd or the service itself. The long tests try each service with both.
+SYSTEMD, COMMAND = "systemd", "command"
 SERVICES = ("keeper", "plain")
+# Kept between runs, because a base takes longer than everything else.
+BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +59,22 @@ def store(run_folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def base(store: Path, engine: ContainerEngine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The base in the shared store. The first worker takes it from the run before, or builds it with its first bake."""
+    with (store.parent / "base.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (store / "bases").exists():
+            return
+        if BASES.exists():
+            shutil.copytree(BASES, store / "bases")
+        _service("plain", COMMAND, tmp_path_factory.mktemp("base"), store).play("bake")
+        if not BASES.exists():
+            BASES.parent.mkdir(exist_ok=True)
+            copy = Path(shutil.copytree(store / "bases", f"{BASES}.{os.getpid()}"))
+            copy.rename(BASES)
+
+
 @pytest.fixture
 def own_store(run_folder: Path) -> Iterator[Path]:
     """An empty store of this test. It is removed with its containers after the test, or when the run ends."""
@@ -77,7 +97,7 @@ def engine(store: Path) -> ContainerEngine:
     return engine
 
 
-def _release(name: str, first: str, folder: Path, store: Path) -> Service:
+def _service(name: str, first: str, folder: Path, store: Path) -> Service:
     """Two containers with a service. With data nobody can log in."""
     os.environ.setdefault(TOKEN, secrets.token_hex(16))
     data = name == "keeper"
@@ -89,19 +109,23 @@ def _release(name: str, first: str, folder: Path, store: Path) -> Service:
         data=data,
         store=store,
         provider="container",
-        command=first == "command",
+        command=first == COMMAND,
     )
 
 
-@pytest.fixture(scope="session", params=FIRST_PROCESSES)
-def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+@pytest.fixture(scope="session", params=[SYSTEMD, pytest.param(COMMAND, marks=pytest.mark.long)])
+def keeper(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
+) -> Iterator[Service]:
     """Two slots with data. Nobody can log in."""
-    with released(_release("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
+    with released(_service("keeper", request.param, tmp_path_factory.mktemp("keeper"), store)) as service:
         yield service
 
 
-@pytest.fixture(scope="session", params=FIRST_PROCESSES)
-def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Service]:
+@pytest.fixture(scope="session", params=[COMMAND, pytest.param(SYSTEMD, marks=pytest.mark.long)])
+def plain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Path, base: None
+) -> Iterator[Service]:
     """Two slots without data."""
-    with released(_release("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
+    with released(_service("plain", request.param, tmp_path_factory.mktemp("plain"), store)) as service:
         yield service

@@ -40,6 +40,19 @@ VERIFY = """
         argv: [grep, -q, '"sealed":true', /etc/ansible/facts.d/immutable.fact]
       changed_when: false
 """
+# With a command as the first process nothing in the container writes the fact.
+VERIFY_COMMAND = """
+- name: Assert what every echo host must do
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Its root is read-only
+      ansible.builtin.command:
+        argv: [touch, /usr/written]
+      register: written
+      changed_when: false
+      failed_when: "'Read-only file system' not in written.stderr"
+"""
 UNIT = """
 [Unit]
 Description=Echo over HTTP

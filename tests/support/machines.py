@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from . import echo_service
-from .echo_service import INSTALL, PROVISION, TOKEN, UNIT, VERIFY
+from .echo_service import INSTALL, PROVISION, TOKEN, UNIT, VERIFY, VERIFY_COMMAND
 from .labs import LABS, MOUNT, kill_and_wait
 
 __all__ = ["INSTALL", "PROVISION", "TOKEN", "UNIT", "VERIFY"]
@@ -73,7 +73,7 @@ class Service:
         }
         folder.mkdir(parents=True)
         (folder / "provision.yml").write_text(INSTALL if command else PROVISION, encoding="utf-8")
-        (folder / "verify.yml").write_text(VERIFY, encoding="utf-8")
+        (folder / "verify.yml").write_text(VERIFY_COMMAND if command else VERIFY, encoding="utf-8")
         (folder / "echo.service").write_text(echo_service.unit(data), encoding="utf-8")
         self.define()
 

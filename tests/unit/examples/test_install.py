@@ -62,7 +62,7 @@ def test_missing_packages_are_installed(system: System) -> None:
     assert system.install("quickstart").returncode == 0
     update, install = system.calls.read_text(encoding="utf-8").splitlines()
     assert update.endswith(" update")
-    assert install.endswith("python3-venv mmdebstrap uidmap hey packer crun runc slirp4netns")
+    assert install.endswith("python3-venv mmdebstrap uidmap hey packer openssh-client crun runc slirp4netns")
 
 
 def test_the_first_part_is_installed_alone(system: System) -> None:

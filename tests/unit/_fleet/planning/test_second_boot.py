@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import TTL
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import STOPPED
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior, World
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, V1, V2, Lab, request
 from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
@@ -78,6 +79,27 @@ def test_an_image_that_fails_as_soon_as_it_has_data_is_taken_back() -> None:
     lab.world.after = attached
     with pytest.raises(FleetError, match="did not seal itself"):
         lab.run(request(V2, data=True))
+    require_everything(lab, V1)
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=IDS)
+def test_an_instance_that_may_not_have_the_data_ends_and_the_data_goes_back(changes: dict[str, object]) -> None:
+    """The files belong to another user than that of its service. It ends without having run, and the volume is free."""
+    lab = Lab()
+    lab.run(request(V1, data=True, **changes))
+    world = lab.world
+
+    def given_up(name: str) -> None:
+        for machine_id, machine in world.machines.items():
+            held = [volume for volume in world.volumes.values() if volume.attached_to == machine_id]
+            if name in ("attach", "launch") and machine.instance.image == V2 and held:
+                machine.instance = replace(machine.instance, state=STOPPED)
+                for volume in held:
+                    world.volumes[volume.id] = replace(volume, attached_to=None, attached_at=0.0)
+
+    world.after = given_up
+    with pytest.raises(FleetError, match="it is not running"):
+        lab.run(request(V2, data=True, **changes))
     require_everything(lab, V1)
 
 

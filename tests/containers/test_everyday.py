@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Containers without failures: secrets only in the containers, orderly stops, rollbacks, a second run, removal."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, ask
+from ansible_collections.immutable.infra.tests.support.swap_checks import greeting_of, roll_back_twice
+
+# What YAML, JSON, Jinja, shells and systemd give a meaning of their own.
+HOSTILE = """{{ 1 + 1 }} {% raw %} ${HOME} $HOME %h `id` 'a' "b" \\ \\n # ; = 0027 \t\r
+second line \x1b[1m é \U0001f600 """
+
+
+def test_nobody_can_log_in(keeper: Service) -> None:
+    fleet = keeper.module("fleet_info")
+    assert [(each["slot"], each["sealed"], each["serving"]) for each in fleet["instances"]] == [
+        (0, True, True),
+        (1, True, True),
+    ]
+    assert ["22" in host["variables"]["immutable_endpoints"] for host in fleet["hosts"]] == [False, False]
+
+
+def test_a_secret_reaches_the_containers_and_nothing_else(keeper: Service) -> None:
+    token = os.environ[TOKEN].encode()
+    assert {ask(instance, "/token") for instance in keeper.instances()} == {(200, token)}
+    machines = keeper.store / "container/machines"
+    for path in keeper.store.rglob("*"):
+        if path.is_file() and not path.is_symlink() and token in path.read_bytes():
+            assert machines in path.parents, path
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_second_run_does_nothing(keeper: Service) -> None:
+    keeper.define(fleet={})
+    for playbook in ("bake", "verify", "promote", "swap"):
+        assert "changed=0" in keeper.play(playbook)
+
+
+def test_a_container_stops_in_order(keeper: Service) -> None:
+    """It reacts to the signal, long before the timeout that kills it."""
+    words = keeper.write("before it;")
+    keeper.greet(HOSTILE, fleet={})
+    output = keeper.play("swap")
+    keeper.converged(HOSTILE, words)  # a service gets a setting as it is written
+    assert "powered off" not in output
+
+
+def test_an_absent_fleet_leaves_nothing_and_comes_back_with_its_data(keeper: Service) -> None:
+    words = keeper.write("absent;")
+    greeting = greeting_of(keeper)
+    keeper.define(fleet={})
+    result = keeper.module("fleet", state="absent")
+    assert result["changed"] and keeper.machines() == [] and keeper.instances() == []
+    assert not keeper.module("fleet", state="absent")["changed"]
+    keeper.play("swap")
+    keeper.converged(greeting, words)
+
+
+def test_rollbacks_to_a_kept_and_to_a_removed_fleet(plain: Service) -> None:
+    roll_back_twice(plain)
