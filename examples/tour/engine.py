@@ -15,6 +15,7 @@ from typing import Any
 from tour.shell import Failure
 
 ENGINE = "container"  # the folder of the engine in a store
+ATTEMPTS = 5  # Podman's own process that cleans up after a container may mount its storage again
 NO_SYSTEMD = "systemd cannot be the first process"
 
 
@@ -35,14 +36,24 @@ def remove_storage(store: Path) -> None:
     engine, errors, state = _open(store)
     with suppress(errors):
         engine.run("rm", "--all", "--force", "--time", "0")
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    mounts = sorted((line.split()[4] for line in lines if line.split()[4].startswith(f"{store}/")), reverse=True)
-    if mounts:
-        subprocess.run(["umount", "--lazy", *mounts], check=False)
-    with suppress(errors):
-        subprocess.run(engine.inside(["rm", "-rf", str(store)]), env=engine.environment, check=False)
+    for _attempt in range(ATTEMPTS):
+        _unmount(store)
+        with suppress(errors):
+            subprocess.run(engine.inside(["rm", "-rf", str(store)]), env=engine.environment, check=False)
+        if not store.exists():
+            break
+    else:
+        raise Failure(f"{store} could not be removed; run make clean-quickstart again")
     with suppress(errors):
         shutil.rmtree(state(folder), ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount what is mounted below a folder, the deepest first."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    mounts = sorted((line.split()[4] for line in lines if line.split()[4].startswith(f"{folder}/")), reverse=True)
+    if mounts:
+        subprocess.run(["umount", "--lazy", *mounts], check=False)
 
 
 def _open(store: Path) -> tuple[Any, Any, Any]:
