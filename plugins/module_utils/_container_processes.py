@@ -164,4 +164,4 @@ def _printable(name: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-__all__ = ["ContainerProcesses", "confinement_problems"]
+__all__ = ["CAPABILITIES", "ContainerProcesses", "confinement_problems"]
