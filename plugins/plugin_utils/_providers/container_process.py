@@ -70,9 +70,9 @@ def run_client(argv: Sequence[str], env: Mapping[str, str], *, timeout: float, i
 
 
 def _read_to_end(client: subprocess.Popen[bytes], name: str, timeout: float) -> Finished:
-    assert client.stdout is not None and client.stderr is not None  # noqa: S101  they are pipes
     output, errors = bytearray(), bytearray()
-    buffers = {client.stdout.fileno(): output, client.stderr.fileno(): errors}
+    pipes = ((client.stdout, output), (client.stderr, errors))
+    buffers = {pipe.fileno(): buffer for pipe, buffer in pipes if pipe is not None}
     deadline, ended = time.monotonic() + timeout, os.pidfd_open(client.pid)
     try:
         with selectors.DefaultSelector() as selector:

@@ -60,7 +60,7 @@ def _is_live(container: Mapping[str, Any], engine: ContainerEngine) -> bool:
 
 
 def _has_ended(pid: object) -> bool:
-    if type(pid) is not int or pid <= 0:
+    if not isinstance(pid, int) or pid <= 0:
         return False
     try:
         os.kill(pid, 0)

@@ -10,7 +10,6 @@ it. It uses the standard library only, ends with the container, and gives up roo
 from __future__ import annotations
 
 import ctypes
-import encodings.idna  # noqa: F401  host names are resolved later, perhaps without the right to read it
 import errno
 import json
 import os
@@ -42,6 +41,7 @@ def main(text: str) -> int:
             ``traffic_source`` (the module ``relay_traffic``).
     """
     config = json.loads(text)
+    "".encode("idna")  # reads the codec: names of hosts are resolved later, perhaps without the right to read it
     container = os.pidfd_open(config["pid"])
     if _start_of(config["pid"]) != config["start"]:
         raise ProcessLookupError(errno.ESRCH, "the container has ended")
