@@ -31,6 +31,7 @@ SERVICES = ("keeper", "plain")
 BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of one service run in the same worker, which releases it once."""
     for item in items:
