@@ -26,21 +26,14 @@ from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Se
 HERE = Path(__file__).parent
 # What is the first process of a container: systemd or the service itself. The long tests try each service with both.
 SYSTEMD, COMMAND = "systemd", "command"
-SERVICES = ("keeper", "plain")
 # Kept between runs, because a base takes longer than everything else.
 BASES = Path(os.environ.get("IMMUTABLE_CONTAINER_BASES", HERE.parents[1] / ".cache/container-bases"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of one service run in the same worker, which releases it once."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.containers)
-            parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-            for name in SERVICES:
-                if name in parameters:
-                    item.add_marker(pytest.mark.xdist_group(f"{name}-{parameters[name]}"))
 
 
 @pytest.fixture(scope="session")

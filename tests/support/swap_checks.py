@@ -21,7 +21,18 @@ from .load import Load
 from .machines import Service, ask, events
 
 UNHEALTHY = "GET /healthz answered 500"
+ROLLING: Mapping[str, Any] = {}
+BLUE_GREEN: Mapping[str, Any] = {"strategy": "blue_green"}
 CANARY: Mapping[str, Any] = {"strategy": "canary", "canary": [{"instances": 1, "soak": "5s"}]}
+RECREATE: Mapping[str, Any] = {"strategy": "recreate"}
+HOT: Mapping[str, Any] = {"strategy": "recreate", "hot": True}
+
+
+def strategy_of(value: object) -> str | None:
+    """The name of a strategy in a test's name."""
+    if not isinstance(value, Mapping):
+        return None
+    return f"{value.get('strategy', 'rolling')}{' hot' if value.get('hot') else ''}"
 
 
 def ids(instances: list[dict[str, Any]]) -> list[str]:

@@ -191,8 +191,11 @@ def packers() -> None:
 
 
 def containers(marks: str = "containers and not long") -> None:
-    """The reasons of skipped tests are shown: without a working engine nothing is tested, which fails in CI."""
-    pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadgroup")
+    """One worker runs all tests of a file, because they share a service.
+
+    The reasons of skipped tests are shown: without a working engine nothing is tested, which fails in CI.
+    """
+    pytest(marks, "-rs", "--durations=10", "tests/containers", workers=CORES, spread_by="loadfile")
 
 
 def machines() -> None:

@@ -1,13 +1,27 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Containers without failures: secrets only in the containers, orderly stops, rollbacks, a second run, removal."""
+"""Swaps of containers with data: they are killed at every step, fail, and leave everything as it must be.
+
+All tests of one service are in one file, which one worker runs.
+"""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, ask
-from ansible_collections.immutable.infra.tests.support.swap_checks import greeting_of, roll_back_twice
+from ansible_collections.immutable.infra.tests.support.swap_checks import (
+    HOT,
+    RECREATE,
+    ROLLING,
+    complete_after_kill,
+    greeting_of,
+    ids,
+    record_the_downtime,
+    strategy_of,
+    take_back,
+)
 
 # What YAML, JSON, Jinja, shells and systemd give a meaning of their own.
 HOSTILE = """{{ 1 + 1 }} {% raw %} ${HOME} $HOME %h `id` 'a' "b" \\ \\n # ; = 0027 \t\r
@@ -59,5 +73,44 @@ def test_an_absent_fleet_leaves_nothing_and_comes_back_with_its_data(keeper: Ser
     keeper.converged(greeting, words)
 
 
-def test_rollbacks_to_a_kept_and_to_a_removed_fleet(plain: Service) -> None:
-    roll_back_twice(plain)
+def test_the_downtime_is_recorded(keeper: Service) -> None:
+    record_the_downtime(keeper)
+
+
+def test_a_failed_version_is_rolled_back_with_its_data(keeper: Service) -> None:
+    take_back(keeper, {})
+
+
+@pytest.mark.parametrize("hot", [False, True], ids=["cold", "hot"])
+def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bool) -> None:
+    take_back(keeper, {"strategy": "recreate", "hot": hot}, same=False)
+
+
+def test_a_container_that_is_killed_is_replaced_with_its_data(keeper: Service) -> None:
+    words = keeper.write("killed;")
+    greeting = greeting_of(keeper)
+    before = keeper.instances()
+    keeper.define(fleet={})
+    keeper.power_off(before[0]["id"])
+    assert [each["serving"] for each in keeper.instances() if each["slot"] == 1] == [True]
+    keeper.play("swap")
+    after = keeper.converged(greeting, words)
+    assert ids(after)[1] == ids(before)[1]
+
+
+@pytest.mark.parametrize(
+    ("fleet", "mark", "tree"),
+    [
+        (ROLLING, "slot 0: launched", True),
+        (ROLLING, "slot 0: draining", False),
+        (ROLLING, "slot 0: told to stop", True),
+        (ROLLING, "slot 0: volumes detached", False),
+        (ROLLING, "slot 0: volumes attached", True),
+        (ROLLING, "slot 1: registered", True),
+        (RECREATE, "slot 0: launched", True),
+        (HOT, "slot 0: volumes detached", True),
+    ],
+    ids=strategy_of,
+)
+def test_with_data(keeper: Service, fleet: dict[str, object], mark: str, tree: bool) -> None:
+    complete_after_kill(keeper, fleet, mark, tree)
