@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._container_processes import ALLOWED_CAPABILITIES
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.capabilities import ALLOWED_CAPABILITIES
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest

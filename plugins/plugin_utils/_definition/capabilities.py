@@ -21,8 +21,6 @@ SYSTEMD_CAPABILITIES: Final = (
     "SETUID",
     "SYS_CHROOT",
 )
-# What a definition may ask for: nothing here lets root change the image or leave the container.
-ALLOWED_CAPABILITIES: Final = tuple(sorted((*SYSTEMD_CAPABILITIES, "AUDIT_WRITE", "IPC_LOCK", "NET_RAW")))
 # What a capability that is not allowed would make possible.
 REFUSED_CAPABILITIES: Final = {
     "BPF": "loads programs into the kernel of this machine",

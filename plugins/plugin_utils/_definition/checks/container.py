@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 
+from ....module_utils._container_processes import ALLOWED_CAPABILITIES
 from ....module_utils._seal_paths import within
 from ....module_utils._seal_tmpfs import LOG_FOLDER
-from ..capabilities import ALLOWED_CAPABILITIES, REFUSED_CAPABILITIES
+from ..capabilities import REFUSED_CAPABILITIES
 from ..document import Document, KeyPath, target_names, value_at
 
 CONTAINER = "container"

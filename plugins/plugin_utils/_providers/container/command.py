@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
+from ....module_utils._container_processes import ALLOWED_CAPABILITIES
 from ..._core.documents import mismatch
 from ..._core.errors import ProviderError
 from ..container_data import data_mounts
@@ -31,7 +32,6 @@ MAX_LOG = 16 * 1024**2  # bytes of one container's log
 MAX_PIDS = 4096
 _CPU_PERIOD = 100000  # microseconds
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+]{2,12}")
 _SIZE = re.compile(r"[0-9]{1,15}[kKmMgG]?|[0-9]{1,3}%")
 _MODE = re.compile(r"[0-7]{3,4}")
@@ -113,7 +113,7 @@ def _problem(artifact: Mapping[str, Any]) -> str:
     if not _SIGNAL.fullmatch(artifact["stop_signal"]):
         return f"stop_signal: {artifact['stop_signal']!r}"
     for capability in artifact["capabilities"]:
-        if not _CAPABILITY.fullmatch(capability):
+        if capability not in ALLOWED_CAPABILITIES:
             return f"capabilities: {capability!r}"
     for row in artifact["writable"]:
         if not row["path"].startswith("/") or ":" in row["path"] or "\0" in row["path"]:

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.module_utils._container_processes import ALLOWED_CAPABILITIES
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import messages
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.capabilities import (
-    ALLOWED_CAPABILITIES,
     REFUSED_CAPABILITIES,
     SYSTEMD_CAPABILITIES,
     granted_capabilities,

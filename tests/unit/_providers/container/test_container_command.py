@@ -131,6 +131,7 @@ def test_docker_without_root_publishes_on_the_loopback():
         {"init": "openrc"},
         {"stop_signal": "TERM --privileged"},
         {"capabilities": ["ALL=x"]},
+        {"capabilities": ["SYS_ADMIN"]},
         {"image": "docker.io/library/debian"},
         {"writable": [{**ROW, "path": "/a:exec"}]},
         {"writable": [{**ROW, "path": "relative"}]},
