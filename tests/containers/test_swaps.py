@@ -55,7 +55,7 @@ def test_a_load_balancer_with_a_new_configuration_loses_no_request(plain: Servic
         (ROLLING, "slot 1: registered", True),
         (BLUE_GREEN, "slot 0: launched", True),
         (BLUE_GREEN, "takes over", True),
-        (BLUE_GREEN, "slot 1: told to stop", False),
+        (BLUE_GREEN, "slot 1: deregistered", False),
         (CANARY, "in service", True),
         (RECREATE, "slot 1: told to stop", True),
         (HOT, "slot 0: sealed", False),

@@ -117,10 +117,11 @@ def record_the_downtime(service: Service) -> None:
 
 def restart_the_load_balancer(service: Service, mark: str) -> None:
     """Kill the load balancer while a swap runs. The swap must end well."""
-    service.greet("after the kill", fleet={})
+    greeting = f"after the kill at {mark}"
+    service.greet(greeting, fleet={})
     status, output = service.disturb("swap", mark, lambda _child: os.kill(service.balancer(), signal.SIGKILL))
     assert status == 0, output
-    service.converged("after the kill")
+    service.converged(greeting)
 
 
 def reconfigure_the_load_balancer(service: Service) -> None:
