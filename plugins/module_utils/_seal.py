@@ -329,7 +329,8 @@ def _write_identity(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
         "writable": sorted(spec.writable),
     }
     changes.write(FACTS_PATH, json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
+    if not spec.command:  # without the seal's units, nothing would write the fact
+        changes.link("/etc/ansible/facts.d/immutable.fact", "/run/immutable/fact.json")
 
 
 def _remove_residue(changes: Changes, *, machine_id_in_run: bool) -> None:

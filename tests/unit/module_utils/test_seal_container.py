@@ -118,6 +118,7 @@ def test_a_command_needs_nothing_of_the_seal_in_the_image(system: Path) -> None:
     assert (system / "etc/shadow").read_text(encoding="utf-8").startswith("root:*:")
     assert not os.access(system / "usr/bin/apt-get", os.X_OK) or UID == 0
     assert not (system / "usr/bin/apt-get").stat().st_mode & 0o111
+    assert not os.path.lexists(system / "etc/ansible/facts.d")
 
 
 def test_without_systemd_folders_in_memory_are_mounts_of_their_own(system: Path) -> None:
