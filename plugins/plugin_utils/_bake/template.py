@@ -93,8 +93,8 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
         guest,
         f"rm -rf {folder}",
         *guest.cleanup,
-        "sync",
-        *([] if guest.container else ["fstrim / || echo 'fstrim failed: freed blocks keep their content'"]),
+        # What a container wrote is read back from memory, and the archive made of it is written to disk by itself.
+        *([] if guest.container else ["sync", "fstrim / || echo 'fstrim failed: freed blocks keep their content'"]),
     )
     send = [
         {"type": "file", "source": str(source), "destination": f"{uploads_folder}/{name}"} for source, name in uploads
