@@ -40,7 +40,7 @@ def test_it_waits_to_be_killed(engine, store):
 
 
 def test_podman_runs_here(engine: ContainerEngine) -> None:
-    assert engine.json("ps", "--all", "--format", "json") == []
+    assert isinstance(engine.json("ps", "--all", "--format", "json"), list)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -25,6 +25,7 @@ class Lab(Protocol):
     provider: str  # its name in a definition, and the name of its folder in a store
     target: Mapping[str, Any]  # its settings in the definition
     volume: Mapping[str, Any]  # the data volume's settings
+    deadline: str  # for health: all of it passes before a bad version is taken back
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         """The process of each machine of a fleet, of its verification and of its bakes, by the machine's name."""
@@ -37,6 +38,7 @@ class Qemu:
     provider = "qemu"
     target: Mapping[str, Any] = {"machine": {"memory": "384M"}}
     volume: Mapping[str, Any] = {"size": "64M"}
+    deadline = "45s"
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         work = str(store / "work")
@@ -57,6 +59,7 @@ class Podman:
     provider = "container"
     target: Mapping[str, Any] = {}
     volume: Mapping[str, Any] = {"size": "64M"}
+    deadline = "20s"
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         if not (store / self.provider).exists():

@@ -97,7 +97,7 @@ class Service:
                 "verify": "verify.yml",
             },
             "seal": {"shell": self._shell},
-            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": "45s"},
+            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": self.lab.deadline},
             "fleet": {"size": self.size, **kept["fleet"]},
             "targets": {
                 self._target: {

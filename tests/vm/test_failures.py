@@ -77,6 +77,7 @@ def _content(disk: Path, folder: Path) -> str:
     return hashlib.sha256(copy.read_bytes()).hexdigest()
 
 
+@long
 def test_a_load_balancer_that_is_killed_during_a_swap_is_restarted(plain: Service) -> None:
     restart_the_load_balancer(plain, "slot 1: launched")
 
