@@ -63,13 +63,17 @@ class FileTree(Protocol):
 
     entries: dict[str, Entry]
 
-    def checksums(self) -> dict[int, str]: ...
+    def checksums(self) -> dict[int, str]:
+        """The hexadecimal SHA-256 of every regular file, by inode."""
 
-    def read(self, paths: Iterable[str], /) -> dict[str, bytes]: ...
+    def read(self, paths: Iterable[str], /) -> dict[str, bytes]:
+        """The contents of regular files, by path."""
 
-    def attributes(self) -> dict[int, dict[str, str]]: ...
+    def attributes(self) -> dict[int, dict[str, str]]:
+        """The extended attributes by inode and name, in hexadecimal."""
 
-    def owners(self, offsets: Iterable[int], /) -> dict[int, str]: ...
+    def owners(self, offsets: Iterable[int], /) -> dict[int, str]:
+        """The path of the file that each byte belongs to, by the byte's offset."""
 
 
 class FileSystem:

@@ -33,7 +33,8 @@ class ContainerEngine(Protocol):
     """A container engine on this machine. Raises ProviderError with its own words."""
 
     @property
-    def name(self) -> EngineName: ...
+    def name(self) -> EngineName:
+        """The engine, which is also the name of its program."""
 
     @property
     def rootless(self) -> bool:
