@@ -40,7 +40,9 @@ def test_with_data(keeper: Service, fleet: dict[str, object], mark: str, tree: b
             marks=long,
         ),
         pytest.param({"strategy": "blue_green"}, "takes over", True, id="blue_green at the flip", marks=long),
-        pytest.param({"strategy": "recreate"}, "slot 1: told to stop", True, id="recreate while no instance serves"),
+        pytest.param(
+            {"strategy": "recreate"}, "slot 1: told to stop", True, id="recreate while no instance serves", marks=long
+        ),
         pytest.param(
             {"strategy": "recreate", "hot": True},
             "slot 0: sealed",
