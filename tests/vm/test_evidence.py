@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.plugin_utils._health.evidence import proves
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT, PROVEN
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.kept_evidence import PROVEN
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import CONSOLE, PORT
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.provider import QemuCompute
 from ansible_collections.immutable.infra.tests.support.backends import until
 from ansible_collections.immutable.infra.tests.support.ec2_guest import build

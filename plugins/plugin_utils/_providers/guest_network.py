@@ -51,6 +51,18 @@ def netdev(name: str, ports: Mapping[str, str], reach: Mapping[str, str], *, res
     return ",".join(map(escaped, options))
 
 
+def free_ports(count: int) -> list[int]:
+    """Different free ports of the loopback address. Another process may take one before it is bound."""
+    sockets = [socket.socket() for _port in range(count)]
+    try:
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
 def escaped(value: object) -> str:
     """Return a value for QEMU's options, in which a comma ends a value."""
     return str(value).replace(",", ",,")

@@ -20,9 +20,9 @@ from ..container_data import data_mounts
 from ..container_engine import PODMAN
 from ..container_images import image_id
 from ..container_tmpfs import ANNOTATION, encoded
+from ..machine_document import LAUNCH
 
 SYSTEMD, COMMAND = "systemd", "command"  # what the first process of a container is
-LAUNCH = "launch.tar"  # the launch document for systemd, a file of the machine's folder
 LAUNCH_PLACE = "/run/host/immutable/launch.tar"  # where the container sees it
 LAUNCH_FOLDER = "launch"  # the same for a command, unpacked
 SETTINGS_PLACE = "/run/immutable"

@@ -27,16 +27,17 @@ from ..container_address import ContainerAddress
 from ..container_data import data_mounts
 from ..container_engine import PODMAN, ContainerEngine
 from ..container_images import image_id, load_image
-from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, LaunchRequest
-from ..guest_network import LOOPBACK, check_reach
+from ..contract import Evidence, Instance, LaunchRequest
+from ..guest_network import check_reach, free_ports
+from ..machine_document import DOCUMENT, instance_of, was_started
 from ..tags import SHELL
 from .command import SYSTEMD, check_artifact
 from .console import BootEvidence, console_text
 from .facts import EngineFacts, ProcessFacts, created_problems, running_problems
 from .launch import write_launch_files
-from .machine import DOCUMENT, MachineFolder
+from .machine import MachineFolder
 from .observed import inspect_containers, process_facts
-from .runner import Runner, free_ports
+from .runner import Runner
 
 Instances = list[Instance]  # the class has a member of the same name
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  in each container, and with the sticky bit
@@ -227,7 +228,7 @@ class ContainerCompute:
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
             facts = machine.facts()
-            if machine.id == token or (facts is not None and _was_started(facts, machine.pid() is not None)):
+            if machine.id == token or (facts is not None and was_started(facts, machine.pid() is not None)):
                 continue
             if facts is not None:
                 self._runner.remove(machine)
@@ -241,12 +242,15 @@ class ContainerCompute:
         found = []
         for machine in machines:
             facts, boot = machine.facts(), boots[machine.id]
-            if facts is None or not _was_started(facts, boot is not None):
+            if facts is None or not was_started(facts, boot is not None):
                 continue
             process = processes.get(int(boot.partition("@")[0])) if boot else None
             evidence = self._proof(machine, facts, engine.get(machine.id), process=process, boot=boot)
+            running = boot is not None
+            present = running or bool(facts.get("waiting"))
+            instance = instance_of(machine, facts, evidence, running=running, present=present)
             address = self._address(machine, facts)
-            found.append(replace(_instance(machine, facts, boot is not None, evidence), container=address))
+            found.append(replace(instance, container=address))
         return found
 
     def _proof(
@@ -280,31 +284,3 @@ class ContainerCompute:
 
     def _logs(self, machine: MachineFolder) -> str:
         return self._engine.run("logs", "--tail", str(_LOG_LINES), machine.id, check=False)
-
-
-def _was_started(facts: Mapping[str, Any], running: bool) -> bool:
-    """Whether it ever ran or waited. A machine whose document is damaged counts as started: it may hold a volume."""
-    return not facts or bool(facts.get("started")) or running
-
-
-def _instance(machine: MachineFolder, facts: Mapping[str, Any], running: bool, evidence: Evidence | None) -> Instance:
-    """The machine as an instance. One whose document is damaged belongs to no slot, so the next swap replaces it."""
-    present = running or bool(facts.get("waiting"))
-    stopping_since = facts.get("stopping", 0.0) if running else 0.0
-    created = facts.get("created", 0.0)
-    return Instance(
-        id=machine.id,
-        fleet=facts.get("fleet", machine.fleet),
-        slot=facts.get("slot", -1),
-        image=facts.get("image", ""),
-        launch=facts.get("launch", ""),
-        state=STOPPED if not present else STOPPING if stopping_since else RUNNING if evidence else PENDING,
-        purpose=facts.get("purpose", FLEET),
-        created=created,
-        nonce=facts.get("nonce", ""),
-        endpoints={int(guest): (LOOPBACK, host) for guest, host in facts.get("endpoints", {}).items()},
-        evidence=evidence,
-        tags=facts.get("tags", {}),
-        started=facts.get("started") or created,
-        stopping_since=stopping_since,
-    )

@@ -4,20 +4,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..._core.documents import parse_json
-from ..._core.files import write_atomically
 from ..contract import Evidence
-from ..evidence import EvidenceReader, checked_evidence
+from ..evidence import EvidenceReader
+from ..kept_evidence import keep_evidence, kept_evidence
 from .command import CONSOLE, MAX_LOG
 
-PROVEN = "evidence.proven"  # the evidence of a boot, once it was read
 _PIECE = 1024**2  # bytes of one read
 _MAX_LINE = 65536  # bytes of one line of the log; the engine writes shorter ones
 _ENTRY = re.compile(rb"[^ ]{1,64} (?:stdout|stderr) ([FP]) ")
@@ -95,7 +91,7 @@ class BootEvidence:
         """
         known = self._boots.get(folder)
         if known is None or known.identity != boot:
-            known = self._boots[folder] = _Boot(boot, EvidenceReader(nonce, _proven(folder, boot)))
+            known = self._boots[folder] = _Boot(boot, EvidenceReader(nonce, kept_evidence(folder, boot)))
         if known.reader.proven:
             return known.reader.evidence
         if printed is None:
@@ -103,7 +99,7 @@ class BootEvidence:
         else:
             known.reader.feed(printed.encode("utf-8", "replace") + b"\n")
         if known.reader.proven and known.reader.evidence:
-            _keep(folder, boot, known.reader.evidence)
+            keep_evidence(folder, boot, known.reader.evidence)
         return known.reader.evidence
 
 
@@ -114,18 +110,3 @@ def console_text(folder: Path) -> str:
             return LogText().feed(file.read(2 * MAX_LOG)).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _proven(folder: Path, boot: str) -> Evidence | None:
-    """The evidence of this boot that an earlier run has read. A damaged file is ignored."""
-    try:
-        document = parse_json((folder / PROVEN).read_bytes())
-        return checked_evidence(document["evidence"]) if document["boot"] == boot else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _keep(folder: Path, boot: str, evidence: Evidence) -> None:
-    # If it cannot be written, later runs read the log again.
-    with suppress(OSError):
-        write_atomically(folder / PROVEN, json.dumps({"boot": boot, "evidence": asdict(evidence)}).encode())

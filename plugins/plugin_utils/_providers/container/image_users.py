@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import ProviderError
-from .machine import DOCUMENT, MachineFolder
+from ..machine_document import DOCUMENT
+from .machine import MachineFolder
 
 
 def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[list[str]]:

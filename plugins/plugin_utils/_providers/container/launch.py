@@ -15,7 +15,8 @@ from ..._core.files import write_atomically
 from ..container_engine import ContainerEngine
 from ..contract import LaunchRequest
 from ..guest_document import launch_document, members
-from .command import LAUNCH, LAUNCH_FOLDER, SYSTEMD
+from ..machine_document import LAUNCH
+from .command import LAUNCH_FOLDER, SYSTEMD
 
 _OWNER = re.compile(r"(?P<user>[0-9]{1,10})(?::(?P<group>[0-9]{1,10}))?")
 _FOR_ALL = ("settings.env", "settings.json")

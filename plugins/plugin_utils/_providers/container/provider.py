@@ -13,23 +13,12 @@ from typing import Any
 from ..container_engine import TIMEOUT, ContainerEngine
 from ..container_images import ContainerImages
 from ..contract import Leftovers, Pace, PinSecrets, Probe, Traffic
+from ..local_clock import LocalClock
 from .compute import ContainerCompute
 from .image_users import image_users
 from .machine import MachineFolder
 from .runner import Runner
 from .volumes import ContainerVolumes
-
-MAX_WAIT = 0.25  # seconds: an observation is one call of the engine
-
-
-class ContainerClock:
-    """The clock of this machine."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, MAX_WAIT)))
 
 
 class Holder:
@@ -99,7 +88,7 @@ class ContainerProvider:
             attach=self.volumes.attach,
         )
         self.images = ContainerImages(partial(image_users, directory / "machines"), images, engine)
-        self.clock = ContainerClock()
+        self.clock = LocalClock()
         self.probe: Probe | None = None
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -18,10 +17,10 @@ from ..container_data import data_mounts
 from ..container_engine import PODMAN, ContainerEngine
 from ..container_images import load_image
 from ..contract import USED_FOR, VERIFY
-from ..guest_network import LOOPBACK, check_reach
+from ..guest_network import check_reach
+from ..kept_evidence import PROVEN
 from .bound import BoundContainers
 from .command import CONSOLE, PID_FILE, SYSTEMD, ContainerSpec, VolumeMount, create_arguments
-from .console import PROVEN
 from .facts import ignores
 from .machine import MachineFolder
 from .observed import inspect_containers, process_facts
@@ -194,18 +193,6 @@ class Runner:
         except ProviderError:
             if inspect_containers(self._engine, [name]):
                 raise
-
-
-def free_ports(count: int) -> list[int]:
-    """Different free ports of the loopback address."""
-    sockets = [socket.socket() for _port in range(count)]
-    try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _number(name: str) -> int:

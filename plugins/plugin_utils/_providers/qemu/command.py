@@ -13,10 +13,10 @@ from typing import Any
 from ..._core.qcow2 import qcow2_node
 from ..confinement import QEMU
 from ..guest_network import netdev
+from ..machine_document import LAUNCH
 from .console import CONSOLE, PORT, PORT_NAME
 from .process import QMP_SOCKET, PassedFiles
 
-LAUNCH = "launch.tar"  # the launch document of the guest
 BLANK = "blank"  # which volumes of the slot are new
 
 

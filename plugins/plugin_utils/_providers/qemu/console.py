@@ -9,22 +9,19 @@ reads each byte once, and no run reads output again once it contained the eviden
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..._core.documents import parse_json
-from ..._core.files import write_atomically
 from ..contract import Evidence
-from ..evidence import EvidenceReader, checked_evidence
+from ..evidence import EvidenceReader
+from ..kept_evidence import keep_evidence, kept_evidence
 
 CONSOLE = "console.log"
 # The output of a virtio port that only root in the guest can write. Images of 0.2.0 do not use it.
 PORT = "evidence.log"
 PORT_NAME = "immutable.evidence"
-PROVEN = "evidence.proven"  # the evidence of a boot, once it was read
 KEPT = 1024**2  # bytes at each end of a file
 PIECE = 65536  # bytes of one read
 RECLAIMED_FROM = 4 * KEPT  # bytes on disk
@@ -81,7 +78,7 @@ class BootEvidence:
         """
         known, port, console = self._boots.get(folder, ("", None, None))
         if known != boot or port is None or console is None:
-            proven = _proven(folder, boot)
+            proven = kept_evidence(folder, boot)
             port, console = (_Output(folder / name, EvidenceReader(nonce, proven)) for name in (PORT, CONSOLE))
             self._boots[folder] = (boot, port, console)
         for output in (port, console):
@@ -93,7 +90,7 @@ class BootEvidence:
             console.read()
             output = console
         if output.reader.proven and output.reader.evidence:
-            _keep(folder, boot, output.reader.evidence)
+            keep_evidence(folder, boot, output.reader.evidence)
         return output.reader.evidence
 
 
@@ -129,18 +126,3 @@ def _punch(path: Path, offset: int, length: int) -> None:
         fallocate(handle, _PUNCH_HOLE | _KEEP_SIZE, offset, length)
     finally:
         os.close(handle)
-
-
-def _proven(folder: Path, boot: str) -> Evidence | None:
-    """The evidence of this boot that an earlier run has read. A damaged file is ignored."""
-    try:
-        document = parse_json((folder / PROVEN).read_bytes())
-        return checked_evidence(document["evidence"]) if document["boot"] == boot else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _keep(folder: Path, boot: str, evidence: Evidence) -> None:
-    # If it cannot be written, later runs read the output again.
-    with suppress(OSError):
-        write_atomically(folder / PROVEN, json.dumps({"boot": boot, "evidence": asdict(evidence)}).encode())

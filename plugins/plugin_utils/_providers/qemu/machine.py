@@ -7,31 +7,28 @@ QEMU runs in its own session, so that a machine outlives the run that started it
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import re
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ..._core.documents import mismatch, parse_json
 from ..._core.errors import ProviderError
-from ..._core.files import make_private_folder, remove_documented, write_atomically
+from ..._core.files import remove_documented, write_atomically
+from ..._core.processes import process_start
 from ..._core.qcow2 import named_file
 from ..accel import Accel
 from ..confinement import rights_for
 from ..contract import USED_FOR, VERIFY
-from ..guest_network import LOOPBACK, RELAY
+from ..guest_network import RELAY, free_ports
+from ..kept_evidence import PROVEN
+from ..machine_document import DOCUMENT, MachineDocument
 from . import qmp
-from .command import BLANK, LAUNCH, Disk, qemu_command
-from .console import CONSOLE, PORT, PROVEN, console_text
+from .command import BLANK, Disk, qemu_command
+from .console import CONSOLE, PORT, console_text
 from .process import PID_FILE, QMP_SOCKET, PassedFiles, end_qemu, open_file, start_qemu
 
-_PORT = re.compile(r"[0-9]{1,5}")
 POWER_BUTTON_TIMEOUT = 3.0  # seconds for QEMU to answer that its power button is pressed
 START_TRIES = 3  # another process may take a free port before QEMU binds it
 
@@ -58,58 +55,11 @@ class _Facts(TypedDict, total=False):
     condemned: bool
 
 
-class MachineFolder:
+class MachineFolder(MachineDocument):
     """The machine in a folder. Raises ProviderError with QEMU's own words."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def id(self) -> str:
-        return self.folder.name
-
-    def facts(self) -> dict[str, Any] | None:
-        """The contents of ``machine.json``, or None if there is no machine. They are empty if the file is damaged."""
-        try:
-            facts = parse_json((self.folder / "machine.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError:
-            return {}
-        damaged = mismatch(facts, _Facts) or not all(map(_PORT.fullmatch, facts.get("endpoints", {})))
-        return {} if damaged else dict(facts)
-
-    def save(self, facts: Mapping[str, Any]) -> None:
-        make_private_folder(self.folder)
-        write_atomically(self.folder / "machine.json", json.dumps(facts, indent=1).encode())
-
-    def update(self, **changes: Any) -> None:
-        """Change some facts, safely while another run changes others. Has no effect if there is no machine."""
-        try:
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            return
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            facts = self.facts()
-            if facts is not None:
-                tags = {**facts.get("tags", {}), **changes.pop("tags", {})}
-                self.save(
-                    {**facts, **changes, "tags": {name: value for name, value in tags.items() if value is not None}}
-                )
-        finally:
-            os.close(folder)
-
-    def unfinished(self) -> bool:
-        """Whether it is a folder without a document, and with nothing but what a launch writes before that."""
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        begun = all(name in (RELAY, LAUNCH) or name.startswith((f".{LAUNCH}.", ".machine.json.")) for name in names)
-        return begun and not self.folder.is_symlink()
-
-    def removed(self) -> bool:
-        """Whether it was removed, or has ended after a removal began: then only its folder is left."""
-        facts = self.facts()
-        return facts is None or (bool(facts.get("condemned")) and self.pid() is None)
+    types = _Facts
+    written_first = (RELAY,)
 
     def console(self) -> str:
         """What the guest has printed since it was last started, without the middle if that is long."""
@@ -127,11 +77,8 @@ class MachineFolder:
     def boot(self) -> str | None:
         """The identity of its present boot: QEMU's process and when that started. None if it is not running."""
         pid = self.pid()
-        try:
-            # The name of the process, in parentheses, may contain spaces.
-            return f"{pid}@{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}" if pid else None
-        except (FileNotFoundError, ProcessLookupError, IndexError):
-            return None  # it has just ended
+        start = process_start(pid) if pid else None
+        return f"{pid}@{start}" if start else None
 
     def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"") -> None:
         """Boot it. Has no effect if it is running.
@@ -155,7 +102,7 @@ class MachineFolder:
             (self.folder / name).unlink(missing_ok=True)
         output = ""
         for _attempt in range(START_TRIES):
-            facts["endpoints"] = dict(zip(facts["ports"], _free_ports(len(facts["ports"])), strict=True))
+            facts["endpoints"] = dict(zip(facts["ports"], free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
             output = self._run(facts, accel, disks)
             if not output:
@@ -231,7 +178,7 @@ class MachineFolder:
     def remove(self) -> None:
         """Remove what is left of it. ``machine.json`` goes last, so the next run resumes an interrupted removal."""
         self.power_off()
-        remove_documented(self.folder, "machine.json")
+        remove_documented(self.folder, DOCUMENT)
 
 
 def _require_standalone(disks: Sequence[Path]) -> None:
@@ -248,15 +195,3 @@ def _require_standalone(disks: Sequence[Path]) -> None:
                 f"the disk {disk} names a {named}, through which a guest could read any file of this machine;"
                 " no disk of this collection does, so someone changed it: bake the image again, or restore the volume"
             )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different free ports of the loopback address."""
-    sockets = [socket.socket() for _port in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

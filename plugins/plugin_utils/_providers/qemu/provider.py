@@ -22,12 +22,6 @@ from ..._core.files import make_private_folder, remove_documented, write_atomica
 from ..accel import Accel, choose, qemu_version
 from ..confinement import confinement_warnings
 from ..contract import (
-    FLEET,
-    PENDING,
-    RUNNING,
-    STOPPED,
-    STOPPING,
-    Evidence,
     Instance,
     LaunchRequest,
     Leftovers,
@@ -38,22 +32,13 @@ from ..contract import (
 )
 from ..disk_images import DiskImages
 from ..guest_document import launch_document, members, volume_states
-from ..guest_network import LOOPBACK, check_reach
-from .command import LAUNCH
+from ..guest_network import check_reach
+from ..local_clock import LocalClock
+from ..machine_document import DOCUMENT, LAUNCH, instance_of, was_started
 from .console import BootEvidence, reclaim
 from .image_users import image_users
 from .machine import MachineFolder
 from .volumes import QemuVolumes
-
-MAX_WAIT = 0.25  # seconds: reading consoles and pid files is cheap
-
-
-class QemuClock:
-    def now(self) -> float:
-        return time.time()
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(max(0.0, min(seconds, MAX_WAIT)))
 
 
 class QemuCompute:
@@ -123,13 +108,13 @@ class QemuCompute:
         return machine.console() if machine else ""
 
     def _machines(self, fleet: str) -> Sequence[MachineFolder]:
-        return [MachineFolder(document.parent) for document in sorted((self._root / fleet).glob("*/machine.json"))]
+        return [MachineFolder(document.parent) for document in sorted((self._root / fleet).glob(f"*/{DOCUMENT}"))]
 
     def _machine(self, fleet: str, instance_id: str) -> MachineFolder:
         return MachineFolder(self._root / fleet / instance_id)
 
     def _find(self, instance_id: str) -> MachineFolder | None:
-        found = next(self._root.glob(f"*/{instance_id}/machine.json"), None)
+        found = next(self._root.glob(f"*/{instance_id}/{DOCUMENT}"), None)
         return MachineFolder(found.parent) if found else None
 
     def _find_all(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
@@ -173,10 +158,10 @@ class QemuCompute:
     def _instance_of(self, machine: MachineFolder) -> Instance | None:
         """The machine as an instance, or None if it was never started."""
         facts, boot = machine.facts(), machine.boot()
-        if facts is None or not _was_started(facts, boot is not None):
+        if facts is None or not was_started(facts, boot is not None):
             return None
         evidence = self._evidence.of(machine.folder, boot, str(facts.get("nonce", ""))) if boot else None
-        return _instance(machine, facts, boot is not None, evidence)
+        return instance_of(machine, facts, evidence, running=boot is not None)
 
     def _start(self, fleet: str, machine: MachineFolder) -> None:
         facts = machine.facts() or {}
@@ -196,9 +181,9 @@ class QemuCompute:
         for folder in (self._root / fleet).glob("*/"):
             machine = MachineFolder(folder)
             facts = machine.facts()
-            if machine.id == token or (facts is not None and _was_started(facts, machine.pid() is not None)):
+            if machine.id == token or (facts is not None and was_started(facts, machine.pid() is not None)):
                 continue
-            if not remove_documented(folder, "machine.json") and machine.unfinished():
+            if not remove_documented(folder, DOCUMENT) and machine.unfinished():
                 shutil.rmtree(folder)
 
 
@@ -221,7 +206,7 @@ class QemuProvider:
         self.volumes = QemuVolumes(directory, directory / "machines")
         self.compute = QemuCompute(directory, self.volumes, self._choose_accelerator)
         self.images = DiskImages(partial(image_users, directory / "machines"), images)
-        self.clock = QemuClock()
+        self.clock = LocalClock()
         self.probe: Probe | None = None
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
@@ -248,30 +233,3 @@ class QemuProvider:
 def in_container() -> bool:
     """Whether this machine is a container: instances do not outlive it."""
     return any(os.path.exists(marker) for marker in ("/.dockerenv", "/run/.containerenv")) or "container" in os.environ
-
-
-def _was_started(facts: Mapping[str, Any], running: bool) -> bool:
-    """Whether QEMU ever ran it. A machine whose document is damaged counts as started: it may hold a volume."""
-    return not facts or bool(facts.get("started")) or running
-
-
-def _instance(machine: MachineFolder, facts: Mapping[str, Any], running: bool, evidence: Evidence | None) -> Instance:
-    """The machine as an instance. One whose document is damaged belongs to no slot, so the next swap replaces it."""
-    stopping_since = facts.get("stopping", 0.0) if running else 0.0
-    created = facts.get("created", 0.0)
-    return Instance(
-        id=machine.id,
-        fleet=facts.get("fleet", machine.folder.parent.name),
-        slot=facts.get("slot", -1),
-        image=facts.get("image", ""),
-        launch=facts.get("launch", ""),
-        state=STOPPED if not running else STOPPING if stopping_since else RUNNING if evidence else PENDING,
-        purpose=facts.get("purpose", FLEET),
-        created=created,
-        nonce=facts.get("nonce", ""),
-        endpoints={int(guest): (LOOPBACK, host) for guest, host in facts.get("endpoints", {}).items()},
-        evidence=evidence,
-        tags=facts.get("tags", {}),
-        started=facts.get("started") or created,
-        stopping_since=stopping_since,
-    )

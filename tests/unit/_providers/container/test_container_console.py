@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container import console
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.kept_evidence import PROVEN
 
 CAPTURED = Path(__file__).parent / "captured"
 TIME = b"2026-11-29T23:24:40.959035551+00:00"
@@ -75,7 +76,7 @@ def test_evidence_is_kept_for_its_boot_only(tmp_path):
     assert evidence(tmp_path, line(seal()))
     assert evidence(tmp_path) is not None
     assert evidence(tmp_path, boot="12@346") is None
-    (tmp_path / console.PROVEN).write_text("{")
+    (tmp_path / PROVEN).write_text("{")
     assert evidence(tmp_path) is None
 
 

@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.kept_evidence import PROVEN
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import console
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu.console import (
     CONSOLE,
     KEPT,
     PORT,
-    PROVEN,
     BootEvidence,
     console_text,
     reclaim,
