@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, Collection, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 MAX_BYTES = 4 * 1024 * 1024  # of one file in /proc
 # Their names, in the order of their numbers (source: linux/capability.h).
@@ -33,6 +33,27 @@ _GRACE = 0.5  # seconds: what an engine starts in a container is confined a mome
 Problem = Tuple[str, str, str]
 
 
+class Confinement(NamedTuple):
+    """What a process may do, as the kernel says."""
+
+    more: Dict[str, List[str]]  # by set of capabilities, those beyond what it may have; only sets that have any
+    gains_privileges: bool
+    is_filtered: bool  # its system calls are
+
+
+def confinement(status: str, capabilities: Collection[str]) -> Confinement:
+    """Read the file ``status`` of a process (format: proc_pid_status(5)). What is missing there confines nothing.
+
+    Args:
+        capabilities: that it may have.
+    """
+    values = dict(line.partition(":")[::2] for line in status.splitlines())
+    fields = {name: value.strip() for name, value in values.items()}
+    found = {name: sorted(_names(fields.get(name, "")) - set(capabilities)) for name in _SETS}
+    more = {name: names for name, names in found.items() if names}
+    return Confinement(more, fields.get("NoNewPrivs") != "1", fields.get("Seccomp") == _FILTERED)
+
+
 def confinement_problems(status: str, capabilities: Collection[str]) -> List[Tuple[str, str]]:
     """Return what a process may do beyond what was launched, as kinds of differences with descriptions.
 
@@ -40,15 +61,12 @@ def confinement_problems(status: str, capabilities: Collection[str]) -> List[Tup
         status: content of its file ``status``.
         capabilities: that it may have.
     """
-    values = dict(line.partition(":")[::2] for line in status.splitlines())
-    fields = {name: value.strip() for name, value in values.items()}
-    more: Set[str] = set()
-    for name in _SETS:
-        more |= _names(fields.get(name, "")) - set(capabilities)
-    problems = [("capabilities", ", ".join(sorted(more)))] if more else []
-    if fields.get("NoNewPrivs") != "1":
+    found = confinement(status, capabilities)
+    more = sorted({name for names in found.more.values() for name in names})
+    problems = [("capabilities", ", ".join(more))] if more else []
+    if found.gains_privileges:
         problems.append(("confinement", "it can gain privileges (no no_new_privs)"))
-    if fields.get("Seccomp") != _FILTERED:
+    if not found.is_filtered:
         problems.append(("confinement", "its system calls are not filtered (no seccomp)"))
     return problems
 
@@ -167,6 +185,3 @@ class ContainerProcesses:
 def _printable(name: bytes) -> str:
     text = name.decode("utf-8", "replace").strip("\n")[:100]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-__all__ = ["CAPABILITIES", "ContainerProcesses", "confinement_problems"]

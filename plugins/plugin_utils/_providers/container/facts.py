@@ -8,11 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ....module_utils._container_processes import CAPABILITIES
+from ....module_utils._container_processes import confinement
 
 MAX_FILE = 1024**2  # bytes of a file of /proc that are read
-_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-_FILTERED = "2"  # of Seccomp in /proc/PID/status
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,11 @@ def running_problems(process: ProcessFacts, capabilities: Collection[str]) -> li
         capabilities: what it may have, without the prefix.
     """
     problems = [] if _root_is_read_only(process.mountinfo) else ["its root file system is writable"]
-    status = dict(line.partition(":")[::2] for line in process.status.splitlines())
-    values = {name: value.strip() for name, value in status.items()}
-    for name in _SETS:
-        more = _names(values.get(name, "f" * 16)) - set(capabilities)
-        if more:
-            problems.append(f"it has the capabilities {', '.join(sorted(more))} ({name})")
-    if values.get("NoNewPrivs") != "1":
+    found = confinement(process.status, capabilities)
+    problems += [f"it has the capabilities {', '.join(names)} ({name})" for name, names in found.more.items()]
+    if found.gains_privileges:
         problems.append("its processes can gain privileges")
-    if values.get("Seccomp") != _FILTERED:
+    if not found.is_filtered:
         problems.append("its system calls are not filtered")
     return problems
 
@@ -107,15 +101,6 @@ def ignores(status: str, number: int) -> bool:
     except (KeyError, ValueError):
         return False
     return not expected >> (number - 1) & 1
-
-
-def _names(text: str) -> set[str]:
-    try:
-        number = int(text, 16)
-    except ValueError:
-        number = -1
-    known = {name for bit, name in enumerate(CAPABILITIES) if number >> bit & 1}
-    return known | ({"UNKNOWN"} if number >> len(CAPABILITIES) else set())
 
 
 def _root_is_read_only(mountinfo: str) -> bool:
