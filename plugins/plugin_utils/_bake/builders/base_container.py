@@ -22,9 +22,8 @@ from ..._definition.model import Base
 from ..._providers.container_engine import PODMAN, ContainerEngine
 from ..._providers.container_images import has_image
 from ..._store.base import Store
-from .base_disk import file_checksum
+from .base_disk import described_base, file_checksum
 
-ARCHITECTURE = "x86_64"
 NAME = "localhost/immutable-base"  # of bases in the engine; the tag is the start of a base's checksum
 ROOT = "root.tar"
 _TIMEOUT = 1800.0  # seconds to import or pull a base
@@ -52,13 +51,7 @@ def resolve_container_base(base: Base, store: Store, folder: Path) -> dict[str, 
             '"3.11" (python3 has to be installed in the base)'
         )
     sha256 = base.source.rpartition("@sha256:")[2] if base.kind == "container" else file_checksum(base, store, folder)
-    return {
-        "kind": base.kind,
-        "source": base.source,
-        "sha256": sha256,
-        "architecture": ARCHITECTURE,
-        "python": base.python,
-    }
+    return described_base(base, sha256)
 
 
 @dataclass(frozen=True)

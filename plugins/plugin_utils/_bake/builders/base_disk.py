@@ -41,6 +41,11 @@ def resolve_disk(base: Base, store: Store, folder: Path) -> dict[str, Any] | Non
         built = _built(base, store)
         return built and {key: built[key] for key in ("kind", "source", "sha256", "architecture", "python")}
     sha256 = _expected(base) if base.kind == "url" else file_checksum(base, store, folder)
+    return described_base(base, sha256)
+
+
+def described_base(base: Base, sha256: str) -> dict[str, Any]:
+    """Return a base that was not built here as it enters the digest."""
     return {
         "kind": base.kind,
         "source": base.source,

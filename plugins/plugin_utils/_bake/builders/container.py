@@ -24,7 +24,7 @@ from ..._core.programs import find_program
 from ..._core.progress import Report
 from ..._definition.capabilities import granted_capabilities
 from ..._definition.model import Target
-from ..._image_model import MANIFEST_FILE, SBOM_FILE, bake_name, image_key
+from ..._image_model import bake_name, image_key
 from ..._inspection.image import inspect_archive
 from ..._inspection.layer import LayerFiles
 from ..._providers.container_data import artifact_data
@@ -35,6 +35,7 @@ from ..._store.file import FileStore
 from ..._store.registry import folder_store
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..image_archive import ImageConfig, read_exported, write_image_archive
+from ..residue import inspected_files, residue_needles
 from ..template import GUEST_MEMORY, ROOT
 from .base_container import NAME, LoadedBase, load_base, resolve_container_base
 
@@ -78,11 +79,6 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
         report=report,
     )
     return ContainerBuilder(job, files, engine=engine, base=base, report=report)
-
-
-def artifact_details(_artifact_id: str) -> dict[str, Any]:
-    """Return nothing: the files of an artifact say everything about an exported container."""
-    return {}
 
 
 class ContainerBuilder:
@@ -148,20 +144,8 @@ class ContainerBuilder:
         facts = _exported_facts(export, job)
         image = write_image_archive(export, archive, self._config(facts))
         export.unlink()
-        needles = {
-            "the payload's marker": workspace.marker.encode(),
-            **{name: text.encode() for name, text in job.variables.values.items()},
-        }
-        inspection, files = inspect_archive(archive, job.digest, needles)
-        for name in inspection.not_searched:
-            self._report(f"{job.label}: {name} is too short to search the image for")
-        if inspection.findings:
-            found = "; ".join(inspection.findings[:10])
-            raise BakeError(
-                f"{job.label}: the image contains residue of the bake: {found} (complete log: {workspace.log})",
-                residue=list(inspection.findings),
-                log=str(workspace.log),
-            )
+        inspection, layer = inspect_archive(archive, job.digest, residue_needles(job, workspace))
+        files = inspected_files(inspection, job, workspace, self._report)
         volumes = [(each.name, each.mount, each.noexec, each.reown) for each in job.definition.data]
         data = artifact_data(volumes, inspection.manifest.files)
         self._artifact = {
@@ -172,8 +156,8 @@ class ContainerBuilder:
             "capabilities": list(granted_capabilities(job.definition.command, job.definition.capabilities)),
             **({"data": data} if data else {}),
         }
-        _check_folders(files, facts, job)
-        return {MANIFEST_FILE: inspection.manifest.to_gzip(), SBOM_FILE: inspection.sbom}
+        _check_folders(layer, facts, job)
+        return files
 
     def save(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
         """Move the archive into the store. Returns the artifact, with ``path``, ``image`` and how to run it."""

@@ -14,12 +14,11 @@ from typing import Any
 
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
-from ..._core.errors import BakeError
 from ..._core.files import make_private_folder, write_atomically
 from ..._core.progress import Report
 from ..._core.unprivileged import python_for_others, user_for
 from ..._definition.model import Target
-from ..._image_model import MANIFEST_FILE, SBOM_FILE, image_key
+from ..._image_model import image_key
 from ..._inspection.image import inspect_image
 from ..._providers.accel import choose
 from ..._providers.confinement import confinement_warnings, giving_up_root
@@ -30,6 +29,7 @@ from ..._store.base import Store
 from ..._store.file import FileStore
 from ..._store.registry import folder_store
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
+from ..residue import inspected_files, residue_needles
 from ..template import ROOT, SSH_TIMEOUT
 from .base_disk import DISK, open_base, resolve_disk
 
@@ -60,11 +60,6 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     for line in (accel.reason, *confinement_warnings()):
         report(f"{job.label}: {line}")
     return QemuBuilder(job, folder_store(store, _NEEDS_FOLDER), base=base, accelerator=accel.name, report=report)
-
-
-def artifact_details(_artifact_id: str) -> dict[str, Any]:
-    """Return nothing: the files of an artifact say everything about a disk."""
-    return {}
 
 
 class QemuBuilder:
@@ -123,21 +118,9 @@ class QemuBuilder:
     def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM. Raises BakeError if the image contains residue."""
         job = self._job
-        needles = {
-            "the payload's marker": workspace.marker.encode(),
-            **{name: text.encode() for name, text in job.variables.values.items()},
-        }
-        inspection = inspect_image(workspace.folder / "output" / DISK, workspace.folder, job.digest, needles)
-        for name in inspection.not_searched:
-            self._report(f"{job.label}: {name} is too short to search the image for")
-        if inspection.findings:
-            found = "; ".join(inspection.findings[:10])
-            raise BakeError(
-                f"{job.label}: the image contains residue of the bake: {found} (complete log: {workspace.log})",
-                residue=list(inspection.findings),
-                log=str(workspace.log),
-            )
-        return {MANIFEST_FILE: inspection.manifest.to_gzip(), SBOM_FILE: inspection.sbom}
+        disk = workspace.folder / "output" / DISK
+        inspection = inspect_image(disk, workspace.folder, job.digest, residue_needles(job, workspace))
+        return inspected_files(inspection, job, workspace, self._report)
 
     def save(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, Any]:
         """Move the disk into the store. Returns ``{"path"}``."""

@@ -28,13 +28,13 @@ class BuilderType:
         resolve_base: see ``resolve_base``.
         check_store: see ``check_store``.
         open: see ``open_builder``.
-        artifact_details: see ``artifact_details``.
+        artifact_details: see ``artifact_details``. None if the files of an artifact say everything.
     """
 
     resolve_base: Callable[[Target, Store, Path], dict[str, Any] | None]
     check_store: Callable[[Target, Store], None]
     open: Callable[[BakeJob, Store, Packer, Report], Builder]
-    artifact_details: Callable[[str], dict[str, Any]]
+    artifact_details: Callable[[str], dict[str, Any]] | None = None
 
 
 _EBS = BuilderType(
@@ -47,13 +47,11 @@ _QEMU = BuilderType(
     resolve_base=qemu.resolve_base,
     check_store=qemu.check_store,
     open=qemu.open_builder,
-    artifact_details=qemu.artifact_details,
 )
 _CONTAINER = BuilderType(
     resolve_base=container.resolve_base,
     check_store=container.check_store,
     open=container.open_builder,
-    artifact_details=container.artifact_details,
 )
 _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "debian": _QEMU,
@@ -63,11 +61,6 @@ _BY_BASE: Mapping[BaseKind, BuilderType] = {
     "archive": _CONTAINER,
     "ami": _EBS,
 }
-
-
-def _builder(target: Target) -> BuilderType:
-    """The target's builder. A Debian is a disk or a root file system, by the provider."""
-    return _CONTAINER if target.bakes_containers else _BY_BASE[target.base.kind]
 
 
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
@@ -105,4 +98,5 @@ def _builder_of(target: Target) -> BuilderType:
 
 def artifact_details(artifact_id: str) -> dict[str, Any]:
     """Return what a builder reads from the id of Packer's artifact, such as ``{"amis": {region: ami}}``, or nothing."""
-    return {key: value for builder in (_EBS, _QEMU) for key, value in builder.artifact_details(artifact_id).items()}
+    readers = [builder.artifact_details for builder in (_EBS, _QEMU, _CONTAINER) if builder.artifact_details]
+    return {key: value for details in readers for key, value in details(artifact_id).items()}
