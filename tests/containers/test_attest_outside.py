@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError, ProviderError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.attest import ContainerAddress, attest_container
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
@@ -24,6 +24,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Instance, LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.tests.support.container_providers import opened_provider
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 DIGEST, BUILD, FLEET = "sha256:" + "cd" * 32, "container-x86_64", "attested-local"
@@ -62,15 +63,8 @@ def images(run_folder: Path, worker_id: str) -> Path:
 
 @pytest.fixture
 def provider(store: Path, engine: ContainerEngine) -> Iterator[ContainerProvider]:
-    def no_balancer(_fleet: str) -> Any:
-        raise ProviderError("no balancer is needed here")
-
-    provider = ContainerProvider(store / "container", engine, no_balancer, store / "images")
-    yield provider
-    ids = [instance.id for instance in provider.compute.list(FLEET)]
-    provider.compute.remove(ids)
-    provider.compute.power_off(ids)
-    assert provider.compute.list(FLEET) == []
+    with opened_provider(store, engine, FLEET) as provider:
+        yield provider
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.volumes import ContainerVolumes
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.tests.support.busybox import import_busybox
+from ansible_collections.immutable.infra.tests.support.container_providers import volume_kinds
 from ansible_collections.immutable.infra.tests.support.container_volumes import FLEET, MIB, artifact, request
 
 ID = f"{FLEET}/0-uploads"
@@ -109,12 +110,7 @@ def bench(tmp_path: Path, engine: ContainerEngine) -> Iterator[PodmanBench]:
         bench.end()
 
 
-def kinds() -> list[Any]:
-    root = os.geteuid() == 0 and os.path.exists("/dev/loop-control")
-    return ["folder", pytest.param("image", marks=pytest.mark.skipif(not root, reason="loop mounts need root"))]
-
-
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", volume_kinds())
 def test_words_that_one_container_wrote_are_there_in_the_next(bench: PodmanBench, kind: str) -> None:
     bench.volumes.create([request(kind=kind)])
     old = bench.serve("old")

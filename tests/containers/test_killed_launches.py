@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import container_runtime
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import load_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import USED_FOR, VERIFY, LaunchRequest
 from ansible_collections.immutable.infra.tests.support import engine_store
+from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 pytestmark = pytest.mark.containers
@@ -70,10 +70,6 @@ def artifact(run_folder, worker_id):
     folder = run_folder / f"killed-{worker_id}"
     folder.mkdir()
     return small_image(folder)
-
-
-def no_balancer(_fleet):
-    raise ProviderError("no balancer is needed here")
 
 
 def request(fleet, artifact, **changes):

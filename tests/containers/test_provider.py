@@ -21,6 +21,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
+from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer, opened_provider
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 pytestmark = pytest.mark.containers
@@ -28,10 +29,6 @@ pytestmark = pytest.mark.containers
 DIGEST = "sha256:" + "ab" * 32
 PYTHON = ("/usr/bin/python3", "-c")
 PATIENCE = 120.0  # seconds for what takes less than one on an idle machine
-
-
-def no_balancer(_fleet):
-    raise ProviderError("no balancer is needed here")
 
 
 @pytest.fixture(scope="session")
@@ -48,12 +45,8 @@ def fleet(request):
 
 @pytest.fixture
 def provider(store, engine, fleet):
-    provider = ContainerProvider(store / "container", engine, no_balancer, store / "images")
-    yield provider
-    ids = [instance.id for instance in provider.compute.list(fleet)]
-    provider.compute.remove(ids)
-    provider.compute.power_off(ids)
-    assert provider.compute.list(fleet) == []
+    with opened_provider(store, engine, fleet) as provider:
+        yield provider
     assert not [name for name in engine.run("ps", "--all", "--format", "{{.Names}}").split() if name.startswith(fleet)]
 
 

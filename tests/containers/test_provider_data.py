@@ -20,9 +20,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     STOPPED,
     Instance,
     LaunchRequest,
-    Traffic,
     VolumeRequest,
 )
+from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer, volume_kinds
 from ansible_collections.immutable.infra.tests.support.container_volumes import MIB
 from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
@@ -31,10 +31,6 @@ DIGEST = "sha256:" + "ab" * 32
 PYTHON = ("/usr/bin/python3", "-c")
 OWNER = "1001:1002"
 WORDS = "/srv/words"
-
-
-def no_balancer(_fleet: str) -> Traffic:
-    raise ProviderError("no balancer is needed here")
 
 
 class Slot:
@@ -124,12 +120,7 @@ def slot(store: Path, engine: ContainerEngine, images: Path, request: pytest.Fix
         slot.end()
 
 
-def kinds() -> list[Any]:
-    root = os.geteuid() == 0 and os.path.exists("/dev/loop-control")
-    return ["folder", pytest.param("image", marks=pytest.mark.skipif(not root, reason="loop mounts need root"))]
-
-
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", volume_kinds())
 def test_words_survive_a_swap_and_its_rollback(slot: Slot, kind: str) -> None:
     slot.create(kind)
     old = slot.launch("old", slot.volume)

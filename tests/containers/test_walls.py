@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._container_processes import ALLOWED_CAPABILITIES
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container.provider import ContainerProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.tests.support.container_providers import opened_provider
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
 
 FLEET = "walls-local"
@@ -98,14 +97,8 @@ def images(run_folder: Path, worker_id: str) -> Path:
 
 @pytest.fixture
 def provider(store: Path, engine: ContainerEngine) -> Iterator[ContainerProvider]:
-    def no_balancer(_fleet: str) -> Any:
-        raise ProviderError("no balancer is needed here")
-
-    provider = ContainerProvider(store / "container", engine, no_balancer, store / "images")
-    yield provider
-    ids = [instance.id for instance in provider.compute.list(FLEET)]
-    provider.compute.remove(ids)
-    provider.compute.power_off(ids)
+    with opened_provider(store, engine, FLEET) as provider:
+        yield provider
 
 
 @pytest.mark.parametrize("user", ["0", "65534"])

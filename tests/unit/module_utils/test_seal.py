@@ -15,18 +15,11 @@ from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec,
 from ansible_collections.immutable.infra.plugins.module_utils._seal_accounts import UnknownOwner
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.filesystem import Entry
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.residue import residue_by_files
+from ansible_collections.immutable.infra.tests.support.file_trees import put
 
 ROLE = Path(__file__).parents[3] / "roles/seal/files"
 FILES = [str(ROLE / "launch"), str(ROLE / "seal")]
 SPEC = Spec("shop", "1.4.2", "sha256:abc", writable=("/var/cache/shop",), data=(("my-uploads", "/var/lib/shop"),))
-
-
-def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
-    file = root / path.lstrip("/")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    file.chmod(mode)
-    return file
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._seal_container im
     parse_facts,
     writable_mounts,
 )
+from ansible_collections.immutable.infra.tests.support.file_trees import put
 
 ROLE = Path(__file__).parents[3] / "roles/seal/files"
 FILES = [str(ROLE / "container")]
@@ -30,14 +31,6 @@ SYSTEMD = Spec("shop", "1.4.2", "sha256:abc", writable=("/var/cache/shop",), con
 COMMAND = replace(SYSTEMD, command=("/usr/bin/shop", "--port", "8080"), user="shop:web")
 SYSTEM = ["/tmp", "/var/lib/systemd", "/var/log", "/var/tmp"]
 ENGINES = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
-
-
-def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
-    file = root / path.lstrip("/")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    file.chmod(mode)
-    return file
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec, seal
+from ansible_collections.immutable.infra.tests.support.file_trees import put
 
 TMPFILES = shutil.which("systemd-tmpfiles")
 FSTAB_GENERATOR = Path("/usr/lib/systemd/system-generators/systemd-fstab-generator")
@@ -25,14 +26,6 @@ deploy:!$6$salt$hash:19000:0:60:7:3:19100:
 plain:$y$j9T$salt$hash:0:0:60:7:::
 db:*:19000:0:60:7:3:19100:
 """
-
-
-def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
-    file = root / path.lstrip("/")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    file.chmod(mode)
-    return file
 
 
 def sealed(root: Path, *writable: str, data: tuple[tuple[str, str], ...] = ()) -> None:
