@@ -50,8 +50,8 @@ def test_dockers_network_is_its_default() -> None:
 
 
 def test_packer_neither_pulls_nor_commits() -> None:
-    found = builder_settings(image="localhost/base:1", export=Path("/work/root.tar"), run=["-d"])
-    assert found["pull"] is False and found["export_path"] == "/work/root.tar" and "commit" not in found
+    found = builder_settings(image="localhost/base:1", export=Path("/bake/root.tar"), run=["-d"])
+    assert found["pull"] is False and found["export_path"] == "/bake/root.tar" and "commit" not in found
 
 
 def test_a_container_has_no_free_blocks_and_its_memory_may_not_execute() -> None:
