@@ -60,9 +60,9 @@ def parse_location(location: str) -> S3Location:
             "bucket's default encryption, or kms_key for a KMS key)"
         )
     return S3Location(
-        parts.netloc,
-        prefix,
-        Account(**{name: options[name] for name in _ACCOUNT_OPTIONS if name in options}),
-        kms_key,
-        encryption,
+        bucket=parts.netloc,
+        prefix=prefix,
+        account=Account(**{name: options[name] for name in _ACCOUNT_OPTIONS if name in options}),
+        kms_key=kms_key,
+        encryption=encryption,
     )
