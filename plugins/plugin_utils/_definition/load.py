@@ -197,6 +197,7 @@ def _machine(data: Mapping[str, Any], provider: str) -> Machine:
         instance_profile=str,
         launch_template=_launch_template,
         root_size=bytes_of,
+        metadata_hop_limit=int,
     )
     return Machine(**{**MACHINES.get(provider, {}), **given})
 

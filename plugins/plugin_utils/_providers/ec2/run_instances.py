@@ -25,6 +25,7 @@ from ..guest_document import user_data
 from .tags import NAME_KEY, to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
+DEFAULT_HOP_LIMIT = 1
 GIB = 1024**3
 MAX_INSTANCES = 100  # that one call launches: AWS advises no more, and the slots of all must fit into tags
 
@@ -98,7 +99,7 @@ def run_instances_parameters(
         "MetadataOptions": {
             "HttpEndpoint": "enabled",
             "HttpTokens": "required",
-            "HttpPutResponseHopLimit": 1,
+            "HttpPutResponseHopLimit": machine.get("metadata_hop_limit", DEFAULT_HOP_LIMIT),
             "InstanceMetadataTags": "disabled",
         },
         "TagSpecifications": _tag_specifications(batch, request, scope, ami),
