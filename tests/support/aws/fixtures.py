@@ -28,7 +28,9 @@ def remember_service_models() -> None:
     _remember(ClientCreator, "_create_client_class", arguments=1)  # the second one is the model of the service
 
 
-def _remember(owner: Any, name: str, of: Callable[[Any], Any] = lambda _self: None, arguments: int | None = None) -> None:
+def _remember(
+    owner: Any, name: str, of: Callable[[Any], Any] = lambda _self: None, arguments: int | None = None
+) -> None:
     """Keep what a method returns.
 
     Args:
