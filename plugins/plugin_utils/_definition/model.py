@@ -160,6 +160,7 @@ class AutoScaling:
     protected: ProtectedPolicy = "wait"
     standby: StandbyPolicy = "wait"
     deadline: float | None = None  # of the whole swap
+    drop_user_data: bool = False  # whether the launch document may replace user data of the launch template's own
 
 
 @dataclass(frozen=True)

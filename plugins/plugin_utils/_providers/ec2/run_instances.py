@@ -25,6 +25,8 @@ from .tags import MAX_TAGS, to_aws
 
 DEFAULT_TYPE = "t3.micro"
 GIB = 1024**3
+# The guest reads its document by version 2 of the protocol. Tags contain the nonce, which only root may know.
+METADATA = {"HttpEndpoint": "enabled", "HttpTokens": "required", "InstanceMetadataTags": "disabled"}
 MAX_INSTANCES = 100  # that one call launches: AWS advises no more, and the slots of all must fit into tags
 
 
@@ -93,12 +95,7 @@ def run_instances_parameters(
         "SubnetId": subnet_of(machine, zone),
         "UserData": user_data(request, volume_ids, scope.region, scope.endpoint_url, blank=blank),
         "InstanceInitiatedShutdownBehavior": "stop",  # an instance that shuts itself down remains visible
-        "MetadataOptions": {
-            "HttpEndpoint": "enabled",
-            "HttpTokens": "required",
-            "HttpPutResponseHopLimit": 1,
-            "InstanceMetadataTags": "disabled",
-        },
+        "MetadataOptions": {**METADATA, "HttpPutResponseHopLimit": 1},
         "TagSpecifications": _tag_specifications(batch, request, scope, ami),
     }
     if machine.get("launch_template"):
