@@ -162,6 +162,10 @@ class AutoScaling:
     deadline: float | None = None  # of the whole swap
     drop_user_data: bool = False  # whether the launch document may replace user data of the launch template's own
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data. Fields of later releases are left out at their defaults."""
+        return _without_empty(asdict(self), "drop_user_data")
+
 
 @dataclass(frozen=True)
 class FleetSpec:

@@ -36,11 +36,10 @@ def overdue(waiting: Sequence[Unsealed], at: float, deadline: float) -> str:
     Args:
         deadline: seconds from the launch to the evidence.
     """
-    return next(
-        (f"{each.id} did not seal itself within {deadline:g} s: {each.reason}" for each in waiting
-         if at - each.launched > deadline),
-        "",
-    )  # fmt: skip
+    for each in waiting:
+        if at - each.launched > deadline:
+            return f"{each.id} did not seal itself within {deadline:g} s: {each.reason}"
+    return ""
 
 
 def _reason(instance: GroupInstance, wanted: DesiredLaunch) -> str:

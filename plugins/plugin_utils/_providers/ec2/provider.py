@@ -22,6 +22,7 @@ from .consoles import Consoles
 from .leftovers import Ec2Leftovers
 from .pace import cloud_pace
 from .run_instances import Scope
+from .secrets import pinned_parameters
 from .volumes import Ec2Volumes
 
 

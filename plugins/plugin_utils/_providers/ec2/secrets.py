@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..._aws.batches import MAX_PARAMETERS, batches
 from ..._aws.clients import Clients, aws_errors
