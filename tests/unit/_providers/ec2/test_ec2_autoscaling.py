@@ -4,18 +4,40 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import random
+import tarfile
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import Ec2AutoScalingGroup
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.group_template import version_data
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import Scope
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-TAGS = {"image": "sha256:1"}
+FLEET, DIGEST = "shop-prod", "sha256:" + "1" * 64
+REQUEST = LaunchRequest(
+    token="",
+    fleet=FLEET,
+    slot=0,
+    image=DIGEST,
+    artifact={},
+    launch="1" * 64,
+    nonce="n" * 32,
+    settings={"color": "red"},
+    secret_refs={"password": "/shop/password:1"},
+    tags={"image_name": "shop-2.0-1"},
+)
 REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
 MIXED = {
     "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3a.small", "WeightedCapacity": "2"}],
@@ -28,7 +50,8 @@ class World:
 
     def __init__(self, cloud: Cloud) -> None:
         self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
-        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop")
+        self.store = MemoryStore()
+        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop", self.store, FLEET)
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
         self.seed_ec2, self.seed_groups = (
             cloud.boto("ec2"),
@@ -68,6 +91,10 @@ class World:
 
     def described(self) -> dict:
         return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
+
+    def version(self, number: str) -> dict:
+        found = self.ec2.describe_launch_template_versions(LaunchTemplateId=self.template, Versions=[number])
+        return found["LaunchTemplateVersions"][0]
 
     def add_version(self, image: str) -> None:
         self.seed_ec2.create_launch_template_version(
@@ -112,7 +139,7 @@ def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image
 
 def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
-        Ec2AutoScalingGroup(cloud.account(), "none").group()
+        Ec2AutoScalingGroup(cloud.account(), "none", world.store, FLEET).group()
     world.seed_groups.create_launch_configuration(
         LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
     )
@@ -122,39 +149,92 @@ def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, clo
 
 def test_a_version_is_created_once_and_found_again(world: World, cloud: Cloud) -> None:
     scaling = world.group().scaling
-    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
-    assert desired.template is None
+    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST)
+    assert desired.template is None and desired.seals and not desired.drops_user_data
     version = scaling.create_version(desired)
     assert version == h.LaunchTemplate(world.template, "2")
-    described = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
-        "LaunchTemplateVersions"
-    ][0]
-    assert (
-        described["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
-        and described["LaunchTemplateData"]["ImageId"] == world.new
-    )
-    assert described["LaunchTemplateData"]["TagSpecifications"] == [
-        {
-            "ResourceType": "instance",
-            "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
-        },
-        {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
-    ]
-    other = Ec2AutoScalingGroup(cloud.account(), scaling.group().name)
-    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", TAGS).template == version
-    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
+    assert world.version("2")["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
+    data = world.version("2")["LaunchTemplateData"]
+    assert data["ImageId"] == world.new and data["InstanceType"] == "t3.micro"
+    tags = {
+        each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in data["TagSpecifications"]
+    }
+    assert tags["volume"] == {"immutable:image": DIGEST, "immutable:image_name": "shop-2.0-1"}
+    assert tags["instance"]["team"] == "a" and tags["instance"]["immutable:nonce"] == REQUEST.nonce
+    assert tags["instance"]["immutable:launch"] == REQUEST.launch and "immutable:fleet" not in tags["instance"]
+    other = Ec2AutoScalingGroup(cloud.account(), "shop", world.store, FLEET)
+    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", REQUEST).template == version
+    changed = replace(REQUEST, settings={"color": "blue"}, launch="2" * 64)
+    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", changed).template is None
 
 
-def test_a_version_that_already_launches_the_image_is_used(world: World) -> None:
+def test_instances_of_the_version_seal_with_the_document_of_the_template(world: World, cloud: Cloud) -> None:
+    scaling = world.scaling
+    world.group(count=0)
+    version = scaling.create_version(scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST))
+    scaling.pin(version)
+    # moto gives instances the tags of the default version.
+    world.seed_ec2.modify_launch_template(LaunchTemplateId=world.template, DefaultVersion=version.version)
+    world.seed_groups.set_desired_capacity(AutoScalingGroupName="shop", DesiredCapacity=2)
+    machines = scaling.machines()
+    assert [each.evidence and (each.evidence.nonce, each.evidence.digest) for each in machines] == [
+        (REQUEST.nonce, DIGEST)
+    ] * 2
+    given = world.seed_ec2.describe_instance_attribute(InstanceId=machines[0].id, Attribute="userData")
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(given["UserData"]["Value"])), mode="r:gz") as archive:
+        texts = {name: archive.extractfile(name).read().decode() for name in archive.getnames()}
+    assert texts["nonce"].strip() == REQUEST.nonce and json.loads(texts["settings.json"]) == {"color": "red"}
+    assert json.loads(texts["secrets.json"])["secrets"] == {"password": {"ssm": "/shop/password:1"}}
+    scaling.machines()
+    assert cloud.count(action="GetConsoleOutput") == 2, "no console is read again"
+    current = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST)
+    assert current.template == version and current.seals
+
+
+def test_instances_without_a_document_have_no_evidence_and_no_console_is_read(world: World, cloud: Cloud) -> None:
+    assert [each.evidence for each in world.group().scaling.machines()] == [None] * 2
+    assert cloud.count(action="GetConsoleOutput") == 0
+
+
+def test_a_version_without_a_document_is_only_kept_if_an_earlier_release_made_it(world: World) -> None:
     scaling = world.group().scaling
-    assert scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
-        world.template, "1"
+    group, plain = scaling.group(), replace(REQUEST, settings={}, secret_refs={})
+    assert scaling.desired_launch(group, world.old, "shop-1.0-1", plain).template is None
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "immutable:image", "Value": DIGEST}]}]
+    world.seed_ec2.create_launch_template_version(
+        LaunchTemplateId=world.template, LaunchTemplateData={"ImageId": world.old, "TagSpecifications": tags}
     )
+    earlier = h.LaunchTemplate(world.template, "2")
+    scaling.pin(earlier)
+    kept = scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", plain)
+    assert (kept.template, kept.seals) == (earlier, False)
+    assert scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", REQUEST).template is None
+
+
+def test_user_data_of_the_templates_own_is_told_and_replaced(world: World) -> None:
+    world.seed_ec2.create_launch_template_version(
+        LaunchTemplateId=world.template,
+        LaunchTemplateData={"ImageId": world.old, "UserData": base64.b64encode(b"#cloud-config").decode()},
+    )
+    scaling = world.group("2").scaling
+    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST)
+    assert desired.drops_user_data
+    scaling.pin(scaling.create_version(desired))
+    current = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST)
+    assert current.template == h.LaunchTemplate(world.template, "3") and not current.drops_user_data
+
+
+def test_a_document_larger_than_user_data_is_refused_before_the_call(world: World, cloud: Cloud) -> None:
+    scaling = world.group().scaling
+    large = replace(REQUEST, settings={"noise": base64.b64encode(random.Random(1).randbytes(20_000)).decode()})
+    with pytest.raises(ProviderError, match=r"settings and keys of shop-prod are too large: \d+ bytes of user data"):
+        scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", large)
+    assert cloud.count(changing=True) == 0
 
 
 def test_a_version_is_created_from_the_groups_own_with_a_token(world: World) -> None:
     scaling = world.group().scaling
-    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
+    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", REQUEST)
     answer = {
         "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
     }
@@ -162,16 +242,7 @@ def test_a_version_is_created_from_the_groups_own_with_a_token(world: World) -> 
         "LaunchTemplateId": world.template,
         "SourceVersion": "1",
         "VersionDescription": f"immutable.infra shop-2.0-1 {desired.content}",
-        "LaunchTemplateData": {
-            "ImageId": world.new,
-            "TagSpecifications": [
-                {
-                    "ResourceType": "instance",
-                    "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
-                },
-                {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
-            ],
-        },
+        "LaunchTemplateData": ANY,
         "ClientToken": f"immutable-{desired.content}-1",
     }
     with Stubber(world.ec2) as stub:
@@ -181,6 +252,17 @@ def test_a_version_is_created_from_the_groups_own_with_a_token(world: World) -> 
         stub.add_response("create_launch_template_version", warned)
         with pytest.raises(ProviderError, match="AWS warns about the new version: the snapshot is gone"):
             scaling.create_version(desired)
+
+
+def test_a_version_keeps_the_metadata_options_that_its_instances_can_seal_with() -> None:
+    described = {"MetadataOptions": {"State": "pending", "HttpPutResponseHopLimit": 2, "HttpTokens": "optional"}}
+    options = version_data(described, "ami-1", REQUEST, Scope(REGION, "0123456789abcdef"))["MetadataOptions"]
+    assert options == {
+        "HttpEndpoint": "enabled",
+        "HttpPutResponseHopLimit": 2,
+        "HttpTokens": "required",
+        "InstanceMetadataTags": "disabled",
+    }
 
 
 def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
