@@ -40,6 +40,7 @@ class Settings:
     no_capacity: frozenset[str] = frozenset()  # names of zones
     dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
+    denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
     now: Callable[[], float] = time.monotonic
 
 

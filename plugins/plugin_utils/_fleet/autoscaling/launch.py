@@ -12,13 +12,14 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from ..._definition.launch import launch_fingerprint
+from ..._definition.launch import launch_fingerprint, machine_settings
 from ..._definition.model import Definition, Target
 from ..._definition.secrets import ResolveSecrets
 from ..._image_model import Image
 from ..._providers import tags
 from ..._providers.contract import LaunchRequest
 
+OWN_SETTINGS = ("evidence", "metadata_hop_limit")  # of a machine, that a new version sets
 ANY_SLOT = 0  # the document contains no slot
 
 
@@ -40,7 +41,9 @@ def group_request(
     Raises FleetError if a secret is missing.
     """
     fleet, references = definition.fleet_name(target.name), dict(resolve(target.secrets)) if target.secrets else {}
-    covered = {"authorized_keys": list(authorized_keys), "evidence": target.evidence, "secret_refs": references}
+    # The launch template has the other settings of a machine.
+    machine = {name: value for name, value in machine_settings(target).items() if name in OWN_SETTINGS}
+    covered = {**machine, "authorized_keys": list(authorized_keys), "secret_refs": references}
     launch = launch_fingerprint(key, image.digest, settings=target.settings, secrets={}, machine=covered)
     return LaunchRequest(
         token="",
@@ -53,7 +56,7 @@ def group_request(
         authorized_keys=tuple(authorized_keys),
         settings=target.settings,
         secret_refs=references,
-        machine={"evidence": target.evidence},
+        machine=machine,
         tags={
             tags.IMAGE_NAME: image.name,
             tags.SERVICE: definition.service,

@@ -32,19 +32,30 @@ class Ec2AutoScalingGroup:
 
     longest_call = LONGEST_CALL
 
-    def __init__(self, account: Account, group: str, store: Store, fleet: str, address: str = "private") -> None:
+    def __init__(
+        self,
+        account: Account,
+        group: str,
+        *,
+        store: Store,
+        fleet: str,
+        address: str = "private",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """
         Args:
             group: its name.
             store: keeps the evidence that was read.
             fleet: name of the fleet that the group is.
             address: ``private`` or ``public``: at which of its addresses an instance is reached.
+            tags: the target's own tags, which new versions of the launch template set.
         """
         self._clients = Clients(account)
         self._name = group
         self._fleet = fleet
         self._store = store
         self._consoles = Consoles(self._clients, store)
+        self._own_tags = dict(tags or {})
         self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
         self._template_ids: dict[str, str] = {}  # by the name of the launch template
@@ -57,7 +68,8 @@ class Ec2AutoScalingGroup:
 
     @cached_property
     def _scope(self) -> Scope:
-        return Scope(self._clients.region, store_id(self._store), self._clients.account.endpoint_url)
+        account = self._clients.account
+        return Scope(self._clients.region, store_id(self._store), account.endpoint_url, self._own_tags)
 
     @property
     def _scaling(self) -> Any:

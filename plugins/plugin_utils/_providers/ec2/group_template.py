@@ -14,11 +14,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._aws.tags import key_of
+from ..._aws.tags import MAX_TAGS, key_of
+from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import LaunchRequest
 from ..guest_document import user_data
-from .run_instances import METADATA, Scope
+from .run_instances import DEFAULT_HOP_LIMIT, METADATA, Scope
 from .tags import from_aws
 
 # What 0.1.0 wrote, and volumes get no more. The other tags are about the launch of an instance.
@@ -32,7 +33,7 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
         data: of the source, as EC2 describes it.
         request: of any instance of the group: they have no slots.
 
-    Raises ProviderError if the document is larger than user data can be.
+    Raises ProviderError if the document is larger than user data can be, or if an instance would have too many tags.
     """
     document = user_data(request, {}, scope.region, scope.endpoint_url)
     described = dict(data.get("MetadataOptions") or {})
@@ -41,8 +42,8 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
         "ImageId": ami,
         # boto3 encodes the user data of RunInstances, but not that of launch templates.
         "UserData": base64.b64encode(document).decode("ascii"),
-        "MetadataOptions": {"HttpPutResponseHopLimit": 1, **described, **METADATA},
-        "TagSpecifications": _merged_tags(data, _tags_of_launch(ami, request, scope)),
+        "MetadataOptions": {"HttpPutResponseHopLimit": DEFAULT_HOP_LIMIT, **described, **METADATA, **_hops(request)},
+        "TagSpecifications": _merged_tags(data, _tags_of_launch(ami, request, scope), scope.tags),
     }
 
 
@@ -79,6 +80,12 @@ def lacks_document(data: Mapping[str, Any], ami: str, request: LaunchRequest) ->
     return made and not data.get("UserData") and not request.settings and not request.secret_refs
 
 
+def _hops(request: LaunchRequest) -> dict[str, int]:
+    """The hop limit that the target declares. Else that of the source stays."""
+    limit = request.machine.get("metadata_hop_limit")
+    return {"HttpPutResponseHopLimit": limit} if limit else {}
+
+
 def _tags_of_launch(ami: str, request: LaunchRequest, scope: Scope) -> dict[str, str]:
     """The tags of an instance, without those that would make it a slot of a fleet."""
     return {
@@ -100,13 +107,27 @@ def _own_tags(data: Mapping[str, Any]) -> dict[str, str]:
     )
 
 
-def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition."""
+def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str], own: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition.
+
+    Args:
+        own: the target's own tags. Network interfaces get them too.
+
+    Raises ProviderError if an instance would have too many.
+    """
     merged: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
     for kind, key, value in _tags_of(data.get("TagSpecifications") or ()):
         merged.setdefault(kind, {})[key] = value
     merged["instance"].update({key_of(name): text for name, text in tags.items()})
     merged["volume"].update({key_of(name): tags[name] for name in VOLUME_TAGS if name in tags})
+    for kind in ("instance", "volume", "network-interface") if own else ():
+        merged.setdefault(kind, {}).update(own)
+    for kind, values in merged.items():
+        if len(values) > MAX_TAGS:
+            raise ProviderError(
+                f"the {kind} of a new version of the launch template would have {len(values)} tags: those of its "
+                f"template, {len(own)} of the target and {len(tags)} of this collection (AWS allows {MAX_TAGS})"
+            )
     return [
         {"ResourceType": kind, "Tags": [{"Key": key, "Value": values[key]} for key in sorted(values)]}
         for kind, values in sorted(merged.items())

@@ -51,7 +51,7 @@ class World:
     def __init__(self, cloud: Cloud) -> None:
         self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
         self.store = MemoryStore()
-        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop", self.store, FLEET)
+        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop", store=self.store, fleet=FLEET)
         self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
         self.seed_ec2, self.seed_groups = (
             cloud.boto("ec2"),
@@ -139,7 +139,7 @@ def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image
 
 def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
-        Ec2AutoScalingGroup(cloud.account(), "none", world.store, FLEET).group()
+        Ec2AutoScalingGroup(cloud.account(), "none", store=world.store, fleet=FLEET).group()
     world.seed_groups.create_launch_configuration(
         LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
     )
@@ -162,7 +162,7 @@ def test_a_version_is_created_once_and_found_again(world: World, cloud: Cloud) -
     assert tags["volume"] == {"immutable:image": DIGEST, "immutable:image_name": "shop-2.0-1"}
     assert tags["instance"]["team"] == "a" and tags["instance"]["immutable:nonce"] == REQUEST.nonce
     assert tags["instance"]["immutable:launch"] == REQUEST.launch and "immutable:fleet" not in tags["instance"]
-    other = Ec2AutoScalingGroup(cloud.account(), "shop", world.store, FLEET)
+    other = Ec2AutoScalingGroup(cloud.account(), "shop", store=world.store, fleet=FLEET)
     assert other.desired_launch(other.group(), world.new, "shop-2.0-1", REQUEST).template == version
     changed = replace(REQUEST, settings={"color": "blue"}, launch="2" * 64)
     assert other.desired_launch(other.group(), world.new, "shop-2.0-1", changed).template is None
