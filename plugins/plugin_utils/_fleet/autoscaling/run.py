@@ -51,6 +51,7 @@ from .result import (
 from .seals import overdue, unsealed
 
 OBSERVE_EVERY = 15.0  # seconds between two observations of a refresh
+PATIENCE = 900.0  # seconds for which a refresh is not given up that cannot be observed: it goes on without the run
 CALL = 20.0  # seconds that the lease must last for a changing call
 SKEW = 60.0  # seconds by which the clocks of AWS and this machine may differ
 TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
@@ -67,7 +68,7 @@ class GroupServices(RunServices):
 class InstanceRefreshRun(FleetRun[Step]):
     """One run: brings the group of one target to one image."""
 
-    retry_policy = RetryPolicy(tries=5, delay=5.0, margin=CALL)
+    retry_policy = RetryPolicy(tries=5, delay=5.0, margin=CALL, patience=PATIENCE, longest_delay=OBSERVE_EVERY)
 
     def __init__(
         self,
@@ -326,7 +327,15 @@ class InstanceRefreshRun(FleetRun[Step]):
         )
 
     def _may_retry(self, error: ProviderError) -> bool:
-        return error.code in TRANSIENT
+        return error.code in TRANSIENT or (self._observing and not error.permanent)
+
+    def _last_error(self, error: ProviderError) -> ProviderError:
+        """AWS continues a refresh without the run, so the error says what becomes of it."""
+        refresh = self._snapshot.active
+        if refresh and self._intent.begun:
+            what = f"the refresh {refresh.id} of {self._fleet}"
+            error.message = f"{error.message}; {what} continues in AWS, and the next run joins it"
+        return error
 
     def _preferences(self, *, back: bool = False) -> dict[str, Any]:
         return preferences(self._spec, self._snapshot.group, back=back)
