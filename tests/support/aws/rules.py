@@ -229,11 +229,27 @@ RULES = (
         page=f"{ELB}/application/check-target-health.html",
     ),
     Rule(
+        "registering with a Network Load Balancer",
+        actions=("elasticloadbalancing:DescribeTargetHealth",),
+        apply=traffic.network_registration,
+        # AWS's maintainer of the controller for Kubernetes gives 90 to 180 seconds:
+        # https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/1834
+        fact="A target stays initial for minutes before a Network Load Balancer begins to check it.",
+        page=f"{ELB}/network/target-group-health-checks.html",
+    ),
+    Rule(
         "parameter size",
         actions=("ssm:PutParameter",),
         apply=stores.parameter_size,
         fact="A standard parameter holds 4 KB.",
         page="https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html",
+    ),
+    Rule(
+        "secrets behind parameters",
+        actions=("ssm:GetParameters",),
+        apply=stores.secret_references,
+        fact="A reference to a secret of Secrets Manager is an invalid parameter in a call that does not decrypt.",
+        page="https://docs.aws.amazon.com/systems-manager/latest/userguide/integration-ps-secretsmanager.html",
     ),
     Rule(
         "buckets are private and encrypted",

@@ -20,7 +20,7 @@ from .consoles import Consoles
 from .describe import STATES, evidence_of
 from .group_template import content_of, has_foreign_user_data, lacks_document, launches, version_data
 from .run_instances import Scope
-from .secrets import pinned_parameters
+from .secrets import pin_secrets
 from .tags import from_aws
 
 NEWEST = 10  # refreshes to read: only the newest can be active
@@ -142,7 +142,7 @@ class Ec2AutoScalingGroup:
         )
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
-        return pinned_parameters(self._clients, parameters)
+        return pin_secrets(self._clients, parameters)
 
     def create_version(self, desired: DesiredLaunch) -> LaunchTemplate:
         source = desired.source

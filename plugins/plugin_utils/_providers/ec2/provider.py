@@ -16,13 +16,13 @@ from ..._aws.clients import LONGEST_CALL, Clients
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..contract import Images, Instance, Pace, Probe, Traffic
+from . import secrets
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .consoles import Consoles
 from .leftovers import Ec2Leftovers
 from .pace import cloud_pace
 from .run_instances import Scope
-from .secrets import pinned_parameters
 from .volumes import Ec2Volumes
 
 
@@ -82,8 +82,8 @@ class Ec2Provider:
         return {"provider": self.name, "region": self._clients.region, "warnings": warnings}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
-        """See ``contract.PinSecrets``."""
-        return pinned_parameters(self._clients, parameters)
+        """Each SSM parameter with its present version. See ``secrets.pin_secrets``."""
+        return secrets.pin_secrets(self._clients, parameters)
 
     def _probe_by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
         return {instance.id: self._cached_traffic(instance.fleet).verdict(instance.id) for instance in instances}
