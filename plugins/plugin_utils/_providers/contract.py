@@ -281,14 +281,7 @@ class Images(Protocol):
         """Remove it with its copies and what only they use (snapshots, files). A missing artifact is no error."""
 
     def remove_copies(self, needed: Collection[str], *, check: bool = False) -> Sequence[str]:
-        """Remove what this machine keeps beside the artifacts for this store alone, apart from what instances run.
-
-        Args:
-            needed: ids of copies that stay.
-            check: change nothing.
-
-        Returns a description of each copy that was removed, or would be.
-        """
+        """Remove this machine's own copies, apart from ``needed`` and what runs. Returns a description of each."""
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
         """Make the artifact known under ``name`` to other tools, if the provider has a place for that.
