@@ -40,6 +40,7 @@ class Settings:
     no_capacity: frozenset[str] = frozenset()  # names of zones
     dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
+    disk: str = ""  # a snapshot with the data of every image; "" for images without data
     now: Callable[[], float] = time.monotonic
 
 
