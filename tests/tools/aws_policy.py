@@ -139,7 +139,9 @@ STATEMENTS = [
         "Bake", "ec2",
         "AuthorizeSecurityGroupIngress CopyImage CreateImage CreateKeyPair CreateSecurityGroup ImportKeyPair",
     ),
-    Statement("Inspect", "ebs", "GetSnapshotBlock ListSnapshotBlocks", ec2("snapshot"), ours("Resource")),
+    Statement(
+        "Inspect", "ebs", "GetSnapshotBlock ListSnapshotBlocks", resources=ec2("snapshot"), condition=ours("Resource"),
+    ),
     Statement(
         "BakeAndPrune", "ec2", actions="DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeregisterImage",
         resources=ec2("image", "snapshot", "key-pair", "security-group"),
