@@ -292,6 +292,7 @@ class Target:
     reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
+    tags: Mapping[str, str] = field(default_factory=dict)  # aws: on everything that is created for the target
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
     engine: ContainerProgram = "podman"  # container
 

@@ -44,6 +44,8 @@ def target_summary(target: Target) -> dict[str, Any]:
         fields["metric"] = _metric_summary(stage.metric)
     if target.provider != "container":
         del data["engine"]
+    if not target.tags:
+        del data["tags"]
     if not target.reach:
         del data["reach"]  # the result stays as it was
     if target.machine.metadata_hop_limit == HOP_LIMIT:

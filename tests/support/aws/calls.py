@@ -128,7 +128,13 @@ def _ebs(request: HttpRequest) -> tuple[str, dict[str, Any]]:
 
 def _s3(request: HttpRequest) -> tuple[str, dict[str, Any]]:
     bucket, _slash, key = urllib.parse.unquote(request.path).lstrip("/").partition("/")
-    recorded = ("if-match", "if-none-match", "x-amz-copy-source", "x-amz-server-side-encryption")
+    recorded = (
+        "if-match",
+        "if-none-match",
+        "x-amz-copy-source",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+    )
     parameters: dict[str, Any] = {
         "Bucket": bucket,
         "Key": key,

@@ -23,7 +23,7 @@ _LOCAL: tuple[ProviderName, ...] = ("qemu", "container")
 PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{
         (key,): ("aws",)
-        for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
+        for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots", "tags")
     },
     **{
         ("machine", key): ("aws",)
