@@ -239,8 +239,14 @@ class Traffic(Protocol):
     def drain(self, ids: Sequence[str], timeout: float) -> None:
         """Send members no new requests.
 
-        A balancer that removes drained members by itself does so after at most ``timeout`` seconds.
+        A balancer that removes drained members by itself does so after its ``drain_time``.
+
+        Args:
+            timeout: seconds after which the members are stopped.
         """
+
+    def drain_time(self) -> float | None:
+        """Seconds that the balancer itself gives a drained member to finish its requests; None if it sets no limit."""
 
     def deregister(self, ids: Sequence[str]) -> None:
         """Remove members."""
