@@ -89,7 +89,7 @@ def test_repeated_calls_change_nothing_more(one_group: TargetGroupSetup) -> None
     assert [each.leaving for each in traffic.members()] == [True, True]
     traffic.remove()
     one_group.traffic().deregister([one, two])
-    assert len(one_group.changes()) == 4
+    assert len(one_group.changes()) == 3
 
 
 def test_a_draining_member_can_return_to_service(one_group: TargetGroupSetup) -> None:
@@ -222,7 +222,8 @@ def test_a_switch_is_one_call_and_so_is_its_rollback(two_groups: TargetGroupSetu
         traffic.switch(list(new), list(old))
     assert two_groups.changes()[before:] == ["ModifyListener"] and two_groups.weights() == [0, 1]
     assert states(traffic) == {**dict.fromkeys(old, ("drain", True)), **dict.fromkeys(new, ("up", True))}
-    two_groups.traffic().switch(list(old), list(new))
+    traffic = two_groups.traffic()  # of another run
+    traffic.switch(list(old), list(new))
     assert two_groups.changes()[before:] == ["ModifyListener"] * 2 and two_groups.weights() == [1, 0]
     assert states(traffic) == {**dict.fromkeys(old, ("up", True)), **dict.fromkeys(new, ("drain", True))}
     traffic.drain(list(new), 30)  # they already get no requests
