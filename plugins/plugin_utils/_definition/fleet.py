@@ -139,7 +139,7 @@ def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
     times = dict.fromkeys(("warmup", "checkpoint_delay", "bake_time", "deadline"), seconds_of)
     lists = dict.fromkeys(("checkpoints", "alarms"), tuple)
     integers = dict.fromkeys(("min_healthy", "max_healthy"), int)
-    booleans = dict.fromkeys(("auto_rollback", "skip_matching"), bool)
+    booleans = dict.fromkeys(("auto_rollback", "skip_matching", "drop_user_data"), bool)
     strings = dict.fromkeys(("group", "protected", "standby"), str)
     return AutoScaling(**converted(data, **strings, **times, **lists, **integers, **booleans))
 

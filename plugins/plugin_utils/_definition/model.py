@@ -160,6 +160,11 @@ class AutoScaling:
     protected: ProtectedPolicy = "wait"
     standby: StandbyPolicy = "wait"
     deadline: float | None = None  # of the whole swap
+    drop_user_data: bool = False  # whether the launch document may replace user data of the launch template's own
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data. Fields of later releases are left out at their defaults."""
+        return _without_empty(asdict(self), "drop_user_data")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def target_summary(target: Target) -> dict[str, Any]:
     fleet["alarm"] = _metric_summary(target.fleet.alarm)
     for stage, fields in zip(target.fleet.canary, fleet["canary"], strict=True):
         fields["metric"] = _metric_summary(stage.metric)
+    if target.fleet.autoscaling:
+        fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
     if target.provider != "container":
         del data["engine"]
     if not target.tags:
