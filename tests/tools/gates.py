@@ -38,6 +38,7 @@ GUEST_SCRIPTS = [
     for name in (
         *("launch/usr/lib/immutable/launch", "seal/usr/lib/immutable/seal", "seal/usr/lib/immutable/data"),
         *("container/usr/lib/immutable/launch", "container/usr/lib/immutable/seal"),
+        "services/usr/lib/immutable/failed",
     )
 ]
 PACKAGE = "ansible_collections.immutable.infra"
