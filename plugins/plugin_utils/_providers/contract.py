@@ -350,7 +350,8 @@ PinSecrets = Callable[[Sequence[str]], Mapping[str, str]]
 class Provider(Protocol):
     """One target's provider, found by name through ``_providers/registry``.
 
-    ``probe``, ``pace``, ``leftovers`` and ``pin_secrets`` are optional: a provider that lacks one sets it to None.
+    ``probe``, ``pace``, ``leftovers``, ``pin_secrets`` and ``prove_again`` are optional: a provider that lacks one sets
+    it to None.
     """
 
     @property
@@ -392,6 +393,10 @@ class Provider(Protocol):
     @property
     def pin_secrets(self) -> PinSecrets | None:
         """Looks up the versions of secrets that instances fetch; None if the provider itself hands over secrets."""
+
+    @property
+    def prove_again(self) -> Callable[[], None] | None:
+        """Lets the next look read the evidence of every host again; None if a host cannot reboot unnoticed."""
 
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""
