@@ -61,6 +61,13 @@ RULES = (
         page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html",
     ),
     Rule(
+        "disks of an AMI",
+        actions=("ec2:RunInstances",),
+        apply=instances.disks,
+        fact="A block device mapping that names a device of the AMI overrides only what it sets, such as encryption.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html",
+    ),
+    Rule(
         "capacity",
         actions=("ec2:RunInstances",),
         apply=instances.capacity,
