@@ -14,6 +14,7 @@ from . import rules_volumes as volumes
 from .answers import Answer, refusal
 from .calls import Call
 from .proxy import Layer, Proceed
+from .requests import CREATED
 from .world import World
 
 EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference"
@@ -32,6 +33,13 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        "denying policies",
+        actions=("s3:PutObject", "s3:CreateMultipartUpload", *(f"ec2:{action}" for action in CREATED)),
+        apply=stores.denied,
+        fact="A policy of the organization or of a bucket may deny to create what lacks a tag, or another encryption.",
+        page="https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_examples_tagging.html",
+    ),
     Rule(
         "client tokens",
         actions=(
@@ -212,6 +220,15 @@ RULES = (
         apply=traffic.health,
         fact="initial until checks pass, unhealthy if they fail, unused if no listener forwards to the group.",
         page=f"{ELB}/application/check-target-health.html",
+    ),
+    Rule(
+        "registering with a Network Load Balancer",
+        actions=("elasticloadbalancing:DescribeTargetHealth",),
+        apply=traffic.network_registration,
+        # AWS's maintainer of the controller for Kubernetes gives 90 to 180 seconds:
+        # https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/1834
+        fact="A target stays initial for minutes before a Network Load Balancer begins to check it.",
+        page=f"{ELB}/network/target-group-health-checks.html",
     ),
     Rule(
         "parameter size",

@@ -26,7 +26,7 @@ from ..actions import (
     Wait,
     unknown_action,
 )
-from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
+from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .executor import Executor
@@ -95,6 +95,8 @@ class SwapRun(FleetRun[Outcome]):
 
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
+        if not self._intent.begun and self._intent.goal == PRESENT:
+            self._traffic.check_deadline(self._intent.health_deadline)
         self._note_progress()
 
     def _next_step(self) -> Outcome:
