@@ -244,6 +244,9 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
     )
     tags = image_tags(digest, definition.service, definition.version, store)
     settings = builder_settings(job, Clients(job.target.build_account), tags, (1, 11))
+    # 0.1.0 let Packer encrypt a copy of the AMI.
+    build = job.target.build
+    settings |= {"encrypt_boot": build.encrypt, **({"kms_key_id": build.kms_key} if build.kms_key else {})}
     settings.pop("ssh_disable_agent_forwarding", None)  # 0.1.0 forwarded the operator's agent
     return {"tags": tags, "builder": settings}
 
@@ -271,7 +274,8 @@ def _payload_names(archive: tarfile.TarFile) -> list[str]:
     private = {code + name for name in SEAL_CODE}
     assert private <= set(archive.getnames())
     role = "own/ansible_collections/immutable/infra/roles/seal"
-    later = {name for name in archive.getnames() if name.startswith((f"{role}/vars", f"{role}/files/container"))}
+    new = tuple(f"{role}/{folder}" for folder in ("vars", "files/container", "files/services"))
+    later = {name for name in archive.getnames() if name.startswith(new)}
     return sorted([*(set(archive.getnames()) - private - later), f"{code}seal.py"])
 
 

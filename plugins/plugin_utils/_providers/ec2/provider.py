@@ -77,7 +77,7 @@ class Ec2Provider:
     def traffic(self, fleet: str) -> Traffic:
         return self._cached_traffic(fleet)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, fleet: str) -> dict[str, Any]:  # noqa: ARG002  the same for every fleet
         warnings = [*self.compute.warnings, *self._consoles.warnings]
         return {"provider": self.name, "region": self._clients.region, "warnings": warnings}
 
