@@ -156,15 +156,15 @@ def _until(true: Any) -> None:
 def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None:
     volumes = shop.provider().volumes
     (one,) = volumes.create([volume_request(shop, size=2 * GIB)])
-    volumes.modify([one.id], 3 * GIB, "io2")
-    volumes.modify([one.id], 3 * GIB, "io2")
-    assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(3 * GIB, "io2")]
+    volumes.modify([one.id], 5 * GIB, "io2")
+    volumes.modify([one.id], 5 * GIB, "io2")
+    assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(5 * GIB, "io2")]
     assert shop.cloud.count(action="ModifyVolume") == 1
     with pytest.raises(ProviderError, match="cannot shrink to 1 GiB"):
         volumes.modify([one.id], GIB, "")
     shop.cloud.fault(refuse(400, "IncorrectModificationState", "it is optimizing"), "ModifyVolume")
     with pytest.raises(ProviderError, match="run again later"):
-        volumes.modify([one.id], 4 * GIB, "")
+        volumes.modify([one.id], 6 * GIB, "")
 
 
 def verification(shop: Shop, provider: Ec2Provider) -> Verification:
