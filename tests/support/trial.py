@@ -16,6 +16,7 @@ The auditor checks every changing call. Kinds of faults:
 - at a wait: ``killed``, ``frozen``, ``overtaken``
 - anywhere:
   - ``crashes``, ``unhealthy``, ``removed``: one of the instances
+  - ``dies``: one of the instances ends for good, and is described as dead if it was not sealed yet
   - ``deregistered``: the load balancer lost its members
   - ``clock jump``: of the controller's clock
   - ``alarm``, ``revoked``: the new image
@@ -65,6 +66,7 @@ DISTURBING = {
     "crashes",
     "unhealthy",
     "removed",
+    "dies",
     "deregistered",
     "frozen",
     "frozen after",
@@ -332,7 +334,7 @@ class Trial:
             self.alarm = "the error rate is high"
         elif fault.kind == "revoked":
             self.revoked[NEW] = "it has a vulnerability"
-        elif fault.kind in ("crashes", "unhealthy", "removed"):
+        elif fault.kind in ("crashes", "unhealthy", "removed", "dies"):
             self._disturb_instance(fault)
 
     def _disturb_instance(self, fault: Fault) -> None:
@@ -342,6 +344,9 @@ class Trial:
         machine = machines[int(fault.value) % len(machines)]
         if fault.kind == "unhealthy":
             machine.never_healthy = True
+            return
+        if fault.kind == "dies":
+            self.world.die(machine)
             return
         machine.crashes_at = self.world.clock.now()
         if fault.kind == "removed":  # as if a person removed it: its volumes and its entry in the load balancer stay

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from .container_address import ContainerAddress
+from .ended_instance import EndedInstance
 
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
@@ -73,6 +74,7 @@ class Instance:
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
+    stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,9 @@ class Compute(Protocol):
 
     def list(self, fleet: str) -> list[Instance]:
         """All instances of the fleet."""
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        """What the last ``list`` showed of instances that died at launch and no longer exist. Makes no call."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Launch one instance for each request."""

@@ -53,6 +53,13 @@ RULES = (
         page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html",
     ),
     Rule(
+        "launches that fail later",
+        actions=("ec2:RunInstances",),
+        apply=instances.death,
+        fact="EC2 may accept a launch whose instances then terminate, with a reason: a denied KMS key, for example.",
+        page=f"{EC2}/API_StateReason.html",
+    ),
+    Rule(
         "capacity",
         actions=("ec2:RunInstances",),
         apply=instances.capacity,
@@ -91,7 +98,7 @@ RULES = (
         "eventual consistency",
         actions=("ec2:DescribeInstances",),
         apply=instances.states,
-        fact="A new resource may not be visible yet.",
+        fact="A new resource may not be visible yet. A terminated one remains visible, its tags perhaps not as long.",
         page=f"{DEV}/eventual-consistency.html",
     ),
     Rule(

@@ -23,6 +23,9 @@ ITEMS = "reservationSet/item/instancesSet/item"
 CODES = {"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
 OWN_FILTERS = ("instance-state-name", "client-token")  # that the proxy answers, because moto cannot
 USER_DATA = 16 * 1024  # bytes, before base64
+VISIBLE = 3600.0  # seconds for which a terminated instance remains visible, approximately
+LOST = ("Server.SpotInstanceTermination", "Instance terminated for lack of Spot capacity")
+DIED = ("Client.InternalError", "Client error on launch")
 
 
 def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -77,6 +80,17 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
     if answer.ok:
         document = Document(answer)
         world.began("launch", *(document.text("instanceId", item) for item in document.find_all("instancesSet/item")))
+    return answer
+
+
+def death(world: World, call: Call, proceed: Proceed) -> Answer:
+    """The launch is accepted, and answered as any other."""
+    answer = proceed(call)
+    if answer.ok and world.settings.doomed & {call.parameters.get("ImageId", ""), "*"}:
+        document = Document(answer)
+        ids = [document.text("instanceId", item) for item in document.find_all("instancesSet/item")]
+        world.boto("ec2", call.region).terminate_instances(InstanceIds=ids)
+        world.died.update(ids)
     return answer
 
 
@@ -174,13 +188,12 @@ def states(world: World, call: Call, proceed: Proceed) -> Answer:
         name = world.state(one, document.text("instanceState/name", item))
         document.set_text("instanceState/name", name, item)
         document.set_text("instanceState/code", CODES[name], item)
-        if one in world.lost:
-            document.set_text("stateReason/code", "Server.SpotInstanceTermination", item)
-            document.set_text(
-                "stateReason/message",
-                "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity",
-                item,
-            )
+        reason = LOST if one in world.lost else DIED if one in world.died and name == "terminated" else None
+        if reason:
+            document.set_text("stateReason/code", reason[0], item)
+            document.set_text("stateReason/message", ": ".join(reason), item)
+        if name == "terminated" and _forgotten(world, one, by_tag=any(key.startswith("tag:") for key in filters)):
+            hidden.append(one)
         values_of = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
         if any(values_of[key] not in values for key, values in own.items()):
             hidden.append(one)
@@ -195,6 +208,12 @@ def states(world: World, call: Call, proceed: Proceed) -> Answer:
         if not document.find_all("instancesSet/item", item):
             parent.remove(item)
     return document.to_answer()
+
+
+def _forgotten(world: World, one: str, by_tag: bool) -> bool:
+    """Whether a terminated instance is no longer visible: at all, or by its tags."""
+    world.since.setdefault(("terminated", one), world.settings.now())
+    return not world.within("terminated", one, min(VISIBLE, world.settings.tags_kept) if by_tag else VISIBLE)
 
 
 def console(world: World, call: Call, proceed: Proceed) -> Answer:

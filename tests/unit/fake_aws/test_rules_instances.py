@@ -148,3 +148,24 @@ def test_an_instance_is_lost_to_spot(account: AccountSetup) -> None:
         "terminated",
         "Server.SpotInstanceTermination",
     )
+
+
+def test_an_accepted_launch_may_die(account: AccountSetup) -> None:
+    """A terminated instance is described for an hour, and by its tags perhaps not as long."""
+    account.cloud.set(launch=20, doomed=frozenset({account.ami}), tags_kept=60.0)
+    tags = [{"Key": "owner", "Value": "1"}]
+    (one,) = account.launch(ClientToken="a", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+    owned = [{"Name": "tag:owner", "Values": ["1"]}]
+    assert account.states(Filters=owned) == {one: "pending"}
+    account.clock.at = 20
+    described = account.ec2.describe_instances(Filters=owned)["Reservations"][0]["Instances"][0]
+    assert (described["State"]["Name"], described["StateReason"]) == (
+        "terminated",
+        {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"},
+    )
+    with refused("IdempotentInstanceTerminated"):
+        account.launch(ClientToken="a", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+    account.clock.at = 80
+    assert (account.states(Filters=owned), account.states()) == ({}, {one: "terminated"})
+    account.clock.at = 3620
+    assert account.states() == {}

@@ -13,8 +13,9 @@ from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import Instance, LaunchRequest
+from ..ended_instance import EndedInstance
 from .consoles import Consoles
-from .describe import ALIVE, PAGES, instance_of
+from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
 from .tags import FLEET_KEY, STORE_KEY, from_aws, keys_of_text, to_aws
 from .volumes import Ec2Volumes
@@ -44,14 +45,21 @@ class Ec2Compute:
         self._consoles = consoles
         self._stopping_since: dict[str, float] = {}  # by instance id, as first observed here
         self._forced_at: dict[str, float] = {}  # by instance id (monotonic)
+        self._ended: Sequence[EndedInstance] = ()
 
     def list(self, fleet: str) -> list[Instance]:
-        described = [one for one in self._describe_fleet(fleet) if one["State"]["Name"] in ALIVE]
+        found = self._describe_fleet(fleet)
+        self._ended = [ended for ended in map(ended_of, found) if ended]
+        described = [one for one in found if one["State"]["Name"] in ALIVE]
         evidence = self._consoles.evidence(fleet, described)
         stopping = {one["InstanceId"] for one in described if one["State"]["Name"] in ("stopping", "shutting-down")}
         self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in stopping}
         instances = (instance_of(one, evidence, self._since) for one in described)
         return [instance for instance in instances if instance]
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        """EC2 describes a terminated instance for about an hour, but perhaps without its tags by then."""
+        return [one for one in self._ended if one.fleet == fleet]
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         volumes = self._volumes.by_slot(requests)
@@ -95,7 +103,7 @@ class Ec2Compute:
                     self._clients.ec2.create_tags(Resources=part, Tags=new)
 
     def fleets(self) -> Sequence[str]:
-        described = self._describe(Filters=[_of_store(self._scope), _alive()])
+        described = self._describe(Filters=[_of_store(self._scope), _in_states(ALIVE)])
         names = {from_aws(one.get("Tags", ())).get(tag_names.FLEET) for one in described}
         return sorted({name for name in names if name is not None} | set(self._volumes.fleets()))
 
@@ -104,7 +112,7 @@ class Ec2Compute:
 
     def _describe_fleet(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(
-            Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _alive()]
+            Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _in_states(DESCRIBED)]
         )
 
     def _describe_ids(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
@@ -208,5 +216,5 @@ def _of_store(scope: Scope) -> dict[str, Any]:
     return {"Name": f"tag:{STORE_KEY}", "Values": [scope.store]}
 
 
-def _alive() -> dict[str, Any]:
-    return {"Name": "instance-state-name", "Values": list(ALIVE)}
+def _in_states(states: Sequence[str]) -> dict[str, Any]:
+    return {"Name": "instance-state-name", "Values": list(states)}

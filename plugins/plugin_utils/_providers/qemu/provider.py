@@ -31,6 +31,7 @@ from ..contract import (
     Traffic,
 )
 from ..disk_images import DiskImages
+from ..ended_instance import EndedInstance
 from ..guest_document import launch_document, members, volume_states
 from ..guest_network import check_reach
 from ..local_clock import LocalClock
@@ -56,6 +57,10 @@ class QemuCompute:
         for machine in machines:
             reclaim(machine.folder)
         return [instance for instance in map(self._instance_of, machines) if instance]
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
+        """What ended remains in the list, STOPPED."""
+        return ()
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
