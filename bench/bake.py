@@ -94,9 +94,17 @@ def _for_virtual_machines(folder: Path) -> Path:
 def _play(folder: Path, tasks: list[dict[str, object]], environment: dict[str, str]) -> str:
     play = folder / "play.json"
     play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(["ansible-playbook", str(play)], env=environment, capture_output=True, text=True, check=False)
+    # Progress is on stderr.
+    done = subprocess.run(
+        ["ansible-playbook", str(play)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode:
-        raise SystemExit(f"the play failed:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"the play failed:\n{done.stdout}")
     return done.stdout
 
 

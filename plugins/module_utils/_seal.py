@@ -19,6 +19,7 @@ from ._mounts import unescaped
 from ._residue import DBUS_MACHINE_ID, LOGS, MACHINE_ID, REMOVED_FILES, REMOVED_TREES, shell_patterns
 from ._seal_accounts import account, lock_accounts
 from ._seal_changes import Changes, Refused, owner
+from ._seal_cloud import replace_cloud_init
 from ._seal_container import COMMAND_MOUNTS, COVERS, write_facts
 from ._seal_paths import mount_point
 from ._seal_services import give_logins_a_locale, let_dhclient_write, service_state
@@ -104,22 +105,6 @@ PACKAGE_MANAGERS = (
     "pip",
     "pip3",
 )
-# Replace cloud-init, which writes to the root at each boot: this file disables it, and systemd-networkd uses the
-# cloud's DHCP.
-CLOUD_DISABLED = "/etc/cloud/cloud-init.disabled"
-CLOUD_FILES = {
-    CLOUD_DISABLED: "",
-    "/etc/hostname": "localhost\n",  # means no name of its own: the DHCP server's name is used
-    "/etc/systemd/network/80-immutable.network": (
-        "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n"
-    ),
-}
-CLOUD_ENABLED = {
-    "systemd-networkd.service": "multi-user.target",
-    "systemd-networkd.socket": "sockets.target",
-    "systemd-networkd-wait-online.service": "network-online.target",  # only if a service needs that target
-}
-CLOUD_MASKED = ("ifup@.service", "networking.service")  # one DHCP client is enough
 # The image's own mounts, and options that make no sense for a file system that is never written.
 IMAGE_MOUNTS = ("/", "/boot", "/boot/efi")
 NOT_READ_ONLY = ("rw", "ro", "defaults", "errors=remount-ro", "discard", "x-systemd.growfs", "x-systemd.makefs")
@@ -213,7 +198,7 @@ def _let_systemd_seal(changes: Changes, files: Iterable[str], *, container: bool
     if not rotates_logs(changes):
         changes.link(f"/etc/systemd/system/{ROTATION_TIMER}", "/dev/null")
     if os.path.isdir(changes.full_path("/etc/cloud")):
-        _replace_cloud_init(changes, network=not container)
+        replace_cloud_init(changes, network=not container)
 
 
 def _checked(root: str, spec: Spec) -> Spec:
@@ -248,18 +233,6 @@ def _leave_mounts_to_engine(changes: Changes, tmpfs: Iterable[str], spec: Spec) 
         changes.write("/etc/fstab", "# The container engine mounts everything.\n")
     for path in (*tmpfs, *(mount for _name, mount in spec.data)):
         os.makedirs(changes.full_path(path), exist_ok=True)
-
-
-def _replace_cloud_init(changes: Changes, *, network: bool) -> None:
-    if not network:
-        changes.write(CLOUD_DISABLED, "")
-        return
-    for path, text in CLOUD_FILES.items():
-        changes.write(path, text)
-    for unit, target in CLOUD_ENABLED.items():
-        changes.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
-    for unit in CLOUD_MASKED:
-        changes.link(f"/etc/systemd/system/{unit}", "/dev/null")
 
 
 def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:

@@ -60,6 +60,13 @@ claim '! mount -o remount,rw / 2> /dev/null'
 claim '! systemctl is-active -q cloud-init.service cloud-init-local.service'
 claim 'test "$(hostname)" != ip-10-0-0-1'
 claim '! ls -A /run/immutable | grep -q given'
+ip link add veth-of-guest type veth peer name veth-of-box
+ip link add docker0 type bridge
+for each in veth-of-guest veth-of-box docker0; do ip link set $each up; done
+listed='networkctl list veth-of-guest veth-of-box docker0'
+claim 'for _try in $(seq 60); do test $($listed | grep -c unmanaged) = 3 && break; sleep 1; done'
+claim 'test $($listed | grep -c unmanaged) = 3'
+claim 'networkctl status $(ip -o route get 169.254.0.2 | grep -o "dev [^ ]*" | cut -c5-) | grep -q 80-immutable.network'
 """)
 
 

@@ -41,6 +41,7 @@ OWN_PARTS = (
     "plugins/module_utils/_seal.py",
     "plugins/module_utils/_seal_accounts.py",
     "plugins/module_utils/_seal_changes.py",
+    "plugins/module_utils/_seal_cloud.py",
     "plugins/module_utils/_seal_container.py",
     "plugins/module_utils/_seal_paths.py",
     "plugins/module_utils/_seal_services.py",

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .model import ProviderName, SecretRef, Target
+from .model import HOP_LIMIT, ProviderName, SecretRef, Target
 
 SSM: Final = "ssm"  # the kind of secret that the host itself reads
 
@@ -78,6 +78,8 @@ def _ec2_settings(target: Target) -> dict[str, Any]:
         "security_groups": list(network.security_groups),
         "address": network.address,
         "evidence": target.evidence,
+        # Only if it is not the default, so that the fingerprint of every other host stays as it was.
+        **({"metadata_hop_limit": machine.metadata_hop_limit} if machine.metadata_hop_limit != HOP_LIMIT else {}),
     }
 
 

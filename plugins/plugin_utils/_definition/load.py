@@ -16,6 +16,7 @@ from .._core.errors import DefinitionError
 from .._core.units import bytes_of, seconds_of
 from .ami import ami_source
 from .authorities import read_authorities
+from .checks.aws_tags import check_number_of_tags
 from .checks.definition import check_definition
 from .checks.health import check_tags
 from .document import Document, format_path, read_document
@@ -63,6 +64,7 @@ def load_definition(path: Path) -> Definition:
     _raise_problems(document, path)
     definition = _definition(document.data, path)
     check_tags(document, definition.targets)
+    check_number_of_tags(document, definition)
     _raise_problems(document, path)
     return definition
 
@@ -180,6 +182,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),
+        tags=target.get("tags", {}),
         snapshots=target.get("snapshots", False),
         engine=target.get("engine", "podman"),
     )
@@ -194,6 +197,7 @@ def _machine(data: Mapping[str, Any], provider: str) -> Machine:
         instance_profile=str,
         launch_template=_launch_template,
         root_size=bytes_of,
+        metadata_hop_limit=int,
     )
     return Machine(**{**MACHINES.get(provider, {}), **given})
 

@@ -211,6 +211,9 @@ class TrafficSpec:
     rule: str = ""  # aws: ARN of the listener or listener rule that forwards to two target groups
 
 
+HOP_LIMIT = 1  # of responses of EC2's metadata service
+
+
 @dataclass(frozen=True)
 class Machine:
     """Launch settings. They are not inputs of the digest."""
@@ -221,6 +224,7 @@ class Machine:
     instance_profile: str = ""  # aws; "" for the launch template's, or none
     launch_template: tuple[str, int] | None = None  # aws: ID and version number
     root_size: int = 0  # aws; bytes, 0 for the image's size
+    metadata_hop_limit: int = HOP_LIMIT  # aws
 
 
 @dataclass(frozen=True)
@@ -288,6 +292,7 @@ class Target:
     reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
+    tags: Mapping[str, str] = field(default_factory=dict)  # aws: on everything that is created for the target
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
     engine: ContainerProgram = "podman"  # container
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from .model import Definition, Metric, Target, Vaulted
+from .model import HOP_LIMIT, Definition, Metric, Target, Vaulted
 from .probes import Https
 
 
@@ -44,8 +44,12 @@ def target_summary(target: Target) -> dict[str, Any]:
         fields["metric"] = _metric_summary(stage.metric)
     if target.provider != "container":
         del data["engine"]
+    if not target.tags:
+        del data["tags"]
     if not target.reach:
         del data["reach"]  # the result stays as it was
+    if target.machine.metadata_hop_limit == HOP_LIMIT:
+        del data["machine"]["metadata_hop_limit"]
     return data
 
 

@@ -50,5 +50,10 @@ class Lease(lease.Lease):
         self.fleet = fleet
         self._longest_call = longest_call
 
-    def need(self, seconds: float) -> None:
-        super().need(max(seconds, self._longest_call))
+    def need_for_call(self, seconds: float) -> None:
+        """Make sure that the lease outlasts a changing call of the provider. See ``need``.
+
+        Args:
+            seconds: that the call takes at most, if the provider does not need more for its retries.
+        """
+        self.need(max(seconds, self._longest_call))

@@ -34,6 +34,9 @@ class Lease(Protocol):
     def need(self, seconds: float) -> None:
         """Renew the lease if it would expire within ``seconds``. Raises LeaseLostError."""
 
+    def need_for_call(self, seconds: float) -> None:
+        """The same for a changing call of the provider, which may take longer because it is retried."""
+
     def release(self) -> None:
         """Let other runs hold the lease."""
 
@@ -73,6 +76,9 @@ class NoLease:
     def need(self, seconds: float) -> None:
         pass
 
+    def need_for_call(self, seconds: float) -> None:
+        pass
+
     def release(self) -> None:
         pass
 
@@ -85,9 +91,15 @@ class ChangePermit:
     lease: Lease = field(default_factory=NoLease)
 
     def check(self, seconds: float = 0.0) -> None:
-        """Check right before a call that takes at most ``seconds``. Raises AbandonedError, LeaseLostError."""
+        """Check right before a call that takes at most ``seconds``: 0 for a write to the store.
+
+        Raises AbandonedError, LeaseLostError.
+        """
         self.guard.check()
-        self.lease.need(seconds)
+        if seconds:
+            self.lease.need_for_call(seconds)
+        else:
+            self.lease.need(0.0)
 
     @contextmanager
     def held(self, wait: float = 0.0) -> Iterator[None]:

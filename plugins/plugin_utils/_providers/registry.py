@@ -85,19 +85,20 @@ def _open_aws(target: Target, store: Store) -> Provider:
         probes=target.probe == "direct",
         snapshots=target.snapshots,
         bakes=[Clients(target.build_account)],
+        tags=target.tags,
     )
 
 
 def _open_amis(target: Target, store: str = "") -> Images:
     from .ec2.images import Ec2Images
 
-    return Ec2Images(target.build_account, target.build.encrypt, store=store)
+    return Ec2Images(target.build_account, target.build.encrypt, store=store, tags=target.tags)
 
 
 def _open_auto_scaling(target: Target, group: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
-    return Ec2AutoScalingGroup(target.aws, group, target.network.address)
+    return Ec2AutoScalingGroup(target.aws, group, target.network.address, target.tags)
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:

@@ -96,6 +96,7 @@ class Lease:
         self._document: dict[str, Any] = {}  # the last one that this process is known to have written
         self._tag = ""
         self._expiry = 0.0  # by this process's monotonic clock
+        self._long_at = 0.0  # when a call last needed more than the usual time, by the same clock
         # Expiries of all writes by ``turn``, because a write whose response was lost may have had its effect.
         self._expiries: dict[int, float] = {}
 
@@ -146,8 +147,9 @@ class Lease:
     def need(self, seconds: float) -> None:
         """Make sure that more than ``seconds`` plus MARGIN are left, for a call with the timeout ``seconds``.
 
-        The lease is renewed after half of its time, and if a much longer call, which is over, made it much longer. If
-        this process died, others would wait that long. A failing store is retried while the lease lasts.
+        The lease is renewed after half of its time. A lease that a longer call needed, which is over, is made shorter:
+        at once if it is much longer, else once no such call has followed for half of the usual time. If this process
+        died, others would wait that long. A failing store is retried while the lease lasts.
 
         Raises LeaseLostError if another process holds the lease, or if it could not be renewed in time.
         """
@@ -155,8 +157,11 @@ class Lease:
         if not self.epoch:
             raise LeaseLostError(f"the lease of {self.name} is not held; run again")
         ttl = max(self._ttl, enough + 2 * MARGIN)  # a long call needs a longer lease
-        give_up = self._monotonic() + ttl
-        while not max(enough, self._ttl / 2) < self.left() <= MUCH * ttl:
+        now = self._monotonic()
+        self._long_at = now if ttl > self._ttl else self._long_at
+        most = ttl if now - self._long_at >= self._ttl / 2 else MUCH * ttl
+        give_up = now + ttl
+        while not max(enough, self._ttl / 2) < self.left() <= most:
             try:
                 self._renew(ttl)
             except StoreError as error:

@@ -31,6 +31,8 @@ _CONFLICTS = ("PreconditionFailed", "412", *_MISSING)
 _BUSY = ("ConditionalRequestConflict", "409")
 _BUSY_DELAYS = (0.1, 0.4, 1.6)  # seconds before each further attempt
 
+# For the message of a denied write.
+NO_HEADER = "if the bucket's policy requires an encryption header, add encryption=AES256 or kms_key to the location"
 _MAX_ATTEMPTS = 4  # to create a document that others may create at the same time
 
 
@@ -46,9 +48,7 @@ class S3Store:
         self._parsed = parse_location(location)
         self._clients = Clients(self._parsed.account)
         self._secret_key: bytes | None = None
-        self._encryption = {"ServerSideEncryption": "AES256"}
-        if self._parsed.kms_key:
-            self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._parsed.kms_key}
+        self._encryption = _encryption_headers(self._parsed)
         _check_bucket(self._parsed)
 
     @property
@@ -162,7 +162,7 @@ class S3Store:
         the time.
         """
         retried = False
-        with aws_errors(StoreError, f"{self.location_of(key)} cannot be written"):
+        with aws_errors(StoreError, f"{self.location_of(key)} cannot be written"), self._explained_denial():
             for delay in (*_BUSY_DELAYS, None):
                 outcome = self._try_put(key, data, kind, condition)
                 if isinstance(outcome, str):
@@ -175,6 +175,20 @@ class S3Store:
                     break
                 time.sleep(delay)
         raise ConflictError(f"{self.location_of(key)} was changed by another process since it was read")
+
+    @contextmanager
+    def _explained_denial(self) -> Iterator[None]:
+        """Say how to send an encryption header, if the write was denied without one."""
+        import botocore.exceptions
+
+        try:
+            yield
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) not in DENIED or self._encryption:
+                raise
+            reason = str(error.response["Error"].get("Message", ""))
+            error.response["Error"]["Message"] = f"{reason}; {NO_HEADER}"
+            raise
 
     def _try_put(self, key: str, data: bytes, kind: str, condition: dict[str, str]) -> Any:
         """Return the tag, or botocore's error if the condition is not met. Raises any other error of botocore."""
@@ -189,6 +203,13 @@ class S3Store:
                 return error
             raise
         return str(answer["ETag"])
+
+
+def _encryption_headers(location: S3Location) -> dict[str, str]:
+    """The parameters of PutObject. Without any, S3 encrypts as the bucket's default says."""
+    if location.kms_key:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": location.kms_key}
+    return {"ServerSideEncryption": location.encryption} if location.encryption else {}
 
 
 def _generate_secret_key() -> dict[str, str]:

@@ -14,7 +14,8 @@ from .base import checked_key
 
 SCHEME = "s3"
 _ACCOUNT_OPTIONS = ("region", "profile", "role", "endpoint_url")
-_OPTIONS = (*_ACCOUNT_OPTIONS, "kms_key")
+_OPTIONS = (*_ACCOUNT_OPTIONS, "kms_key", "encryption")
+AES256 = "AES256"  # the only encryption that can be requested without a key
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -25,7 +26,8 @@ class S3Location:
     bucket: str
     prefix: str  # "", or a key prefix with a trailing slash
     account: Account
-    kms_key: str = ""  # ID, alias or ARN; "" for encryption with keys that S3 manages
+    kms_key: str = ""  # ID, alias or ARN; "" for the bucket's default encryption
+    encryption: str = ""  # "AES256" for keys that S3 manages, whatever the bucket's default is; "" for the default
 
 
 def parse_location(location: str) -> S3Location:
@@ -51,9 +53,16 @@ def parse_location(location: str) -> S3Location:
     if not_single:
         raise StoreError(f"the store {location}: {', '.join(not_single)} must be given once, with a value")
     options = {name: values[0] for name, values in given.items()}
+    encryption, kms_key = options.get("encryption", ""), options.get("kms_key", "")
+    if encryption not in ("", AES256) or (encryption and kms_key):
+        raise StoreError(
+            f"the store {location}: encryption can be {AES256}, without kms_key (allowed: neither of them for the "
+            "bucket's default encryption, or kms_key for a KMS key)"
+        )
     return S3Location(
-        parts.netloc,
-        prefix,
-        Account(**{name: options[name] for name in _ACCOUNT_OPTIONS if name in options}),
-        options.get("kms_key", ""),
+        bucket=parts.netloc,
+        prefix=prefix,
+        account=Account(**{name: options[name] for name in _ACCOUNT_OPTIONS if name in options}),
+        kms_key=kms_key,
+        encryption=encryption,
     )

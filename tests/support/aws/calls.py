@@ -116,7 +116,13 @@ def _action(service: str, request: HttpRequest) -> tuple[str, dict[str, Any], st
 
 def _s3(request: HttpRequest) -> tuple[str, dict[str, Any]]:
     bucket, _slash, key = urllib.parse.unquote(request.path).lstrip("/").partition("/")
-    recorded = ("if-match", "if-none-match", "x-amz-copy-source", "x-amz-server-side-encryption")
+    recorded = (
+        "if-match",
+        "if-none-match",
+        "x-amz-copy-source",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+    )
     parameters: dict[str, Any] = {
         "Bucket": bucket,
         "Key": key,

@@ -14,6 +14,7 @@ from . import rules_volumes as volumes
 from .answers import Answer, refusal
 from .calls import Call
 from .proxy import Layer, Proceed
+from .requests import CREATED
 from .world import World
 
 EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference"
@@ -32,6 +33,13 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        "denying policies",
+        actions=("s3:PutObject", "s3:CreateMultipartUpload", *(f"ec2:{action}" for action in CREATED)),
+        apply=stores.denied,
+        fact="A policy of the organization or of a bucket may deny to create what lacks a tag, or another encryption.",
+        page="https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_examples_tagging.html",
+    ),
     Rule(
         "client tokens",
         actions=(

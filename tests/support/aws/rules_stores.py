@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Parameters, buckets, objects and tags."""
+"""Parameters, buckets, objects, tags, and what policies deny."""
 
 from __future__ import annotations
 
 from .answers import Answer, refusal
 from .calls import Call
+from .policies import matching
 from .proxy import Proceed
+from .requests import created
 from .world import World
 
 STANDARD = 4 * 1024  # bytes of a standard parameter
@@ -50,4 +52,15 @@ def reserved_tags(world: World, call: Call, proceed: Proceed) -> Answer:
                 "InvalidParameterValue",
                 f"Tag keys starting with 'aws:' are reserved for internal use ({value})",
             )
+    return proceed(call)
+
+
+def denied(world: World, call: Call, proceed: Proceed) -> Answer:
+    """A statement that denies wins over all that allow."""
+    for request in created(call) if world.settings.denied else ():
+        if matching(world.settings.denied, request):
+            if call.service == "s3":
+                return refusal(call, 403, "AccessDenied", "Access Denied")
+            message = f"You are not authorized to perform this operation. {request.action} on {request.resource} "
+            return refusal(call, 403, "UnauthorizedOperation", f"{message}with an explicit deny")
     return proceed(call)

@@ -11,6 +11,7 @@ from .answers import Answer, refusal
 from .calls import Call
 from .documents import Document
 from .proxy import Proceed
+from .requests import tags_of
 from .world import World
 
 DAY = 24 * 3600.0
@@ -205,21 +206,9 @@ def image(world: World, call: Call, proceed: Proceed) -> Answer:
         world.encrypted.update([made] if call.parameters.get("Encrypted") == "true" else [])
         described = ec2.describe_images(ImageIds=[made])["Images"][0]
         for kind, resources in (("image", [made]), ("snapshot", list(_snapshots(described)))):
-            if tags := _tags(call, kind):
+            if tags := tags_of(call, kind):
                 ec2.create_tags(Resources=resources, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     return answer
-
-
-def _tags(call: Call, kind: str) -> dict[str, str]:
-    parameters, number = call.parameters, 1
-    found: dict[str, str] = {}
-    while f"TagSpecification.{number}.ResourceType" in parameters:
-        at = f"TagSpecification.{number}"
-        if parameters[f"{at}.ResourceType"] == kind:
-            keys = [name for name in parameters if name.startswith(f"{at}.Tag.") and name.endswith(".Key")]
-            found.update({parameters[key]: parameters.get(key[:-3] + "Value", "") for key in keys})
-        number += 1
-    return found
 
 
 def images(world: World, call: Call, proceed: Proceed) -> Answer:

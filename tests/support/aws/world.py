@@ -42,6 +42,7 @@ class Settings:
     doomed: frozenset[str] = frozenset()  # AMIs whose instances terminate while they launch; "*" for all
     tags_kept: float = 3600.0  # on terminated instances
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
+    denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
     now: Callable[[], float] = time.monotonic
 
 

@@ -319,7 +319,31 @@ def test_a_long_call_needs_a_longer_lease() -> None:
     lease.acquire()
     assert lease.left() <= TTL
     lease.need(1.0)
+    assert lease.left() <= TTL, "a wait is no call"
+    lease.need_for_call(1.0)
     assert lease.left() > 3 * TTL
+
+
+def test_a_wait_after_a_call_keeps_a_lease_of_the_usual_length(store: Store, clock: VirtualClock) -> None:
+    """A job that is canceled while a host boots delays the next one by a minute, not by the length of a call of AWS."""
+    held = Lease(store, "shop-prod", "swap", clock, monotonic=clock.now, alive=lambda _holder: None, longest_call=135.0)
+    held.acquire()
+    expiries = set()
+    for second in range(0, 600, 15):
+        if second % 150 == 0:
+            held.need_for_call(30.0)
+            assert held.left() > 135.0 + MARGIN
+        else:
+            held.need(20.0)
+            assert held.left() <= TTL or second % 150 < TTL / 2
+        found = store.read(KEY)
+        assert found is not None
+        expiries.add(found[0]["until"])
+        clock.advance(15)
+    assert len(expiries) <= 4 * (2 + 150 / (TTL / 2)), "one write more for each call, and one for each half minute"
+    started = clock.now()
+    lease(store, clock).acquire(wait=2 * TTL)
+    assert clock.now() - started <= TTL + MARGIN + POLL
 
 
 def test_a_lease_is_as_long_as_ever_once_the_long_call_is_over(store: Store, clock: VirtualClock) -> None:

@@ -160,7 +160,7 @@ def test_a_list_has_the_keys_with_a_prefix_from_many_pages(cloud: Cloud, bucket:
 @pytest.mark.parametrize(
     "query, encryption",
     [
-        ("", {"ServerSideEncryption": "AES256"}),
+        ("?encryption=AES256", {"ServerSideEncryption": "AES256"}),
         ("?kms_key=alias/shop", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/shop"}),
     ],
 )
@@ -172,6 +172,49 @@ def test_every_object_is_encrypted(cloud: Cloud, bucket: S3Store, query: str, en
     for key in ("a.json", "b", "keys/secret.json"):
         head = cloud.boto("s3").head_object(Bucket=BUCKET, Key=f"infra/{key}")
         assert {name: head[name] for name in encryption} == encryption
+
+
+REQUIRES_KMS = {  # refuses another encryption than the bucket's, and accepts a request without a header
+    "Effect": "Deny",
+    "Action": "s3:PutObject",
+    "Resource": f"arn:aws:s3:::{BUCKET}/*",
+    "Condition": {
+        "StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"},
+        "Null": {"s3:x-amz-server-side-encryption": "false"},
+    },
+}
+
+
+def test_the_encryption_of_the_bucket_is_left_to_the_bucket(cloud: Cloud, bucket: S3Store) -> None:
+    """A header would replace the bucket's own key, and a policy may refuse it."""
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/records"}}
+    cloud.boto("s3").put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    bucket.write("a.json", 1)
+    head = cloud.boto("s3").head_object(Bucket=BUCKET, Key="infra/a.json")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/records")
+    cloud.set(denied=(REQUIRES_KMS,))
+    bucket.write("a.json", 2)
+    bucket.write_blob("b", b"1")
+    bucket.secret_key()
+    with bucket.lock("bake", "a bake"):
+        assert bucket.read("a.json") is not None
+    S3Store(f"{LOCATION}?kms_key=alias/records").write("c.json", 1)
+
+
+def test_a_bucket_that_requires_the_header_can_have_it(cloud: Cloud, bucket: S3Store) -> None:
+    """Policies that were written before January 2023 often refuse a request without the header."""
+    missing = {"Null": {"s3:x-amz-server-side-encryption": "true"}}
+    cloud.set(denied=({**REQUIRES_KMS, "Condition": missing},))
+    with pytest.raises(StoreError, match=r"add encryption=AES256 or kms_key to the location"):
+        bucket.write("a.json", 1)
+    S3Store(f"{LOCATION}?encryption=AES256").write("a.json", 1)
+    assert cloud.boto("s3").head_object(Bucket=BUCKET, Key="infra/a.json")["ServerSideEncryption"] == "AES256"
+
+
+@pytest.mark.parametrize("options", ["encryption=aws:kms", "encryption=AES256&kms_key=alias/a"])
+def test_an_encryption_that_makes_no_sense_is_refused(options: str) -> None:
+    with pytest.raises(StoreError, match="encryption"):
+        S3Store(f"{LOCATION}?{options}")
 
 
 @pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", "", "a b"])
@@ -249,7 +292,7 @@ def test_without_a_home_the_private_folder_is_elsewhere(
         ("s3://shop-store/../x", "store s3://shop-store/.* is not valid: "),
         (
             "s3://shop-store/x?bucket=y",
-            r"unknown options: bucket \(allowed: region, profile, role, endpoint_url, kms_key\)",
+            r"unknown options: bucket \(allowed: region, profile, role, endpoint_url, kms_key, encryption\)",
         ),
         ("s3://shop-store/x?region", "store s3://shop-store/.* is not valid: "),
         ("s3://shop-store/x?region=", "region must be given once, with a value"),

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -55,3 +56,9 @@ def test_releases_are_beside_each_other(bench: ModuleType) -> None:
     assert lines[0].split() == ["seconds", "before", "now"]
     assert lines[1].split() == ["seal", "9.0", "2.5"]
     assert lines[-2].split() == ["in", "all", "200.0", "100.0"]
+
+
+def test_the_output_of_a_play_includes_progress(bench: ModuleType, tmp_path: Path) -> None:
+    # Progress is on stderr, as warnings are.
+    output = bench._play(tmp_path, [{"ansible.builtin.ping": {}}], dict(os.environ))
+    assert "No inventory was parsed" in output

@@ -80,6 +80,7 @@ SEAL_CODE = (
     "_seal.py",
     "_seal_accounts.py",
     "_seal_changes.py",
+    "_seal_cloud.py",
     "_seal_container.py",
     "_seal_paths.py",
     "_seal_services.py",

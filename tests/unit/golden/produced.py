@@ -306,6 +306,8 @@ def sealed(folder: Path) -> Any:
 # Logs in memory have a size, and a space in a path is written as systemd reads it.
 SINCE_0_3_0 = {",size=20%": "", '"/var/cache/shop/deep dir"': r"/var/cache/shop/deep\x20dir"}
 
+MATCHED_SINCE_0_3_0 = ("Kind=", "Driver=")  # by 80-immutable.network
+
 
 def _written(path: Path, root: Path) -> Any:
     if path.is_symlink():
@@ -322,7 +324,9 @@ def _without_owner(made: Any) -> Any:
     mine = {f"uid={os.getuid()},gid={os.getgid()}": "uid=UID,gid=GID", f" {os.getuid()} {os.getgid()} -": " UID GID -"}
     mine |= SINCE_0_3_0
     return {
-        path: [_replaced(line, mine) for line in text] if isinstance(text, list) else text
+        path: [_replaced(line, mine) for line in text if not line.startswith(MATCHED_SINCE_0_3_0)]
+        if isinstance(text, list)
+        else text
         for path, text in made.items()
     }
 

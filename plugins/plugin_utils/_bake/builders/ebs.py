@@ -18,6 +18,7 @@ from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
 from ..._aws.clients import SESSION, Clients, aws_errors
+from ..._aws.tags import PREFIX
 from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.ebs_options import TAG_OPTIONS
@@ -72,7 +73,8 @@ class EbsBuilder:
         self._clients = Clients(job.target.build_account)
         # The same name for each bake of an image and store, so that the next bake replaces what a killed one left.
         self._key_name = f"immutable-{store_id}-bake-{job.hex[:12]}"
-        self._tags = image_tags(job.digest, job.definition.service, job.definition.version, store_id)
+        own = image_tags(job.digest, job.definition.service, job.definition.version, store_id)
+        self._tags = {**job.target.tags, **own}
         self.user = job.target.build.ssh_username
         self.provenance: Mapping[str, Any] = {"region": job.base["region"], "instance_type": job.target.build.type}
 
@@ -164,7 +166,7 @@ def builder_settings(
         "instance_type": build.type,
         "ami_name": _ami_name(job),
         "ami_description": f"{job.label}, {job.digest}",
-        **{kind: {**name_tag, **user_tags[kind], **tags} for kind in TAG_OPTIONS},
+        **{kind: {**name_tag, **job.target.tags, **user_tags[kind], **_ours(tags)} for kind in TAG_OPTIONS},
         "ssh_username": build.ssh_username,
         "ssh_timeout": build.options.get("ssh_timeout", SSH_TIMEOUT),
         # By default, Packer gives the build machine the SSH agent of the operator.
@@ -187,6 +189,11 @@ def builder_settings(
             else {}
         ),
     }
+
+
+def _ours(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that nothing may replace."""
+    return {key: value for key, value in tags.items() if key.startswith(PREFIX)}
 
 
 def _ami_name(job: BakeJob) -> str:

@@ -23,9 +23,12 @@ _LOCAL: tuple[ProviderName, ...] = ("qemu", "container")
 PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{
         (key,): ("aws",)
-        for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots")
+        for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots", "tags")
     },
-    **{("machine", key): ("aws",) for key in ("type", "instance_profile", "launch_template", "root_size")},
+    **{
+        ("machine", key): ("aws",)
+        for key in ("type", "instance_profile", "launch_template", "root_size", "metadata_hop_limit")
+    },
     ("engine",): ("container",),
     ("reach",): _LOCAL,
     **{("machine", key): _LOCAL for key in ("memory", "cpus")},

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
-from ..._aws.tags import key_of
+from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import FleetError, ProviderError
 from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
 from .describe import STATES
@@ -25,14 +25,18 @@ class Ec2AutoScalingGroup:
 
     longest_call = LONGEST_CALL
 
-    def __init__(self, account: Account, group: str, address: str = "private") -> None:
+    def __init__(
+        self, account: Account, group: str, address: str = "private", tags: Mapping[str, str] | None = None
+    ) -> None:
         """
         Args:
             group: its name.
             address: ``private`` or ``public``: at which of its addresses an instance is reached.
+            tags: the target's own tags, which new versions of the launch template set.
         """
         self._clients = Clients(account)
         self._name = group
+        self._own_tags = dict(tags or {})
         self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
         self._template_ids: dict[str, str] = {}  # by the name of the launch template
@@ -96,7 +100,7 @@ class Ec2AutoScalingGroup:
     def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
         """A version that already launches the image is used as it is; else one with this content, if it exists."""
         data = self._data_of(group.template)
-        merged = {**data, "ImageId": image, "TagSpecifications": _merged_tags(data, tags)}
+        merged = {**data, "ImageId": image, "TagSpecifications": _merged_tags(data, tags, self._own_tags)}
         content = hashlib.sha256(json.dumps(merged, sort_keys=True, default=str).encode()).hexdigest()[:32]
         template = group.template if group.image == image else self._find_version(group.template.id, image, content)
         return DesiredLaunch(
@@ -112,7 +116,7 @@ class Ec2AutoScalingGroup:
                 VersionDescription=f"{CREATED_BY} {desired.name} {desired.content}",
                 LaunchTemplateData={
                     "ImageId": desired.image,
-                    "TagSpecifications": _merged_tags(self._data_of(source), desired.tags),
+                    "TagSpecifications": _merged_tags(self._data_of(source), desired.tags, self._own_tags),
                 },
                 ClientToken=f"immutable-{desired.content}-{source.version}",
             )
@@ -284,13 +288,27 @@ def _machine_of(instance: Mapping[str, Any], address_key: str) -> GroupMachine:
     )
 
 
-def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition."""
+def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str], own: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition.
+
+    Args:
+        own: the target's own tags. Network interfaces get them too.
+
+    Raises ProviderError if an instance would have too many.
+    """
     merged: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
     for kind, key, value in _tags_of(data.get("TagSpecifications", ())):
         merged.setdefault(kind, {})[key] = value
     for kind in ("instance", "volume"):
         merged[kind].update({key_of(name): text for name, text in tags.items()})
+    for kind in ("instance", "volume", "network-interface") if own else ():
+        merged.setdefault(kind, {}).update(own)
+    for kind, values in merged.items():
+        if len(values) > MAX_TAGS:
+            raise ProviderError(
+                f"the {kind} of a new version of the launch template would have {len(values)} tags: those of its "
+                f"template, {len(own)} of the target and {len(tags)} of this collection (AWS allows {MAX_TAGS})"
+            )
     return [
         {"ResourceType": kind, "Tags": [{"Key": key, "Value": values[key]} for key in sorted(values)]}
         for kind, values in sorted(merged.items())

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
+from ..._aws.tags import MAX_TAGS
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import Instance, LaunchRequest
@@ -17,7 +18,7 @@ from ..ended_instance import EndedInstance
 from .consoles import Consoles
 from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
-from .tags import FLEET_KEY, STORE_KEY, from_aws, keys_of_text, to_aws
+from .tags import FLEET_KEY, STORE_KEY, fitting, from_aws, keys_of_text
 from .volumes import Ec2Volumes
 
 # AWS's codes that say that another zone may have room.
@@ -92,9 +93,14 @@ class Ec2Compute:
         self._call_for_all("terminate_instances", ids, ALIVE)
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        known = [one["InstanceId"] for one in self._describe_ids(ids)]
+        described = self._describe_ids(ids)
+        known = [one["InstanceId"] for one in described]
         removed = [key for name, text in tags.items() if text is None for key in keys_of_text(name)]
-        new = to_aws({name: text for name, text in tags.items() if text is not None})
+        changed = {key["Key"] for name in tags for key in keys_of_text(name)}
+        others = [sum(tag["Key"] not in changed for tag in one.get("Tags", ())) for one in described]
+        new = fitting(
+            {name: text for name, text in tags.items() if text is not None}, MAX_TAGS - max(others, default=0)
+        )
         with aws_errors(doing="tagging instances"):
             for part in batches(known, MAX_FILTER_VALUES):
                 if removed:

@@ -32,6 +32,7 @@ class Ec2Images:
         store: the store's identity. Only what carries its tag is removed; nothing if it is "".
         copy_delay: seconds between two reads of a pending copy.
         publish_timeout: seconds until SSM must show a parameter's new value.
+        tags: the target's own tags, which copies and new parameters get.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Ec2Images:
         store: str = "",
         copy_delay: float = COPY_DELAY,
         publish_timeout: float = PUBLISH_TIMEOUT,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._clients = Clients(account)
         self._encrypt = encrypt
         self._store = store
         self._copy_delay = copy_delay
         self._publish_timeout = publish_timeout
+        self._tags = dict(tags or {})
 
     def build(self, architecture: str) -> str:
         return f"aws-{self._clients.account_id}-{architecture}"
@@ -66,7 +69,7 @@ class Ec2Images:
             return artifact
 
         def copy_to(region: str) -> dict[str, Any]:
-            return self._copy_to(artifact, region, keys[region], tags)
+            return self._copy_to(artifact, region, keys[region], {**self._tags, **tags})
 
         with ThreadPoolExecutor(max_workers=MAX_REGIONS) as pool:
             futures = {region: pool.submit(copy_to, region) for region in keys}
@@ -96,9 +99,9 @@ class Ec2Images:
                     continue
                 changed[f"{parameter} in {region}"] = before
                 if not check:
-                    ssm.put_parameter(
-                        Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", Overwrite=True
-                    )
+                    # SSM accepts tags only together with a new parameter.
+                    new = {"Tags": tag_list(self._tags)} if self._tags and not before else {"Overwrite": True}
+                    ssm.put_parameter(Name=parameter, Value=ami, Type="String", DataType="aws:ec2:image", **new)
                     self._wait_until_published(ssm, parameter, ami, region)
         return changed
 

@@ -51,6 +51,7 @@ class Ec2Provider:
         probes: bool = True,
         snapshots: bool = False,
         bakes: Sequence[Clients] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
@@ -58,12 +59,13 @@ class Ec2Provider:
             probes: False if the target group's own checks decide whether an instance is healthy.
             snapshots: whether to create a snapshot of each volume that is detached.
             bakes: clients in other regions where images are baked.
+            tags: the target's own tags, which everything that is created gets.
         """
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
         identity = store_id(store)
-        scope = Scope(clients.region, identity, clients.account.endpoint_url)
+        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {})
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self._consoles = Consoles(clients, store)
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)

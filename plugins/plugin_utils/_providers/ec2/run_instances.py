@@ -12,18 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..._aws.batches import batches
+from ..._aws.tags import MAX_TAGS
 from ..._core.errors import ImageError, ProviderError
 from ..._image_model import ami_of
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
 from ..guest_document import user_data
-from .tags import MAX_TAGS, to_aws
+from .tags import NAME_KEY, to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
+DEFAULT_HOP_LIMIT = 1
 GIB = 1024**3
 MAX_INSTANCES = 100  # that one call launches: AWS advises no more, and the slots of all must fit into tags
 
@@ -35,6 +37,7 @@ class Scope:
     region: str
     store: str  # the store's identity
     endpoint_url: str = ""  # of AWS services, also as the hosts see them; "" for AWS's own
+    tags: Mapping[str, str] = field(default_factory=dict)  # the target's own, on everything that is created
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def run_instances_parameters(
         "MetadataOptions": {
             "HttpEndpoint": "enabled",
             "HttpTokens": "required",
-            "HttpPutResponseHopLimit": 1,
+            "HttpPutResponseHopLimit": machine.get("metadata_hop_limit", DEFAULT_HOP_LIMIT),
             "InstanceMetadataTags": "disabled",
         },
         "TagSpecifications": _tag_specifications(batch, request, scope, ami),
@@ -178,16 +181,19 @@ def _tag_specifications(batch: LaunchBatch, request: LaunchRequest, scope: Scope
     }
     if tag_names.ATTEMPT in request.tags:  # the only tag of a request that may differ within a batch
         texts[tag_names.ATTEMPT] = ",".join(one.tags[tag_names.ATTEMPT] for one in batch.requests)
-    name = {"Key": "Name", "Value": request.fleet}
-    tags = [name, *to_aws(texts)]
+    name = {"Key": NAME_KEY, "Value": request.fleet}
+    tags = with_own([name, *to_aws(texts)], scope.tags)
     if len(tags) > MAX_TAGS:
         raise ProviderError(
             f"an instance of {request.fleet} needs {len(tags)} tags, and EC2 allows {MAX_TAGS}: "
-            "launch fewer instances at a time (fleet.surge)"
+            "launch fewer instances at a time (fleet.surge), or give the target fewer tags"
         )
     return [
         {"ResourceType": "instance", "Tags": tags},
-        *({"ResourceType": kind, "Tags": [name, *to_aws(common)]} for kind in ("volume", "network-interface")),
+        *(
+            {"ResourceType": kind, "Tags": with_own([name, *to_aws(common)], scope.tags)}
+            for kind in ("volume", "network-interface")
+        ),
     ]
 
 

@@ -8,13 +8,13 @@ A text that is longer than one tag's value takes several tags: ``immutable:healt
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..._aws.tags import MAX_TEXT, MAX_VALUE, PREFIX, key_of
 from ..tags import BAKE, FLEET, STORE, VOLUME, well_formed
 
 FLEET_KEY, STORE_KEY, VOLUME_KEY, BAKE_KEY = key_of(FLEET), key_of(STORE), key_of(VOLUME), key_of(BAKE)
-MAX_TAGS = 50  # of one resource
+NAME_KEY = "Name"  # of the tag that AWS's console shows as a resource's name
 PART_MARK = "#"  # precedes the number of a further part
 
 
@@ -28,6 +28,19 @@ def to_aws(texts: Mapping[str, str]) -> list[dict[str, str]]:
         for name, text in sorted(texts.items())
         for key, value in _parts(name, text[:MAX_TEXT])
     ]
+
+
+def with_own(tags: Sequence[Mapping[str, str]], own: Mapping[str, str]) -> list[dict[str, str]]:
+    """Add a target's own tags to AWS's list of tags. An own tag replaces only the name that people see."""
+    keys = {tag["Key"] for tag in tags if tag["Key"] != NAME_KEY or NAME_KEY not in own}
+    kept = [dict(tag) for tag in tags if tag["Key"] in keys]
+    return [*kept, *({"Key": key, "Value": value} for key, value in sorted(own.items()) if key not in keys)]
+
+
+def fitting(texts: Mapping[str, str], room: int) -> list[dict[str, str]]:
+    """Like ``to_aws``, with each text cut to one tag if all of them do not fit into ``room`` tags."""
+    tags = to_aws(texts)
+    return tags if len(tags) <= room else to_aws({name: text[:MAX_VALUE] for name, text in texts.items()})
 
 
 def keys_of_text(name: str) -> list[dict[str, str]]:

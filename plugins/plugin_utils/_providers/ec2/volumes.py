@@ -20,7 +20,7 @@ from ..contract import LaunchRequest, Volume, VolumeRequest
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
 from .run_instances import GIB, Scope, gib
-from .tags import FLEET_KEY, STORE_KEY, VOLUME_KEY, to_aws
+from .tags import FLEET_KEY, NAME_KEY, STORE_KEY, VOLUME_KEY, to_aws, with_own
 
 DEFAULT_KIND = "gp3"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
@@ -270,7 +270,8 @@ class Ec2Volumes:
             tag_names.SLOT: str(volume.slot),
             tag_names.VOLUME: volume.name,
         }
-        return [{"Key": "Name", "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}, *to_aws(texts)]
+        name = {"Key": NAME_KEY, "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}
+        return with_own([name, *to_aws(texts)], self._scope.tags)
 
     def _removals(self, fleet: str) -> int:
         document = read_as(self._store, _key(fleet), _Removals, "the number of removed volumes")

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ami import AmiReference, ami_reference
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import machine_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
@@ -58,6 +59,13 @@ def test_every_setting_of_a_target_on_aws_is_read(folder: Path) -> None:
     assert target.traffic.target_groups == (GROUP,)
     assert (target.secrets["password"].kind, target.secrets["password"].name) == ("ssm", "/shop/password")
     assert ami_reference(target.base.source) == AmiReference(owner="136693071363", name="debian-12-amd64-*")
+
+
+def test_only_a_declared_hop_limit_is_a_setting_of_the_launch(folder: Path) -> None:
+    default = machine_settings(load(folder, GOOD).target("prod"))
+    assert "metadata_hop_limit" not in default, "hosts of earlier releases keep their fingerprint"
+    text = GOOD.replace("root_size: 8G", "root_size: 8G, metadata_hop_limit: 2")
+    assert machine_settings(load(folder, text).target("prod")) == {**default, "metadata_hop_limit": 2}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +118,7 @@ def test_there_are_three_ways_to_name_a_base(folder: Path, ami: str, reference: 
             "encrypt_boot: false",
             "build.options.encrypt_boot: cannot be passed to Packer: build.encrypt sets it",
         ),
+        ("root_size: 8G", "metadata_hop_limit: 0", "is not a hop limit (allowed: an integer from 1 to 64)"),
         ("type: gp3", "type: qcow2", "is not a volume type on target prod"),
         ("version: 3}", "version: $Latest}", "is not a version number"),
     ],

@@ -220,6 +220,7 @@ def test_launch_settings() -> None:
     assert (
         plain["InstanceType"] == "t3.micro"
         and plain["MetadataOptions"]["HttpTokens"] == "required"
+        and plain["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
         and plain["SecurityGroupIds"] == ["sg-1"]
     )
     assert not {"LaunchTemplate", "BlockDeviceMappings", "IamInstanceProfile"} & set(plain)
@@ -229,6 +230,7 @@ def test_launch_settings() -> None:
         "security_groups": [],
         "instance_profile": "shop",
         "root_size": 12 * 1024**3,
+        "metadata_hop_limit": 2,
     }
     full = parameters_for(replace(REQUEST, machine=machine), root={"DeviceName": "/dev/sda1"})
     assert full["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "7"}
@@ -236,6 +238,7 @@ def test_launch_settings() -> None:
         {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}}
     ]
     assert full["IamInstanceProfile"] == {"Name": "shop"}
+    assert full["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
     assert not {"InstanceType", "SecurityGroupIds"} & set(full), "the template says them"
 
 
