@@ -34,7 +34,7 @@ from ..tags import VOLUMES
 from .clock import NEVER, VirtualClock
 from .volume_index import VolumeIndex
 
-DEATH = "Simulated.InternalError: it died at launch"  # the reason of a machine that dies
+DEATH = "the simulated cloud ended it"  # the reason of a machine that dies
 ENDED_FOR = 3600.0  # seconds for which a machine that died is described
 ALL_FLEETS = "*"  # in World.balancers: every fleet has one
 Item = TypeVar("Item")
