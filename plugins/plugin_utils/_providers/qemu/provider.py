@@ -20,11 +20,11 @@ from typing import Any
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
+from ..bake_leftovers import Leftovers
 from ..confinement import confinement_warnings
 from ..contract import (
     Instance,
     LaunchRequest,
-    Leftovers,
     Pace,
     PinSecrets,
     Probe,
