@@ -142,6 +142,9 @@ class Compute(Protocol):
     def ended(self, fleet: str) -> Sequence[EndedInstance]:
         """What the last ``list`` showed of instances that died at launch and no longer exist. Makes no call."""
 
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Refuse settings, as in ``LaunchRequest``, whose instances could not be stopped or removed. Only reads."""
+
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Launch one instance for each request."""
 

@@ -68,6 +68,20 @@ RULES = (
         page=f"{EC2}/API_StateReason.html",
     ),
     Rule(
+        "protection by a template",
+        actions=("ec2:RunInstances",),
+        apply=instances.protection,
+        fact="A launch template may protect its instances against being terminated, and against being stopped.",
+        page=f"{EC2}/API_RequestLaunchTemplateData.html",
+    ),
+    Rule(
+        "protected instances",
+        actions=("ec2:StopInstances", "ec2:TerminateInstances"),
+        apply=instances.protected,
+        fact="A protected instance cannot be terminated, and with protection against stops neither stopped.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-stop-protection.html",
+    ),
+    Rule(
         "capacity",
         actions=("ec2:RunInstances",),
         apply=instances.capacity,

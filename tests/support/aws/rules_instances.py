@@ -94,6 +94,40 @@ def death(world: World, call: Call, proceed: Proceed) -> Answer:
     return answer
 
 
+def protection(world: World, call: Call, proceed: Proceed) -> Answer:
+    """An instance is protected as its launch template says."""
+    answer = proceed(call)
+    template = call.parameters.get("LaunchTemplate.LaunchTemplateId")
+    if not answer.ok or not template:
+        return answer
+    ec2, document = world.boto("ec2", call.region), Document(answer)
+    ids = [document.text("instanceId", item) for item in document.find_all("instancesSet/item")]
+    data = ec2.describe_launch_template_versions(
+        LaunchTemplateId=template, Versions=[call.parameters["LaunchTemplate.Version"]]
+    )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    if data.get("DisableApiTermination"):
+        world.protected.update(dict.fromkeys(ids, "disableApiTermination"))
+    if data.get("DisableApiStop"):
+        world.protected.update(dict.fromkeys(ids, "disableApiStop"))
+    return answer
+
+
+def protected(world: World, call: Call, proceed: Proceed) -> Answer:
+    """Protection against being stopped is also protection against being terminated."""
+    stops = call.action == "StopInstances"
+    for one in call.listed("InstanceId"):
+        attribute = world.protected.get(one)
+        if attribute and (attribute == "disableApiStop" or not stops):
+            return refusal(
+                call,
+                400,
+                "OperationNotPermitted",
+                f"The instance '{one}' may not be {'stopped' if stops else 'terminated'}. Modify its '{attribute}' "
+                "instance attribute and try again.",
+            )
+    return proceed(call)
+
+
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
     if not world.settings.no_capacity:
         return proceed(call)

@@ -63,6 +63,7 @@ class World:
     encrypted: set[str] = field(default_factory=set)  # images that are encrypted copies
     architectures: dict[str, str] = field(default_factory=dict)  # of images
     lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
+    protected: dict[str, str] = field(default_factory=dict)  # the attribute that protects an instance, by its id
     died: set[str] = field(default_factory=set)  # instances that terminated while they launched
     object_writes: threading.Lock = field(default_factory=threading.Lock)
 
@@ -93,6 +94,7 @@ class World:
                 self.architectures,
                 self.lost,
                 self.died,
+                self.protected,
             ):
                 memory.clear()
             self.settings = Settings()

@@ -47,6 +47,9 @@ class Recorder:
 
     create = list
 
+    def check_machine(self, machine):
+        pass
+
     def launch(self, requests):
         self.requests = requests
         raise ProviderError("not launched")

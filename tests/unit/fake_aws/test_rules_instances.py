@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.account import AccountSetup, refused
@@ -169,3 +170,17 @@ def test_an_accepted_launch_may_die(account: AccountSetup) -> None:
     assert (account.states(Filters=owned), account.states()) == ({}, {one: "terminated"})
     account.clock.at = 3620
     assert account.states() == {}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "calls"), [("DisableApiTermination", ["terminated"]), ("DisableApiStop", ["stopped", "terminated"])]
+)
+def test_a_template_protects_its_instances(account: AccountSetup, attribute: str, calls: list[str]) -> None:
+    made = account.ec2.create_launch_template(LaunchTemplateName="p", LaunchTemplateData={attribute: True})
+    template = {"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"], "Version": "1"}
+    (one,) = account.launch(LaunchTemplate=template)
+    changes = {"stopped": account.ec2.stop_instances, "terminated": account.ec2.terminate_instances}
+    for what in calls:
+        with refused("OperationNotPermitted"):
+            changes[what](InstanceIds=[one])
+    assert account.states() == {one: "running"}

@@ -19,7 +19,7 @@ from ..._providers.simulated.world import Latencies
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
 from ..ledger import Ledger
-from ..model import Request
+from ..model import PRESENT, Request
 from ..run import RunOptions
 from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
@@ -38,7 +38,7 @@ def dry_run(
     Args:
         latencies: seconds by name. They win over the latencies of earlier swaps.
 
-    Raises ProviderError, StoreError.
+    Raises StoreError, and ProviderError, also for a machine that the run itself refuses.
     """
     observed = observer.observe()
     known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
@@ -50,6 +50,8 @@ def dry_run(
         latencies=replace(Latencies(), **known),
         revoked=services.revoked(),
     )
+    if plan["changed"] and request.intent.goal == PRESENT:
+        services.provider.compute.check_machine(request.payload.machine)
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")

@@ -28,7 +28,7 @@ from ..actions import (
     Wait,
     unknown_action,
 )
-from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
+from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .executor import Executor
@@ -98,6 +98,8 @@ class SwapRun(FleetRun[Outcome]):
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
         if resumed:
             self._intent = self._intent.with_assumed_launches()
+        if not self._intent.begun and self._intent.goal == PRESENT:
+            self._provider.compute.check_machine(self._request.payload.machine)
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         self._note_progress()
 

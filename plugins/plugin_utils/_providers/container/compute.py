@@ -82,6 +82,9 @@ class ContainerCompute:
         """What ended remains in the list, STOPPED."""
         return ()
 
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Whoever may launch instances here may stop and remove them."""
+
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
         for request in requests:

@@ -19,6 +19,7 @@ from .consoles import Consoles
 from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
 from .tags import FLEET_KEY, STORE_KEY, fitting, from_aws, keys_of_text
+from .template_check import check_template
 from .volumes import Ec2Volumes
 
 # AWS's codes that say that another zone may have room.
@@ -30,6 +31,7 @@ ZONE_FULL = (
 )
 # AWS's codes that say that one of the named instances makes the call fail for all of them.
 ONE_UNFIT = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")
+PROTECTED = "OperationNotPermitted"  # somebody protected an instance against being stopped or terminated
 REPLAY_AGE = 60.0  # seconds: an older instance in the answer was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is repeated
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
@@ -61,6 +63,9 @@ class Ec2Compute:
     def ended(self, fleet: str) -> Sequence[EndedInstance]:
         """EC2 describes a terminated instance for about an hour, but perhaps without its tags by then."""
         return [one for one in self._ended if one.fleet == fleet]
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        check_template(self._clients, machine)
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         volumes = self._volumes.by_slot(requests)
@@ -211,8 +216,14 @@ class Ec2Compute:
                     self._call(operation, fit, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
-        with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
-            getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
+        try:
+            with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
+                getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
+        except ProviderError as error:
+            if error.code != PROTECTED:
+                raise
+            advice = "switch off this protection of the instance and run again to resume"
+            raise ProviderError(f"{error.message}; {advice}", permanent=True, code=error.code) from error
 
     def _since(self, instance_id: str) -> float:
         return self._stopping_since.setdefault(instance_id, time.time())

@@ -124,7 +124,7 @@ def ended_of(described: Mapping[str, Any]) -> EndedInstance | None:
         return None
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
     slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
-    if not slot or tag_names.FLEET not in tags or tags.get(tag_names.PURPOSE, FLEET) != FLEET:
+    if not slot or tag_names.FLEET not in tags:
         return None
     tags[tag_names.ATTEMPT] = _at_index(tags.get(tag_names.ATTEMPT, ""), index)
     return EndedInstance(described["InstanceId"], tags[tag_names.FLEET], int(slot), _reason(described), tags)

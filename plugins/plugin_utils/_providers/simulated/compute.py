@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..._core.errors import ProviderError
 from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest
@@ -34,6 +35,9 @@ class SimulatedCompute:
 
     def ended(self, fleet: str) -> Sequence[EndedInstance]:
         return [one for one in self._ended if one.fleet == fleet]
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Whoever may launch instances here may stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Refuses a token that was used for another launch, or whose instance was removed since."""

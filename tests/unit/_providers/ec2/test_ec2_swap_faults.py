@@ -302,3 +302,16 @@ def test_a_lost_host_whose_successors_die_at_launch_is_not_replaced_for_ever(clo
     assert len(lab.watcher.observe().serving) == 1 and len(launched(cloud)) - existed <= 5
     cloud.set(doomed=frozenset(), tags_kept=3600.0)
     lab.finish(OLD)
+
+
+def test_an_instance_that_a_person_protected_is_named_and_the_next_run_resumes(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock)
+    protected = sorted(lab.watcher.observe().hosts)[0]
+    cloud.world.protected[protected] = "disableApiTermination"
+    began = clock.skipped
+    with pytest.raises(ProviderError, match=rf"'{protected}' may not be terminated.*switch off this protection"):
+        lab.run()
+    assert clock.skipped - began < 60 and cloud.count(action="TerminateInstances") <= 2, "it is not tried again"
+    assert not lab.watcher.broken_promises and len(lab.watcher.observe().serving) >= 2
+    cloud.world.protected.clear()
+    lab.finish()
