@@ -57,6 +57,7 @@ class InstanceView:
     healthy: bool = False  # the last probe passed
     problem: str = ""  # why it is not proven or not healthy
     waiting_since: float = 0.0  # since when it could have been healthy but was not; only if it is proven
+    healthy_since: float = 0.0  # since when each observation of this run found it healthy; only if it is healthy
     member: MemberState | None = None  # None if the load balancer does not know it
     in_flight: int | None = None
     member_since: float = 0.0
@@ -90,6 +91,11 @@ class InstanceView:
     def ready(self) -> bool:
         """Whether it can be put in service: it is proven and its probe passes."""
         return self.state == RUNNING and self.proven and self.healthy
+
+    @property
+    def checked_since(self) -> float:
+        """Since when the load balancer's checks could have passed."""
+        return max(self.member_since, self.healthy_since or self.waiting_since)
 
     @property
     def serving(self) -> bool:

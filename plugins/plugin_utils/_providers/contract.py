@@ -228,6 +228,9 @@ class Traffic(Protocol):
     def ensure(self) -> bool:
         """Start or create what is missing. Returns whether something was missing."""
 
+    def check_deadline(self, deadline: float) -> None:
+        """Refuse a health deadline, in seconds, within which the balancer may put no healthy member in service."""
+
     def members(self) -> list[Member]:
         """All members of this fleet."""
 

@@ -75,7 +75,8 @@ def _open_aws(target: Target, store: Store) -> Provider:
     clients = Clients(target.aws)
 
     def balancer(fleet: str) -> Traffic:
-        return TargetGroups(clients, fleet, target.traffic, target.health)
+        decides = target.probe == "balancer"
+        return TargetGroups(clients, fleet, target.traffic, target.health, decides=decides)
 
     return Ec2Provider(
         clients,

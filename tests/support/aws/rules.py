@@ -243,6 +243,15 @@ RULES = (
         page=f"{ELB}/application/check-target-health.html",
     ),
     Rule(
+        "registering with a Network Load Balancer",
+        actions=("elasticloadbalancing:DescribeTargetHealth",),
+        apply=traffic.network_registration,
+        # AWS's maintainer of the controller for Kubernetes gives 90 to 180 seconds:
+        # https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/1834
+        fact="A target stays initial for minutes before a Network Load Balancer begins to check it.",
+        page=f"{ELB}/network/target-group-health-checks.html",
+    ),
+    Rule(
         "parameter size",
         actions=("ssm:PutParameter",),
         apply=stores.parameter_size,

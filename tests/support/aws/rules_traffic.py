@@ -114,6 +114,27 @@ def health(world: World, call: Call, proceed: Proceed) -> Answer:
     return document.to_answer()
 
 
+def network_registration(world: World, call: Call, proceed: Proceed) -> Answer:
+    """Show targets of a Network Load Balancer as initial until they are registered, before any check."""
+    answer, group = proceed(call), call.parameters["TargetGroupArn"]
+    if not answer.ok or not world.settings.registration or not _is_network(world, call.region, group):
+        return answer
+    document = Document(answer)
+    for item in document.find_all(f"{LIST}/member"):
+        one = document.text("Target/Id", item)
+        checked = document.text("TargetHealth/State", item) in ("healthy", "unhealthy")
+        if checked and world.within("registered", f"{group} {one}", world.settings.registration):
+            _set_state(document, item, "initial")
+    return document.to_answer()
+
+
+def _is_network(world: World, region: str, group: str) -> bool:
+    elb = world.boto("elbv2", region)
+    balancers = elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["LoadBalancerArns"]
+    found = elb.describe_load_balancers(LoadBalancerArns=balancers)["LoadBalancers"] if balancers else []
+    return any(each["Type"] == "network" for each in found)
+
+
 def _state(world: World, instance: Mapping[str, Any], group: str, one: str, used: bool) -> str:
     if not used:
         return "unused"

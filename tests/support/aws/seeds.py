@@ -53,14 +53,25 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
     return str(made)
 
 
-def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", port: int = 8080) -> Balancer:
-    elb = cloud.boto("elbv2")
-    common = {"Protocol": "HTTP", "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
+def balancer(
+    cloud: Cloud,
+    where: Network,
+    groups: int = 1,
+    name: str = "shop",
+    port: int = 8080,
+    kind: str = "application",
+    **checks: object,
+) -> Balancer:
+    """A load balancer, ``application`` or ``network``, whose target groups have these health checks."""
+    elb, network = cloud.boto("elbv2"), kind == "network"
+    protocol = "TCP" if network else "HTTP"
+    common = {"Protocol": protocol, "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
+    common |= {} if network else {"HealthCheckPath": "/healthz"}
     arns = [
-        elb.create_target_group(Name=f"{name}-{number}", **common)["TargetGroups"][0]["TargetGroupArn"]
+        elb.create_target_group(Name=f"{name}-{number}", **{**common, **checks})["TargetGroups"][0]["TargetGroupArn"]
         for number in range(groups)
     ]
-    made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type="application", Scheme="internal")[
+    made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type=kind, Scheme="internal")[
         "LoadBalancers"
     ][0]
     forward = {
@@ -70,7 +81,7 @@ def balancer(cloud: Cloud, where: Network, groups: int = 1, name: str = "shop", 
         },
     }
     listener = elb.create_listener(
-        LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[forward]
+        LoadBalancerArn=made["LoadBalancerArn"], Protocol=protocol, Port=80, DefaultActions=[forward]
     )
     return Balancer(made["LoadBalancerArn"], listener["Listeners"][0]["ListenerArn"], tuple(arns), made["DNSName"])
 

@@ -7,6 +7,8 @@ A conftest imports the fixtures and lists them in its ``__all__``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
@@ -28,10 +30,10 @@ class TargetGroupSetup:
         rule: the ARN of the listener that forwards to both groups. Empty for one group.
     """
 
-    def __init__(self, cloud: Cloud, groups: int = 1) -> None:
+    def __init__(self, cloud: Cloud, groups: int = 1, **balancer: Any) -> None:
         self.cloud, self.at = cloud, 100.0
         self.net = seeds.network(cloud)
-        self.balancer = seeds.balancer(cloud, self.net, groups)
+        self.balancer = seeds.balancer(cloud, self.net, groups, **balancer)
         self.elb = cloud.boto("elbv2")
         self.rule = self.balancer.listener if groups > 1 else ""
         cloud.set(now=lambda: self.at, drain=1.0)
@@ -78,12 +80,12 @@ class TargetGroupSetup:
 
 @pytest.fixture
 def one_group(cloud: Cloud) -> TargetGroupSetup:
-    return TargetGroupSetup(cloud)
+    return TargetGroupSetup(cloud, HealthCheckIntervalSeconds=5)
 
 
 @pytest.fixture
 def two_groups(cloud: Cloud) -> TargetGroupSetup:
-    return TargetGroupSetup(cloud, 2)
+    return TargetGroupSetup(cloud, 2, HealthCheckIntervalSeconds=5)
 
 
 def states(traffic: TargetGroups) -> dict[str, tuple[str, bool]]:

@@ -25,6 +25,7 @@ class Settings:
     visible: float = 0.0  # until DescribeInstances and DescribeVolumes return a new resource
     stop: float = 0.0  # stopping and shutting-down
     health: float = 0.0  # initial, after a target's registration
+    registration: float = 0.0  # initial, before the checks of a Network Load Balancer begin
     drain: float = 0.0  # factor on the deregistration delay of a target group
     console_delay: float = 0.0  # from running to the first console output
     volume: float = 0.0  # creating

@@ -53,6 +53,22 @@ def test_targets_take_time_to_become_healthy_and_to_drain(account: AccountSetup)
     assert account.target_states(group) == {one: "healthy"}
 
 
+def test_a_network_load_balancer_begins_to_check_after_minutes(account: AccountSetup) -> None:
+    account.cloud.set(registration=180.0, health=10.0)
+    (one,) = account.launch()
+    groups = [
+        seeds.balancer(account.cloud, account.net, kind=kind, name=kind).groups[0]
+        for kind in ("network", "application")
+    ]
+    for group in groups:
+        account.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}])
+    began = account.clock.at
+    account.clock.at = began + 179
+    assert [account.target_states(group) for group in groups] == [{one: "initial"}, {one: "healthy"}]
+    account.clock.at = began + 180
+    assert account.target_states(groups[0]) == {one: "healthy"}
+
+
 def test_a_group_that_nothing_forwards_to_is_unused(account: AccountSetup) -> None:
     group = account.elb.create_target_group(Name="alone", Protocol="HTTP", Port=80, VpcId=account.net.vpc)[
         "TargetGroups"

@@ -135,8 +135,8 @@ class ActionBatch:
         until = view.waiting_since + self._intent.health_deadline
         self.wait(f"slot {view.slot}: {view.id} is not healthy yet ({view.problem})", until)
 
-    def wait_for_checks(self, view: InstanceView, since: float) -> None:
-        until = since + self._intent.health_deadline
+    def wait_for_checks(self, view: InstanceView) -> None:
+        until = view.checked_since + self._intent.health_deadline
         self.wait(f"slot {view.slot}: the load balancer checks {view.id}", until)
 
     def take_out_of_traffic(self, view: InstanceView, given_up: bool = False) -> bool:

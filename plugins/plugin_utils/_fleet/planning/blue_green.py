@@ -131,7 +131,7 @@ class _Flip:
             batch.register_staged(unknown)
         elif checked:
             view = checked[0]
-            batch.wait_for_checks(view, max(view.member_since, view.waiting_since))
+            batch.wait_for_checks(view)
         elif self._keeps_floor(new, old):
             on = [view for view in new if view.member == DRAIN]
             batch.switch(on, [view for view in old if view.member in (UP, DOWN)])

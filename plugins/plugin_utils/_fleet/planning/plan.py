@@ -83,7 +83,7 @@ def _rollback_due(observed: Observed, intent: Intent, now: float) -> BeginRollba
 
 def _unchecked(view: InstanceView, intent: Intent, now: float) -> str:
     """Why a staged member failed, or "". It gets no requests, but its checks must pass in time."""
-    late = now > max(view.member_since, view.waiting_since) + intent.health_deadline
+    late = now > view.checked_since + intent.health_deadline
     if intent.strategy == BLUE_GREEN and view.member == DRAIN and view.proven and not view.passing and late:
         return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"
     return ""

@@ -171,7 +171,7 @@ class _Recreation:
         elif not current.healthy:
             batch.wait_for_health(current)
         elif current.member == DOWN:
-            batch.wait_for_checks(current, current.member_since)
+            batch.wait_for_checks(current)
         else:
             batch.register(current)
 

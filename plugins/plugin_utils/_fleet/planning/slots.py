@@ -133,7 +133,7 @@ def failure_reason(view: InstanceView, slot: Slot, intent: Intent, now: float) -
         waits = (slot.missing and not intent.rolling_back) or slot.volumes_not_on(view)
         late = not waits and now > view.waiting_since + intent.health_deadline
         return f"it was not healthy within {intent.health_deadline:g} s ({view.problem})" if late else ""
-    if view.member == DOWN and now > max(view.member_since, view.waiting_since) + intent.health_deadline:
+    if view.member == DOWN and now > view.checked_since + intent.health_deadline:
         return f"the load balancer's checks did not pass within {intent.health_deadline:g} s"
     return ""
 

@@ -126,7 +126,7 @@ class SlotStep:
             if needed and view.member is None:
                 batch.register(view)
             elif needed and view.member == DOWN:
-                batch.wait_for_checks(view, view.member_since)
+                batch.wait_for_checks(view)
             elif batch.stop(view, given_up=self._is_given_up(view)):
                 batch.detach(volume.id for volume in elsewhere if volume.attached_to == view.id)
         if holders:
@@ -174,7 +174,7 @@ class SlotStep:
         if not current.healthy:
             self._batch.wait_for_health(current)
         elif current.member == DOWN:
-            self._batch.wait_for_checks(current, current.member_since)
+            self._batch.wait_for_checks(current)
         else:
             self._batch.register(current)
         if not self._slot.volumes:

@@ -38,7 +38,8 @@ def dry_run(
     Args:
         latencies: seconds by name. They win over the latencies of earlier swaps.
 
-    Raises StoreError, and ProviderError, also for a machine that the run itself refuses.
+    Raises ProviderError, StoreError, TrafficError. If something would change, these are also raised for what the run
+    itself refuses.
     """
     observed = observer.observe()
     known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
@@ -52,6 +53,7 @@ def dry_run(
     )
     if plan["changed"] and request.intent.goal == PRESENT:
         services.provider.compute.check_machine(request.payload.machine)
+        services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")

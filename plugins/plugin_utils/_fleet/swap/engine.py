@@ -98,9 +98,10 @@ class SwapRun(FleetRun[Outcome]):
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
         if resumed:
             self._intent = self._intent.with_assumed_launches()
+        self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
             self._provider.compute.check_machine(self._request.payload.machine)
-        self._observer.forget_volumes()  # another run may have changed them before this one got the lease
+            self._traffic.check_deadline(self._intent.health_deadline)
         self._note_progress()
 
     def _next_step(self) -> Outcome:

@@ -42,6 +42,7 @@ class Observer:
         self._fleet = fleet
         # By instance id: its present start, and when it was first proven or last observed healthy since then.
         self._healthy_at: dict[str, tuple[float, float]] = {}
+        self._healthy_since: dict[str, float] = {}  # by instance id, while each observation finds it healthy
         self._passed_at: dict[str, float] = {}
         self._unlisted: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
@@ -181,6 +182,7 @@ class Observer:
             healthy=healthy,
             problem="" if healthy else str(verdict if not proven else probed),
             waiting_since=max(self._last_well_at(instance, proven, healthy, now), attached_at) if proven else 0.0,
+            healthy_since=self._healthy_from(instance.id, healthy, now),
             member=member.state if member else None,
             in_flight=member.in_flight if member else None,
             member_since=member.since if member else 0.0,
@@ -205,6 +207,13 @@ class Observer:
             at = now
             self._healthy_at[instance.id] = (instance.started, now)
         return at
+
+    def _healthy_from(self, instance_id: str, healthy: bool, now: float) -> float:
+        """Since when each observation found the instance healthy; 0 if this one did not."""
+        if not healthy:
+            self._healthy_since.pop(instance_id, None)
+            return 0.0
+        return self._healthy_since.setdefault(instance_id, now)
 
 
 def _number(text: str | None, default: int) -> int:

@@ -32,6 +32,9 @@ class CachedTraffic:
     def ensure(self) -> bool:
         return self._traffic.ensure()
 
+    def check_deadline(self, deadline: float) -> None:
+        self._traffic.check_deadline(deadline)
+
     def members(self) -> list[Member]:
         found = self._traffic.members()
         self._members = {member.id: member for member in found}

@@ -28,6 +28,9 @@ class SimulatedTraffic:
             self._world.change("ensure", [self._fleet], self._world.balancers.add)
         return missing
 
+    def check_deadline(self, deadline: float) -> None:
+        """Accepts every deadline: a simulation shows what becomes of it."""
+
     def members(self) -> list[Member]:
         return list(self._world.read("members", self._fleet, self._members))
 

@@ -20,6 +20,7 @@ from ..._core.errors import ProviderError, TrafficError
 from ..._definition.model import TrafficSpec
 from ..._definition.probes import Health
 from ..._providers.contract import DRAIN, Member
+from .health_checks import NETWORK_PROTOCOLS, health_check_of, mismatches, require_deadline
 from .target_groups import (
     HEALTHY,
     INITIAL,
@@ -36,7 +37,7 @@ from .target_groups import (
 DELAY_ATTRIBUTE = "deregistration_delay.timeout_seconds"
 MAX_DELAY = 3600  # seconds
 MAX_TARGETS = 200  # in one call; AWS documents no limit, and its own Kubernetes controller uses this one
-PROTOCOLS = ("HTTP", "HTTPS", "TCP", "TLS")
+PROTOCOLS = ("HTTP", "HTTPS", *NETWORK_PROTOCOLS)
 _RULE = ":listener-rule/"
 
 
@@ -48,6 +49,7 @@ class TargetGroups:
     the latter as long as the process lives.
 
     Args:
+        decides: whether the checks of the groups alone decide about an instance's health.
         now: the time, in seconds since the epoch.
     """
 
@@ -55,15 +57,24 @@ class TargetGroups:
     shared = True
 
     def __init__(
-        self, clients: Clients, fleet: str, spec: TrafficSpec, health: Health, *, now: Callable[[], float] = time.time
+        self,
+        clients: Clients,
+        fleet: str,
+        spec: TrafficSpec,
+        health: Health,
+        *,
+        decides: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._clients = clients
         self._fleet = fleet
         self._groups = spec.target_groups
         self._rule = spec.rule
         self._health = health
+        self._decides = decides
         self._now = now
-        self._described: list[dict[str, Any]] = []  # the groups, once they are checked
+        self._described: list[dict[str, Any]] = []  # the groups, as read once
+        self._checked = False  # whether the groups were found fit
         # As last read, with the changes made since; None if that is unknown.
         self._targets: tuple[Target, ...] | None = None
         self._actions: list[dict[str, Any]] = []  # of the rule
@@ -71,12 +82,21 @@ class TargetGroups:
         self._since: dict[str, tuple[str, float]] = {}  # by instance id: its state, and when it was first observed
         self._delays: dict[str, int] = {}  # by group, in seconds
         self._description: dict[str, Any] | None = None
+        self._warnings: list[str] = []  # about the groups' checks, once a swap begins
 
     def ensure(self) -> bool:
         """Check once in a process that the groups exist and accept instances. There is nothing to start."""
-        if not self._described:
-            self._described = self._check_groups(self._describe_groups())
+        if not self._checked:
+            self._check_groups(self._describe_groups())
+            self._checked = True
         return False
+
+    def check_deadline(self, deadline: float) -> None:
+        checks = [health_check_of(group) for group in self._describe_groups()]
+        for check in checks:
+            require_deadline(check, deadline)
+        if self._decides:
+            self._warnings = [line for check in checks for line in mismatches(check, self._health)]
 
     def members(self) -> list[Member]:
         targets = self._read()
@@ -165,7 +185,7 @@ class TargetGroups:
                     "endpoint": None,
                     "warnings": [f"the load balancer's address is unknown: {error.message}"],
                 }
-        warnings = [*self._description["warnings"], *unused_warnings(self._targets or ())]
+        warnings = [*self._description["warnings"], *self._warnings, *unused_warnings(self._targets or ())]
         return {
             "kind": self.kind,
             "endpoint": self._description["endpoint"],
@@ -209,11 +229,13 @@ class TargetGroups:
         return before if before and before[0] == state else (state, now)
 
     def _describe_groups(self) -> list[dict[str, Any]]:
-        with aws_errors(TrafficError, f"target groups of {self._fleet}"):
-            answer = self._elb.describe_target_groups(TargetGroupArns=list(self._groups))
-        return list(answer["TargetGroups"])
+        if not self._described:
+            with aws_errors(TrafficError, f"target groups of {self._fleet}"):
+                answer = self._elb.describe_target_groups(TargetGroupArns=list(self._groups))
+            self._described = list(answer["TargetGroups"])
+        return self._described
 
-    def _check_groups(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _check_groups(self, groups: list[dict[str, Any]]) -> None:
         """Raises TrafficError if a group cannot have instances as targets."""
         for group in groups:
             name, kind, protocol = group["TargetGroupName"], group.get("TargetType"), group.get("Protocol")
@@ -226,7 +248,6 @@ class TargetGroups:
                     f"target group {name} is used by no load balancer, so it is never checked "
                     "(needed: a listener that forwards to it)"
                 )
-        return groups
 
     def _read_rule(self) -> None:
         with aws_errors(TrafficError):
@@ -243,7 +264,7 @@ class TargetGroups:
         self._actions, self._weights = list(actions), weights
 
     def _endpoint(self) -> str | None:
-        groups = self._described or self._describe_groups()
+        groups = self._describe_groups()
         balancers = [arn for group in groups for arn in group.get("LoadBalancerArns", ())]
         if not balancers:
             return None

@@ -86,6 +86,9 @@ class HAProxy:
                     raise
         return True
 
+    def check_deadline(self, deadline: float) -> None:
+        """Accepts every deadline: HAProxy checks a new member every second."""
+
     def members(self) -> list[Member]:
         now = time.time()
         return [server.member(now) for server in self._servers()] if self._process.pid() is not None else []

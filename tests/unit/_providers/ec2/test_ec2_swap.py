@@ -214,7 +214,9 @@ def test_an_image_that_never_boots_is_rolled_back(shop: Shop) -> None:
 
 
 def test_an_image_whose_target_group_checks_fail_is_rolled_back(shop: Shop) -> None:
-    shop.document["health"]["deadline"] = "1s"
+    group = shop.balancer.groups[0]
+    shop.cloud.boto("elbv2").modify_target_group(TargetGroupArn=group, HealthCheckIntervalSeconds=5)
+    shop.document["health"]["deadline"] = "5s"
     first = shop.image("1.0.0")
     shop.run()
     old = {each["InstanceId"] for each in shop.instances()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.pace import every_second
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import (
@@ -20,6 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.bal
 )
 from ansible_collections.immutable.infra.tests.support import fleetlab
 from ansible_collections.immutable.infra.tests.support.aws.faults import drop_after, refuse
+from ansible_collections.immutable.infra.tests.support.aws.server import Cloud
 from ansible_collections.immutable.infra.tests.support.aws.target_groups import HTTP, TargetGroupSetup, states
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, FLEET, V1, V2, absent, request
 
@@ -55,6 +56,21 @@ def blue_green_lab(two_groups: TargetGroupSetup) -> Lab:
     return Lab(two_groups)
 
 
+def test_a_deadline_that_a_network_load_balancer_cannot_meet_is_refused_before_anything_begins(cloud: Cloud) -> None:
+    lab = Lab(TargetGroupSetup(cloud, kind="network"))
+    cloud.set(registration=180.0, health=10.0)
+    with pytest.raises(TrafficError) as caught:
+        lab.run(V1, size=1, health_deadline=120.0)
+    assert caught.value.message == (
+        "target group shop-0 of a Network Load Balancer: an instance comes into service up to 330 s after it is "
+        "registered (180 s for the registration, then 5 checks at an interval of 30 s), but health.deadline is 120 s "
+        "(allowed: a health.deadline of 330 s or more, or fewer checks or a shorter interval in the target group)"
+    )
+    assert not lab.world.machines and not lab.setup.changes() and not lab.store.list("fleets/")
+    lab.run(V1, size=1, health_deadline=330.0)
+    assert set(states(lab.traffic()).values()) == {("up", True)}
+
+
 def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
     lab.run(V1, size=4)
     lab.setup.cloud.proxy.forget()
@@ -73,6 +89,16 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
     lab.setup.cloud.proxy.forget()
     assert lab.run(V2, size=4, surge=2, drain_timeout=20.0)["changed"] is False
     assert lab.setup.changes() == [] and lab.setup.cloud.count(action="DescribeTargetHealth") == 1
+
+
+def test_checks_that_fail_behind_passing_probes_end_the_swap_at_the_deadline(lab: Lab) -> None:
+    lab.run(V1, size=1)
+    old = lab.setup.registered()
+    lab.setup.cloud.set(healthy=lambda target, _group: target in old)
+    began = lab.world.clock.now()
+    with pytest.raises(FleetError, match="failed: the load balancer's checks did not pass within 30 s"):
+        lab.run(V2, size=1, health_deadline=30.0)
+    assert lab.world.clock.now() - began < 60 and set(lab.world.machines) == old
 
 
 def test_a_removed_fleet_leaves_the_group_unchanged(lab: Lab) -> None:
