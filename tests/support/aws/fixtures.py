@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.client import ClientCreator
+from botocore.loaders import JSONFileLoader, Loader
 
 from .rights import judge
 from .server import Cloud, forget_clients
@@ -17,17 +17,36 @@ from .server import cloud as serve
 
 
 def remember_service_models() -> None:
-    """Read each of AWS's descriptions of its services once in this process.
+    """Read AWS's descriptions of its services, and make models and classes from them, once in this process.
 
-    Each test has clients of its own, and reading the descriptions took half of its time.
+    Each test has sessions and clients of its own. Making the same models for each of them took more time than the
+    calls. Models and classes describe a service. They know nothing of a session, a client or an account.
     """
+    _remember(JSONFileLoader, "load_file")
+    _remember(Loader, "list_available_services", lambda loader: tuple(loader.search_paths))
+    _remember(ClientCreator, "_load_service_model")
+    _remember(ClientCreator, "_create_client_class", arguments=1)  # the second one is the model of the service
 
-    @functools.cache
-    def read(path: str) -> Any:
-        return original(JSONFileLoader(), path)
 
-    original = JSONFileLoader.load_file
-    JSONFileLoader.load_file = lambda _self, path: read(path)
+def _remember(
+    owner: Any, name: str, of: Callable[[Any], Any] = lambda _self: None, arguments: int | None = None
+) -> None:
+    """Keep what a method returns.
+
+    Args:
+        of: what the result depends on in the object.
+        arguments: the number of arguments that it depends on, counted from the first; all by default.
+    """
+    original = getattr(owner, name)
+    results: dict[Any, Any] = {}
+
+    def recall(self: Any, *args: Any, **named: Any) -> Any:
+        key = (of(self), args[:arguments], *sorted(named.items()))
+        if key not in results:
+            results[key] = original(self, *args, **named)
+        return results[key]
+
+    setattr(owner, name, recall)
 
 
 @pytest.fixture(scope="session")
