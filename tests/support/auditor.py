@@ -177,10 +177,7 @@ class Auditor:
         assert len(live) <= ceiling, f"promise 2: after {call} {len(live)} run of {ceiling}"
 
     def _check_launches(self, before: Snapshot) -> None:
-        """Whoever launched, and whatever became of it, a slot gets a few instances in a swap, and a few in a rollback.
-
-        Two that die at launch are the last ones, as far as the controllers can have known of them.
-        """
+        """A slot gets few instances in a swap, and few in a rollback, whatever became of them and of the runs."""
         world = self._world
         for name in set(world.machines) - set(before.machines):
             machine = world.machines[name]

@@ -79,11 +79,11 @@ class ContainerCompute:
         return self._instances([machine for machine in machines if machine.facts() is not None], engine)
 
     def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
-        """What ended remains in the list, STOPPED."""
+        """Returns none: an instance that has ended remains in the list, STOPPED."""
         return ()
 
     def check_machine(self, machine: Mapping[str, Any]) -> None:
-        """Whoever may launch instances here may stop and remove them."""
+        """Accepts all settings: a user who may launch instances here may also stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []

@@ -127,7 +127,7 @@ def ended_of(described: Mapping[str, Any]) -> EndedInstance | None:
     if not slot or tag_names.FLEET not in tags:
         return None
     tags[tag_names.ATTEMPT] = _at_index(tags.get(tag_names.ATTEMPT, ""), index)
-    return EndedInstance(described["InstanceId"], tags[tag_names.FLEET], int(slot), _reason(described), tags)
+    return EndedInstance(described["InstanceId"], tags[tag_names.FLEET], int(slot), _reason(described), tags=tags)
 
 
 def _reason(described: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class SimulatedCompute:
         return [one for one in self._ended if one.fleet == fleet]
 
     def check_machine(self, machine: Mapping[str, Any]) -> None:
-        """Whoever may launch instances here may stop and remove them."""
+        """Accepts all settings: a user who may launch instances here may also stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Refuses a token that was used for another launch, or whose instance was removed since."""

@@ -260,7 +260,7 @@ class World:
         """End a machine for good. It is described for a while, as one that died at launch unless it was sealed."""
         instance = machine.instance
         if self.state(machine) == PENDING:
-            ended = EndedInstance(instance.id, instance.fleet, instance.slot, DEATH, instance.tags)
+            ended = EndedInstance(instance.id, instance.fleet, instance.slot, DEATH, tags=instance.tags)
             self._ended.append((self.clock.now(), ended))
         self._remove(instance.id)
 

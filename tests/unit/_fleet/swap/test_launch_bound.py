@@ -80,7 +80,7 @@ def test_a_lost_host_whose_successors_die_at_launch_is_given_up(lab: Lab) -> Non
     lab.world.die(lab.world.machines[lost])
     lab.world.behaviors[V1] = Behavior(dies_after=2.0)
     lab.world.machines[other].behavior = Behavior()
-    for serials in (1, 2):  # each swap of the user begins anew
+    for serials in (1, 2):  # each swap of the user counts from zero
         before = len(lab.world.removed_tokens)
         with pytest.raises(FleetError) as error:
             lab.run(request(V1, 2))
@@ -126,7 +126,7 @@ def test_killed_runs_count(lab: Lab, when: str) -> None:
 
 
 def test_a_launch_that_is_refused_again_and_again_does_not_count(lab: Lab) -> None:
-    """The cloud has no room for days, and each run of the user waits for it in vain."""
+    """The cloud has no room for days, and each run of the user fails."""
     lab.run(request(V1, 1))
 
     def refuse(call: str) -> None:
