@@ -13,5 +13,6 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = context.definition(options)
         target = definition.target(options["target"])
-        wanted = VerifyOptions(options["image"], options["force"], seconds_of(options["timeout"]))
+        times = {name: seconds_of(options[name]) for name in ("timeout", "lock_timeout")}
+        wanted = VerifyOptions(options["image"], options["force"], **times)
         return verify_image(definition, target, context.store(options), wanted, task=context)

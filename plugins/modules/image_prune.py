@@ -22,6 +22,8 @@ description:
     launch template, a launch configuration, the parameter of a promotion or an Auto Scaling group.
   - Before it removes an image, the task marks it as revoked, so that no channel and no swap can use it. Then it
     checks all conditions once more. The next run resumes an interrupted removal.
+  - A container engine keeps copies of images and of bases in its own store. With Podman, the task also removes those
+    that no image on record, no current base and no container needs.
   - If the definition still requires a removed image, the next bake recreates it.
 extends_documentation_fragment:
   - immutable.infra.options
@@ -107,6 +109,15 @@ removed:
   returned: success
   type: list
   elements: dict
+copies:
+  description:
+    - What the container engine kept beside the archives of images and what was removed, or would be removed in check
+      mode. That is images whose record is gone, and bases from which no image on record was baked.
+    - Only Podman's own store in the folder of O(store) is searched.
+  returned: when there are such copies
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

@@ -44,9 +44,19 @@ options:
     type: bool
     default: false
   timeout:
-    description: Timeout for the whole verification, such as V(15m).
+    description:
+      - Timeout for the whole verification, such as V(15m).
+      - Within it, a test instance has as much time as in a swap. It must seal itself within C(health.boot_deadline) of
+        the definition and then pass its health probe within C(health.deadline).
     type: str
     default: 30m
+  lock_timeout:
+    description:
+      - How long to wait while another run verifies an image of the same service and target, such as V(90s) or V(10m).
+      - By default, the task does not wait.
+    type: str
+    default: 0s
+    version_added: 0.3.0
 seealso:
   - module: immutable.infra.image
   - module: immutable.infra.channel

@@ -10,10 +10,18 @@ import select
 import socket
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import (
+    ContainerEngine,
+    open_engine,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_images import (
+    ContainerImages,
+    has_image,
+)
 from ansible_collections.immutable.infra.tests.containers import conftest
 from ansible_collections.immutable.infra.tests.support import reaper
 
@@ -81,3 +89,24 @@ def sweepers(folder: str) -> list[int]:
         if folder in words and conftest.engine_store.__name__ in words:
             found.append(int(process.name))
     return found
+
+
+def test_copies_that_nothing_needs_are_removed(own_store: Path) -> None:
+    engine = open_engine("podman", own_store / "container")
+    images = ContainerImages(engine=engine)
+    ids = {}
+    for name in ("needed", "used", "old", "base"):
+        archive = own_store / f"{name}.tar"
+        with tarfile.open(archive, "w") as file:
+            member = tarfile.TarInfo(name)
+            file.addfile(member)
+        ids[name] = engine.run("import", "--quiet", str(archive)).strip().splitlines()[-1].removeprefix("sha256:")
+    for tag in ("one", "two"):
+        engine.run("tag", ids["base"], f"localhost/immutable-base:{tag}")
+    engine.run("create", "--pull=never", "--network=none", "--name=user", ids["used"], "/bin/true")
+    due = images.remove_copies({ids["needed"]}, check=True)
+    assert {line.partition("(")[2] for line in due} == {f"{ids[name][:12]})" for name in ("old", "base")}
+    assert all(has_image(engine, each) for each in ids.values()), "a preview removes nothing"
+    assert images.remove_copies({ids["needed"]}) == due
+    assert [name for name, each in ids.items() if has_image(engine, each)] == ["needed", "used"]
+    assert images.remove_copies({ids["needed"]}) == []

@@ -103,7 +103,7 @@ def test_an_image_bounds_the_size_and_grows(bench: Bench) -> None:
         os.fsync(file.fileno())
     assert bench.volumes.list(FLEET)[0].size == 64 * MIB
     assert (bench.folder() / "disk.img").stat().st_size == 64 * MIB
-    assert bench.volumes.warnings() == []
+    assert bench.volumes.warnings(FLEET) == []
 
 
 def test_data_survives_every_change_of_the_type(bench: Bench) -> None:

@@ -91,3 +91,61 @@ def test_memory_has_the_owners_and_modes_of_the_image(plain: Service, engine: Co
         assert shell(engine, container, f"stat -c '%u:%g %a' '{mount['path']}'") == owner, mount
         options = shell(engine, container, f"grep -F ' {mount['path']} ' /proc/self/mounts")
         assert {"noexec", "nosuid", "nodev"} <= set(options.split()[3].split(",")), mount
+
+
+# What Debian's packages ask systemd for. Each setting is one of redis-server, postgresql, nginx or systemd itself.
+HARDENED = """[Service]
+Type=oneshot
+User=nobody
+ExecStart=/bin/true
+PrivateTmp=true
+PrivateDevices=true
+PrivateUsers=true
+ProtectHome=true
+ProtectSystem=strict
+ProtectClock=true
+ProtectControlGroups=true
+ProtectHostname=true
+ProtectKernelLogs=true
+ProtectKernelModules=true
+ProtectKernelTunables=true
+ProtectProc=invisible
+NoNewPrivileges=true
+CapabilityBoundingSet=
+MemoryDenyWriteExecute=true
+RemoveIPC=true
+RestrictNamespaces=true
+RestrictRealtime=true
+RestrictSUIDSGID=true
+SystemCallFilter=@system-service
+NoExecPaths=/
+ExecPaths=/bin/true /usr/bin/true /usr/lib /lib /lib64
+OOMScoreAdjust=-900
+LimitNOFILE=65535
+"""
+BROKEN = """[Service]
+ExecStart=/bin/sh -c "echo the data is of another version >&2; exit 3"
+"""
+
+
+def test_units_of_debian_start_and_a_failed_one_says_why(plain: Service, engine: ContainerEngine) -> None:
+    if not with_systemd(plain):
+        pytest.skip("there are no units without systemd")
+    container = containers(plain)[0]
+    for name, text in {"hardened": HARDENED, "broken": BROKEN}.items():
+        shell(engine, container, f"cat > /run/systemd/system/{name}.service <<'END'\n{text}END")
+    shell(engine, container, "systemctl daemon-reload; systemctl start hardened; systemctl start broken")
+    shell(engine, container, "while systemctl is-active -q broken; do :; done")
+    shell(engine, container, "while systemctl is-active -q 'immutable-failed@*'; do :; done; systemctl reset-failed")
+    [line] = [
+        each
+        for each in engine.run("logs", "--tail=200", container).splitlines()
+        if each.startswith("IMMUTABLE-SERVICE ")
+    ]
+    assert json.loads(line.partition(" ")[2]) == {
+        "unit": "broken.service",
+        "reason": "Main process exited, code=exited, status=3/NOTIMPLEMENTED",
+        "output": "the data is of another version",
+    }
+    shell(engine, container, "rm /run/systemd/system/hardened.service /run/systemd/system/broken.service")
+    shell(engine, container, "systemctl daemon-reload")

@@ -125,6 +125,9 @@ STATEMENTS = [
     ),
     Statement("Secrets", "ssm", "GetParameters", ["arn:aws:ssm:*:ACCOUNT:parameter/SECRETS/*"]),
     Statement(
+        "SecretVersions", "secretsmanager", "DescribeSecret", ["arn:aws:secretsmanager:*:ACCOUNT:secret:SECRETS/*"]
+    ),
+    Statement(
         "Promote", "ssm", "GetParameter GetParameters GetParametersByPath PutParameter",
         ["arn:aws:ssm:*:ACCOUNT:parameter/immutable", "arn:aws:ssm:*:ACCOUNT:parameter/immutable/*"],
     ),

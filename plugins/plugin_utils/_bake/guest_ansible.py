@@ -32,12 +32,15 @@ INTERPRETER = "immutable_interpreter/python3"
 
 # The newest ansible-core for each Python. Exact versions, so that a definition is always baked with the same tool.
 CORES = {
+    "3.9": "==2.15.13",
     "3.10": "==2.17.14",
     "3.11": "==2.19.4",
     "3.12": "==2.19.4",
     "3.13": "==2.19.4",
 }
 DEPENDENCIES = ("jinja2==3.1.6", "MarkupSafe==3.0.3", "packaging==25.0", "PyYAML==6.0.3")
+# ansible-core imports it where Python's own importlib.resources lacks what it needs.
+_DEPENDENCIES_OF = {"3.9": ("importlib_resources==5.0.7",)}
 # The guest needs neither the vault (the controller decrypts), nor Galaxy, nor test tools.
 _UNNEEDED = re.compile(
     r"ansible_test/|ansible/galaxy/|ansible/_internal/ansible_collections/.*/tests?/|[^/]+\.data/|.*\.(c|pyx|pxd|pyi)$"
@@ -59,7 +62,7 @@ def guest_ansible(
 
     Raises BakeError with pip's error, or if the package index has another file of a version whose hash is known.
     """
-    requirements = [f"ansible-core{core or default_core(python)}", *DEPENDENCIES]
+    requirements = [f"ansible-core{core or default_core(python)}", *dependencies(python)]
     compiler = _interpreter(python)
     inputs = json.dumps([RECIPE, python, architecture, requirements, compiler is not None])
     folder = store.local_path(f"cache/ansible/{hashlib.sha256(inputs.encode()).hexdigest()[:16]}")
@@ -80,6 +83,11 @@ def guest_ansible(
             if not folder.is_dir():  # otherwise another run has created it
                 raise
     return folder
+
+
+def dependencies(python: str) -> tuple[str, ...]:
+    """Return the other requirements for a guest's Python, as exact versions."""
+    return (*DEPENDENCIES, *_DEPENDENCIES_OF.get(python, ()))
 
 
 def default_core(python: str) -> str:

@@ -32,9 +32,9 @@ from .._store.base import Store
 from .template import GUEST_MEMORY
 
 COLLECTION = Path(__file__).resolve().parents[3]
+OWN = "own/ansible_collections/immutable/infra"  # its place in the archive
 # The parts of this collection that the seal needs in the guest.
 OWN_PARTS = (
-    "meta/runtime.yml",
     "plugins/modules/host_seal.py",
     "plugins/module_utils/_mounts.py",
     "plugins/module_utils/_residue.py",
@@ -99,6 +99,8 @@ def make_payload(
         "site.json": json.dumps(_site(definition, digest, marker, container=container)).encode(),
         "inventory.json": json.dumps(_inventory(definition)).encode(),
         "vars.json": json.dumps({**variables, **_facts(definition, digest)}).encode(),
+        # Without the versions of ansible-core that the collection needs on a controller. In the guest it only seals.
+        f"{OWN}/meta/runtime.yml": b"{}\n",
     }
     buffer = io.BytesIO()
     # Level 1, because an emulated guest unpacks slowly.
@@ -120,7 +122,7 @@ def _trees(definition: Definition, collections: Path | None) -> Iterator[tuple[P
     if collections:
         yield collections, "collections"
     for part in OWN_PARTS:
-        yield COLLECTION / part, f"own/ansible_collections/immutable/infra/{part}"
+        yield COLLECTION / part, f"{OWN}/{part}"
 
 
 def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

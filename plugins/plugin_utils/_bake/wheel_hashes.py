@@ -9,11 +9,17 @@ from collections.abc import Mapping
 ANY = "any"  # a wheel for every Python and architecture
 # By requirement, then by the guest's Python and architecture.
 HASHES: Mapping[str, Mapping[str, str]] = {
+    "ansible-core==2.15.13": {
+        ANY: "e7f50bbb61beae792f5ecb86eff82149d3948d078361d70aedb01d76bc483c30",
+    },
     "ansible-core==2.17.14": {
         ANY: "34a49582a57c2f2af17ede2cefd3b3602a2d55d22089f3928570d52030cafa35",
     },
     "ansible-core==2.19.4": {
         ANY: "f218e2e8ce4cc95216c48c73badd9789f1dd6ea47e15667213491fb79589316c",
+    },
+    "importlib_resources==5.0.7": {
+        ANY: "2238159eb743bd85304a16e0536048b3e991c531d1cd51c4a834d1ccf2829057",
     },
     "jinja2==3.1.6": {
         ANY: "85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67",

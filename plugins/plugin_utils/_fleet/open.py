@@ -178,7 +178,7 @@ class SwappedFleet(_Opened):
             "traffic": balancer,
             "orphans": [orphan.as_dict() for orphan in found],
             "swap": _last_swap(intent),
-            **provider.describe(),
+            **provider.describe(self.name),
         }
 
     def hosts(self, channel: str) -> list[Host]:

@@ -68,7 +68,9 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
         return f"no answer within {health.timeout:g} s"
     except AnswerTooLong as error:
         return str(error)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except OSError as error:
+        return plain_line(f"the connection failed: {error.strerror or error}"[:MAX_REASON])
+    except (http.client.HTTPException, ValueError) as error:
         return plain_line(f"{type(error).__name__}: {error}"[:MAX_REASON]).rstrip(": ")
     return result
 

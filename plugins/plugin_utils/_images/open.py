@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from .._store.file import user_name
 from .catalogue import Catalogue, lineage
 from .channels import Channels
 from .copies import publish_channel
+from .engine_copies import needed_copies
 from .integrity import require_unchanged_file
 from .prune import RetentionRule, Verdict
 from .pruner import Pruner
@@ -151,12 +153,17 @@ def prune(
         shared=shared,
     )
     verdicts = pruner.plan(rule) if task.check_mode else pruner.prune(rule, user_name())
+    task.guard.check()
+    copies = pruner.provider.images.remove_copies(needed_copies(store, time.time()), check=task.check_mode)
+    for line in [] if task.check_mode else copies:
+        task.report(f"the engine's copy {line} removed")
     kept = [verdict for verdict in verdicts if verdict.kept]
     removed = [verdict for verdict in verdicts if not verdict.kept]
     result: dict[str, Any] = {
-        "changed": bool(removed),
+        "changed": bool(removed or copies),
         "kept": [verdict.as_dict() for verdict in kept],
         "removed": [verdict.as_dict() for verdict in removed],
+        **({"copies": list(copies)} if copies else {}),
     }
     if task.diff:
         result["diff"] = {"before": _verdict_lines(verdicts), "after": _verdict_lines(kept)}

@@ -7,12 +7,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .._core.errors import ProviderError
-from .container_engine import ContainerEngine
+from .container_engine import PODMAN, ContainerEngine
 from .disk_images import DiskImages, FindUsers
 
 ARCHIVE = "image.tar"
@@ -42,6 +42,34 @@ class ContainerImages(DiskImages):
         super().remove(artifact)
         if self._engine and has_image(self._engine, image_id(artifact)):
             self._engine.run("image", "rm", image_id(artifact))
+
+    def remove_copies(self, needed: Collection[str], *, check: bool = False) -> Sequence[str]:
+        """See ``contract.Images``. The images of docker are those of the whole machine, so all of them stay."""
+        engine = self._engine
+        if engine is None or engine.name != PODMAN:
+            return ()
+        removed = []
+        for image, names in _listed(engine):
+            used = engine.run("ps", "--all", "--quiet", f"--filter=ancestor={image}").strip()
+            if image in needed or used:
+                continue
+            if not check:
+                # Podman refuses to remove an image that a container has come to use meanwhile.
+                engine.run("image", "rm", *(names or [image]), check=False)
+            if check or not has_image(engine, f"sha256:{image}"):
+                removed.append(f"{names[0] if names else 'of an image'} ({image[:12]})")
+        return removed
+
+
+def _listed(engine: ContainerEngine) -> list[tuple[str, list[str]]]:
+    """The id and the names of each image of the engine."""
+    found = engine.json("images", "--all", "--format", "json")
+    images = []
+    for row in found if isinstance(found, list) else []:
+        image, names = (row.get("Id"), row.get("Names")) if isinstance(row, dict) else (None, None)
+        if isinstance(image, str) and _ID.fullmatch(f"sha256:{image}"):
+            images.append((image, [str(name) for name in names] if isinstance(names, list) else []))
+    return images
 
 
 def image_id(artifact: Mapping[str, Any]) -> str:

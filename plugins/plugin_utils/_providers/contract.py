@@ -9,7 +9,7 @@ Reading calls are bulk calls: one for each kind and fleet, never one for each in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -289,6 +289,9 @@ class Images(Protocol):
     def remove(self, artifact: Mapping[str, Any]) -> None:
         """Remove it with its copies and what only they use (snapshots, files). A missing artifact is no error."""
 
+    def remove_copies(self, needed: Collection[str], *, check: bool = False) -> Sequence[str]:
+        """Remove this machine's own copies, apart from ``needed`` and what runs. Returns a description of each."""
+
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
         """Make the artifact known under ``name`` to other tools, if the provider has a place for that.
 
@@ -368,5 +371,5 @@ class Provider(Protocol):
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""
 
-    def describe(self) -> dict[str, Any]:
-        """Plain data for results, such as ``accelerator`` and ``warnings`` (list of lines)."""
+    def describe(self, fleet: str) -> dict[str, Any]:
+        """Plain data for the results of a fleet, such as ``accelerator`` and ``warnings`` (list of lines)."""

@@ -7,7 +7,7 @@ The simulated provider uses them, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,14 @@ class DiskImages:
             Path(artifact["path"]).unlink(missing_ok=True)
         except OSError as error:
             raise ProviderError(f"the image's disk cannot be removed: {artifact['path']}: {error.strerror}") from error
+
+    def remove_copies(
+        self,
+        needed: Collection[str],  # noqa: ARG002  a machine runs from the disk itself
+        *,
+        check: bool = False,  # noqa: ARG002
+    ) -> Sequence[str]:
+        return ()
 
     def publish(
         self,

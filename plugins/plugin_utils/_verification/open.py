@@ -30,11 +30,18 @@ from .verify import Candidate, Verification
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Which image to verify, and how."""
+    """Which image to verify, and how. Times are in seconds.
 
-    image: str | None = None  # digest, at least six digits of it, or name; None for the definition's current image
+    Attributes:
+        image: digest, at least six digits of it, or name; None for the image of the definition's current inputs.
+        timeout: of all tests together.
+        lock_timeout: how long to wait while another run verifies an image of the same service and target.
+    """
+
+    image: str | None = None
     force: bool = False
-    timeout: float = 0.0  # seconds
+    timeout: float = 0.0
+    lock_timeout: float = 0.0
 
 
 def verify_image(
@@ -60,7 +67,13 @@ def verify_image(
     if task.check_mode or not result["changed"]:
         return result
     run = _Run(definition, target, store, task)
-    with store.lock(f"verify-{definition.fleet_name(target.name)}", f"verify {image.name}"):
+    lock = store.lock(f"verify-{definition.fleet_name(target.name)}", f"verify {image.name}", wait=options.lock_timeout)
+    with lock:
+        if options.lock_timeout:
+            # Another run may have verified the same image meanwhile.
+            image = named_image(image.digest, definition, target.name, store)
+            due, result["why"] = _due(image, tested_by, options.force)
+            result |= {"due": due, "changed": due or bool(missing_copies(image, definition))}
         if due:
             image, result["checks"] = run.verified(image, tested_by, options.timeout)
         image = run.copied(image, missing_copies(image, definition))

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...module_utils._bounded import shortened
 from ...module_utils._packer.redact import Redactor
-from .._core.consoles import redacted_lines
+from .._core.consoles import redacted_lines, telling_lines
 from .._core.errors import VerifyError
 from .._core.guard import Guard
 from .._core.progress import Report
@@ -46,6 +47,16 @@ REMOVAL_TIMEOUT = 300.0  # seconds until a removed instance must have disappeare
 POLL_INTERVAL = 5.0  # seconds at most
 LISTING_DELAY = 60.0  # seconds during which a new instance may be missing from the provider's list
 CONSOLE_LINES = 10  # of each instance, in the details of a failure
+MESSAGE_LINES = 3  # of one instance, in the message of a failure
+MAX_REPORTED = 10  # different reasons why one wait goes on
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """When a wait ends, and how a message says so."""
+
+    until: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -142,15 +153,25 @@ class Verification:
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in slots])
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
-        self._wait("sealed itself", slots, deadline, lambda instances: {i.slot for i in instances if proves(i) is True})
+        health = self._candidate.target.health
+        boot = self._limit("health.boot_deadline", health.boot_deadline, deadline)
+        self._wait("sealed itself", slots, boot, lambda instances: {i.slot for i in instances if proves(i) is True})
         checks = ["sealed itself and proved its image"]
         self._attach()
-        self._wait("passed its probes", slots, deadline, self._healthy)
+        probes = self._limit("health.deadline", health.deadline, deadline)
+        self._wait("passed its probes", slots, probes, self._healthy)
         checks.append("passed its health probe")
         if PLAYBOOK_SLOT in slots:
             self._run_playbook(private, folder, deadline)
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
+
+    def _limit(self, key: str, seconds: float, deadline: float) -> _Limit:
+        """When a wait ends that begins now: as it would in a swap, unless all tests must have ended before."""
+        until = self._provider.clock.now() + seconds
+        if until >= deadline:
+            return _Limit(deadline, "in time")
+        return _Limit(until, f"within {seconds:g} s ({key})")
 
     def _temporary_key(self, private: Path) -> tuple[str, ...]:
         """Make a key pair and return its public key; none if Ansible needs no key."""
@@ -216,14 +237,20 @@ class Verification:
         return {i.slot for i in instances if results[i.id] is True}
 
     def _wait(
-        self, what: str, slots: Sequence[int], deadline: float, passed: Callable[[Sequence[Instance]], set[int]]
+        self, what: str, slots: Sequence[int], limit: _Limit, passed: Callable[[Sequence[Instance]], set[int]]
     ) -> None:
-        """Wait until the instance of every slot has passed. Raises VerifyError if one ends or at the deadline."""
+        """Wait until the instance of every slot has passed. Raises VerifyError if one ends or at the limit."""
+        name, redactor = self._candidate.image.name, Redactor(self._candidate.secrets.values())
+        reported: set[str] = set()
         while True:
             instances = self._instances()
             if passed(instances) >= set(slots):
-                self._report(f"{self._candidate.image.name} {what}")
+                self._report(f"{name} {what}")
                 return
+            # A probe may fail in many ways while a service starts. A text that was reported says nothing new.
+            for problem in [each for each in self._problems if each not in reported][: MAX_REPORTED - len(reported)]:
+                reported.add(problem)
+                self._report(f"{name} has not {what} yet: {shortened(redactor.text(problem))}")
             now, present = self._provider.clock.now(), {instance.id for instance in instances}
             self._launched.update(dict.fromkeys(present & set(self._launched), 0.0))
             lost = [name for name, until in self._launched.items() if name not in present and now > until]
@@ -233,22 +260,22 @@ class Verification:
             if lost or ended:
                 self._problems += [f"{name}: {reason}" for name, reason in ended.items() if reason]
                 raise self._failure(f"a test instance ended before it {what}")
-            if now >= deadline:
-                raise self._failure(f"no test instance {what} in time")
-            self._provider.clock.wait(min(POLL_INTERVAL, deadline - now))
+            if now >= limit.until:
+                raise self._failure(f"not every test instance {what} {limit.text}")
+            self._provider.clock.wait(min(POLL_INTERVAL, limit.until - now))
 
     def _failure(self, what: str) -> VerifyError:
         image = self._candidate.image.name
         redactor = Redactor(self._candidate.secrets.values())  # a service may print what it got
         consoles = {
-            i.slot: redacted_lines(self._provider.compute.console(i.id), redactor)[-CONSOLE_LINES:]
+            i.slot: telling_lines(redacted_lines(self._provider.compute.console(i.id), redactor), CONSOLE_LINES)
             for i in self._instances()
         }
         problems = f" ({redactor.text('; '.join(self._problems))})" if self._problems else ""
         last = next((lines for lines in consoles.values() if lines), [])
         return VerifyError(
             f"{image} failed its verification: {what}{problems}. "
-            f"Last lines of its console: {' / '.join(last[-3:]) or 'none'}",
+            f"Last lines of its console: {' / '.join(telling_lines(last, MESSAGE_LINES)) or 'none'}",
             consoles=consoles,
         )
 

@@ -259,6 +259,13 @@ RULES = (
         page="https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html",
     ),
     Rule(
+        "secrets behind parameters",
+        actions=("ssm:GetParameters",),
+        apply=stores.secret_references,
+        fact="A reference to a secret of Secrets Manager is an invalid parameter in a call that does not decrypt.",
+        page="https://docs.aws.amazon.com/systems-manager/latest/userguide/integration-ps-secretsmanager.html",
+    ),
+    Rule(
         "buckets are private and encrypted",
         actions=("s3:CreateBucket",),
         apply=stores.private_bucket,

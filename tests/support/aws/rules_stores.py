@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 from .answers import Answer, refusal
 from .calls import Call
 from .policies import matching
@@ -11,6 +13,7 @@ from .proxy import Proceed
 from .requests import created
 from .world import World
 
+SECRETS = "/aws/reference/secretsmanager/"
 STANDARD = 4 * 1024  # bytes of a standard parameter
 
 
@@ -20,6 +23,23 @@ def parameter_size(world: World, call: Call, proceed: Proceed) -> Answer:
         message = f"Standard tier parameters support a maximum parameter value of {STANDARD} characters."
         return refusal(call, 400, "ValidationException", message)
     return proceed(call)
+
+
+def secret_references(world: World, call: Call, proceed: Proceed) -> Answer:
+    answer = proceed(call)
+    names = [str(name).partition(":")[0] for name in call.parameters.get("Names", ())]
+    references = {name.removeprefix(SECRETS): name for name in names if name.startswith(SECRETS)}
+    if not answer.ok or not references:
+        return answer
+    document = json.loads(answer.text)
+    found = [each for each in document["Parameters"] if each["Name"] in references]
+    if call.parameters.get("WithDecryption"):
+        for each in found:
+            each["Name"] = references[each["Name"]]
+    else:
+        document["Parameters"] = [each for each in document["Parameters"] if each not in found]
+        document["InvalidParameters"] += [references[each["Name"]] for each in found]
+    return answer.with_text(json.dumps(document))
 
 
 def private_bucket(world: World, call: Call, proceed: Proceed) -> Answer:

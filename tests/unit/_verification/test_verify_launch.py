@@ -56,7 +56,7 @@ class Recorder:
         raise ProviderError("not launched")
 
 
-def verification(provider, secrets=None):
+def verification(provider, secrets=None, report=silent):
     base = Base("debian", "bookworm")
     health = Health(http=HttpProbe(8080), tcp=TcpProbe(5432))
     target = Target(
@@ -97,7 +97,7 @@ def verification(provider, secrets=None):
         secrets=secrets or {},
         authorized_keys=("ssh-ed25519 PRODUCTION",),
     )
-    return Verification(candidate, provider, playbook=None, guard=SimpleNamespace(check=lambda: None), report=silent)
+    return Verification(candidate, provider, playbook=None, guard=SimpleNamespace(check=lambda: None), report=report)
 
 
 def test_both_instances_open_every_probed_port_and_one_accepts_the_temporary_key():
@@ -220,7 +220,7 @@ def test_a_failed_probe_is_named_without_the_secrets_of_the_service():
     provider = answering("GET / answered 500 with \x1b[31mhunter22hunter22")
     with pytest.raises(VerifyError) as caught:
         verification(provider, {"db": "hunter22hunter22"}).run(60.0)
-    assert "no test instance passed its probes in time (GET / answered 500 with " in caught.value.message
+    assert "not every test instance passed its probes in time (GET / answered 500 with " in caught.value.message
     assert "hunter22" not in caught.value.message and "\x1b" not in caught.value.message
 
 
@@ -237,3 +237,36 @@ def test_an_instance_that_died_at_launch_fails_the_test_with_the_provider_s_reas
     with pytest.raises(VerifyError, match=r"a test instance ended before it sealed itself \(i1: no rights on the key"):
         verification(provider).run(60.0)
     assert provider.clock.now() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("probe", "proofs", "most", "message"),
+    [
+        ("no answer", 1000, 130.0, r"passed its probes within 120 s \(health.deadline\) \(no answer\)"),
+        (True, 0, 310.0, r"sealed itself within 300 s \(health.boot_deadline\)"),
+    ],
+    ids=["unhealthy", "not sealed"],
+)
+def test_an_image_that_a_swap_would_reject_does_not_use_the_whole_time(probe, proofs, most, message):
+    provider = answering(probe, proofs)
+    with pytest.raises(VerifyError, match=f"not every test instance {message}"):
+        verification(provider).run(1800.0)
+    assert provider.clock.now() <= most
+
+
+def test_why_a_verification_waits_is_reported_once_without_the_secrets_of_the_service():
+    said = []
+    with pytest.raises(VerifyError):
+        verification(answering("refused by hunter22hunter22"), {"db": "hunter22hunter22"}, said.append).run(60.0)
+    assert [line for line in said if "yet" in line] == [
+        "shop-1-aaaaaaaaaaaa has not passed its probes yet: refused by ********"
+    ]
+
+
+def test_a_service_that_failed_is_named_though_the_boot_went_on():
+    provider = answering("no answer")
+    failed = 'IMMUTABLE-SERVICE {"unit":"shop.service","reason":"no such file"}'
+    provider.compute.console = lambda _id: "\n".join([failed, *(f"Started {n}" for n in range(50))])
+    with pytest.raises(VerifyError) as caught:
+        verification(provider).run(60.0)
+    assert caught.value.message.endswith(f"Last lines of its console: {failed} / Started 48 / Started 49")

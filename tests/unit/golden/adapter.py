@@ -271,7 +271,8 @@ def _payload_names(archive: tarfile.TarFile) -> list[str]:
     private = {code + name for name in SEAL_CODE}
     assert private <= set(archive.getnames())
     role = "own/ansible_collections/immutable/infra/roles/seal"
-    later = {name for name in archive.getnames() if name.startswith((f"{role}/vars", f"{role}/files/container"))}
+    new = tuple(f"{role}/{folder}" for folder in ("vars", "files/container", "files/services"))
+    later = {name for name in archive.getnames() if name.startswith(new)}
     return sorted([*(set(archive.getnames()) - private - later), f"{code}seal.py"])
 
 

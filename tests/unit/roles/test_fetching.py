@@ -113,6 +113,24 @@ def test_a_parameter_has_several_names(selector: str, names: set[str]) -> None:
     assert set(load("secrets").spellings({"Name": "/a", "ARN": "arn:x/a", "Version": 3, "Selector": selector})) == names
 
 
+def test_a_secret_of_secrets_manager_is_found_by_its_version() -> None:
+    """The answer is that of AWS, whose version is always 0."""
+    name, version = "/aws/reference/secretsmanager/shop/db", "6acf7301-d9fe-4fbf-9c59-9c7c5f96aba2"
+    answer = {"Name": name, "ARN": "arn:aws:secretsmanager:x", "Version": 0, "Selector": f":{version}"}
+    assert f"{name}:{version}" in load("secrets").spellings(answer)
+
+
+def test_a_binary_secret_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load("secrets")
+    answer = {"Parameters": [{"Name": "/aws/reference/secretsmanager/key", "Type": "SecureString", "Version": 0}]}
+    monkeypatch.setattr(script, "call", lambda *_arguments: answer)
+    document = {"region": REGION, "secrets": {"key": {"ssm": "/aws/reference/secretsmanager/key"}}}
+    with pytest.raises(
+        script.Refused, match="/aws/reference/secretsmanager/key is a binary secret .*; store it as text"
+    ):
+        script.values(document, {})
+
+
 def write_document(folder: Path, url: str, **references: str) -> None:
     document = {
         "region": REGION,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ..._core.errors import BakeError, ProviderError
 from ..._core.files import file_sha256
 from ..._core.progress import Report, silent
 from ..._definition.model import Base
+from ..._images.engine_copies import BASES, IMPORTED, USED
 from ..._providers.container_engine import PODMAN, ContainerEngine
 from ..._providers.container_images import has_image
 from ..._store.base import Store
@@ -79,15 +81,15 @@ def load_base(
     Raises BakeError, ProviderError, StoreError.
     """
     name = f"{NAME}:{sha256[:24]}"
-    key = f"cache/container-bases/{engine.name}-{sha256}.json"
+    key = f"{BASES}/{engine.name}-{sha256}.json"
     with store.lock(f"container-base-{sha256[:12]}", f"import the base {base.source}", wait=_LOCK_TIMEOUT):
         known = store.read(key)
-        image = str(known[0].get("image", "")) if known and isinstance(known[0], dict) else ""
+        image = str(known[0].get(IMPORTED, "")) if known and isinstance(known[0], dict) else ""
         if not _ID.fullmatch(image) or not has_image(engine, image):
             report(f"importing the base {base.source}")
             path = store.local_path(_folder(base)) / ROOT if base.kind == "debian" else folder / base.source
             image = _pull(engine, base) if base.kind == "container" else _import(engine, base, path, sha256)
-            store.write(key, {"image": image})
+        store.write(key, {IMPORTED: image, USED: int(time.time())})
         engine.run("tag", image, name)
     found = engine.json("image", "inspect", image)
     return _described(engine, base, image, found)

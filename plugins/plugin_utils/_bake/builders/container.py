@@ -69,6 +69,11 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
     engine = open_engine(job.target.engine, files.path(PROVIDER))
     for line in engine.runtime_warnings():
         report(f"{job.label}: {line}")
+    if job.target.reach:
+        report(
+            f"{job.label}: reach does not apply to a build container, which reaches other machines by their own names "
+            "and addresses"
+        )
     remove_build_containers(engine, store, own=bake_name(job.digest))
     base = load_base(
         engine,

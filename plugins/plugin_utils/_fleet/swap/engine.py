@@ -321,7 +321,7 @@ class SwapRun(FleetRun[Outcome]):
             **self._timeline.as_dict(),
             "endpoint": None if self._intent.goal == ABSENT else traffic.get("endpoint"),
             "traffic": traffic,
-            **self._provider.describe(),
+            **self._provider.describe(self._intent.fleet),
         }
 
     def _note(self, event: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....module_utils._packer.redact import Redactor
-from ..._core.consoles import redacted_lines
+from ..._core.consoles import redacted_lines, telling_lines
 from ..._core.errors import ProviderError
 from ..._core.units import iso
 from ..._providers.contract import STOPPED, Compute, Volume
@@ -102,10 +102,10 @@ def last_console_lines(compute: Compute, instance_id: str, secrets: Mapping[str,
     """
     redactor = Redactor(secrets.values())
     try:
-        lines = [line.strip() for line in redacted_lines(compute.console(instance_id), redactor)]
+        lines = redacted_lines(compute.console(instance_id), redactor)
     except ProviderError as error:
         lines = [f"(its console could not be read: {error.message})"]
-    return tuple([line for line in lines if line][-CONSOLE_LINES:])
+    return tuple(telling_lines(lines, CONSOLE_LINES))
 
 
 def slots_text(instances: Sequence[Mapping[str, Any]]) -> str:

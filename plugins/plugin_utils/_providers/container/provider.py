@@ -98,8 +98,8 @@ class ContainerProvider:
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)
 
-    def describe(self) -> dict[str, Any]:
-        warnings = [*self.engine.runtime_warnings(), *self.volumes.warnings()]
+    def describe(self, fleet: str) -> dict[str, Any]:
+        warnings = [*self.engine.runtime_warnings(), *self.volumes.warnings(fleet)]
         if self._runner.publishes:
             warnings.append("containers reach every network of this machine: without root, docker cannot limit that")
         return {

@@ -185,11 +185,9 @@ class ContainerVolumes:
         wanted = data_mounts(self._holder(fleet, instance_id).artifact())
         return [mount.name for mount in wanted if mount.name not in attached]
 
-    def warnings(self) -> Sequence[str]:
-        """What a user should know about the volumes, a line each."""
-        unbounded = [
-            volume.id for fleet in sorted(self.fleets()) for volume in self.list(fleet) if volume.kind == FOLDER
-        ]
+    def warnings(self, fleet: str) -> Sequence[str]:
+        """What a user should know about the volumes of a fleet, a line each."""
+        unbounded = [volume.id for volume in self.list(fleet) if volume.kind == FOLDER]
         if not unbounded:
             return []
         more = f" and {len(unbounded) - _NAMED} more" if len(unbounded) > _NAMED else ""

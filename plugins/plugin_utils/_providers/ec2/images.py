@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,6 +83,14 @@ class Ec2Images:
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
         remove_image(self._clients, artifact, self._store)
+
+    def remove_copies(
+        self,
+        needed: Collection[str],  # noqa: ARG002  an instance runs from a snapshot of the AMI
+        *,
+        check: bool = False,  # noqa: ARG002
+    ) -> Sequence[str]:
+        return ()
 
     def publish(self, name: str, artifact: Mapping[str, Any], *, check: bool = False) -> Mapping[str, str]:
         """Set the parameter ``/immutable/<service>/<channel>/ami`` in each region that has the AMI.

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..._aws.batches import MAX_PARAMETERS, batches
-from ..._aws.clients import LONGEST_CALL, Clients, aws_errors
-from ..._core.errors import ProviderError
+from ..._aws.clients import LONGEST_CALL, Clients
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..contract import Images, Instance, Pace, Probe, Traffic
+from . import secrets
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
 from .consoles import Consoles
@@ -78,31 +77,13 @@ class Ec2Provider:
     def traffic(self, fleet: str) -> Traffic:
         return self._cached_traffic(fleet)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, fleet: str) -> dict[str, Any]:  # noqa: ARG002  the same for every fleet
         warnings = [*self.compute.warnings, *self._consoles.warnings]
         return {"provider": self.name, "region": self._clients.region, "warnings": warnings}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
-        """Each SSM parameter with its present version, by the name that was requested.
-
-        A launch uses the pinned version, so a later change of the parameter does not reach running instances. No
-        value is decrypted. Raises ProviderError naming every parameter that does not exist.
-        """
-        pinned: dict[str, str] = {}
-        missing: list[str] = []
-        for names in batches(sorted(set(parameters)), MAX_PARAMETERS):
-            with aws_errors(doing="reading secrets"):
-                answer = self._clients.client("ssm").get_parameters(Names=names, WithDecryption=False)
-            for parameter in answer["Parameters"]:
-                for name in filter(None, (parameter["Name"], parameter.get("ARN"))):
-                    requested = (name, name + (parameter.get("Selector") or ""))
-                    pinned.update(dict.fromkeys(requested, f"{name}:{parameter['Version']}"))
-            missing += answer.get("InvalidParameters", [])
-        if missing:
-            raise ProviderError(
-                f"secrets are missing: there is no parameter {', '.join(missing)} in SSM of {self._clients.region}"
-            )
-        return pinned
+        """Each SSM parameter with its present version. See ``secrets.pin_secrets``."""
+        return secrets.pin_secrets(self._clients, parameters)
 
     def _probe_by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
         return {instance.id: self._cached_traffic(instance.fleet).verdict(instance.id) for instance in instances}

@@ -223,7 +223,7 @@ class QemuProvider:
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, fleet: str) -> dict[str, Any]:  # noqa: ARG002  the same for every fleet
         facts: dict[str, Any] = {"provider": self.name, "qemu": qemu_version(), "warnings": confinement_warnings()}
         if self._accelerator:
             facts["accelerator"] = self._accelerator.name

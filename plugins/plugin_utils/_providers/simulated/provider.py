@@ -44,7 +44,7 @@ class SimulatedProvider:
     def traffic(self, fleet: str) -> SimulatedTraffic:
         return SimulatedTraffic(self.world, fleet)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, fleet: str) -> dict[str, Any]:  # noqa: ARG002  the same for every fleet
         return {"provider": self.name, "warnings": ["simulated: no machine runs"]}
 
     def probe(self, instances: Sequence[Instance]) -> dict[str, bool | str]:

@@ -226,10 +226,11 @@ def test_removal_takes_the_data_and_nothing_else(bench: Bench) -> None:
 
 
 def test_sizes_that_nothing_bounds_are_reported(bench: Bench) -> None:
-    assert bench.volumes.warnings() == []
+    assert bench.volumes.warnings(FLEET) == []
     bench.volumes.create([request(slot=slot) for slot in range(5)])
-    [line] = bench.volumes.warnings()
+    [line] = bench.volumes.warnings(FLEET)
     assert f"{ID}, {FLEET}/1-uploads, {FLEET}/2-uploads and 2 more" in line
+    assert bench.volumes.warnings("another-local") == [], "volumes of another fleet are no matter of this one"
 
 
 def test_a_file_system_needs_root(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
