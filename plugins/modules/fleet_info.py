@@ -154,7 +154,7 @@ instances:
     sealed:
       description:
         - Whether the instance proved on its console that it is sealed and runs what was launched. Null if the engine
-          is V(autoscaling).
+          is V(autoscaling) and the instance was launched without a launch document.
       type: bool
     healthy:
       description: Whether the last health probe passed.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base as DefinitionBase
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.launch import group_request
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.autoscaling.run import (
     GroupServices,
     InstanceRefreshRun,
@@ -28,7 +29,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers import tags
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    RUNNING,
+    Evidence,
+    LaunchRequest,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import VirtualClock
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
@@ -61,6 +67,12 @@ class Scaling:
         refusals: codes of the errors of the next changing calls, "" for none.
         killed_at: the number of the changing call after which the run is killed; -1 for none.
         origins: the version that the group had before each refresh, by id.
+        documents: the launch fingerprint of each version that a run created; the others launch whatever is wanted.
+        unsealing: versions whose instances never seal themselves.
+        seals_after: seconds from an instance's launch to its evidence.
+        launched: when each instance was launched, by id.
+        made_by_an_earlier_release: versions without a launch document.
+        user_data: versions with user data of their own.
     """
 
     clock: VirtualClock = field(default_factory=VirtualClock)
@@ -79,6 +91,13 @@ class Scaling:
     region: str = "eu-west-1"
     longest_call: float = 0.0
     origins: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, str] = field(default_factory=dict)
+    unsealing: set[str] = field(default_factory=set)
+    seals_after: float = 0.0
+    launched: dict[str, float] = field(default_factory=dict)
+    made_by_an_earlier_release: set[str] = field(default_factory=set)
+    user_data: set[str] = field(default_factory=set)
+    request: LaunchRequest | None = None  # the last one
 
     @property
     def version(self) -> str:
@@ -116,11 +135,28 @@ class Scaling:
                 image=self.images[_version(member.template)],
                 state=RUNNING,
                 address="10.0.0.1",
-                launched=1.0,
+                launched=self.launched.get(member.id, 1.0),
                 zone="a",
+                tags={tags.NONCE: self._nonce(_version(member.template)), tags.IMAGE: IMAGE.digest}
+                if _version(member.template) not in self.made_by_an_earlier_release
+                else {},
+                evidence=self._evidence(member),
             )
             for member in self.members
         ]
+
+    def _nonce(self, version: str) -> str:
+        return f"of-{self.documents.get(version) or (self.request.launch if self.request else '')}"
+
+    def _evidence(self, member: h.GroupMember) -> Evidence | None:
+        version = _version(member.template)
+        early = self.clock.now() - self.launched.get(member.id, 1.0) < self.seals_after
+        if early or version in self.unsealing | self.made_by_an_earlier_release:
+            return None
+        return Evidence(IMAGE.digest, self._nonce(version), "", "off")
+
+    def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
+        return {name: f"{name}:1" for name in parameters}
 
     def refreshes(self) -> list[h.Refresh]:
         self.observations += 1
@@ -151,15 +187,31 @@ class Scaling:
 
     def _run(self, version: str, count: int) -> None:
         free = [each for each in self.members if each.state == "InService" and not each.protected][:count]
+        self.launched.update(
+            {each.id: self.clock.now() for each in free if each.template != h.LaunchTemplate(ID, version)}
+        )
         self.members = [
             replace(each, template=h.LaunchTemplate(ID, version)) if each in free else each for each in self.members
         ]
 
-    def desired_launch(self, group: h.Group, image: str, name: str, tags: Mapping[str, str]) -> h.DesiredLaunch:
-        versions = [version for version, ami in self.images.items() if ami == image]
-        template = group.template if group.image == image else h.LaunchTemplate(ID, versions[-1]) if versions else None
+    def desired_launch(self, group: h.Group, image: str, name: str, request: LaunchRequest) -> h.DesiredLaunch:
+        self.request = request
+        versions = [
+            version
+            for version, ami in self.images.items()
+            if ami == image and self.documents.get(version, request.launch) == request.launch
+        ]
+        current = group.template.version
+        chosen = current if current in versions else versions[-1] if versions else None
         return h.DesiredLaunch(
-            image=image, content="content", tags=tags, name=name, source=group.template, template=template
+            image=image,
+            content="content",
+            request=request,
+            name=name,
+            source=group.template,
+            template=h.LaunchTemplate(ID, chosen) if chosen else None,
+            seals=chosen not in self.made_by_an_earlier_release,
+            drops_user_data=chosen is None and current in self.user_data,
         )
 
     def _called(self, call: str) -> None:
@@ -176,6 +228,7 @@ class Scaling:
         self._called("create version")
         assert self.configured_version.isdecimal(), "an alias would move to the new version"
         self.images[str(len(self.images) + 1)] = wanted.image
+        self.documents[str(len(self.images))] = wanted.request.launch
         self._may_be_killed()
         return h.LaunchTemplate(ID, str(len(self.images)))
 
@@ -228,6 +281,9 @@ IMAGE = Image(
     base={},
     inputs={},
 )
+REQUEST = LaunchRequest(
+    token="", fleet="shop-prod", slot=0, image=IMAGE.digest, artifact=IMAGE.artifact, launch="l", nonce="of-l"
+)
 
 
 class Lab:
@@ -240,6 +296,7 @@ class Lab:
         spec: AutoScaling | None = None,
         gates: Gates | None = None,
         revoked: Callable[[], Mapping[str, str]] = dict,
+        settings: Mapping[str, Any] | None = None,
         **fleet: Any,
     ) -> None:
         self.scaling = scaling
@@ -254,6 +311,7 @@ class Lab:
             fleet=FleetSpec(engine="autoscaling", autoscaling=spec, **fleet),
             health=Health(tcp=TcpProbe(80)),
             base=base,
+            settings=dict(settings or {}),
         )
         self.definition = Definition(
             path=tmp_path / "immutable.yml",
@@ -279,7 +337,12 @@ class Lab:
             report=self.lines.append,
             revoked=self._revoked,
         )
-        return InstanceRefreshRun(services, self.definition, self.definition.targets["prod"], image, options=options)
+        target = self.definition.targets["prod"]
+        request = group_request(
+            self.definition, target, image, key=b"key", resolve=lambda references: {}, authorized_keys=()
+        )
+        request = replace(request, nonce=f"of-{request.launch}")
+        return InstanceRefreshRun(services, self.definition, target, image, request=request, options=options)
 
     def run(self, options: RunOptions | None = None) -> dict[str, Any]:
         return self.controller(options).run()

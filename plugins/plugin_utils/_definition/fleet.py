@@ -121,7 +121,7 @@ def fleet_spec(data: Mapping[str, Any], read_ca: Callable[[str], str]) -> FleetS
         **times,
     )
     if "timeout" in data.get("drain", {}):
-        values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
+        values.update(drain_timeout=seconds_of(data["drain"]["timeout"]), drain_set=True)
     values["canary"] = tuple(Stage(**_stage(stage, metric)) for stage in data.get("canary", ()))
     values["windows"] = tuple(_window(window) for window in data.get("windows", ()))
     return FleetSpec(**values)
@@ -139,7 +139,7 @@ def _autoscaling(data: Mapping[str, Any]) -> AutoScaling:
     times = dict.fromkeys(("warmup", "checkpoint_delay", "bake_time", "deadline"), seconds_of)
     lists = dict.fromkeys(("checkpoints", "alarms"), tuple)
     integers = dict.fromkeys(("min_healthy", "max_healthy"), int)
-    booleans = dict.fromkeys(("auto_rollback", "skip_matching"), bool)
+    booleans = dict.fromkeys(("auto_rollback", "skip_matching", "drop_user_data"), bool)
     strings = dict.fromkeys(("group", "protected", "standby"), str)
     return AutoScaling(**converted(data, **strings, **times, **lists, **integers, **booleans))
 

@@ -17,15 +17,18 @@ from .._definition.fleet import AUTOSCALING
 from .._definition.model import Definition, Target
 from .._definition.secrets import SecretFinder
 from .._health.prober import prober_for
+from .._hosts.connection import login_keys
 from .._hosts.inventory import Host, list_hosts
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
 from .._images.channels import Channels
 from .._images.leftovers import BakeSweeper
 from .._images.revocation import Revocations
-from .._providers.contract import Instance, Probe, Provider
+from .._providers.contract import Instance, LaunchRequest, Probe, Provider
+from .._providers.group import AutoScalingGroup
 from .._providers.registry import SIMULATED, open_group, open_provider
 from .._store.base import Store
+from .autoscaling.launch import group_request
 from .autoscaling.result import group_diff, group_hosts, group_info, refuse_group
 from .autoscaling.run import GroupServices, InstanceRefreshRun
 from .lease import Lease, SystemClock
@@ -219,13 +222,20 @@ class GroupFleet(_Opened):
 
     def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
         self._refuse(wanted)
-        image = self._image(wanted)
-        run = InstanceRefreshRun(self._services(image, task), self.definition, self.target, image, options=wanted.run)
+        image, scaling = self._image(wanted), self._scaling()
+        run = InstanceRefreshRun(
+            self._services(image, scaling, task),
+            self.definition,
+            self.target,
+            image,
+            request=self._request_of(image, scaling, task),
+            options=wanted.run,
+        )
         result = run.predict() if task.check_mode else run.run()
         return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
     def info(self, channel: str) -> dict[str, Any]:
-        info, instances = group_info(self.definition, self.target, self.store, open_group(self.target), channel=channel)
+        info, instances = group_info(self.definition, self.target, self.store, self._scaling(), channel=channel)
         swap = _last_swap(Ledger(self.store, self.name).last())
         return {
             **self._head(),
@@ -235,7 +245,7 @@ class GroupFleet(_Opened):
         }
 
     def hosts(self, channel: str) -> list[Host]:
-        return self._listed(group_hosts(self.definition, self.target, self.store, open_group(self.target)), channel)
+        return self._listed(group_hosts(self.definition, self.target, self.store, self._scaling()), channel)
 
     def _refuse(self, wanted: FleetOptions) -> None:
         """Raises FleetError for what Auto Scaling does not do."""
@@ -255,8 +265,21 @@ class GroupFleet(_Opened):
             return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
         return channels.require_promoted(service, channel, wanted.image)
 
-    def _services(self, image: Image, task: Task) -> GroupServices:
-        scaling, revocations = open_group(self.target), Revocations(self.store)
+    def _scaling(self) -> AutoScalingGroup:
+        return open_group(self.target, self.store, self.name)
+
+    def _request_of(self, image: Image, scaling: AutoScalingGroup, task: Task) -> LaunchRequest:
+        return group_request(
+            self.definition,
+            self.target,
+            image,
+            key=self.store.secret_key(),
+            resolve=SecretFinder(task.variables, task.template, scaling.pin_secrets),
+            authorized_keys=login_keys(self.definition, self.target, self.store),
+        )
+
+    def _services(self, image: Image, scaling: AutoScalingGroup, task: Task) -> GroupServices:
+        revocations = Revocations(self.store)
         lease = Lease(
             self.store, self.name, f"refresh of {self.name}", SystemClock(), longest_call=scaling.longest_call
         )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,10 @@ class RetryPolicy:
     tries: int
     delay: float  # seconds before the first retry; the delay doubles on each retry
     margin: float  # seconds that the lease must last beyond a delay
+    # Seconds for which failed observations are retried, if nothing that goes on meanwhile needs this run. Such retries
+    # are not counted in ``tries``. The run keeps its lease for as long.
+    patience: float = 0.0
+    longest_delay: float = math.inf  # seconds
 
 
 class FleetRun(ABC, Generic[StepT]):
@@ -75,6 +80,8 @@ class FleetRun(ABC, Generic[StepT]):
         self._intent = Intent(fleet)  # as last read or saved
         self._changed = False
         self._failures = 0  # consecutive provider errors
+        self._observing = False  # whether a provider error is that of an observation
+        self._observed_at = self._now()  # the last time that an observation was complete
 
     def run(self) -> dict[str, Any]:
         """Run until nothing is left to do, and return the task's result.
@@ -103,7 +110,10 @@ class FleetRun(ABC, Generic[StepT]):
     def _until_over(self) -> dict[str, Any]:
         while True:
             try:
-                result = self._carry_out(self._next_step())
+                self._observing = True
+                step = self._next_step()
+                self._observing, self._observed_at = False, self._now()
+                result = self._carry_out(step)
                 if result is not None:
                     return result
                 self._failures = 0
@@ -115,10 +125,11 @@ class FleetRun(ABC, Generic[StepT]):
         """Wait before a retry, or raise the error. The next observation shows whether the failed call had an effect."""
         self._failures += 1
         policy = self.retry_policy
-        if self._failures >= policy.tries or not self._may_retry(error):
-            raise error
+        patient = self._observing and self._now() - self._observed_at < policy.patience
+        if not (patient or self._failures < policy.tries) or not self._may_retry(error):
+            raise self._last_error(error)
         self._note(f"retrying: {error.message}")
-        delay = policy.delay * 2 ** (self._failures - 1)
+        delay = min(policy.delay * 2 ** (self._failures - 1), policy.longest_delay)
         self._lease.need(delay + policy.margin)
         self._clock.wait(delay)
 
@@ -197,6 +208,10 @@ class FleetRun(ABC, Generic[StepT]):
     @abstractmethod
     def _may_retry(self, error: ProviderError) -> bool:
         """Return whether a retry can succeed."""
+
+    def _last_error(self, error: ProviderError) -> ProviderError:
+        """Return the error that ends the run, completed for the user."""
+        return error
 
     def _after_failure(self, error: ProviderError) -> None:  # noqa: B027  most need nothing
         """React to a provider error before the retry."""

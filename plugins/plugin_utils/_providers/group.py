@@ -7,11 +7,11 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from .contract import InstanceState
+from .contract import Evidence, InstanceState, LaunchRequest
 
 # Statuses of an instance refresh that are known today. AWS may add others.
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstanceRefresh.html
@@ -127,19 +127,23 @@ class GroupMachine:
     address: str  # at which it is reached from here; "" if it has none
     launched: float
     zone: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)  # by name, see ``_providers/tags``
+    evidence: Evidence | None = None  # None until it sealed itself in its present boot
 
 
 @dataclass(frozen=True)
 class DesiredLaunch:
-    """What the group shall launch: what it launches now, with another image and additional tags."""
+    """What the group shall launch: what it launches now, with another image, launch document or tags."""
 
     image: str  # AMI
     content: str  # fingerprint of the data of the launch template version
-    tags: Mapping[str, str]  # by name, see ``_providers/tags``
+    request: LaunchRequest  # of any of its instances
     name: str  # of the image
     source: LaunchTemplate  # what the group launches now
     template: LaunchTemplate | None  # the version with this content; None until it is created
+    # False for a version that an earlier release made without a launch document, so its instances cannot seal.
+    seals: bool = True
+    drops_user_data: bool = False  # whether a new version replaces user data of the source's own
 
 
 class AutoScalingGroup(Protocol):
@@ -160,16 +164,22 @@ class AutoScalingGroup(Protocol):
         """The newest first; at most one of them is active."""
 
     def machines(self) -> list[GroupMachine]:
-        """The instances of the group, as EC2 describes them."""
+        """The instances of the group as EC2 describes them, with the evidence of those that sealed themselves.
 
-    def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
+        A console is read until it shows the evidence, at increasing intervals.
+        """
+
+    def desired_launch(self, group: Group, image: str, name: str, request: LaunchRequest) -> DesiredLaunch:
         """What the group shall launch to run an image.
 
         Args:
             image: AMI.
             name: of the image.
-            tags: by name, see ``_providers/tags``, for instances and their volumes.
+            request: of any instance of the group; its slot, volumes and zone do not count.
         """
+
+    def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
+        """See ``contract.PinSecrets``."""
 
     def create_version(self, desired: DesiredLaunch) -> LaunchTemplate:
         """Create the version of the launch template. Idempotent."""

@@ -33,7 +33,7 @@ class ProviderOpeners:
 
     provider: Callable[[Target, Store], Provider]
     images: Callable[[Target], Images]
-    group: Callable[[Target, str], AutoScalingGroup] | None = None
+    group: Callable[[Target, str, Store, str], AutoScalingGroup] | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
@@ -49,15 +49,19 @@ def open_images(target: Target) -> Images:
     return _openers(target).images(target)
 
 
-def open_group(target: Target) -> AutoScalingGroup:
-    """Open the group of a target whose engine is autoscaling. Raises ProviderError for any other target."""
+def open_group(target: Target, store: Store, fleet: str) -> AutoScalingGroup:
+    """Open the group of a target whose engine is autoscaling. Raises ProviderError for any other target.
+
+    Args:
+        fleet: name of the fleet that the group is.
+    """
     open_one = _openers(target).group
     if open_one is None or target.fleet.autoscaling is None:
         having = ", ".join(name for name, openers in PROVIDERS.items() if openers.group)
         raise ProviderError(
             f"target {target.name} has no group of instances (allowed: provider {having} with engine: autoscaling)"
         )
-    return open_one(target, target.fleet.autoscaling.group)
+    return open_one(target, target.fleet.autoscaling.group, store, fleet)
 
 
 def _openers(target: Target) -> ProviderOpeners:
@@ -96,10 +100,12 @@ def _open_amis(target: Target, store: str = "") -> Images:
     return Ec2Images(target.build_account, target.build.encrypt, store=store, tags=target.tags)
 
 
-def _open_auto_scaling(target: Target, group: str) -> AutoScalingGroup:
+def _open_auto_scaling(target: Target, group: str, store: Store, fleet: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
-    return Ec2AutoScalingGroup(target.aws, group, target.network.address, target.tags)
+    return Ec2AutoScalingGroup(
+        target.aws, group, store=store, fleet=fleet, address=target.network.address, tags=target.tags
+    )
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:

@@ -82,6 +82,13 @@ RULES = (
         page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-stop-protection.html",
     ),
     Rule(
+        "disks of an AMI",
+        actions=("ec2:RunInstances",),
+        apply=instances.disks,
+        fact="A block device mapping that names a device of the AMI overrides only what it sets, such as encryption.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html",
+    ),
+    Rule(
         "capacity",
         actions=("ec2:RunInstances",),
         apply=instances.capacity,
@@ -94,6 +101,13 @@ RULES = (
         apply=instances.user_data,
         fact="User data is at most 16 KB, before base64.",
         page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html",
+    ),
+    Rule(
+        "user data of launch templates",
+        actions=("ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion"),
+        apply=instances.template_user_data,
+        fact="User data of a version is at most 16 KB, before base64.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RequestLaunchTemplateData.html",
     ),
     Rule(
         "unknown instance profiles",
@@ -127,7 +141,7 @@ RULES = (
         "console",
         actions=("ec2:GetConsoleOutput",),
         apply=instances.console,
-        fact="The output is what the instance printed. Only Nitro instances give the latest output.",
+        fact="The output is what the instance printed, and it knows its user data. Only Nitro gives the latest output.",
         page=f"{EC2}/API_GetConsoleOutput.html",
     ),
     Rule(

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import tarfile
 import threading
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import key_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import MARK
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import IMAGE, NONCE
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import IMAGE
 
 from .answers import Answer, refusal
 from .calls import Call
@@ -26,6 +29,7 @@ USER_DATA = 16 * 1024  # bytes, before base64
 VISIBLE = 3600.0  # seconds for which a terminated instance remains visible, approximately
 LOST = ("Server.SpotInstanceTermination", "Instance terminated for lack of Spot capacity")
 DIED = ("Client.InternalError", "Client error on launch")
+UNSEALED = "IMMUTABLE-UNSEALED "
 
 
 def client_tokens(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -128,6 +132,25 @@ def protected(world: World, call: Call, proceed: Proceed) -> Answer:
     return proceed(call)
 
 
+def disks(world: World, call: Call, proceed: Proceed) -> Answer:
+    """A mapping that names a device of the AMI overrides only what it sets."""
+    added = {}
+    for name, device in call.parameters.items():
+        at = name.removesuffix(".DeviceName")
+        sized = {f"{at}.Ebs.VolumeSize", f"{at}.Ebs.SnapshotId"} & {*call.parameters}
+        if (
+            name.startswith("BlockDeviceMapping.")
+            and at != name
+            and not sized
+            and f"{at}.Ebs.Encrypted" in call.parameters
+        ):
+            found = world.boto("ec2", call.region).describe_images(ImageIds=[call.parameters["ImageId"]])["Images"]
+            own = {one.get("RootDeviceName") for one in found}
+            own |= {each["DeviceName"] for one in found for each in one["BlockDeviceMappings"]}
+            added.update({f"{at}.Ebs.VolumeSize": "8"} if device in own else {})
+    return proceed(replace(call, parameters={**call.parameters, **added}) if added else call)
+
+
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
     if not world.settings.no_capacity:
         return proceed(call)
@@ -140,6 +163,12 @@ def capacity(world: World, call: Call, proceed: Proceed) -> Answer:
 def user_data(world: World, call: Call, proceed: Proceed) -> Answer:
     if len(base64.b64decode(call.parameters.get("UserData", ""))) > USER_DATA:
         return refusal(call, 400, "InvalidParameterValue", f"User data is limited to {USER_DATA} bytes")
+    return proceed(call)
+
+
+def template_user_data(world: World, call: Call, proceed: Proceed) -> Answer:
+    if len(base64.b64decode(call.parameters.get("LaunchTemplateData.UserData", ""))) > USER_DATA:
+        return refusal(call, 400, "InvalidUserData.Malformed", f"User data is limited to {USER_DATA} bytes.")
     return proceed(call)
 
 
@@ -272,9 +301,14 @@ def _printed(world: World, region: str, one: str) -> str:
     if settings.console:
         text = user_data_of(world.boto("ec2", region), one)
         return settings.console(one, {**tags, "ImageId": instance["ImageId"], "UserData": text})
+    nonce = nonce_in(raw_user_data_of(world.boto("ec2", region), one))
+    if nonce is None:
+        return (
+            f'[    0.000000] Linux version 6.1.0\n{UNSEALED}{{"reason":"launch: user-data: not a launch document"}}\n'
+        )
     evidence = {
         "digest": tags.get(key_of(IMAGE), ""),
-        "nonce": tags.get(key_of(NONCE), ""),
+        "nonce": nonce,
         "host_key": settings.host_key,
         "shell": settings.shell,
     }
@@ -282,6 +316,21 @@ def _printed(world: World, region: str, one: str) -> str:
 
 
 def user_data_of(ec2: Any, instance: str) -> str:
+    """The user data of an instance as text."""
+    return raw_user_data_of(ec2, instance).decode("utf-8", "replace")
+
+
+def raw_user_data_of(ec2: Any, instance: str) -> bytes:
     """The user data of an instance, without its base64."""
     described = ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
-    return base64.b64decode(described.get("UserData", {}).get("Value", "")).decode("utf-8", "replace")
+    return base64.b64decode(described.get("UserData", {}).get("Value", ""))
+
+
+def nonce_in(user_data: bytes) -> str | None:
+    """The nonce in a launch document, which the guest repeats. None if the user data is no such document."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(user_data), mode="r:gz") as archive:
+            member = archive.extractfile("nonce")
+            return member.read().decode().strip() if member else None
+    except (tarfile.TarError, OSError, EOFError, KeyError):
+        return None

@@ -60,9 +60,10 @@ def balancer(
     name: str = "shop",
     port: int = 8080,
     kind: str = "application",
+    delay: int = 2,
     **checks: object,
 ) -> Balancer:
-    """A load balancer, ``application`` or ``network``, whose target groups have these health checks."""
+    """A load balancer, ``application`` or ``network``. Its target groups have this deregistration delay in seconds."""
     elb, network = cloud.boto("elbv2"), kind == "network"
     protocol = "TCP" if network else "HTTP"
     common = {"Protocol": protocol, "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
@@ -71,6 +72,9 @@ def balancer(
         elb.create_target_group(Name=f"{name}-{number}", **{**common, **checks})["TargetGroups"][0]["TargetGroupArn"]
         for number in range(groups)
     ]
+    for arn in arns:
+        value = {"Key": "deregistration_delay.timeout_seconds", "Value": str(delay)}
+        elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[value])
     made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type=kind, Scheme="internal")[
         "LoadBalancers"
     ][0]

@@ -30,7 +30,11 @@ SERVE = """
 import os, select, sys
 parent = int(sys.argv[1])
 test = os.pidfd_open(parent)
+from moto.ec2.models.launch_templates import LaunchTemplateVersion
+from moto.ec2.utils import parse_user_data
 from moto.server import ThreadedMotoServer
+# moto launches no instance of a group from a version with user data: it decodes that of a template's first version only
+LaunchTemplateVersion.user_data = property(lambda version: parse_user_data(version.data.get("UserData")))
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)

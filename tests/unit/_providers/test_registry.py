@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.registr
     open_provider,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 
 def target(provider: str) -> Target:
@@ -48,4 +49,4 @@ def test_an_unknown_provider_is_refused_with_the_names_that_are_known(tmp_path: 
 @pytest.mark.parametrize("provider", ["aws", "qemu", "simulated"])
 def test_only_a_target_whose_engine_is_autoscaling_has_a_group(provider: str) -> None:
     with pytest.raises(ProviderError, match="target local has no group of instances .allowed: provider aws with"):
-        open_group(target(provider))
+        open_group(target(provider), MemoryStore(), "shop-local")

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.account import AccountSetup, refused
 
@@ -105,6 +108,21 @@ def test_aws_refuses_invalid_launches(account: AccountSetup) -> None:
     assert account.cloud.user_data(one) == "x" * 16_384
 
 
+def test_user_data_of_a_template_is_limited_and_reaches_its_instances(account: AccountSetup) -> None:
+    template = seeds.template(account.cloud, account.ami, account.net)
+
+    def version(data: str) -> None:
+        account.ec2.create_launch_template_version(
+            LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"UserData": data}
+        )
+
+    with refused("InvalidUserData.Malformed"):
+        version(base64.b64encode(b"x" * 16_385).decode())
+    version(base64.b64encode(b"x" * 16_384).decode())
+    (one,) = account.launch(LaunchTemplate={"LaunchTemplateId": template, "Version": "2"})
+    assert account.cloud.user_data(one) == "x" * 16_384
+
+
 def test_a_template_version_inherits_the_rest_from_its_source(account: AccountSetup) -> None:
     template = seeds.template(account.cloud, account.ami, account.net)
     other = seeds.image(account.cloud, "shop-2")
@@ -121,9 +139,12 @@ def test_a_template_version_inherits_the_rest_from_its_source(account: AccountSe
 def test_the_console_shows_what_the_instance_was_launched_with(account: AccountSetup) -> None:
     account.cloud.set(launch=10, console_delay=5, shell="restricted")
     tags = [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "immutable:nonce", "Value": "n"}]
-    (one,) = account.launch(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}], UserData="settings")
+    specification = [{"ResourceType": "instance", "Tags": tags}]
+    document = gzip.compress(launch_document({"nonce": b"n\n"}), mtime=0)
+    (one,) = account.launch(TagSpecifications=specification, UserData=document)
+    (other,) = account.launch(TagSpecifications=specification, UserData="settings")
 
-    def console() -> str:
+    def console(one: str = one) -> str:
         return str(account.ec2.get_console_output(InstanceId=one, Latest=True).get("Output", ""))
 
     assert console() == ""
@@ -133,10 +154,11 @@ def test_the_console_shows_what_the_instance_was_launched_with(account: AccountS
     evidence = parse_evidence(console(), "n")
     assert evidence is not None
     assert (evidence.digest, evidence.nonce, evidence.shell) == ("sha256:1", "n", "restricted")
+    assert "IMMUTABLE-UNSEALED" in console(other) and parse_evidence(console(other), "n") is None
     account.cloud.set(
         console=lambda instance, launched_with: f"{instance} {launched_with['UserData']} {launched_with['ImageId']}"
     )
-    assert console() == f"{one} settings {account.ami}"
+    assert console(other) == f"{other} settings {account.ami}"
     account.cloud.set(dead=frozenset({account.ami}))
     assert parse_evidence(console(), "n") is None and "panic" in console()
 

@@ -193,21 +193,47 @@ def evidence(folder: Path) -> Any:
     return {"document": found["documents"]["evidence/shop-prod.json"], "changed": found["results"]["fleet"]["changed"]}
 
 
-def refresh(folder: Path, made: bool) -> Any:
-    """Return the first change to a group that still launches the previous version.
+def refresh(folder: Path) -> Any:
+    """Return the changes to a group that still launches the previous version, up to the start of a refresh.
 
-    ``made``: the launch template already has the wanted version.
+    The launch template has a version that 0.1.0 made for the image. Its instances could not seal, so it is not used.
     """
     kept = copy.deepcopy(plain.golden("fleets/group_before"))
-    for each in kept["calls"]:
-        if each["call"] == "ec2:DescribeLaunchTemplateVersions" and not made:
-            versions = each["answer"]["LaunchTemplateVersions"]
-            each["answer"]["LaunchTemplateVersions"] = [one for one in versions if one["VersionNumber"] == 1]
+    created = {"LaunchTemplateVersion": {"LaunchTemplateId": template_of(kept), "VersionNumber": 3}}
     changes = {
-        "ec2:CreateLaunchTemplateVersion": aws_replay.Stopped,
+        "ec2:CreateLaunchTemplateVersion": created,
         "autoscaling:StartInstanceRefresh": aws_replay.Stopped,
     }
     return recorded.replayed(kept, folder, changes, ("fleet",))["changing"]
+
+
+def template_of(kept: Mapping[str, Any]) -> str:
+    (described, *_more) = (each for each in kept["calls"] if each["call"] == "ec2:DescribeLaunchTemplateVersions")
+    return str(described["answer"]["LaunchTemplateVersions"][0]["LaunchTemplateId"])
+
+
+def started(folder: Path) -> Any:
+    """Return the start of a refresh to the created version. 0.1.0 used the second one, which it had made before."""
+    calls = copy.deepcopy(refresh(folder)[1:])
+    desired = calls[0]["asked"]["DesiredConfiguration"]["LaunchTemplate"]
+    assert desired["Version"] == "3"
+    desired["Version"] = "2"
+    return calls
+
+
+def created(folder: Path) -> Any:
+    """Return the creation of a version, without what 0.1.0 did not give to it: the launch document and its tags."""
+    asked = copy.deepcopy(refresh(folder)[0])
+    data, token = asked["asked"]["LaunchTemplateData"], asked["asked"]["ClientToken"]
+    assert data.pop("UserData") and data.pop("MetadataOptions")
+    for kind in data["TagSpecifications"]:
+        kind["Tags"] = [tag for tag in kind["Tags"] if tag["Key"] in ("immutable:image", "immutable:image_name")]
+    content = token.split("-")[1]
+    earlier = plain.golden("calls/template")[0]["asked"]["ClientToken"].split("-")[1]  # of the version without them
+    for name in ("ClientToken", "VersionDescription"):
+        assert content in asked["asked"][name]
+        asked["asked"][name] = asked["asked"][name].replace(content, earlier)
+    return [asked]
 
 
 def rolled_back(folder: Path) -> Any:
@@ -229,6 +255,6 @@ ENTRIES: dict[str, Callable[[Path], Any]] = {
     "calls/remove": removed,
     "calls/evidence": evidence,
     "calls/rollback": rolled_back,
-    "calls/refresh": lambda folder: refresh(folder, made=True),
-    "calls/template": lambda folder: refresh(folder, made=False),
+    "calls/refresh": started,
+    "calls/template": created,
 }

@@ -21,7 +21,7 @@ from ..._aws.clients import SESSION, Clients, aws_errors
 from ..._aws.tags import PREFIX
 from ..._core.errors import BakeError
 from ..._core.progress import Report
-from ..._definition.ebs_options import TAG_OPTIONS
+from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
 from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
@@ -84,7 +84,10 @@ class EbsBuilder:
         ec2, job = self._clients.ec2, self._job
         public = workspace.private_key.with_suffix(".pub").read_bytes()
         with aws_errors(BakeError, f"bake of {job.label}"):
-            ec2.delete_key_pair(KeyName=self._key_name)
+            # A policy that allows only what has the tag of the store refuses to delete what does not exist.
+            left = ec2.describe_key_pairs(Filters=[{"Name": "key-name", "Values": [self._key_name]}])["KeyPairs"]
+            if left:
+                ec2.delete_key_pair(KeyName=self._key_name)
             ec2.import_key_pair(
                 KeyName=self._key_name,
                 PublicKeyMaterial=public,
@@ -93,7 +96,7 @@ class EbsBuilder:
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
             yield PackerBuilder(
-                {**builder_settings(job, self._clients, self._tags, self._packer), **keys},
+                {**builder_settings(job, self._clients, self._tags, self._packer), **encryption(job, ec2), **keys},
                 (_remove_key_command(self._key_name, self.user),),
             )
         finally:
@@ -172,8 +175,6 @@ def builder_settings(
         # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
-        "encrypt_boot": build.encrypt,
-        **({"kms_key_id": build.kms_key} if build.encrypt and build.kms_key else {}),
         **({"subnet_id": build.subnet} if build.subnet else {}),
         **({"profile": account.profile} if account.profile else {}),
         **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
@@ -188,6 +189,31 @@ def builder_settings(
             if packer >= IMDS_SINCE
             else {}
         ),
+    }
+
+
+def encryption(job: BakeJob, ec2: Any) -> dict[str, Any]:
+    """The options that decide whether the AMI is encrypted.
+
+    The build machine's disks are encrypted from the start, and so are the snapshots that EC2 takes of them. With
+    ``encrypt_boot``, Packer makes an AMI without encryption first, and one of its copies: the first has no tags.
+
+    Source: https://docs.aws.amazon.com/ebs/latest/userguide/how-ebs-encryption-works.html
+    """
+    build = job.target.build
+    if not build.encrypt:
+        return {"encrypt_boot": False}
+    image = find_ami(ec2, job.base["ami"]) or {}
+    disks = [each["DeviceName"] for each in image.get("BlockDeviceMappings", ()) if "Ebs" in each]
+    encrypted = {"encrypted": True, **({"kms_key_id": build.kms_key} if build.kms_key else {})}
+    given = {str(each.get("device_name")): each for each in build.options.get(DISKS, ())}
+    # Unless told otherwise, Packer keeps the disks of the build machine.
+    kept = {name: {"device_name": name, "delete_on_termination": True} for name in [job.base["root_device"], *disks]}
+    return {
+        DISKS: [
+            mapping if mapping.get("no_device") or mapping.get("virtual_name") else {**mapping, **encrypted}
+            for mapping in ({**kept.get(name, {}), **given.get(name, {})} for name in dict.fromkeys([*kept, *given]))
+        ]
     }
 
 

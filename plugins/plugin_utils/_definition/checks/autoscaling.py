@@ -16,8 +16,8 @@ from ..fleet import AUTOSCALING, AUTOSCALING_KEYS, SWAP, possible_values
 # Source of both limits: RefreshPreferences in the reference of the EC2 Auto Scaling API.
 MAX_PAUSE = 172800.0  # seconds at a checkpoint, and after the last replacement
 MAX_RANGE = 100  # percent between min_healthy and max_healthy
-# Keys of a target for instances that this collection launches.
-LAUNCH_KEYS = ("settings", "secrets", "traffic", "zones")
+# Keys of a target that the group defines.
+GROUP_KEYS = ("traffic", "zones")
 
 
 def check_engine(document: Document, place: KeyPath) -> None:
@@ -62,7 +62,7 @@ def check_autoscaling(document: Document, target: str, fleet: Mapping[str, Any])
         document.add_problem(
             engine, f"the slots of target {target} own data volumes, which Auto Scaling does not move (allowed: swap)"
         )
-    for key in LAUNCH_KEYS:
+    for key in GROUP_KEYS:
         if value_at(document.data, (*place, key)) is not None:
             problem = "with engine: autoscaling the group and its launch template define this; remove this key"
             document.add_problem((*place, key), problem)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._core.errors import FleetError
@@ -20,11 +20,21 @@ POLICY_VALUES = {"wait": "Wait", "ignore": "Ignore", "refresh": "Refresh", "term
 
 
 @dataclass(frozen=True)
+class Unsealed:
+    """An instance that should run the image, and has not proven yet that it does."""
+
+    id: str
+    reason: str
+    launched: float
+
+
+@dataclass(frozen=True)
 class GroupSnapshot:
     at: float
     group: Group
     refreshes: tuple[Refresh, ...]  # the newest first
     wanted: DesiredLaunch
+    unsealed: tuple[Unsealed, ...] = ()  # () until a run has begun
 
     @property
     def active(self) -> Refresh | None:
@@ -67,6 +77,7 @@ class CreateVersion:
 @dataclass(frozen=True)
 class StartRefresh:
     template: LaunchTemplate
+    back: bool = False  # to what the group launched before, after a refresh that cannot roll back any more
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,8 @@ def decide(snapshot: GroupSnapshot, progress: RefreshProgress, spec: AutoScaling
     if progress.watched and watched is None and snapshot.at - progress.since < VISIBLE_AFTER:
         return AwaitRefresh(None, "the refresh is not listed yet")
     if watched and watched.status == SUCCESSFUL:
+        if progress.rollback_reason and not snapshot.is_to_target(watched):
+            return _stop(snapshot, progress, progress.rollback_reason)
         return _after_success(snapshot, watched, progress, spec)
     group = snapshot.group
     reached = group.template == snapshot.wanted.template and group.pinned and not outdated(snapshot, spec)
@@ -125,6 +138,8 @@ def _while_active(snapshot: GroupSnapshot, active: Refresh, progress: RefreshPro
             )
         target = active.template or "what the group launches"
         return EndRefresh(active, False, f"its target is {target}, not the image that is due")
+    if progress.rollback_reason and not snapshot.is_to_target(active):
+        return AwaitRefresh(active, f"the refresh {active.id} brings back {active.template}", decisive)
     if progress.rollback_reason:
         reversible = progress.reversible and snapshot.group.reversible and active.template is not None
         return EndRefresh(active, reversible, progress.rollback_reason)
@@ -165,7 +180,19 @@ def _after_success(snapshot: GroupSnapshot, watched: Refresh, progress: RefreshP
     if left:
         ids = ", ".join(member.id for member in left)
         return Stopped(f"the refresh {watched.id} was successful, but these instances run another version: {ids}")
-    return Done()
+    return _after_replacement(snapshot, watched, progress)
+
+
+def _after_replacement(snapshot: GroupSnapshot, watched: Refresh, progress: RefreshProgress) -> Step:
+    """Auto Scaling is done once the instances respond. The run is done once they have proven their image as well."""
+    if not snapshot.unsealed:
+        return Done()
+    if not progress.rollback_reason:
+        first = snapshot.unsealed[0]
+        return AwaitRefresh(watched, f"{first.id}: {first.reason}", decisive=True)
+    if progress.origin is None:  # another run began, so it is not known what the group launched before
+        return Stopped(progress.rollback_reason)
+    return StartRefresh(progress.origin, back=True)
 
 
 def _stop(snapshot: GroupSnapshot, progress: RefreshProgress, reason: str) -> Step:
@@ -208,12 +235,18 @@ def left_alone(member: GroupMember, spec: AutoScaling) -> bool:
     )
 
 
-def preferences(spec: AutoScaling, group: Group) -> dict[str, Any]:
+def preferences(spec: AutoScaling, group: Group, *, back: bool = False) -> dict[str, Any]:
     """The preferences of ``StartInstanceRefresh``.
 
     All are spelled out, so that no default of the group or of AWS decides. Checkpoints and
     alarms that are left out do not apply.
+
+    Args:
+        back: of a refresh that brings back what the group launched before: as fast as the floor allows, and without a
+            rollback to what just failed.
     """
+    if back:
+        spec = replace(spec, checkpoints=(), bake_time=0.0, alarms=(), auto_rollback=False)
     chosen: dict[str, Any] = {
         "MinHealthyPercentage": spec.min_healthy,
         "MaxHealthyPercentage": spec.max_healthy,
@@ -257,7 +290,8 @@ def _refresh_lines(snapshot: GroupSnapshot, spec: AutoScaling) -> list[str]:
     source, count = group.template, len(outdated(snapshot, spec))
     if wanted.template:
         return [f"refresh {count} instances of {group.name} to {wanted.template}"]
+    dropped = ", without its user data" if wanted.drops_user_data else ""
     return [
-        f"create a version of {source.id} from version {source.version} with {wanted.image}",
+        f"create a version of {source.id} from version {source.version} with {wanted.image}{dropped}",
         f"refresh {count} instances of {group.name} to the new version",
     ]

@@ -13,13 +13,14 @@ from ..._core.progress import Report
 from ..._core.units import iso
 from ..._definition.fleet import AUTOSCALING
 from ..._definition.model import AutoScaling, Definition, Target
+from ..._health.evidence import proves
 from ..._image_model import Image, amis_of
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
+from ..._providers import tags
 from ..._providers.contract import FLEET, PENDING, RUNNING, SSH_PORT, STOPPED, STOPPING, Instance
 from ..._providers.group import AutoScalingGroup as Scaling
 from ..._providers.group import Group, GroupMachine, GroupMember, Refresh
-from ..._providers.tags import IMAGE_NAME
 from ..._store.base import Store
 from .decide import IN_STANDBY, GroupSnapshot, left_alone
 
@@ -56,12 +57,13 @@ def images_by_ami(store: Store, service: str) -> dict[str, Image]:
 
 
 def instance_dict(instance: GroupInstance, snapshot: GroupSnapshot | None, spec: AutoScaling) -> dict[str, Any]:
-    """The same keys as ``swap.result.instance_dict``. ``sealed`` and ``in_flight`` are not known.
+    """The same keys as ``swap.result.instance_dict``. ``in_flight`` is not known.
 
     ``snapshot``: None if it is not known what the group is to launch.
     """
     member, machine = instance.member, instance.machine
     problem = "" if member.serving else f"{member.state}, {'healthy' if member.healthy else 'unhealthy'}"
+    seal = seal_of(instance)
     return {
         "id": member.id,
         "slot": instance.slot,
@@ -69,9 +71,9 @@ def instance_dict(instance: GroupInstance, snapshot: GroupSnapshot | None, spec:
         "image_name": instance.image.name if instance.image else (machine.image if machine else None),
         "launch": str(member.template) if member.template else None,
         "state": _state(member),
-        "sealed": None,
+        "sealed": None if seal is None else seal is True,
         "healthy": member.healthy,
-        "problem": problem,
+        "problem": problem or (seal if isinstance(seal, str) else ""),
         "traffic": None,
         "in_flight": None,
         "serving": member.serving,
@@ -86,6 +88,17 @@ def instance_dict(instance: GroupInstance, snapshot: GroupSnapshot | None, spec:
         "standby": "in standby" if member.state in IN_STANDBY else None,
         "created": iso(machine.launched) if machine else None,
     }
+
+
+def seal_of(instance: GroupInstance) -> bool | str | None:
+    """True if the instance has proven that it sealed itself, else the reason why not.
+
+    None if it cannot: it is not running, or it was launched without a launch document.
+    """
+    machine = instance.machine
+    if machine is None or machine.state != RUNNING or tags.NONCE not in machine.tags or instance.member.leaving:
+        return None
+    return proves(_as_host(instance, machine, "", ()))
 
 
 def _state(member: GroupMember) -> str:
@@ -109,14 +122,15 @@ def _as_host(instance: GroupInstance, machine: GroupMachine, fleet: str, ports: 
         id=machine.id,
         fleet=fleet,
         slot=instance.slot,
-        image=image.digest if image else "",
+        image=image.digest if image else machine.tags.get(tags.IMAGE, ""),
         launch=str(instance.member.template or ""),
         state=machine.state,
         purpose=FLEET,
         created=machine.launched,
-        nonce="",
+        nonce=machine.tags.get(tags.NONCE, ""),
         endpoints={port: (address, port) for port in dict.fromkeys([SSH_PORT, *ports])} if address else {},
-        tags={**machine.tags, **({IMAGE_NAME: image.name} if image else {})},
+        evidence=machine.evidence,
+        tags={**machine.tags, **({tags.IMAGE_NAME: image.name} if image else {})},
         zone=machine.zone,
     )
 

@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._core.errors import FleetError, ProviderError
 from ..._definition.model import Definition, Target
 from ..._image_model import Image, ami_of
-from ..._providers.contract import Clock
-from ..._providers.group import NO_WAY_BACK, RUNS_ALREADY, RUNS_NO_MORE, AutoScalingGroup
-from ..._providers.tags import IMAGE, IMAGE_NAME
+from ..._providers.contract import Clock, LaunchRequest
+from ..._providers.group import (
+    NO_WAY_BACK,
+    RUNS_ALREADY,
+    RUNS_NO_MORE,
+    AutoScalingGroup,
+    DesiredLaunch,
+    GroupMachine,
+)
 from ..actions import AFTER_SWAP, BEFORE_SWAP, Done, Gate, Stopped, unknown_action
 from ..model import DONE, FAILED, ROLLBACK, Intent
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
@@ -41,8 +48,10 @@ from .result import (
     refresh_dict,
     spec_of,
 )
+from .seals import overdue, unsealed
 
 OBSERVE_EVERY = 15.0  # seconds between two observations of a refresh
+PATIENCE = 900.0  # seconds for which a refresh is not given up that cannot be observed: it goes on without the run
 CALL = 20.0  # seconds that the lease must last for a changing call
 SKEW = 60.0  # seconds by which the clocks of AWS and this machine may differ
 TRANSIENT = (RUNS_ALREADY, RUNS_NO_MORE, NO_WAY_BACK, "ResourceContention", "ScalingActivityInProgress")
@@ -59,7 +68,7 @@ class GroupServices(RunServices):
 class InstanceRefreshRun(FleetRun[Step]):
     """One run: brings the group of one target to one image."""
 
-    retry_policy = RetryPolicy(tries=5, delay=5.0, margin=CALL)
+    retry_policy = RetryPolicy(tries=5, delay=5.0, margin=CALL, patience=PATIENCE, longest_delay=OBSERVE_EVERY)
 
     def __init__(
         self,
@@ -68,8 +77,13 @@ class InstanceRefreshRun(FleetRun[Step]):
         target: Target,
         image: Image,
         *,
+        request: LaunchRequest,
         options: RunOptions | None = None,
     ) -> None:
+        """
+        Args:
+            request: of any instance of the group.
+        """
         fleet = definition.fleet_name(target.name)
         super().__init__(services, services.clock, fleet, options or RunOptions())
         self._scaling = services.scaling
@@ -78,11 +92,13 @@ class InstanceRefreshRun(FleetRun[Step]):
         self._definition = definition
         self._target = target
         self._image = image
+        self._request = request
         self._spec = spec_of(target)
         self._timeline = RefreshTimeline(services.report, self._now())
         self._progress = RefreshProgress()
         self._snapshot: GroupSnapshot  # the last observation; run and predict begin with one
         self._listed: tuple[GroupSnapshot, list[GroupInstance]] | None = None  # instances of a snapshot
+        self._proven: set[str] = set()  # instances of the wanted version that have sealed themselves
         self.before: list[dict[str, Any]] = []  # the instances as they were first observed
 
     def predict(self) -> dict[str, Any]:
@@ -104,7 +120,7 @@ class InstanceRefreshRun(FleetRun[Step]):
             strategy="autoscaling",
             image=image.digest,
             image_name=image.name,
-            launch=f"{group.template.id}:{self._snapshot.wanted.image}",
+            launch=f"{group.template.id}:{self._snapshot.wanted.image}:{self._request.launch[:16]}",
             size=group.size,
             alarm=fleet.alarm,
             before_swap=fleet.before_swap or "",
@@ -136,8 +152,13 @@ class InstanceRefreshRun(FleetRun[Step]):
         """A refresh of the same swap counts, even if it ended in the meantime."""
         intent, snapshot = self._intent, self._snapshot
         since = intent.started - SKEW
-        started = [each for each in snapshot.refreshes if snapshot.is_to_target(each) and each.started >= since]
+        newer = [each for each in snapshot.refreshes if each.started >= since]
+        started = [each for each in newer if snapshot.is_to_target(each)]
         progress = replace(self._progress, rollback_reason=intent.reason if intent.stage == ROLLBACK else "")
+        if intent.stage == ROLLBACK and started and newer[0].template and not snapshot.is_to_target(newer[0]):
+            # That run had begun to bring back what the group launched before.
+            self._progress = replace(progress, watched=newer[0].id, since=self._now(), origin=newer[0].template)
+            return
         self._progress = replace(progress, watched=started[0].id, since=self._now()) if started else progress
 
     def _next_step(self) -> Step:
@@ -176,11 +197,33 @@ class InstanceRefreshRun(FleetRun[Step]):
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
         ami = ami_of(image.artifact, scaling.region, image.name)
-        wanted = scaling.desired_launch(group, ami, image.name, {IMAGE: image.digest, IMAGE_NAME: image.name})
+        wanted = scaling.desired_launch(group, ami, image.name, self._request)
+        self._refuse_user_data(wanted)
         self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)
+        self._observe_seals()
         self._timeline.observe(group)
         if self._progress.origin is None and group.template != wanted.template:
             self._progress = replace(self._progress, origin=group.template)
+
+    def _observe_seals(self) -> None:
+        """Read the evidence of new instances, once the run has begun to replace the old ones."""
+        snapshot, wanted = self._snapshot, self._snapshot.wanted
+        new = {each.id for each in snapshot.group.members if each.template == wanted.template}
+        if self._intent.begun and wanted.seals and new - self._proven:
+            instances = self._list(self._scaling.machines())
+            waiting = unsealed(instances, wanted, self._progress.since)
+            self._proven = new - {each.id for each in waiting}
+            self._snapshot = replace(snapshot, unsealed=waiting)
+            self._listed = (self._snapshot, instances)
+
+    def _refuse_user_data(self, wanted: DesiredLaunch) -> None:
+        if wanted.drops_user_data and not self._spec.drop_user_data:
+            raise FleetError(
+                f"launch template {wanted.source} has user data of its own, which no sealed host reads, and the new "
+                "version needs the place for the launch document. Nothing was changed. Move what the user data does "
+                "into the image or into settings, then remove it from the launch template or set "
+                "fleet.autoscaling.drop_user_data: true"
+            )
 
     def _judge(self) -> None:
         """Roll back if the image, an alarm or the deadline says so. A rollback is not taken back."""
@@ -201,6 +244,9 @@ class InstanceRefreshRun(FleetRun[Step]):
         limit = self._spec.deadline
         if limit is not None and intent.begun and at - intent.started > limit:
             return f"the swap took longer than its deadline of {limit:g} s"
+        late = overdue(self._snapshot.unsealed, at, self._target.health.boot_deadline)
+        if late:
+            return late
         alarm = self._target.fleet.alarm
         problem = self._metrics.check(alarm, at) if alarm and intent.begun else ""
         return f"alarm: {problem}" if problem else ""
@@ -230,7 +276,7 @@ class InstanceRefreshRun(FleetRun[Step]):
                 version = scaling.create_version(snapshot.wanted)
                 self._note(f"created {version} from {snapshot.group.template} with {snapshot.wanted.image}")
             case StartRefresh():
-                refresh = scaling.start(step.template, self._preferences())
+                refresh = scaling.start(step.template, self._preferences(back=step.back))
                 self._progress = replace(self._progress, watched=refresh, since=self._now())
                 self._note(f"started the refresh {refresh} to {step.template}")
             case EndRefresh():
@@ -281,10 +327,18 @@ class InstanceRefreshRun(FleetRun[Step]):
         )
 
     def _may_retry(self, error: ProviderError) -> bool:
-        return error.code in TRANSIENT
+        return error.code in TRANSIENT or (self._observing and not error.permanent)
 
-    def _preferences(self) -> dict[str, Any]:
-        return preferences(self._spec, self._snapshot.group)
+    def _last_error(self, error: ProviderError) -> ProviderError:
+        """AWS continues a refresh without the run, so the error says what becomes of it."""
+        refresh = self._snapshot.active
+        if refresh and self._intent.begun:
+            what = f"the refresh {refresh.id} of {self._fleet}"
+            error.message = f"{error.message}; {what} continues in AWS, and the next run joins it"
+        return error
+
+    def _preferences(self, *, back: bool = False) -> dict[str, Any]:
+        return preferences(self._spec, self._snapshot.group, back=back)
 
     def _instance_dicts(self) -> list[dict[str, Any]]:
         return [instance_dict(instance, self._snapshot, self._spec) for instance in self._instances()]
@@ -295,12 +349,16 @@ class InstanceRefreshRun(FleetRun[Step]):
             return self._listed[1]
         try:
             machines = self._scaling.machines()
-        except ProviderError as error:  # they complete the result and decide nothing
+        except ProviderError as error:  # here they complete the result and decide nothing
             self._note(f"EC2 does not list the instances: {error.message}")
             machines = []
+        return self._list(machines)
+
+    def _list(self, machines: Sequence[GroupMachine]) -> list[GroupInstance]:
         images = images_by_ami(self._store, self._definition.service)
-        self._listed = (self._snapshot, group_instances(self._snapshot.group, machines, images))
-        return self._listed[1]
+        listed = group_instances(self._snapshot.group, machines, images)
+        self._listed = (self._snapshot, listed)
+        return listed
 
     def _note(self, event: str) -> None:
         self._timeline.add(event, self._now())

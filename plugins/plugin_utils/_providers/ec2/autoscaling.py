@@ -5,16 +5,23 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
-from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import FleetError, ProviderError
+from ..._store.base import Store
+from ..._store.keys import store_id
+from .. import tags as tag_names
+from ..contract import RUNNING, Evidence, LaunchRequest
 from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
-from .describe import STATES
+from .consoles import Consoles
+from .describe import STATES, evidence_of
+from .group_template import content_of, has_foreign_user_data, lacks_document, launches, version_data
+from .run_instances import Scope
+from .secrets import pin_secrets
+from .tags import from_aws
 
 NEWEST = 10  # refreshes to read: only the newest can be active
 CREATED_BY = "immutable.infra"  # begins the description of a version
@@ -26,16 +33,28 @@ class Ec2AutoScalingGroup:
     longest_call = LONGEST_CALL
 
     def __init__(
-        self, account: Account, group: str, address: str = "private", tags: Mapping[str, str] | None = None
+        self,
+        account: Account,
+        group: str,
+        *,
+        store: Store,
+        fleet: str,
+        address: str = "private",
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
             group: its name.
+            store: keeps the evidence that was read.
+            fleet: name of the fleet that the group is.
             address: ``private`` or ``public``: at which of its addresses an instance is reached.
             tags: the target's own tags, which new versions of the launch template set.
         """
         self._clients = Clients(account)
         self._name = group
+        self._fleet = fleet
+        self._store = store
+        self._consoles = Consoles(self._clients, store)
         self._own_tags = dict(tags or {})
         self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
@@ -46,6 +65,11 @@ class Ec2AutoScalingGroup:
     @property
     def region(self) -> str:
         return self._clients.region
+
+    @cached_property
+    def _scope(self) -> Scope:
+        account = self._clients.account
+        return Scope(self._clients.region, store_id(self._store), account.endpoint_url, self._own_tags)
 
     @property
     def _scaling(self) -> Any:
@@ -90,22 +114,35 @@ class Ec2AutoScalingGroup:
         ]
         with aws_errors(doing=f"group {self._name}"):
             pages = list(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
-        return [
-            _machine_of(instance, self._address_key)
-            for page in pages
-            for reservation in page["Reservations"]
-            for instance in reservation["Instances"]
+        described = [
+            instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]
         ]
+        # Without a launch document an instance prints no evidence.
+        sealing = [instance for instance in described if tag_names.NONCE in from_aws(instance.get("Tags", ()))]
+        evidence = self._consoles.evidence(self._fleet, sealing)
+        return [_machine_of(instance, self._address_key, evidence) for instance in described]
 
-    def desired_launch(self, group: Group, image: str, name: str, tags: Mapping[str, str]) -> DesiredLaunch:
-        """A version that already launches the image is used as it is; else one with this content, if it exists."""
+    def desired_launch(self, group: Group, image: str, name: str, request: LaunchRequest) -> DesiredLaunch:
+        """A version that already launches as requested is used as it is; else one with this content, if it exists."""
         data = self._data_of(group.template)
-        merged = {**data, "ImageId": image, "TagSpecifications": _merged_tags(data, tags, self._own_tags)}
-        content = hashlib.sha256(json.dumps(merged, sort_keys=True, default=str).encode()).hexdigest()[:32]
-        template = group.template if group.image == image else self._find_version(group.template.id, image, content)
+        content = content_of(data, image, request, self._scope)
+        undocumented = lacks_document(data, image, request)
+        template: LaunchTemplate | None = group.template
+        if not undocumented and not launches(data, image, request):
+            template = self._find_version(group.template.id, content, image, request)
         return DesiredLaunch(
-            image=image, content=content, tags=dict(tags), name=name, source=group.template, template=template
+            image=image,
+            content=content,
+            request=request,
+            name=name,
+            source=group.template,
+            template=template,
+            seals=not undocumented,
+            drops_user_data=template is None and has_foreign_user_data(data),
         )
+
+    def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
+        return pin_secrets(self._clients, parameters)
 
     def create_version(self, desired: DesiredLaunch) -> LaunchTemplate:
         source = desired.source
@@ -114,10 +151,7 @@ class Ec2AutoScalingGroup:
                 LaunchTemplateId=source.id,
                 SourceVersion=source.version,
                 VersionDescription=f"{CREATED_BY} {desired.name} {desired.content}",
-                LaunchTemplateData={
-                    "ImageId": desired.image,
-                    "TagSpecifications": _merged_tags(self._data_of(source), desired.tags, self._own_tags),
-                },
+                LaunchTemplateData=version_data(self._data_of(source), desired.image, desired.request, self._scope),
                 ClientToken=f"immutable-{desired.content}-{source.version}",
             )
         problems = [problem.get("Message", "") for problem in (answer.get("Warning") or {}).get("Errors", ())]
@@ -206,7 +240,9 @@ class Ec2AutoScalingGroup:
         self._data[template] = version["LaunchTemplateData"]
         return template
 
-    def _find_version(self, template_id: str, image: str, content: str) -> LaunchTemplate | None:
+    def _find_version(
+        self, template_id: str, content: str, image: str, request: LaunchRequest
+    ) -> LaunchTemplate | None:
         if content in self._versions:
             return self._versions[content]
         with aws_errors(doing=f"launch template {template_id}"):
@@ -218,7 +254,7 @@ class Ec2AutoScalingGroup:
             version
             for version in versions
             if content in version.get("VersionDescription", "")
-            and version["LaunchTemplateData"].get("ImageId") == image
+            and launches(version["LaunchTemplateData"], image, request)
         ]
         if matching:
             self._versions[content] = self._remember(max(matching, key=lambda version: int(version["VersionNumber"])))
@@ -276,46 +312,15 @@ def _refresh_specification(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return desired.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification") or {}
 
 
-def _machine_of(instance: Mapping[str, Any], address_key: str) -> GroupMachine:
+def _machine_of(instance: Mapping[str, Any], address_key: str, evidence: Mapping[str, Evidence]) -> GroupMachine:
+    tags, state = from_aws(instance.get("Tags", ())), STATES[instance["State"]["Name"]]
     return GroupMachine(
         id=instance["InstanceId"],
         image=instance.get("ImageId", ""),
-        state=STATES[instance["State"]["Name"]],
+        state=state,
         address=instance.get(address_key) or "",
         launched=instance["LaunchTime"].timestamp(),
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
-        tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
+        tags=tags,
+        evidence=evidence_of(instance, tags, evidence) if state == RUNNING and tag_names.NONCE in tags else None,
     )
-
-
-def _merged_tags(data: Mapping[str, Any], tags: Mapping[str, str], own: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The tags of a version, given as a whole: its own remain, and instances and volumes get ``tags`` in addition.
-
-    Args:
-        own: the target's own tags. Network interfaces get them too.
-
-    Raises ProviderError if an instance would have too many.
-    """
-    merged: dict[str, dict[str, str]] = {"instance": {}, "volume": {}}
-    for kind, key, value in _tags_of(data.get("TagSpecifications", ())):
-        merged.setdefault(kind, {})[key] = value
-    for kind in ("instance", "volume"):
-        merged[kind].update({key_of(name): text for name, text in tags.items()})
-    for kind in ("instance", "volume", "network-interface") if own else ():
-        merged.setdefault(kind, {}).update(own)
-    for kind, values in merged.items():
-        if len(values) > MAX_TAGS:
-            raise ProviderError(
-                f"the {kind} of a new version of the launch template would have {len(values)} tags: those of its "
-                f"template, {len(own)} of the target and {len(tags)} of this collection (AWS allows {MAX_TAGS})"
-            )
-    return [
-        {"ResourceType": kind, "Tags": [{"Key": key, "Value": values[key]} for key in sorted(values)]}
-        for kind, values in sorted(merged.items())
-    ]
-
-
-def _tags_of(specifications: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    for specification in specifications:
-        for tag in specification.get("Tags", ()):
-            yield specification["ResourceType"], tag["Key"], tag["Value"]

@@ -95,7 +95,7 @@ def instance_of(
     if tag_names.ATTEMPT in tags:
         tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
     instance_id, state = described["InstanceId"], STATES[described["State"]["Name"]]
-    found = _evidence_of(described, tags, evidence) if state == RUNNING else None
+    found = evidence_of(described, tags, evidence) if state == RUNNING else None
     started = described["LaunchTime"].timestamp()
     return Instance(
         id=instance_id,
@@ -175,9 +175,15 @@ def _root_attach_times(described: Mapping[str, Any]) -> list[float]:
     return [disk["AttachTime"].timestamp() for disk in disks if "AttachTime" in disk]
 
 
-def _evidence_of(
+def evidence_of(
     described: Mapping[str, Any], tags: Mapping[str, str], evidence: Mapping[str, Evidence]
 ) -> Evidence | None:
+    """What proves that a running instance has sealed itself, or None.
+
+    Args:
+        tags: of the instance, by name.
+        evidence: what consoles showed so far, by boot.
+    """
     if tags.get(tag_names.EVIDENCE) != "none":
         return evidence.get(boot_of(described))
     if described.get("ImageId") != tags.get(tag_names.AMI):

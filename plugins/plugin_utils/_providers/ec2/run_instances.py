@@ -27,6 +27,8 @@ from .tags import NAME_KEY, to_aws, with_own
 DEFAULT_TYPE = "t3.micro"
 DEFAULT_HOP_LIMIT = 1
 GIB = 1024**3
+# The guest reads its document by version 2 of the protocol. Tags contain the nonce, which only root may know.
+METADATA = {"HttpEndpoint": "enabled", "HttpTokens": "required", "InstanceMetadataTags": "disabled"}
 MAX_INSTANCES = 100  # that one call launches: AWS advises no more, and the slots of all must fit into tags
 
 
@@ -97,10 +99,8 @@ def run_instances_parameters(
         "UserData": user_data(request, volume_ids, scope.region, scope.endpoint_url, blank=blank),
         "InstanceInitiatedShutdownBehavior": "stop",  # an instance that shuts itself down remains visible
         "MetadataOptions": {
-            "HttpEndpoint": "enabled",
-            "HttpTokens": "required",
+            **METADATA,
             "HttpPutResponseHopLimit": machine.get("metadata_hop_limit", DEFAULT_HOP_LIMIT),
-            "InstanceMetadataTags": "disabled",
         },
         "TagSpecifications": _tag_specifications(batch, request, scope, ami),
     }

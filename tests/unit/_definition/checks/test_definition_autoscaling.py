@@ -29,7 +29,7 @@ targets:
 USED_KEYS = "autoscaling, alarm, before_swap, after_swap, playbook_timeout"
 ALL = """{group: shop, min_healthy: 90, max_healthy: 120, warmup: 2m, checkpoints: [20, 100], checkpoint_delay: 10m,
         bake_time: 5m, alarms: [errors, latency], auto_rollback: false, skip_matching: false, protected: refresh,
-        standby: terminate, deadline: 2h}"""
+        standby: terminate, deadline: 2h, drop_user_data: true}"""
 
 
 @pytest.fixture
@@ -69,7 +69,14 @@ def test_every_setting_of_a_group_is_read(folder: Path) -> None:
         protected="refresh",
         standby="terminate",
         deadline=7200.0,
+        drop_user_data=True,
     )
+
+
+def test_a_group_has_settings_and_secrets(folder: Path) -> None:
+    more = "    settings: {color: red}\n    secrets: {token: {ssm: /shop/token}}\n    fleet:"
+    target = load(folder, ("    fleet:", more)).target("prod")
+    assert target.settings == {"color": "red"} and target.secrets["token"].name == "/shop/token"
 
 
 def test_the_engine_swap_is_the_default(folder: Path) -> None:
@@ -142,9 +149,8 @@ def test_a_target_does_not_inherit_keys_that_its_engine_ignores(folder: Path) ->
         ),
         (
             "    fleet:",
-            "    settings: {A: b}\n    fleet:",
-            "targets.prod.settings: with engine: autoscaling the group and its launch template define this; remove "
-            "this key",
+            "    secrets: {token: {env: TOKEN}}\n    fleet:",
+            "targets.prod.secrets.token.env: the provider aws does not support secrets from env (allowed: ssm)",
         ),
         (
             "    fleet:",

@@ -29,7 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._image_model impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.tests.support.killed import ControllerKilled
-from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, Lab, Scaling
+from ansible_collections.immutable.infra.tests.support.scaling import ID, IMAGE, NEW, OLD, REQUEST, Lab, Scaling
 
 SPEC = AutoScaling("shop")
 ENDLESS = (h.PENDING, h.IN_PROGRESS)
@@ -259,7 +259,7 @@ def test_permanent_errors_are_not_retried(tmp_path: Path) -> None:
 def test_instances_left_alone_are_reported_and_start_no_refresh(spec: AutoScaling, kept, tmp_path: Path) -> None:
     scaling = Scaling().add(2).add(1, **kept)
     lab = Lab(scaling, tmp_path, spec=spec)
-    assert lab.run()["left_alone"] == [2]
+    assert lab.run()["left_alone"] == [0]  # the oldest, since the others are new
     scaling.calls.clear()
     assert not lab.run()["changed"] and scaling.calls == []
 
@@ -333,7 +333,8 @@ def test_every_preference_is_spelled_out() -> None:
 def test_a_refresh_with_an_unknown_status_is_watched() -> None:
     scaling = Scaling(images={"1": OLD, "2": NEW}).add(1)
     refresh = h.Refresh("r", "Pondering", template=h.LaunchTemplate(ID, "2"))
-    snapshot = GroupSnapshot(0.0, scaling.group(), (refresh,), scaling.desired_launch(scaling.group(), NEW, "shop", {}))
+    wanted = scaling.desired_launch(scaling.group(), NEW, "shop", REQUEST)
+    snapshot = GroupSnapshot(0.0, scaling.group(), (refresh,), wanted)
     assert decide(snapshot, RefreshProgress(), SPEC) == AwaitRefresh(
         refresh, "the refresh r is Pondering", decisive=True
     )

@@ -10,77 +10,20 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import Ec2AutoScalingGroup
-from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.group_world import FLEET, MIXED, GroupWorld
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import Stubber
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-TAGS = {"image": "sha256:1"}
 REFRESH = "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b"
-MIXED = {
-    "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3a.small", "WeightedCapacity": "2"}],
-    "InstancesDistribution": {"OnDemandBaseCapacity": 1, "SpotAllocationStrategy": "capacity-optimized"},
-}
-
-
-class World:
-    """A launch template and a group of its own, at moto."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.old, self.new = seeds.image(cloud, "old"), seeds.image(cloud, "new")
-        self.scaling = Ec2AutoScalingGroup(cloud.account(), "shop")
-        self.ec2, self.groups = self.scaling._clients.ec2, self.scaling._scaling
-        self.seed_ec2, self.seed_groups = (
-            cloud.boto("ec2"),
-            cloud.boto("autoscaling"),
-        )  # what a user created before, without the collection's own clients
-        self.template = self.seed_ec2.create_launch_template(
-            LaunchTemplateName="shop",
-            LaunchTemplateData={
-                "ImageId": self.old,
-                "InstanceType": "t3.micro",
-                "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "a"}]}],
-            },
-        )["LaunchTemplate"]["LaunchTemplateId"]
-
-    def group(self, version: str = "1", count: int = 2, **given) -> World:
-        launch = given or {"LaunchTemplate": {"LaunchTemplateId": self.template, "Version": version}}
-        self.seed_groups.create_auto_scaling_group(
-            AutoScalingGroupName="shop",
-            MinSize=0,
-            MaxSize=10,
-            DesiredCapacity=count,
-            AvailabilityZones=[f"{REGION}a"],
-            HealthCheckGracePeriod=90,
-            **launch,
-        )
-        return self
-
-    def mixed(self, **given) -> World:
-        launch = {
-            "LaunchTemplateSpecification": {"LaunchTemplateId": self.template, "Version": "1"},
-            "Overrides": MIXED["Overrides"],
-            **given,
-        }
-        return self.group(
-            MixedInstancesPolicy={"LaunchTemplate": launch, "InstancesDistribution": MIXED["InstancesDistribution"]}
-        )
-
-    def described(self) -> dict:
-        return self.groups.describe_auto_scaling_groups(AutoScalingGroupNames=["shop"])["AutoScalingGroups"][0]
-
-    def add_version(self, image: str) -> None:
-        self.seed_ec2.create_launch_template_version(
-            LaunchTemplateId=self.template, LaunchTemplateData={"ImageId": image}
-        )
 
 
 @pytest.fixture
-def world(cloud: Cloud) -> World:
-    return World(cloud)
+def world(cloud: Cloud) -> GroupWorld:
+    return GroupWorld(cloud)
 
 
-def test_a_group_is_read_with_its_instances(world: World) -> None:
+def test_a_group_is_read_with_its_instances(world: GroupWorld) -> None:
     group = world.group().scaling.group()
     assert (group.template, group.configured_version, group.image, group.size, group.warmup) == (
         h.LaunchTemplate(world.template, "1"),
@@ -99,7 +42,7 @@ def test_a_group_is_read_with_its_instances(world: World) -> None:
 
 
 @pytest.mark.parametrize(("alias", "number", "image"), [("$Latest", "2", "new"), ("$Default", "1", "old")])
-def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image: str, world: World) -> None:
+def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image: str, world: GroupWorld) -> None:
     world.add_version(world.new)
     group = world.group(alias).scaling.group()
     assert (group.configured_version, group.template.version, group.image, group.pinned) == (
@@ -110,9 +53,9 @@ def test_an_alias_resolves_to_its_present_version(alias: str, number: str, image
     )
 
 
-def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, cloud: Cloud) -> None:
+def test_a_group_that_is_missing_or_has_no_template_is_refused(world: GroupWorld, cloud: Cloud) -> None:
     with pytest.raises(FleetError, match=rf"there is no Auto Scaling group 'none' in {REGION}"):
-        Ec2AutoScalingGroup(cloud.account(), "none").group()
+        Ec2AutoScalingGroup(cloud.account(), "none", store=world.store, fleet=FLEET).group()
     world.seed_groups.create_launch_configuration(
         LaunchConfigurationName="before", ImageId=world.old, InstanceType="t3.micro"
     )
@@ -120,76 +63,13 @@ def test_a_group_that_is_missing_or_has_no_template_is_refused(world: World, clo
         world.group(LaunchConfigurationName="before").scaling.group()
 
 
-def test_a_version_is_created_once_and_found_again(world: World, cloud: Cloud) -> None:
-    scaling = world.group().scaling
-    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
-    assert desired.template is None
-    version = scaling.create_version(desired)
-    assert version == h.LaunchTemplate(world.template, "2")
-    described = world.ec2.describe_launch_template_versions(LaunchTemplateId=world.template, Versions=["2"])[
-        "LaunchTemplateVersions"
-    ][0]
-    assert (
-        described["VersionDescription"].startswith("immutable.infra shop-2.0-1 ")
-        and described["LaunchTemplateData"]["ImageId"] == world.new
-    )
-    assert described["LaunchTemplateData"]["TagSpecifications"] == [
-        {
-            "ResourceType": "instance",
-            "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
-        },
-        {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
-    ]
-    other = Ec2AutoScalingGroup(cloud.account(), scaling.group().name)
-    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", TAGS).template == version
-    assert other.desired_launch(other.group(), world.new, "shop-2.0-1", {"other": "tag"}).template is None
-
-
-def test_a_version_that_already_launches_the_image_is_used(world: World) -> None:
-    scaling = world.group().scaling
-    assert scaling.desired_launch(scaling.group(), world.old, "shop-1.0-1", TAGS).template == h.LaunchTemplate(
-        world.template, "1"
-    )
-
-
-def test_a_version_is_created_from_the_groups_own_with_a_token(world: World) -> None:
-    scaling = world.group().scaling
-    desired = scaling.desired_launch(scaling.group(), world.new, "shop-2.0-1", TAGS)
-    answer = {
-        "LaunchTemplateVersion": {"LaunchTemplateId": world.template, "VersionNumber": 7, "LaunchTemplateData": {}}
-    }
-    expected = {
-        "LaunchTemplateId": world.template,
-        "SourceVersion": "1",
-        "VersionDescription": f"immutable.infra shop-2.0-1 {desired.content}",
-        "LaunchTemplateData": {
-            "ImageId": world.new,
-            "TagSpecifications": [
-                {
-                    "ResourceType": "instance",
-                    "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}, {"Key": "team", "Value": "a"}],
-                },
-                {"ResourceType": "volume", "Tags": [{"Key": "immutable:image", "Value": "sha256:1"}]},
-            ],
-        },
-        "ClientToken": f"immutable-{desired.content}-1",
-    }
-    with Stubber(world.ec2) as stub:
-        stub.add_response("create_launch_template_version", answer, expected)
-        assert scaling.create_version(desired) == h.LaunchTemplate(world.template, "7")
-        warned = {**answer, "Warning": {"Errors": [{"Code": "Gone", "Message": "the snapshot is gone"}]}}
-        stub.add_response("create_launch_template_version", warned)
-        with pytest.raises(ProviderError, match="AWS warns about the new version: the snapshot is gone"):
-            scaling.create_version(desired)
-
-
-def test_pinning_changes_the_version_and_nothing_else(world: World) -> None:
+def test_pinning_changes_the_version_and_nothing_else(world: GroupWorld) -> None:
     scaling = world.group("$Latest").scaling
     scaling.pin(scaling.group().template)
     assert world.described()["LaunchTemplate"]["Version"] == "1"
 
 
-def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) -> None:
+def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: GroupWorld) -> None:
     world.add_version(world.new)
     scaling = world.mixed().scaling
     assert scaling.group().template.version == "1"
@@ -201,7 +81,7 @@ def test_a_mixed_group_keeps_its_overrides_and_its_distribution(world: World) ->
     assert after["InstancesDistribution"] == before["InstancesDistribution"]
 
 
-def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None:
+def test_an_override_with_a_template_of_its_own_is_refused(world: GroupWorld) -> None:
     own = [
         {
             "InstanceType": "t4g.small",
@@ -212,7 +92,7 @@ def test_an_override_with_a_template_of_its_own_is_refused(world: World) -> None
         world.mixed(Overrides=own).scaling.group()
 
 
-def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
+def test_an_override_with_an_image_of_its_own_is_refused(world: GroupWorld) -> None:
     group = {**world.group().described(), "MixedInstancesPolicy": {"LaunchTemplate": {
         "LaunchTemplateSpecification": {"LaunchTemplateId": world.template, "Version": "1"},
         "Overrides": [{"InstanceType": "t4g.small", "ImageId": world.old}, *MIXED["Overrides"]],
@@ -225,7 +105,7 @@ def test_an_override_with_an_image_of_its_own_is_refused(world: World) -> None:
         world.scaling.group()
 
 
-def test_a_refresh_starts_with_a_version_number_and_preferences(world: World) -> None:
+def test_a_refresh_starts_with_a_version_number_and_preferences(world: GroupWorld) -> None:
     scaling = world.group().scaling
     scaling.group()
     wants = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110, "AutoRollback": True}
@@ -243,7 +123,7 @@ def test_a_refresh_starts_with_a_version_number_and_preferences(world: World) ->
         scaling.start(h.LaunchTemplate(world.template, "$Latest"), wants)
 
 
-def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
+def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: GroupWorld) -> None:
     scaling = world.mixed().scaling
     scaling.group()
     policy = {
@@ -264,7 +144,7 @@ def test_a_mixed_group_is_refreshed_with_its_whole_policy(world: World) -> None:
         scaling.start(h.LaunchTemplate(world.template, "2"), {})
 
 
-def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
+def listed(world: GroupWorld, *refreshes: dict) -> list[h.Refresh]:
     name = "shop"
     answer = {
         "InstanceRefreshes": [
@@ -278,17 +158,17 @@ def listed(world: World, *refreshes: dict) -> list[h.Refresh]:
 
 
 @pytest.mark.parametrize("status", [*h.FORWARD, *h.BACK, *h.ENDED])
-def test_every_status_is_read(status: str, world: World) -> None:
+def test_every_status_is_read(status: str, world: GroupWorld) -> None:
     found = listed(world.group(), {"Status": status})[0]
     assert (found.status, found.active, found.template) == (status, status not in h.ENDED, None)
 
 
-def test_the_statuses_are_those_that_botocore_knows(world: World) -> None:
+def test_the_statuses_are_those_that_botocore_knows(world: GroupWorld) -> None:
     known = world.groups.meta.service_model.shape_for("InstanceRefreshStatus").enum
     assert set(known) == {*h.FORWARD, *h.BACK, *h.ENDED}
 
 
-def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> None:
+def test_a_refresh_is_read_with_its_progress_and_its_reason(world: GroupWorld) -> None:
     progress = {
         "Status": "InProgress",
         "StatusReason": "Waiting for instances to warm up before continuing. "
@@ -308,7 +188,7 @@ def test_a_refresh_is_read_with_its_progress_and_its_reason(world: World) -> Non
     assert described.reason.startswith("Waiting for instances to warm up")
 
 
-def test_a_rollback_has_a_reason(world: World) -> None:
+def test_a_rollback_has_a_reason(world: GroupWorld) -> None:
     back = {
         "Status": "RollbackInProgress",
         "RollbackDetails": {"RollbackReason": "a manual rollback", "RollbackStartTime": AT},
@@ -316,7 +196,7 @@ def test_a_rollback_has_a_reason(world: World) -> None:
     assert listed(world.group(), back)[0].reason == "a manual rollback"
 
 
-def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) -> None:
+def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: GroupWorld) -> None:
     by_name = {
         "Status": "Pending",
         "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateName": "shop", "Version": "$Latest"}},
@@ -332,7 +212,7 @@ def test_a_refresh_may_name_its_template_by_name_or_in_a_policy(world: World) ->
     ]
 
 
-def test_a_refresh_can_be_canceled_and_rolled_back(world: World) -> None:
+def test_a_refresh_can_be_canceled_and_rolled_back(world: GroupWorld) -> None:
     name = {"AutoScalingGroupName": "shop"}
     with Stubber(world.groups) as stub:
         stub.add_response("cancel_instance_refresh", {"InstanceRefreshId": REFRESH}, name)
@@ -351,7 +231,7 @@ def test_a_refresh_can_be_canceled_and_rolled_back(world: World) -> None:
         ("rollback_instance_refresh", "ResourceContention"),
     ],
 )
-def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> None:
+def test_refusals_carry_the_code_of_aws(call: str, code: str, world: GroupWorld) -> None:
     calls = {
         "start_instance_refresh": lambda: world.scaling.start(h.LaunchTemplate(world.template, "1"), {}),
         "cancel_instance_refresh": world.scaling.cancel,
@@ -364,7 +244,7 @@ def test_refusals_carry_the_code_of_aws(call: str, code: str, world: World) -> N
     assert error.value.details["code"] == code
 
 
-def test_a_missing_permission_is_named(world: World) -> None:
+def test_a_missing_permission_is_named(world: GroupWorld) -> None:
     with Stubber(world.groups) as stub:
         stub.add_client_error("start_instance_refresh", "AccessDenied", "not authorized", http_status_code=403)
         with pytest.raises(ProviderError, match="allow the action autoscaling:StartInstanceRefresh"):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.consoles import Consoles
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support.aws import seeds
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied, refuse
@@ -29,7 +31,15 @@ def hosts(cloud: Cloud, count: int) -> list[dict[str, Any]]:
     }
     tags = [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in said.items()]}]
     ec2 = cloud.boto("ec2")
-    ec2.run_instances(ImageId=ami, MinCount=count, MaxCount=count, SubnetId=where.subnets[0], TagSpecifications=tags)
+    document = gzip.compress(launch_document({"nonce": said["immutable:nonce"].encode()}), mtime=0)
+    ec2.run_instances(
+        ImageId=ami,
+        MinCount=count,
+        MaxCount=count,
+        SubnetId=where.subnets[0],
+        TagSpecifications=tags,
+        UserData=document,
+    )
     return [each for reservation in ec2.describe_instances()["Reservations"] for each in reservation["Instances"]]
 
 
