@@ -317,16 +317,12 @@ Probe = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
 # for, and in how many seconds it is expected (0 if that is not known).
 Pace = Callable[[float, float], float]
 
-# The present version of each secret parameter, by the name that was requested. Raises ProviderError naming every
-# parameter that does not exist.
+# The present version of each secret parameter, by its requested name. Raises ProviderError with all that are missing.
 PinSecrets = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 class Provider(Protocol):
-    """One target's provider, found by name through ``_providers/registry``.
-
-    ``probe``, ``pace``, ``leftovers`` and ``pin_secrets`` are optional: a provider that lacks one sets it to None.
-    """
+    """One target's provider, found by name through ``_providers/registry``. An ability that it lacks is None."""
 
     @property
     def name(self) -> str:
@@ -367,6 +363,10 @@ class Provider(Protocol):
     @property
     def pin_secrets(self) -> PinSecrets | None:
         """Looks up the versions of secrets that instances fetch; None if the provider itself hands over secrets."""
+
+    @property
+    def prove_again(self) -> Callable[[], None] | None:
+        """Lets the next look read the evidence of every host again; None if a host cannot reboot unnoticed."""
 
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""

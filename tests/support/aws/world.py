@@ -43,6 +43,7 @@ class Settings:
     doomed: frozenset[str] = frozenset()  # AMIs whose instances terminate while they launch; "*" for all
     tags_kept: float = 3600.0  # on terminated instances
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
+    disk: str = ""  # a snapshot with the data of every image; "" for images without data
     denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
     now: Callable[[], float] = time.monotonic
 

@@ -94,6 +94,7 @@ class ContainerProvider:
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
+        self.prove_again: Callable[[], None] | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

@@ -9,7 +9,7 @@ after each effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..bake_leftovers import Leftovers
@@ -40,6 +40,7 @@ class SimulatedProvider:
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
+        self.prove_again: Callable[[], None] | None = None
 
     def traffic(self, fleet: str) -> SimulatedTraffic:
         return SimulatedTraffic(self.world, fleet)
