@@ -149,7 +149,7 @@ def refuse_other_keys(specs: Sequence[VolumeSpec], volumes: Iterable[Volume]) ->
     if others:
         raise FleetError(
             f"data.kms_key: {'; '.join(others)}. Nothing was changed. A volume keeps its key: restore kms_key, or "
-            "create the volume anew from a snapshot with the other key (see how-to/aws-volumes)"
+            "recreate the volume from a snapshot with the other key (see how-to/aws-volumes)"
         )
 
 
