@@ -39,7 +39,7 @@ def swap_case(lab: Lab, name: str, fleet: dict[str, Any], evidence: str = "none"
     def prepare(cloud: Cloud, size: int) -> Step:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        balancer = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1)
+        balancer = seeds.balancer(cloud, lab.network, groups=2 if fleet["strategy"] == "blue_green" else 1, delay=1)
         ami = lab.images[0]
         write_service(folder, lab.network, balancer, ami, fleet={**fleet, "size": size}, evidence=evidence)
         store = open_store(folder / "store")

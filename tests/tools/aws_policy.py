@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write docs/reference/aws-policy.json from the calls that the tests on AWS make: aws_policy.py [FILE]
+"""Write docs/reference/aws-policy*.json from the calls that the tests on AWS make: aws_policy.py [FILE]
 
 FILE holds the actions of an earlier run, one per line. Without it the tests run first.
-The policy allows exactly the actions that were seen or are in UNCALLED.
+The policies allow exactly the actions that were seen or are in UNCALLED. The one for bakes is an addition to the
+other, because IAM limits the size of each.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.tags import STORE_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
-POLICY = ROOT / "docs/reference/aws-policy.json"
+POLICY, BAKE_POLICY = (ROOT / f"docs/reference/{name}.json" for name in ("aws-policy", "aws-policy-bake"))
 TESTS = ["tests/unit"]
 FREE = {"sts:GetCallerIdentity"}
 UNCALLED = {  # actions that no test can call over HTTP, or that IAM requires for other calls
@@ -27,16 +28,22 @@ UNCALLED = {  # actions that no test can call over HTTP, or that IAM requires fo
     "autoscaling:CancelInstanceRefresh", "autoscaling:RollbackInstanceRefresh", "autoscaling:UpdateAutoScalingGroup",
     "ec2:DescribeRegions",  # Packer, if no endpoint is given
     "ec2:CreateTags", "iam:PassRole",  # required to create tagged resources, to launch with an instance profile
+    "ssm:AddTagsToResource",  # required to create a parameter with tags
 }  # fmt: skip
 
 
-def ec2(*kinds: str) -> list[str]:
+def ec2(*kinds: str, one: str = "*") -> list[str]:
     """Return ARN patterns of these resource types. The ARNs of AMIs and snapshots contain no account."""
-    return [f"arn:aws:ec2:*:{'' if kind in ('image', 'snapshot') else 'ACCOUNT'}:{kind}/*" for kind in kinds]
+    return [f"arn:aws:ec2:*:{'' if kind in ('image', 'snapshot') else 'ACCOUNT'}:{kind}/{one}" for kind in kinds]
 
 
-def ours(kind: str, operator: str = "StringEquals") -> dict[str, Any]:
-    return {operator: {f"aws:{kind}Tag/{STORE_KEY}": "STORE"}}
+def ours(kind: str) -> dict[str, Any]:
+    """Only what has the tag of the store: in the request that creates it, or already."""
+    return {"StringEquals": {f"aws:{kind}Tag/{STORE_KEY}": "STORE"}}
+
+
+def untagged(kind: str) -> dict[str, Any]:
+    return {"Null": {f"aws:{kind}Tag/{STORE_KEY}": "true"}}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Statement:
         return [f"{self.service}:{each}" for each in self.actions.split()]
 
 
+# fmt: off
 STATEMENTS = [
     Statement(
         "StoreList", "s3", actions="ListBucket", resources=["arn:aws:s3:::BUCKET"],
@@ -81,21 +89,28 @@ STATEMENTS = [
         "DescribeAutoScalingGroups DescribeInstanceRefreshes DescribeLaunchConfigurations",
     ),
     Statement(
-        "Launch", "ec2", actions="CreateSnapshot CreateVolume RunInstances",
-        resources=ec2("instance", "snapshot", "volume"), condition=ours("Request"),
+        "Create", "ec2",
+        actions="CopyImage CreateSnapshot CreateVolume RunInstances",
+        resources=ec2("instance", "volume", "snapshot", "image"),
+        condition=ours("Request"),
     ),
     Statement(
         "LaunchFrom", "ec2", "RunInstances",
         ec2("image", "snapshot", "subnet", "security-group", "network-interface", "key-pair", "launch-template"),
     ),
+    # What a launch template can name in addition, see list_amazonec2.html in the service authorization reference
+    Statement(
+        "LaunchFromTemplate", "ec2", "RunInstances",
+        ec2("placement-group", "capacity-reservation", "dedicated-host", "spot-instances-request"),
+    ),
     # Auto Scaling requires permission to launch from a group's template, which may lack the tag of the store
     Statement(
         "ScalingLaunch", "ec2", actions="RunInstances", resources=ec2("instance", "volume"),
-        condition={"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:ACCOUNT:launch-template/TEMPLATE"}},
+        condition={"ArnLike": {"ec2:LaunchTemplate": ec2("launch-template", one="TEMPLATE")[0]}},
     ),
     Statement(
         "LaunchAs", "iam", actions="PassRole", resources=["arn:aws:iam::ACCOUNT:role/INSTANCE_ROLE"],
-        condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        condition={"StringEquals": {"iam:PassedToService": ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]}},
     ),
     Statement(
         "TagWhatIsMade", "ec2", actions="CreateTags", resources=["*"],
@@ -104,50 +119,67 @@ STATEMENTS = [
             "CreateSnapshot",
         ]}},
     ),
-    Statement("TagImages", "ec2", actions="CreateTags", resources=ec2("image", "snapshot"), condition=ours("Request")),
-    Statement(
-        "TagOurs", "ec2", actions="CreateTags DeleteTags",
-        resources=ec2("instance", "image", "snapshot", "volume"), condition=ours("Resource"),
-    ),
     Statement(
         "Ours", "ec2",
-        actions="AttachVolume CreateSnapshot DeleteVolume DetachVolume GetConsoleOutput ModifyImageAttribute "
-        "ModifyVolume StartInstances StopInstances TerminateInstances",
-        resources=ec2("instance", "image", "volume"), condition=ours("Resource"),
+        actions="AttachVolume CopyImage CreateSnapshot CreateTags DeleteSnapshot DeleteTags DeleteVolume "
+        "DeregisterImage DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume StartInstances "
+        "StopInstances TerminateInstances",
+        resources=ec2("instance", "volume", "snapshot", "image"),
+        condition=ours("Resource"),
     ),
     Statement(
         "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",
-        ["arn:aws:elasticloadbalancing:*:ACCOUNT:targetgroup/*"],
+        ["arn:aws:elasticloadbalancing:*:ACCOUNT:targetgroup/TARGET_GROUP/*"],
     ),
     Statement(
         "Listener", "elasticloadbalancing", "ModifyListener ModifyRule",
-        ["arn:aws:elasticloadbalancing:*:ACCOUNT:listener*"],
+        [f"arn:aws:elasticloadbalancing:*:ACCOUNT:{kind}/*/BALANCER/*" for kind in ("listener", "listener-rule")],
     ),
     Statement("Secrets", "ssm", "GetParameters", ["arn:aws:ssm:*:ACCOUNT:parameter/SECRETS/*"]),
     Statement(
         "SecretVersions", "secretsmanager", "DescribeSecret", ["arn:aws:secretsmanager:*:ACCOUNT:secret:SECRETS/*"]
     ),
     Statement(
-        "Promote", "ssm", "GetParameter GetParameters GetParametersByPath PutParameter",
+        "Promote", "ssm", "AddTagsToResource GetParameter GetParameters GetParametersByPath PutParameter",
         ["arn:aws:ssm:*:ACCOUNT:parameter/immutable", "arn:aws:ssm:*:ACCOUNT:parameter/immutable/*"],
     ),
-    Statement("BaseBySsm", "ssm", "GetParameter", ["arn:aws:ssm:*::parameter/aws/service/*"]),
     Statement(
         "Scaling", "autoscaling",
         "CancelInstanceRefresh RollbackInstanceRefresh StartInstanceRefresh UpdateAutoScalingGroup",
         ["arn:aws:autoscaling:*:ACCOUNT:autoScalingGroup:*:autoScalingGroupName/GROUP"],
     ),
-    Statement("ScalingTemplate", "ec2", "CreateLaunchTemplateVersion", ec2("launch-template")),
+    Statement("ScalingTemplate", "ec2", "CreateLaunchTemplateVersion", ec2("launch-template", one="TEMPLATE")),
+]
+BAKE_STATEMENTS = [
+    Statement("BaseBySsm", "ssm", "GetParameter", ["arn:aws:ssm:*::parameter/aws/service/*"]),
     Statement(
-        "Bake", "ec2",
-        "AuthorizeSecurityGroupIngress CopyImage CreateImage CreateKeyPair CreateSecurityGroup ImportKeyPair",
+        "BakeCreate", "ec2", actions="CreateImage CreateSecurityGroup ImportKeyPair",
+        resources=ec2("image", "snapshot", "key-pair", "security-group"), condition=ours("Request"),
+    ),
+    Statement("BakeNetwork", "ec2", "CreateSecurityGroup", ec2("vpc", one="VPC")),
+    Statement(
+        "Inspect", "ebs", "GetSnapshotBlock ListSnapshotBlocks", resources=ec2("snapshot"), condition=ours("Resource"),
     ),
     Statement(
-        "BakeAndPrune", "ec2", actions="DeleteKeyPair DeleteSecurityGroup DeleteSnapshot DeregisterImage",
-        resources=ec2("image", "snapshot", "key-pair", "security-group"),
-        condition=ours("Resource", "StringEqualsIfExists"),
+        "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
+        resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
     ),
-]  # fmt: skip
+    # Packer's plugin before 1.0.2, and every plugin where AWS is a partition of its own, tags later or not at all
+    Statement(
+        "BakeUntagged", "ec2", actions="CreateImage CreateSecurityGroup",
+        resources=ec2("image", "snapshot", "security-group"), condition=untagged("Request"),
+    ),
+    Statement(
+        "BakeGroup", "ec2", actions="AuthorizeSecurityGroupIngress DeleteSecurityGroup",
+        resources=ec2("security-group"),
+        condition={**untagged("Resource"), "ArnEquals": {"ec2:Vpc": ec2("vpc", one="VPC")[0]}},
+    ),
+    Statement(
+        "BakeTags", "ec2", actions="CreateTags", resources=ec2("image", "snapshot"),
+        condition={**ours("Request"), **untagged("Resource")},
+    ),
+]
+# fmt: on
 
 
 def recorded() -> set[str]:
@@ -166,15 +198,17 @@ def recorded() -> set[str]:
 
 def main(argv: list[str]) -> int:
     seen = set(Path(argv[0]).read_text(encoding="utf-8").split()) if argv else recorded()
-    known = {name for each in STATEMENTS for name in each.names}
+    known = {name for each in [*STATEMENTS, *BAKE_STATEMENTS] for name in each.names}
     if strange := seen - known - FREE:
         print(
             f"no statement contains {', '.join(sorted(strange))}: add to STATEMENTS the resources that they may act on",
             file=sys.stderr,
         )
         return 1
-    statements = [body for each in STATEMENTS if (body := each.rendered(seen | UNCALLED))]
-    POLICY.write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2) + "\n", encoding="utf-8")
+    for path, chosen in ((POLICY, STATEMENTS), (BAKE_POLICY, BAKE_STATEMENTS)):
+        bodies = [body for each in chosen if (body := each.rendered(seen | UNCALLED))]
+        document = {"Version": "2012-10-17", "Statement": bodies}
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     unseen = ", ".join(sorted(known - seen - UNCALLED)) or "none"
     print(f"{POLICY.relative_to(ROOT)}: {len(seen)} actions seen; never seen and therefore omitted: {unseen}")
     return 0

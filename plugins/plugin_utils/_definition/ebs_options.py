@@ -13,6 +13,7 @@ from typing import Any
 from .._aws.tags import PREFIX
 
 TAG_OPTIONS = ("tags", "run_tags", "run_volume_tags", "snapshot_tags")  # the bake adds its own tags to these
+DISKS = "launch_block_device_mappings"  # the disks of the build machine, to which the bake adds their encryption
 _BAKE = "a bake sets it itself"
 _COPIES = "images are copied to the regions of the targets after they are tested"
 _CREDENTIALS = "credentials come from the AWS configuration, never from a definition"
@@ -62,7 +63,15 @@ def refused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in options.items():
         if name in REFUSED:
             yield name, REFUSED[name]
+        elif name == DISKS and not _are_disks(value):
+            yield name, "it must be a list of mappings, each with device_name"
         elif name in TAG_OPTIONS and not isinstance(value, Mapping):
             yield name, "it must be a mapping of names to values"
         elif name in TAG_OPTIONS and any(str(key).startswith(PREFIX) for key in value):
             yield name, f"tags that start with {PREFIX} are reserved for the bake"
+
+
+def _are_disks(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, Mapping) and isinstance(each.get("device_name"), str) for each in value
+    )

@@ -121,7 +121,7 @@ def fleet_spec(data: Mapping[str, Any], read_ca: Callable[[str], str]) -> FleetS
         **times,
     )
     if "timeout" in data.get("drain", {}):
-        values["drain_timeout"] = seconds_of(data["drain"]["timeout"])
+        values.update(drain_timeout=seconds_of(data["drain"]["timeout"]), drain_set=True)
     values["canary"] = tuple(Stage(**_stage(stage, metric)) for stage in data.get("canary", ()))
     values["windows"] = tuple(_window(window) for window in data.get("windows", ()))
     return FleetSpec(**values)

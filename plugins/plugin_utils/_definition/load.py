@@ -173,7 +173,9 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
                 **_strings(_BUILD_STRINGS),
             )
         ),
-        traffic=TrafficSpec(**converted(traffic, bind=str, port=int, target_groups=tuple, rule=str)),
+        traffic=TrafficSpec(
+            **converted(traffic, bind=str, port=int, target_groups=tuple, rule=str, deregistration_delay=seconds_of)
+        ),
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", network.get("subnets", ()))),
         simulation=_simulation(target.get("simulation", {})),

@@ -179,6 +179,7 @@ class FleetSpec:
     unavailable: int | str | None = None  # None: 0, or 1 if slots own data volumes
     count_draining: bool = True  # whether draining instances count toward size and surge
     drain_timeout: float = 30.0
+    drain_set: bool = False  # whether the definition sets drain_timeout; else a balancer's own delay counts
     stop_timeout: float = 60.0  # after which an instance that does not shut down is powered off
     keep_old: float = 0.0  # blue_green: how long the old fleet stays ready to take the traffic back
     hot: bool = False  # recreate: whether the new host boots and proves its image before the old one stops
@@ -214,6 +215,7 @@ class TrafficSpec:
     port: int | None = None  # None: a free port is picked once and kept
     target_groups: tuple[str, ...] = ()  # aws: one ARN, or two for a blue_green swap at once
     rule: str = ""  # aws: ARN of the listener or listener rule that forwards to two target groups
+    deregistration_delay: float | None = None  # aws: what the swap sets for the target groups; None leaves it alone
 
 
 HOP_LIMIT = 1  # of responses of EC2's metadata service

@@ -39,6 +39,9 @@ def target_summary(target: Target) -> dict[str, Any]:
     """Return a target as JSON types. For secrets it contains their sources, not their values."""
     data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
     fleet = data["fleet"]
+    del fleet["drain_set"]
+    if target.traffic.deregistration_delay is None:
+        del data["traffic"]["deregistration_delay"]
     fleet["alarm"] = _metric_summary(target.fleet.alarm)
     for stage, fields in zip(target.fleet.canary, fleet["canary"], strict=True):
         fields["metric"] = _metric_summary(stage.metric)

@@ -316,4 +316,5 @@ class Request:
     intent: Intent
     payload: Payload = field(default_factory=Payload)
     origin: Payload | None = None  # for instances of ``intent.origin``; None if they cannot be launched
+    balancer_drains: bool = False  # whether a delay of the balancer's own counts instead of ``intent.drain_timeout``
     recipe: Mapping[str, Any] = field(default_factory=dict)  # what ``payload`` can be rebuilt from; no secret

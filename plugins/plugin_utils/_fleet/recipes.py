@@ -111,7 +111,14 @@ def swap_request(
         size=target.fleet.size,
         volumes=tuple(VolumeSpec(**spec) for spec in recipe["volumes"]),
     )
-    return Request(definition.service, target.name, _intent(definition, target, version), payload, recipe=recipe)
+    return Request(
+        definition.service,
+        target.name,
+        _intent(definition, target, version),
+        payload,
+        balancer_drains=not target.fleet.drain_set,
+        recipe=recipe,
+    )
 
 
 def relaunch_request(
@@ -128,7 +135,14 @@ def relaunch_request(
     The size and the way of swapping are those of the definition now. Raises FleetError if a secret is missing.
     """
     intent = _intent(definition, target, replace(version, size=target.fleet.size))
-    return Request(definition.service, target.name, intent, payload_of(recipe, image, resolve), recipe=recipe)
+    return Request(
+        definition.service,
+        target.name,
+        intent,
+        payload_of(recipe, image, resolve),
+        balancer_drains=not target.fleet.drain_set,
+        recipe=recipe,
+    )
 
 
 def absent_request(definition: Definition, target: Target, remove_volumes: tuple[str, ...]) -> Request:
@@ -136,7 +150,7 @@ def absent_request(definition: Definition, target: Target, remove_volumes: tuple
     intent = Intent(
         definition.fleet_name(target.name), goal=ABSENT, size=0, remove_volumes=remove_volumes, **_limits(target)
     )
-    return Request(definition.service, target.name, intent)
+    return Request(definition.service, target.name, intent, balancer_drains=not target.fleet.drain_set)
 
 
 def with_origin(request: Request, payload: Payload | None, problem: str = "") -> Request:

@@ -237,10 +237,10 @@ class Traffic(Protocol):
         """Put members ``on`` in service and drain members ``off``, at the same time as far as the balancer can."""
 
     def drain(self, ids: Sequence[str], timeout: float) -> None:
-        """Send members no new requests.
+        """Send members no new requests. The engine stops them after ``timeout`` seconds."""
 
-        A balancer that removes drained members by itself does so after at most ``timeout`` seconds.
-        """
+    def drain_time(self) -> float | None:
+        """Seconds that the balancer itself gives a drained member to finish its requests; None if it sets no limit."""
 
     def deregister(self, ids: Sequence[str]) -> None:
         """Remove members."""

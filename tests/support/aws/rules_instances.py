@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 import threading
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.tags import key_of
@@ -81,6 +82,25 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
         document = Document(answer)
         world.began("launch", *(document.text("instanceId", item) for item in document.find_all("instancesSet/item")))
     return answer
+
+
+def disks(world: World, call: Call, proceed: Proceed) -> Answer:
+    """A mapping that names a device of the AMI overrides only what it sets."""
+    added = {}
+    for name, device in call.parameters.items():
+        at = name.removesuffix(".DeviceName")
+        sized = {f"{at}.Ebs.VolumeSize", f"{at}.Ebs.SnapshotId"} & {*call.parameters}
+        if (
+            name.startswith("BlockDeviceMapping.")
+            and at != name
+            and not sized
+            and f"{at}.Ebs.Encrypted" in call.parameters
+        ):
+            found = world.boto("ec2", call.region).describe_images(ImageIds=[call.parameters["ImageId"]])["Images"]
+            own = {one.get("RootDeviceName") for one in found}
+            own |= {each["DeviceName"] for one in found for each in one["BlockDeviceMappings"]}
+            added.update({f"{at}.Ebs.VolumeSize": "8"} if device in own else {})
+    return proceed(replace(call, parameters={**call.parameters, **added}) if added else call)
 
 
 def capacity(world: World, call: Call, proceed: Proceed) -> Answer:

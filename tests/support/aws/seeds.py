@@ -7,8 +7,12 @@ The proxy is not used, so these calls are not logged.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
+from .rules_snapshots import BLOCK_SIZE
 from .rules_stores import protect_bucket
 from .server import REGION, Cloud
 
@@ -53,6 +57,28 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
     return str(made)
 
 
+def snapshot(cloud: Cloud, disk: Path, region: str = "") -> str:
+    """The id of a new snapshot with the data of a raw disk."""
+    ebs = cloud.boto("ebs", region or REGION)
+    made = str(ebs.start_snapshot(VolumeSize=-(-disk.stat().st_size // 1024**3))["SnapshotId"])
+    with disk.open("rb") as file:
+        for index, data in enumerate(iter(lambda: file.read(BLOCK_SIZE), b"")):
+            if not data.strip(b"\0"):
+                continue
+            data = data.ljust(BLOCK_SIZE, b"\0")
+            checksum = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+            ebs.put_snapshot_block(
+                SnapshotId=made,
+                BlockIndex=index,
+                BlockData=data,
+                DataLength=BLOCK_SIZE,
+                Checksum=checksum,
+                ChecksumAlgorithm="SHA256",
+            )
+    ebs.complete_snapshot(SnapshotId=made, ChangedBlocksCount=0)
+    return made
+
+
 def balancer(
     cloud: Cloud,
     where: Network,
@@ -60,9 +86,10 @@ def balancer(
     name: str = "shop",
     port: int = 8080,
     kind: str = "application",
+    delay: int = 2,
     **checks: object,
 ) -> Balancer:
-    """A load balancer, ``application`` or ``network``, whose target groups have these health checks."""
+    """A load balancer, ``application`` or ``network``. Its target groups have this deregistration delay in seconds."""
     elb, network = cloud.boto("elbv2"), kind == "network"
     protocol = "TCP" if network else "HTTP"
     common = {"Protocol": protocol, "Port": port, "VpcId": where.vpc, "TargetType": "instance"}
@@ -71,6 +98,9 @@ def balancer(
         elb.create_target_group(Name=f"{name}-{number}", **{**common, **checks})["TargetGroups"][0]["TargetGroupArn"]
         for number in range(groups)
     ]
+    for arn in arns:
+        value = {"Key": "deregistration_delay.timeout_seconds", "Value": str(delay)}
+        elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[value])
     made = elb.create_load_balancer(Name=name, Subnets=list(where.subnets), Type=kind, Scheme="internal")[
         "LoadBalancers"
     ][0]

@@ -13,7 +13,10 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, HttpProbe
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import (
+    DELAY_ATTRIBUTE,
+    TargetGroups,
+)
 
 from ..fleetlab import FLEET
 from . import seeds
@@ -38,9 +41,9 @@ class TargetGroupSetup:
         self.rule = self.balancer.listener if groups > 1 else ""
         cloud.set(now=lambda: self.at, drain=1.0)
 
-    def traffic(self, rule: str = "") -> TargetGroups:
-        """Return the balancer as a new process opens it."""
-        spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule)
+    def traffic(self, rule: str = "", delay: float | None = None) -> TargetGroups:
+        """Return the balancer as a new process opens it. ``delay``: the key ``deregistration_delay``."""
+        spec = TrafficSpec(target_groups=self.balancer.groups, rule=rule or self.rule, deregistration_delay=delay)
         return TargetGroups(Clients(self.cloud.account()), FLEET, spec, HTTP, now=lambda: self.at)
 
     def launch(self, count: int) -> dict[str, tuple[str, int]]:
@@ -64,6 +67,19 @@ class TargetGroupSetup:
         action = self.elb.describe_listeners(ListenerArns=[self.balancer.listener])["Listeners"][0]["DefaultActions"][0]
         return [each["Weight"] for each in action["ForwardConfig"]["TargetGroups"]]
 
+    def forward(self, *weights: int) -> None:
+        """Set the weights as something outside the collection does."""
+        pairs = zip(self.balancer.groups, weights, strict=True)
+        groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in pairs]
+        action = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+        self.elb.modify_listener(ListenerArn=self.balancer.listener, DefaultActions=[action])
+
+    def delay(self, group: int = 0) -> str:
+        """Return the deregistration delay of a group, in seconds."""
+        arn = self.balancer.groups[group]
+        attributes = self.elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        return {str(each["Key"]): str(each["Value"]) for each in attributes}[DELAY_ATTRIBUTE]
+
     def registered(self, group: int = 0) -> set[str]:
         """Return the ids of the group's targets, draining ones included."""
         return {
@@ -80,12 +96,12 @@ class TargetGroupSetup:
 
 @pytest.fixture
 def one_group(cloud: Cloud) -> TargetGroupSetup:
-    return TargetGroupSetup(cloud, HealthCheckIntervalSeconds=5)
+    return TargetGroupSetup(cloud, HealthCheckIntervalSeconds=5, delay=20)
 
 
 @pytest.fixture
 def two_groups(cloud: Cloud) -> TargetGroupSetup:
-    return TargetGroupSetup(cloud, 2, HealthCheckIntervalSeconds=5)
+    return TargetGroupSetup(cloud, 2, HealthCheckIntervalSeconds=5, delay=20)
 
 
 def states(traffic: TargetGroups) -> dict[str, tuple[str, bool]]:

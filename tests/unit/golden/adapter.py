@@ -244,6 +244,9 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
     )
     tags = image_tags(digest, definition.service, definition.version, store)
     settings = builder_settings(job, Clients(job.target.build_account), tags, (1, 11))
+    # 0.1.0 let Packer encrypt a copy of the AMI.
+    build = job.target.build
+    settings |= {"encrypt_boot": build.encrypt, **({"kms_key_id": build.kms_key} if build.kms_key else {})}
     settings.pop("ssh_disable_agent_forwarding", None)  # 0.1.0 forwarded the operator's agent
     return {"tags": tags, "builder": settings}
 

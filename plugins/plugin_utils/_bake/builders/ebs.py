@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bakes on EC2 with Packer's amazon-ebs builder. The AMI is not inspected from outside, unlike a local disk."""
+"""Bakes on EC2 with Packer's amazon-ebs builder. The AMI is inspected through the blocks of its snapshot."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ from ....module_utils._packer.errors import PackerError
 from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
-from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
-from ..._aws.clients import SESSION, Clients, aws_errors
+from ..._aws.amis import find_ami, require_imdsv2, root_snapshot, snapshots_of, tag_list
+from ..._aws.clients import DENIED, SESSION, Clients, aws_errors
+from ..._aws.snapshot_blocks import read_snapshot
 from ..._aws.tags import PREFIX
-from ..._core.errors import BakeError
+from ..._core.errors import BakeError, ProviderError
 from ..._core.progress import Report
-from ..._definition.ebs_options import TAG_OPTIONS
+from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
 from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
+from ..._inspection.disk import NoFileSystemError
+from ..._inspection.image import inspect_disk
 from ..._inspection.sbom import make_sbom
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
+from ..residue import inspected_files, residue_needles
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
 
 BUILDER = "amazon-ebs"
 IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
+# Errors that mean that this identity or network cannot read snapshots.
+UNREADABLE = (*DENIED, "EndpointConnectionError", "ConnectTimeoutError")
 _MAX_NAME_LENGTH = 128  # of an AMI
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 
@@ -48,10 +54,10 @@ def check_store(_target: Target, _store: Store) -> None:
     """Accept every store, because the image itself is in EC2."""
 
 
-def open_builder(job: BakeJob, store: Store, packer: Packer, _report: Report) -> EbsBuilder:
+def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> EbsBuilder:
     """Return the builder for one bake. Raises BakeError if Packer does not work."""
     try:
-        return EbsBuilder(job, store_id=store_id(store), packer=version_tuple(packer.version()))
+        return EbsBuilder(job, store_id=store_id(store), packer=version_tuple(packer.version()), report=report)
     except PackerError as error:
         raise BakeError(error.message) from error
 
@@ -67,8 +73,9 @@ class EbsBuilder:
     plugin = "amazon"
     collects_sbom_sources = True
 
-    def __init__(self, job: BakeJob, *, store_id: str, packer: tuple[int, ...]) -> None:
+    def __init__(self, job: BakeJob, *, store_id: str, packer: tuple[int, ...], report: Report) -> None:
         self._job = job
+        self._report = report
         self._packer = packer
         self._clients = Clients(job.target.build_account)
         # The same name for each bake of an image and store, so that the next bake replaces what a killed one left.
@@ -84,7 +91,10 @@ class EbsBuilder:
         ec2, job = self._clients.ec2, self._job
         public = workspace.private_key.with_suffix(".pub").read_bytes()
         with aws_errors(BakeError, f"bake of {job.label}"):
-            ec2.delete_key_pair(KeyName=self._key_name)
+            # A policy that allows only what has the tag of the store refuses to delete what does not exist.
+            left = ec2.describe_key_pairs(Filters=[{"Name": "key-name", "Values": [self._key_name]}])["KeyPairs"]
+            if left:
+                ec2.delete_key_pair(KeyName=self._key_name)
             ec2.import_key_pair(
                 KeyName=self._key_name,
                 PublicKeyMaterial=public,
@@ -93,30 +103,43 @@ class EbsBuilder:
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
             yield PackerBuilder(
-                {**builder_settings(job, self._clients, self._tags, self._packer), **keys},
+                {**builder_settings(job, self._clients, self._tags, self._packer), **encryption(job, ec2), **keys},
                 (_remove_key_command(self._key_name, self.user),),
             )
         finally:
             with aws_errors(BakeError, f"bake of {job.label}"):
                 ec2.delete_key_pair(KeyName=self._key_name)
 
-    def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
-        """Return the SBOM. See ``Builder``."""
-        job = self._job
-        sources = CollectedFiles(workspace.sbom_sources)
-        return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+    def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
+        """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
+        job, image = self._job, self._registered(result)
+        disk = workspace.folder / "root.raw"
+        try:
+            read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
+            inspection = inspect_disk(disk, job.digest, residue_needles(job, workspace))
+        except (ProviderError, NoFileSystemError) as error:
+            if isinstance(error, ProviderError) and error.details.get("code") not in UNREADABLE:
+                raise
+            self._report(f"{job.label}: {image['ImageId']} has no manifest and was not searched for residue: {error}")
+            self.provenance = {**self.provenance, "inspected": "build machine"}
+            sources = CollectedFiles(workspace.sbom_sources)
+            return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+        finally:
+            disk.unlink(missing_ok=True)
+        self.provenance = {**self.provenance, "inspected": "snapshot"}
+        try:
+            return inspected_files(inspection, job, workspace, self._report)
+        except BakeError:
+            self._remove(image)
+            raise
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
-        region, ami = _registered_ami(result)
-        ec2 = self._clients.ec2
-        image = find_ami(ec2, ami)
-        if image is None:
-            raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
-        require_imdsv2(ec2, image)  # older Packers cannot do this
+        image = self._registered(result)
+        require_imdsv2(self._clients.ec2, image)  # older Packers cannot do this
         return {
-            "ami": ami,
-            "region": region,
+            "ami": image["ImageId"],
+            "region": _registered_ami(result)[0],
             "account": self._clients.account_id,
             "name": image["Name"],
             "architecture": image["Architecture"],
@@ -124,6 +147,22 @@ class EbsBuilder:
             "snapshots": snapshots_of(image),
             "copies": {},
         }
+
+    def _registered(self, result: BuildResult) -> Mapping[str, Any]:
+        """The AMI that Packer registered, as EC2 describes it."""
+        region, ami = _registered_ami(result)
+        image = find_ami(self._clients.ec2, ami)
+        if image is None:
+            raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
+        return image
+
+    def _remove(self, image: Mapping[str, Any]) -> None:
+        """Remove an AMI that must not be used, with its snapshots."""
+        ec2 = self._clients.ec2
+        with aws_errors(BakeError, f"removing {image['ImageId']}, which contains residue of the bake"):
+            ec2.deregister_image(ImageId=image["ImageId"])
+            for snapshot in snapshots_of(image):
+                ec2.delete_snapshot(SnapshotId=snapshot)
 
 
 def _registered_ami(result: BuildResult) -> tuple[str, str]:
@@ -172,8 +211,6 @@ def builder_settings(
         # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
-        "encrypt_boot": build.encrypt,
-        **({"kms_key_id": build.kms_key} if build.encrypt and build.kms_key else {}),
         **({"subnet_id": build.subnet} if build.subnet else {}),
         **({"profile": account.profile} if account.profile else {}),
         **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
@@ -188,6 +225,31 @@ def builder_settings(
             if packer >= IMDS_SINCE
             else {}
         ),
+    }
+
+
+def encryption(job: BakeJob, ec2: Any) -> dict[str, Any]:
+    """The options that decide whether the AMI is encrypted.
+
+    The build machine's disks are encrypted from the start, and so are the snapshots that EC2 takes of them. With
+    ``encrypt_boot``, Packer makes an AMI without encryption first, and one of its copies: the first has no tags.
+
+    Source: https://docs.aws.amazon.com/ebs/latest/userguide/how-ebs-encryption-works.html
+    """
+    build = job.target.build
+    if not build.encrypt:
+        return {"encrypt_boot": False}
+    image = find_ami(ec2, job.base["ami"]) or {}
+    disks = [each["DeviceName"] for each in image.get("BlockDeviceMappings", ()) if "Ebs" in each]
+    encrypted = {"encrypted": True, **({"kms_key_id": build.kms_key} if build.kms_key else {})}
+    given = {str(each.get("device_name")): each for each in build.options.get(DISKS, ())}
+    # Unless told otherwise, Packer keeps the disks of the build machine.
+    kept = {name: {"device_name": name, "delete_on_termination": True} for name in [job.base["root_device"], *disks]}
+    return {
+        DISKS: [
+            mapping if mapping.get("no_device") or mapping.get("virtual_name") else {**mapping, **encrypted}
+            for mapping in ({**kept.get(name, {}), **given.get(name, {})} for name in dict.fromkeys([*kept, *given]))
+        ]
     }
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 
+from ..._core.errors import ImmutableError
+from ..._core.units import seconds_of
 from ..document import Document, KeyPath, target_names, value_at
 from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
@@ -37,10 +39,11 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
         for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")
     },
     **{("build", key): ("qemu",) for key in ("memory", "cpus")},
-    **{("traffic", key): ("aws",) for key in ("target_groups", "rule")},
+    **{("traffic", key): ("aws",) for key in ("target_groups", "rule", "deregistration_delay")},
     **{("traffic", key): _LOCAL for key in ("bind", "port")},
 }
 LARGEST_PORT = 65535
+LONGEST_DELAY = 3600  # seconds: of the deregistration of a target, see ModifyTargetGroupAttributes
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
 BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {
     "aws": ("ami",),
@@ -183,6 +186,7 @@ def _check_aws(document: Document, target: str) -> None:
         value_at(document.data, (*place, "traffic", "target_groups")),
         value_at(document.data, (*place, "traffic", "rule")),
     )
+    _check_deregistration_delay(document, (*place, "traffic", "deregistration_delay"))
     count = len(groups) if isinstance(groups, list) else 0
     if not count:
         document.add_problem(
@@ -200,6 +204,18 @@ def _check_aws(document: Document, target: str) -> None:
             place,
             "blue_green on aws switches a rule from one target group to another "
             "(allowed: traffic with two target_groups and a rule)",
+        )
+
+
+def _check_deregistration_delay(document: Document, place: KeyPath) -> None:
+    delay = value_at(document.data, place)
+    try:
+        seconds = 0.0 if delay is None else seconds_of(delay)
+    except ImmutableError:  # the schema says so
+        return
+    if seconds > LONGEST_DELAY or seconds % 1:
+        document.add_problem(
+            place, f"a target group has no such delay (allowed: whole seconds from 0 to {LONGEST_DELAY})"
         )
 
 

@@ -23,11 +23,13 @@ from ..actions import (
     Remove,
     Start,
     Stopped,
+    Switch,
     Wait,
     unknown_action,
 )
 from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
+from ..planning.slots import launched_by_swap
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .executor import Executor
 from .observe import Observer
@@ -97,6 +99,9 @@ class SwapRun(FleetRun[Outcome]):
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
             self._traffic.check_deadline(self._intent.health_deadline)
+        delay = self._traffic.drain_time() if self._request.balancer_drains else None
+        if delay is not None:
+            self._intent = replace(self._intent, drain_timeout=delay)
         self._note_progress()
 
     def _next_step(self) -> Outcome:
@@ -168,6 +173,7 @@ class SwapRun(FleetRun[Outcome]):
         promises = Promises(self._observed, self._intent)
         for action in act.actions:
             promises.allow(action)
+            self._note_undone_switch(action)
             self._save_lost_tokens(action)
             self._changed = True
             self._launching = action.slots if isinstance(action, Launch) else ()
@@ -182,6 +188,19 @@ class SwapRun(FleetRun[Outcome]):
             self._clock.wait(REPEAT_DELAY)
         elif self._timeline.novelties > known:
             self._note_progress()
+
+    def _note_undone_switch(self, action: Action) -> None:
+        """Say that a switch repeats an earlier one that something outside the swap undid."""
+        intent, views = self._intent, self._observed.instances
+        if not isinstance(action, Switch) or intent.rolling_back or intent.strategy != "blue_green":
+            return
+        earlier = all(not launched_by_swap(view, intent) for view in views if view.id in action.on)
+        if intent.flipped or (earlier and not self._observed.serving):
+            whose = "this swap" if intent.flipped else "an earlier swap"
+            self._note(
+                f"something else, such as terraform apply, undid the switch of {whose} at the load balancer; "
+                "traffic is switched again"
+            )
 
     def _save_lost_tokens(self, action: Action) -> None:
         """Before instances are removed, save that their launch tokens are spent: a token is never used twice."""

@@ -49,6 +49,9 @@ class CachedTraffic:
     def drain(self, ids: Sequence[str], timeout: float) -> None:
         self._traffic.drain(ids, timeout)
 
+    def drain_time(self) -> float | None:
+        return self._traffic.drain_time()
+
     def deregister(self, ids: Sequence[str]) -> None:
         self._traffic.deregister(ids)
 

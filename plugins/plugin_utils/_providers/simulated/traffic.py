@@ -69,6 +69,9 @@ class SimulatedTraffic:
     def drain(self, ids: Sequence[str], timeout: float) -> None:
         self._world.change("drain", ids, lambda instance_id: self._drain(instance_id, timeout))
 
+    def drain_time(self) -> float | None:
+        return None
+
     def deregister(self, ids: Sequence[str]) -> None:
         def effect(instance_id: str) -> None:
             self._world.members.pop(instance_id, None)

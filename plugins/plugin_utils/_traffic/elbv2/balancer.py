@@ -9,7 +9,6 @@ fleet's own targets are changed.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -35,7 +34,8 @@ from .target_groups import (
 )
 
 DELAY_ATTRIBUTE = "deregistration_delay.timeout_seconds"
-MAX_DELAY = 3600  # seconds
+DEFAULT_DELAY = 300  # seconds, AWS's own
+FRESH = 2.0  # seconds for which the weights count as just read
 MAX_TARGETS = 200  # in one call; AWS documents no limit, and its own Kubernetes controller uses this one
 PROTOCOLS = ("HTTP", "HTTPS", *NETWORK_PROTOCOLS)
 _RULE = ":listener-rule/"
@@ -70,6 +70,7 @@ class TargetGroups:
         self._fleet = fleet
         self._groups = spec.target_groups
         self._rule = spec.rule
+        self._delay = spec.deregistration_delay  # None: the groups keep their own
         self._health = health
         self._decides = decides
         self._now = now
@@ -79,10 +80,14 @@ class TargetGroups:
         self._targets: tuple[Target, ...] | None = None
         self._actions: list[dict[str, Any]] = []  # of the rule
         self._weights: dict[str, int] = {}  # by group, in the rule
+        self._read_at = 0.0  # when the weights were read
+        self._switched_to = ""  # the group to which this object switched the requests
+        self._switch_seen = False  # whether the weights were read as this object set them
         self._since: dict[str, tuple[str, float]] = {}  # by instance id: its state, and when it was first observed
         self._delays: dict[str, int] = {}  # by group, in seconds
         self._description: dict[str, Any] | None = None
         self._warnings: list[str] = []  # about the groups' checks, once a swap begins
+        self._short_delay: list[str] = []  # a warning, once something drains
 
     def ensure(self) -> bool:
         """Check once in a process that the groups exist and accept instances. There is nothing to start."""
@@ -165,12 +170,16 @@ class TargetGroups:
         ]
         if not leaving:
             return
-        self._set_delay(active, timeout)
+        self._prepare_delay(active, timeout)
         self._deregister(leaving)
         now = self._now()
         self._since.update({target.id: (DRAIN, now) for target in leaving})
 
+    def drain_time(self) -> float | None:
+        return self._delay if self._delay is not None else float(max(map(self._group_delay, self._groups)))
+
     def deregister(self, ids: Sequence[str]) -> None:
+        self._require_same_weights()
         self._deregister(target for target in self._known() if target.id in ids and target.registered)
 
     def remove(self) -> None:
@@ -185,7 +194,12 @@ class TargetGroups:
                     "endpoint": None,
                     "warnings": [f"the load balancer's address is unknown: {error.message}"],
                 }
-        warnings = [*self._description["warnings"], *self._warnings, *unused_warnings(self._targets or ())]
+        warnings = [
+            *self._description["warnings"],
+            *self._warnings,
+            *self._short_delay,
+            *unused_warnings(self._targets or ()),
+        ]
         return {
             "kind": self.kind,
             "endpoint": self._description["endpoint"],
@@ -261,7 +275,27 @@ class TargetGroups:
                 f"{self._rule} does not forward to both {' and '.join(map(_name_of, self._groups))} "
                 "(needed: one forward action that names both)"
             )
-        self._actions, self._weights = list(actions), weights
+        self._actions, self._weights, self._read_at = list(actions), weights, self._now()
+        serves = bool(weights.get(self._switched_to))
+        if self._switch_seen and not serves:
+            active = " and ".join(map(_name_of, self._active_groups())) or "neither group"
+            raise TrafficError(
+                f"{self._rule} forwards to {active} again: "
+                f"something else, such as terraform apply, undid this swap's switch to {_name_of(self._switched_to)}, "
+                "so nothing more was changed (see how-to/aws; run again to switch once more)",
+                permanent=True,
+            )
+        self._switch_seen = self._switch_seen or serves
+
+    def _require_same_weights(self) -> None:
+        """Raises TrafficError if the weights changed since the plan was made: a group with requests is not emptied."""
+        if len(self._groups) < 2 or self._now() - self._read_at <= FRESH:
+            return
+        before = self._active_groups()
+        self._read_rule()
+        if self._active_groups() != before:
+            self._targets = None
+            raise TrafficError(f"{self._rule} forwards to another target group than a moment ago; reading it again")
 
     def _endpoint(self) -> str | None:
         groups = self._describe_groups()
@@ -299,31 +333,37 @@ class TargetGroups:
 
     def _swap_weights(self) -> None:
         actions = with_weights_swapped(self._actions, (self._groups[0], self._groups[1]))
-        self._targets = None
+        idle = next(group for group in self._groups if not self._weights.get(group))
+        self._targets, self._switched_to, self._switch_seen = None, "", False
         with aws_errors(TrafficError):
             if _RULE in self._rule:
                 self._elb.modify_rule(RuleArn=self._rule, Actions=actions)
             else:
                 self._elb.modify_listener(ListenerArn=self._rule, DefaultActions=actions)
+        self._switched_to = idle
 
-    def _set_delay(self, group: str, timeout: float) -> None:
-        """Let ELB remove a drained member after the fleet's drain timeout, no earlier and no later."""
-        seconds = math.ceil(timeout)
-        if not 0 <= seconds <= MAX_DELAY:
-            raise TrafficError(
-                f"{self._fleet}: ELB lets no target drain for {timeout:g} s "
-                f"(allowed: a drain timeout from 0 to {MAX_DELAY} s)"
-            )
-        with aws_errors(TrafficError, f"target group {_name_of(group)}"):
-            if group not in self._delays:
+    def _prepare_delay(self, group: str, timeout: float) -> None:
+        """Set the group's delay if the definition asks for it, else compare it with the fleet's drain timeout."""
+        delay = self._group_delay(group)
+        if self._delay is not None and delay != self._delay:
+            value = {"Key": DELAY_ATTRIBUTE, "Value": f"{self._delay:.0f}"}
+            with aws_errors(TrafficError, f"target group {_name_of(group)}"):
+                self._elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[value])
+            self._delays[group] = int(self._delay)
+        elif delay < timeout and not self._short_delay:
+            self._short_delay = [
+                f"target group {_name_of(group)} ends the connections of a drained instance after {delay} s, before "
+                f"fleet.drain.timeout of {timeout:g} s (needed: a longer delay of the group)"
+            ]
+
+    def _group_delay(self, group: str) -> int:
+        """The deregistration delay of a group in seconds, read once."""
+        if group not in self._delays:
+            with aws_errors(TrafficError, f"target group {_name_of(group)}"):
                 attributes = self._elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
-                values = [int(attribute["Value"]) for attribute in attributes if attribute["Key"] == DELAY_ATTRIBUTE]
-                self._delays[group] = next(iter(values), -1)
-            if self._delays[group] != seconds:
-                self._elb.modify_target_group_attributes(
-                    TargetGroupArn=group, Attributes=[{"Key": DELAY_ATTRIBUTE, "Value": str(seconds)}]
-                )
-                self._delays[group] = seconds
+            values = [int(attribute["Value"]) for attribute in attributes if attribute["Key"] == DELAY_ATTRIBUTE]
+            self._delays[group] = next(iter(values), DEFAULT_DELAY)
+        return self._delays[group]
 
     @property
     def _elb(self) -> Any:

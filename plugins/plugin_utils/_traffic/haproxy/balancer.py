@@ -130,6 +130,9 @@ class HAProxy:
         present = {server.id for server in self._servers()}
         self._run([f"set server {_path(name)} state drain" for name in ids if name in present])
 
+    def drain_time(self) -> float | None:
+        return None
+
     def deregister(self, ids: Sequence[str]) -> None:
         present = {server.id for server in self._servers()}
         left = [name for name in ids if name in present]

@@ -11,21 +11,33 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import amis_in, builder_settings
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import (
+    amis_in,
+    builder_settings,
+    encryption,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import REFUSED, refused_options
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import (
+    DISKS,
+    REFUSED,
+    refused_options,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import TAG_OPTIONS as TAGGED
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Build, Definition
 
 TAGS = {"immutable:digest": "sha256:ab", "immutable:bake": "bake-ab"}
 OLD, NEW = (1, 6, 6), (1, 11, 2)
 LOCAL = "http://127.0.0.1:9"
+
+
+BASE = {"BlockDeviceMappings": [{"DeviceName": name, "Ebs": {}} for name in ("/dev/xvda", "/dev/xvdb")]}
 
 
 @pytest.fixture
@@ -39,7 +51,7 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
         definition = define(version=version)
         account = Account("eu-central-1", endpoint_url=endpoint)
         target = replace(definition.targets["local"], provider="aws", build=Build(**build), aws=account)
-        base = {"ami": "ami-0123456789abcdef0", "region": "eu-central-1"}
+        base = {"ami": "ami-0123456789abcdef0", "region": "eu-central-1", "root_device": "/dev/xvda"}
         job = BakeJob(
             definition=definition,
             target=target,
@@ -51,7 +63,8 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
         )
         clients = Clients(account)
         clients.account = replace(account, role=role)
-        return builder_settings(job, clients, TAGS, packer)
+        found = SimpleNamespace(describe_images=lambda **_filters: {"Images": [BASE]})
+        return {**builder_settings(job, clients, TAGS, packer), **encryption(job, found)}
 
     return make
 
@@ -105,6 +118,24 @@ def test_everything_is_tagged_and_our_tags_override_the_users(builder: Callable[
     )
 
 
+def test_the_disks_are_encrypted_from_the_start(builder: Callable[..., dict[str, Any]]) -> None:
+    """A copy that is encrypted afterwards leaves an AMI without tags for a while."""
+    encrypted = {"encrypted": True, "kms_key_id": "alias/images"}
+    own = [
+        {"device_name": "/dev/xvda", "volume_size": 20, "delete_on_termination": True},
+        {"device_name": "/dev/sdc", "no_device": True},
+    ]
+    settings = builder(kms_key="alias/images", options={DISKS: own})
+    assert settings[DISKS] == [
+        {**own[0], **encrypted},
+        {"device_name": "/dev/xvdb", "delete_on_termination": True, **encrypted},
+        own[1],
+    ]
+    assert "encrypt_boot" not in settings
+    plain = builder(encrypt=False, options={DISKS: own})
+    assert plain["encrypt_boot"] is False and plain[DISKS] == own
+
+
 def test_imdsv2_is_required_if_packer_supports_it(builder: Callable[..., dict[str, Any]]) -> None:
     assert "imds_support" not in builder(OLD)
     assert builder(NEW)["metadata_options"]["http_tokens"] == "required"
@@ -132,10 +163,12 @@ def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> 
 
 def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:
     settings = builder(NEW, role="arn", endpoint=LOCAL, subnet="subnet-1", kms_key="k")
-    assert set(settings) - {*TAGGED, "ssh_timeout", "ssh_disable_agent_forwarding"} <= set(REFUSED)
+    assert set(settings) - {*TAGGED, DISKS, "ssh_timeout", "ssh_disable_agent_forwarding"} <= set(REFUSED)
     assert dict(refused_options({"region": "x", "ssh_interface": "session_manager"})) == {
         "region": "build.region sets it"
     }
+    for disks in ("/dev/xvda", ["/dev/xvda"], [{"volume_size": 8}]):
+        assert [name for name, _reason in refused_options({DISKS: disks})] == [DISKS]
     assert [name for name, _reason in refused_options({"tags": {"immutable:digest": "x"}, "run_tags": ["x"]})] == [
         "tags",
         "run_tags",

@@ -31,7 +31,7 @@ from ansible_collections.immutable.infra.tests.support.aws.answers import Answer
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 OTHER, THIRD = "eu-west-1", "us-east-1"
-TAGS = {"immutable:digest": "sha256:ab"}
+TAGS = {"immutable:digest": "sha256:ab", "immutable:store": "0123456789abcdef"}
 
 
 def resolved(cloud: Cloud, source: str) -> dict[str, Any]:

@@ -244,7 +244,6 @@ def test_the_missing_permission_is_named(cloud: Cloud, clock: Clock) -> None:
         "CreateVolume",
         "DetachVolume",
         "TerminateInstances",
-        "ModifyTargetGroupAttributes",
         "DescribeTargetHealth",
     } <= allowed
     lab.assert_settled()

@@ -11,10 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import TrafficError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import TrafficSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import Member
-from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import (
-    DELAY_ATTRIBUTE,
-    TargetGroups,
-)
+from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import TargetGroups
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.target_groups import with_weights_swapped
 from ansible_collections.immutable.infra.tests.support.aws.faults import denied
 from ansible_collections.immutable.infra.tests.support.aws.target_groups import HTTP, TargetGroupSetup, states
@@ -40,37 +37,39 @@ def test_a_member_is_checked_then_serves_then_drains_then_is_forgotten(one_group
     assert Member(one, "drain", None, described, leaving=True) in traffic.members()
     one_group.at += 1
     assert [each.id for each in traffic.members()] == [two]
-    assert one_group.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets"]
+    assert one_group.changes() == ["RegisterTargets", "DeregisterTargets"]
 
 
-def test_the_delay_is_read_once_and_changed_only_if_it_differs(one_group: TargetGroupSetup) -> None:
+def test_a_group_keeps_its_own_delay(one_group: TargetGroupSetup) -> None:
     traffic, new = one_group.traffic(), one_group.launch(3)
     traffic.register(new)
+    assert traffic.drain_time() == 20
     for each in new:
-        traffic.drain([each], 29.5)
-    attributes = one_group.elb.describe_target_group_attributes(TargetGroupArn=one_group.balancer.groups[0])[
-        "Attributes"
-    ]
-    assert {each["Key"]: each["Value"] for each in attributes}[DELAY_ATTRIBUTE] == "30"
-    assert (
-        one_group.cloud.count(action="ModifyTargetGroupAttributes")
-        == one_group.cloud.count(action="DescribeTargetGroupAttributes")
-        == 1
-    )
-    other = one_group.traffic()
-    other.register(dict(list(new.items())[:1]))
-    other.drain(list(new), 30)
-    assert one_group.cloud.count(action="ModifyTargetGroupAttributes") == 1
+        traffic.drain([each], 10)
+    assert one_group.delay() == "20" and "ModifyTargetGroupAttributes" not in one_group.changes()
+    assert one_group.cloud.count(action="DescribeTargetGroupAttributes") == 1 and not traffic.describe()["warnings"]
 
 
-def test_a_drain_longer_than_elb_allows_is_refused(one_group: TargetGroupSetup) -> None:
+def test_a_delay_that_is_shorter_than_the_drain_timeout_is_a_warning(one_group: TargetGroupSetup) -> None:
     traffic, new = one_group.traffic(), one_group.launch(1)
     traffic.register(new)
-    with pytest.raises(
-        TrafficError, match=r"ELB lets no target drain for 3601 s \(allowed: a drain timeout from 0 to 3600 s\)"
-    ):
-        traffic.drain(list(new), 3601)
-    assert states(traffic) == dict.fromkeys(new, ("up", True))
+    traffic.drain(list(new), 90)
+    assert traffic.describe()["warnings"] == [
+        "target group shop-0 ends the connections of a drained instance after 20 s, before fleet.drain.timeout of 90 s "
+        "(needed: a longer delay of the group)"
+    ]
+
+
+def test_a_delay_that_the_definition_sets_is_changed_only_if_it_differs(one_group: TargetGroupSetup) -> None:
+    traffic, new = one_group.traffic(delay=45.0), one_group.launch(2)
+    traffic.register(new)
+    assert traffic.drain_time() == 45
+    for each in new:
+        traffic.drain([each], 45)
+    other = one_group.traffic(delay=45.0)
+    other.register(new)
+    other.drain(list(new), 45)
+    assert one_group.delay() == "45" and one_group.cloud.count(action="ModifyTargetGroupAttributes") == 1
 
 
 def test_repeated_calls_change_nothing_more(one_group: TargetGroupSetup) -> None:
@@ -84,14 +83,13 @@ def test_repeated_calls_change_nothing_more(one_group: TargetGroupSetup) -> None
         traffic.deregister([one, two])
     assert one_group.changes() == [
         "RegisterTargets",
-        "ModifyTargetGroupAttributes",
         "DeregisterTargets",
         "DeregisterTargets",
     ]
     assert [each.leaving for each in traffic.members()] == [True, True]
     traffic.remove()
     one_group.traffic().deregister([one, two])
-    assert len(one_group.changes()) == 4
+    assert len(one_group.changes()) == 3
 
 
 def test_a_draining_member_can_return_to_service(one_group: TargetGroupSetup) -> None:
@@ -140,7 +138,7 @@ def test_a_whole_wave_is_one_call(one_group: TargetGroupSetup) -> None:
     traffic.register(new)
     traffic.drain(list(new), 30)
     traffic.drain(list(new), 30)
-    assert one_group.changes() == ["RegisterTargets", "ModifyTargetGroupAttributes", "DeregisterTargets"]
+    assert one_group.changes() == ["RegisterTargets", "DeregisterTargets"]
 
 
 @pytest.mark.parametrize(
@@ -224,11 +222,42 @@ def test_a_switch_is_one_call_and_so_is_its_rollback(two_groups: TargetGroupSetu
         traffic.switch(list(new), list(old))
     assert two_groups.changes()[before:] == ["ModifyListener"] and two_groups.weights() == [0, 1]
     assert states(traffic) == {**dict.fromkeys(old, ("drain", True)), **dict.fromkeys(new, ("up", True))}
-    two_groups.traffic().switch(list(old), list(new))
+    traffic = two_groups.traffic()  # of another run
+    traffic.switch(list(old), list(new))
     assert two_groups.changes()[before:] == ["ModifyListener"] * 2 and two_groups.weights() == [1, 0]
     assert states(traffic) == {**dict.fromkeys(old, ("up", True)), **dict.fromkeys(new, ("drain", True))}
     traffic.drain(list(new), 30)  # they already get no requests
     assert len(two_groups.changes()) == before + 2
+
+
+def test_a_switch_that_something_else_undid_ends_the_swap_and_empties_nothing(two_groups: TargetGroupSetup) -> None:
+    traffic, old, new = two_groups.traffic(), two_groups.launch(1), two_groups.launch(1)
+    traffic.register(old)
+    traffic.register(new, staged=True)
+    traffic.switch(list(new), list(old))
+    traffic.members()
+    two_groups.forward(1, 0)
+    before = two_groups.changes()
+    two_groups.at += 3
+    with pytest.raises(
+        TrafficError, match=r"forwards to shop-0 again: .* undid this swap's switch to shop-1"
+    ) as caught:
+        traffic.deregister(list(old))
+    assert caught.value.permanent and two_groups.changes() == before and two_groups.registered(0) == set(old)
+    with pytest.raises(TrafficError, match="undid this swap's switch"):
+        traffic.members()
+
+
+def test_a_group_that_gets_requests_since_the_last_look_is_not_emptied(two_groups: TargetGroupSetup) -> None:
+    traffic, old, new = two_groups.traffic(), two_groups.launch(1), two_groups.launch(1)
+    traffic.register(old)
+    traffic.register(new, staged=True)
+    traffic.members()
+    two_groups.forward(0, 1)
+    two_groups.at += 3
+    with pytest.raises(TrafficError, match="forwards to another target group than a moment ago"):
+        traffic.deregister(list(new))
+    assert two_groups.registered(1) == set(new)
 
 
 def test_a_switch_keeps_the_other_settings_of_the_rule(two_groups: TargetGroupSetup) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     World,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._traffic.elbv2.balancer import (
+    DELAY_ATTRIBUTE,
     TargetGroups,
 )
 from ansible_collections.immutable.infra.tests.support import fleetlab
@@ -79,7 +81,6 @@ def test_a_rolling_swap_behind_one_group(lab: Lab) -> None:
     assert result["lowest_in_service"] == 4 and {each["image"] for each in result["instances"]} == {V2}
     assert lab.setup.changes() == [
         "RegisterTargets",
-        "ModifyTargetGroupAttributes",
         "DeregisterTargets",
         "RegisterTargets",
         "DeregisterTargets",
@@ -151,6 +152,28 @@ def test_one_call_switches_a_whole_fleet(blue_green_lab: Lab) -> None:
         "DeregisterTargets",
     ]
     assert blue_green_lab.setup.registered(1) == set() and blue_green_lab.setup.registered(0).isdisjoint(old)
+
+
+def test_the_next_run_switches_back_what_something_else_undid(blue_green_lab: Lab) -> None:
+    """A tool restores the weights that it knows, after the swap has emptied the group that they name."""
+    blue_green_lab.run(V1, size=2, strategy="blue_green", surge=2)
+    serving = blue_green_lab.setup.registered(1)
+    blue_green_lab.setup.forward(1, 0)
+    result = blue_green_lab.run(V1, size=2, strategy="blue_green", surge=2)
+    assert blue_green_lab.setup.weights() == [0, 1] and blue_green_lab.setup.registered(1) == serving
+    assert "undid the switch of an earlier swap" in result["timeline"][0]["event"]
+
+
+def test_a_swap_waits_for_the_delay_of_the_group_unless_the_definition_sets_a_timeout(lab: Lab) -> None:
+    lab.run(V1, size=1)
+    lab.setup.elb.modify_target_group_attributes(
+        TargetGroupArn=lab.setup.balancer.groups[0], Attributes=[{"Key": DELAY_ATTRIBUTE, "Value": "200"}]
+    )
+    for image, own, least, most in ((V2, True, 200, 240), (V1, False, 30, 80)):
+        began = lab.world.clock.now()
+        fleetlab.Lab.run(lab, replace(request(image, size=1), balancer_drains=own))
+        assert least <= lab.world.clock.now() - began <= most
+    assert lab.setup.delay() == "200"
 
 
 def test_one_call_switches_back_to_a_kept_fleet(blue_green_lab: Lab) -> None:
