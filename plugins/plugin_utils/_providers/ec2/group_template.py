@@ -92,7 +92,7 @@ def machine_of(data: Mapping[str, Any], policy: Mapping[str, Any]) -> dict[str, 
     overrides = (policy.get("LaunchTemplate") or {}).get("Overrides") or ()
     types = [override["InstanceType"] for override in overrides if override.get("InstanceType")]
     profile = data.get("IamInstanceProfile") or {}
-    interface = next(iter(data.get("NetworkInterfaces") or ()), {})
+    interface: Mapping[str, Any] = next(iter(data.get("NetworkInterfaces") or ()), {})
     found = {
         "type": next(iter(types), data.get("InstanceType")),
         "instance_profile": profile.get("Name") or str(profile.get("Arn", "")).rpartition("/")[2],
