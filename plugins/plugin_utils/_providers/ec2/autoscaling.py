@@ -144,6 +144,9 @@ class Ec2AutoScalingGroup:
     def machine(self, group: Group) -> Mapping[str, Any]:
         return machine_of(self._data_of(group.template), self._policy)
 
+    def prove_again(self) -> None:
+        self._consoles.prove_again()
+
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return pin_secrets(self._clients, parameters)
 
