@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from .bake_leftovers import Leftovers
 from .container_address import ContainerAddress
+from .ended_instance import EndedInstance
 
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
@@ -73,6 +75,7 @@ class Instance:
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
+    stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,12 @@ class Compute(Protocol):
 
     def list(self, fleet: str) -> list[Instance]:
         """All instances of the fleet."""
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        """What the last ``list`` showed of instances that died at launch and no longer exist. Makes no call."""
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Refuse settings, as in ``LaunchRequest``, whose instances could not be stopped or removed. Only reads."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Launch one instance for each request."""
@@ -290,40 +299,6 @@ class Images(Protocol):
             check: change nothing.
 
         Returns what was changed, or would be: by a description of the place, what it contained before, "" for nothing.
-        """
-
-
-LeftoverKind = Literal["build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"]
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """One thing that a bake left at the provider."""
-
-    kind: LeftoverKind
-    id: str
-    place: str  # the region
-    bake: str  # name of the lock that a bake of this image holds
-    why: str
-    age: float | None = None  # seconds; None if the provider does not say
-
-
-class Leftovers(Protocol):
-    """What killed bakes left at a provider that bakes elsewhere than on this machine. Raises ProviderError."""
-
-    def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> Sequence[Leftover]:
-        """All leftovers, also of bakes that are still running: the caller knows which those are.
-
-        Args:
-            older_than: seconds; younger ones are ignored.
-            owned: artifacts of all records of the store.
-        """
-
-    def remove(self, leftovers: Sequence[Leftover], check: Callable[[], None]) -> Sequence[Leftover]:
-        """Remove leftovers. Returns those that are removed; what something else uses stays.
-
-        Args:
-            check: called before each changing call, may raise.
         """
 
 

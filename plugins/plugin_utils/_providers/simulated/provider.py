@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..contract import Clock, Instance, Leftovers, Pace, PinSecrets
+from ..bake_leftovers import Leftovers
+from ..contract import Clock, Instance, Pace, PinSecrets
 from ..disk_images import DiskImages
 from .compute import SimulatedCompute
 from .traffic import SimulatedTraffic
