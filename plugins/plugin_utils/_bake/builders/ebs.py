@@ -17,12 +17,13 @@ from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
-from ..._aws.clients import SESSION, Clients, aws_errors
+from ..._aws.clients import SESSION, Account, Clients, aws_errors
 from ..._aws.tags import PREFIX
 from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
+from ..._definition.ssh_proxy import proxy_command
 from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
@@ -32,9 +33,20 @@ from ..._store.keys import store_id
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
+from .ssh_relay import SshRelay
 
 BUILDER = "amazon-ebs"
 IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
+# From where a private address is reached: RFC 1918 and RFC 6598.
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+# Options of amazon-ebs with which the user decides who may connect.
+OWN_SECURITY_GROUP = (
+    "security_group_id",
+    "security_group_ids",
+    "security_group_filter",
+    "temporary_security_group_source_cidrs",
+    "temporary_security_group_source_public_ip",
+)
 _MAX_NAME_LENGTH = 128  # of an AMI
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 
@@ -95,13 +107,40 @@ class EbsBuilder:
             )
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
-            yield PackerBuilder(
-                {**builder_settings(job, self._clients, self._tags, self._packer), **encryption(job, ec2), **keys},
-                (_remove_key_command(self._key_name, self.user),),
-            )
+            with self._ssh_proxy() as proxy:
+                settings = builder_settings(job, self._clients, self._tags, self._packer)
+                yield PackerBuilder(
+                    {**proxy, **settings, **encryption(job, ec2), **keys},
+                    (_remove_key_command(self._key_name, self.user),),
+                )
         finally:
             with aws_errors(BakeError, f"bake of {job.label}"):
                 ec2.delete_key_pair(KeyName=self._key_name)
+
+    @contextmanager
+    def _ssh_proxy(self) -> Iterator[Mapping[str, Any]]:
+        """Options with which Packer connects through the program of ``network.ssh_proxy``; none without one."""
+        arguments = self._job.target.network.ssh_proxy
+        if not arguments:
+            yield {}
+            return
+        relay = SshRelay(lambda host, port: proxy_command(arguments, host, port, self._build_machine(host)))
+        with relay.running():
+            try:
+                yield {"ssh_interface": "private_ip", **relay.settings}
+            except BakeError as error:
+                raise BakeError(f"{error.message} ({relay.problem})" if relay.problem else error.message) from error
+
+    def _build_machine(self, address: str) -> str:
+        """The id of this bake's machine at a private address. Raises BakeError for anything else."""
+        wanted = {"key-name": self._key_name, "private-ip-address": address, "instance-state-name": "running"}
+        filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
+        with aws_errors(BakeError, f"bake of {self._job.label}"):
+            found = self._clients.ec2.describe_instances(Filters=filters)["Reservations"]
+        ids = [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+        if len(ids) != 1:
+            raise BakeError(f"{address} is not the address of one build machine of {self._job.label}")
+        return str(ids[0])
 
     def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         """Return the SBOM. See ``Builder``."""
@@ -160,7 +199,7 @@ def builder_settings(
     build, account = job.target.build, clients.account
     name_tag = {"Name": f"{job.definition.service}-{job.definition.version}"}
     user_tags = {kind: dict(build.options.get(kind, {})) for kind in TAG_OPTIONS}
-    endpoint = _custom_endpoint(clients)
+    endpoint, subnet = _custom_endpoint(clients), build.subnet or _first_subnet(job.target)
     return {
         **build.options,
         "type": BUILDER,
@@ -175,9 +214,10 @@ def builder_settings(
         # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
-        **({"subnet_id": build.subnet} if build.subnet else {}),
+        **({"subnet_id": subnet} if subnet else {}),
+        **_source_of_ssh(job.target, packer),
         **({"profile": account.profile} if account.profile else {}),
-        **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
+        **({"assume_role": _assumed_role(account)} if account.role else {}),
         # A custom endpoint may know neither all regions nor the metadata of this machine.
         **(
             {"custom_endpoint_ec2": endpoint, "skip_region_validation": True, "skip_metadata_api_check": True}
@@ -220,6 +260,36 @@ def encryption(job: BakeJob, ec2: Any) -> dict[str, Any]:
 def _ours(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that nothing may replace."""
     return {key: value for key, value in tags.items() if key.startswith(PREFIX)}
+
+
+def _assumed_role(account: Account) -> dict[str, str]:
+    external_id = {"external_id": account.external_id} if account.external_id else {}
+    return {"role_arn": account.role, "session_name": SESSION, **external_id}
+
+
+def _first_subnet(target: Target) -> str:
+    """The subnet of the first zone, if the image is baked in the region of the target; "" otherwise."""
+    elsewhere = target.build.region not in ("", target.aws.region)
+    return "" if elsewhere else next((target.network.subnets[zone] for zone in target.zones), "")
+
+
+def _source_of_ssh(target: Target, packer: tuple[int, ...]) -> dict[str, Any]:
+    """Who may connect to the build machine, by the security group that Packer creates for it.
+
+    Packer asks https://checkip.amazonaws.com for this machine's address, which is not the one that a private network
+    sees.
+    """
+    build, options = target.build, target.build.options
+    if any(name in options for name in OWN_SECURITY_GROUP):
+        return {}
+    if build.ssh_cidrs:
+        return {"temporary_security_group_source_cidrs": list(build.ssh_cidrs)}
+    public = options.get("ssh_interface", "public_ip") in ("public_ip", "public_dns")
+    if not public or target.network.ssh_proxy:
+        return {"temporary_security_group_source_cidrs": list(PRIVATE_NETWORKS)}
+    if packer < IMDS_SINCE or target.aws.endpoint_url:
+        return {}
+    return {"temporary_security_group_source_public_ip": True}
 
 
 def _ami_name(job: BakeJob) -> str:

@@ -35,6 +35,7 @@ from .executor import Executor
 from .observe import Observer
 from .pace import every_second
 from .promises import Promises
+from .reach import unreachable
 from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
 
@@ -98,6 +99,8 @@ class SwapRun(FleetRun[Outcome]):
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
+            if problem := unreachable(self._observed):
+                raise FleetError(problem)
             self._traffic.check_deadline(self._intent.health_deadline)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
