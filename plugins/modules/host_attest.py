@@ -71,7 +71,7 @@ options:
       - The action plugin reads it from the store. Do not set this option yourself.
     type: str
 notes:
-  - An AMI has no manifest, so hosts on EC2 cannot be compared.
+  - An AMI has a manifest if its bake could read the snapshot. Otherwise, hosts on EC2 cannot be compared.
   - Images that were baked before version 0.3.0 have no extended attributes and no mount options in their manifest.
     RV(not_compared) says so.
 seealso:

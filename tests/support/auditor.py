@@ -143,12 +143,17 @@ class Auditor:
         self.ever_served |= serving
 
     def _switched(self, call: str, before: Snapshot, answers: Answers) -> set[str]:
-        """Staged members that a switch put in service, and that were ready and passing as far as is known."""
+        """Staged members that a switch put in service, and that were ready and passing as far as is known.
+
+        An instance may have died since the controller's last answer. The balancer still has its member.
+        """
         if call != "switch":
             return set()
         known = {name for name, member in answers.members.items() if member.passing and answers.probes.get(name)}
         running = {name for name in known if name in answers.instances and answers.instances[name].state == RUNNING}
-        return (self._receiving() - before.receiving) & running
+        entries = self._world.members
+        receiving = {name for name, entry in entries.items() if not (entry.draining or entry.staged)}
+        return (receiving - before.receiving) & running
 
     def _check_floor(
         self, call: str, intent: Mapping[str, Any], before: Snapshot, *, lost: set[str], serving: set[str]

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A virtual machine that acts as an EC2 instance while Packer provisions it.
 
-It starts when EC2 gets the launch, with the key pair that the launch names.
+It starts when EC2 gets the launch, with the key pair that the launch names. It is shut down when EC2 stops it, and the
+AMI has the data of its disk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ansible_collections.immutable.infra.plugins.module_utils._supervised import
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 
+from .aws import seeds
 from .aws.answers import Answer
 from .aws.calls import Call
 from .aws.proxy import Proceed
@@ -62,7 +64,21 @@ class BuildMachine:
     def _layer(self, call: Call, proceed: Proceed) -> Answer:
         if call.action == "RunInstances":
             self._boot(call.parameters["KeyName"])
+        if call.action == "StopInstances":
+            self._shut_down()
+        if call.action == "CreateImage":
+            self._cloud.set(disk=self._snapshot())
         return proceed(call)
+
+    def _shut_down(self) -> None:
+        self._ssh("systemctl poweroff")
+        for _line in self._process.lines():  # until QEMU ends
+            pass
+
+    def _snapshot(self) -> str:
+        raw = self._folder / "root.raw"
+        run(["qemu-img", "convert", "-O", "raw", self._folder / "root.qcow2", raw])
+        return seeds.snapshot(self._cloud, raw)
 
     def _boot(self, name: str) -> None:
         folder = self._folder
@@ -106,10 +122,6 @@ class BuildMachine:
         done = self._ssh(command, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def output_of(self, command: str) -> str:
-        """Run a command in the machine as root, and return its output."""
-        return self._root(command)
 
     def _ssh(self, command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         options = {"UserKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "no", "ConnectTimeout": "20"}

@@ -158,6 +158,9 @@ BAKE_STATEMENTS = [
     ),
     Statement("BakeNetwork", "ec2", "CreateSecurityGroup", ec2("vpc", one="VPC")),
     Statement(
+        "Inspect", "ebs", "GetSnapshotBlock ListSnapshotBlocks", resources=ec2("snapshot"), condition=ours("Resource"),
+    ),
+    Statement(
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._core.errors import ProviderError
 from .clients import aws_errors
 
 
@@ -25,6 +26,14 @@ def snapshots_of(image: Mapping[str, Any]) -> list[str]:
         for disk in image.get("BlockDeviceMappings", ())
         if disk.get("Ebs", {}).get("SnapshotId")
     ]
+
+
+def root_snapshot(image: Mapping[str, Any]) -> str:
+    """Id of the snapshot of an AMI's root device. Raises ProviderError if it has none."""
+    for disk in image.get("BlockDeviceMappings", ()):
+        if disk.get("DeviceName") == image.get("RootDeviceName") and disk.get("Ebs", {}).get("SnapshotId"):
+            return str(disk["Ebs"]["SnapshotId"])
+    raise ProviderError(f"{image['ImageId']} has no snapshot for its root device {image.get('RootDeviceName')}")
 
 
 def require_imdsv2(ec2: Any, image: Mapping[str, Any]) -> None:

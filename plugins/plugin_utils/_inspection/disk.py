@@ -15,11 +15,15 @@ from pathlib import Path
 
 from .._core.errors import ImageError
 from .._core.qcow2 import why_refused
-from .tools import run
+from .tools import program, run
 
 _PREFIX = "inspect-"  # of temporary folders, so that the next run finds what a killed run left behind
 _CHUNK = 1024 * 1024
 _SUPERBLOCK, _MAGIC_AT, _MAGIC = 1024, 56, b"\x53\xef"  # of ext2, ext3 and ext4
+
+
+class NoFileSystemError(ImageError):
+    """The disk has no file system that can be inspected."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,17 @@ def raw_disk(qcow2: Path, workdir: Path) -> Iterator[Path]:
 
 
 def open_disk(raw: Path) -> Disk:
-    """Read the partition table (MBR or GPT). Raises ImageError if there is none, or no supported file system."""
+    """Read the partition table (MBR or GPT).
+
+    Raises NoFileSystemError without a table or a supported file system, ImageError if a program fails otherwise.
+    """
+    program("sfdisk")  # that it is missing says nothing about the disk
     try:
-        table = json.loads(run("sfdisk", ["--json", "--", str(raw)]))["partitiontable"]
+        described = run("sfdisk", ["--json", "--", str(raw)])
+    except ImageError as error:
+        raise NoFileSystemError(error.message) from error
+    try:
+        table = json.loads(described)["partitiontable"]
         sector = int(table.get("sectorsize", 512))
         found = [
             (str(part["node"]), int(part["start"]) * sector, int(part["size"]) * sector)
@@ -88,7 +100,7 @@ def open_disk(raw: Path) -> Disk:
             if file.read(2) == _MAGIC:
                 roots.append(part)
     if not roots:
-        raise ImageError(
+        raise NoFileSystemError(
             f"none of the image's {len(partitions)} partitions has a file system that can be inspected"
             " (supported: ext2, ext3, ext4)"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.errors import ImageError
-from .disk import Disk, open_disk, raw_disk
+from .disk import open_disk, raw_disk
 from .filesystem import FileSystem, FileTree
 from .layer import LayerFiles
 from .manifest import Manifest, make_manifest, seal_facts
@@ -43,7 +43,7 @@ def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str,
     """Inspect an image without mounting it and without privileges.
 
     Args:
-        qcow2: the image, or a raw disk.
+        qcow2: the image.
         workdir: folder for a temporary sparse file; one run at a time.
         digest: the image's, ``sha256:<hex>``.
         needles: what must not be anywhere on the disk, by the name to report: secrets and the marker of the payload.
@@ -52,9 +52,23 @@ def inspect_image(qcow2: Path, workdir: Path, digest: str, needles: Mapping[str,
     """
     try:
         with raw_disk(qcow2, workdir) as raw:
-            return _inspect_disk(open_disk(raw), digest, needles)
+            return inspect_disk(raw, digest, needles)
     except OSError as error:
         raise ImageError(f"cannot inspect the image: {error.filename or workdir}: {error.strerror}") from error
+
+
+def inspect_disk(raw: Path, digest: str, needles: Mapping[str, bytes]) -> Inspection:
+    """Inspect a raw disk; see ``inspect_image``.
+
+    Raises NoFileSystemError if its file system is not one that can be read, ImageError if it cannot be read otherwise.
+    """
+    try:
+        disk = open_disk(raw)
+        files = FileSystem(disk.raw, disk.root.start)
+        bytes_of_disk = _Raw(disk.raw, (disk.root.start, disk.root.size), disk.checksums())
+        return _inspect(files, bytes_of_disk, digest, needles)
+    except OSError as error:
+        raise ImageError(f"cannot inspect the image: {error.filename or raw}: {error.strerror}") from error
 
 
 def inspect_archive(archive: Path, digest: str, needles: Mapping[str, bytes]) -> tuple[Inspection, LayerFiles]:
@@ -86,11 +100,6 @@ class _Raw:
     path: Path
     root: tuple[int, int] | None = None
     boot: Mapping[str, str] = field(default_factory=dict)
-
-
-def _inspect_disk(disk: Disk, digest: str, needles: Mapping[str, bytes]) -> Inspection:
-    files = FileSystem(disk.raw, disk.root.start)
-    return _inspect(files, _Raw(disk.raw, (disk.root.start, disk.root.size), disk.checksums()), digest, needles)
 
 
 def _inspect(files: FileTree, raw: _Raw, digest: str, needles: Mapping[str, bytes]) -> Inspection:

@@ -107,11 +107,23 @@ def _action(service: str, request: HttpRequest) -> tuple[str, dict[str, Any], st
         return request.path.rpartition("/")[2], {}, "cbor"
     if service == "s3":
         return (*_s3(request), "s3")
+    if service == "ebs":
+        return (*_ebs(request), "json")
     text = request.body.decode("utf-8", "replace")
     form = {**request.query, **dict(urllib.parse.parse_qsl(text, keep_blank_values=True))}
     if "Action" in form:
         return form.pop("Action"), form, "query"
     return f"{request.method} {request.path}", form, "other"
+
+
+def _ebs(request: HttpRequest) -> tuple[str, dict[str, Any]]:
+    _root, _snapshots, snapshot, *rest = request.path.split("/")
+    parameters: dict[str, Any] = {"SnapshotId": snapshot, **request.query}
+    if request.method != "GET":
+        return f"{request.method} {request.path}", parameters
+    if len(rest) == 1:
+        return "ListSnapshotBlocks", parameters
+    return "GetSnapshotBlock", {**parameters, "BlockIndex": rest[1]}
 
 
 def _s3(request: HttpRequest) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import rules_instances as instances
+from . import rules_snapshots as data
 from . import rules_stores as stores
 from . import rules_traffic as traffic
 from . import rules_volumes as volumes
@@ -185,6 +186,20 @@ RULES = (
         apply=volumes.snapshots,
         fact="A snapshot is pending until its blocks are copied.",
         page=f"{EC2}/API_CreateSnapshot.html",
+    ),
+    Rule(
+        "snapshots have data",
+        actions=("ebs:ListSnapshotBlocks",),
+        apply=data.list_blocks,
+        fact="The snapshot of an image has the data of the instance's volume. Blocks of 512 KiB are listed in pages.",
+        page="https://docs.aws.amazon.com/ebs/latest/APIReference/API_ListSnapshotBlocks.html",
+    ),
+    Rule(
+        "blocks have checksums",
+        actions=("ebs:GetSnapshotBlock",),
+        apply=data.get_block,
+        fact="A block is read with its token. The answer has the checksum of its data.",
+        page="https://docs.aws.amazon.com/ebs/latest/APIReference/API_GetSnapshotBlock.html",
     ),
     Rule(
         "image names and tags",

@@ -7,8 +7,12 @@ The proxy is not used, so these calls are not logged.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
+from .rules_snapshots import BLOCK_SIZE
 from .rules_stores import protect_bucket
 from .server import REGION, Cloud
 
@@ -51,6 +55,28 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
         both = [made, *(disk["Ebs"]["SnapshotId"] for disk in disks)]
         ec2.create_tags(Resources=both, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     return str(made)
+
+
+def snapshot(cloud: Cloud, disk: Path, region: str = "") -> str:
+    """The id of a new snapshot with the data of a raw disk."""
+    ebs = cloud.boto("ebs", region or REGION)
+    made = str(ebs.start_snapshot(VolumeSize=-(-disk.stat().st_size // 1024**3))["SnapshotId"])
+    with disk.open("rb") as file:
+        for index, data in enumerate(iter(lambda: file.read(BLOCK_SIZE), b"")):
+            if not data.strip(b"\0"):
+                continue
+            data = data.ljust(BLOCK_SIZE, b"\0")
+            checksum = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+            ebs.put_snapshot_block(
+                SnapshotId=made,
+                BlockIndex=index,
+                BlockData=data,
+                DataLength=BLOCK_SIZE,
+                Checksum=checksum,
+                ChecksumAlgorithm="SHA256",
+            )
+    ebs.complete_snapshot(SnapshotId=made, ChangedBlocksCount=0)
+    return made
 
 
 def balancer(

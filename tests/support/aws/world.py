@@ -41,6 +41,7 @@ class Settings:
     no_capacity: frozenset[str] = frozenset()  # names of zones
     dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
+    disk: str = ""  # a snapshot with the data of every image; "" for images without data
     denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
     now: Callable[[], float] = time.monotonic
 

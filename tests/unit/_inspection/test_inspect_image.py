@@ -21,7 +21,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manife
     write_manifest,
 )
 
-DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # see conftest.py
+DELETED, KEPT = b"deleted-secret-5c1c8a0d", b"kept-secret-0a1b2c3d4e"  # see support/small_disk.py
 DIGEST = "sha256:" + "ab" * 32
 
 

@@ -12,6 +12,7 @@ FILES = Path(__file__).parents[3] / "roles/seal/files"
 SCRIPT = FILES / "services/usr/lib/immutable/failed"
 # What systemd 252 logs of a unit, at the levels that the script asks for.
 ERRORS = r"""shop.service: Failed to set up user namespacing: Operation not permitted
+shop.service: ProtectHostname=yes is configured, but UTS namespace setup is prohibited, ignoring namespace setup.
 shop.service: Failed at step USER spawning /usr/bin/shop: Operation not permitted
 Failed to start shop.service - Shop.
 shop.service: Failed to set up user namespacing: Operation not permitted
@@ -82,7 +83,10 @@ def test_the_line_names_what_systemd_could_not_do(tmp_path: Path) -> None:
 
 def test_a_program_that_ended_is_named_by_its_status_and_on_a_private_console_by_its_own_words(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    words = 'FATAL: "data" is of version 14\\\n\x1b[31mstopped\x1b[0m\n'
+    words = (
+        "shop.service: PrivateNetwork=yes is configured, ignoring.\n" * 5
+        + 'FATAL: "data" is of version 14\\\n\x1b[31mstopped\x1b[0m\n'
+    )
     host.logged(err="Failed to start shop.service - Shop.\n", notice=NOTICES, output=words)
     assert said(host.failed())["output"] == "", "anyone with the right may read the console of a cloud's instance"
     (tmp_path / "run/host/immutable").mkdir(parents=True)

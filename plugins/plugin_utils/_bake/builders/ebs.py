@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bakes on EC2 with Packer's amazon-ebs builder. The AMI is not inspected from outside, unlike a local disk."""
+"""Bakes on EC2 with Packer's amazon-ebs builder. The AMI is inspected through the blocks of its snapshot."""
 
 from __future__ import annotations
 
@@ -16,37 +16,32 @@ from ....module_utils._packer.errors import PackerError
 from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
-from ..._aws.amis import find_ami, require_imdsv2, snapshots_of, tag_list
-from ..._aws.clients import SESSION, Account, Clients, aws_errors
+from ..._aws.amis import find_ami, require_imdsv2, root_snapshot, snapshots_of, tag_list
+from ..._aws.clients import DENIED, SESSION, Account, Clients, aws_errors
+from ..._aws.snapshot_blocks import read_snapshot
 from ..._aws.tags import PREFIX
-from ..._core.errors import BakeError
+from ..._core.errors import BakeError, ProviderError
 from ..._core.progress import Report
 from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
-from ..._definition.ssh_proxy import proxy_command
 from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
+from ..._inspection.disk import NoFileSystemError
+from ..._inspection.image import inspect_disk
 from ..._inspection.sbom import make_sbom
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
+from ..residue import inspected_files, residue_needles
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
-from .ssh_relay import SshRelay
+from .ebs_network import build_network, ssh_proxy
 
 BUILDER = "amazon-ebs"
 IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
-# From where a private address is reached: RFC 1918 and RFC 6598.
-PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-# Options of amazon-ebs with which the user decides who may connect.
-OWN_SECURITY_GROUP = (
-    "security_group_id",
-    "security_group_ids",
-    "security_group_filter",
-    "temporary_security_group_source_cidrs",
-    "temporary_security_group_source_public_ip",
-)
+# Errors that mean that this identity or network cannot read snapshots.
+UNREADABLE = (*DENIED, "EndpointConnectionError", "ConnectTimeoutError")
 _MAX_NAME_LENGTH = 128  # of an AMI
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^A-Za-z0-9()\[\] ./'@_-]")
 
@@ -60,10 +55,10 @@ def check_store(_target: Target, _store: Store) -> None:
     """Accept every store, because the image itself is in EC2."""
 
 
-def open_builder(job: BakeJob, store: Store, packer: Packer, _report: Report) -> EbsBuilder:
+def open_builder(job: BakeJob, store: Store, packer: Packer, report: Report) -> EbsBuilder:
     """Return the builder for one bake. Raises BakeError if Packer does not work."""
     try:
-        return EbsBuilder(job, store_id=store_id(store), packer=version_tuple(packer.version()))
+        return EbsBuilder(job, store_id=store_id(store), packer=version_tuple(packer.version()), report=report)
     except PackerError as error:
         raise BakeError(error.message) from error
 
@@ -79,8 +74,9 @@ class EbsBuilder:
     plugin = "amazon"
     collects_sbom_sources = True
 
-    def __init__(self, job: BakeJob, *, store_id: str, packer: tuple[int, ...]) -> None:
+    def __init__(self, job: BakeJob, *, store_id: str, packer: tuple[int, ...], report: Report) -> None:
         self._job = job
+        self._report = report
         self._packer = packer
         self._clients = Clients(job.target.build_account)
         # The same name for each bake of an image and store, so that the next bake replaces what a killed one left.
@@ -107,8 +103,8 @@ class EbsBuilder:
             )
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
-            with self._ssh_proxy() as proxy:
-                settings = builder_settings(job, self._clients, self._tags, self._packer)
+            settings = builder_settings(job, self._clients, self._tags, self._packer)
+            with ssh_proxy(job.target, self._clients, self._key_name) as proxy:
                 yield PackerBuilder(
                     {**proxy, **settings, **encryption(job, ec2), **keys},
                     (_remove_key_command(self._key_name, self.user),),
@@ -117,48 +113,36 @@ class EbsBuilder:
             with aws_errors(BakeError, f"bake of {job.label}"):
                 ec2.delete_key_pair(KeyName=self._key_name)
 
-    @contextmanager
-    def _ssh_proxy(self) -> Iterator[Mapping[str, Any]]:
-        """Options with which Packer connects through the program of ``network.ssh_proxy``; none without one."""
-        arguments = self._job.target.network.ssh_proxy
-        if not arguments:
-            yield {}
-            return
-        relay = SshRelay(lambda host, port: proxy_command(arguments, host, port, self._build_machine(host)))
-        with relay.running():
-            try:
-                yield {"ssh_interface": "private_ip", **relay.settings}
-            except BakeError as error:
-                raise BakeError(f"{error.message} ({relay.problem})" if relay.problem else error.message) from error
-
-    def _build_machine(self, address: str) -> str:
-        """The id of this bake's machine at a private address. Raises BakeError for anything else."""
-        wanted = {"key-name": self._key_name, "private-ip-address": address, "instance-state-name": "running"}
-        filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
-        with aws_errors(BakeError, f"bake of {self._job.label}"):
-            found = self._clients.ec2.describe_instances(Filters=filters)["Reservations"]
-        ids = [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
-        if len(ids) != 1:
-            raise BakeError(f"{address} is not the address of one build machine of {self._job.label}")
-        return str(ids[0])
-
-    def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
-        """Return the SBOM. See ``Builder``."""
-        job = self._job
-        sources = CollectedFiles(workspace.sbom_sources)
-        return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+    def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
+        """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
+        job, image = self._job, self._registered(result)
+        disk = workspace.folder / "root.raw"
+        try:
+            read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
+            inspection = inspect_disk(disk, job.digest, residue_needles(job, workspace))
+        except (ProviderError, NoFileSystemError) as error:
+            if isinstance(error, ProviderError) and error.details.get("code") not in UNREADABLE:
+                raise
+            self._report(f"{job.label}: {image['ImageId']} has no manifest and was not searched for residue: {error}")
+            self.provenance = {**self.provenance, "inspected": "build machine"}
+            sources = CollectedFiles(workspace.sbom_sources)
+            return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+        finally:
+            disk.unlink(missing_ok=True)
+        self.provenance = {**self.provenance, "inspected": "snapshot"}
+        try:
+            return inspected_files(inspection, job, workspace, self._report)
+        except BakeError:
+            self._remove(image)
+            raise
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
-        region, ami = _registered_ami(result)
-        ec2 = self._clients.ec2
-        image = find_ami(ec2, ami)
-        if image is None:
-            raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
-        require_imdsv2(ec2, image)  # older Packers cannot do this
+        image = self._registered(result)
+        require_imdsv2(self._clients.ec2, image)  # older Packers cannot do this
         return {
-            "ami": ami,
-            "region": region,
+            "ami": image["ImageId"],
+            "region": _registered_ami(result)[0],
             "account": self._clients.account_id,
             "name": image["Name"],
             "architecture": image["Architecture"],
@@ -166,6 +150,22 @@ class EbsBuilder:
             "snapshots": snapshots_of(image),
             "copies": {},
         }
+
+    def _registered(self, result: BuildResult) -> Mapping[str, Any]:
+        """The AMI that Packer registered, as EC2 describes it."""
+        region, ami = _registered_ami(result)
+        image = find_ami(self._clients.ec2, ami)
+        if image is None:
+            raise BakeError(f"Packer reported the AMI {ami} in {region}, but it does not exist")
+        return image
+
+    def _remove(self, image: Mapping[str, Any]) -> None:
+        """Remove an AMI that must not be used, with its snapshots."""
+        ec2 = self._clients.ec2
+        with aws_errors(BakeError, f"removing {image['ImageId']}, which contains residue of the bake"):
+            ec2.deregister_image(ImageId=image["ImageId"])
+            for snapshot in snapshots_of(image):
+                ec2.delete_snapshot(SnapshotId=snapshot)
 
 
 def _registered_ami(result: BuildResult) -> tuple[str, str]:
@@ -199,7 +199,7 @@ def builder_settings(
     build, account = job.target.build, clients.account
     name_tag = {"Name": f"{job.definition.service}-{job.definition.version}"}
     user_tags = {kind: dict(build.options.get(kind, {})) for kind in TAG_OPTIONS}
-    endpoint, subnet = _custom_endpoint(clients), build.subnet or _first_subnet(job.target)
+    endpoint = _custom_endpoint(clients)
     return {
         **build.options,
         "type": BUILDER,
@@ -214,8 +214,7 @@ def builder_settings(
         # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
-        **({"subnet_id": subnet} if subnet else {}),
-        **_source_of_ssh(job.target, packer),
+        **build_network(job.target, packer),
         **({"profile": account.profile} if account.profile else {}),
         **({"assume_role": _assumed_role(account)} if account.role else {}),
         # A custom endpoint may know neither all regions nor the metadata of this machine.
@@ -265,31 +264,6 @@ def _ours(tags: Mapping[str, str]) -> dict[str, str]:
 def _assumed_role(account: Account) -> dict[str, str]:
     external_id = {"external_id": account.external_id} if account.external_id else {}
     return {"role_arn": account.role, "session_name": SESSION, **external_id}
-
-
-def _first_subnet(target: Target) -> str:
-    """The subnet of the first zone, if the image is baked in the region of the target; "" otherwise."""
-    elsewhere = target.build.region not in ("", target.aws.region)
-    return "" if elsewhere else next((target.network.subnets[zone] for zone in target.zones), "")
-
-
-def _source_of_ssh(target: Target, packer: tuple[int, ...]) -> dict[str, Any]:
-    """Who may connect to the build machine, by the security group that Packer creates for it.
-
-    Packer asks https://checkip.amazonaws.com for this machine's address, which is not the one that a private network
-    sees.
-    """
-    build, options = target.build, target.build.options
-    if any(name in options for name in OWN_SECURITY_GROUP):
-        return {}
-    if build.ssh_cidrs:
-        return {"temporary_security_group_source_cidrs": list(build.ssh_cidrs)}
-    public = options.get("ssh_interface", "public_ip") in ("public_ip", "public_dns")
-    if not public or target.network.ssh_proxy:
-        return {"temporary_security_group_source_cidrs": list(PRIVATE_NETWORKS)}
-    if packer < IMDS_SINCE or target.aws.endpoint_url:
-        return {}
-    return {"temporary_security_group_source_public_ip": True}
 
 
 def _ami_name(job: BakeJob) -> str:

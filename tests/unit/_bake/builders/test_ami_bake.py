@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -19,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake import memor
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.current import current_image
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import BakeError, ImageError
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import silent
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import Report, silent
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
     Base,
     Build,
@@ -30,12 +31,18 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ports import NoGuard
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import MANIFEST_FILE
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.image import inspect_disk
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.manifest import Manifest
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
-from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws import faults, seeds
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+from ansible_collections.immutable.infra.tests.support.small_disk import KEPT, raw_image
 
+__all__ = ["raw_image"]  # a fixture
 OTHER = "eu-west-1"
+NO_VARIABLES = BakeVariables({}, {}, {})
 STATUS = b"Package: dpkg\nStatus: install ok installed\nVersion: 1.21\n"
 
 
@@ -110,12 +117,18 @@ def define(cloud: Cloud, tmp_path: Path) -> Callable[..., Definition]:
 
 
 def bake(
-    definition: Definition, store: MemoryStore, packer: FakePacker, force: bool = False
+    definition: Definition,
+    store: MemoryStore,
+    packer: FakePacker,
+    *,
+    force: bool = False,
+    variables: BakeVariables = NO_VARIABLES,
+    report: Report = silent,
 ) -> list[targets.TargetBake]:
     bakes = targets.plan_bakes(definition, list(definition.targets), store, force=force)
     due = [each for each in bakes if each.decision.due]
-    tools: Any = {"packer": packer, "guard": NoGuard(), "report": silent}
-    targets.bake_targets(due, store, variables=lambda: BakeVariables({}, {}, {}), **tools)
+    tools: Any = {"packer": packer, "guard": NoGuard(), "report": report}
+    targets.bake_targets(due, store, variables=lambda: variables, **tools)
     return bakes
 
 
@@ -132,7 +145,6 @@ def test_targets_that_bake_in_one_region_share_an_ami(
         "123456789012",
     )
     assert image.artifact["snapshots"] and image.artifact["copies"] == {}
-    assert {key.rpartition("/")[2] for key in store.list(image.key)} == {"record.json", "packer.log", "sbom.cdx.json"}
     [call] = cloud.calls("ec2", "ModifyImageAttribute")
     assert (call.parameters["ImageId"], call.parameters["ImdsSupport.Value"]) == (image.artifact["ami"], "v2.0")
     assert cloud.boto("ec2").describe_key_pairs()["KeyPairs"] == []
@@ -184,3 +196,58 @@ def test_the_current_image_of_a_target_belongs_to_its_account(
     assert current_image(definition, staging, store).build == done.image.build
     with pytest.raises(ImageError, match="is not baked yet"):
         current_image(define("2", staging=REGION), staging, store)
+
+
+@pytest.fixture
+def disk(raw_image: Path, cloud: Cloud) -> str:
+    """A snapshot with the data that every AMI has."""
+    pytest.importorskip("cyclonedx")
+    snapshot = seeds.snapshot(cloud, raw_image)
+    cloud.set(disk=snapshot)
+    return snapshot
+
+
+@pytest.mark.usefixtures("disk")
+def test_an_ami_has_the_manifest_of_its_snapshot(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore, raw_image: Path
+) -> None:
+    [done] = bake(define(), store, FakePacker(cloud))
+    assert done.image and done.image.provenance["inspected"] == "snapshot"
+    data = store.read_blob(f"{done.image.key}/{MANIFEST_FILE}")
+    assert data and done.image.checksums[MANIFEST_FILE] == hashlib.sha256(data).hexdigest()
+    assert Manifest.from_gzip(data) == inspect_disk(raw_image, done.image.digest, {}).manifest
+    listed = cloud.calls("ebs", "ListSnapshotBlocks")
+    assert {call.parameters["SnapshotId"] for call in listed} == set(done.image.artifact["snapshots"])
+
+
+@pytest.mark.usefixtures("disk")
+def test_an_ami_with_residue_is_removed(cloud: Cloud, define: Callable[..., Definition], store: MemoryStore) -> None:
+    packer = FakePacker(cloud)
+    secret = BakeVariables({}, {"password": KEPT.decode()}, {"password": KEPT.decode()})
+    with pytest.raises(BakeError, match=r"residue of the bake: password: byte \d+, in /etc/shop.conf"):
+        bake(define(), store, packer, variables=secret)
+    assert Catalogue(store).list() == []
+    ec2 = cloud.boto("ec2")
+    assert [each["Name"] for each in ec2.describe_images(Owners=["self"])["Images"]] == ["debian-12"]
+    for call in cloud.calls("ebs", "ListSnapshotBlocks"):
+        assert not ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [call.parameters["SnapshotId"]]}])[
+            "Snapshots"
+        ]
+
+
+@pytest.mark.parametrize("why", ["denied", "no file system"])
+def test_an_ami_that_cannot_be_read_has_no_manifest_and_says_so(
+    cloud: Cloud, define: Callable[..., Definition], store: MemoryStore, why: str
+) -> None:
+    if why == "denied":
+        denied = faults.refuse(
+            403, "AccessDeniedException", "User is not authorized to perform: ebs:ListSnapshotBlocks"
+        )
+        cloud.fault(denied, "ListSnapshotBlocks", times=0)
+    said: list[str] = []
+    [done] = bake(define(), store, FakePacker(cloud), report=said.append)
+    assert done.image and done.image.provenance["inspected"] == "build machine"
+    names = {key.rpartition("/")[2] for key in store.list(done.image.key)}
+    assert names == {"record.json", "packer.log", "sbom.cdx.json"}
+    [line] = [each for each in said if "has no manifest and was not searched for residue" in each]
+    assert ("ebs:ListSnapshotBlocks" if why == "denied" else "sfdisk") in line

@@ -18,11 +18,11 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Account, Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builder import BakeJob
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs import (
-    PRIVATE_NETWORKS,
     amis_in,
     builder_settings,
     encryption,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs_network import PRIVATE_NETWORKS
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import (
@@ -52,6 +52,7 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
         endpoint: str = "",
         version: str = "1.0.0",
         network: Network | None = None,
+        external_id: str = "",
         **build: Any,
     ) -> dict[str, Any]:
         definition = define(version=version)
@@ -70,7 +71,7 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
             variables=BakeVariables({}, {}, {}),
         )
         clients = Clients(account)
-        clients.account = replace(account, role=role)
+        clients.account = replace(account, role=role, external_id=external_id)
         found = SimpleNamespace(describe_images=lambda **_filters: {"Images": [BASE]})
         return {**builder_settings(job, clients, TAGS, packer), **encryption(job, found)}
 
@@ -203,6 +204,12 @@ def test_who_may_connect_to_the_build_machine(
     settings = builder(packer, network=network, **build)
     assert settings.get("temporary_security_group_source_cidrs") == cidrs
     assert settings.get("temporary_security_group_source_public_ip") is discovered
+
+
+def test_packer_knows_the_external_id_of_a_role(builder: Callable[..., dict[str, Any]]) -> None:
+    plain = builder(role="arn")["assume_role"]
+    assert "external_id" not in plain
+    assert builder(role="arn", external_id="shop-1")["assume_role"] == {**plain, "external_id": "shop-1"}
 
 
 def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:

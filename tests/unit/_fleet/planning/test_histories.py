@@ -318,3 +318,22 @@ def test_the_instance_that_serves_for_a_host_in_standby_stays():
     )
     play(trial)
     assert len(trial.auditor.serving()) == 2
+
+
+def test_traffic_may_be_switched_to_a_host_that_died_after_the_last_look():
+    case = Case(
+        strategy="blue_green",
+        surge=2,
+        previous_size=1,
+        balancing=False,
+        reports_in_flight=False,
+        deaths_are_known=False,
+        instances=(InitialInstance(),),
+        faults=(
+            Fault(at="read", kind="throttled"),
+            Fault(number=13, kind="removed", value=1.0),
+            Fault(at="wait", number=9, kind="unhealthy", value=400.0),
+            Fault(at="read", number=21, kind="crashes", value=2.0),
+        ),
+    )
+    assert_gets_through(Trial(case))
