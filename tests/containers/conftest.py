@@ -78,6 +78,15 @@ def own_store(run_folder: Path) -> Iterator[Path]:
     engine_store.remove(folder)
 
 
+@pytest.fixture
+def room(run_folder: Path) -> Iterator[Path]:
+    """An empty folder of this test that every user can enter. Stores in it are removed as ``own_store`` is."""
+    folder = run_folder / secrets.token_hex(4)
+    folder.mkdir(mode=0o711)
+    yield folder
+    engine_store.remove(folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engine(store: Path) -> ContainerEngine:
     """Podman with its storage in the shared store."""

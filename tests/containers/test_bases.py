@@ -6,14 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 import shutil
-import socket
-import subprocess
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +25,9 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Base
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
+from ansible_collections.immutable.infra.tests.support.container_registry import container_registry, pushed
 
 pytestmark = pytest.mark.containers
-PATIENCE = 120.0  # seconds for what takes less than one on an idle machine
 
 
 def tree(path: Path, mode: str = "w", **files: bytes) -> Path:
@@ -111,38 +105,16 @@ def test_a_base_without_its_python_is_refused(own_store: Path, tmp_path: Path) -
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
-    """A real registry on loopback. Without its program the test is skipped."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("needs docker-registry (Debian: apt install docker-registry)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tmp_path / "registry.json"
-    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
-    config.write_text(json.dumps({"version": "0.1", "storage": storage, "http": {"addr": address}}), encoding="utf-8")
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen([program, "serve", str(config)], stdout=quiet, stderr=quiet) as server:
-        try:
-            while True:
-                assert server.poll() is None
-                try:
-                    urllib.request.urlopen(f"http://{address}/v2/", timeout=PATIENCE).close()
-                    break
-                except urllib.error.URLError:
-                    os.sched_yield()
-            yield address
-        finally:
-            server.kill()
+    with container_registry(tmp_path) as address:
+        yield address
 
 
 def test_an_image_of_a_registry_is_pulled_by_its_digest(
     engine: ContainerEngine, own_store: Path, tmp_path: Path, registry: str
 ) -> None:
     image = engine.run("import", "--quiet", str(tree(tmp_path / "root.tar"))).strip().removeprefix("sha256:")
-    engine.run("push", "--tls-verify=false", "--digestfile", str(tmp_path / "digest"), image, f"{registry}/team/base")
+    name = pushed(engine, image, f"{registry}/team/base", tmp_path)
     engine.run("image", "rm", "--force", image)
-    name = f"{registry}/team/base@{(tmp_path / 'digest').read_text()}"
     assert loaded(engine, Base("container", name, None, "3.11"), own_store, tmp_path).image == image
     other = f"{registry}/team/base@sha256:{'0' * 64}"
     with pytest.raises(BakeError, match="cannot pull the base"):

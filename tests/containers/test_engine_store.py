@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.memory import private_memory
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import (
     ContainerEngine,
     open_engine,
@@ -22,8 +24,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
     ContainerImages,
     has_image,
 )
-from ansible_collections.immutable.infra.tests.containers import conftest
-from ansible_collections.immutable.infra.tests.support import reaper
+from ansible_collections.immutable.infra.tests.support import engine_store, reaper
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 PACKAGE = "ansible_collections.immutable.infra.tests"
 CONFTEST = f"from {PACKAGE}.conftest import *\nfrom {PACKAGE}.containers.conftest import engine, run_folder, store\n"
@@ -78,6 +80,27 @@ def test_a_killed_run_leaves_no_container(engine: ContainerEngine, tmp_path: Pat
     assert not Path(folder).exists()
 
 
+def test_what_a_killed_guardian_left_goes_with_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["sleep", "3600"]) as first, subprocess.Popen(["sleep", "3600"]) as second:
+        try:
+            folder = engine_store.run_folder("first", first.pid, "no mark")
+            assert engine_store.run_folder("first", first.pid, "no mark") == folder
+            [guardian] = sweepers(str(folder))
+            work = folder / "store/work/bake-0"
+            work.mkdir(parents=True)
+            with private_memory(work.name, work) as secret:
+                reaper.kill(guardian)
+                kept = engine_store.run_folder("second", second.pid, "no mark")
+                until(lambda: not folder.exists())
+                assert not secret.exists()
+            assert kept.exists()
+        finally:
+            first.kill()
+            second.kill()
+    until(lambda: not kept.exists())
+
+
 def sweepers(folder: str) -> list[int]:
     """The processes that remove a folder."""
     found = []
@@ -86,7 +109,7 @@ def sweepers(folder: str) -> list[int]:
             words = (process / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if folder in words and conftest.engine_store.__name__ in words:
+        if folder in words and engine_store.__name__ in words:
             found.append(int(process.name))
     return found
 

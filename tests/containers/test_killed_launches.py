@@ -10,8 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,10 +21,10 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
 from ansible_collections.immutable.infra.tests.support import engine_store
 from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
+from ansible_collections.immutable.infra.tests.support.waiting import until
 
 pytestmark = pytest.mark.containers
 
-PATIENCE = 120.0  # seconds for what takes less than one on an idle machine
 # Launches an instance, and is killed around a call of the engine or a change of the document.
 RUN = """
 import json, os, signal, sys
@@ -92,13 +90,6 @@ def run(store, kill, fields, **options):
     return subprocess.Popen(
         [sys.executable, "-c", RUN, config], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        threading.Event().wait(0.05)
 
 
 def removed(provider, fleet):

@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +21,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contain
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest, VolumeRequest
 from ansible_collections.immutable.infra.tests.support.container_providers import no_balancer, opened_provider
 from ansible_collections.immutable.infra.tests.support.small_image import small_image
+from ansible_collections.immutable.infra.tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.containers
 
 DIGEST = "sha256:" + "ab" * 32
 PYTHON = ("/usr/bin/python3", "-c")
-PATIENCE = 120.0  # seconds for what takes less than one on an idle machine
 
 
 @pytest.fixture(scope="session")
@@ -72,14 +70,6 @@ def launch(provider, fleet, images):
         return instance
 
     return one
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        threading.Event().wait(0.05)
-    return found
 
 
 def get(instance, path="/", data=None):

@@ -18,6 +18,7 @@ from ansible_collections.immutable.infra.tests.support.swap_checks import (
     complete_after_kill,
     greeting_of,
     ids,
+    leave_nothing_of_a_killed_verification,
     record_the_downtime,
     strategy_of,
     take_back,
@@ -73,6 +74,10 @@ def test_an_absent_fleet_leaves_nothing_and_comes_back_with_its_data(keeper: Ser
     keeper.converged(greeting, words)
 
 
+def test_a_killed_verification_leaves_nothing(keeper: Service) -> None:
+    leave_nothing_of_a_killed_verification(keeper, "booted ")
+
+
 def test_the_downtime_is_recorded(keeper: Service) -> None:
     record_the_downtime(keeper)
 
@@ -81,7 +86,7 @@ def test_a_failed_version_is_rolled_back_with_its_data(keeper: Service) -> None:
     take_back(keeper, {})
 
 
-@pytest.mark.parametrize("hot", [False, True], ids=["cold", "hot"])
+@pytest.mark.parametrize("hot", [False, pytest.param(True, marks=pytest.mark.long)], ids=["cold", "hot"])
 def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bool) -> None:
     take_back(keeper, {"strategy": "recreate", "hot": hot}, same=False)
 

@@ -7,6 +7,7 @@ What runs is found by its processes, not by the documents of the store that is t
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -14,7 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import (
+    DOCKER,
+    PODMAN,
+    ContainerEngine,
+    EngineName,
+    open_engine,
+)
 
 MOUNT = "/var/lib/echo"  # of the data volume
 
@@ -26,9 +33,13 @@ class Lab(Protocol):
     target: Mapping[str, Any]  # its settings in the definition
     volume: Mapping[str, Any]  # the data volume's settings
     deadline: str  # for health: all of it passes before a bad version is taken back
+    short_deadline: str  # in which an instance answers at least once
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
-        """The process of each machine of a fleet, of its verification and of its bakes, by the machine's name."""
+        """The process of each machine of a fleet and of its verification, by the machine's name.
+
+        Includes the machines of bakes, unless they are containers, which do not name the service.
+        """
 
     def has_open(self, process: int, store: Path, volume: str) -> bool:
         """Whether a machine's process can write to a volume."""
@@ -38,7 +49,7 @@ class Qemu:
     provider = "qemu"
     target: Mapping[str, Any] = {"machine": {"memory": "384M"}}
     volume: Mapping[str, Any] = {"size": "64M"}
-    deadline = "45s"
+    deadline = short_deadline = "45s"
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         work = str(store / "work")
@@ -53,20 +64,23 @@ class Qemu:
         return any(folder in Path(file).parents for file in _open_files(process))
 
 
-class Podman:
-    """Containers of podman."""
+class Containers:
+    """Containers of an engine. That of docker is found by ``DOCKER_HOST``."""
 
     provider = "container"
-    target: Mapping[str, Any] = {}
     volume: Mapping[str, Any] = {"size": "64M"}
-    deadline = "20s"
+    deadline, short_deadline = "20s", "7s"
+
+    def __init__(self, engine: EngineName) -> None:
+        self._engine = engine
+        self.target: Mapping[str, Any] = {} if engine == PODMAN else {"engine": engine}
 
     def running(self, store: Path, fleet: str) -> dict[str, int]:
         if not (store / self.provider).exists():
             return {}
-        listed = open_engine("podman", store / self.provider).json("ps", "--format", "json")
-        found = {each["Names"][0]: each["Pid"] for each in listed}
-        return {name: pid for name, pid in found.items() if name.startswith(fleet)}
+        engine = open_engine(self._engine, store / self.provider)
+        found = _of_podman(engine) if self._engine == PODMAN else _of_docker(engine)
+        return {name: pid for name, pid in found.items() if name.startswith((fleet, f"verify-{fleet}"))}
 
     def has_open(self, process: int, store: Path, volume: str) -> bool:
         folder = store / "container/volumes" / volume
@@ -78,7 +92,18 @@ class Podman:
         return any(os.path.samestat(mounted, each.stat()) for each in places)
 
 
-LABS: Mapping[str, Lab] = {lab.provider: lab for lab in (Qemu(), Podman())}
+LABS: Mapping[str, Lab] = {"qemu": Qemu(), "container": Containers(PODMAN), DOCKER: Containers(DOCKER)}
+
+
+def _of_podman(engine: ContainerEngine) -> dict[str, int]:
+    return {each["Names"][0]: each["Pid"] for each in engine.json("ps", "--format", "json")}
+
+
+def _of_docker(engine: ContainerEngine) -> dict[str, int]:
+    """Docker lists no processes. A container that has ended in the meantime is left out."""
+    listed = engine.run("ps", "--quiet").split()
+    rows = json.loads(engine.run("container", "inspect", *listed, check=False)) if listed else []
+    return {each["Name"].removeprefix("/"): each["State"]["Pid"] for each in rows if each["State"]["Pid"]}
 
 
 def kill_and_wait(pid: int) -> None:

@@ -10,12 +10,15 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.open import open_fleet
+from ansible_collections.immutable.infra.plugins.plugin_utils._store.registry import open_store
 
 from . import echo_service
 from .echo_service import INSTALL, PROVISION, TOKEN, UNIT, VERIFY, VERIFY_COMMAND
@@ -51,7 +54,7 @@ class Service:
         """Write its definition.
 
         Args:
-            provider: of its target, one of ``LABS``.
+            provider: of its target, or ``docker`` for containers of Docker; one of ``LABS``.
             command: whether the service itself is the first process of a container, in place of systemd.
         """
         self.folder = folder
@@ -60,6 +63,7 @@ class Service:
         self.data = data
         self.store = store
         self.fleet = f"{name}-{target}"
+        self.prefix: Sequence[str] = ()  # of its commands, such as one that changes the user
         self.lab = LABS[provider]
         self._command = command
         self._target = target
@@ -69,6 +73,9 @@ class Service:
             "fleet": {},
             "volume": dict(self.lab.volume),
             "path": "/healthz",
+            "deadline": self.lab.deadline,
+            "base": {"debian": "bookworm"},
+            "build": {},
             "version": "1",
         }
         folder.mkdir(parents=True)
@@ -81,8 +88,8 @@ class Service:
         """Write the definition. Keys that are not named keep their values.
 
         Args:
-            changes: ``settings`` (a change needs a swap but no bake), ``fleet``, ``volume``, ``path`` (of the probe) or
-                ``version`` (a change needs another image).
+            changes: ``settings`` (a change needs a swap but no bake), ``fleet``, ``volume``, ``path`` (of the probe),
+                ``deadline`` (for health), ``build`` (of the target), or ``base`` and ``version``, which need a bake.
         """
         self._kept.update(changes)
         kept = self._kept
@@ -92,17 +99,18 @@ class Service:
             "service": self.name,
             "version": kept["version"],
             "image": {
-                "base": {"debian": "bookworm"},
+                "base": kept["base"],
                 "provision": {"playbook": "provision.yml"},
                 "verify": "verify.yml",
             },
             "seal": {"shell": self._shell},
-            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": self.lab.deadline},
+            "health": {"http": {"port": 8080, "path": kept["path"]}, "deadline": kept["deadline"]},
             "fleet": {"size": self.size, **kept["fleet"]},
             "targets": {
                 self._target: {
                     "provider": self.lab.provider,
                     **self.lab.target,
+                    **({"build": kept["build"]} if kept["build"] else {}),
                     "settings": kept["settings"],
                     "secrets": {"token": {"env": TOKEN}},
                 }
@@ -129,6 +137,7 @@ class Service:
             **more,
         }
         return [
+            *self.prefix,
             "ansible-playbook",
             f"immutable.infra.{playbook}",
             *(word for key, value in values.items() for word in ("-e", f"immutable_{key}={value}")),
@@ -145,18 +154,7 @@ class Service:
 
     def disturb(self, playbook: str, mark: str, act: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
         """Run a playbook, and call ``act`` once it prints ``mark``. Returns its exit status and output."""
-        child = subprocess.Popen(self.arguments(playbook), **PIPED, start_new_session=True)
-        assert child.stdout is not None
-        output = ""
-        for line in child.stdout:
-            output += line
-            if mark in line:
-                act(child)
-                break
-        else:
-            pytest.fail(f"{playbook} ended without printing {mark!r}:\n{output}")
-        output += child.stdout.read()  # returns once all its processes ended
-        return child.wait(), output
+        return _disturbed(self.arguments(playbook), mark, act)
 
     def kill_while_playing(self, playbook: str, mark: str, tree: bool) -> str:
         """Kill -9 a playbook, alone or with its process group, as soon as it prints ``mark``."""
@@ -164,21 +162,31 @@ class Service:
 
     def module(self, name: str, **options: object) -> dict[str, Any]:
         """The result of one module, as JSON."""
+        output = self.folder.parent / "result.json"
+        done = subprocess.run(self._module_play(name, output, options), **PIPED, check=False)
+        assert done.returncode == 0, done.stdout
+        result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+        return result
+
+    def kill_module(self, name: str, mark: str, **options: object) -> str:
+        """Kill -9 all processes of a playbook with one module as soon as it prints ``mark``. Returns the output."""
+        argv = self._module_play(name, self.folder.parent / "killed.json", options)
+        return _disturbed(argv, mark, lambda child: kill(child, tree=True))[1]
+
+    def _module_play(self, name: str, output: Path, options: Mapping[str, object]) -> list[str]:
+        """The arguments that run a module and write its result to a file."""
         arguments = {
             "definition": str(self.folder / "immutable.yml"),
             "target": self._target,
             "store": str(self.store),
             **options,
         }
-        output, file = self.folder.parent / "result.json", self.folder.parent / "module.json"
+        file = self.folder.parent / "module.json"
         call = {f"immutable.infra.{name}": arguments, "register": "result"}
         save = {"ansible.builtin.copy": {"dest": str(output), "content": "{{ result | to_json }}", "mode": "0600"}}
         play = [{"hosts": "localhost", "gather_facts": False, "tasks": [call, save]}]
         file.write_text(json.dumps(play), encoding="utf-8")
-        done = subprocess.run(["ansible-playbook", str(file)], **PIPED, check=False)
-        assert done.returncode == 0, done.stdout
-        result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-        return result
+        return [*self.prefix, "ansible-playbook", str(file)]
 
     def inventory(self) -> Path:
         """Write an inventory of the hosts to a file."""
@@ -191,8 +199,15 @@ class Service:
         path.write_text(json.dumps(source), encoding="utf-8")
         return path
 
+    def info(self) -> dict[str, Any]:
+        """The result of the module ``fleet_info``, read in this process: ansible-playbook takes ten times as long."""
+        definition = load_definition(self.folder / "immutable.yml")
+        fleet = open_fleet(definition, definition.target(self._target), open_store(str(self.store)))
+        result: dict[str, Any] = json.loads(json.dumps(fleet.info("prod")))
+        return result
+
     def instances(self) -> list[dict[str, Any]]:
-        instances: list[dict[str, Any]] = self.module("fleet_info")["instances"]
+        instances: list[dict[str, Any]] = self.info()["instances"]
         return instances
 
     def write(self, words: str) -> dict[int, bytes]:
@@ -206,7 +221,7 @@ class Service:
 
         Every slot serves with this greeting and its words, no other process runs, and one process has each volume open.
         """
-        fleet = self.module("fleet_info")
+        fleet = self.info()
         instances: list[dict[str, Any]] = fleet["instances"]
         _same(
             "slots and whether they serve",
@@ -276,6 +291,21 @@ def kill(child: subprocess.Popen[str], tree: bool) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     else:
         child.kill()
+
+
+def _disturbed(argv: list[str], mark: str, act: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
+    child = subprocess.Popen(argv, **PIPED, start_new_session=True)
+    assert child.stdout is not None
+    output = ""
+    for line in child.stdout:
+        output += line
+        if mark in line:
+            act(child)
+            break
+    else:
+        pytest.fail(f"{argv} ended without printing {mark!r}:\n{output}")
+    output += child.stdout.read()  # returns once all its processes ended
+    return child.wait(), output
 
 
 def _same(what: str, found: object, wanted: object) -> None:

@@ -84,6 +84,11 @@ def main(run: int, mark: str, child: bool = True) -> None:
     """
     if not child or os.getppid() == run:  # otherwise it ended before we started
         wait_for(run)
+    kill_marked(mark)
+
+
+def kill_marked(mark: str) -> None:
+    """Kill every process that has the mark, but not this one."""
     for _round in range(ROUNDS):
         found = marked(mark)
         if not found:

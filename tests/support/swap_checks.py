@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from .load import Load
-from .machines import Service, ask, events
+from .machines import PIPED, Service, ask, events
+from .waiting import until
 
 UNHEALTHY = "GET /healthz answered 500"
 ROLLING: Mapping[str, Any] = {}
@@ -70,8 +71,11 @@ def take_back(service: Service, fleet: Mapping[str, Any], same: bool = True) -> 
     service.play("swap")
     words = service.write("well;") if service.data else None
     before = service.instances()
-    service.define(settings={"broken": "yes"})
+    # Only the bad version has to be in time where no old instance starts again.
+    hurried = {"deadline": service.lab.short_deadline} if same and not service.data else {}
+    service.define(settings={"broken": "yes"}, **hurried)
     output = service.play("swap", check=False)
+    service.define(deadline=service.lab.deadline)
     assert UNHEALTHY in output
     assert "Traceback" not in output
     after = service.converged("well", words)
@@ -85,7 +89,7 @@ def under_load(service: Service, greeting: str) -> Load:
     """Swap to another setting, with requests until the swap ends."""
     load = Load()
     service.greet(greeting)
-    with load.on(service.module("fleet_info")["endpoint"]):
+    with load.on(service.info()["endpoint"]):
         service.play("swap")
     service.converged(greeting)
     print(f"{greeting}: {load}; seconds: {service.newest_record()['timeline'][-1]['seconds']}")
@@ -128,12 +132,61 @@ def reconfigure_the_load_balancer(service: Service) -> None:
     """Another path of the probe changes the load balancer's configuration, so a new process takes over."""
     load, process = Load(), service.balancer()
     service.greet("reconfigured", fleet={}, path="/healthz?reconfigured")
-    with load.on(service.module("fleet_info")["endpoint"]):
+    with load.on(service.info()["endpoint"]):
         service.play("swap")
     print(f"while the load balancer was reconfigured: {load}")
     assert service.balancer() != process
     assert load.sent and not load.failed, load
     service.converged("reconfigured")
+
+
+WAITS = """
+- name: Hold the swap back
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Wait for the other runs
+      ansible.builtin.wait_for:
+        path: "{{ playbook_dir }}/go-on"
+        sleep: 1
+"""
+
+
+def refuse_or_wait_for_another_run(service: Service) -> None:
+    """Start two more runs with another goal in the middle of a swap: one is refused, one waits for its turn.
+
+    No request may be lost.
+    """
+    load, waiting = Load(), []
+    (service.folder / "waits.yml").write_text(WAITS, encoding="utf-8")
+
+    def start(_child: subprocess.Popen[str]) -> None:
+        service.greet("of the second run", fleet={})
+        refused = service.run("swap")
+        assert refused.returncode and "is held by" in refused.stdout, refused.stdout
+        waiting.append(subprocess.Popen(service.arguments("swap", lock_timeout="20m"), **PIPED))
+        (service.folder / "go-on").touch()
+
+    service.greet("of the first run", fleet={"before_swap": "waits.yml"})
+    with load.on(service.info()["endpoint"]):
+        status, output = service.disturb("swap", "Wait for the other runs", start)
+        [second] = waiting
+        last_words = second.communicate()[0]
+    assert status == 0, output
+    assert second.returncode == 0, last_words
+    assert load.sent and not load.failed, load
+    service.converged("of the second run")
+
+
+def leave_nothing_of_a_killed_verification(service: Service, mark: str) -> None:
+    """Kill a verification once it prints ``mark``. Its machines end, and the next one leaves nothing of either."""
+    before, folder = service.machines(), service.store / service.lab.provider
+    service.kill_module("image_verify", mark, force=True)
+    until(lambda: service.machines() == before)
+    result = service.module("image_verify", force=True)
+    assert result["image"]["verified"]
+    assert service.machines() == before
+    assert [path for kind in ("machines", "volumes") for path in folder.glob(f"{kind}/verify-{service.fleet}/*")] == []
 
 
 def versions(service: Service) -> set[str]:
@@ -170,10 +223,10 @@ def roll_back_twice(service: Service) -> None:
 
 
 @contextmanager
-def small_file_system(folder: Path) -> Iterator[Path]:
-    """A file system of 96 MB in a new folder. Needs root; the test is skipped without."""
+def small_file_system(folder: Path, size: str = "96m") -> Iterator[Path]:
+    """A small file system in a new folder. Needs root; the test is skipped without."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")

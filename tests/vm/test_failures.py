@@ -42,7 +42,7 @@ def test_a_failed_version_is_rolled_back_under_recreate(keeper: Service, hot: bo
 def test_a_volume_with_a_damaged_file_system_is_left_alone(keeper: Service, tmp_path: Path) -> None:
     words = keeper.write("kept;")
     greeting = ask(keeper.instances()[0], "/healthz")[1].decode()
-    [volume] = [each for each in keeper.module("fleet_info")["volumes"] if each["slot"] == 0]
+    [volume] = [each for each in keeper.info()["volumes"] if each["slot"] == 0]
     folder = keeper.store / "qemu/volumes" / volume["id"]
     [disk] = folder.glob(f"disk.{volume['type']}")
     keeper.power_off(volume["attached_to"])

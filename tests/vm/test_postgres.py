@@ -135,7 +135,7 @@ def test_a_server_that_stops_leaves_traffic_and_comes_back(database: Database) -
     assert database.statuses() == ["UP"]
     run_on_host(database, "systemctl", "stop", UNIT)
     until(lambda: database.statuses() == ["DOWN"], 300)
-    fleet = database.module("fleet_info")
+    fleet = database.info()
     assert fleet["serving"] == 0
     [instance] = fleet["instances"]
     assert (instance["healthy"], instance["serving"], instance["traffic"]) == (False, False, "down")

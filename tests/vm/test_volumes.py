@@ -27,9 +27,7 @@ def test_a_volume_grows_and_changes_its_type(keeper: Service, fleet: dict[str, o
     keeper.play("swap")
     after = keeper.converged(greeting, words)
     size = int(volume["size"].rstrip("M")) * MB
-    assert [(each["size"], each["type"]) for each in keeper.module("fleet_info")["volumes"]] == [
-        (size, volume["type"])
-    ] * 2
+    assert [(each["size"], each["type"]) for each in keeper.info()["volumes"]] == [(size, volume["type"])] * 2
     sizes_after = {each["slot"]: int(ask(each, "/room")[1]) for each in after}
     print(f"the file systems had {sizes_before} bytes and have {sizes_after}")
     assert all(sizes_before[slot] + 50 * MB < sizes_after[slot] < size for slot in sizes_after)

@@ -24,7 +24,7 @@ def private_memory(name: str, fallback: Path) -> Iterator[Path]:
     caller holds a lock on ``name``. Without shared memory the folder is below ``fallback``. Raises BakeError if the
     folder cannot be created.
     """
-    folder = _path(name, fallback)
+    folder = private_path(name, fallback)
     try:
         remove_folder(folder)
         folder.mkdir(mode=0o700)  # fails if another user has created it
@@ -38,10 +38,11 @@ def private_memory(name: str, fallback: Path) -> Iterator[Path]:
 
 def remove_private_memory(name: str, fallback: Path) -> None:
     """Remove what a killed run left behind under this name. Raises OSError."""
-    remove_folder(_path(name, fallback))
+    remove_folder(private_path(name, fallback))
 
 
-def _path(name: str, fallback: Path) -> Path:
+def private_path(name: str, fallback: Path) -> Path:
+    """Return the path of the folder that ``private_memory`` creates."""
     unique = hashlib.sha256(f"{fallback.resolve()}:{os.getuid()}".encode()).hexdigest()[:12]
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else fallback
     return parent / f"immutable-{unique}-{name}"

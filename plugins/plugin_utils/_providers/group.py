@@ -169,6 +169,9 @@ class AutoScalingGroup(Protocol):
         A console is read until it shows the evidence, at increasing intervals.
         """
 
+    def prove_again(self) -> None:
+        """Let the next look read the evidence of every host again. See ``contract.Provider``."""
+
     def desired_launch(self, group: Group, image: str, name: str, request: LaunchRequest) -> DesiredLaunch:
         """What the group shall launch to run an image.
 

@@ -107,6 +107,7 @@ class Verification:
         Raises VerifyError with the last lines of the consoles if a test fails, ProviderError.
         """
         started = self._provider.clock.now()
+        self._provider.compute.check_machine(machine_settings(self._candidate.target))
         self.clear()
         try:
             with tempfile.TemporaryDirectory(prefix="immutable-verify-") as folder:
@@ -253,7 +254,11 @@ class Verification:
             now, present = self._provider.clock.now(), {instance.id for instance in instances}
             self._launched.update(dict.fromkeys(present & set(self._launched), 0.0))
             lost = [name for name, until in self._launched.items() if name not in present and now > until]
-            if lost or any(instance.state == STOPPED for instance in instances):
+            died = self._provider.compute.ended(self._candidate.fleet)
+            ended = {one.id: one.reason for one in died if one.id in self._launched}
+            ended.update({one.id: one.stop_reason for one in instances if one.state == STOPPED})
+            if lost or ended:
+                self._problems += [f"{name}: {reason}" for name, reason in ended.items() if reason]
                 raise self._failure(f"a test instance ended before it {what}")
             if now >= limit.until:
                 raise self._failure(f"not every test instance {what} {limit.text}")

@@ -29,6 +29,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Evidence,
     Instance,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ended_instance import EndedInstance
 from ansible_collections.immutable.infra.plugins.plugin_utils._verification.verify import Candidate, Verification
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
@@ -46,6 +47,9 @@ class Recorder:
         return []
 
     create = list
+
+    def check_machine(self, machine):
+        pass
 
     def launch(self, requests):
         self.requests = requests
@@ -164,7 +168,7 @@ def test_machines_that_do_not_disappear_are_reported():
         verification(Lingering(minutes=-1)).clear()
 
 
-def answering(probe, proofs=1000):
+def answering(probe, proofs=1000, ended=()):
     """A provider whose instances prove their image at once. ``proofs``: how often a list shows that."""
     instances, clock = [], SimpleNamespace(time=0.0)
 
@@ -202,6 +206,8 @@ def answering(probe, proofs=1000):
             power_off=lambda _ids: None,
             remove=lambda _ids: instances.clear(),
             console=lambda _id: "",
+            ended=lambda _fleet: ended,
+            check_machine=lambda _machine: None,
         ),
         volumes=SimpleNamespace(list=lambda _fleet: [], create=lambda _requests: []),
         clock=SimpleNamespace(now=lambda: clock.time, wait=wait),
@@ -222,6 +228,15 @@ def test_an_instance_that_boots_again_with_its_volumes_must_prove_its_image_agai
     provider = answering(True, proofs=1)
     with pytest.raises(VerifyError, match=r"passed its probes in time \(it has not sealed itself yet\)"):
         verification(provider).run(60.0)
+
+
+def test_an_instance_that_died_at_launch_fails_the_test_with_the_provider_s_reason():
+    """It is not waited for until the deadline of the boot."""
+    ended = (EndedInstance("i1", "shop", 1, "no rights on the key"), EndedInstance("earlier", "shop", 0, "old"))
+    provider = answering(True, proofs=0, ended=ended)
+    with pytest.raises(VerifyError, match=r"a test instance ended before it sealed itself \(i1: no rights on the key"):
+        verification(provider).run(60.0)
+    assert provider.clock.now() == 0.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ which this collection writes the image itself: its configuration and its history
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ....module_utils._seal_container import FACTS_PATH, ContainerFacts, parse_facts
-from ..._core.errors import BakeError, LockedError
+from ..._core.errors import BakeError
 from ..._core.files import make_private_folder
 from ..._core.programs import find_program
 from ..._core.progress import Report
@@ -38,10 +37,18 @@ from ..image_archive import ImageConfig, read_exported, write_image_archive
 from ..residue import inspected_files, residue_needles
 from ..template import GUEST_MEMORY, ROOT
 from .base_container import NAME, LoadedBase, load_base, resolve_container_base
+from .container_leftovers import (
+    BAKE_LABEL,
+    GUEST_FOLDER,
+    STORE_LABEL,
+    identity,
+    remove_build_containers,
+    remove_guest_folder,
+    remove_guest_folders,
+)
 
 BUILDER = "docker"
 PROVIDER = "container"
-BAKE_LABEL, STORE_LABEL = "immutable.bake", "immutable.store"  # of build containers
 _NEEDS_FOLDER = "a bake for the provider container keeps its images and bases in the store"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IDLE = 'trap "exit 0" TERM; while :; do sleep 3600 & wait "$!"; done'  # and waits for processes without a parent
@@ -74,7 +81,8 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
             f"{job.label}: reach does not apply to a build container, which reaches other machines by their own names "
             "and addresses"
         )
-    remove_build_containers(engine, store, own=bake_name(job.digest))
+    own = bake_name(job.digest)
+    remove_build_containers(engine, store, own)
     base = load_base(
         engine,
         job.target.base,
@@ -83,6 +91,7 @@ def open_builder(job: BakeJob, store: Store, _packer: Packer, report: Report) ->
         folder=job.definition.folder,
         report=report,
     )
+    remove_guest_folders(engine, base.image, store, own)
     return ContainerBuilder(job, files, engine=engine, base=base, report=report)
 
 
@@ -111,13 +120,13 @@ class ContainerBuilder:
     @contextmanager
     def prepared(self, workspace: BakeWorkspace) -> Iterator[PackerBuilder]:
         """Write the program ``docker`` for Packer. The build container is removed at the end. See ``Builder``."""
-        name = f"immutable-{bake_name(self._job.digest)}-{_identity(self._store)}"
-        guest, shared = workspace.memory / "guest", workspace.memory / "shared"
+        name = f"immutable-{bake_name(self._job.digest)}-{identity(self._store)}"
+        guest, shared = workspace.memory / GUEST_FOLDER, workspace.memory / "shared"
         for folder in (guest, shared):
             folder.mkdir(mode=0o700)
         guest.chmod(0o1777)  # as it is in each container; no other user of this machine can enter the folder above it
         program = self._engine.docker_program(workspace.folder / "bin")
-        labels = {BAKE_LABEL: bake_name(self._job.digest), STORE_LABEL: _identity(self._store)}
+        labels = {BAKE_LABEL: bake_name(self._job.digest), STORE_LABEL: identity(self._store)}
         try:
             yield PackerBuilder(
                 builder_settings(
@@ -135,9 +144,7 @@ class ContainerBuilder:
             )
         finally:
             self._engine.run("rm", "--force", "--volumes", name, check=False)
-            # Files of other users of a rootless container belong to subordinate users of this machine.
-            if self._engine.rootless and guest.exists():
-                self._engine.run(*_removal(self._engine, guest), check=False)
+            remove_guest_folder(self._engine, self._base.image, guest)
 
     def inspect(self, workspace: BakeWorkspace, _result: BuildResult) -> Mapping[str, bytes]:
         """Write the image's archive and inspect it. Returns the manifest and the SBOM.
@@ -244,36 +251,6 @@ def network(engine: str) -> list[str]:
     if engine == PODMAN and find_program("slirp4netns"):
         return ["--network=slirp4netns:allow_host_loopback=false"]
     return []
-
-
-def remove_build_containers(engine: ContainerEngine, store: Store, own: str) -> None:
-    """Remove the containers that killed bakes left behind. Running bakes hold a lock and are skipped.
-
-    Args:
-        own: the bake whose lock this run holds.
-    """
-    listed = engine.run("ps", "--all", "--quiet", "--no-trunc", f"--filter=label={STORE_LABEL}={_identity(store)}")
-    for container in listed.split():
-        template = f'{{{{index .Config.Labels "{BAKE_LABEL}"}}}}'
-        bake = engine.run("inspect", "--format", template, container, check=False).strip()
-        if bake == own:
-            engine.run("rm", "--force", "--volumes", container, check=False)
-        elif bake.startswith("bake-"):
-            try:
-                with store.lock(bake, "remove what a killed bake left behind"):
-                    engine.run("rm", "--force", "--volumes", container, check=False)
-            except LockedError:
-                continue
-
-
-def _identity(store: Store) -> str:
-    """A short name for the store of this machine, since docker's containers are those of all stores."""
-    return hashlib.sha256(os.fsencode(store.local_path("work").resolve())).hexdigest()[:12]
-
-
-def _removal(engine: ContainerEngine, folder: Path) -> list[str]:
-    command = engine.inside(["rm", "-rf", "--", str(folder)])
-    return command[len(engine.argv) :]
 
 
 def _exported_facts(export: Path, job: BakeJob) -> ContainerFacts:

@@ -141,6 +141,9 @@ class Ec2AutoScalingGroup:
             drops_user_data=template is None and has_foreign_user_data(data),
         )
 
+    def prove_again(self) -> None:
+        self._consoles.prove_again()
+
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return pin_secrets(self._clients, parameters)
 
