@@ -154,11 +154,11 @@ class Verification:
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
         health = self._candidate.target.health
-        boot = self._limit("health.boot_deadline", health.boot_deadline, deadline)
+        boot = self._limit("health.boot_deadline", health.boot_deadline, len(slots), deadline)
         self._wait("sealed itself", slots, boot, lambda instances: {i.slot for i in instances if proves(i) is True})
         checks = ["sealed itself and proved its image"]
         self._attach()
-        probes = self._limit("health.deadline", health.deadline, deadline)
+        probes = self._limit("health.deadline", health.deadline, len(slots), deadline)
         self._wait("passed its probes", slots, probes, self._healthy)
         checks.append("passed its health probe")
         if PLAYBOOK_SLOT in slots:
@@ -166,12 +166,15 @@ class Verification:
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
 
-    def _limit(self, key: str, seconds: float, deadline: float) -> _Limit:
-        """When a wait ends that begins now: as it would in a swap, unless all tests must have ended before."""
-        until = self._provider.clock.now() + seconds
+    def _limit(self, key: str, seconds: float, instances: int, deadline: float) -> _Limit:
+        """When a wait ends that begins now, unless all tests must have ended before.
+
+        It is as long as in a swap, for each instance: they start at once, so a slow machine needs longer for each.
+        """
+        until = self._provider.clock.now() + seconds * instances
         if until >= deadline:
             return _Limit(deadline, "in time")
-        return _Limit(until, f"within {seconds:g} s ({key})")
+        return _Limit(until, f"within {seconds * instances:g} s ({key} for each of {instances})")
 
     def _temporary_key(self, private: Path) -> tuple[str, ...]:
         """Make a key pair and return its public key; none if Ansible needs no key."""

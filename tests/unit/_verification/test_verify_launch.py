@@ -242,8 +242,8 @@ def test_an_instance_that_died_at_launch_fails_the_test_with_the_provider_s_reas
 @pytest.mark.parametrize(
     ("probe", "proofs", "most", "message"),
     [
-        ("no answer", 1000, 130.0, r"passed its probes within 120 s \(health.deadline\) \(no answer\)"),
-        (True, 0, 310.0, r"sealed itself within 300 s \(health.boot_deadline\)"),
+        ("no answer", 1000, 250.0, r"passed its probes within 240 s \(health.deadline for each of 2\) \(no answer\)"),
+        (True, 0, 610.0, r"sealed itself within 600 s \(health.boot_deadline for each of 2\)"),
     ],
     ids=["unhealthy", "not sealed"],
 )

@@ -85,6 +85,15 @@ def test_a_private_network_is_read_and_old_results_stay_as_they_were(folder: Pat
     assert new - {"drain_set"} <= set(re.findall(r'"(\w+)":', json.dumps(target_summary(target))))
 
 
+@pytest.mark.parametrize("ending", ["", ":AWSPREVIOUS", ":6acf7301-d9fe-4fbf-9c59-9c7c5f96aba2"])
+def test_a_secret_may_be_one_of_secrets_manager(folder: Path, ending: str) -> None:
+    name = f"/aws/reference/secretsmanager/shop/db+prod@1{ending}"
+    secret = load(folder, GOOD.replace("/shop/password", name)).target("prod").secrets["password"]
+    assert (secret.kind, secret.name) == ("ssm", name)
+    with pytest.raises(DefinitionError, match="is not an SSM parameter name"):
+        load(folder, GOOD.replace("/shop/password", "/shop/db+prod@1"))
+
+
 @pytest.mark.parametrize(
     "ami, reference",
     [
