@@ -158,6 +158,9 @@ class Scaling:
             return None
         return Evidence(IMAGE.digest, self._nonce(version), "", "off")
 
+    def machine(self, group: h.Group) -> Mapping[str, Any]:
+        return {}
+
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return {name: f"{name}:1" for name in parameters}
 

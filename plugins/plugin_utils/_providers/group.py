@@ -181,6 +181,9 @@ class AutoScalingGroup(Protocol):
             request: of any instance of the group; its slot, volumes and zone do not count.
         """
 
+    def machine(self, group: Group) -> Mapping[str, Any]:
+        """The settings of a machine that the group's launch template sets, by the names of the contract's provider."""
+
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         """See ``contract.PinSecrets``."""
 

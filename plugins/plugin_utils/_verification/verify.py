@@ -66,6 +66,7 @@ class Candidate:
     Attributes:
         secrets: values by name.
         authorized_keys: those of production, or none without a shell.
+        group_machine: settings of a machine that the target leaves to its group.
     """
 
     image: Image
@@ -74,6 +75,13 @@ class Candidate:
     settings: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     authorized_keys: tuple[str, ...] = ()
+    group_machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """The launch settings, as the target's engine launches its instances. The target's own take precedence."""
+        own = machine_settings(self.target)
+        return {**own, **{name: value for name, value in self.group_machine.items() if not own.get(name)}}
 
     @property
     def fleet(self) -> str:
@@ -224,7 +232,7 @@ class Verification:
             settings=candidate.settings,
             secrets=candidate.secrets,
             secret_refs=ssm_parameters(candidate.target.secrets),
-            machine=machine_settings(candidate.target),
+            machine=candidate.machine,
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={USED_FOR: VERIFY},
             zone=zone,

@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Base,
     Definition,
     FleetSpec,
+    Machine,
     Provision,
     SecretRef,
     Target,
@@ -270,3 +271,20 @@ def test_a_service_that_failed_is_named_though_the_boot_went_on():
     with pytest.raises(VerifyError) as caught:
         verification(provider).run(60.0)
     assert caught.value.message.endswith(f"Last lines of its console: {failed} / Started 48 / Started 49")
+
+
+def test_the_machine_of_a_group_fills_what_the_target_leaves_open() -> None:
+    target = Target(
+        name="prod",
+        provider="aws",
+        fleet=FleetSpec(engine="autoscaling"),
+        health=Health(tcp=TcpProbe(80)),
+        base=Base("ami", "ami-1"),
+        machine=Machine(type="t3.large"),
+    )
+    group = {"type": "t3.small", "instance_profile": "shop", "security_groups": ["sg-1"], "metadata_hop_limit": 2}
+    candidate = Candidate(image=None, definition=None, target=target, settings={}, secrets={}, group_machine=group)
+    machine = candidate.machine
+    assert (machine["type"], machine["instance_profile"], machine["security_groups"]) == ("t3.large", "shop", ["sg-1"])
+    assert machine["metadata_hop_limit"] == 2
+    assert replace(candidate, group_machine={}).machine == MACHINE_SETTINGS["aws"](target)
