@@ -170,6 +170,7 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
                 plugin=str,
                 encrypt=bool,
                 options=dict,
+                ssh_cidrs=tuple,
                 **_strings(_BUILD_STRINGS),
             )
         ),
@@ -179,8 +180,8 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", network.get("subnets", ()))),
         simulation=_simulation(target.get("simulation", {})),
-        aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url")))),
-        network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str)),
+        aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url", "external_id")))),
+        network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str, ssh_proxy=tuple)),
         reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         probe=target.get("probe", "direct"),

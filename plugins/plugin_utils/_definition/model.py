@@ -241,6 +241,8 @@ class Network:
     subnets: Mapping[str, str] = field(default_factory=dict)  # subnet IDs by zone
     security_groups: tuple[str, ...] = ()
     address: AddressKind = "private"  # by which the controller reaches an instance
+    # A program and its arguments, with placeholders, whose input and output are the connection to an instance's SSH.
+    ssh_proxy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,8 @@ class Build:
     plugin: str | None = None  # the only version of Packer's qemu or amazon plugin that may build; None: any version
     region: str = ""  # aws; "" for the target's region
     type: str = "t3.small"  # aws
-    subnet: str = ""  # aws; "" for one of the default VPC
+    subnet: str = ""  # aws; "" for the target's first subnet if it is in the build's region
+    ssh_cidrs: tuple[str, ...] = ()  # aws: who may connect to the build machine; empty for Packer's own address
     encrypt: bool = True  # aws
     kms_key: str = ""  # aws; "" for the account's default key
     ssh_username: str = "admin"  # aws

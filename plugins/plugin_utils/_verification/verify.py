@@ -301,7 +301,7 @@ class Verification:
             "immutable_service": candidate.image.service,
             "immutable_version": candidate.image.version,
         }
-        host = {**host_vars(instance, private, known_hosts), **facts}
+        host = {**host_vars(instance, private, known_hosts, candidate.target.network.ssh_proxy), **facts}
         inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
         playbook = candidate.definition.verify
         if playbook is None:  # does not happen, because the instance is only launched for a playbook
