@@ -12,4 +12,5 @@ class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         definition = context.definition(options)
         target = definition.target(options["target"])
-        return open_fleet(definition, target, context.store(options)).info(options["channel"])
+        fleet = open_fleet(definition, target, context.store(options))
+        return fleet.info(options["channel"], prove_again=options["prove_again"])

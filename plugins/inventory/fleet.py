@@ -58,6 +58,14 @@ options:
     description: Name of the channel whose image the fleets should run.
     type: str
     default: prod
+  prove_again:
+    description:
+      - Read the evidence of every host again, because hosts may have been rebooted.
+      - Without it, SSH refuses the new host key of a host that was rebooted.
+      - On AWS, this is one call for each host. It has no effect on the providers C(qemu) and C(container).
+    type: bool
+    default: false
+    version_added: 0.3.0
 """
 
 EXAMPLES = r"""
@@ -134,7 +142,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 for name, target in definition.targets.items()
                 if name in wanted
             ]
-            return [host.as_dict() for fleet in fleets for host in fleet.hosts(self.get_option("channel"))]
+            channel, again = self.get_option("channel"), self.get_option("prove_again")
+            return [host.as_dict() for fleet in fleets for host in fleet.hosts(channel, prove_again=again)]
         except (ImmutableError, OSError) as error:
             raise AnsibleParserError(plain_text(f"{self.NAME}: {error}")) from error
 

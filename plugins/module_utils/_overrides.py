@@ -46,6 +46,13 @@ _STATIC_NODE = re.compile(r"(?:[cb]!? /dev/\S+ [0-7]+ - - - \d+:\d+|d /dev/\S+ [
 _VOLUME = re.compile(
     r'SUBSYSTEM=="block", ENV\{DEVTYPE\}=="disk", ATTRS\{serial\}=="[\w-]*", SYMLINK\+="disk/immutable/[\w-]+"'
 )
+# NetworkManager describes the loopback interface, which it found configured, in a file.
+_LOOPBACK = "/run/NetworkManager/system-connections/lo.nmconnection"
+_OF_LOOPBACK = re.compile(
+    r"|\[(?:connection|loopback|ipv4|ipv6|proxy|\.nmmeta)\]|id=lo|uuid=[0-9a-f-]{36}|type=loopback|autoconnect=false"
+    r"|interface-name=lo|timestamp=\d{1,12}|address1=(?:127\.0\.0\.1/8|::1/128)|method=(?:manual|ignore|disabled)"
+    r"|addr-gen-mode=[a-z0-9-]{1,20}|(?:nm-generated|volatile|external)=true"
+)
 # Written by a generator of the image, but its content is not checked: name of the file, program that writes it.
 _UNCHECKED = (
     (re.compile(r"/run/systemd/(?:system/(?:[^/]+/)?netplan-|network/\d+-netplan-)[^/]*"), "/usr/sbin/netplan"),
@@ -138,6 +145,8 @@ def _describe(path: str, image: Collection[str], root: str) -> str:
     text = read_unit(full, follow=False)
     if text is None:
         return "no file, not readable, or too long"
+    if path == _LOOPBACK and all(_OF_LOOPBACK.fullmatch(line) for line in text.splitlines()):
+        return ""
     if path == _STATIC_NODES and all(_STATIC_NODE.fullmatch(line.strip()) for line in text.splitlines()):
         return ""
     if path == _VOLUMES and all(_VOLUME.fullmatch(line) for line in text.splitlines()):

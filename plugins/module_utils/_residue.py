@@ -35,6 +35,8 @@ REMOVED_FILES = (
     "/etc/netplan/50-cloud-init.yaml",
     "/etc/network/interfaces.d/50-cloud-init*",
     "/etc/systemd/network/*cloud-init*",
+    "/etc/NetworkManager/system-connections/cloud-init-*.nmconnection",
+    "/etc/NetworkManager/conf.d/*cloud-init*.conf",
     "/etc/udev/rules.d/70-persistent-net.rules",
     "/etc/ssh/sshd_config.d/50-cloud-init.conf",
 )

@@ -22,7 +22,8 @@ from ._seal_changes import Changes, Refused, owner
 from ._seal_cloud import replace_cloud_init
 from ._seal_container import COMMAND_MOUNTS, COVERS, write_facts
 from ._seal_paths import mount_point
-from ._seal_services import give_logins_a_locale, let_dhclient_write, service_state
+from ._seal_selinux import mount_option, restore_labels
+from ._seal_services import give_logins_a_locale, let_name_servers_change, service_state
 from ._seal_text import fstab_field, unit_instance
 from ._seal_tmpfs import (
     LOG_FOLDER,
@@ -64,6 +65,7 @@ MASKED = (
     "grub-initrd-fallback.service",
     "man-db.timer",
     "serial-getty@.service",
+    "sshd-keygen@.service",
     "systemd-machine-id-commit.service",
     "systemd-random-seed.service",
     "unattended-upgrades.service",
@@ -176,7 +178,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     _write_identity(changes, tmpfs, spec)
     lock_accounts(changes)
     if not spec.container:
-        let_dhclient_write(changes)
+        let_name_servers_change(changes)
         give_logins_a_locale(changes)
     _remove_residue(changes, machine_id_in_run=spec.container and not spec.command)
     if spec.container:
@@ -184,6 +186,7 @@ def seal(root: str, files: Iterable[str], spec: Spec) -> list[str]:
     if not spec.command:
         write_skeleton(changes, tmpfs, own=spec.container)
     _disable_package_managers(changes)
+    restore_labels(changes, changes.paths)
     return changes.paths
 
 
@@ -241,9 +244,11 @@ def _write_fstab(changes: Changes, tmpfs: Iterable[str], spec: Spec) -> None:
     lines = [_read_only(line) for line in existing.split("\n") if existing and _mount_of(line) not in own_mounts]
     for path in tmpfs:
         os.makedirs(changes.full_path(path), exist_ok=True)
+    restore_labels(changes, tmpfs)
+    for path in tmpfs:
         mode, uid, gid = (0o1777, 0, 0) if path in TEMPORARY else owner(changes.full_path(path))
         size = f",size={spec.log_size}" if path == LOG_FOLDER else ""
-        options = f"rw,{','.join(MOUNT_OPTIONS)},mode={mode:04o},uid={uid},gid={gid}{size}"
+        options = f"rw,{','.join(MOUNT_OPTIONS)},mode={mode:04o},uid={uid},gid={gid}{size}{mount_option(changes, path)}"
         lines.append(f"tmpfs {fstab_field(path)} tmpfs {options} 0 0")
     for name, mount in spec.data:
         os.makedirs(changes.full_path(mount), exist_ok=True)

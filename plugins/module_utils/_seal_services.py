@@ -23,6 +23,9 @@ STATE = (
 _RESOLV_CONF = "/etc/resolv.conf"
 _BAKED_RESOLV_CONF = "/usr/lib/immutable/resolv.conf"
 _RUNNING_RESOLV_CONF = "/run/immutable/resolv.conf"
+_NETWORK_MANAGER = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service"
+_LEAVE_RESOLV_CONF = ("/etc/NetworkManager/conf.d/immutable.conf", "[main]\nrc-manager=unmanaged\n")
+_RESOLV_CONF_OF_NETWORK_MANAGER = "/run/NetworkManager/resolv.conf"
 _LOCALE = "/etc/default/locale"
 _DHCLIENT = ("/sbin/dhclient", "/usr/sbin/dhclient")
 
@@ -44,13 +47,25 @@ def _is_own_folder(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
 
 
-def let_dhclient_write(changes: Changes) -> None:
-    """Let dhclient write its name servers, which it does where a link leads.
+def manages_network(changes: Changes) -> bool:
+    """Whether NetworkManager starts at boot."""
+    return os.path.lexists(changes.full_path(_NETWORK_MANAGER))
+
+
+def let_name_servers_change(changes: Changes) -> None:
+    """Let NetworkManager or dhclient write the name servers of the network below /run.
 
     Other programs that manage /etc/resolv.conf (systemd-resolved, resolvconf) made it a link to /run already.
     """
     full = changes.full_path(_RESOLV_CONF)
-    if not os.path.isfile(full) or os.path.islink(full):
+    if os.path.islink(full):
+        return
+    if manages_network(changes):
+        # It always writes its own file, and would replace the link in /etc at each change (man NetworkManager.conf).
+        changes.write(*_LEAVE_RESOLV_CONF)
+        changes.link(_RESOLV_CONF, _RESOLV_CONF_OF_NETWORK_MANAGER)
+        return
+    if not os.path.isfile(full):
         return
     if not any(os.path.exists(changes.full_path(program)) for program in _DHCLIENT):
         return

@@ -46,8 +46,9 @@ options:
   timeout:
     description:
       - Timeout for the whole verification, such as V(15m).
-      - Within it, a test instance has as much time as in a swap. It must seal itself within C(health.boot_deadline) of
-        the definition and then pass its health probe within C(health.deadline).
+      - Within it, the test instances have as much time as in a swap. They must seal themselves within
+        C(health.boot_deadline) of the definition and then pass their health probe within C(health.deadline), each time
+        multiplied by the number of test instances, because they start at once.
     type: str
     default: 30m
   lock_timeout:

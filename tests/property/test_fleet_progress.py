@@ -39,7 +39,7 @@ def test_a_good_image_is_never_stopped_without_faults(case):
     assert_quiet(trial)
 
 
-@given(cases(faults(KILLS, ERRORS, most=2), ("unhealthy", "unbootable", "mislabeled"), complete=True))
+@given(cases(faults(KILLS, ERRORS, most=2), ("unhealthy", "unbootable", "mislabeled", "dead at launch"), complete=True))
 def test_a_bad_image_leaves_the_fleet_as_it_was(case):
     """Each slot runs the old image again, on the instance that ran it, and all of them serve."""
     trial = Trial(replace(case, max_age=0.0))

@@ -22,7 +22,17 @@ from ansible_collections.immutable.infra.tests.support.judge import assert_quiet
 from ansible_collections.immutable.infra.tests.support.trial import Trial, play
 from hypothesis import given
 
-EVERY_IMAGE = ("good", "good", "unhealthy", "unbootable", "mislabeled", "flapping", "short-lived", "unstoppable")
+EVERY_IMAGE = (
+    "good",
+    "good",
+    "unhealthy",
+    "unbootable",
+    "mislabeled",
+    "flapping",
+    "short-lived",
+    "unstoppable",
+    "dead at launch",
+)
 
 
 def check(case):

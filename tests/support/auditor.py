@@ -28,6 +28,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags im
 
 from .cases import FLEET
 
+MOST_LAUNCHES = 5  # of a swap in a slot, and of its rollback
+
 
 @dataclass
 class Answers:
@@ -74,6 +76,7 @@ class Auditor:
         self._world = world
         self._intent = intent  # reads the document in the store
         self.ever_served: set[str] = self.serving()
+        self.launched: dict[tuple[int, str], set[str]] = {}  # names of all machines by slot and serial of the swap
 
     # The real state.
 
@@ -132,6 +135,7 @@ class Auditor:
         # The controller may take what its answers show as unhealthy, even if that got healthy since.
         known_lost = lost & answers.serving()
         answers.taken |= lost
+        self._check_launches(before)
         self._check_one_writer(before)
         self._check_only_good(call, before, answers)
         if holds_lease:
@@ -176,6 +180,19 @@ class Auditor:
             live -= {name for name, member in answers.members.items() if member.state == "drain"}
         ceiling = goal_of(intent)["size"] + intent["surge"]
         assert len(live) <= ceiling, f"promise 2: after {call} {len(live)} run of {ceiling}"
+
+    def _check_launches(self, before: Snapshot) -> None:
+        """A slot gets few instances in a swap, and few in a rollback, whatever became of them and of the runs."""
+        world = self._world
+        for name in set(world.machines) - set(before.machines):
+            machine = world.machines[name]
+            if in_fleet(machine):
+                slot, swap = machine.instance.slot, machine.instance.tags[SWAP]
+                names = self.launched.setdefault((slot, swap), set())
+                names.add(name)
+                assert len(names) <= MOST_LAUNCHES, (
+                    f"promise 10: swap {swap} launched {len(names)} instances in slot {slot}"
+                )
 
     def _check_one_writer(self, before: Snapshot) -> None:
         world = self._world

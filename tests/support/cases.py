@@ -54,6 +54,7 @@ IMAGES = {
     "mislabeled": Behavior(seals_as=OLD),
     "flapping": Behavior(flap_seconds=25.0),
     "short-lived": Behavior(healthy_for=40.0),
+    "dead at launch": Behavior(dies_after=2.0),
     "unstoppable": Behavior(stops=False),  # good, but ignores an orderly shutdown
 }
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from .cases import NEW, OLD, SIZE, THIRD, Case, Fault, InitialInstance, InitialVolume
 
 SIZES = st.sampled_from([1, 2, 2, 3, 3, 4, 8])
-EVENT_KINDS = ["crashes", "unhealthy", "removed", "deregistered"]
+EVENT_KINDS = ["crashes", "unhealthy", "removed", "dies", "deregistered"]
 ERRORS = {
     "call": ["refused", "partial", "lost", "timeout", "timeout after"],
     "read": ["throttled", "timeout"],

@@ -30,6 +30,7 @@ from .guests import free_port, make_key, qemu_command, run, ssh_known
 ROLES = Path(__file__).parents[2] / "roles"
 CLOUD = ["cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve"]  # as in Debian's images for EC2
 HOST = "169.254.0.2"  # the guest's address of this machine's loopback
+TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
 FSTAB = "/dev/vda2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n"
 # Written by cloud-init on the build machine, for a network card that no other machine has.
 NETPLAN = """network:
@@ -63,19 +64,28 @@ while data := there.recv(65536):
 """
 
 
-def build(folder: Path, spec: Spec, files: Path, packages: Sequence[str] = (), script: str = "true") -> Path:
+def build(
+    folder: Path,
+    spec: Spec,
+    files: Path,
+    packages: Sequence[str] = (),
+    script: str = "true",
+    *,
+    cloud: Sequence[str] = CLOUD,
+) -> Path:
     """Build a sealed Debian image like a cloud's. Returns a bootable qcow2 disk.
 
     Args:
         files: a tree that is copied into it.
         packages: additional ones.
         script: for the image's shell, before the seal.
+        cloud: packages for the network.
     """
     variables = yaml.safe_load((ROLES / "base_image/vars/main.yml").read_text(encoding="utf-8"))
     initramfs = "etc/initramfs-tools"
     shutil.copytree(ROLES / "base_image/files/base" / initramfs, folder / "kernel" / initramfs)
-    cloud = {"etc/fstab": FSTAB, "etc/netplan/50-cloud-init.yaml": NETPLAN, "etc/hostname": "ip-10-0-0-1\n"}
-    for path, text in {**{files / name: text for name, text in cloud.items()}, folder / "seal.py": SEAL}.items():
+    written = {"etc/fstab": FSTAB, "etc/netplan/50-cloud-init.yaml": NETPLAN, "etc/hostname": "ip-10-0-0-1\n"}
+    for path, text in {**{files / name: text for name, text in written.items()}, folder / "seal.py": SEAL}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     (folder / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
@@ -90,7 +100,7 @@ def build(folder: Path, spec: Spec, files: Path, packages: Sequence[str] = (), s
         "mmdebstrap",
         "--quiet",
         "--variant=apt",
-        f"--include={','.join([*variables['base_image_needed'], *CLOUD, *packages])}",
+        f"--include={','.join([*variables['base_image_needed'], *cloud, *packages])}",
         '--aptopt=APT::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
         "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -140,7 +150,7 @@ class Ec2Guest:
         """Create the key pair that ``ssh`` uses. Returns the public key."""
         return make_key(self.folder / "key")
 
-    def wait_for(self, mark: str, seconds: float = 300.0) -> str:
+    def wait_for(self, mark: str, seconds: float = TIMEOUT) -> str:
         """Return the next line of the console that contains ``mark``."""
         for line in self._process.lines(seconds):
             self.output.append(line)

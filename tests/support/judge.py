@@ -16,7 +16,7 @@ from .cases import NEW, OLD, launch_of, origin_of
 from .trial import INTENT, Ending, Trial, play
 
 # Faults after which the fleet may differ from what the last run observed.
-DISTURBANCES = {"crashes", "unhealthy", "removed", "deregistered", "overtaken", "clock jump", "alarm"}
+DISTURBANCES = {"crashes", "unhealthy", "removed", "dies", "deregistered", "overtaken", "clock jump", "alarm"}
 
 
 def fleet_machines(trial: Trial) -> dict[str, SimulatedMachine]:

@@ -128,6 +128,9 @@ class Scaling:
             members=tuple(self.members),
         )
 
+    def prove_again(self) -> None:
+        pass
+
     def machines(self) -> list[h.GroupMachine]:
         return [
             h.GroupMachine(
@@ -154,6 +157,9 @@ class Scaling:
         if early or version in self.unsealing | self.made_by_an_earlier_release:
             return None
         return Evidence(IMAGE.digest, self._nonce(version), "", "off")
+
+    def machine(self, group: h.Group) -> Mapping[str, Any]:
+        return {}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return {name: f"{name}:1" for name in parameters}

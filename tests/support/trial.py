@@ -15,7 +15,7 @@ The auditor checks every changing call. Kinds of faults:
 - at an access to the store: ``refused``, ``lost``, ``killed``, ``killed after``, ``frozen``, ``frozen after``
 - at a wait: ``killed``, ``frozen``, ``overtaken``
 - anywhere:
-  - ``crashes``, ``unhealthy``, ``removed``: one of the instances
+  - ``crashes``, ``unhealthy``, ``removed``, ``dies`` (at launch, unless it is sealed): one of the instances
   - ``deregistered``: the load balancer lost its members
   - ``clock jump``: of the controller's clock
   - ``alarm``, ``revoked``: the new image
@@ -46,7 +46,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import 
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import BOUNDS
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import World
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine, World
 
 from .auditor import Answers, Auditor, in_fleet
 from .cases import FLEET, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
@@ -65,6 +65,7 @@ DISTURBING = {
     "crashes",
     "unhealthy",
     "removed",
+    "dies",
     "deregistered",
     "frozen",
     "frozen after",
@@ -332,18 +333,16 @@ class Trial:
             self.alarm = "the error rate is high"
         elif fault.kind == "revoked":
             self.revoked[NEW] = "it has a vulnerability"
-        elif fault.kind in ("crashes", "unhealthy", "removed"):
-            self._disturb_instance(fault)
+        elif machines := [one for _name, one in sorted(self.world.machines.items()) if in_fleet(one)]:
+            self._disturb_instance(fault, machines[int(fault.value) % len(machines)])
 
-    def _disturb_instance(self, fault: Fault) -> None:
-        machines = [machine for _name, machine in sorted(self.world.machines.items()) if in_fleet(machine)]
-        if not machines:
-            return
-        machine = machines[int(fault.value) % len(machines)]
+    def _disturb_instance(self, fault: Fault, machine: SimulatedMachine) -> None:
         if fault.kind == "unhealthy":
             machine.never_healthy = True
-            return
-        machine.crashes_at = self.world.clock.now()
+        if fault.kind == "dies":
+            self.world.die(machine)
+        if fault.kind in ("crashes", "removed"):
+            machine.crashes_at = self.world.clock.now()
         if fault.kind == "removed":  # as if a person removed it: its volumes and its entry in the load balancer stay
             machine.removing = True
             self.world.settle()

@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A vault password, and a loader that knows it."""
+"""A vault password, a loader that knows it, and files that are encrypted."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from ansible.parsing import vault
@@ -20,3 +22,12 @@ def vault_loader(monkeypatch: pytest.MonkeyPatch) -> DataLoader:
         monkeypatch.setattr(context, "_current", context(secrets=SECRETS), raising=False)
         monkeypatch.setattr(context, "current", classmethod(lambda cls, optional=False: context(secrets=SECRETS)))
     return loader
+
+
+def encrypt_file(path: Path, label: str, password: str) -> None:
+    """Encrypt a file as ``ansible-vault encrypt`` does, without starting it.
+
+    Args:
+        label: the vault id.
+    """
+    path.write_bytes(vault.VaultLib().encrypt(path.read_bytes(), vault.VaultSecret(password.encode()), label))

@@ -8,7 +8,9 @@ and its volumes are NVMe disks.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.group_template import version_data
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import Scope
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import user_data
 from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, Ec2Guest, build
@@ -129,6 +133,16 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
         guest.reset()  # now the volume is attached from the start and has a file system
         assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+
+        guest.output.clear()
+        # Auto Scaling gives the user data of a launch template version to each of its instances.
+        of_group = replace(request, nonce="n-of-a-version")
+        version = version_data({}, "ami-1", of_group, Scope(REGION, "store", f"http://{HOST}:{ssm}"))
+        server.bodies["user-data"] = base64.b64decode(version["UserData"])
+        guest.reset()
+        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), "n-of-a-version")
+        assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-a-version")
+        guest.wait_for("THE-BOOT-ENDED")
 
         guest.output.clear()
         _client(ssm).delete_parameter(Name="/shop/password")

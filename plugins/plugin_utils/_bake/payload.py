@@ -44,6 +44,7 @@ OWN_PARTS = (
     "plugins/module_utils/_seal_cloud.py",
     "plugins/module_utils/_seal_container.py",
     "plugins/module_utils/_seal_paths.py",
+    "plugins/module_utils/_seal_selinux.py",
     "plugins/module_utils/_seal_services.py",
     "plugins/module_utils/_seal_text.py",
     "plugins/module_utils/_seal_tmpfs.py",

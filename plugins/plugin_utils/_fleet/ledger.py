@@ -37,6 +37,8 @@ PROGRESS = (
     "reached",
     "flipped",
     "asks",
+    "launches",
+    "deaths",
 )
 
 

@@ -7,6 +7,7 @@ Times are seconds since the epoch by the provider's clock, sizes are bytes, dura
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
@@ -71,6 +72,7 @@ class InstanceView:
     tainted: str = ""  # why it must be replaced
     protected: str = ""  # why it must not be touched without permission
     standby: str = ""  # why a user keeps it out of traffic
+    stop_reason: str = ""  # why it stopped, in the provider's words
 
     @property
     def running(self) -> bool:
@@ -104,6 +106,17 @@ class InstanceView:
         return self.live and (draining or self.member != DRAIN)
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """An instance that died at its launch and no longer exists."""
+
+    slot: int
+    id: str
+    reason: str  # in the provider's words
+    swap: int = -1  # serial of the swap that launched it
+    attempt: int = 0
+
+
 @dataclass(frozen=True)
 class Observed:
     at: float
@@ -112,6 +125,7 @@ class Observed:
     orphaned_members: tuple[str, ...] = ()  # members whose instance is gone
     alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
     revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
+    deaths: tuple[Death, ...] = ()
 
     @property
     def serving(self) -> int:
@@ -193,6 +207,10 @@ class Intent:
     reached: float = 0.0  # when the current canary stage began to soak
     flipped: float = 0.0  # when the traffic of a blue_green swap was switched
     asks: str = ""  # the gate that waits for approval
+    # (slot, number of instances that the present serial may have launched there). The store keeps numbers above 1: a
+    # resumed swap takes one launch for granted in each slot.
+    launches: tuple[tuple[int, int], ...] = ()
+    deaths: tuple[Death, ...] = ()  # of instances of the present serial
 
     @property
     def target(self) -> Version:
@@ -235,6 +253,10 @@ class Intent:
         data["alarm"] = self.alarm.as_dict() if self.alarm else None
         for stage, fields in zip(self.stages, data["stages"], strict=True):
             fields["metric"] = stage.metric.as_dict() if stage.metric else None
+        data["launches"] = [list(each) for each in self.launches if each[1] > 1]
+        for name in ("launches", "deaths"):
+            if not data[name]:
+                del data[name]
         return data
 
     @classmethod
@@ -245,6 +267,8 @@ class Intent:
         for key in ("remove_volumes", "last_words", "zones", "restarted", "passed"):
             known[key] = tuple(known.get(key, ()))
         known["retries"] = tuple((slot, count) for slot, count in known.get("retries", ()))
+        known["launches"] = tuple((slot, count) for slot, count in known.get("launches", ()))
+        known["deaths"] = tuple(Death(**death) for death in known.get("deaths", ()))
         known["stages"] = tuple(
             Stage(**{**each, "metric": _metric(each.get("metric"))}) for each in known.get("stages", ())
         )
@@ -255,9 +279,15 @@ class Intent:
         return cls(**known)
 
     def begin_rollback(self, reason: str, culprit: str, last_words: tuple[str, ...]) -> Intent:
-        """The same swap on its way back to the origin."""
+        """The same swap on its way back to the origin.
+
+        Its launches are counted from zero, unless the origin is what the swap launched: that fails here as well.
+        """
+        again = self.origin is not None and self.origin.launch == self.launch
         return replace(
             self,
+            launches=self.launches if again else (),
+            deaths=self.deaths if again else (),
             stage=ROLLBACK,
             reason=reason,
             culprit=culprit,
@@ -272,6 +302,37 @@ class Intent:
         for slot in slots:
             counts[slot] = counts.get(slot, 0) + 1
         return replace(self, retries=tuple(sorted(counts.items())))
+
+    def launched(self, slot: int) -> int:
+        """How many instances the present serial may have launched in the slot."""
+        return dict(self.launches).get(slot, 0)
+
+    def with_launches(self, slots: Iterable[int]) -> Intent:
+        """Count one more launch in each of ``slots``."""
+        counts = dict(self.launches)
+        for slot in slots:
+            counts[slot] = counts.get(slot, 0) + 1
+        return replace(self, launches=tuple(sorted(counts.items())))
+
+    def with_assumed_launches(self) -> Intent:
+        """Count one launch in each slot: whether an earlier run launched there is known only of further launches."""
+        return self.with_launches([slot for slot in range(self.desired.size) if not self.launched(slot)])
+
+    def with_launches_seen(self, observed: Observed) -> Intent:
+        """Count the launches that the observation shows, if they are more than are counted."""
+        seen = Counter(view.slot for view in observed.instances if view.swap == self.serial)
+        seen.update(death.slot for death in self.deaths)
+        more = [(slot, count) for slot, count in seen.items() if count > self.launched(slot)]
+        return replace(self, launches=tuple(sorted({**dict(self.launches), **dict(more)}.items()))) if more else self
+
+    def with_deaths(self, deaths: Iterable[Death]) -> Intent:
+        """Add the deaths of instances that the present serial launched. Their launch tokens are spent."""
+        known = {death.id for death in self.deaths}
+        new = [death for death in deaths if death.swap == self.serial and death.id not in known]
+        attempts = dict(self.retries)
+        for death in new:
+            attempts[death.slot] = max(attempts.get(death.slot, 0), death.attempt + 1)
+        return replace(self, deaths=(*self.deaths, *new), retries=tuple(sorted(attempts.items()))) if new else self
 
     def token(self, slot: int, attempt: int) -> str:
         """The token of a launch: repeating a launch with the same token returns the same instance.

@@ -87,11 +87,16 @@ class Fleet(Protocol):
         Raises FleetError, ImageError, LockedError, ProviderError.
         """
 
-    def info(self, channel: str) -> dict[str, Any]:
-        """Describe the fleet. Returns the result of ``fleet_info``; ``channel`` names the image that is due."""
+    def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
+        """Describe the fleet. Returns the result of ``fleet_info``.
 
-    def hosts(self, channel: str) -> list[Host]:
-        """List the instances as hosts of an inventory; ``channel`` names the image that is due."""
+        Args:
+            channel: names the image that is due.
+            prove_again: whether to read the evidence of every host again, because it may have been rebooted.
+        """
+
+    def hosts(self, channel: str, *, prove_again: bool = False) -> list[Host]:
+        """List the instances as hosts of an inventory. See ``info``."""
 
 
 def open_fleet(definition: Definition, target: Target, store: Store) -> Fleet:
@@ -150,8 +155,8 @@ class SwappedFleet(_Opened):
             result["diff"] = {"before": slots_text(before), "after": wanted_text(request.intent)}
         return result
 
-    def info(self, channel: str) -> dict[str, Any]:
-        provider = open_provider(self.target, self.store)
+    def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
+        provider = self._provider(prove_again)
         traffic = provider.traffic(self.name)
         observer = Observer(provider, traffic, self._prober(provider), self.name)
         observed, snapshot = observer.observe(), observer.snapshot
@@ -184,8 +189,14 @@ class SwappedFleet(_Opened):
             **provider.describe(self.name),
         }
 
-    def hosts(self, channel: str) -> list[Host]:
-        return self._listed(open_provider(self.target, self.store).compute.list(self.name), channel)
+    def hosts(self, channel: str, *, prove_again: bool = False) -> list[Host]:
+        return self._listed(self._provider(prove_again).compute.list(self.name), channel)
+
+    def _provider(self, prove_again: bool) -> Provider:
+        provider = open_provider(self.target, self.store)
+        if prove_again and provider.prove_again:
+            provider.prove_again()
+        return provider
 
     def _request(self, wanted: FleetOptions, provider: Provider, task: Task) -> Request:
         secrets = SecretFinder(task.variables, task.template, provider.pin_secrets)
@@ -234,8 +245,9 @@ class GroupFleet(_Opened):
         result = run.predict() if task.check_mode else run.run()
         return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
-    def info(self, channel: str) -> dict[str, Any]:
-        info, instances = group_info(self.definition, self.target, self.store, self._scaling(), channel=channel)
+    def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
+        scaling = self._scaling(prove_again)
+        info, instances = group_info(self.definition, self.target, self.store, scaling, channel=channel)
         swap = _last_swap(Ledger(self.store, self.name).last())
         return {
             **self._head(),
@@ -244,8 +256,8 @@ class GroupFleet(_Opened):
             **info,
         }
 
-    def hosts(self, channel: str) -> list[Host]:
-        return self._listed(group_hosts(self.definition, self.target, self.store, self._scaling()), channel)
+    def hosts(self, channel: str, *, prove_again: bool = False) -> list[Host]:
+        return self._listed(group_hosts(self.definition, self.target, self.store, self._scaling(prove_again)), channel)
 
     def _refuse(self, wanted: FleetOptions) -> None:
         """Raises FleetError for what Auto Scaling does not do."""
@@ -265,8 +277,11 @@ class GroupFleet(_Opened):
             return channels.rollback_image(service, channel, channels.require_current(service, channel)["image"])
         return channels.require_promoted(service, channel, wanted.image)
 
-    def _scaling(self) -> AutoScalingGroup:
-        return open_group(self.target, self.store, self.name)
+    def _scaling(self, prove_again: bool = False) -> AutoScalingGroup:
+        scaling = open_group(self.target, self.store, self.name)
+        if prove_again:
+            scaling.prove_again()
+        return scaling
 
     def _request_of(self, image: Image, scaling: AutoScalingGroup, task: Task) -> LaunchRequest:
         return group_request(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .._core.errors import LockedError
 from .._core.guard import Guard
 from .._core.progress import Report
-from .._providers.contract import Leftover, Leftovers
+from .._providers.bake_leftovers import Leftover, Leftovers
 from .._store.base import Store
 from .catalogue import Catalogue
 

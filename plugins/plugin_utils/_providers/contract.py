@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from .bake_leftovers import Leftovers
 from .container_address import ContainerAddress
+from .ended_instance import EndedInstance
 
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
@@ -73,6 +75,7 @@ class Instance:
     stopping_since: float = 0.0  # when it was asked to stop; only while STOPPING
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
+    stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,12 @@ class Compute(Protocol):
 
     def list(self, fleet: str) -> list[Instance]:
         """All instances of the fleet."""
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        """What the last ``list`` showed of instances that died at launch and no longer exist. Makes no call."""
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Refuse settings, as in ``LaunchRequest``, whose instances could not be stopped or removed. Only reads."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Launch one instance for each request."""
@@ -293,40 +302,6 @@ class Images(Protocol):
         """
 
 
-LeftoverKind = Literal["build_instance", "security_group", "key_pair", "build_volume", "image", "snapshot"]
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """One thing that a bake left at the provider."""
-
-    kind: LeftoverKind
-    id: str
-    place: str  # the region
-    bake: str  # name of the lock that a bake of this image holds
-    why: str
-    age: float | None = None  # seconds; None if the provider does not say
-
-
-class Leftovers(Protocol):
-    """What killed bakes left at a provider that bakes elsewhere than on this machine. Raises ProviderError."""
-
-    def find(self, older_than: float, owned: Sequence[Mapping[str, Any]]) -> Sequence[Leftover]:
-        """All leftovers, also of bakes that are still running: the caller knows which those are.
-
-        Args:
-            older_than: seconds; younger ones are ignored.
-            owned: artifacts of all records of the store.
-        """
-
-    def remove(self, leftovers: Sequence[Leftover], check: Callable[[], None]) -> Sequence[Leftover]:
-        """Remove leftovers. Returns those that are removed; what something else uses stays.
-
-        Args:
-            check: called before each changing call, may raise.
-        """
-
-
 class Clock(Protocol):
     def now(self) -> float:
         """The time in seconds."""
@@ -342,16 +317,12 @@ Probe = Callable[[Sequence[Instance]], Mapping[str, "bool | str"]]
 # for, and in how many seconds it is expected (0 if that is not known).
 Pace = Callable[[float, float], float]
 
-# The present version of each secret parameter, by the name that was requested. Raises ProviderError naming every
-# parameter that does not exist.
+# The present version of each secret parameter, by its requested name. Raises ProviderError with all that are missing.
 PinSecrets = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 class Provider(Protocol):
-    """One target's provider, found by name through ``_providers/registry``.
-
-    ``probe``, ``pace``, ``leftovers`` and ``pin_secrets`` are optional: a provider that lacks one sets it to None.
-    """
+    """One target's provider, found by name through ``_providers/registry``. An ability that it lacks is None."""
 
     @property
     def name(self) -> str:
@@ -392,6 +363,10 @@ class Provider(Protocol):
     @property
     def pin_secrets(self) -> PinSecrets | None:
         """Looks up the versions of secrets that instances fetch; None if the provider itself hands over secrets."""
+
+    @property
+    def prove_again(self) -> Callable[[], None] | None:
+        """Lets the next look read the evidence of every host again; None if a host cannot reboot unnoticed."""
 
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""

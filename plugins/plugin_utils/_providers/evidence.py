@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from .contract import Evidence
 
 MARK = "IMMUTABLE-SEALED "
+BOOTED = re.compile(r"^IMMUTABLE-LAUNCHED\r?$", re.MULTILINE)  # printed once in each boot, before the evidence
 MAX_LINE = 2048  # bytes; a line with the longest host key is about half as long
 
 _MARK = MARK.encode()
@@ -79,6 +80,12 @@ def parse_evidence(console: str | bytes, nonce: str) -> Evidence | None:
     reader = EvidenceReader(nonce)
     reader.feed((console if isinstance(console, bytes) else console.encode("utf-8", "replace")) + b"\n")
     return reader.evidence
+
+
+def last_boot(console: str) -> tuple[str, bool]:
+    """Return the output of the last boot in a console that shows several, and whether its beginning is in it."""
+    starts = [found.end() for found in BOOTED.finditer(console)]
+    return (console[starts[-1] :], True) if starts else (console, False)
 
 
 def checked_evidence(fields: Mapping[str, object]) -> Evidence | None:

@@ -169,6 +169,9 @@ class AutoScalingGroup(Protocol):
         A console is read until it shows the evidence, at increasing intervals.
         """
 
+    def prove_again(self) -> None:
+        """Let the next look read the evidence of every host again. See ``contract.Provider``."""
+
     def desired_launch(self, group: Group, image: str, name: str, request: LaunchRequest) -> DesiredLaunch:
         """What the group shall launch to run an image.
 
@@ -177,6 +180,9 @@ class AutoScalingGroup(Protocol):
             name: of the image.
             request: of any instance of the group; its slot, volumes and zone do not count.
         """
+
+    def machine(self, group: Group) -> Mapping[str, Any]:
+        """The settings of a machine that the group's launch template sets, by the names of the contract's provider."""
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         """See ``contract.PinSecrets``."""

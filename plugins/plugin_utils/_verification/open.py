@@ -13,6 +13,7 @@ from .._bake.current import named_image
 from .._core.errors import ImageError
 from .._core.task import Task
 from .._definition.digest import verify_digest
+from .._definition.fleet import AUTOSCALING
 from .._definition.launch import SSM
 from .._definition.model import Definition, Target
 from .._definition.secrets import SecretFinder
@@ -22,7 +23,7 @@ from .._image_model import Image
 from .._images.catalogue import Catalogue
 from .._images.copies import copy_image, missing_copies, region_of
 from .._images.integrity import require_unchanged_disk
-from .._providers.registry import open_provider
+from .._providers.registry import open_group, open_provider
 from .._store.base import Store
 from .._store.keys import store_id
 from .verify import Candidate, Verification
@@ -130,7 +131,16 @@ class _Run:
             settings=target.settings,
             secrets=SecretFinder(task.variables, task.template)(references),
             authorized_keys=login_keys(definition, target, self.store),
+            group_machine=self._group_machine(),
         )
         provider = open_provider(target, self.store)
         playbook = playbook_run(task.loader)
         return Verification(candidate, provider, playbook=playbook, guard=task.guard, report=task.report).run(timeout)
+
+    def _group_machine(self) -> Mapping[str, Any]:
+        """What the launch template of a group sets, so that the image is tested on such a machine."""
+        target = self.target
+        if target.fleet.engine != AUTOSCALING or target.machine.launch_template:
+            return {}
+        group = open_group(target, self.store, self.definition.fleet_name(target.name))
+        return group.machine(group.group())

@@ -66,6 +66,7 @@ class Candidate:
     Attributes:
         secrets: values by name.
         authorized_keys: those of production, or none without a shell.
+        group_machine: settings of a machine that the target leaves to its group.
     """
 
     image: Image
@@ -74,6 +75,13 @@ class Candidate:
     settings: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     authorized_keys: tuple[str, ...] = ()
+    group_machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """The launch settings, as the target's engine launches its instances. The target's own take precedence."""
+        own = machine_settings(self.target)
+        return {**own, **{name: value for name, value in self.group_machine.items() if not own.get(name)}}
 
     @property
     def fleet(self) -> str:
@@ -107,6 +115,7 @@ class Verification:
         Raises VerifyError with the last lines of the consoles if a test fails, ProviderError.
         """
         started = self._provider.clock.now()
+        self._provider.compute.check_machine(machine_settings(self._candidate.target))
         self.clear()
         try:
             with tempfile.TemporaryDirectory(prefix="immutable-verify-") as folder:
@@ -153,11 +162,11 @@ class Verification:
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
         self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
         health = self._candidate.target.health
-        boot = self._limit("health.boot_deadline", health.boot_deadline, deadline)
+        boot = self._limit("health.boot_deadline", health.boot_deadline, len(slots), deadline)
         self._wait("sealed itself", slots, boot, lambda instances: {i.slot for i in instances if proves(i) is True})
         checks = ["sealed itself and proved its image"]
         self._attach()
-        probes = self._limit("health.deadline", health.deadline, deadline)
+        probes = self._limit("health.deadline", health.deadline, len(slots), deadline)
         self._wait("passed its probes", slots, probes, self._healthy)
         checks.append("passed its health probe")
         if PLAYBOOK_SLOT in slots:
@@ -165,12 +174,15 @@ class Verification:
             checks.append(f"passed {self._candidate.definition.verify}")
         return checks
 
-    def _limit(self, key: str, seconds: float, deadline: float) -> _Limit:
-        """When a wait ends that begins now: as it would in a swap, unless all tests must have ended before."""
-        until = self._provider.clock.now() + seconds
+    def _limit(self, key: str, seconds: float, instances: int, deadline: float) -> _Limit:
+        """When a wait ends that begins now, unless all tests must have ended before.
+
+        It is as long as in a swap, for each instance: they start at once, so a slow machine needs longer for each.
+        """
+        until = self._provider.clock.now() + seconds * instances
         if until >= deadline:
             return _Limit(deadline, "in time")
-        return _Limit(until, f"within {seconds:g} s ({key})")
+        return _Limit(until, f"within {seconds * instances:g} s ({key} for each of {instances})")
 
     def _temporary_key(self, private: Path) -> tuple[str, ...]:
         """Make a key pair and return its public key; none if Ansible needs no key."""
@@ -219,7 +231,7 @@ class Verification:
             settings=candidate.settings,
             secrets=candidate.secrets,
             secret_refs=ssm_parameters(candidate.target.secrets),
-            machine=machine_settings(candidate.target),
+            machine=candidate.machine,
             volumes=tuple(volume.id for volume in self._provider.volumes.create(volumes)),
             tags={USED_FOR: VERIFY},
             zone=zone,
@@ -253,7 +265,11 @@ class Verification:
             now, present = self._provider.clock.now(), {instance.id for instance in instances}
             self._launched.update(dict.fromkeys(present & set(self._launched), 0.0))
             lost = [name for name, until in self._launched.items() if name not in present and now > until]
-            if lost or any(instance.state == STOPPED for instance in instances):
+            died = self._provider.compute.ended(self._candidate.fleet)
+            ended = {one.id: one.reason for one in died if one.id in self._launched}
+            ended.update({one.id: one.stop_reason for one in instances if one.state == STOPPED})
+            if lost or ended:
+                self._problems += [f"{name}: {reason}" for name, reason in ended.items() if reason]
                 raise self._failure(f"a test instance ended before it {what}")
             if now >= limit.until:
                 raise self._failure(f"not every test instance {what} {limit.text}")

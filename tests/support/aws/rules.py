@@ -62,6 +62,27 @@ RULES = (
         page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html",
     ),
     Rule(
+        "launches that fail later",
+        actions=("ec2:RunInstances",),
+        apply=instances.death,
+        fact="EC2 may accept a launch whose instances then terminate, with a reason: a denied KMS key, for example.",
+        page=f"{EC2}/API_StateReason.html",
+    ),
+    Rule(
+        "protection by a template",
+        actions=("ec2:RunInstances",),
+        apply=instances.protection,
+        fact="A launch template may protect its instances against being terminated, and against being stopped.",
+        page=f"{EC2}/API_RequestLaunchTemplateData.html",
+    ),
+    Rule(
+        "protected instances",
+        actions=("ec2:StopInstances", "ec2:TerminateInstances"),
+        apply=instances.protected,
+        fact="A protected instance cannot be terminated, and with protection against stops neither stopped.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-stop-protection.html",
+    ),
+    Rule(
         "disks of an AMI",
         actions=("ec2:RunInstances",),
         apply=instances.disks,
@@ -114,7 +135,7 @@ RULES = (
         "eventual consistency",
         actions=("ec2:DescribeInstances",),
         apply=instances.states,
-        fact="A new resource may not be visible yet.",
+        fact="A new resource may not be visible yet. A terminated one remains visible, its tags perhaps not as long.",
         page=f"{DEV}/eventual-consistency.html",
     ),
     Rule(

@@ -26,6 +26,9 @@ ITEMS = "reservationSet/item/instancesSet/item"
 CODES = {"pending": "0", "running": "16", "shutting-down": "32", "terminated": "48", "stopping": "64", "stopped": "80"}
 OWN_FILTERS = ("instance-state-name", "client-token")  # that the proxy answers, because moto cannot
 USER_DATA = 16 * 1024  # bytes, before base64
+VISIBLE = 3600.0  # seconds for which a terminated instance remains visible, approximately
+LOST = ("Server.SpotInstanceTermination", "Instance terminated for lack of Spot capacity")
+DIED = ("Client.InternalError", "Client error on launch")
 UNSEALED = "IMMUTABLE-UNSEALED "
 
 
@@ -82,6 +85,51 @@ def launch(world: World, call: Call, proceed: Proceed) -> Answer:
         document = Document(answer)
         world.began("launch", *(document.text("instanceId", item) for item in document.find_all("instancesSet/item")))
     return answer
+
+
+def death(world: World, call: Call, proceed: Proceed) -> Answer:
+    """The launch is accepted, and answered as any other."""
+    answer = proceed(call)
+    if answer.ok and world.settings.doomed & {call.parameters.get("ImageId", ""), "*"}:
+        document = Document(answer)
+        ids = [document.text("instanceId", item) for item in document.find_all("instancesSet/item")]
+        world.boto("ec2", call.region).terminate_instances(InstanceIds=ids)
+        world.died.update(ids)
+    return answer
+
+
+def protection(world: World, call: Call, proceed: Proceed) -> Answer:
+    """An instance is protected as its launch template says."""
+    answer = proceed(call)
+    template = call.parameters.get("LaunchTemplate.LaunchTemplateId")
+    if not answer.ok or not template:
+        return answer
+    ec2, document = world.boto("ec2", call.region), Document(answer)
+    ids = [document.text("instanceId", item) for item in document.find_all("instancesSet/item")]
+    data = ec2.describe_launch_template_versions(
+        LaunchTemplateId=template, Versions=[call.parameters["LaunchTemplate.Version"]]
+    )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    if data.get("DisableApiTermination"):
+        world.protected.update(dict.fromkeys(ids, "disableApiTermination"))
+    if data.get("DisableApiStop"):
+        world.protected.update(dict.fromkeys(ids, "disableApiStop"))
+    return answer
+
+
+def protected(world: World, call: Call, proceed: Proceed) -> Answer:
+    """Protection against being stopped is also protection against being terminated."""
+    stops = call.action == "StopInstances"
+    for one in call.listed("InstanceId"):
+        attribute = world.protected.get(one)
+        if attribute and (attribute == "disableApiStop" or not stops):
+            return refusal(
+                call,
+                400,
+                "OperationNotPermitted",
+                f"The instance '{one}' may not be {'stopped' if stops else 'terminated'}. Modify its '{attribute}' "
+                "instance attribute and try again.",
+            )
+    return proceed(call)
 
 
 def disks(world: World, call: Call, proceed: Proceed) -> Answer:
@@ -203,13 +251,12 @@ def states(world: World, call: Call, proceed: Proceed) -> Answer:
         name = world.state(one, document.text("instanceState/name", item))
         document.set_text("instanceState/name", name, item)
         document.set_text("instanceState/code", CODES[name], item)
-        if one in world.lost:
-            document.set_text("stateReason/code", "Server.SpotInstanceTermination", item)
-            document.set_text(
-                "stateReason/message",
-                "Server.SpotInstanceTermination: Instance terminated for lack of Spot capacity",
-                item,
-            )
+        reason = LOST if one in world.lost else DIED if one in world.died and name == "terminated" else None
+        if reason:
+            document.set_text("stateReason/code", reason[0], item)
+            document.set_text("stateReason/message", ": ".join(reason), item)
+        if name == "terminated" and _forgotten(world, one, by_tag=any(key.startswith("tag:") for key in filters)):
+            hidden.append(one)
         values_of = {"instance-state-name": name, "client-token": document.text("clientToken", item)}
         if any(values_of[key] not in values for key, values in own.items()):
             hidden.append(one)
@@ -224,6 +271,12 @@ def states(world: World, call: Call, proceed: Proceed) -> Answer:
         if not document.find_all("instancesSet/item", item):
             parent.remove(item)
     return document.to_answer()
+
+
+def _forgotten(world: World, one: str, by_tag: bool) -> bool:
+    """Whether a terminated instance is no longer visible: at all, or by its tags."""
+    world.since.setdefault(("terminated", one), world.settings.now())
+    return not world.within("terminated", one, min(VISIBLE, world.settings.tags_kept) if by_tag else VISIBLE)
 
 
 def console(world: World, call: Call, proceed: Proceed) -> Answer:

@@ -40,6 +40,8 @@ class Settings:
     healthy: Callable[[str, str], bool] = serves  # (instance id, ARN of the target group)
     no_capacity: frozenset[str] = frozenset()  # names of zones
     dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
+    doomed: frozenset[str] = frozenset()  # AMIs whose instances terminate while they launch; "*" for all
+    tags_kept: float = 3600.0  # on terminated instances
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
     disk: str = ""  # a snapshot with the data of every image; "" for images without data
     denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
@@ -63,6 +65,8 @@ class World:
     encrypted: set[str] = field(default_factory=set)  # images that are encrypted copies
     architectures: dict[str, str] = field(default_factory=dict)  # of images
     lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
+    protected: dict[str, str] = field(default_factory=dict)  # the attribute that protects an instance, by its id
+    died: set[str] = field(default_factory=set)  # instances that terminated while they launched
     object_writes: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, **changes: Any) -> None:
@@ -91,6 +95,8 @@ class World:
                 self.encrypted,
                 self.architectures,
                 self.lost,
+                self.died,
+                self.protected,
             ):
                 memory.clear()
             self.settings = Settings()
@@ -103,7 +109,7 @@ class World:
             hangs = bool(settings.hung & {instance, "*"}) and not forced
             if hangs or self.within("ending", instance, settings.stop):
                 return self.ending[instance]
-        if moto == "running" and self.within("launch", instance, settings.launch):
+        if (moto == "running" or instance in self.died) and self.within("launch", instance, settings.launch):
             return "pending"
         return moto
 

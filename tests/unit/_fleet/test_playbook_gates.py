@@ -37,6 +37,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.file import FileStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.tests.support import traps
+from ansible_collections.immutable.infra.tests.support.vaults import encrypt_file
 
 ROOT = Path(loading.__file__).parents[6]  # where this collection was imported from
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -250,19 +251,12 @@ def test_a_playbook_that_takes_too_long_is_terminated(tmp_path: Path) -> None:
 
 def test_vaulted_variables_are_decrypted(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    (tmp_path / "password").write_text("a long password")
     (tmp_path / "vars.yml").write_text("token: hidden-token\n")
-    vault = ("--vault-id", f"team@{tmp_path}/password")
-    subprocess.run(
-        [sys.executable, "-m", "ansible", "vault", "encrypt", *vault, str(tmp_path / "vars.yml")],
-        check=True,
-        capture_output=True,
-    )
+    encrypt_file(tmp_path / "vars.yml", "team", "a long password")
     tasks: list[dict[str, Any]] = [
         {"ansible.builtin.include_vars": {"file": "vars.yml"}},
         note("{{ token | to_json }}"),
     ]
-    (tmp_path / "password").unlink()
     lab.play(
         tasks,
         BEFORE,

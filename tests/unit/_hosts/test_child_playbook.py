@@ -18,6 +18,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.vault_passw
     VaultPassword,
     passed_passwords,
 )
+from ansible_collections.immutable.infra.tests.support.vaults import encrypt_file
 
 ROOT = Path(playbook.__file__).parents[6]  # where this collection was imported from
 PASSWORD = "a long password, with spaces"
@@ -84,14 +85,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def encrypt(folder: Path) -> Callable[[str], None]:
-    """Encrypt the gate's variables with a vault id."""
-
-    def run(identity: str) -> None:
-        vault = ["-m", "ansible", "vault", "encrypt", "--vault-id", identity, "--encrypt-vault-id"]
-        argv = [sys.executable, *vault, identity.partition("@")[0], "../gates/vaulted.yml"]
-        subprocess.run(argv, cwd=folder, check=True, capture_output=True)
-
-    return run
+    """Encrypt the gate's variables with the password and a label."""
+    return lambda label: encrypt_file(folder.parent / "gates/vaulted.yml", label, PASSWORD)
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -128,13 +123,13 @@ def token(folder: Path) -> str:
     ],
 )
 def test_passwords_of_the_command_line(folder: Path, encrypt: Callable[[str], None], arguments: str) -> None:
-    encrypt("default@pw")
+    encrypt("default")
     play(folder, arguments)
     assert token(folder) == "hidden-token"
 
 
 def test_a_script_is_asked_once(folder: Path, encrypt: Callable[[str], None]) -> None:
-    encrypt("default@pw")
+    encrypt("default")
     play(folder, "--vault-password-file ./pw.sh")
     assert token(folder) == "hidden-token" and (folder / "asked").read_text() == "x\n"
 
@@ -147,19 +142,19 @@ def test_a_script_is_asked_once(folder: Path, encrypt: Callable[[str], None]) ->
     ],
 )
 def test_passwords_of_the_environment(folder: Path, encrypt: Callable[[str], None], changes: dict[str, str]) -> None:
-    encrypt("team@pw")
+    encrypt("team")
     play(folder, **changes)
     assert token(folder) == "hidden-token"
 
 
 def test_labels_are_kept(folder: Path, encrypt: Callable[[str], None]) -> None:
-    encrypt("team@pw")
+    encrypt("team")
     play(folder, "--vault-id team@pw --vault-id default@other", ANSIBLE_VAULT_ID_MATCH="true")
     assert token(folder) == "hidden-token"
 
 
 def test_a_configured_script_is_asked_once(folder: Path, encrypt: Callable[[str], None]) -> None:
-    encrypt("default@pw")
+    encrypt("default")
     (folder / "ansible.cfg").write_text("[defaults]\nvault_password_file = pw.sh\n")
     play(folder)
     assert token(folder) == "hidden-token" and (folder / "asked").read_text() == "x\n"
@@ -177,7 +172,7 @@ def test_a_configured_script_is_asked_once(folder: Path, encrypt: Callable[[str]
 def test_a_password_that_was_typed(
     folder: Path, encrypt: Callable[[str], None], arguments: str, configuration: str, prompt: str
 ) -> None:
-    encrypt("team@pw")
+    encrypt("team")
     (folder / "ansible.cfg").write_text(f"[defaults]\n{configuration}")
     argv = ["-m", "ansible", "playbook", "play.yml", *arguments.split()]
     terminal = pexpect.spawn(

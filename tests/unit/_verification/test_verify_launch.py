@@ -17,6 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model 
     Base,
     Definition,
     FleetSpec,
+    Machine,
     Provision,
     SecretRef,
     Target,
@@ -29,6 +30,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     Evidence,
     Instance,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ended_instance import EndedInstance
 from ansible_collections.immutable.infra.plugins.plugin_utils._verification.verify import Candidate, Verification
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
@@ -46,6 +48,9 @@ class Recorder:
         return []
 
     create = list
+
+    def check_machine(self, machine):
+        pass
 
     def launch(self, requests):
         self.requests = requests
@@ -164,7 +169,7 @@ def test_machines_that_do_not_disappear_are_reported():
         verification(Lingering(minutes=-1)).clear()
 
 
-def answering(probe, proofs=1000):
+def answering(probe, proofs=1000, ended=()):
     """A provider whose instances prove their image at once. ``proofs``: how often a list shows that."""
     instances, clock = [], SimpleNamespace(time=0.0)
 
@@ -202,6 +207,8 @@ def answering(probe, proofs=1000):
             power_off=lambda _ids: None,
             remove=lambda _ids: instances.clear(),
             console=lambda _id: "",
+            ended=lambda _fleet: ended,
+            check_machine=lambda _machine: None,
         ),
         volumes=SimpleNamespace(list=lambda _fleet: [], create=lambda _requests: []),
         clock=SimpleNamespace(now=lambda: clock.time, wait=wait),
@@ -224,11 +231,20 @@ def test_an_instance_that_boots_again_with_its_volumes_must_prove_its_image_agai
         verification(provider).run(60.0)
 
 
+def test_an_instance_that_died_at_launch_fails_the_test_with_the_provider_s_reason():
+    """It is not waited for until the deadline of the boot."""
+    ended = (EndedInstance("i1", "shop", 1, "no rights on the key"), EndedInstance("earlier", "shop", 0, "old"))
+    provider = answering(True, proofs=0, ended=ended)
+    with pytest.raises(VerifyError, match=r"a test instance ended before it sealed itself \(i1: no rights on the key"):
+        verification(provider).run(60.0)
+    assert provider.clock.now() == 0.0
+
+
 @pytest.mark.parametrize(
     ("probe", "proofs", "most", "message"),
     [
-        ("no answer", 1000, 130.0, r"passed its probes within 120 s \(health.deadline\) \(no answer\)"),
-        (True, 0, 310.0, r"sealed itself within 300 s \(health.boot_deadline\)"),
+        ("no answer", 1000, 250.0, r"passed its probes within 240 s \(health.deadline for each of 2\) \(no answer\)"),
+        (True, 0, 610.0, r"sealed itself within 600 s \(health.boot_deadline for each of 2\)"),
     ],
     ids=["unhealthy", "not sealed"],
 )
@@ -255,3 +271,20 @@ def test_a_service_that_failed_is_named_though_the_boot_went_on():
     with pytest.raises(VerifyError) as caught:
         verification(provider).run(60.0)
     assert caught.value.message.endswith(f"Last lines of its console: {failed} / Started 48 / Started 49")
+
+
+def test_the_machine_of_a_group_fills_what_the_target_leaves_open() -> None:
+    target = Target(
+        name="prod",
+        provider="aws",
+        fleet=FleetSpec(engine="autoscaling"),
+        health=Health(tcp=TcpProbe(80)),
+        base=Base("ami", "ami-1"),
+        machine=Machine(type="t3.large"),
+    )
+    group = {"type": "t3.small", "instance_profile": "shop", "security_groups": ["sg-1"], "metadata_hop_limit": 2}
+    candidate = Candidate(image=None, definition=None, target=target, settings={}, secrets={}, group_machine=group)
+    machine = candidate.machine
+    assert (machine["type"], machine["instance_profile"], machine["security_groups"]) == ("t3.large", "shop", ["sg-1"])
+    assert machine["metadata_hop_limit"] == 2
+    assert replace(candidate, group_machine={}).machine == MACHINE_SETTINGS["aws"](target)

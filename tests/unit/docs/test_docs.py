@@ -257,6 +257,7 @@ def test_commands_name_existing_things(place: str, words: list[str]) -> None:
         "sudo": _packages,
         "pip": _libraries,
         "curl": _unchecked,
+        "redis-cli": _unchecked,
         "tests/tools/with-collection": _unchecked,
     }
     assert words[0] in check, f"{place}: {words[0]} is not known here"

@@ -8,6 +8,7 @@ import base64
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 from ansible_collections.immutable.infra.tests.support.aws import seeds
@@ -170,3 +171,38 @@ def test_an_instance_is_lost_to_spot(account: AccountSetup) -> None:
         "terminated",
         "Server.SpotInstanceTermination",
     )
+
+
+def test_an_accepted_launch_may_die(account: AccountSetup) -> None:
+    """A terminated instance is described for an hour, and by its tags perhaps not as long."""
+    account.cloud.set(launch=20, doomed=frozenset({account.ami}), tags_kept=60.0)
+    tags = [{"Key": "owner", "Value": "1"}]
+    (one,) = account.launch(ClientToken="a", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+    owned = [{"Name": "tag:owner", "Values": ["1"]}]
+    assert account.states(Filters=owned) == {one: "pending"}
+    account.clock.at = 20
+    described = account.ec2.describe_instances(Filters=owned)["Reservations"][0]["Instances"][0]
+    assert (described["State"]["Name"], described["StateReason"]) == (
+        "terminated",
+        {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"},
+    )
+    with refused("IdempotentInstanceTerminated"):
+        account.launch(ClientToken="a", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+    account.clock.at = 80
+    assert (account.states(Filters=owned), account.states()) == ({}, {one: "terminated"})
+    account.clock.at = 3620
+    assert account.states() == {}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "calls"), [("DisableApiTermination", ["terminated"]), ("DisableApiStop", ["stopped", "terminated"])]
+)
+def test_a_template_protects_its_instances(account: AccountSetup, attribute: str, calls: list[str]) -> None:
+    made = account.ec2.create_launch_template(LaunchTemplateName="p", LaunchTemplateData={attribute: True})
+    template = {"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"], "Version": "1"}
+    (one,) = account.launch(LaunchTemplate=template)
+    changes = {"stopped": account.ec2.stop_instances, "terminated": account.ec2.terminate_instances}
+    for what in calls:
+        with refused("OperationNotPermitted"):
+            changes[what](InstanceIds=[one])
+    assert account.states() == {one: "running"}

@@ -83,6 +83,7 @@ SEAL_CODE = (
     "_seal_cloud.py",
     "_seal_container.py",
     "_seal_paths.py",
+    "_seal_selinux.py",
     "_seal_services.py",
     "_seal_text.py",
     "_seal_tmpfs.py",

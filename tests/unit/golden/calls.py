@@ -34,6 +34,7 @@ class Empty:
             "ec2:DescribeInstances": {"Reservations": []},
             "ec2:DescribeVolumes": {"Volumes": self.volumes},
             "ec2:DescribeImages": {"Images": []},
+            "ec2:DescribeLaunchTemplateVersions": {"LaunchTemplateVersions": [{"LaunchTemplateData": {}}]},
             "elbv2:DescribeTargetHealth": {"TargetHealthDescriptions": []},
             "elbv2:DescribeTargetGroups": {"TargetGroups": [{"TargetGroupArn": ARN}]},
         }

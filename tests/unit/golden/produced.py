@@ -200,7 +200,14 @@ def packer(folder: Path) -> Any:
 # Later releases may add files and names to a guest. Those of 0.1.0 stay.
 REPORT = "/usr/lib/immutable/report"
 NEW_VARIABLES = {"IMMUTABLE_REACH_RELAY"}  # set only by the run that starts QEMU
-NEW_GUEST_FILES = ("/usr/lib/immutable/blank", "/usr/lib/immutable/reown", REPORT)
+NEW_GUEST_FILES = (
+    "/usr/lib/immutable/blank",
+    "/usr/lib/immutable/reown",
+    REPORT,
+    "/sshd.service.d",
+    "/sshd.service.d/immutable.conf",
+)
+MASKED_SINCE_0_3_0 = "/etc/systemd/system/sshd-keygen@.service"
 
 
 def payload(folder: Path) -> Any:
@@ -300,7 +307,9 @@ def sealed(folder: Path) -> Any:
         if each.is_file()
     }
     made = {path: _written(root / path.lstrip("/"), root) for path in paths if path not in laid}
-    return {"laid": sorted(laid.difference(NEW_GUEST_FILES)), "made": _without_owner(plain.plain(made))}
+    assert made.pop(MASKED_SINCE_0_3_0) == {"link": "/dev/null"}
+    earlier = [path for path in laid if not path.endswith(NEW_GUEST_FILES)]
+    return {"laid": sorted(earlier), "made": _without_owner(plain.plain(made))}
 
 
 # Logs in memory have a size, and a space in a path is written as systemd reads it.

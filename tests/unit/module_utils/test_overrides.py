@@ -188,6 +188,51 @@ def test_files_of_netplan_are_named_if_the_image_has_it(host: Path) -> None:
     assert [each for each, _what in unchecked] == [path]
 
 
+LOOPBACK = """[connection]
+id=lo
+uuid=bdcb8c27-0484-4c06-8c93-c6a0d98ef3cf
+type=loopback
+autoconnect=false
+interface-name=lo
+timestamp=1796011652
+
+[loopback]
+
+[ipv4]
+address1=127.0.0.1/8
+method=manual
+
+[ipv6]
+addr-gen-mode=default
+address1=::1/128
+method=manual
+
+[proxy]
+
+[.nmmeta]
+nm-generated=true
+volatile=true
+external=true
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "normal"),
+    [
+        ("lo", LOOPBACK, True),
+        ("lo", LOOPBACK.replace("[ipv4]", "[ipv4]\ndns=192.0.2.1;"), False),
+        ("eth0", LOOPBACK, False),
+    ],
+    ids=["the loopback", "with a name server", "another interface"],
+)
+def test_the_profile_that_network_manager_writes_of_the_loopback_is_normal(
+    host: Path, name: str, text: str, normal: bool
+) -> None:
+    path = f"/run/NetworkManager/system-connections/{name}.nmconnection"
+    write(host, path, text)
+    assert found(host) == ([] if normal else [path])
+
+
 def test_the_search_is_bounded(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_overrides, "MAX_ENTRIES", 20)
     for number in range(21):

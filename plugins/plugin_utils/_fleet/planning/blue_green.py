@@ -19,7 +19,6 @@ from .holds import Hold, holds
 from .slots import (
     Slot,
     assign_to_slots,
-    can_relaunch,
     failed_in_rollback,
     failure_reason,
     launched_by_swap,
@@ -84,8 +83,8 @@ class _Flip:
     def _ready_instance(self, slot: Slot) -> InstanceView | None:
         """The slot's instance of the desired version once it is ready to serve. Until then its next step is planned."""
         current, intent = slot.current, self._intent
-        if current is None and intent.rolling_back and not can_relaunch(intent):
-            self._blocked.append(relaunch_problem(slot, intent))
+        if current is None and intent.rolling_back and (problem := relaunch_problem(slot, intent)):
+            self._blocked.append(problem)
         elif current is None:
             self._growing = True
             if not self._batch.launch(slot.number, (), slot.attempt):

@@ -31,7 +31,7 @@ def conclude(held: Mapping[int, Hold], blocked: Iterable[str], intent: Intent) -
         blocked: why slots cannot reach the desired version; "" for those that did.
     """
     if intent.rolling_back:
-        return Stopped("; ".join([intent.reason, *filter(None, blocked)]))
+        return Stopped("; ".join(dict.fromkeys([intent.reason, *filter(None, blocked)])))
     reasons = [*filter(None, blocked)]
     if reasons:
         return BeginRollback("; ".join(reasons))

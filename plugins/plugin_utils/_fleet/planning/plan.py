@@ -19,7 +19,7 @@ from .blue_green import plan_blue_green
 from .canary import soak_failure
 from .recreate import plan_recreate
 from .rolling import plan_rolling
-from .slots import Slot, assign_to_slots, failure_reason
+from .slots import Slot, assign_to_slots, failure_reason, launch_problem
 
 Strategy = Callable[[Observed, Intent, float], Outcome]
 BLUE_GREEN = "blue_green"
@@ -70,6 +70,9 @@ def _rollback_due(observed: Observed, intent: Intent, now: float) -> BeginRollba
         reason = failure_reason(view, slot, intent, now) or _unchecked(view, intent, now) if view else ""
         if view and reason:
             return BeginRollback(f"slot {slot.number}: {view.id} failed: {reason}", view.id)
+        problem = "" if view else launch_problem(slot.number, intent)
+        if problem:
+            return BeginRollback(problem, next((d.id for d in reversed(intent.deaths) if d.slot == slot.number), ""))
     failed_soak = soak_failure(slots, intent)
     if failed_soak:
         return failed_soak

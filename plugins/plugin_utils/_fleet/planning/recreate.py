@@ -128,8 +128,8 @@ class _Recreation:
         current, intent = slot.current, self._intent
         if current and current.serving:
             return
-        if current is None and intent.rolling_back and not can_relaunch(intent):
-            self._block(slot, relaunch_problem(slot, intent))
+        if current is None and intent.rolling_back and (problem := relaunch_problem(slot, intent)):
+            self._block(slot, problem)
         elif reason := failed_in_rollback(slot, intent, self._now):
             self._block(slot, reason)
         elif self._volumes_arrived(slot):

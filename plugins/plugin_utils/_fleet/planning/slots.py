@@ -11,6 +11,8 @@ from ..._providers.contract import DOWN, Volume
 from ..model import InstanceView, Intent, Observed, VolumeSpec
 
 LOSSES = 1  # instances that a slot may lose in one swap before the image is blamed for it
+MOST_DEATHS = 2  # at launch, of instances in one slot, before a swap or its rollback launches no more there
+MOST_LAUNCHES = 5  # in one slot by a swap, and by its rollback, whatever happened to the instances
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _too_old(view: InstanceView, intent: Intent) -> bool:
 def failure_reason(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
     """Why an instance must be given up, or "". Every wait has a deadline."""
     if not view.live:
-        return "it is not running"
+        return f"it is not running ({view.stop_reason})" if view.stop_reason else "it is not running"
     if view.refuted:
         return view.problem
     if not view.proven:
@@ -161,9 +163,22 @@ def can_relaunch(intent: Intent) -> bool:
     return intent.origin is not None and not intent.origin_problem
 
 
+def launch_problem(slot: int, intent: Intent) -> str:
+    """Why the swap may launch no further instance in the slot, or "". See the tenth promise."""
+    deaths = [death for death in intent.deaths if death.slot == slot]
+    if len(deaths) >= MOST_DEATHS:
+        ids = " and ".join(death.id for death in deaths)
+        return f"slot {slot}: {ids} died at launch: {deaths[-1].reason}"
+    if intent.launched(slot) >= MOST_LAUNCHES:
+        return f"slot {slot}: no instance is left of the {MOST_LAUNCHES} launches that a swap may make in one slot"
+    return ""
+
+
 def relaunch_problem(slot: Slot, intent: Intent) -> str:
-    """Why a rollback cannot launch an instance in the slot."""
-    return f"slot {slot.number}: {intent.origin_problem or 'it is not known what ran before'}"
+    """Why a rollback cannot launch an instance in the slot, or ""."""
+    if not can_relaunch(intent):
+        return f"slot {slot.number}: {intent.origin_problem or 'it is not known what ran before'}"
+    return launch_problem(slot.number, intent)
 
 
 def _must_replace(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:

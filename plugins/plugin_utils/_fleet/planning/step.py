@@ -72,8 +72,8 @@ class SlotStep:
 
     def _fill(self) -> None:
         slot, batch, intent = self._slot, self._batch, self._intent
-        if intent.rolling_back and not can_relaunch(intent):
-            self._settle_for_old()
+        if intent.rolling_back and (problem := relaunch_problem(slot, intent)):
+            self._settle_for_old(problem)
             return
         free = [volume for volume in slot.volumes if volume.attached_to is None]
         to_modify = [volume for volume in free if volume in slot.to_modify]
@@ -91,13 +91,13 @@ class SlotStep:
         else:
             self._keep_old()
 
-    def _settle_for_old(self) -> None:
+    def _settle_for_old(self, problem: str) -> None:
         """Keep what serves: the origin is gone and cannot be launched. Instances that failed are removed."""
         if not any(view.serving for view in self._slot.old):
             self.clear_old()
         elif self._slot.old[1:]:
             self._keep_old()
-        self.blocked = relaunch_problem(self._slot, self._intent)
+        self.blocked = problem
 
     def _keep_old(self) -> None:
         """Let the old instance serve until the new one is ready, and stop further old instances."""

@@ -38,7 +38,8 @@ def dry_run(
     Args:
         latencies: seconds by name. They win over the latencies of earlier swaps.
 
-    Raises ProviderError, StoreError. If something would change, raises TrafficError for what the run itself refuses.
+    Raises ProviderError, StoreError, TrafficError. If something would change, these are also raised for what the run
+    itself refuses.
     """
     observed = observer.observe()
     known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
@@ -51,6 +52,7 @@ def dry_run(
         revoked=services.revoked(),
     )
     if plan["changed"] and request.intent.goal == PRESENT:
+        services.provider.compute.check_machine(request.payload.machine)
         services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,8 +98,11 @@ class SwapRun(FleetRun[Outcome]):
         return not self._intent.begun and isinstance(step, (Done, Pause))
 
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
+        if resumed:
+            self._intent = self._intent.with_assumed_launches()
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
+            self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
@@ -118,7 +123,9 @@ class SwapRun(FleetRun[Outcome]):
         return self._plan(self._observer.observe(fresh, data))
 
     def _plan(self, observed: Observed) -> Outcome:
-        intent = self._intent
+        # A death is saved before the next launch of its slot, at the latest. Until then the provider shows it again.
+        self._intent = intent = self._intent.with_deaths(observed.deaths).with_launches_seen(observed)
+        observed = replace(observed, deaths=intent.deaths)
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
@@ -177,7 +184,9 @@ class SwapRun(FleetRun[Outcome]):
             self._save_lost_tokens(action)
             self._changed = True
             self._launching = action.slots if isinstance(action, Launch) else ()
-            for event in self._executor.act(action, self._observed, self._intent):
+            with self._launches_counted():
+                events = self._executor.act(action, self._observed, self._intent)
+            for event in events:
                 self._timeline.add(*event, self._now())
             self._launching = ()
             self._observer.expect(self._executor.launched)
@@ -188,6 +197,28 @@ class SwapRun(FleetRun[Outcome]):
             self._clock.wait(REPEAT_DELAY)
         elif self._timeline.novelties > known:
             self._note_progress()
+
+    @contextmanager
+    def _launches_counted(self) -> Iterator[None]:
+        """Count the launches of a call. All but the first one of a slot are saved before the call.
+
+        So runs that are killed during the call cannot launch more than the tenth promise allows. A call that failed
+        counts only if its token is spent: the next observation shows what else it launched.
+        """
+        slots = [launch.slot for launch in self._launching]
+        before = self._intent
+        remember = self._save if any(before.launched(slot) for slot in slots) else self._set_intent
+        if slots:
+            remember(before.with_launches(slots))
+        try:
+            yield
+        except ProviderError as error:
+            if slots and not error.token_spent:
+                remember(before)
+            raise
+
+    def _set_intent(self, intent: Intent) -> None:
+        self._intent = intent
 
     def _note_undone_switch(self, action: Action) -> None:
         """Say that a switch repeats an earlier one that something outside the swap undid."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..._health.evidence import proves
 from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
-from ..model import InstanceView, Observed
+from ..model import Death, InstanceView, Observed
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 UNLISTED = 60.0  # seconds for which a launched instance counts although no list shows it yet
@@ -47,6 +47,7 @@ class Observer:
         self._unlisted: dict[str, tuple[Instance, float]] = {}  # launched, but in no list yet
         self.snapshot = Snapshot((), (), (), frozenset())
         self.spared = False  # whether the last observation left out probes
+        self._deaths: tuple[Death, ...] = ()
         self._volumes: tuple[Volume, ...] | None = None  # as last read
         self._read: tuple[tuple[Instance, ...], tuple[Volume, ...], tuple[Member, ...]] = ((), (), ())
 
@@ -56,7 +57,7 @@ class Observer:
         self._unlisted.update({instance.id: (instance, now) for instance in launched})
 
     def forget(self, ids: Iterable[str]) -> None:
-        """Stop expecting instances that are to be removed."""
+        """Stop expecting instances that are to be removed, or that died."""
         for instance_id in ids:
             self._unlisted.pop(instance_id, None)
 
@@ -111,10 +112,21 @@ class Observer:
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         ids = {instance.id for instance in instances}
         orphaned = sorted(member.id for member in members if member.id not in ids and not member.leaving)
-        return Observed(now, views, volumes, () if self._traffic.shared else tuple(orphaned))
+        return Observed(now, views, volumes, () if self._traffic.shared else tuple(orphaned), deaths=self._deaths)
 
     def _instances(self) -> tuple[Instance, ...]:
         listed = [instance for instance in self._provider.compute.list(self._fleet) if instance.purpose == FLEET]
+        self._deaths = tuple(
+            Death(
+                one.slot,
+                one.id,
+                one.reason,
+                swap=_number(one.tags.get(SWAP), -1),
+                attempt=_number(one.tags.get(ATTEMPT), 0),
+            )
+            for one in self._provider.compute.ended(self._fleet)
+        )
+        self.forget(death.id for death in self._deaths)
         if not self._unlisted:
             return tuple(listed)
         known, now = {instance.id for instance in listed}, self._provider.clock.now()
@@ -185,6 +197,7 @@ class Observer:
             tainted=tags.get(TAINTED, ""),
             protected=tags.get(PROTECTED, ""),
             standby=tags.get(STANDBY, ""),
+            stop_reason=instance.stop_reason,
         )
 
     def _last_well_at(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:

@@ -28,7 +28,7 @@ from ..actions import (
 )
 from ..model import ABSENT, InstanceView, Intent, Observed
 from ..planning.batch import lowered_floor
-from ..planning.slots import launched_by_swap
+from ..planning.slots import launch_problem, launched_by_swap
 
 
 class Promises:
@@ -94,6 +94,9 @@ class Promises:
         if self._intent.desired.image in self._revoked:
             raise defect(f"{self._intent.desired.image} would be launched, but it is revoked")
         for place in action.slots:
+            problem = launch_problem(place.slot, self._intent)
+            if problem:
+                raise defect(f"another instance would be launched, but {problem}")
             for volume in place.volumes:
                 if self._holders.get(volume) is not None:
                     raise defect(f"{volume} would get a second writer")

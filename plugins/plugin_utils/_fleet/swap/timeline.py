@@ -51,9 +51,14 @@ class Timeline:
         known = self.novelties
         present = {view.id for view in observed.instances}
         self._known |= {("seen", instance_id) for instance_id in present}
+        if first:  # an earlier run reported these
+            self._known |= {("died at launch", death.id) for death in observed.deaths}
         if not first:
             for view in observed.instances:
                 self._note_changes(before.get(view.id), view, observed.at)
+            for death in observed.deaths:
+                if ("died at launch", death.id) not in self._known:
+                    self.add(f"died at launch: {death.reason}", death.slot, death.id, observed.at)
             for old in before.values():
                 if old.id not in present:
                     self._add(old, "gone", observed.at)

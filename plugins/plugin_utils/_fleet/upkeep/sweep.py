@@ -11,7 +11,8 @@ from typing import Any
 from ..._core.errors import FleetError
 from ..._core.progress import Report
 from ..._images.leftovers import BakeSweeper
-from ..._providers.contract import Leftover, Provider
+from ..._providers.bake_leftovers import Leftover
+from ..._providers.contract import Provider
 from ..._store.base import Store
 from ..ledger import Ledger
 from ..ports import ChangePermit

@@ -28,6 +28,7 @@ from ..container_data import data_mounts
 from ..container_engine import PODMAN, ContainerEngine
 from ..container_images import image_id, load_image
 from ..contract import Evidence, Instance, LaunchRequest
+from ..ended_instance import EndedInstance
 from ..guest_network import check_reach, free_ports
 from ..machine_document import DOCUMENT, instance_of, was_started
 from ..tags import SHELL
@@ -76,6 +77,13 @@ class ContainerCompute:
             self._reconcile(machine, engine.get(machine.id))
         self._remove_ended(machines)
         return self._instances([machine for machine in machines if machine.facts() is not None], engine)
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
+        """Returns none: an instance that has ended remains in the list, STOPPED."""
+        return ()
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Accepts all settings: a user who may launch instances here may also stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
@@ -249,8 +257,14 @@ class ContainerCompute:
             running = boot is not None
             present = running or bool(facts.get("waiting"))
             instance = instance_of(machine, facts, evidence, running=running, present=present)
-            address = self._address(machine, facts)
-            found.append(replace(instance, container=address))
+            ended = engine.get(machine.id) if not present else None
+            found.append(
+                replace(
+                    instance,
+                    container=self._address(machine, facts),
+                    stop_reason=f"it exited with status {ended.exit_status}" if ended else "",
+                )
+            )
         return found
 
     def _proof(

@@ -31,6 +31,7 @@ class EngineFacts:
     running: bool
     read_only: bool
     privileged: bool
+    exit_status: int  # 0 while it runs
     published: Mapping[int, int]  # by port of the container, the port of this machine that the engine forwards to it
 
 
@@ -50,6 +51,7 @@ def engine_facts(document: Any) -> EngineFacts | None:
             running=state["Running"] is True,
             read_only=host["ReadonlyRootfs"] is True,
             privileged=host["Privileged"] is not False,
+            exit_status=int(state.get("ExitCode", 0)),
             published=published,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..bake_leftovers import Leftovers
 from ..container_engine import TIMEOUT, ContainerEngine
 from ..container_images import ContainerImages
-from ..contract import Leftovers, Pace, PinSecrets, Probe, Traffic
+from ..contract import Pace, PinSecrets, Probe, Traffic
 from ..local_clock import LocalClock
 from .compute import ContainerCompute
 from .image_users import image_users
@@ -93,6 +94,7 @@ class ContainerProvider:
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
+        self.prove_again: Callable[[], None] | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

@@ -18,7 +18,7 @@ from ..contract import RUNNING, Evidence, LaunchRequest
 from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
 from .consoles import Consoles
 from .describe import STATES, evidence_of
-from .group_template import content_of, has_foreign_user_data, lacks_document, launches, version_data
+from .group_template import content_of, has_foreign_user_data, lacks_document, launches, machine_of, version_data
 from .run_instances import Scope
 from .secrets import pin_secrets
 from .tags import from_aws
@@ -140,6 +140,12 @@ class Ec2AutoScalingGroup:
             seals=not undocumented,
             drops_user_data=template is None and has_foreign_user_data(data),
         )
+
+    def machine(self, group: Group) -> Mapping[str, Any]:
+        return machine_of(self._data_of(group.template), self._policy)
+
+    def prove_again(self) -> None:
+        self._consoles.prove_again()
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return pin_secrets(self._clients, parameters)

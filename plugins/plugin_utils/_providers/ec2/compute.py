@@ -14,10 +14,12 @@ from ..._aws.tags import MAX_TAGS
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import Instance, LaunchRequest
+from ..ended_instance import EndedInstance
 from .consoles import Consoles
-from .describe import ALIVE, PAGES, instance_of
+from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
 from .tags import FLEET_KEY, STORE_KEY, fitting, from_aws, keys_of_text
+from .template_check import check_template
 from .volumes import Ec2Volumes
 
 # AWS's codes that say that another zone may have room.
@@ -29,6 +31,7 @@ ZONE_FULL = (
 )
 # AWS's codes that say that one of the named instances makes the call fail for all of them.
 ONE_UNFIT = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "IncorrectInstanceState")
+PROTECTED = "OperationNotPermitted"  # somebody protected an instance against being stopped or terminated
 REPLAY_AGE = 60.0  # seconds: an older instance in the answer was launched by an earlier call with the same token
 FORCE_AGAIN = 30.0  # seconds after which a forced stop is repeated
 DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
@@ -45,14 +48,24 @@ class Ec2Compute:
         self._consoles = consoles
         self._stopping_since: dict[str, float] = {}  # by instance id, as first observed here
         self._forced_at: dict[str, float] = {}  # by instance id (monotonic)
+        self._ended: Sequence[EndedInstance] = ()
 
     def list(self, fleet: str) -> list[Instance]:
-        described = [one for one in self._describe_fleet(fleet) if one["State"]["Name"] in ALIVE]
+        found = self._describe_fleet(fleet)
+        self._ended = [ended for ended in map(ended_of, found) if ended]
+        described = [one for one in found if one["State"]["Name"] in ALIVE]
         evidence = self._consoles.evidence(fleet, described)
         stopping = {one["InstanceId"] for one in described if one["State"]["Name"] in ("stopping", "shutting-down")}
         self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in stopping}
         instances = (instance_of(one, evidence, self._since) for one in described)
         return [instance for instance in instances if instance]
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        """EC2 describes a terminated instance for about an hour, but perhaps without its tags by then."""
+        return [one for one in self._ended if one.fleet == fleet]
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        check_template(self._clients, machine)
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         volumes = self._volumes.by_slot(requests)
@@ -101,7 +114,7 @@ class Ec2Compute:
                     self._clients.ec2.create_tags(Resources=part, Tags=new)
 
     def fleets(self) -> Sequence[str]:
-        described = self._describe(Filters=[_of_store(self._scope), _alive()])
+        described = self._describe(Filters=[_of_store(self._scope), _in_states(ALIVE)])
         names = {from_aws(one.get("Tags", ())).get(tag_names.FLEET) for one in described}
         return sorted({name for name in names if name is not None} | set(self._volumes.fleets()))
 
@@ -110,7 +123,7 @@ class Ec2Compute:
 
     def _describe_fleet(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(
-            Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _alive()]
+            Filters=[{"Name": f"tag:{FLEET_KEY}", "Values": [fleet]}, _of_store(self._scope), _in_states(DESCRIBED)]
         )
 
     def _describe_ids(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
@@ -203,8 +216,14 @@ class Ec2Compute:
                     self._call(operation, fit, more)
 
     def _call(self, operation: str, ids: Sequence[str], more: Mapping[str, Any]) -> None:
-        with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
-            getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
+        try:
+            with aws_errors(doing=f"{DOING[operation]} {', '.join(ids)}"):
+                getattr(self._clients.ec2, operation)(InstanceIds=ids, **more)
+        except ProviderError as error:
+            if error.code != PROTECTED:
+                raise
+            advice = "switch off this protection of the instance and run again to resume"
+            raise ProviderError(f"{error.message}; {advice}", permanent=True, code=error.code) from error
 
     def _since(self, instance_id: str) -> float:
         return self._stopping_since.setdefault(instance_id, time.time())
@@ -214,5 +233,5 @@ def _of_store(scope: Scope) -> dict[str, Any]:
     return {"Name": f"tag:{STORE_KEY}", "Values": [scope.store]}
 
 
-def _alive() -> dict[str, Any]:
-    return {"Name": "instance-state-name", "Values": list(ALIVE)}
+def _in_states(states: Sequence[str]) -> dict[str, Any]:
+    return {"Name": "instance-state-name", "Values": list(states)}

@@ -5,6 +5,9 @@
 Reading a console is one call for each instance. So a console is read only until it contains the evidence, at increasing
 intervals. The store keeps what was read, one document for each fleet. If that document is lost, the consoles are read
 again, but consoles of old boots may no longer contain the evidence: EC2 keeps their newest 64 KB.
+
+EC2 does not show that an instance was rebooted: its launch time stays. The host has then sealed itself again, with
+another host key, and printed that on the same console. ``prove_again`` reads every console once more for that.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ..._core.errors import ConflictError, ProviderError
 from ..._store.base import ABSENT, Store
 from .. import tags as tag_names
 from ..contract import Evidence
-from ..evidence import checked_evidence, parse_evidence
+from ..evidence import checked_evidence, last_boot, parse_evidence
 from .describe import boot_of, reads_console
 from .pace import cloud_pace
 from .tags import from_aws
@@ -43,6 +46,7 @@ class Consoles:
         self._evidence: dict[str, dict[str, Evidence]] = {}  # by fleet, then by boot
         self._unproven: dict[str, Evidence] = {}  # by boot, evidence of another launch: a console is read again for it
         self._reads: dict[str, tuple[float, float]] = {}  # by boot: times of the first and the last read (monotonic)
+        self._again: set[str] | None = None  # the boots that were read once more; None if that was not requested
 
     def evidence(self, fleet: str, described: Sequence[Mapping[str, Any]]) -> Mapping[str, Evidence]:
         """By boot, the evidence of all instances that have sealed themselves. Reads the consoles that are due.
@@ -52,25 +56,34 @@ class Consoles:
         """
         boots = {boot_of(instance): instance for instance in described if reads_console(instance)}
         known = self._load(fleet) if boots else {}
-        due = [boot for boot in boots if boot not in known and self._due(boot)]
+        due = [boot for boot in boots if (self._due(boot) if boot not in known else self._asked_again(boot))]
         if due:
             with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(due))) as pool:
                 read = dict(zip(due, pool.map(lambda boot: self._read(boots[boot]), due), strict=True))
-            self._unproven.update({boot: found for boot, found in read.items() if found})
-            new = {boot: found for boot, found in read.items() if found and found.nonce == _nonce_of(boots[boot])}
-            if new:
-                known.update(new)
-                self._save(fleet, new, boots)
+            self._unproven.update({boot: found for boot, (found, _rebooted) in read.items() if found})
+            new = {boot: found for boot, (found, _) in read.items() if found and found.nonce == _nonce_of(boots[boot])}
+            lost = {boot for boot, (_, rebooted) in read.items() if rebooted and boot in known and boot not in new}
+            changed = {boot: found for boot, found in new.items() if known.get(boot) != found}
+            known.update(changed)
+            for boot in lost:
+                del known[boot]
+            if changed or lost:
+                self._save(fleet, changed, boots, lost)
         return {**{boot: self._unproven[boot] for boot in boots if boot in self._unproven}, **known}
+
+    def prove_again(self) -> None:
+        """Let the next look at each fleet read the consoles of all its hosts, which may have been rebooted."""
+        self._again = set()
 
     def text(self, instance_id: str) -> str:
         """The console's newest lines, or what EC2 has of it. Raises ProviderError."""
         return str(self._output(instance_id).get("Output", ""))
 
-    def _read(self, described: Mapping[str, Any]) -> Evidence | None:
-        """Output that is older than this boot is evidence of an earlier one, and ignored.
+    def _read(self, described: Mapping[str, Any]) -> tuple[Evidence | None, bool]:
+        """The evidence of the last boot on the console, and whether the console shows the beginning of that boot.
 
-        A console that cannot be read is no evidence, and does not keep the others from being read.
+        Output that is older than this start of the instance is ignored. A console that cannot be read is no evidence,
+        and does not keep the others from being read.
         """
         now = time.monotonic()
         boot = boot_of(described)
@@ -82,10 +95,11 @@ class Consoles:
                 raise
             if error.code != "InvalidInstanceID.NotFound" and error.message not in self.warnings:  # else it has ended
                 self.warnings.append(error.message)
-            return None
+            return None, False
         if "Timestamp" in output and int(output["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
-            return None
-        return parse_evidence(output.get("Output", ""), _nonce_of(described))
+            return None, False
+        text, complete = last_boot(str(output.get("Output", "")))
+        return parse_evidence(text, _nonce_of(described)), complete
 
     def _output(self, instance_id: str) -> Mapping[str, Any]:
         try:
@@ -96,6 +110,12 @@ class Consoles:
                 raise
         with aws_errors(doing=f"reading the console of {instance_id}"):
             return dict(self._clients.ec2.get_console_output(InstanceId=instance_id))
+
+    def _asked_again(self, boot: str) -> bool:
+        if self._again is None or boot in self._again:
+            return False
+        self._again.add(boot)
+        return True
 
     def _due(self, boot: str) -> bool:
         if boot not in self._reads:
@@ -110,8 +130,10 @@ class Consoles:
             self._evidence[fleet] = {boot: evidence for boot, evidence in read.items() if evidence}
         return self._evidence[fleet]
 
-    def _save(self, fleet: str, new: Mapping[str, Evidence], present: Collection[str]) -> None:
-        """Add evidence to the document, which other runs read and write, too.
+    def _save(
+        self, fleet: str, new: Mapping[str, Evidence], present: Collection[str], lost: Collection[str] = ()
+    ) -> None:
+        """Add evidence to the document, which other runs read and write, too, and remove that of ``lost`` boots.
 
         A console keeps only its newest lines, so evidence that was read once may never be readable again.
 
@@ -125,7 +147,7 @@ class Consoles:
             kept = {
                 boot: entry
                 for boot, entry in (document[0] if document else {}).items()
-                if _said(entry) and (boot in present or now - entry["at"] < KEEP_SECONDS)
+                if _said(entry) and boot not in lost and (boot in present or now - entry["at"] < KEEP_SECONDS)
             }
             added = {boot: {"at": now, "said": asdict(evidence)} for boot, evidence in new.items()}
             try:

@@ -10,11 +10,23 @@ from datetime import datetime, timezone
 from typing import Any, cast
 
 from .. import tags as tag_names
-from ..contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance, InstanceState, Purpose, Volume
+from ..contract import (
+    FLEET,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    Evidence,
+    Instance,
+    InstanceState,
+    Purpose,
+    Volume,
+)
+from ..ended_instance import EndedInstance
 from .run_instances import GIB
 from .tags import from_aws
 
-# A terminated instance does not exist any more.
+# A terminated instance does not exist any more, but is described for a while.
 STATES: Mapping[str, InstanceState] = {
     "pending": PENDING,
     "running": RUNNING,
@@ -23,6 +35,20 @@ STATES: Mapping[str, InstanceState] = {
     "stopped": STOPPED,
 }
 ALIVE = tuple(STATES)
+TERMINATED = "terminated"
+DESCRIBED = (*ALIVE, TERMINATED)
+# Reasons of a launch that EC2 accepted and that failed afterwards, with what helps where AWS's words do not say so:
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html. All other reasons are no fault of the
+# launch: a person or the guest ended the instance, or EC2 took it back.
+LAUNCH_FAILED: Mapping[str, str] = {
+    "Client.InternalError": "often because the launching identity may not use the KMS key of a disk: kms:CreateGrant, "
+    "kms:Decrypt and kms:GenerateDataKeyWithoutPlaintext",
+    "Client.InvalidSnapshot.NotFound": "",
+    "Client.VolumeLimitExceeded": "",
+    "Server.InsufficientInstanceCapacity": "",
+    "Server.InternalError": "",
+}
+MAX_REASON = 300  # characters
 PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
 # Tags that the fields of Instance express.
@@ -87,7 +113,30 @@ def instance_of(
         started=started,
         stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
+        stop_reason=_reason(described) if state == STOPPED else "",
     )
+
+
+def ended_of(described: Mapping[str, Any]) -> EndedInstance | None:
+    """The instance of a fleet if it died at its launch, else None. One that still shuts down counts."""
+    code = described.get("StateReason", {}).get("Code", "")
+    if described["State"]["Name"] not in (TERMINATED, "shutting-down") or code not in LAUNCH_FAILED:
+        return None
+    tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
+    slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
+    if not slot or tag_names.FLEET not in tags:
+        return None
+    tags[tag_names.ATTEMPT] = _at_index(tags.get(tag_names.ATTEMPT, ""), index)
+    return EndedInstance(described["InstanceId"], tags[tag_names.FLEET], int(slot), _reason(described), tags=tags)
+
+
+def _reason(described: Mapping[str, Any]) -> str:
+    """Why the instance is in its state, in AWS's words."""
+    given = described.get("StateReason", {})
+    code, message = str(given.get("Code", "")), str(given.get("Message", ""))
+    text = (message if code in message else f"{code}: {message}")[:MAX_REASON]
+    advice = LAUNCH_FAILED.get(code, "")
+    return f"{text} ({advice})" if advice else text
 
 
 def volume_of(described: Mapping[str, Any]) -> Volume | None:

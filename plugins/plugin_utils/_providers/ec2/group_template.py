@@ -80,6 +80,28 @@ def lacks_document(data: Mapping[str, Any], ami: str, request: LaunchRequest) ->
     return made and not data.get("UserData") and not request.settings and not request.secret_refs
 
 
+def machine_of(data: Mapping[str, Any], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by which RunInstances launches a machine like those of a version, without what is unset.
+
+    The template itself cannot be launched from: it may name network interfaces, which EC2 rejects together with the
+    subnet of a test.
+
+    Args:
+        policy: the group's mixed instances policy, {} if it has none. Its first instance type counts.
+    """
+    overrides = (policy.get("LaunchTemplate") or {}).get("Overrides") or ()
+    types = [override["InstanceType"] for override in overrides if override.get("InstanceType")]
+    profile = data.get("IamInstanceProfile") or {}
+    interface: Mapping[str, Any] = next(iter(data.get("NetworkInterfaces") or ()), {})
+    found = {
+        "type": next(iter(types), data.get("InstanceType")),
+        "instance_profile": profile.get("Name") or str(profile.get("Arn", "")).rpartition("/")[2],
+        "security_groups": data.get("SecurityGroupIds") or interface.get("Groups"),
+        "metadata_hop_limit": (data.get("MetadataOptions") or {}).get("HttpPutResponseHopLimit"),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def _hops(request: LaunchRequest) -> dict[str, int]:
     """The hop limit that the target declares. Else that of the source stays."""
     limit = request.machine.get("metadata_hop_limit")

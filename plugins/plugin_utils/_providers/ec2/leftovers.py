@@ -18,7 +18,7 @@ from ..._aws.amis import snapshots_of
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import Clients, aws_errors
 from ..._image_model import amis_of
-from ..contract import Leftover, LeftoverKind
+from ..bake_leftovers import Leftover, LeftoverKind
 from .describe import ALIVE
 from .image_users import delete_snapshot, image_users, remove_image, removed
 from .tags import BAKE_KEY, STORE_KEY

@@ -85,6 +85,10 @@ class Ec2Provider:
         """Each SSM parameter with its present version. See ``secrets.pin_secrets``."""
         return secrets.pin_secrets(self._clients, parameters)
 
+    def prove_again(self) -> None:
+        """Let the next look read the evidence of every host again. See ``Consoles.prove_again``."""
+        self._consoles.prove_again()
+
     def _probe_by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
         return {instance.id: self._cached_traffic(instance.fleet).verdict(instance.id) for instance in instances}
 

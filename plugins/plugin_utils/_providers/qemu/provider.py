@@ -20,17 +20,18 @@ from typing import Any
 from ..._core.errors import ProviderError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..accel import Accel, choose, qemu_version
+from ..bake_leftovers import Leftovers
 from ..confinement import confinement_warnings
 from ..contract import (
     Instance,
     LaunchRequest,
-    Leftovers,
     Pace,
     PinSecrets,
     Probe,
     Traffic,
 )
 from ..disk_images import DiskImages
+from ..ended_instance import EndedInstance
 from ..guest_document import launch_document, members, volume_states
 from ..guest_network import check_reach
 from ..local_clock import LocalClock
@@ -56,6 +57,13 @@ class QemuCompute:
         for machine in machines:
             reclaim(machine.folder)
         return [instance for instance in map(self._instance_of, machines) if instance]
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:  # noqa: ARG002  those of every fleet remain
+        """Returns none: an instance that has ended remains in the list, STOPPED."""
+        return ()
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Accepts all settings: a user who may launch instances here may also stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         launched = []
@@ -211,6 +219,7 @@ class QemuProvider:
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
+        self.prove_again: Callable[[], None] | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

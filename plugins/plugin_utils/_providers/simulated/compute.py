@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..._core.errors import ProviderError
 from ..contract import PENDING, RUNNING, STOPPED, STOPPING, Instance, LaunchRequest
+from ..ended_instance import EndedInstance
 from .clock import NEVER
 from .volumes import check_attachable
 from .world import SimulatedMachine, World, count_needed_volumes
@@ -19,6 +21,7 @@ class SimulatedCompute:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._ended: Sequence[EndedInstance] = ()
 
     def list(self, fleet: str) -> list[Instance]:
         world = self._world
@@ -26,7 +29,15 @@ class SimulatedCompute:
         def views() -> list[Instance]:
             return [world.view(machine) for machine in world.machines.values() if machine.instance.fleet == fleet]
 
-        return list(world.read("instances", fleet, views))
+        found = world.read("instances", fleet, views)
+        self._ended = world.ended(fleet)
+        return list(found)
+
+    def ended(self, fleet: str) -> Sequence[EndedInstance]:
+        return [one for one in self._ended if one.fleet == fleet]
+
+    def check_machine(self, machine: Mapping[str, Any]) -> None:
+        """Accepts all settings: a user who may launch instances here may also stop and remove them."""
 
     def launch(self, requests: Sequence[LaunchRequest]) -> Sequence[Instance]:
         """Refuses a token that was used for another launch, or whose instance was removed since."""
@@ -108,7 +119,7 @@ class SimulatedCompute:
     def _launch(self, request: LaunchRequest) -> Instance:
         world, token = self._world, request.token
         if token in world.removed_tokens:
-            raise ProviderError(f"token {token} belonged to an instance that was removed")
+            raise ProviderError(f"token {token} belonged to an instance that was removed", token_spent=True)
         if token in world.machines:
             if not _same_launch(world.machines[token].instance, request):
                 raise ProviderError(f"token {token} was used for another launch")

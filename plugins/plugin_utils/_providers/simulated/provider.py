@@ -9,10 +9,11 @@ after each effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..contract import Clock, Instance, Leftovers, Pace, PinSecrets
+from ..bake_leftovers import Leftovers
+from ..contract import Clock, Instance, Pace, PinSecrets
 from ..disk_images import DiskImages
 from .compute import SimulatedCompute
 from .traffic import SimulatedTraffic
@@ -39,6 +40,7 @@ class SimulatedProvider:
         self.pace: Pace | None = None
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
+        self.prove_again: Callable[[], None] | None = None
 
     def traffic(self, fleet: str) -> SimulatedTraffic:
         return SimulatedTraffic(self.world, fleet)

@@ -29,10 +29,13 @@ from ..contract import (
     MemberState,
     Volume,
 )
+from ..ended_instance import EndedInstance
 from ..tags import VOLUMES
 from .clock import NEVER, VirtualClock
 from .volume_index import VolumeIndex
 
+DEATH = "the simulated cloud ended it"  # the reason of a machine that dies
+ENDED_FOR = 3600.0  # seconds for which a machine that died is described
 ALL_FLEETS = "*"  # in World.balancers: every fleet has one
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -60,6 +63,7 @@ class Behavior:
     stops: bool = True  # False: it never obeys an orderly shutdown
     flap_seconds: float = 0.0  # how long it is healthy, then unhealthy, in turns; 0 for steady health
     healthy_for: float = NEVER  # seconds from when it first got healthy in this boot
+    dies_after: float = NEVER  # seconds from its launch: it dies, and no longer exists
 
 
 @dataclass
@@ -140,6 +144,7 @@ class World:
         self.members: dict[str, BalancerEntry] = {}
         self.balancers: set[str] = {ALL_FLEETS} if balancing else set()  # fleets that have one
         self.removed_tokens: set[str] = set()
+        self._ended: list[tuple[float, EndedInstance]] = []  # machines that died at launch, and when
         self.traits_of: Callable[[LaunchRequest], tuple[Latencies | None, Behavior | None]] = _no_traits
         self.before: Callable[[str], None] = _no_hook
         self.between: Callable[[str], None] = _no_hook
@@ -246,11 +251,26 @@ class World:
         leaving = self.forgets_drained and entry.draining
         return Member(instance_id, state, in_flight, since, passing=passing, leaving=leaving)
 
+    def ended(self, fleet: str) -> list[EndedInstance]:
+        """What is described of machines that died at launch."""
+        oldest = self.clock.now() - ENDED_FOR
+        return [ended for at, ended in self._ended if ended.fleet == fleet and at > oldest]
+
+    def die(self, machine: SimulatedMachine) -> None:
+        """End a machine for good. It is described for a while, as one that died at launch unless it was sealed."""
+        instance = machine.instance
+        if self.state(machine) == PENDING:
+            ended = EndedInstance(instance.id, instance.fleet, instance.slot, DEATH, tags=instance.tags)
+            self._ended.append((self.clock.now(), ended))
+        self._remove(instance.id)
+
     # The effects of time.
 
     def settle(self) -> None:
         """Apply everything that is due: machines that are down by now, machines to remove, members to forget."""
         now = self.clock.now()
+        for machine in [one for one in self.machines.values() if self._dies_at(one) <= now]:
+            self.die(machine)
         for machine in [one for one in self.machines.values() if one.removing or one.instance.state == STOPPING]:
             if self.state(machine) != STOPPED:
                 continue
@@ -290,9 +310,13 @@ class World:
     def _next_changes(self, machine: SimulatedMachine) -> tuple[float, ...]:
         if machine.instance.state == STOPPED:
             return ()
+        dies_at = self._dies_at(machine)
         if machine.instance.state == STOPPING:
-            return self._down_at(machine), machine.crashes_at
-        return self._sealed_at(machine), machine.crashes_at, self._health(machine)[2]
+            return self._down_at(machine), machine.crashes_at, dies_at
+        return self._sealed_at(machine), machine.crashes_at, self._health(machine)[2], dies_at
+
+    def _dies_at(self, machine: SimulatedMachine) -> float:
+        return machine.instance.created + self._behavior(machine).dies_after
 
     def _behavior(self, machine: SimulatedMachine) -> Behavior:
         return machine.behavior or self.behaviors.get(machine.instance.image, _DEFAULT_BEHAVIOR)

@@ -68,6 +68,15 @@ def test_only_a_declared_hop_limit_is_a_setting_of_the_launch(folder: Path) -> N
     assert machine_settings(load(folder, text).target("prod")) == {**default, "metadata_hop_limit": 2}
 
 
+@pytest.mark.parametrize("ending", ["", ":AWSPREVIOUS", ":6acf7301-d9fe-4fbf-9c59-9c7c5f96aba2"])
+def test_a_secret_may_be_one_of_secrets_manager(folder: Path, ending: str) -> None:
+    name = f"/aws/reference/secretsmanager/shop/db+prod@1{ending}"
+    secret = load(folder, GOOD.replace("/shop/password", name)).target("prod").secrets["password"]
+    assert (secret.kind, secret.name) == ("ssm", name)
+    with pytest.raises(DefinitionError, match="is not an SSM parameter name"):
+        load(folder, GOOD.replace("/shop/password", "/shop/db+prod@1"))
+
+
 @pytest.mark.parametrize(
     "ami, reference",
     [

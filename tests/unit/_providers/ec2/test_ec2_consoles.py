@@ -113,3 +113,51 @@ def test_only_lines_that_begin_with_the_mark_count(cloud: Cloud, output: str, se
     said = json.dumps({"digest": "sha256:" + "1" * 64, "nonce": "n" * 16, "host_key": "", "shell": "off"})
     cloud.set(console=lambda _instance, _launched: output.replace("{said}", said))
     assert bool(Consoles(Clients(cloud.account()), MemoryStore()).evidence(FLEET, [one])) == sealed
+
+
+def boot(key: str, nonce: str = "n" * 16) -> str:
+    said = {"digest": "sha256:" + "1" * 64, "nonce": nonce, "host_key": f"ssh-ed25519 {key}", "shell": "restricted"}
+    return f"[    0.1] Linux\r\n\r\nIMMUTABLE-LAUNCHED\r\n\r\nIMMUTABLE-SEALED {json.dumps(said)}\r\n"
+
+
+def test_a_rebooted_host_proves_itself_again_with_its_new_host_key(cloud: Cloud) -> None:
+    """EC2 shows no new launch time, so only a look at the console can tell."""
+    store, (one,) = MemoryStore(), hosts(cloud, 1)
+    clients = Clients(cloud.account())
+    cloud.set(console=lambda _instance, _launched: boot("old"))
+    assert [each.host_key for each in Consoles(clients, store).evidence(FLEET, [one]).values()] == ["ssh-ed25519 old"]
+    cloud.set(console=lambda _instance, _launched: boot("old") + boot("new"))
+    usual, again = Consoles(clients, store), Consoles(clients, store)
+    assert [each.host_key for each in usual.evidence(FLEET, [one]).values()] == ["ssh-ed25519 old"]
+    assert cloud.count(action="GetConsoleOutput") == 1, "an ordinary look reads no console twice"
+    again.prove_again()
+    for _look in range(3):
+        assert [each.host_key for each in again.evidence(FLEET, [one]).values()] == ["ssh-ed25519 new"]
+    assert cloud.count(action="GetConsoleOutput") == 2, "and this one reads each console once"
+    later = Consoles(clients, store).evidence(FLEET, [one])
+    assert [each.host_key for each in later.values()] == ["ssh-ed25519 new"]
+
+
+@pytest.mark.parametrize("ending", ["", boot("forged", nonce="another")], ids=["not yet", "another nonce"])
+def test_a_rebooted_host_is_not_sealed_until_it_says_so(cloud: Cloud, ending: str) -> None:
+    store, (one,) = MemoryStore(), hosts(cloud, 1)
+    clients = Clients(cloud.account())
+    cloud.set(console=lambda _instance, _launched: boot("old"))
+    Consoles(clients, store).evidence(FLEET, [one])
+    cloud.set(console=lambda _instance, _launched: boot("old") + (ending or "IMMUTABLE-LAUNCHED\r\n"))
+    again = Consoles(clients, store)
+    again.prove_again()
+    nonces = {each.nonce for each in again.evidence(FLEET, [one]).values()}
+    assert "n" * 16 not in nonces
+    assert all(each.nonce != "n" * 16 for each in Consoles(clients, store).evidence(FLEET, [one]).values())
+
+
+def test_evidence_that_a_console_no_longer_shows_still_counts(cloud: Cloud) -> None:
+    store, (one,) = MemoryStore(), hosts(cloud, 1)
+    clients = Clients(cloud.account())
+    cloud.set(console=lambda _instance, _launched: boot("old"))
+    Consoles(clients, store).evidence(FLEET, [one])
+    cloud.set(console=lambda _instance, _launched: "a service prints a lot\r\n" * 100)
+    again = Consoles(clients, store)
+    again.prove_again()
+    assert [each.host_key for each in again.evidence(FLEET, [one]).values()] == ["ssh-ed25519 old"]

@@ -15,9 +15,12 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers import group as h
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.autoscaling import Ec2AutoScalingGroup
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.group_template import version_data
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.group_template import (
+    machine_of,
+    version_data,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import Scope
-from ansible_collections.immutable.infra.tests.support.aws.group_world import DIGEST, FLEET, REQUEST, GroupWorld
+from ansible_collections.immutable.infra.tests.support.aws.group_world import DIGEST, FLEET, MIXED, REQUEST, GroupWorld
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 from botocore.stub import ANY, Stubber
 
@@ -143,3 +146,19 @@ def test_a_version_keeps_the_metadata_options_that_its_instances_can_seal_with()
         "HttpTokens": "required",
         "InstanceMetadataTags": "disabled",
     }
+
+
+def test_a_test_runs_on_a_machine_like_those_of_the_group(world: GroupWorld) -> None:
+    data = {
+        "IamInstanceProfile": {"Arn": "arn:aws:iam::123456789012:instance-profile/team/shop"},
+        "NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-1"], "AssociatePublicIpAddress": True}],
+    }
+    world.seed_ec2.create_launch_template_version(
+        LaunchTemplateId=world.template, SourceVersion="1", LaunchTemplateData={"InstanceType": "m7i.large", **data}
+    )
+    scaling = world.group("2", count=0).scaling
+    expected = {"type": "m7i.large", "instance_profile": "shop", "security_groups": ["sg-1"]}
+    assert scaling.machine(scaling.group()) == expected
+    policy = {"LaunchTemplate": {"Overrides": [{"WeightedCapacity": "1"}, *MIXED["Overrides"]]}}
+    assert machine_of({"InstanceType": "m7i.large"}, policy) == {"type": "t3.small"}
+    assert machine_of({}, {}) == {}

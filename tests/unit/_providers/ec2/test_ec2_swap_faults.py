@@ -265,3 +265,52 @@ def test_a_controller_dies_before_its_launch_is_listed(cloud: Cloud, clock: Cloc
     assert killed(lab, NEW, 1, late=True)
     lab.finish()
     assert len(launched(cloud)) == 4
+
+
+@pytest.mark.parametrize("strategy", sampled(product(STRATEGIES), ("rolling",), ("blue_green",)))
+def test_instances_that_die_at_launch_turn_the_swap_back(cloud: Cloud, clock: Clock, strategy: str) -> None:
+    lab = lab_of(cloud, clock, strategy)
+    before, existed = set(lab.watcher.observe().hosts), launched(cloud)
+    cloud.set(launch=3.0, doomed=frozenset({lab.amis[NEW]}))
+    with pytest.raises(FleetError, match=r"i-\w+ and i-\w+ died at launch: Client\.InternalError: Client error on lau"):
+        lab.run()
+    died = launched(cloud)[len(existed) :]
+    assert len(died) == (4 if strategy == "blue_green" else 2), "two in each slot"
+    assert all(call.status < 400 for call in cloud.calls("ec2", "RunInstances")), "no spent token is tried"
+    lab.watcher.assert_settled(clock, lab.amis[OLD], 2, "data" in strategy)
+    assert set(lab.watcher.observe().hosts) == before, "the old ones are the same as before"
+
+
+def test_the_first_release_of_images_that_die_at_launch_is_stopped(cloud: Cloud, clock: Clock) -> None:
+    lab = SwapLab(cloud, clock, 2)
+    cloud.set(doomed=frozenset({"*"}))
+    with pytest.raises(FleetError, match=r"died at launch: Client\.InternalError.*kms:CreateGrant.*what ran before"):
+        lab.run()
+    assert len(launched(cloud)) <= 4 and not lab.watcher.observe().hosts
+
+
+def test_a_lost_host_whose_successors_die_at_launch_is_not_replaced_for_ever(cloud: Cloud, clock: Clock) -> None:
+    """Also when each controller is killed after its launch: what was launched is remembered."""
+    lab = lab_of(cloud, clock)
+    cloud.lose(sorted(lab.watcher.observe().hosts)[0])
+    cloud.set(doomed=frozenset({"*"}), tags_kept=0.0)
+    existed = len(launched(cloud))
+    with pytest.raises(FleetError, match="no instance is left of the 5 launches that a swap may make in one slot"):
+        for _run in range(12):
+            killed(lab, OLD, 1, late=True)
+    assert len(lab.watcher.observe().serving) == 1 and len(launched(cloud)) - existed <= 5
+    cloud.set(doomed=frozenset(), tags_kept=3600.0)
+    lab.finish(OLD)
+
+
+def test_an_instance_that_a_person_protected_is_named_and_the_next_run_resumes(cloud: Cloud, clock: Clock) -> None:
+    lab = lab_of(cloud, clock)
+    protected = sorted(lab.watcher.observe().hosts)[0]
+    cloud.world.protected[protected] = "disableApiTermination"
+    began = clock.skipped
+    with pytest.raises(ProviderError, match=rf"'{protected}' may not be terminated.*switch off this protection"):
+        lab.run()
+    assert clock.skipped - began < 60 and cloud.count(action="TerminateInstances") <= 2, "it is not tried again"
+    assert not lab.watcher.broken_promises and len(lab.watcher.observe().serving) >= 2
+    cloud.world.protected.clear()
+    lab.finish()
