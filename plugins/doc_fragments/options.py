@@ -38,7 +38,7 @@ options:
       - A relative path is relative to the playbook's folder. A missing folder is created, and only the calling user
         can access it. With the provider V(qemu), the folder also holds the virtual machines and their volumes.
       - An S3 bucket must already exist. Credentials and region come from the standard AWS configuration. Parameters
-        after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=) and
+        after the prefix override it. They are C(?region=), C(&profile=), C(&role=), C(&endpoint_url=), C(&external_id=) and
         C(&kms_key=). A store in S3 requires boto3 on the controller.
     type: path
     required: true

@@ -30,6 +30,7 @@ class Account:
     profile: str = ""
     role: str = ""  # ARN of a role to assume
     endpoint_url: str = ""
+    external_id: str = ""  # that the role's trust policy asks for
 
     def in_region(self, region: str) -> Account:
         return replace(self, region=region)
@@ -105,9 +106,8 @@ def _session(account: Account) -> Any:
             service, endpoint_url=account.endpoint_url or None, **{"region_name": session.region_name, **kwargs}
         )
 
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator, session.get_credentials(), account.role, extra_args={"RoleSessionName": SESSION}
-    )
+    arguments = {"RoleSessionName": SESSION, **({"ExternalId": account.external_id} if account.external_id else {})}
+    fetcher = AssumeRoleCredentialFetcher(client_creator, session.get_credentials(), account.role, extra_args=arguments)
     core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001  botocore offers no public way
     return boto3.Session(botocore_session=core, region_name=session.region_name)
 

@@ -86,10 +86,13 @@ class DataVolume:
     owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
     reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
     noexec: bool = False  # whether the mount refuses to execute files
+    iops: int = 0  # aws: operations per second; 0 for the default of the type
+    throughput: int = 0  # aws: MiB per second; 0 for the default of the type
+    kms_key: str = ""  # aws: ID, alias or ARN of the key; "" for the account's default key
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
-        return _without_empty(asdict(self), "owner", "reown", "noexec")
+        return _without_empty(asdict(self), "owner", "reown", "noexec", "iops", "throughput", "kms_key")
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,8 @@ class Network:
     subnets: Mapping[str, str] = field(default_factory=dict)  # subnet IDs by zone
     security_groups: tuple[str, ...] = ()
     address: AddressKind = "private"  # by which the controller reaches an instance
+    # A program and its arguments, with placeholders, whose input and output are the connection to an instance's SSH.
+    ssh_proxy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,8 @@ class Build:
     plugin: str | None = None  # the only version of Packer's qemu or amazon plugin that may build; None: any version
     region: str = ""  # aws; "" for the target's region
     type: str = "t3.small"  # aws
-    subnet: str = ""  # aws; "" for one of the default VPC
+    subnet: str = ""  # aws; "" for the target's first subnet if it is in the build's region
+    ssh_cidrs: tuple[str, ...] = ()  # aws: who may connect to the build machine; empty for Packer's own address
     encrypt: bool = True  # aws
     kms_key: str = ""  # aws; "" for the account's default key
     ssh_username: str = "admin"  # aws

@@ -40,6 +40,9 @@ def target_summary(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
     fleet = data["fleet"]
     del fleet["drain_set"]
+    for place, key in (("aws", "external_id"), ("network", "ssh_proxy"), ("build", "ssh_cidrs")):
+        if not data[place][key]:
+            del data[place][key]
     if target.traffic.deregistration_delay is None:
         del data["traffic"]["deregistration_delay"]
     fleet["alarm"] = _metric_summary(target.fleet.alarm)

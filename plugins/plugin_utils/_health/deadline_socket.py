@@ -20,6 +20,10 @@ class AnswerTooLong(Exception):
     """The peer sent more than the limit."""
 
 
+class ConnectTimeout(TimeoutError):
+    """Nothing answered the connection itself, as if no network led there."""
+
+
 class _Limited(socket.socket):
     """What both kinds of connections have in common."""
 
@@ -65,7 +69,8 @@ class DeadlineSocket(_Limited):
         deadline: on the monotonic clock, for everything: the connection, what is sent and what is received.
         limit: bytes that may be received.
 
-    Raises TimeoutError after the deadline, AnswerTooLong above the limit, and OSError.
+    Raises TimeoutError after the deadline (ConnectTimeout if there is no connection by then), AnswerTooLong above the
+    limit, and OSError.
     """
 
     def __init__(self, address: Address, deadline: float, limit: int) -> None:
@@ -74,6 +79,9 @@ class DeadlineSocket(_Limited):
         try:
             self._set_remaining()
             self.connect(address)
+        except TimeoutError as error:
+            self.close()
+            raise ConnectTimeout from error
         except BaseException:
             self.close()
             raise

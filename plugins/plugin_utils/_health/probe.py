@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...module_utils._plain_text import plain_line
 from .._definition.probes import MAX_EXCHANGE, Health, TcpProbe
-from .deadline_socket import Address, AnswerTooLong, DeadlineSocket
+from .deadline_socket import Address, AnswerTooLong, ConnectTimeout, DeadlineSocket
 from .http_exchange import http_exchange
 
 MAX_THREADS = 256  # probes at the same time; up to this many, all of them take one timeout together
 MAX_REASON = 200  # characters of an error's text
+NO_CONNECTION = "no connection"  # how the reason begins if nothing answered the connection itself
 REFUSAL = 0.5  # seconds in which a relayed connection is closed if nothing listens in the guest
 Endpoints = Mapping[int, Address]  # guest port -> (address, port) to reach it
 
@@ -64,6 +65,8 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
                 result = _stays_open(address, health.tcp, deadline)
             else:
                 result = _tcp(address, health.tcp, deadline)
+    except ConnectTimeout:
+        return f"{NO_CONNECTION} within {health.timeout:g} s"
     except TimeoutError:
         return f"no answer within {health.timeout:g} s"
     except AnswerTooLong as error:

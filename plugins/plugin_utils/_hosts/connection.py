@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ CONTAINER = "immutable.infra.container"  # the connection plugin
 PYTHON = "/usr/bin/python3"
 
 
-def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
+def host_vars(
+    instance: Instance, private_key: Path | None, known_hosts: Path, proxy: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return Ansible's variables to connect to the instance, and those by which a container is found.
 
     They name no connection if nobody may log in.
@@ -26,9 +29,10 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
     Args:
         private_key: None for a key of the user's own, which ssh finds.
         known_hosts: the file that ``write_known_hosts`` wrote.
+        proxy: the definition's ``network.ssh_proxy``.
     """
     if instance.container is None:
-        return ssh_vars(instance, private_key, known_hosts)
+        return ssh_vars(instance, private_key, known_hosts, proxy)
     # The playbook of a verification tests images that let nobody in later, too.
     closed = instance.tags.get(tags.SHELL) == "off" and instance.purpose != VERIFY
     return {**({} if closed else _engine_vars(instance.container)), **_found_by(instance.container)}

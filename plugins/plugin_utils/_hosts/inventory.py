@@ -45,6 +45,10 @@ class HostContext:
     known_hosts: Path
 
     @property
+    def proxy(self) -> tuple[str, ...]:
+        return self.definition.targets[self.target].network.ssh_proxy
+
+    @property
     def fleet(self) -> str:
         return self.definition.fleet_name(self.target)
 
@@ -133,7 +137,7 @@ def _groups(
 
 def _variables(context: HostContext, instance: Instance) -> dict[str, Any]:
     return {
-        **host_vars(instance, context.private_key, context.known_hosts),
+        **host_vars(instance, context.private_key, context.known_hosts, context.proxy),
         "immutable_service": context.definition.service,
         "immutable_target": context.target,
         "immutable_fleet": context.fleet,

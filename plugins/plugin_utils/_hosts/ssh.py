@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ansible import constants as C
 from ansible.plugins.loader import connection_loader
 
 from .._core.files import make_private_folder, write_atomically
+from .._definition.ssh_proxy import proxy_command
 from .._providers.contract import SSH_PORT, Instance
 
 _KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+")  # what a guest prints must not become more than one line
@@ -42,13 +43,16 @@ _NOT_THE_OPERATORS = {
 _NOT_SHARED = {"ControlMaster": "no", "ControlPath": "none"}
 
 
-def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -> dict[str, Any]:
+def host_vars(
+    instance: Instance, private_key: Path | None, known_hosts: Path, proxy: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return Ansible's variables to connect to the instance. They are empty if the instance has no SSH port.
 
     Args:
         private_key: None for a key of the user's own, which ssh finds.
         known_hosts: the file that ``write_known_hosts`` wrote. It names a host by instance id, because addresses are
             used again.
+        proxy: the definition's ``network.ssh_proxy``.
     """
     if SSH_PORT not in instance.endpoints:
         return {}
@@ -61,6 +65,8 @@ def host_vars(instance: Instance, private_key: Path | None, known_hosts: Path) -
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": instance.id,
     }
+    if proxy:
+        options["ProxyCommand"] = _proxy_option(proxy_command(proxy, address, port, instance.id))
     if private_key:
         options["IdentitiesOnly"] = "yes"  # the keys of an agent would use up the attempts
     return {
@@ -86,6 +92,11 @@ def _ssh_args(options: Mapping[str, str]) -> str:
     configured = C.config.get_config_value("ssh_args", plugin_type="connection", plugin_name="ssh") or ""
     unshared = {} if "controlpersist" in configured.lower() else _NOT_SHARED
     return f"{_arguments({**_NOT_THE_OPERATORS, **options, **unshared})} {configured}".rstrip()
+
+
+def _proxy_option(command: Sequence[str]) -> str:
+    """ssh gives this text to a shell, after it has replaced % tokens."""
+    return shlex.join(command).replace("%", "%%")
 
 
 def _arguments(options: Mapping[str, str]) -> str:

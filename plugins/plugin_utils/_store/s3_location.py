@@ -13,7 +13,7 @@ from .._core.errors import StoreError
 from .base import checked_key
 
 SCHEME = "s3"
-_ACCOUNT_OPTIONS = ("region", "profile", "role", "endpoint_url")
+_ACCOUNT_OPTIONS = ("region", "profile", "role", "endpoint_url", "external_id")
 _OPTIONS = (*_ACCOUNT_OPTIONS, "kms_key", "encryption")
 AES256 = "AES256"  # the only encryption that can be requested without a key
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -40,6 +40,7 @@ from .._providers.contract import (
     Provider,
     VolumeRequest,
 )
+from .._providers.volume_options import VolumeOptions
 from .._store.keys import make_ssh_key
 
 PLAYBOOK_SLOT, PRODUCTION_SLOT = 0, 1
@@ -160,7 +161,8 @@ class Verification:
         self._guard.check()
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in slots])
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
-        self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
+        count = "1 test instance" if len(launched) == 1 else f"{len(launched)} test instances"
+        self._report(f"booted {count} of {self._candidate.image.name}")
         health = self._candidate.target.health
         boot = self._limit("health.boot_deadline", health.boot_deadline, len(slots), deadline)
         self._wait("sealed itself", slots, boot, lambda instances: {i.slot for i in instances if proves(i) is True})
@@ -213,6 +215,7 @@ class Verification:
                 size=volume.size,
                 mount=volume.mount,
                 kind=volume.type,
+                options=VolumeOptions(volume.iops, volume.throughput, volume.kms_key),
                 zone=zone,
             )
             for volume in candidate.definition.data
@@ -300,7 +303,7 @@ class Verification:
             "immutable_service": candidate.image.service,
             "immutable_version": candidate.image.version,
         }
-        host = {**host_vars(instance, private, known_hosts), **facts}
+        host = {**host_vars(instance, private, known_hosts, candidate.target.network.ssh_proxy), **facts}
         inventory = {"all": {"children": {"candidate": {"hosts": {f"{candidate.image.service}-candidate": host}}}}}
         playbook = candidate.definition.verify
         if playbook is None:  # does not happen, because the instance is only launched for a playbook

@@ -292,7 +292,8 @@ def test_without_a_home_the_private_folder_is_elsewhere(
         ("s3://shop-store/../x", "store s3://shop-store/.* is not valid: "),
         (
             "s3://shop-store/x?bucket=y",
-            r"unknown options: bucket \(allowed: region, profile, role, endpoint_url, kms_key, encryption\)",
+            r"unknown options: bucket \(allowed: region, profile, role, endpoint_url, external_id, kms_key, "
+            r"encryption\)",
         ),
         ("s3://shop-store/x?region", "store s3://shop-store/.* is not valid: "),
         ("s3://shop-store/x?region=", "region must be given once, with a value"),

@@ -17,7 +17,7 @@ from ....module_utils._packer.flags import version_tuple
 from ....module_utils._packer.result import BuildResult
 from ....module_utils._packer.runner import Packer
 from ..._aws.amis import find_ami, require_imdsv2, root_snapshot, snapshots_of, tag_list
-from ..._aws.clients import DENIED, SESSION, Clients, aws_errors
+from ..._aws.clients import DENIED, SESSION, Account, Clients, aws_errors
 from ..._aws.snapshot_blocks import read_snapshot
 from ..._aws.tags import PREFIX
 from ..._core.errors import BakeError, ProviderError
@@ -36,6 +36,7 @@ from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..residue import inspected_files, residue_needles
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
+from .ebs_network import build_network, ssh_proxy
 
 BUILDER = "amazon-ebs"
 IMDS_SINCE = (1, 9)  # the first Packer whose AWS code always supports IMDSv2
@@ -102,10 +103,12 @@ class EbsBuilder:
             )
         try:
             keys = {"ssh_keypair_name": self._key_name, "ssh_private_key_file": str(workspace.private_key)}
-            yield PackerBuilder(
-                {**builder_settings(job, self._clients, self._tags, self._packer), **encryption(job, ec2), **keys},
-                (_remove_key_command(self._key_name, self.user),),
-            )
+            settings = builder_settings(job, self._clients, self._tags, self._packer)
+            with ssh_proxy(job.target, self._clients, self._key_name) as proxy:
+                yield PackerBuilder(
+                    {**proxy, **settings, **encryption(job, ec2), **keys},
+                    (_remove_key_command(self._key_name, self.user),),
+                )
         finally:
             with aws_errors(BakeError, f"bake of {job.label}"):
                 ec2.delete_key_pair(KeyName=self._key_name)
@@ -211,9 +214,9 @@ def builder_settings(
         # By default, Packer gives the build machine the SSH agent of the operator.
         "ssh_disable_agent_forwarding": build.options.get("ssh_disable_agent_forwarding", True),
         "shutdown_behavior": "terminate",
-        **({"subnet_id": build.subnet} if build.subnet else {}),
+        **build_network(job.target, packer),
         **({"profile": account.profile} if account.profile else {}),
-        **({"assume_role": {"role_arn": account.role, "session_name": SESSION}} if account.role else {}),
+        **({"assume_role": _assumed_role(account)} if account.role else {}),
         # A custom endpoint may know neither all regions nor the metadata of this machine.
         **(
             {"custom_endpoint_ec2": endpoint, "skip_region_validation": True, "skip_metadata_api_check": True}
@@ -256,6 +259,11 @@ def encryption(job: BakeJob, ec2: Any) -> dict[str, Any]:
 def _ours(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that nothing may replace."""
     return {key: value for key, value in tags.items() if key.startswith(PREFIX)}
+
+
+def _assumed_role(account: Account) -> dict[str, str]:
+    external_id = {"external_id": account.external_id} if account.external_id else {}
+    return {"role_arn": account.role, "session_name": SESSION, **external_id}
 
 
 def _ami_name(job: BakeJob) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
 from ..._core.errors import ImmutableError
@@ -12,6 +13,7 @@ from ..document import Document, KeyPath, target_names, value_at
 from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
 from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, SecretKind
+from ..ssh_proxy import PLACEHOLDERS, unknown_placeholders
 
 # By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
@@ -25,7 +27,18 @@ _LOCAL: tuple[ProviderName, ...] = ("qemu", "container")
 PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{
         (key,): ("aws",)
-        for key in ("region", "profile", "role", "endpoint_url", "network", "evidence", "probe", "snapshots", "tags")
+        for key in (
+            "region",
+            "profile",
+            "role",
+            "endpoint_url",
+            "network",
+            "evidence",
+            "probe",
+            "snapshots",
+            "tags",
+            "external_id",
+        )
     },
     **{
         ("machine", key): ("aws",)
@@ -36,7 +49,7 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{("machine", key): _LOCAL for key in ("memory", "cpus")},
     **{
         ("build", key): ("aws",)
-        for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options")
+        for key in ("region", "type", "subnet", "encrypt", "kms_key", "ssh_username", "options", "ssh_cidrs")
     },
     **{("build", key): ("qemu",) for key in ("memory", "cpus")},
     **{("traffic", key): ("aws",) for key in ("target_groups", "rule", "deregistration_delay")},
@@ -169,6 +182,7 @@ def _check_aws(document: Document, target: str) -> None:
         document.add_problem(
             place, "the provider aws requires the subnets of the instances (allowed: network with subnets)"
         )
+    _check_private_network(document, place)
     options = value_at(document.data, (*place, "build", "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():
         document.add_problem(
@@ -205,6 +219,29 @@ def _check_aws(document: Document, target: str) -> None:
             "blue_green on aws switches a rule from one target group to another "
             "(allowed: traffic with two target_groups and a rule)",
         )
+
+
+def _check_private_network(document: Document, place: KeyPath) -> None:
+    if value_at(document.data, (*place, "external_id")) is not None and not value_at(document.data, (*place, "role")):
+        document.add_problem((*place, "external_id"), "no role is assumed that could ask for it; add role or remove it")
+    proxy = value_at(document.data, (*place, "network", "ssh_proxy"))
+    for number, argument in enumerate(proxy if isinstance(proxy, list) else []):
+        for name in unknown_placeholders(argument) if isinstance(argument, str) else ():
+            document.add_problem(
+                (*place, "network", "ssh_proxy", number),
+                f"{json.dumps(name)} is not a placeholder (allowed: {', '.join(PLACEHOLDERS)})",
+            )
+    cidrs = value_at(document.data, (*place, "build", "ssh_cidrs"))
+    for number, cidr in enumerate(cidrs if isinstance(cidrs, list) else []):
+        try:
+            network = ipaddress.ip_network(cidr) if isinstance(cidr, str) else None
+        except ValueError:
+            network = None
+        if network is None or network.version != 4:
+            document.add_problem(
+                (*place, "build", "ssh_cidrs", number),
+                f"{json.dumps(cidr)} is not an IPv4 network (allowed: a CIDR such as 10.0.0.0/16)",
+            )
 
 
 def _check_deregistration_delay(document: Document, place: KeyPath) -> None:

@@ -37,6 +37,7 @@ from .executor import Executor
 from .observe import Observer
 from .pace import every_second
 from .promises import Promises
+from .reach import unreachable
 from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
 
@@ -102,6 +103,8 @@ class SwapRun(FleetRun[Outcome]):
             self._intent = self._intent.with_assumed_launches()
         self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
+            if problem := unreachable(self._observed):
+                raise FleetError(problem)
             self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None

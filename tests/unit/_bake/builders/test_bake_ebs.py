@@ -22,6 +22,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs
     builder_settings,
     encryption,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.builders.ebs_network import PRIVATE_NETWORKS
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.template import Guest, as_text, packer_template
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.variables import BakeVariables
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import (
@@ -30,7 +31,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_op
     refused_options,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ebs_options import TAG_OPTIONS as TAGGED
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Build, Definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Build, Definition, Network
 
 TAGS = {"immutable:digest": "sha256:ab", "immutable:bake": "bake-ab"}
 OLD, NEW = (1, 6, 6), (1, 11, 2)
@@ -46,11 +47,19 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
 
     def make(
-        packer: tuple[int, ...] = OLD, role: str = "", endpoint: str = "", version: str = "1.0.0", **build: Any
+        packer: tuple[int, ...] = OLD,
+        role: str = "",
+        endpoint: str = "",
+        version: str = "1.0.0",
+        network: Network | None = None,
+        external_id: str = "",
+        **build: Any,
     ) -> dict[str, Any]:
         definition = define(version=version)
         account = Account("eu-central-1", endpoint_url=endpoint)
+        network = network or Network()
         target = replace(definition.targets["local"], provider="aws", build=Build(**build), aws=account)
+        target = replace(target, network=network, zones=tuple(network.subnets))
         base = {"ami": "ami-0123456789abcdef0", "region": "eu-central-1", "root_device": "/dev/xvda"}
         job = BakeJob(
             definition=definition,
@@ -62,7 +71,7 @@ def builder(define: Callable[..., Definition], monkeypatch: pytest.MonkeyPatch) 
             variables=BakeVariables({}, {}, {}),
         )
         clients = Clients(account)
-        clients.account = replace(account, role=role)
+        clients.account = replace(account, role=role, external_id=external_id)
         found = SimpleNamespace(describe_images=lambda **_filters: {"Images": [BASE]})
         return {**builder_settings(job, clients, TAGS, packer), **encryption(job, found)}
 
@@ -159,6 +168,48 @@ def test_a_name_contains_only_characters_that_ec2_allows(builder: Callable[..., 
 def test_a_role_is_assumed_by_packer(builder: Callable[..., dict[str, Any]]) -> None:
     role = "arn:aws:iam::123456789012:role/bakes"
     assert builder(role=role)["assume_role"]["role_arn"] == role
+
+
+PRIVATE = Network({"eu-central-1a": "subnet-a", "eu-central-1b": "subnet-b"})
+
+
+def test_the_build_machine_starts_in_the_targets_first_subnet_if_that_is_in_its_region(
+    builder: Callable[..., dict[str, Any]],
+) -> None:
+    assert builder(network=PRIVATE)["subnet_id"] == "subnet-a"
+    assert builder(network=PRIVATE, subnet="subnet-c")["subnet_id"] == "subnet-c"
+    assert "subnet_id" not in builder(network=PRIVATE, region="eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("packer", "network", "build", "cidrs", "discovered"),
+    [
+        (NEW, None, {}, None, True),
+        (OLD, None, {}, None, None),
+        (NEW, None, {"ssh_cidrs": ("192.0.2.0/24",)}, ["192.0.2.0/24"], None),
+        (OLD, None, {"ssh_cidrs": ("192.0.2.0/24",)}, ["192.0.2.0/24"], None),
+        (NEW, None, {"options": {"ssh_interface": "private_ip"}}, list(PRIVATE_NETWORKS), None),
+        (NEW, Network(ssh_proxy=("aws",)), {}, list(PRIVATE_NETWORKS), None),
+        (NEW, None, {"options": {"security_group_id": "sg-1"}}, None, None),
+    ],
+)
+def test_who_may_connect_to_the_build_machine(
+    builder: Callable[..., dict[str, Any]],
+    packer: tuple[int, ...],
+    network: Network | None,
+    build: dict[str, Any],
+    cidrs: list[str] | None,
+    discovered: bool | None,
+) -> None:
+    settings = builder(packer, network=network, **build)
+    assert settings.get("temporary_security_group_source_cidrs") == cidrs
+    assert settings.get("temporary_security_group_source_public_ip") is discovered
+
+
+def test_packer_knows_the_external_id_of_a_role(builder: Callable[..., dict[str, Any]]) -> None:
+    plain = builder(role="arn")["assume_role"]
+    assert "external_id" not in plain
+    assert builder(role="arn", external_id="shop-1")["assume_role"] == {**plain, "external_id": "shop-1"}
 
 
 def test_users_cannot_set_options_that_the_builder_sets(builder: Callable[..., dict[str, Any]]) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ami import AmiReference, ami_reference
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import machine_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.summary import target_summary
 
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
 GOOD = f"""\
@@ -66,6 +69,20 @@ def test_only_a_declared_hop_limit_is_a_setting_of_the_launch(folder: Path) -> N
     assert "metadata_hop_limit" not in default, "hosts of earlier releases keep their fingerprint"
     text = GOOD.replace("root_size: 8G", "root_size: 8G, metadata_hop_limit: 2")
     assert machine_settings(load(folder, text).target("prod")) == {**default, "metadata_hop_limit": 2}
+
+
+def test_a_private_network_is_read_and_old_results_stay_as_they_were(folder: Path) -> None:
+    plain = load(folder, GOOD).target("prod")
+    new = {"external_id", "ssh_proxy", "ssh_cidrs", "deregistration_delay", "drain_set"}
+    assert not new & set(re.findall(r'"(\w+)":', json.dumps(target_summary(plain))))
+    text = GOOD.replace("network: {", 'network: {ssh_proxy: [aws, "--id={instance_id}"], ')
+    text = text.replace("kms_key: alias/images", "ssh_cidrs: [10.0.0.0/16]").replace(
+        "target_groups: [", "deregistration_delay: 45s, target_groups: ["
+    )
+    target = load(folder, text.replace("provider: aws", "provider: aws\n    external_id: shop-1")).target("prod")
+    assert target.network.ssh_proxy == ("aws", "--id={instance_id}") and target.aws.external_id == "shop-1"
+    assert target.build.ssh_cidrs == ("10.0.0.0/16",) and target.traffic.deregistration_delay == 45
+    assert new - {"drain_set"} <= set(re.findall(r'"(\w+)":', json.dumps(target_summary(target))))
 
 
 @pytest.mark.parametrize("ending", ["", ":AWSPREVIOUS", ":6acf7301-d9fe-4fbf-9c59-9c7c5f96aba2"])
@@ -127,6 +144,20 @@ def test_there_are_three_ways_to_name_a_base(folder: Path, ami: str, reference: 
             "encrypt_boot: false",
             "build.options.encrypt_boot: cannot be passed to Packer: build.encrypt sets it",
         ),
+        ("    role: arn:aws:iam::123456789012:role/deploy\n", "    external_id: shop\n", "no role is assumed"),
+        (
+            "network: {",
+            'network: {ssh_proxy: [aws, "{instance}"], ',
+            'network.ssh_proxy[1]: "{instance}" is not a placeholder (allowed: {host}, {port}, {instance_id})',
+        ),
+        (
+            "network: {",
+            "network: {ssh_proxy: aws ssm start-session, ",
+            "is not a list (allowed: a list of a program",
+        ),
+        ("kms_key: alias/images", "ssh_cidrs: [10.0.0.1/16]", '"10.0.0.1/16" is not an IPv4 network'),
+        ("kms_key: alias/images", 'ssh_cidrs: ["fd00::/8"]', '"fd00::/8" is not an IPv4 network'),
+        ("target_groups: [", "deregistration_delay: 2h, target_groups: [", "(allowed: whole seconds from 0 to 3600)"),
         ("root_size: 8G", "metadata_hop_limit: 0", "is not a hop limit (allowed: an integer from 1 to 64)"),
         ("type: gp3", "type: qcow2", "is not a volume type on target prod"),
         ("version: 3}", "version: $Latest}", "is not a version number"),
