@@ -48,7 +48,7 @@ def test_the_database_of_the_docs_keeps_its_data(store: Path, tmp_path: Path) ->
     with released(Redis(tmp_path / "cache", store)) as redis:
         assert redis.say("SET greeting kept") == "+OK\r\n"
         redis.edit("immutable.yml", "64mb", "96mb")
-        assert "a bake is due" not in redis.play("release")
+        assert "a bake is due:" not in redis.play("release")
         assert "100663296" in redis.say("CONFIG GET maxmemory")
         redis.edit("immutable.yml", "1.0.0", "2.0.0")
         redis.edit("files/host.conf", "ExecStart=\n", f"{REFUSAL}ExecStart=\n")

@@ -160,7 +160,8 @@ class Verification:
         self._guard.check()
         launched = self._provider.compute.launch([self._request(slot, keys[slot]) for slot in slots])
         self._launched = {instance.id: self._provider.clock.now() + LISTING_DELAY for instance in launched}
-        self._report(f"booted {len(launched)} test instances of {self._candidate.image.name}")
+        count = "1 test instance" if len(launched) == 1 else f"{len(launched)} test instances"
+        self._report(f"booted {count} of {self._candidate.image.name}")
         health = self._candidate.target.health
         boot = self._limit("health.boot_deadline", health.boot_deadline, len(slots), deadline)
         self._wait("sealed itself", slots, boot, lambda instances: {i.slot for i in instances if proves(i) is True})
