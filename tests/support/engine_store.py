@@ -22,7 +22,7 @@ from pathlib import Path
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.memory import remove_private_memory
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import open_engine
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_runtime import state_folder
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_runtime import MEMORY, state_folder
 from ansible_collections.immutable.infra.tests.support import reaper
 
 ENGINE = "container"  # the folder of the engine in a store
@@ -113,8 +113,10 @@ def remove(folder: Path) -> None:
         # Files of a rootless container belong to other users.
         with suppress(ImmutableError):
             subprocess.run(engine.inside(["rm", "-rf", str(each / "storage")]), env=engine.environment, check=False)
+        # Of any user: some tests run as one that is not this one.
         with suppress(ImmutableError):
-            shutil.rmtree(state_folder(each), ignore_errors=True)
+            for state in MEMORY.glob(f"immutable-*-{state_folder(each).name.rpartition('-')[2]}"):
+                shutil.rmtree(state, ignore_errors=True)
     kill_inside(folder)
     for _round in range(ROUNDS):
         unmount(folder)

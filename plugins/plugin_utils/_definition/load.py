@@ -18,6 +18,7 @@ from .ami import ami_source
 from .authorities import read_authorities
 from .checks.aws_tags import check_number_of_tags
 from .checks.definition import check_definition
+from .checks.ebs_volumes import check_ebs_volumes
 from .checks.health import check_tags
 from .document import Document, format_path, read_document
 from .fleet import converted, fleet_files, fleet_spec, merged_fleet, pairs_of
@@ -65,6 +66,7 @@ def load_definition(path: Path) -> Definition:
     definition = _definition(document.data, path)
     check_tags(document, definition.targets)
     check_number_of_tags(document, definition)
+    check_ebs_volumes(document, definition)
     _raise_problems(document, path)
     return definition
 
@@ -130,6 +132,9 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
                 owner=volume.get("owner", ""),
                 reown=volume.get("reown", False),
                 noexec=volume.get("noexec", False),
+                iops=volume.get("iops", 0),
+                throughput=volume.get("throughput", 0),
+                kms_key=volume.get("kms_key", ""),
             )
             for volume in data.get("data", ())
         ),

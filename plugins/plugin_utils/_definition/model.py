@@ -86,10 +86,13 @@ class DataVolume:
     owner: str = ""  # "user" or "user:group", by name; "" for the owner of the mount's folder in the image
     reown: bool = False  # whether files follow the owner's uid and gid when an image changes them
     noexec: bool = False  # whether the mount refuses to execute files
+    iops: int = 0  # aws: operations per second; 0 for the default of the type
+    throughput: int = 0  # aws: MiB per second; 0 for the default of the type
+    kms_key: str = ""  # aws: ID, alias or ARN of the key; "" for the account's default key
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data. Fields of later releases are left out at their defaults."""
-        return _without_empty(asdict(self), "owner", "reown", "noexec")
+        return _without_empty(asdict(self), "owner", "reown", "noexec", "iops", "throughput", "kms_key")
 
 
 @dataclass(frozen=True)

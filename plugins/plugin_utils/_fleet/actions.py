@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from .._core.errors import FleetError
 from .._definition.model import Metric
+from .._providers.volume_options import NO_OPTIONS, VolumeOptions
 from .model import Intent
 
 BEFORE_SWAP, AFTER_SWAP = "before_swap", "after_swap"  # names of gates
@@ -44,11 +45,12 @@ class Detach:
 
 @dataclass(frozen=True)
 class Modify:
-    """Grow detached volumes or change their type."""
+    """Grow detached volumes, or change their type or options."""
 
     volumes: tuple[str, ...]
     size: int
     kind: str
+    options: VolumeOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True)

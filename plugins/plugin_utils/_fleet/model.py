@@ -24,6 +24,7 @@ from .._providers.contract import (
     MemberState,
     Volume,
 )
+from .._providers.volume_options import VolumeOptions
 
 Goal = Literal["present", "absent"]
 PRESENT: Final = "present"
@@ -142,6 +143,18 @@ class VolumeSpec:
     size: int
     mount: str
     kind: str = ""
+    iops: int = 0  # 0 for the provider's default
+    throughput: int = 0  # MiB per second; 0 for the provider's default
+    kms_key: str = ""  # "" for the provider's default
+
+    @property
+    def options(self) -> VolumeOptions:
+        return VolumeOptions(self.iops, self.throughput, self.kms_key)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data. Fields of later releases are left out at their defaults."""
+        later = ("iops", "throughput", "kms_key")
+        return {name: value for name, value in asdict(self).items() if name not in later or value}
 
 
 @dataclass(frozen=True)
@@ -250,6 +263,9 @@ class Intent:
     def as_dict(self) -> dict[str, Any]:
         """The document of the store. Fields of later releases are left out at their defaults."""
         data = asdict(self)
+        data["volumes"] = tuple(spec.as_dict() for spec in self.volumes)
+        if self.origin:
+            data["origin"]["volumes"] = tuple(spec.as_dict() for spec in self.origin.volumes)
         data["alarm"] = self.alarm.as_dict() if self.alarm else None
         for stage, fields in zip(self.stages, data["stages"], strict=True):
             fields["metric"] = stage.metric.as_dict() if stage.metric else None

@@ -37,6 +37,7 @@ from .model import ABSENT, Intent, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
 from .prediction.predict import dry_run
+from .recipes import refuse_other_keys
 from .requests import RequestBuilder
 from .run import RunOptions
 from .swap.engine import Engine, FleetServices
@@ -143,6 +144,8 @@ class SwappedFleet(_Opened):
     def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
         provider = open_provider(self.target, self.store)
         request = self._request(wanted, provider, task)
+        if any(spec.kms_key for spec in request.intent.desired.volumes):
+            refuse_other_keys(request.intent.desired.volumes, provider.volumes.list(self.name))
         services = self._services(request, provider, task)
         observer = Observer(provider, provider.traffic(self.name), services.prober, self.name)
         if task.check_mode:

@@ -8,7 +8,7 @@ instances again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from .._health.prober import health_tag
 from .._hosts.connection import login_ports
 from .._image_model import Image
 from .._providers import tags
+from .._providers.contract import Volume
 from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
 
 AUTHORITIES = "authorities"  # PEM text, only in recipes of services that are probed by HTTPS with a CA of their own
@@ -34,10 +35,7 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "image": image.digest,
         "build": image.build,
         "size": target.fleet.size,
-        "volumes": [
-            {"name": volume.name, "size": volume.size, "mount": volume.mount, "kind": volume.type}
-            for volume in definition.data
-        ],
+        "volumes": [_spec_of(volume).as_dict() for volume in definition.data],
         "ports": list(ports),
         "authorized_keys": list(authorized_keys),
         "settings": dict(target.settings),
@@ -97,7 +95,7 @@ def swap_request(
     if payload.secret_refs:  # with their versions: a changed secret is a reason to swap
         fingerprinted["secret_refs"] = dict(payload.secret_refs)
     if definition.data:  # a volume that must grow or change its type is a reason to swap
-        fingerprinted["volumes"] = {volume.name: [volume.size, volume.type] for volume in definition.data}
+        fingerprinted["volumes"] = {volume.name: _modifiable(volume) for volume in definition.data}
     version = Version(
         image=image.digest,
         image_name=image.name,
@@ -119,6 +117,40 @@ def swap_request(
         balancer_drains=not target.fleet.drain_set,
         recipe=recipe,
     )
+
+
+def _spec_of(volume: DataVolume) -> VolumeSpec:
+    return VolumeSpec(
+        name=volume.name,
+        size=volume.size,
+        mount=volume.mount,
+        kind=volume.type,
+        iops=volume.iops,
+        throughput=volume.throughput,
+        kms_key=volume.kms_key,
+    )
+
+
+def _modifiable(volume: DataVolume) -> list[Any]:
+    """What of a volume a swap can change. What is not declared is left out, as in earlier releases."""
+    options = [volume.iops, volume.throughput] if volume.iops or volume.throughput else []
+    return [volume.size, volume.type, *options]
+
+
+def refuse_other_keys(specs: Sequence[VolumeSpec], volumes: Iterable[Volume]) -> None:
+    """Raise FleetError if a volume is encrypted by another key than declared: a volume keeps its key."""
+    keys = {spec.name: spec.kms_key for spec in specs if spec.kms_key}
+    others = [
+        f"{volume.id} ({volume.name} of slot {volume.slot}) was created with "
+        f"{volume.options.kms_key or 'the default key of the account'}, not with {keys[volume.name]}"
+        for volume in volumes
+        if keys.get(volume.name, volume.options.kms_key) != volume.options.kms_key
+    ]
+    if others:
+        raise FleetError(
+            f"data.kms_key: {'; '.join(others)}. Nothing was changed. A volume keeps its key: restore kms_key, or "
+            "recreate the volume from a snapshot with the other key (see how-to/aws-volumes)"
+        )
 
 
 def relaunch_request(

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Protocol
 from .bake_leftovers import Leftovers
 from .container_address import ContainerAddress
 from .ended_instance import EndedInstance
+from .volume_options import NO_OPTIONS, VolumeOptions
 
 # What an instance was launched for.
 Purpose = Literal["fleet", "verify"]
@@ -90,9 +91,9 @@ class Volume:
     attached_to: str | None = None  # instance id
     attached_at: float = 0.0
     kind: str = ""  # the provider's name of its type ("gp3", "qcow2"); "" if the provider has only one type
+    options: VolumeOptions = NO_OPTIONS
     zone: str = ""  # "" if the provider has no zones
-    # Whether the provider's tags say that it was created blank. Always False where the provider keeps that elsewhere.
-    created_blank: bool = False
+    created_blank: bool = False  # as the provider's tags say; always False where it keeps that elsewhere
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class VolumeRequest:
     size: int
     mount: str
     kind: str = ""  # "" for the provider's default
+    options: VolumeOptions = NO_OPTIONS
     zone: str = ""
 
 
@@ -196,11 +198,8 @@ class Volumes(Protocol):
     def detach(self, volume_ids: Sequence[str]) -> None:
         """Refuses a volume that is attached to an instance that is not STOPPED."""
 
-    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
-        """Grow detached volumes to ``size`` and change their type to ``kind`` ("" keeps it). Data is kept.
-
-        Refuses to shrink.
-        """
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
+        """Grow detached volumes to ``size``, never shrink them, change type ("" keeps it) and options. Data is kept."""
 
     def remove(self, volume_ids: Sequence[str]) -> None:
         """Delete volumes with their data."""

@@ -39,6 +39,7 @@ ADDRESS = "address"  # "private" or "public": which of its addresses the instanc
 # On data volumes and their snapshots, with FLEET and STORE.
 SLOT = "slot"
 VOLUME = "volume"  # name in the definition; root volumes have none
+KMS_KEY = "kms_key"  # by which the definition named the key that encrypts it; on no volume with the default key
 BLANK = "blank"  # "true" on a volume that was created without any content; on no snapshot
 
 # On images and what a bake creates, with SERVICE, VERSION and STORE.
@@ -57,7 +58,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 _NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
 _FORMS = {
     **dict.fromkeys((SERVICE, TARGET, VERSION, BUILD, SHELL, IMAGE_NAME, FLEET, STORE, IMAGE, AMI, LAUNCH), _NAME),
-    **dict.fromkeys((PURPOSE, NONCE, EVIDENCE, ADDRESS, VOLUME, DIGEST, BAKE), _NAME),
+    **dict.fromkeys((PURPOSE, NONCE, EVIDENCE, ADDRESS, VOLUME, KMS_KEY, DIGEST, BAKE), _NAME),
     **dict.fromkeys((PORT, SLOT), _NUMBER),
     **dict.fromkeys((SLOTS, PORTS, ATTEMPT), _NUMBERS),
 }

@@ -40,6 +40,7 @@ from .._providers.contract import (
     Provider,
     VolumeRequest,
 )
+from .._providers.volume_options import VolumeOptions
 from .._store.keys import make_ssh_key
 
 PLAYBOOK_SLOT, PRODUCTION_SLOT = 0, 1
@@ -214,6 +215,7 @@ class Verification:
                 size=volume.size,
                 mount=volume.mount,
                 kind=volume.type,
+                options=VolumeOptions(volume.iops, volume.throughput, volume.kms_key),
                 zone=zone,
             )
             for volume in candidate.definition.data

@@ -167,6 +167,13 @@ RULES = (
         page=f"{EC2}/API_DeleteVolume.html",
     ),
     Rule(
+        "limits of volume types",
+        actions=("ec2:CreateVolume", "ec2:ModifyVolume"),
+        apply=volumes.limits,
+        fact="Each type has its sizes, operations per second and throughput.",
+        page="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html",
+    ),
+    Rule(
         "creating volumes takes time",
         actions=("ec2:CreateVolume",),
         apply=volumes.create,

@@ -82,6 +82,39 @@ def delete(world: World, call: Call, proceed: Proceed) -> Answer:
     return proceed(call)
 
 
+# GiB, operations per second, operations for each GiB, MiB per second
+LIMITS = {
+    "gp3": ((1, 65536), (3000, 80000), 500, (125, 2000)),
+    "gp2": ((1, 16384), (0, 0), 0, (0, 0)),
+    "io1": ((4, 16384), (100, 64000), 50, (0, 0)),
+    "io2": ((4, 65536), (100, 256000), 1000, (0, 0)),
+    "st1": ((125, 16384), (0, 0), 0, (0, 0)),
+    "sc1": ((125, 16384), (0, 0), 0, (0, 0)),
+    "standard": ((1, 1024), (0, 0), 0, (0, 0)),
+}
+
+
+def limits(world: World, call: Call, proceed: Proceed) -> Answer:
+    before = _volume(world, call) if call.action == "ModifyVolume" else {}
+    kind = call.parameters.get("VolumeType") or before.get("VolumeType", "gp2")
+    size = int(call.parameters.get("Size") or before.get("Size", 1))
+    sizes, iops, ratio, throughput = LIMITS[kind]
+    most = min(iops[1], max(ratio * size, 3000 * (kind == "gp3")))
+    for name, value, (low, high) in (
+        ("size", size, sizes),
+        (
+            "iops",
+            int(call.parameters.get("Iops", 0)),
+            (iops[0], most),
+        ),
+        ("throughput", int(call.parameters.get("Throughput", 0)), throughput),
+    ):
+        if value and not low <= value <= high:
+            message = f"Volume {name} of {value} is invalid; for the type {kind} it must be from {low} to {high}"
+            return refusal(call, 400, "InvalidParameterValue", message)
+    return proceed(call)
+
+
 def create(world: World, call: Call, proceed: Proceed) -> Answer:
     return _begin("volume", world, proceed(call), state="creating" if world.settings.volume else "")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..._definition.model import Metric
 from ..._providers.contract import DRAIN, UP, Volume
@@ -69,7 +70,7 @@ class ActionBatch:
         wanted = {spec.name: spec for spec in specs}
         for volume in volumes:
             spec = wanted[volume.name]
-            self._modify.append(Modify((volume.id,), max(volume.size, spec.size), spec.kind))
+            self._modify.append(Modify((volume.id,), max(volume.size, spec.size), spec.kind, spec.options))
 
     def reserve(self) -> None:
         """Keep a place under the ceiling for an instance that cannot be launched yet."""
@@ -281,8 +282,8 @@ def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], 
 
 
 def _merged(changes: Iterable[Modify]) -> list[Modify]:
-    """One call for all volumes that get the same size and type."""
-    same: dict[tuple[int, str], list[str]] = {}
+    """One call for all volumes that get the same size, type and options."""
+    same: dict[Modify, list[str]] = {}
     for change in changes:
-        same.setdefault((change.size, change.kind), []).extend(change.volumes)
-    return [Modify(tuple(ids), size, kind) for (size, kind), ids in same.items()]
+        same.setdefault(replace(change, volumes=()), []).extend(change.volumes)
+    return [replace(change, volumes=tuple(ids)) for change, ids in same.items()]

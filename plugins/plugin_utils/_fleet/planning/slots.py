@@ -91,7 +91,8 @@ def _slot(
 
 def _differs(volumes: dict[str, Volume], spec: VolumeSpec) -> bool:
     volume = volumes[spec.name]
-    return volume.size < spec.size or bool(spec.kind and volume.kind != spec.kind)
+    other_kind = bool(spec.kind and volume.kind != spec.kind)
+    return volume.size < spec.size or other_kind or spec.options.missing_in(volume.options)
 
 
 def launched_by_swap(view: InstanceView, intent: Intent) -> bool:

@@ -101,7 +101,7 @@ class Executor:
                 slots = dict.fromkeys(volumes[each].slot for each in action.volumes)
                 return [("volumes detached", slot, None) for slot in slots]
             case Modify():
-                self._provider.volumes.modify(action.volumes, action.size, action.kind)
+                self._provider.volumes.modify(action.volumes, action.size, action.kind, action.options)
                 return [(f"volume {volumes[each].name} modified", volumes[each].slot, None) for each in action.volumes]
             case RemoveVolumes():
                 self._provider.volumes.remove(action.volumes)
@@ -148,6 +148,7 @@ class Executor:
                 size=specs[name].size,
                 mount=specs[name].mount,
                 kind=specs[name].kind,
+                options=specs[name].options,
                 zone=zone_of(slot, intent),
             )
             for slot, name in action.missing

@@ -20,6 +20,7 @@ from ..._core.files import make_private_folder, remove_documented
 from ..container_data import DataMount, data_mounts
 from ..container_engine import DOCKER, ContainerEngine
 from ..contract import Volume, VolumeRequest
+from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from . import loop_image
 from .data_files import DataFiles
 from .mount_users import live_users
@@ -135,7 +136,8 @@ class ContainerVolumes:
             _unmount(folder)
             folder.update(attached_to=None, attached_at=0.0)
 
-    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
+        refuse_options(options)
         folders = [self._folder(volume_id) for volume_id in volume_ids]
         for folder in folders:  # check all before changing any
             self._check_change(folder, size, self._checked_kind(kind, folder.id))

@@ -23,6 +23,7 @@ from ..contract import (
     Volume,
 )
 from ..ended_instance import EndedInstance
+from ..volume_options import VolumeOptions
 from .run_instances import GIB
 from .tags import from_aws
 
@@ -155,6 +156,9 @@ def volume_of(described: Mapping[str, Any]) -> Volume | None:
         attached_to=attachment["InstanceId"] if attachment else None,
         attached_at=attachment["AttachTime"].timestamp() if attachment and "AttachTime" in attachment else 0.0,
         kind=described.get("VolumeType", ""),
+        options=VolumeOptions(
+            described.get("Iops", 0), described.get("Throughput", 0), tags.get(tag_names.KMS_KEY, "")
+        ),
         zone=described.get("AvailabilityZone", ""),
         created_blank=tags.get(tag_names.BLANK) == "true",
     )

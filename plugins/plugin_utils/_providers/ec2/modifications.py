@@ -28,7 +28,7 @@ class Ec2VolumeModifications:
         """Modify volumes, and return when all of them have their new size and type.
 
         Args:
-            changes: by volume id, parameters of ModifyVolume (Size, VolumeType, Iops).
+            changes: by volume id, parameters of ModifyVolume (Size, VolumeType, Iops, Throughput).
         """
         for volume_id, change in changes.items():
             self._start(volume_id, change)
@@ -96,4 +96,4 @@ class Ec2VolumeModifications:
 
 def _applies(modification: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
     """Whether a modification is the requested one."""
-    return all(modification.get(f"Target{name}") == change[name] for name in ("Size", "VolumeType") if name in change)
+    return all(modification.get(f"Target{name}") == wanted for name, wanted in change.items())

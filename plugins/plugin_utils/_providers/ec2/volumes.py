@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypedDict
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
@@ -17,6 +18,7 @@ from ..._core.errors import ProviderError
 from ..._store.base import Store, read_as
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume, VolumeRequest
+from ..volume_options import NO_OPTIONS, VolumeOptions
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
 from .run_instances import GIB, Scope, gib
@@ -137,8 +139,8 @@ class Ec2Volumes:
         with aws_errors(doing="detaching volumes"):
             self._clients.ec2.get_waiter("volume_available").wait(VolumeIds=list(holders), WaiterConfig=WAITER)
 
-    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
-        """Returns when each volume has its new size and type.
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
+        """Returns when each volume has its new size, type and performance.
 
         EBS may continue to optimize the volumes for hours. They can be used meanwhile.
         """
@@ -146,11 +148,7 @@ class Ec2Volumes:
         for volume_id, volume in self._describe_ids(volume_ids).items():
             if size < volume.size:
                 raise ProviderError(f"{volume_id} has {volume.size // GIB} GiB and cannot shrink to {gib(size)} GiB")
-            change: dict[str, Any] = {}
-            if gib(size) > volume.size // GIB:
-                change["Size"] = gib(size)
-            if kind and kind != volume.kind:
-                change.update(VolumeType=kind, **_iops_of(kind, max(gib(size), volume.size // GIB)))
+            change = _change_of(volume, size, kind, options)
             if change:
                 changes[volume_id] = change
         self._modifications.apply(changes)
@@ -236,14 +234,16 @@ class Ec2Volumes:
             kind,
             request.zone,
             str(removals),
+            *_later_identity(request.options, self._scope.tags),
         )
         with aws_errors(doing=f"creating volume {request.name} of slot {request.slot}"):
             answer = self._clients.ec2.create_volume(
                 AvailabilityZone=request.zone,
                 Size=size,
                 VolumeType=kind,
-                **_iops_of(kind, size),
+                **{**_iops_of(kind, size), **_performance_of(request.options)},
                 Encrypted=True,
+                **({"KmsKeyId": request.options.kms_key} if request.options.kms_key else {}),
                 ClientToken=hashlib.sha256("\0".join(identity).encode()).hexdigest(),
                 TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
             )
@@ -269,6 +269,7 @@ class Ec2Volumes:
             tag_names.STORE: self._scope.store,
             tag_names.SLOT: str(volume.slot),
             tag_names.VOLUME: volume.name,
+            **({tag_names.KMS_KEY: volume.options.kms_key} if volume.options.kms_key else {}),
         }
         name = {"Key": NAME_KEY, "Value": f"{volume.fleet}-{volume.slot}-{volume.name}"}
         return with_own([name, *to_aws(texts)], self._scope.tags)
@@ -298,6 +299,28 @@ class Ec2Volumes:
                 for reservation in page["Reservations"]
                 for instance in reservation["Instances"]
             }
+
+
+def _change_of(volume: Volume, size: int, kind: str, options: VolumeOptions) -> dict[str, Any]:
+    """The parameters of ModifyVolume, without what the volume has already."""
+    change: dict[str, Any] = {}
+    if gib(size) > volume.size // GIB:
+        change["Size"] = gib(size)
+    if kind and kind != volume.kind:
+        defaults = _iops_of(kind, max(gib(size), volume.size // GIB))
+        return {**change, "VolumeType": kind, **defaults, **_performance_of(options)}
+    present = _performance_of(volume.options)
+    return {**change, **{name: n for name, n in _performance_of(options).items() if n != present.get(name)}}
+
+
+def _performance_of(options: VolumeOptions) -> dict[str, int]:
+    """The parameters of the options that are given."""
+    return {name: number for name, number in (("Iops", options.iops), ("Throughput", options.throughput)) if number}
+
+
+def _later_identity(options: VolumeOptions, tags: Mapping[str, str]) -> list[str]:
+    """What a token also depends on, because EBS refuses a token with other parameters. Nothing at the defaults."""
+    return [json.dumps([asdict(options), dict(tags)], sort_keys=True)] if options != NO_OPTIONS or tags else []
 
 
 def _iops_of(kind: str, size: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ..._core.errors import ProviderError, StoreError
 from ..._core.files import make_private_folder, remove_documented, write_atomically
 from ..._core.programs import run_to_end
 from ..contract import BLANK, NEW, Volume, VolumeRequest, VolumeState
+from ..volume_options import NO_OPTIONS, VolumeOptions, refuse_options
 from .command import Disk
 from .machine import MachineFolder
 
@@ -96,7 +97,8 @@ class QemuVolumes:
                 raise ProviderError(f"volume {volume_id} is in use by {holder}, which is still running: stop it first")
             self._write(folder, {**_load(folder), "attached_to": None, "attached_at": 0.0})
 
-    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
+        refuse_options(options)
         folders = [self._folder(volume_id) for volume_id in volume_ids]
         for folder in folders:  # check all before changing any
             _check_kind(kind, _id(folder))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..._core.errors import ProviderError
 from ..contract import STOPPED, STOPPING, Volume, VolumeRequest
+from ..volume_options import NO_OPTIONS, VolumeOptions
 from .world import World
 
 
@@ -40,6 +41,7 @@ class SimulatedVolumes:
                     name=request.name,
                     size=request.size,
                     kind=request.kind,
+                    options=request.options,
                 )
                 self._world.volumes[volume_id] = volume
                 self._world.volume_zones[volume_id] = request.zone
@@ -74,14 +76,19 @@ class SimulatedVolumes:
 
         self._world.change("detach", volume_ids, effect)
 
-    def modify(self, volume_ids: Sequence[str], size: int, kind: str) -> None:
+    def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
         def effect(volume_id: str) -> None:
             volume = _require_volume(self._world, volume_id)
             if volume.attached_to:
                 raise ProviderError(f"volume {volume_id} is attached to {volume.attached_to} and cannot be modified")
             if size < volume.size:
                 raise ProviderError(f"volume {volume_id} has {volume.size} bytes and cannot shrink to {size}")
-            self._world.volumes[volume_id] = replace(volume, size=size, kind=kind or volume.kind)
+            new = replace(
+                volume.options,
+                iops=options.iops or volume.options.iops,
+                throughput=options.throughput or volume.options.throughput,
+            )
+            self._world.volumes[volume_id] = replace(volume, size=size, kind=kind or volume.kind, options=new)
 
         self._world.change("modify_volumes", volume_ids, effect)
 

@@ -11,7 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, VerifyError
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
+    DefinitionError,
+    ProviderError,
+    VerifyError,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import VolumeRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import modifications
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.provider import Ec2Provider
@@ -152,15 +156,15 @@ def _until(true: Any) -> None:
 def test_volumes_grow_and_change_their_type_but_never_shrink(shop: Shop) -> None:
     volumes = shop.provider().volumes
     (one,) = volumes.create([volume_request(shop, size=2 * GIB)])
-    volumes.modify([one.id], 3 * GIB, "io2")
-    volumes.modify([one.id], 3 * GIB, "io2")
-    assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(3 * GIB, "io2")]
+    volumes.modify([one.id], 5 * GIB, "io2")
+    volumes.modify([one.id], 5 * GIB, "io2")
+    assert [(each.size, each.kind) for each in volumes.list(FLEET)] == [(5 * GIB, "io2")]
     assert shop.cloud.count(action="ModifyVolume") == 1
     with pytest.raises(ProviderError, match="cannot shrink to 1 GiB"):
         volumes.modify([one.id], GIB, "")
     shop.cloud.fault(refuse(400, "IncorrectModificationState", "it is optimizing"), "ModifyVolume")
     with pytest.raises(ProviderError, match="run again later"):
-        volumes.modify([one.id], 4 * GIB, "")
+        volumes.modify([one.id], 6 * GIB, "")
 
 
 def verification(shop: Shop, provider: Ec2Provider) -> Verification:
@@ -266,3 +270,41 @@ def test_lists_are_read_in_pages(shop: Shop) -> None:
     provider.compute.list(FLEET)
     for action in ("DescribeVolumes", "DescribeInstances"):
         assert {each.parameters.get("MaxResults") for each in shop.cloud.calls(action=action)} == {"1000"}
+
+
+def test_a_volume_has_the_performance_and_the_key_that_are_declared(shop: Shop) -> None:
+    """A run of the fleet changes the performance in place, and refuses another key."""
+    definition = {"type": "gp3", "size": "20G", "iops": 4000, "throughput": 250, "kms_key": "alias/data"}
+    shop.document["data"][0].update(definition)
+    shop.document["fleet"]["size"] = 1
+    shop.image("1.0.0")
+    shop.run()
+
+    def described() -> tuple[Any, ...]:
+        (found,) = shop.cloud.boto("ec2").describe_volumes(
+            Filters=[{"Name": "tag-key", "Values": ["immutable:volume"]}]
+        )["Volumes"]
+        return found["VolumeId"], found["Iops"], found["Throughput"], tags_of(found)["immutable:kms_key"]
+
+    first = described()
+    assert first[1:] == (4000, 250, "alias/data")
+    (created,) = shop.cloud.calls("ec2", "CreateVolume")
+    assert created.parameters["KmsKeyId"] == "alias/data"
+    shop.document["data"][0].update(iops=6000, throughput=500)
+    shop.run()
+    assert described() == (first[0], 6000, 500, "alias/data")
+    (changed,) = shop.cloud.calls("ec2", "ModifyVolume")
+    assert {name for name in changed.parameters if name not in ("Version", "VolumeId")} == {"Iops", "Throughput"}
+    del shop.document["data"][0]["iops"], shop.document["data"][0]["throughput"]
+    shop.run()
+    assert described()[1:3] == (6000, 500) and shop.cloud.count(action="ModifyVolume") == 1
+
+
+@pytest.mark.parametrize("kind", ["st1", "sc1"])
+def test_ebs_refuses_a_volume_that_is_too_small_for_its_type(shop: Shop, kind: str) -> None:
+    """So does a definition, before anything is created."""
+    with pytest.raises(ProviderError, match="for the type .* it must be from 125"):
+        shop.provider().volumes.create([replace(volume_request(shop), kind=kind)])
+    shop.document["data"][0]["type"] = kind
+    with pytest.raises(DefinitionError, match=r"data\[0\].size: a volume of the type .* has 125 to 16384 GiB"):
+        shop.definition()
