@@ -249,6 +249,7 @@ def packer_bake(folder: Path, target: str, base: Mapping[str, Any], digest: str,
     build = job.target.build
     settings |= {"encrypt_boot": build.encrypt, **({"kms_key_id": build.kms_key} if build.kms_key else {})}
     settings.pop("ssh_disable_agent_forwarding", None)  # 0.1.0 forwarded the operator's agent
+    settings.pop("temporary_security_group_source_public_ip", None)  # 0.1.0 opened the build machine to the world
     return {"tags": tags, "builder": settings}
 
 

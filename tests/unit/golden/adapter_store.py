@@ -14,6 +14,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Metric
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.ledger import Ledger
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import VolumeSpec
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.measured import measured
 from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import amis_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._images.catalogue import Catalogue
@@ -63,8 +64,11 @@ def intent_resumed(stored: Mapping[str, Any], asked: Mapping[str, Any], now: flo
 def _data(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         found = {name: getattr(value, name) for name in value.__dataclass_fields__}
-        if isinstance(value, Metric):  # without the fields that a later release added, which must have their default
+        # Without the fields that a later release added, which must have their default.
+        if isinstance(value, Metric):
             assert (found.pop("headers"), found.pop("ca")) == ((), "")
+        if isinstance(value, VolumeSpec):
+            assert (found.pop("iops"), found.pop("throughput"), found.pop("kms_key")) == (0, 0, "")
         return {name: _data(each) for name, each in found.items()}
     return [_data(each) for each in value] if isinstance(value, tuple) else value
 
