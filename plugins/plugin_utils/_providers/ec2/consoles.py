@@ -61,8 +61,12 @@ class Consoles:
             with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(due))) as pool:
                 read = dict(zip(due, pool.map(lambda boot: self._read(boots[boot]), due), strict=True))
             self._unproven.update({boot: found for boot, (found, _rebooted) in read.items() if found})
-            new = {boot: found for boot, (found, _) in read.items() if found and found.nonce == _nonce_of(boots[boot])}
-            lost = {boot for boot, (_, rebooted) in read.items() if rebooted and boot in known and boot not in new}
+            new = {
+                boot: found
+                for boot, (found, _rebooted) in read.items()
+                if found and found.nonce == _nonce_of(boots[boot])
+            }
+            lost = {boot for boot, (_found, rebooted) in read.items() if rebooted and boot in known and boot not in new}
             changed = {boot: found for boot, found in new.items() if known.get(boot) != found}
             known.update(changed)
             for boot in lost:
