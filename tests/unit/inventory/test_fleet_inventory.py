@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition, Provision
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import (
+    Base,
+    Definition,
+    FleetSpec,
+    Provision,
+    Target,
+)
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.probes import Health, TcpProbe
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts import ssh as connection
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.connection import host_vars
 from ansible_collections.immutable.infra.plugins.plugin_utils._hosts.inventory import HostContext, hosts_of
@@ -59,6 +66,8 @@ def instance(slot: int, image: str = NEW, **changes: Any) -> Instance:
 
 @pytest.fixture
 def context(tmp_path: Path) -> HostContext:
+    base = Base("debian", "bookworm")
+    local = Target("local", "qemu", fleet=FleetSpec(), health=Health(tcp=TcpProbe(80)), base=base)
     definition = Definition(
         path=tmp_path / "immutable.yml",
         service="shop",
@@ -68,8 +77,8 @@ def context(tmp_path: Path) -> HostContext:
         data=(),
         writable=(),
         shell="restricted",
-        targets={},
-        base=None,  # type: ignore[arg-type]
+        targets={"local": local},
+        base=base,
     )
     return HostContext(
         definition=definition,
