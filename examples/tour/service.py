@@ -56,7 +56,7 @@ class Place:
 
 # A busy machine without hardware virtualization boots three of them slowly.
 MACHINES = "{provider: qemu, health: {boot_deadline: 20m}}"
-CONTAINER = Place("quickstart", "{provider: container}", base="container", requests=20, patience="7s")
+CONTAINER = Place("quickstart", "{provider: container}", base="container", requests=20, patience="5s")
 PLACES = {
     "container": CONTAINER,
     "qemu": Place("quickstart-vm", MACHINES, base="disk", requests=2, patience="2m"),

@@ -176,7 +176,7 @@ def modify(world: World, call: Call, proceed: Proceed) -> Answer:
     if answer.ok:
         world.began("modify", volume)
         world.modified[volume] = [*recent, world.settings.now()]
-        return _modifying(world, Document(answer), "volumeModification")
+        return _modifying(world, Document(answer), "volumeModification", state="modifying")
     return answer
 
 
@@ -194,10 +194,10 @@ def modifications(world: World, call: Call, proceed: Proceed) -> Answer:
     return _modifying(world, document, "volumeModificationSet/item")
 
 
-def _modifying(world: World, document: Document, path: str) -> Answer:
+def _modifying(world: World, document: Document, path: str, state: str = "optimizing") -> Answer:
     for item in document.find_all(path):
         if world.within("modify", document.text("volumeId", item), world.settings.modify):
-            document.set_text("modificationState", "optimizing", item)
+            document.set_text("modificationState", state, item)
             document.set_text("progress", "50", item)
             for each in document.find_all("endTime", item):
                 item.remove(each)

@@ -81,7 +81,7 @@ def test_volumes_grow_slowly_and_not_too_often(account: AccountSetup) -> None:
     for size in (5, 6, 7, 8):
         assert (
             account.ec2.modify_volume(VolumeId=volume, Size=size)["VolumeModification"]["ModificationState"]
-            == "optimizing"
+            == "modifying"
         )
         with refused("IncorrectModificationState"):
             account.ec2.modify_volume(VolumeId=volume, Size=9)

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The comparison with a real account, here with the fake one and its rules."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.immutable.infra.tests.aws_live.__main__ import CHECKS, compare, main
+from ansible_collections.immutable.infra.tests.aws_live.live import MARK, Live
+from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
+from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
+
+
+@pytest.fixture
+def live(cloud: Cloud) -> Live:
+    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0)
+    account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
+    account.poll = 0.01
+    return account
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.rules[0])
+def test_the_rules_say_what_the_checks_expect(
+    check: object, live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(check, live) is False, capsys.readouterr().out  # type: ignore[arg-type]
+    ec2 = cloud.boto("ec2")
+    states = [each["State"]["Name"] for page in ec2.describe_instances()["Reservations"] for each in page["Instances"]]
+    assert set(states) <= {"terminated"}
+    assert not ec2.describe_volumes(Filters=[{"Name": "tag-key", "Values": [MARK]}])["Volumes"]
+    assert not ec2.describe_snapshots(Filters=[{"Name": "tag-key", "Values": [MARK]}])["Snapshots"]
+
+
+def test_every_check_names_rules_of_the_table() -> None:
+    assert {rule for check in CHECKS for rule in check.rules} <= {rule.name for rule in RULES}
+
+
+def test_a_difference_is_printed(live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.set(launch=0.0)  # an instance runs at once
+    [check] = [check for check in CHECKS if "starting" in check.rules]
+    assert compare(check, live) is True
+    assert "the state after a launch is 'running', expected 'pending'" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_left_is_removed(live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.set(launch=0.0, stop=0.0)
+    ec2 = cloud.boto("ec2")
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": MARK, "Value": "killed"}]}]
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    left = ec2.create_volume(Size=1, AvailabilityZone=zone, TagSpecifications=tags)["VolumeId"]
+    kept = ec2.create_volume(Size=1, AvailabilityZone=zone)["VolumeId"]
+    assert main(["--region", REGION, "--clean"]) == 0
+    assert capsys.readouterr().out == f"removed: {left}\n"
+    assert [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]] == [kept]
+
+
+def test_what_an_option_is_needed_for_is_skipped(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    [check] = [check for check in CHECKS if check.needs == ("bucket",)]
+    assert compare(check, Live(REGION)) is False
+    assert capsys.readouterr().out.startswith("skipped") and not cloud.calls()
