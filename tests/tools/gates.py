@@ -29,6 +29,7 @@ CORES = len(os.sched_getaffinity(0))
 SCRIPTS = [
     "tests/tools/install",
     "tests/tools/with-collection",
+    "tests/aws-live",
     ".ci/run",
     "roles/base_image/files/assemble",
     "roles/base_image/files/container/in-memory",
