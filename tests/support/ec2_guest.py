@@ -28,7 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu im
 from .guests import free_port, make_key, qemu_command, run, ssh_known
 
 ROLES = Path(__file__).parents[2] / "roles"
-CLOUD = ["cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve"]  # as in Debian's images for EC2
+CLOUD = ("cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve")  # as in Debian's images for EC2
 HOST = "169.254.0.2"  # the guest's address of this machine's loopback
 TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
 FSTAB = "/dev/vda2 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n"

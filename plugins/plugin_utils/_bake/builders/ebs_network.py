@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from ..._aws.clients import Clients, aws_errors
@@ -62,8 +62,7 @@ def _source_of_ssh(target: Target, packer: tuple[int, ...]) -> dict[str, Any]:
     return {"temporary_security_group_source_public_ip": True}
 
 
-@contextmanager
-def ssh_proxy(target: Target, clients: Clients, key_name: str) -> Iterator[Mapping[str, Any]]:
+def ssh_proxy(target: Target, clients: Clients, key_name: str) -> AbstractContextManager[Mapping[str, Any]]:
     """Options with which Packer connects through the program of ``network.ssh_proxy``; none without one.
 
     Args:
@@ -71,9 +70,14 @@ def ssh_proxy(target: Target, clients: Clients, key_name: str) -> Iterator[Mappi
     """
     arguments = target.network.ssh_proxy
     if not arguments:
-        yield {}
-        return
-    relay = SshRelay(lambda host, port: proxy_command(arguments, host, port, _build_machine(clients, key_name, host)))
+        return nullcontext({})
+    return _relayed(
+        SshRelay(lambda host, port: proxy_command(arguments, host, port, _build_machine(clients, key_name, host)))
+    )
+
+
+@contextmanager
+def _relayed(relay: SshRelay) -> Iterator[Mapping[str, Any]]:
     with relay.running():
         try:
             yield {"ssh_interface": "private_ip", **relay.settings}
