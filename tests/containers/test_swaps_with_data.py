@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.file_trees import files_with
 from ansible_collections.immutable.infra.tests.support.machines import TOKEN, Service, ask
 from ansible_collections.immutable.infra.tests.support.swap_checks import (
     HOT,
@@ -42,10 +43,9 @@ def test_a_secret_reaches_the_containers_and_nothing_else(keeper: Service) -> No
     token = os.environ[TOKEN].encode()
     assert {ask(instance, "/token") for instance in keeper.instances()} == {(200, token)}
     machines = keeper.store / "container/machines"
-    for path in keeper.store.rglob("*"):
-        if path.is_file() and not path.is_symlink() and token in path.read_bytes():
-            assert machines in path.parents, path
-            assert path.stat().st_mode & 0o077 == 0, path
+    for path in files_with(keeper.store, token):
+        assert machines in path.parents, path
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_a_second_run_does_nothing(keeper: Service) -> None:

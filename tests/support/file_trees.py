@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,3 +17,12 @@ def put(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
     file.write_text(text, encoding="utf-8")
     file.chmod(mode)
     return file
+
+
+def files_with(root: Path, content: bytes) -> Iterator[Path]:
+    """The regular files below ``root`` that contain these bytes. What another process removes meanwhile is skipped."""
+    for folder, _folders, names in os.walk(root):
+        for path in (Path(folder, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file() and not path.is_symlink() and content in path.read_bytes():
+                    yield path

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.tests.support.file_trees import files_with
 from ansible_collections.immutable.infra.tests.support.machines import STORE, TOKEN, Service, ask
 
 pytestmark = pytest.mark.vm
@@ -48,11 +49,7 @@ def test_attest_reports_that_nobody_can_log_in(keeper: Service) -> None:
 def test_a_secret_reaches_the_hosts_and_nothing_else(keeper: Service) -> None:
     token = os.environ[TOKEN].encode()
     assert {ask(instance, "/token") for instance in keeper.instances()} == {(200, token)}
-    holding = {
-        path.name: path.stat().st_mode & 0o077
-        for path in STORE.rglob("*")
-        if path.is_file() and token in path.read_bytes()
-    }
+    holding = {path.name: path.stat().st_mode & 0o077 for path in files_with(STORE, token)}
     assert holding == {"launch.tar": 0}, "only the launch document holds it, readable only by this user"
 
 
