@@ -47,18 +47,18 @@ PLAYBOOK = """
 """.replace("SECRET", SECRET)
 
 
-def target(region: str, port: int) -> dict[str, Any]:
+def target(region: str, port: int, subnet: str) -> dict[str, Any]:
     options = {"ssh_host": "127.0.0.1", "ssh_port": port, "ssh_handshake_attempts": 1000, "tags": {"cost": "shop"}}
     return {
         "provider": "aws",
         "region": region,
-        "network": {"subnets": {f"{region}a": "subnet-0123456789abcdef0"}},
+        "network": {"subnets": {f"{region}a": subnet}},
         "traffic": {"target_groups": [GROUP]},
         "build": {"region": REGION, "ssh_username": USER, "options": options},
     }
 
 
-def write(parent: Path, port: int) -> Path:
+def write(parent: Path, port: int, subnet: str) -> Path:
     folder = parent / "service"  # separate, because everything in it is an input of the bake
     folder.mkdir()
     definition = {
@@ -71,7 +71,10 @@ def write(parent: Path, port: int) -> Path:
         },
         "health": {"tcp": {"port": 22}},
         "fleet": {"size": 1},
-        "targets": {"staging": target(REGION, port), "prod": target(OTHER, port)},
+        "targets": {
+            "staging": target(REGION, port, subnet),
+            "prod": target(OTHER, port, "subnet-0123456789abcdef0"),
+        },
     }
     (folder / "site.yml").write_text(PLAYBOOK, encoding="utf-8")
     (parent / "password").write_text("of-the-vault", encoding="utf-8")
@@ -113,10 +116,10 @@ class Controller:
 
 @pytest.mark.usefixtures("keeper")  # its bake builds the base
 def test_a_definition_becomes_amis_and_a_parameter(cloud: Cloud, tmp_path: Path) -> None:
-    source = seeds.image(cloud, "debian-12-20260101")
+    source, subnet = seeds.image(cloud, "debian-12-20260101"), seeds.network(cloud).subnets[0]
     store = f"s3://{seeds.bucket(cloud)}/shop"
     with BuildMachine(tmp_path, cloud, STORE / "bases/debian-bookworm/disk.qcow2") as machine:
-        definition = write(tmp_path, machine.port)
+        definition = write(tmp_path, machine.port, subnet)
         controller = Controller(tmp_path, store)
         baked = controller.run("image", target=["staging", "prod"])
     image = baked["image"]
