@@ -314,10 +314,7 @@ class Intent:
 
     def with_retries(self, slots: Iterable[int]) -> Intent:
         """Give the next launch in each of ``slots`` another token: an instance of the present serial is gone there."""
-        counts = dict(self.retries)
-        for slot in slots:
-            counts[slot] = counts.get(slot, 0) + 1
-        return replace(self, retries=tuple(sorted(counts.items())))
+        return replace(self, retries=_one_more(self.retries, slots))
 
     def launched(self, slot: int) -> int:
         """How many instances the present serial may have launched in the slot."""
@@ -325,10 +322,7 @@ class Intent:
 
     def with_launches(self, slots: Iterable[int]) -> Intent:
         """Count one more launch in each of ``slots``."""
-        counts = dict(self.launches)
-        for slot in slots:
-            counts[slot] = counts.get(slot, 0) + 1
-        return replace(self, launches=tuple(sorted(counts.items())))
+        return replace(self, launches=_one_more(self.launches, slots))
 
     def with_assumed_launches(self) -> Intent:
         """Count one launch in each slot: whether an earlier run launched there is known only of further launches."""
@@ -356,6 +350,11 @@ class Intent:
         A slot's second attempt has another token.
         """
         return f"{self.fleet}-{slot}-{self.desired.launch[:12]}-{self.serial}" + (f"-{attempt}" if attempt else "")
+
+
+def _one_more(counts: tuple[tuple[int, int], ...], slots: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """The numbers by slot, with one more for each of ``slots``."""
+    return tuple(sorted((Counter(dict(counts)) + Counter(slots)).items()))
 
 
 def _specs(data: Mapping[str, Any]) -> tuple[VolumeSpec, ...]:
