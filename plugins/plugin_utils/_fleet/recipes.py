@@ -44,15 +44,22 @@ def recipe_of(definition: Definition, target: Target, image: Image, authorized_k
         "tags": {
             tags.PORT: str(target.health.port),
             tags.HEALTH: health_tag(target.health),
-            tags.IMAGE_NAME: image.name,
-            tags.SERVICE: definition.service,
-            tags.TARGET: target.name,
-            tags.VERSION: image.version,
-            tags.BUILD: image.build,
-            tags.SHELL: definition.shell,
+            **descriptive_tags(definition, target, image),
         },
         # By which a probe verifies the instances, even if the definition accepts other ones by then.
         **({AUTHORITIES: authorities} if authorities else {}),
+    }
+
+
+def descriptive_tags(definition: Definition, target: Target, image: Image) -> dict[str, str]:
+    """Return the tags that say what an instance runs, and for which target."""
+    return {
+        tags.IMAGE_NAME: image.name,
+        tags.SERVICE: definition.service,
+        tags.TARGET: target.name,
+        tags.VERSION: image.version,
+        tags.BUILD: image.build,
+        tags.SHELL: definition.shell,
     }
 
 

@@ -16,8 +16,8 @@ from ..._definition.launch import launch_fingerprint, machine_settings
 from ..._definition.model import Definition, Target
 from ..._definition.secrets import ResolveSecrets
 from ..._image_model import Image
-from ..._providers import tags
 from ..._providers.contract import LaunchRequest
+from ..recipes import descriptive_tags
 
 OWN_SETTINGS = ("evidence", "metadata_hop_limit")  # of a machine, that a new version sets
 ANY_SLOT = 0  # the document contains no slot
@@ -57,12 +57,5 @@ def group_request(
         settings=target.settings,
         secret_refs=references,
         machine=machine,
-        tags={
-            tags.IMAGE_NAME: image.name,
-            tags.SERVICE: definition.service,
-            tags.TARGET: target.name,
-            tags.VERSION: image.version,
-            tags.BUILD: image.build,
-            tags.SHELL: definition.shell,
-        },
+        tags=descriptive_tags(definition, target, image),
     )
