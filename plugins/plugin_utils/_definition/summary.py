@@ -7,8 +7,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from .model import HOP_LIMIT, Definition, Metric, Target, Vaulted
+from .model import Definition, Metric, Target, Vaulted
 from .probes import Https
+
+# Keys of later releases, by the part of a target. At its default, each is left out: the result stays as it was.
+_LATER = (
+    ("aws", "external_id"),
+    ("network", "ssh_proxy"),
+    ("build", "ssh_cidrs"),
+    ("traffic", "deregistration_delay"),
+    ("machine", "metadata_hop_limit"),
+)
 
 
 def summary_of(definition: Definition, target: Target) -> dict[str, Any]:
@@ -40,11 +49,6 @@ def target_summary(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = _as_lists({**asdict(target), "health": target.health.as_dict()})
     fleet = data["fleet"]
     del fleet["drain_set"]
-    for place, key in (("aws", "external_id"), ("network", "ssh_proxy"), ("build", "ssh_cidrs")):
-        if not data[place][key]:
-            del data[place][key]
-    if target.traffic.deregistration_delay is None:
-        del data["traffic"]["deregistration_delay"]
     fleet["alarm"] = _metric_summary(target.fleet.alarm)
     for stage, fields in zip(target.fleet.canary, fleet["canary"], strict=True):
         fields["metric"] = _metric_summary(stage.metric)
@@ -52,12 +56,13 @@ def target_summary(target: Target) -> dict[str, Any]:
         fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
     if target.provider != "container":
         del data["engine"]
-    if not target.tags:
-        del data["tags"]
-    if not target.reach:
-        del data["reach"]  # the result stays as it was
-    if target.machine.metadata_hop_limit == HOP_LIMIT:
-        del data["machine"]["metadata_hop_limit"]
+    for key in ("tags", "reach"):
+        if not data[key]:
+            del data[key]
+    for place, key in _LATER:
+        part = getattr(target, place)
+        if getattr(part, key) == getattr(type(part), key):
+            del data[place][key]
     return data
 
 
