@@ -50,8 +50,7 @@ class ContainerImages(DiskImages):
             return ()
         removed = []
         for image, names in _listed(engine):
-            used = engine.run("ps", "--all", "--quiet", f"--filter=ancestor={image}").strip()
-            if image in needed or used:
+            if image in needed or engine.run("ps", "--all", "--quiet", f"--filter=ancestor={image}").strip():
                 continue
             if not check:
                 # Podman refuses to remove an image that a container has come to use meanwhile.
