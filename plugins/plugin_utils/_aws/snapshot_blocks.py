@@ -15,11 +15,11 @@ from typing import Any
 
 from .._core.errors import ImageError
 from .clients import aws_errors
+from .ebs import GIB
 
 # https://docs.aws.amazon.com/ebs/latest/APIReference/API_ListSnapshotBlocks.html
 BLOCK_SIZE = 512 * 1024  # bytes
 _LISTED = 10_000  # blocks in an answer, at most
-_GIB = 1024**3
 _READERS = 10  # as many as botocore keeps connections
 
 
@@ -62,7 +62,7 @@ def _list_blocks(ebs: Any, snapshot: str) -> tuple[int, dict[int, str]]:
     more: dict[str, str] = {}
     while True:
         page = ebs.list_snapshot_blocks(SnapshotId=snapshot, MaxResults=_LISTED, **more)
-        size = int(page["VolumeSize"]) * _GIB
+        size = int(page["VolumeSize"]) * GIB
         if page["BlockSize"] != BLOCK_SIZE:
             raise ImageError(f"{snapshot} has blocks of {page['BlockSize']} bytes, expected {BLOCK_SIZE}")
         tokens.update({int(block["BlockIndex"]): str(block["BlockToken"]) for block in page.get("Blocks", ())})

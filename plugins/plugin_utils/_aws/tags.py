@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 PREFIX = "immutable:"
+NAME_KEY = "Name"  # of the tag that AWS's console shows as a resource's name
 MAX_TAGS = 50  # of one resource, without those that AWS itself sets
 MAX_VALUE = 256  # characters of a tag's value
 MAX_TEXT = MAX_VALUE * 8  # characters of one text, which may take several tags

@@ -13,7 +13,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .model import HOP_LIMIT, ProviderName, SecretRef, Target
+from .._aws.instances import HOP_LIMIT
+from .model import ProviderName, SecretRef, Target
 
 SSM: Final = "ssm"  # the kind of secret that the host itself reads
 

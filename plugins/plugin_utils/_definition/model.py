@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
+from .._aws.instances import HOP_LIMIT
 from .._core.errors import DefinitionError
 from .probes import Health
 
@@ -219,9 +220,6 @@ class TrafficSpec:
     target_groups: tuple[str, ...] = ()  # aws: one ARN, or two for a blue_green swap at once
     rule: str = ""  # aws: ARN of the listener or listener rule that forwards to two target groups
     deregistration_delay: float | None = None  # aws: what the swap sets for the target groups; None leaves it alone
-
-
-HOP_LIMIT = 1  # of responses of EC2's metadata service
 
 
 @dataclass(frozen=True)

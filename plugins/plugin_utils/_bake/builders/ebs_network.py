@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from ..._aws.clients import Clients, aws_errors
+from ..._aws.instances import instances_in
 from ..._core.errors import BakeError
 from ..._definition.model import Target
 from ..._definition.ssh_proxy import proxy_command
@@ -90,8 +91,8 @@ def _build_machine(clients: Clients, key_name: str, address: str) -> str:
     wanted = {"key-name": key_name, "private-ip-address": address, "instance-state-name": "running"}
     filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
     with aws_errors(BakeError, "finding the build machine"):
-        found = clients.ec2.describe_instances(Filters=filters)["Reservations"]
-    ids = [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+        answer = clients.ec2.describe_instances(Filters=filters)
+    ids = [each["InstanceId"] for each in instances_in([answer])]
     if len(ids) != 1:
         raise BakeError(f"{address} is not the address of one build machine of this bake")
     return str(ids[0])

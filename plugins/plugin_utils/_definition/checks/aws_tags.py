@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..._aws.tags import MAX_TAGS, MAX_VALUE
+from ..._aws.instances import MAX_LAUNCHED
+from ..._aws.tags import MAX_TAGS, MAX_VALUE, NAME_KEY
 from ..document import Document
 from ..ebs_options import TAG_OPTIONS
 from ..fleet import AUTOSCALING
@@ -21,8 +22,6 @@ from ..model import DataVolume, Definition, Target
 SINGLE = 19
 MARKS = 3  # tainted, protected, standby: room for each of them
 OF_BAKE = 6  # on an AMI and what a bake creates
-NAME_KEY = "Name"
-MAX_BATCH = 100  # instances of one call, which share the tag with their slots
 DIGITS_OF_ATTEMPTS = 2
 
 
@@ -52,7 +51,7 @@ def check_number_of_tags(document: Document, definition: Definition) -> None:
 
 def tags_of_instance(target: Target, data: Sequence[DataVolume]) -> int:
     """The largest number of tags that an instance of the target can need."""
-    batch = min(target.fleet.size, MAX_BATCH)
+    batch = min(target.fleet.size, MAX_LAUNCHED)
     slots = ",".join(map(str, range(target.fleet.size)[-batch:]))
     texts = [
         json.dumps(target.health.as_dict(), sort_keys=True),

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..._aws.ebs import DEFAULT_TYPE, GIB
 from ..document import Document
 from ..model import DataVolume, Definition
 
-GIB = 1024**3
-DEFAULT_TYPE = "gp3"
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125  # that each gp3 volume has
 THROUGHPUT_PER_IOPS = 0.25  # MiB per second
 OPTIONS = ("iops", "throughput", "kms_key")

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..._aws.clients import LONGEST_CALL, Account, Clients, aws_errors
+from ..._aws.instances import instances_in
 from ..._core.errors import FleetError, ProviderError
 from ..._store.base import Store
 from ..._store.keys import store_id
@@ -113,10 +114,9 @@ class Ec2AutoScalingGroup:
             {"Name": "instance-state-name", "Values": list(STATES)},
         ]
         with aws_errors(doing=f"group {self._name}"):
-            pages = list(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
-        described = [
-            instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]
-        ]
+            described = list(
+                instances_in(self._clients.ec2.get_paginator("describe_instances").paginate(Filters=filters))
+            )
         # Without a launch document an instance prints no evidence.
         sealing = [instance for instance in described if tag_names.NONCE in from_aws(instance.get("Tags", ()))]
         evidence = self._consoles.evidence(self._fleet, sealing)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import TOKEN_SPENT, Clients, aws_errors
+from ..._aws.instances import instances_in
 from ..._aws.tags import MAX_TAGS
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
@@ -137,12 +138,7 @@ class Ec2Compute:
     def _describe(self, **parameters: Any) -> Sequence[dict[str, Any]]:
         with aws_errors(doing="reading instances"):
             pages = self._clients.ec2.get_paginator("describe_instances").paginate(**parameters, PaginationConfig=PAGES)
-            return [
-                instance
-                for page in pages
-                for reservation in page["Reservations"]
-                for instance in reservation["Instances"]
-            ]
+            return list(instances_in(pages))
 
     def _launch(self, batch: LaunchBatch) -> Sequence[Instance]:
         """Launch in the first zone that has room."""

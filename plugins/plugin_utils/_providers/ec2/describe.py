@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, cast
 
+from ..._aws.ebs import GIB
 from .. import tags as tag_names
 from ..contract import (
     FLEET,
@@ -24,7 +25,6 @@ from ..contract import (
 )
 from ..ended_instance import EndedInstance
 from ..volume_options import VolumeOptions
-from .run_instances import GIB
 from .tags import from_aws
 
 # A terminated instance does not exist any more, but is described for a while.

@@ -14,12 +14,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..._aws.instances import HOP_LIMIT
 from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import LaunchRequest
 from ..guest_document import user_data
-from .run_instances import DEFAULT_HOP_LIMIT, METADATA, Scope
+from .run_instances import METADATA, Scope
 from .tags import from_aws
 
 # What 0.1.0 wrote, and volumes get no more. The other tags are about the launch of an instance.
@@ -42,7 +43,7 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
         "ImageId": ami,
         # boto3 encodes the user data of RunInstances, but not that of launch templates.
         "UserData": base64.b64encode(document).decode("ascii"),
-        "MetadataOptions": {"HttpPutResponseHopLimit": DEFAULT_HOP_LIMIT, **described, **METADATA, **_hops(request)},
+        "MetadataOptions": {"HttpPutResponseHopLimit": HOP_LIMIT, **described, **METADATA, **_hops(request)},
         "TagSpecifications": _merged_tags(data, _tags_of_launch(ami, request, scope), scope.tags),
     }
 

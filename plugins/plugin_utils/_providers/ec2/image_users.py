@@ -17,6 +17,7 @@ from typing import Any
 from ..._aws.amis import snapshots_of
 from ..._aws.batches import MAX_FILTER_VALUES, MAX_PARAMETERS, batches
 from ..._aws.clients import Clients, aws_errors
+from ..._aws.instances import instances_in
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .describe import ALIVE
@@ -152,10 +153,8 @@ def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
 def _instances(ec2: Any, ids: Sequence[str]) -> Users:
     for part in batches(ids, MAX_FILTER_VALUES):
         chosen = [{"Name": "image-id", "Values": part}, {"Name": "instance-state-name", "Values": list(ALIVE)}]
-        for page in ec2.get_paginator("describe_instances").paginate(Filters=chosen):
-            for reservation in page["Reservations"]:
-                for instance in reservation["Instances"]:
-                    yield instance["ImageId"], f"instance {instance['InstanceId']} runs it"
+        for instance in instances_in(ec2.get_paginator("describe_instances").paginate(Filters=chosen)):
+            yield instance["ImageId"], f"instance {instance['InstanceId']} runs it"
 
 
 def _templates(clients: Clients, ids: Sequence[str]) -> Users:

@@ -16,20 +16,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..._aws.batches import batches
-from ..._aws.tags import MAX_TAGS
+from ..._aws.ebs import GIB
+from ..._aws.instances import HOP_LIMIT, MAX_LAUNCHED
+from ..._aws.tags import MAX_TAGS, NAME_KEY
 from ..._core.errors import ImageError, ProviderError
 from ..._image_model import ami_of
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
 from ..guest_document import user_data
-from .tags import NAME_KEY, to_aws, with_own
+from .tags import to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
-DEFAULT_HOP_LIMIT = 1
-GIB = 1024**3
 # The guest reads its document by version 2 of the protocol. Tags contain the nonce, which only root may know.
 METADATA = {"HttpEndpoint": "enabled", "HttpTokens": "required", "InstanceMetadataTags": "disabled"}
-MAX_INSTANCES = 100  # that one call launches: AWS advises no more, and the slots of all must fit into tags
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def launch_batches(requests: Sequence[LaunchRequest], volumes: Mapping[int, Sequ
     alike: dict[str, list[LaunchRequest]] = {}
     for request in sorted(requests, key=lambda request: request.slot):
         alike.setdefault(_batch_key(request, volumes.get(request.slot, ())), []).append(request)
-    parts = (part for group in alike.values() for part in batches(group, MAX_INSTANCES))
+    parts = (part for group in alike.values() for part in batches(group, MAX_LAUNCHED))
     return [LaunchBatch(tuple(part), tuple(volumes.get(part[0].slot, ()))) for part in parts]
 
 
@@ -100,7 +99,7 @@ def run_instances_parameters(
         "InstanceInitiatedShutdownBehavior": "stop",  # an instance that shuts itself down remains visible
         "MetadataOptions": {
             **METADATA,
-            "HttpPutResponseHopLimit": machine.get("metadata_hop_limit", DEFAULT_HOP_LIMIT),
+            "HttpPutResponseHopLimit": machine.get("metadata_hop_limit", HOP_LIMIT),
         },
         "TagSpecifications": _tag_specifications(batch, request, scope, ami),
     }

@@ -10,11 +10,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..._aws.tags import MAX_TEXT, MAX_VALUE, PREFIX, key_of
+from ..._aws.tags import MAX_TEXT, MAX_VALUE, NAME_KEY, PREFIX, key_of
 from ..tags import BAKE, FLEET, STORE, VOLUME, well_formed
 
 FLEET_KEY, STORE_KEY, VOLUME_KEY, BAKE_KEY = key_of(FLEET), key_of(STORE), key_of(VOLUME), key_of(BAKE)
-NAME_KEY = "Name"  # of the tag that AWS's console shows as a resource's name
 PART_MARK = "#"  # precedes the number of a further part
 
 

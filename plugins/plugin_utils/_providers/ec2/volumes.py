@@ -14,6 +14,9 @@ from typing import Any, TypedDict
 
 from ..._aws.batches import MAX_FILTER_VALUES, batches
 from ..._aws.clients import Clients, aws_errors
+from ..._aws.ebs import DEFAULT_TYPE, GIB
+from ..._aws.instances import instances_in
+from ..._aws.tags import NAME_KEY
 from ..._core.errors import ProviderError
 from ..._store.base import Store, read_as
 from .. import tags as tag_names
@@ -21,10 +24,9 @@ from ..contract import LaunchRequest, Volume, VolumeRequest
 from ..volume_options import NO_OPTIONS, VolumeOptions
 from .describe import PAGES, VOLUME_STATES, volume_of
 from .modifications import Ec2VolumeModifications
-from .run_instances import GIB, Scope, gib
-from .tags import FLEET_KEY, NAME_KEY, STORE_KEY, VOLUME_KEY, to_aws, with_own
+from .run_instances import Scope, gib
+from .tags import FLEET_KEY, STORE_KEY, VOLUME_KEY, to_aws, with_own
 
-DEFAULT_KIND = "gp3"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
 DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]
 UNLISTED_SECONDS = 60.0  # for which a new volume is reported although no list shows it yet
@@ -224,7 +226,7 @@ class Ec2Volumes:
         if not request.zone:
             raise ProviderError(f"a volume of {request.fleet} needs a zone (allowed: network.subnets)")
         tags = [*self._tags(request), *to_aws({tag_names.BLANK: "true"})]
-        kind, size = request.kind or DEFAULT_KIND, gib(request.size)
+        kind, size = request.kind or DEFAULT_TYPE, gib(request.size)
         identity = (
             self._scope.store,
             request.fleet,
@@ -280,25 +282,16 @@ class Ec2Volumes:
 
     def _devices(self, instance_id: str) -> set[str]:
         with aws_errors(doing=f"reading {instance_id}"):
-            reservations = self._clients.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-        return {
-            disk["DeviceName"]
-            for reservation in reservations
-            for instance in reservation["Instances"]
-            for disk in instance.get("BlockDeviceMappings", ())
-        }
+            answer = self._clients.ec2.describe_instances(InstanceIds=[instance_id])
+        found = instances_in([answer])
+        return {disk["DeviceName"] for instance in found for disk in instance.get("BlockDeviceMappings", ())}
 
     def _instance_states(self, ids: set[str]) -> Mapping[str, str]:
         with aws_errors(doing="reading instances"):
             pages = self._clients.ec2.get_paginator("describe_instances").paginate(
                 Filters=[{"Name": "instance-id", "Values": sorted(ids)}]
             )
-            return {
-                instance["InstanceId"]: instance["State"]["Name"]
-                for page in pages
-                for reservation in page["Reservations"]
-                for instance in reservation["Instances"]
-            }
+            return {instance["InstanceId"]: instance["State"]["Name"] for instance in instances_in(pages)}
 
 
 def _change_of(volume: Volume, size: int, kind: str, options: VolumeOptions) -> dict[str, Any]:

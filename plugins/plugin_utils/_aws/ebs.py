@@ -1,0 +1,8 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What several rooms know about EBS."""
+
+from __future__ import annotations
+
+GIB = 1024**3  # bytes; EBS counts the size of volumes in GiB
+DEFAULT_TYPE = "gp3"  # of data volumes
