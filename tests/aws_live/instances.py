@@ -29,7 +29,7 @@ def client_tokens(live: Live) -> Iterator[str]:
     other = {**_launch(live), "InstanceType": "t3.micro" if live.instance_type != "t3.micro" else "t3.nano"}
     yield refused(ec2.run_instances, "IdempotentParameterMismatch", **other, ClientToken=token)
     ec2.terminate_instances(InstanceIds=[first])
-    yield live.wait(lambda: _state(live, first), "terminated")
+    live.wait("instance_terminated", {"instance-id": first})
     yield refused(ec2.run_instances, "IdempotentInstanceTerminated", **_launch(live), ClientToken=token)
 
 
@@ -38,7 +38,7 @@ def life_cycle(live: Live) -> Iterator[str]:
     ec2 = live.client("ec2")
     one = _instance(live, f"{live.run}-life")
     yield equal("the state after a launch", _state(live, one), "pending")
-    yield live.wait(lambda: _state(live, one), "running")
+    live.wait("instance_running", {"instance-id": one})
     ec2.stop_instances(InstanceIds=[one])
     yield equal("the state after a stop", _state(live, one), "stopping")
     yield refused(ec2.start_instances, "IncorrectInstanceState", InstanceIds=[one])

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,14 +68,11 @@ class Live:
                 except (BotoCoreError, ClientError) as error:
                     print(f"  not removed, look for the tag {MARK}={self.run}: {error}", file=sys.stderr)
 
-    def wait(self, state: Callable[[], str], wanted: str) -> str:
-        """Return "" once the state is reached, else the last state."""
-        end = time.monotonic() + PATIENCE
-        while (found := state()) != wanted:
-            if time.monotonic() > end:
-                return f"still {found} after {PATIENCE:g} s, expected {wanted}"
-            time.sleep(self.poll)
-        return NOTHING
+    def wait(self, waiter: str, filters: Mapping[str, str]) -> None:
+        """Wait with a waiter of boto3 for what the filters select. Raises WaiterError after ``PATIENCE``."""
+        chosen = [{"Name": name, "Values": [value]} for name, value in filters.items()]
+        often = {"Delay": self.poll, "MaxAttempts": int(PATIENCE / self.poll)}
+        self.client("ec2").get_waiter(waiter).wait(Filters=chosen, WaiterConfig=often)
 
 
 def refused(call: Callable[..., Any], code: str, **parameters: Any) -> str:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from .live import Live, equal, refused
 
 
 def creating(live: Live) -> Iterator[str]:
-    one = _volume(live)
-    yield live.wait(lambda: _state(live, one), "available")
+    """A volume is creating first. Then it is available."""
+    made = _volume(live)
+    yield equal("the state of a new volume", made["State"], "creating")
+    live.wait("volume_available", {"volume-id": made["VolumeId"]})
 
 
 def detaching(live: Live) -> Iterator[str]:
@@ -43,36 +46,27 @@ def snapshots(live: Live) -> Iterator[str]:
     one = str(made["SnapshotId"])
     live.afterwards(lambda: ec2.delete_snapshot(SnapshotId=one))
     yield equal("the state of a new snapshot", made["State"], "pending")
-
-    def state() -> str:
-        return str(ec2.describe_snapshots(SnapshotIds=[one])["Snapshots"][0]["State"])
-
-    yield live.wait(state, "completed")
+    live.wait("snapshot_completed", {"snapshot-id": one})
     listed = live.client("ebs").list_snapshot_blocks(SnapshotId=one)
     yield equal("the size of a block", listed["BlockSize"], 512 * 1024)
     yield equal("the size of the volume", listed["VolumeSize"], 1)
 
 
-def _volume(live: Live, size: int = 1) -> str:
-    """The id of a new volume, which is deleted after the check."""
+def _volume(live: Live, size: int = 1) -> dict[str, Any]:
+    """A new volume as EC2 describes it. It is deleted after the check."""
     ec2 = live.client("ec2")
-    made = ec2.create_volume(
+    made: dict[str, Any] = ec2.create_volume(
         Size=size, VolumeType="gp3", AvailabilityZone=_zone(live), TagSpecifications=live.tags("volume")
     )
-    one = str(made["VolumeId"])
-    live.afterwards(lambda: ec2.delete_volume(VolumeId=one))
-    return one
+    live.afterwards(lambda: ec2.delete_volume(VolumeId=made["VolumeId"]))
+    return made
 
 
 def _ready(live: Live, size: int = 1) -> str:
-    one = _volume(live, size)
-    live.wait(lambda: _state(live, one), "available")
+    """The id of a new volume that is available."""
+    one = str(_volume(live, size)["VolumeId"])
+    live.wait("volume_available", {"volume-id": one})
     return one
-
-
-def _state(live: Live, one: str) -> str:
-    found = live.client("ec2").describe_volumes(Filters=[{"Name": "volume-id", "Values": [one]}])["Volumes"]
-    return str(found[0]["State"]) if found else "not listed"
 
 
 def _zone(live: Live) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import urllib.error
@@ -18,7 +17,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.container_engine import ContainerEngine
 
 from .guests import free_port
-from .waiting import PATIENCE
+from .waiting import PATIENCE, until
 
 
 @contextmanager
@@ -34,16 +33,19 @@ def container_registry(folder: Path) -> Iterator[str]:
     quiet = subprocess.DEVNULL
     with subprocess.Popen([program, "serve", str(config)], stdout=quiet, stderr=quiet) as server:
         try:
-            while True:
-                assert server.poll() is None
-                try:
-                    urllib.request.urlopen(f"http://{address}/v2/", timeout=PATIENCE).close()
-                    break
-                except urllib.error.URLError:
-                    os.sched_yield()
+            until(lambda: server.poll() is not None or _answers(address))
+            assert server.poll() is None
             yield address
         finally:
             server.kill()
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{address}/v2/", timeout=PATIENCE).close()
+    except urllib.error.URLError:
+        return False
+    return True
 
 
 def pushed(engine: ContainerEngine, image: str, name: str, folder: Path) -> str:

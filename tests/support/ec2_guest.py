@@ -23,11 +23,14 @@ import yaml
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.module_utils._supervised import Supervised
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import Accel
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.qemu import qmp
 
 from .guests import free_port, make_key, qemu_command, run, ssh_known
+from .sealed_guest import DIGEST
 
 ROLES = Path(__file__).parents[2] / "roles"
+NONCE = "n-of-this-launch"
 CLOUD = ("cloud-init", "netplan.io", "systemd-resolved", "libnss-resolve")  # as in Debian's images for EC2
 HOST = "169.254.0.2"  # the guest's address of this machine's loopback
 TIMEOUT = 900.0  # seconds for one boot under emulation on a busy machine
@@ -146,9 +149,19 @@ class Ec2Guest:
     def __exit__(self, *error: Any) -> None:
         self._process.__exit__(*error)
 
-    def make_key(self) -> str:
-        """Create the key pair that ``ssh`` uses. Returns the public key."""
-        return make_key(self.folder / "key")
+    def request(self, **more: Any) -> LaunchRequest:
+        """Return what it is launched with. Creates the key pair that ``ssh`` uses."""
+        return LaunchRequest(
+            token="t",
+            fleet="shop-aws",
+            slot=0,
+            image=DIGEST,
+            artifact={},
+            launch="l",
+            nonce=NONCE,
+            authorized_keys=(make_key(self.folder / "key"),),
+            **more,
+        )
 
     def wait_for(self, mark: str, seconds: float = TIMEOUT) -> str:
         """Return the next line of the console that contains ``mark``."""

@@ -40,12 +40,7 @@ VERIFY = """
         argv: [grep, -q, '"sealed":true', /etc/ansible/facts.d/immutable.fact]
       changed_when: false
 """
-# With a command as the first process nothing in the container writes the fact.
-VERIFY_COMMAND = """
-- name: Assert what every echo host must do
-  hosts: all
-  gather_facts: false
-  tasks:
+ROOT_IS_READ_ONLY = """\
     - name: Its root is read-only
       ansible.builtin.command:
         argv: [touch, /usr/written]
@@ -53,6 +48,13 @@ VERIFY_COMMAND = """
       changed_when: false
       failed_when: "'Read-only file system' not in written.stderr"
 """
+# With a command as the first process nothing in the container writes the fact.
+VERIFY_COMMAND = f"""
+- name: Assert what every echo host must do
+  hosts: all
+  gather_facts: false
+  tasks:
+{ROOT_IS_READ_ONLY}"""
 UNIT = """
 [Unit]
 Description=Echo over HTTP

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .echo_service import ROOT_IS_READ_ONLY
 from .machines import Service
 from .swap_checks import greeting_of, ids
 
@@ -19,18 +20,12 @@ NOTE = """
         create: true
         mode: "0644"
 """
-CHECK = """
+CHECK = f"""
 - name: Check the canary from inside
   hosts: immutable_stage
   gather_facts: false
   tasks:
-    - name: Its root is read-only
-      ansible.builtin.command:
-        argv: [touch, /usr/written]
-      register: written
-      changed_when: false
-      failed_when: "'Read-only file system' not in written.stderr"
-"""
+{ROOT_IS_READ_ONLY}"""
 REFUSAL = """
 - name: Refuse
   hosts: immutable_stage

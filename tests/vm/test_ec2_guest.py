@@ -18,12 +18,11 @@ import boto3
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.group_template import version_data
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import Scope
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import user_data
-from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, Ec2Guest, build
+from ansible_collections.immutable.infra.tests.support.ec2_guest import HOST, NONCE, Ec2Guest, build
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
 from ansible_collections.immutable.infra.tests.support.sealed_guest import DIGEST, script_of
@@ -109,23 +108,15 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         metadata(PROFILE) as server,
         Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest,
     ):
-        request = LaunchRequest(
-            token="t",
-            fleet="shop-aws",
-            slot=0,
-            image=DIGEST,
-            artifact={},
-            launch="l",
-            nonce="n-of-this-launch",
-            authorized_keys=(guest.make_key(),),
+        request = guest.request(
             settings={"greeting": "hello"},
             secret_refs={"password": "/shop/password"},
         )
         server.bodies["user-data"] = user_data(
             request, {"my-uploads": "vol-0a1b2c3d4e5f60718"}, REGION, f"http://{HOST}:{ssm}", blank=["my-uploads"]
         )
-        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), "n-of-this-launch")
-        assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, "n-of-this-launch")
+        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), NONCE)
+        assert evidence is not None and (evidence.digest, evidence.nonce) == (DIGEST, NONCE)
         checked = guest.ssh(CLAIMS, evidence.host_key)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         guest.attach("vol0ffffffffffffffff", 64 << 20)  # of another instance
@@ -153,4 +144,4 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         guest.reset()
         assert "user-data: not a launch document" in guest.wait_for("IMMUTABLE-UNSEALED")
         guest.wait_for("THE-BOOT-ENDED")
-        assert not [line for line in guest.output if SECRET in line or parse_evidence(line, "n-of-this-launch")]
+        assert not [line for line in guest.output if SECRET in line or parse_evidence(line, NONCE)]

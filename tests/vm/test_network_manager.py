@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._seal import Spec
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.accel import choose
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.evidence import parse_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import user_data
-from ansible_collections.immutable.infra.tests.support.ec2_guest import Ec2Guest, build
+from ansible_collections.immutable.infra.tests.support.ec2_guest import NONCE, Ec2Guest, build
 from ansible_collections.immutable.infra.tests.support.machines import STORE
 from ansible_collections.immutable.infra.tests.support.metadata import PROFILE, metadata
 from ansible_collections.immutable.infra.tests.support.sealed_guest import DIGEST, script_of
@@ -62,18 +61,9 @@ def test_an_instance_with_network_manager_seals_itself(tmp_path: Path) -> None:
         metadata(PROFILE) as server,
         Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest,
     ):
-        request = LaunchRequest(
-            token="t",
-            fleet="shop-aws",
-            slot=0,
-            image=DIGEST,
-            artifact={},
-            launch="l",
-            nonce="n-of-this-launch",
-            authorized_keys=(guest.make_key(),),
-        )
+        request = guest.request()
         server.bodies["user-data"] = user_data(request, {}, "eu-central-1", "")
-        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), "n-of-this-launch")
+        evidence = parse_evidence(guest.wait_for("IMMUTABLE-SEALED"), NONCE)
         assert evidence is not None and evidence.digest == DIGEST
         checked = guest.ssh(CLAIMS, evidence.host_key)
         assert checked.returncode == 0, checked.stdout + checked.stderr
