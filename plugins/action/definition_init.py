@@ -16,5 +16,9 @@ class ActionModule(RoomAction):
 
 
 def _service(options: dict[str, Any]) -> ServiceOptions:
-    given = {field.name: options[field.name] for field in fields(ServiceOptions) if options[field.name] is not None}
-    return ServiceOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    given: dict[str, Any] = {}
+    for name in (field.name for field in fields(ServiceOptions)):
+        value = options[name]
+        if value is not None:
+            given[name] = tuple(value) if isinstance(value, list) else value
+    return ServiceOptions(**given)

@@ -100,7 +100,7 @@ class Draft:
     def _try(self, keys: KeyPath, value: Any) -> str:
         """Set a value, unless the checks find a problem. Returns the problem, or ""."""
         tried = copy.deepcopy(self.document)
-        part = tried
+        part: Any = tried
         for key in keys[:-1]:
             part = part.setdefault(key, {})
         part[keys[-1]] = value

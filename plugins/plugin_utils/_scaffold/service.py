@@ -92,7 +92,7 @@ def add_health(draft: Draft, options: ServiceOptions) -> None:
     known = draft.document.get("health", {})
     if known and not (options.port or options.health_path or options.expect):
         return
-    found = next(iter(known.values()), {})
+    found: dict[str, Any] = next(iter(known.values()), {})
     port = options.port or found.get("port")
     if not port:
         raise ImmutableError("port: the port on which the service answers is required (such as port: 8080)")
@@ -124,7 +124,7 @@ def add_service(draft: Draft, options: ServiceOptions) -> None:
 
 
 def _volumes(options: ServiceOptions) -> list[dict[str, str]]:
-    volumes = []
+    volumes: list[dict[str, str]] = []
     for path in options.data:
         name = name_from(posixpath.basename(path.rstrip("/")))[:19].rstrip("-") or "data"
         taken = {volume["name"] for volume in volumes}
