@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Protocol
 from .bake_leftovers import Leftovers
 from .container_address import ContainerAddress
 from .ended_instance import EndedInstance
+from .root_state import ORIGINAL, RootState
 from .volume_options import NO_OPTIONS, VolumeOptions
 
 # What an instance was launched for.
@@ -77,6 +78,7 @@ class Instance:
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
     stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
+    root: RootState = ORIGINAL
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,27 @@ class Compute(Protocol):
 
     def console(self, instance_id: str) -> str:
         """The text on the instance's console."""
+
+
+class Reimager(Protocol):
+    """Replaces the root of instances, which keep their identity, addresses and volumes. Raises ProviderError."""
+
+    replaces_in: InstanceState  # in which state an instance's root can be replaced: RUNNING or STOPPED
+
+    def check(self, instances: Sequence[Instance], wanted: Sequence[LaunchRequest]) -> None:
+        """Refuse what these instances cannot change without a new launch. Only reads.
+
+        ``wanted``: what they may have to run, forward or after a rollback. Tokens, slots and nonces are ignored.
+        """
+
+    def reimage(self, requests: Mapping[str, LaunchRequest]) -> None:
+        """Boot instances, by id, from another image, and keep the root that each had.
+
+        An instance counts as created anew, with the tags of its request. It is PENDING until it seals itself again.
+        """
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Delete the roots that are kept of these instances."""
 
 
 class Volumes(Protocol):
@@ -366,6 +389,10 @@ class Provider(Protocol):
     @property
     def prove_again(self) -> Callable[[], None] | None:
         """Lets the next look read the evidence of every host again; None if a host cannot reboot unnoticed."""
+
+    @property
+    def reimager(self) -> Reimager | None:
+        """Replaces the root of instances; None if an instance keeps the image that it was launched from."""
 
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""

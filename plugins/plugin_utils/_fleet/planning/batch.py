@@ -23,6 +23,9 @@ from ..actions import (
     Modify,
     PowerOff,
     Register,
+    Reimage,
+    ReimageSlot,
+    Release,
     Remove,
     RemoveVolumes,
     Start,
@@ -48,6 +51,8 @@ class ActionBatch:
         self._create: list[tuple[int, str]] = []
         self._modify: list[Modify] = []
         self._launches: list[LaunchSlot] = []
+        self._reimages: list[ReimageSlot] = []
+        self._release: list[str] = []
         self._attach: list[Attach] = []
         self._detach: list[str] = []
         self._remove_volumes: list[str] = []
@@ -93,6 +98,18 @@ class ActionBatch:
         self._counted += 1
         self._start.append(view.id)
         return True
+
+    def reimage(self, view: InstanceView, attempt: int) -> bool:
+        """The root of an instance that is out of traffic. A stopped one needs a place under the ceiling."""
+        if not view.live:
+            if not self.has_room():
+                return False
+            self._counted += 1
+        self._reimages.append(ReimageSlot(view.slot, view.id, attempt))
+        return True
+
+    def release(self, view: InstanceView) -> None:
+        self._release.append(view.id)
 
     def attach(self, volumes: Iterable[str], view: InstanceView) -> None:
         self._attach.append(Attach(tuple(volumes), view.id))
@@ -237,6 +254,8 @@ class ActionBatch:
         actions += _grouped((Deregister, self._deregister), (Remove, self._remove))
         if self._launches:
             actions.append(Launch(tuple(self._launches)))
+        if self._reimages:
+            actions.append(Reimage(tuple(self._reimages)))
         actions += self._attach
         if self._start:
             actions.append(Start(tuple(self._start)))
@@ -248,6 +267,7 @@ class ActionBatch:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
         actions += _grouped((Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off))
+        actions += _grouped((Release, self._release))
         if self._remove_volumes:
             actions.append(RemoveVolumes(tuple(self._remove_volumes)))
         if actions:
@@ -276,7 +296,7 @@ def lowered_floor(observed: Observed, intent: Intent) -> int:
     return max(0, intent.floor - len(in_standby))
 
 
-def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], list[str]]) -> list[Action]:
+def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove | Release], list[str]]) -> list[Action]:
     """One action for all instances that need the same."""
     return [kind(tuple(dict.fromkeys(ids))) for kind, ids in kinds if ids]
 

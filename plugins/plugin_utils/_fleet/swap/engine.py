@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,8 @@ from ..actions import (
     LaunchSlot,
     Outcome,
     Pause,
+    Reimage,
+    ReimageSlot,
     Remember,
     Remove,
     Start,
@@ -86,7 +88,7 @@ class SwapRun(FleetRun[Outcome]):
         self._event_at = self._now()  # the pace of observations counts from here
         self._waited = False  # whether the last step was a wait
         self._last_act: Act | None = None
-        self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
+        self._launching: Sequence[LaunchSlot | ReimageSlot] = ()  # whose launch failed just now
 
     def _requested(self) -> Intent:
         return self._request.intent
@@ -186,7 +188,7 @@ class SwapRun(FleetRun[Outcome]):
             self._note_undone_switch(action)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.slots if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, (Launch, Reimage)) else ()
             with self._launches_counted():
                 events = self._executor.act(action, self._observed, self._intent)
             for event in events:

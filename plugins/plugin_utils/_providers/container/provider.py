@@ -95,6 +95,7 @@ class ContainerProvider:
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
         self.prove_again: Callable[[], None] | None = None
+        self.reimager: Reimager | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)
