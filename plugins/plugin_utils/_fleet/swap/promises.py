@@ -114,7 +114,9 @@ class Promises:
             raise defect(f"instances would be reimaged by the strategy {self._intent.strategy}")
         self._launch(Launch(tuple(LaunchSlot(each.slot) for each in action.slots)))
         views = self._known([each.id for each in action.slots])
-        self._check_ceiling(sum(not view.live for view in views))
+        starting = sum(not view.live for view in views)
+        if starting:
+            self._check_ceiling(starting)
         self._check_floor([view.id for view in views])
         self._refuse_serving([view.id for view in views], "reimaged")
 
