@@ -232,7 +232,7 @@ class Intent:
     @property
     def target(self) -> Version:
         """What the swap leads to if it succeeds."""
-        return Version(self.image, self.image_name, self.launch, self.size, self.volumes)
+        return Version(self.image, self.image_name, self.launch, size=self.size, volumes=self.volumes)
 
     @property
     def desired(self) -> Version:

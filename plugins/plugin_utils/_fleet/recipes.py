@@ -239,8 +239,7 @@ def _surge(spec: FleetSpec, size: int, data: bool) -> int:
 def unavailable(spec: FleetSpec, data: tuple[DataVolume, ...]) -> int:
     """Return how many instances may be out of service.
 
-    Raises FleetError if slots own data and that number is 0: a volume cannot be in two places. The same holds for a slot
-    whose instance is reimaged.
+    Raises FleetError if that number is 0 and slots own data, because a volume cannot be in two places, or are reimaged.
     """
     if spec.strategy == "recreate" and not data:
         return spec.size  # it stops everything before it launches anything

@@ -188,18 +188,18 @@ class Compute(Protocol):
 class Reimager(Protocol):
     """Replaces the root of instances, which keep their identity, addresses and volumes. Raises ProviderError."""
 
-    replaces_in: InstanceState  # in which state an instance's root can be replaced: RUNNING or STOPPED
+    @property
+    def replaces_in(self) -> InstanceState:
+        """The state in which an instance's root can be replaced: RUNNING or STOPPED."""
 
     def check(self, instances: Sequence[Instance], wanted: Sequence[LaunchRequest]) -> None:
-        """Refuse what these instances cannot change without a new launch. Only reads.
-
-        ``wanted``: what they may have to run, forward or after a rollback. Tokens, slots and nonces are ignored.
-        """
+        """Refuse what the instances cannot run without a launch. Tokens, slots and nonces are ignored. Only reads."""
 
     def reimage(self, requests: Mapping[str, LaunchRequest]) -> None:
         """Boot instances, by id, from another image, and keep the root that each had.
 
-        An instance counts as created anew, with the tags of its request. It is PENDING until it seals itself again.
+        An instance counts as created anew: it gets the request's tags, and loses the marks that people or other modules
+        set. It is PENDING until it seals itself again. An unknown id is ignored.
         """
 
     def release(self, ids: Sequence[str]) -> None:
@@ -257,11 +257,9 @@ class Traffic(Protocol):
         """All members of this fleet."""
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
-        """Add members, or bring draining ones back into service.
+        """Add members, with their address and port by instance id, or bring draining ones back into service.
 
-        Args:
-            endpoints: (address, port) by instance id.
-            staged: the members are checked, but get no request until ``switch``.
+        ``staged``: they are checked, but get no request until ``switch``.
         """
 
     def switch(self, on: Sequence[str], off: Sequence[str]) -> None:

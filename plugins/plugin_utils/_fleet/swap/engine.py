@@ -40,6 +40,7 @@ from .observe import Observer
 from .pace import every_second
 from .promises import Promises
 from .reach import unreachable
+from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
 
@@ -109,6 +110,7 @@ class SwapRun(FleetRun[Outcome]):
                 raise FleetError(problem)
             self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
+            check_reimage(self._provider.reimager, self._observer.snapshot.instances, self._intent, self._request)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
             self._intent = replace(self._intent, drain_timeout=delay)

@@ -13,7 +13,7 @@ from typing import Any
 from ..bake_leftovers import Leftovers
 from ..container_engine import TIMEOUT, ContainerEngine
 from ..container_images import ContainerImages
-from ..contract import Pace, PinSecrets, Probe, Traffic
+from ..contract import Pace, PinSecrets, Probe, Reimager, Traffic
 from ..local_clock import LocalClock
 from .compute import ContainerCompute
 from .image_users import image_users

@@ -70,7 +70,7 @@ class Ec2Provider:
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity)
-        self.reimager: Reimager | None = None
+        self.reimager: Reimager | None = self.compute.reimager
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
         self.probe: Probe | None = None if probes else self._probe_by_balancer

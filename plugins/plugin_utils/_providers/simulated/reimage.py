@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..._core.errors import ProviderError
 from ..contract import PENDING, RUNNING, STOPPED, Instance, InstanceState, LaunchRequest
 from ..root_state import ORIGINAL, REQUESTED, RootState
-from ..tags import ATTEMPT, SWAP
+from ..tags import ATTEMPT, MARKS, SWAP
 from .clock import NEVER
 from .world import SimulatedMachine, World, count_needed_volumes
 
@@ -29,7 +29,7 @@ class SimulatedReimager:
         """Accepts everything: settings have no effect here."""
 
     def reimage(self, requests: Mapping[str, LaunchRequest]) -> None:
-        """Refuses an instance that does not exist, or is in another state than ``replaces_in``."""
+        """Refuses an instance in another state than ``replaces_in``."""
 
         def steps() -> Iterator[tuple[str, bool]]:
             for instance_id in requests:
@@ -38,10 +38,10 @@ class SimulatedReimager:
 
         def effect(step: tuple[str, bool]) -> None:
             instance_id, begins = step
-            machine = self._machine(instance_id)
-            if begins:
+            machine = self._world.machines.get(instance_id)
+            if machine and begins:
                 self._begin(machine)
-            else:
+            elif machine:
                 self._record(machine, requests[instance_id])
 
         self._world.change("reimage", steps(), effect)
@@ -53,12 +53,6 @@ class SimulatedReimager:
                 machine.instance = replace(machine.instance, root=ORIGINAL)
 
         self._world.change("release", ids, effect)
-
-    def _machine(self, instance_id: str) -> SimulatedMachine:
-        machine = self._world.machines.get(instance_id)
-        if machine is None:
-            raise ProviderError(f"there is no instance {instance_id}")
-        return machine
 
     def _record(self, machine: SimulatedMachine, request: LaunchRequest) -> None:
         instance, world = machine.instance, self._world
@@ -77,7 +71,7 @@ class SimulatedReimager:
             created=now,
             started=now,
             endpoints={port: ("192.0.2.1", port) for port in request.ports},
-            tags={**instance.tags, **request.tags},
+            tags={**{name: text for name, text in instance.tags.items() if name not in MARKS}, **request.tags},
             root=RootState(previous=present, change=REQUESTED),
         )
         machine.latencies, machine.behavior = world.traits_of(request)
