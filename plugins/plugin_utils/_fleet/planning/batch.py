@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..._definition.model import Metric
@@ -42,6 +42,7 @@ class ActionBatch:
 
     def __init__(self, observed: Observed, intent: Intent, now: float) -> None:
         self.floor = lowered_floor(observed, intent)
+        self._observed = observed
         self._intent = intent
         self._now = now
         self._serving = {view.id for view in observed.instances if view.serving}
@@ -101,6 +102,12 @@ class ActionBatch:
 
     def reimage(self, view: InstanceView, attempt: int) -> bool:
         """The root of an instance that is out of traffic. A stopped one needs a place under the ceiling."""
+        slots = {view.slot, *(each.slot for each in self._reimages)}
+        floor = lowered_floor(self._observed, self._intent, slots)
+        if floor > max(self.floor, len(self._serving)):
+            self.wait(f"slot {view.slot}: {view.id} stays in standby: {floor} instances must be in service")
+            return True
+        self.floor = max(self.floor, floor)
         if not view.live:
             if not self.has_room():
                 return False
@@ -288,12 +295,16 @@ class ActionBatch:
         return view.in_flight != 0 and self._now < view.member_since + self._intent.drain_timeout
 
 
-def lowered_floor(observed: Observed, intent: Intent) -> int:
-    """The floor without instances in standby. They are out of service on purpose, so others need not replace them."""
+def lowered_floor(observed: Observed, intent: Intent, reimaged: Collection[int] = ()) -> int:
+    """The floor without instances in standby. They are out of service on purpose, so others need not replace them.
+
+    Args:
+        reimaged: slots whose instances lose this mark.
+    """
     in_standby = {view.slot for view in observed.instances if view.standby and view.live} - {
         view.slot for view in observed.instances if view.serving
     }
-    return max(0, intent.floor - len(in_standby))
+    return max(0, intent.floor - len(in_standby.difference(reimaged)))
 
 
 def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove | Release], list[str]]) -> list[Action]:

@@ -38,6 +38,7 @@ class Promises:
     """Checks one pass of actions. It starts from the observation and follows the effect of each allowed action."""
 
     def __init__(self, observed: Observed, intent: Intent) -> None:
+        self._observed = observed
         self._intent = intent
         self._floor = lowered_floor(observed, intent)
         self._revoked = observed.revoked
@@ -113,6 +114,9 @@ class Promises:
         if self._intent.strategy != REIMAGE:
             raise defect(f"instances would be reimaged by the strategy {self._intent.strategy}")
         self._launch(Launch(tuple(LaunchSlot(each.slot) for each in action.slots)))
+        self._floor = max(
+            self._floor, lowered_floor(self._observed, self._intent, {each.slot for each in action.slots})
+        )
         views = self._known([each.id for each in action.slots])
         starting = sum(not view.live for view in views)
         if starting:
