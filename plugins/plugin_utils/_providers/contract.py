@@ -198,7 +198,7 @@ class Reimager(Protocol):
     def reimage(self, requests: Mapping[str, LaunchRequest]) -> None:
         """Boot instances, by id, from another image, and keep the root that each had.
 
-        An instance counts as created anew: it gets the request's tags, and loses the marks that people or other modules
+        An instance counts as new: it gets the tags of its request, and loses the marks that people or other modules
         set. It is PENDING until it seals itself again. An unknown id is ignored.
         """
 

@@ -34,7 +34,7 @@ BASE = "a mapping with exactly one of debian, qcow2, url, container, archive and
 SIZE = "an integer followed by M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", with letters, digits and . _ + -, at most 63 characters'
-STRATEGIES = "rolling, blue_green, canary, recreate"
+STRATEGIES = "rolling, blue_green, canary, recreate, reimage"
 FLEET = (
     "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, "
     "canary, deadline, max_age, protected, "
