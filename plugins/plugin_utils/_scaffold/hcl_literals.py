@@ -147,7 +147,7 @@ class _Reader:
         return UNREAD
 
     def _list(self, depth: int) -> Any:
-        found = []
+        found: list[Any] = []
         while True:
             self._skip_lines()
             if self._takes("]"):
