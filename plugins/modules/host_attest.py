@@ -184,6 +184,14 @@ seconds:
   description: Duration of the comparison on the host.
   returned: when the host could be read
   type: float
+summary:
+  description:
+    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
+      The wording may change in any release.
+  returned: when the host could be reached
+  type: list
+  elements: str
+  version_added: 0.3.0
 """
 
 import base64

@@ -190,6 +190,14 @@ residue:
   returned: when such data was found
   type: list
   elements: str
+summary:
+  description:
+    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
+      The wording may change in any release.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

@@ -109,4 +109,12 @@ consoles:
   description: The last lines of the test instances' consoles, by slot.
   returned: when an instance failed a check
   type: dict
+summary:
+  description:
+    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
+      The wording may change in any release.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 """

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
+from ansible import constants
 from ansible.utils.display import Display
 
 from ...module_utils._bounded import shortened
@@ -48,3 +50,22 @@ class LiveDisplay:
             shown = limit.next(shortened(plain_line(line)))
             if shown is not None:
                 display.display(f"{plain_line(self._prefix)}{shown}", stderr=True)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines for people on stdout, beside what the callback prints. A first character of ``+-~!`` gives a color.
+
+    If the callback prints JSON on stdout, the lines go to stderr.
+    """
+    colors = {
+        "+": constants.COLOR_DIFF_ADD,
+        "-": constants.COLOR_DIFF_REMOVE,
+        "~": constants.COLOR_CHANGED,
+        "!": constants.COLOR_ERROR,
+    }
+    to_stderr = "json" in constants.DEFAULT_STDOUT_CALLBACK
+    display = Display()
+    for line in lines:
+        plain = shortened(plain_line(line))
+        sign = plain.lstrip()[:2].rstrip()
+        display.display(plain, color=colors.get(sign), stderr=to_stderr)
