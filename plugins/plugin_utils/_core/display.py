@@ -18,7 +18,8 @@ from ansible.utils.display import Display
 
 from ...module_utils._bounded import shortened
 from ...module_utils._plain_text import plain_line
-from .progress import LineLimit, Report, silent
+from .progress import LineLimit, Report, WithBar, silent
+from .terminal import STDERR, terminal_columns
 
 
 class LiveDisplay:
@@ -45,11 +46,17 @@ class LiveDisplay:
             self._thread.join()
 
     def _pump(self) -> None:
-        display, limit = Display(), LineLimit()
+        display, limit, prefix = Display(), LineLimit(), plain_line(self._prefix)
+        terminal = terminal_columns() is not None and terminal_columns(STDERR) is not None
         while (line := self._lines.get()) is not None:
             shown = limit.next(shortened(plain_line(line)))
-            if shown is not None:
-                display.display(f"{plain_line(self._prefix)}{shown}", stderr=True)
+            if shown is None:
+                continue
+            if terminal and isinstance(line, WithBar):
+                display.display(f"{prefix}{plain_line(line.bar)} {shown}", stderr=True, screen_only=True)
+                display.display(f"{prefix}{shown}", log_only=True)
+            else:
+                display.display(f"{prefix}{shown}", stderr=True)
 
 
 def show_lines(lines: Sequence[str]) -> None:
