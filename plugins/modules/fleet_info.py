@@ -213,9 +213,7 @@ instances:
       description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description:
-        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
-          the engine is V(autoscaling).
+      description: Whether an instance refresh skips the protected or standby instance. Only with engine V(autoscaling).
       type: bool
       version_added: 0.2.0
 hosts:
@@ -265,9 +263,7 @@ swap:
   returned: success
   type: dict
 summary:
-  description:
-    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
-      The wording may change in any release.
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid
   type: list
   elements: str

@@ -185,9 +185,7 @@ seconds:
   returned: when the host could be read
   type: float
 summary:
-  description:
-    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
-      The wording may change in any release.
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the host could be reached
   type: list
   elements: str

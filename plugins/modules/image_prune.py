@@ -119,9 +119,7 @@ copies:
   elements: str
   version_added: 0.3.0
 summary:
-  description:
-    - The result in a few lines for people, which M(immutable.infra.show) shows. It is also returned if the task fails.
-      The wording may change in any release.
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid
   type: list
   elements: str
