@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """moto as a program: ``python moto_program.py PID``. It prints its port, and ends when the process PID ends.
 
-A swap that waits describes the same resources again and again, and moto renders each answer anew, in up to 15 ms of
+A swap that waits describes the same resources again and again, and moto renders each answer again, in up to 15 ms of
 processor time. So the answers to Describe calls are kept until a call that may change something.
 """
 
@@ -88,7 +88,8 @@ class Remembering:
 def main(caller: int) -> None:
     ended = os.pidfd_open(caller)
     # moto launches no instance of a group from a version with user data: it decodes that of a template's first one only
-    LaunchTemplateVersion.user_data = property(lambda version: parse_user_data(version.data.get("UserData")))
+    decoded = property(lambda version: parse_user_data(version.data.get("UserData")))
+    setattr(LaunchTemplateVersion, "user_data", decoded)  # noqa: B010  mypy takes it for a method
     application = Remembering(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

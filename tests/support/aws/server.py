@@ -172,7 +172,7 @@ def moto() -> Iterator[Moto]:
         "MOTO_ENABLE_AMI_VALIDATION": "true",
     }
     # Isolated, because a module beside the program has the name of a library.
-    command = [sys.executable, "-I", PROGRAM, str(os.getpid())]
+    command = [sys.executable, "-I", str(PROGRAM), str(os.getpid())]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
         command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment, start_new_session=True
