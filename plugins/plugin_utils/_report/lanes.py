@@ -8,7 +8,7 @@ Timelines come from the store, so an entry that is none is skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -19,6 +19,7 @@ Phase = Literal["booting", "checking", "serving", "draining", "stopping", "stopp
 _GONE: Final = ""
 _PHASES: Mapping[InstanceEvent, Phase | Literal[""]] = {
     "launched": "booting",
+    "reimaged": "booting",
     "started again": "booting",
     "sealed": "checking",
     "volumes attached": "checking",
@@ -34,8 +35,19 @@ _PHASES: Mapping[InstanceEvent, Phase | Literal[""]] = {
     "stopped": "stopped",
     "gone": _GONE,
 }
+_ASIDE: Final[tuple[InstanceEvent, ...]] = ("previous root removed",)  # changes no phase
 _UNHEALTHY, _DIED = "unhealthy", "died at launch"  # the beginnings of events with a reason
-_OF_NEW = {"launched", "sealed", "volumes attached", "staged", "registered", "takes over", "in service", _DIED}
+_OF_NEW = {
+    "launched",
+    "reimaged",
+    "sealed",
+    "volumes attached",
+    "staged",
+    "registered",
+    "takes over",
+    "in service",
+    _DIED,
+}
 WAVE_GAP = 1.0  # seconds between two launches of the same wave, at most
 
 
@@ -58,7 +70,7 @@ class Entry:
     @property
     def notable(self) -> bool:
         """Whether it says more than that an instance goes its usual way."""
-        return not self.instance or self.name in (_UNHEALTHY, _DIED) or self.name not in _PHASES
+        return not self.instance or self.name in (_UNHEALTHY, _DIED) or self.name not in (*_PHASES, *_ASIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +130,23 @@ def tracks_of(entries: Iterable[Entry], until: float) -> list[Track]:
     for entry in entries:
         if entry.instance and entry.slot is not None:
             events.setdefault(entry.instance, []).append(entry)
-    tracks = [_track(instance, of_instance, until) for instance, of_instance in events.items()]
+    tracks = [
+        _track(instance, part, part_until)
+        for instance, of_instance in events.items()
+        for part, part_until in _lives(of_instance, until)
+    ]
     return sorted(tracks, key=lambda track: (track.slot, track.fresh, track.begin, track.instance))
+
+
+def _lives(entries: Sequence[Entry], until: float) -> Iterator[tuple[list[Entry], float]]:
+    """The events of an instance before and after each change of its image in place, each part with its end."""
+    part: list[Entry] = []
+    for entry in entries:
+        if entry.name == "reimaged" and part:
+            yield part, entry.seconds
+            part = []
+        part.append(entry)
+    yield part, until
 
 
 def _track(instance: str, entries: Sequence[Entry], until: float) -> Track:
@@ -145,7 +172,7 @@ def _before(first: Entry, fresh: bool) -> Phase | Literal[""]:
     """The phase of an instance before its first event."""
     if not fresh:
         return "serving" if first.name in ("draining", _UNHEALTHY) else "stopped"
-    return _GONE if first.name == "launched" else "booting"
+    return _GONE if first.name in ("launched", "reimaged") else "booting"
 
 
 def _after(entry: Entry, phase: Phase | Literal[""]) -> Phase | Literal[""]:
@@ -179,7 +206,7 @@ def waves_of(entries: Iterable[Entry]) -> list[float]:
     waves: list[float] = []
     last = -math.inf
     for entry in entries:
-        if entry.name == "launched":
+        if entry.name in ("launched", "reimaged"):
             if entry.seconds - last > WAVE_GAP:
                 waves.append(entry.seconds)
             last = entry.seconds

@@ -23,9 +23,12 @@ from ..model import PRESENT, Request
 from ..run import RunOptions
 from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
+from ..swap.reimage import check_reimage
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
 from .services import simulated_services
+
+MAX_LINES = 40  # of predicted steps
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,14 @@ def dry_run(
     if plan["changed"] and request.intent.goal == PRESENT:
         services.provider.compute.check_machine(request.payload.machine)
         services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
-    for step in plan["steps"]:
+        intent, _resumed = Ledger(services.store, request.intent.fleet).intent(request.intent, 0.0)
+        check_reimage(services.provider.reimager, observer.snapshot.instances, intent, request)
+    for step in plan["steps"][:MAX_LINES]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
+    more = len(plan["steps"]) - MAX_LINES
+    if more > 0:
+        services.report(f"           {more} more steps, which are all in the result: plan.steps")
     return {"changed": plan["changed"], **swap_result(request, request.intent, observed, None), "plan": plan}
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,8 @@ from ..actions import (
     LaunchSlot,
     Outcome,
     Pause,
+    Reimage,
+    ReimageSlot,
     Remember,
     Remove,
     Start,
@@ -38,7 +40,9 @@ from .observe import Observer
 from .pace import every_second
 from .promises import Promises
 from .reach import unreachable
+from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
+from .slot_bar import slot_bar
 from .timeline import Timeline
 
 REPEAT_DELAY = 1.0  # seconds before an action without effect is repeated
@@ -86,7 +90,7 @@ class SwapRun(FleetRun[Outcome]):
         self._event_at = self._now()  # the pace of observations counts from here
         self._waited = False  # whether the last step was a wait
         self._last_act: Act | None = None
-        self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
+        self._launching: Sequence[LaunchSlot | ReimageSlot] = ()  # whose launch failed just now
 
     def _requested(self) -> Intent:
         return self._request.intent
@@ -107,6 +111,7 @@ class SwapRun(FleetRun[Outcome]):
                 raise FleetError(problem)
             self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
+            check_reimage(self._provider.reimager, self._observer.snapshot.instances, self._intent, self._request)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
             self._intent = replace(self._intent, drain_timeout=delay)
@@ -132,6 +137,7 @@ class SwapRun(FleetRun[Outcome]):
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
+        self._timeline.bar = slot_bar(self._observed, intent)
         if self._timeline.observe(self._observed):
             self._note_progress()
         return plan(self._observed, intent, self._now())
@@ -186,7 +192,7 @@ class SwapRun(FleetRun[Outcome]):
             self._note_undone_switch(action)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.slots if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, (Launch, Reimage)) else ()
             with self._launches_counted():
                 events = self._executor.act(action, self._observed, self._intent)
             for event in events:
