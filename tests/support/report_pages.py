@@ -218,7 +218,7 @@ def hostile() -> dict[str, Any]:
     )
     known["fleets"][0]["info"].update(endpoint=HOSTILE, orphans=[{"why": HOSTILE}])
     known["fleets"][0].update(problem=HOSTILE, foreseen_problem=HOSTILE)
-    return bounded(
+    facts_: dict[str, Any] = bounded(
         {
             **known,
             **{
@@ -245,6 +245,7 @@ def hostile() -> dict[str, Any]:
             ],
         }
     )
+    return facts_
 
 
 def page(known: dict[str, Any]) -> bytes:

@@ -72,7 +72,7 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
         if store and not fleet["simulated"]:
             fleet["bake"] = _bake(definition, target, store, wanted.channel, images)
     shown = [image for number, image in enumerate(images) if number < MAX_IMAGES or image.channels]
-    return bounded(
+    facts: dict[str, Any] = bounded(
         {
             "service": definition.service,
             "version": definition.version,
@@ -85,6 +85,7 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
             "attested": [_attested(*each) for each in list(wanted.attested.items())[:MAX_ATTESTED]],
         }
     )
+    return facts
 
 
 def bounded(data: Any) -> Any:
@@ -188,8 +189,8 @@ def _bake(
     return {
         "problem": None,
         "image": image.name if image else None,
-        "verified": bool(verified) and verified.get("verify") in (None, info["verify_digest"]),
-        "promoted": bool(current) and current["image"] == digest,
+        "verified": verified is not None and verified.get("verify") in (None, info["verify_digest"]),
+        "promoted": current is not None and current["image"] == digest,
         "why": explain_lines(compare(promoted.inputs, inputs))[:MAX_WHY] if promoted else [],
     }
 

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from .lanes import Entry, Track
+from .lanes import Entry, Phase, Track
 
 MAX_FRAMES = 400  # of a swap; a longer one has fewer moments than events
 
@@ -61,7 +61,7 @@ class _Counter:
         return bisect_right(self._begins, moment) - bisect_right(self._ends, moment)
 
 
-_COLUMNS = {
+_COLUMNS: Mapping[str, Callable[[Track, Phase], bool]] = {
     "new": lambda track, phase: track.fresh and phase == "serving",
     "starting": lambda _track, phase: phase in ("booting", "checking"),
     "draining": lambda _track, phase: phase == "draining",
