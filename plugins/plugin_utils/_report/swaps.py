@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._fleet.model import ABSENT, DONE, FAILED, OPEN, ROLLBACK, Intent
+from .._summary.text import duration
 from .frames import capacity_of, frames_of
 from .lanes import Entry, entries_of, tracks_of, waves_of, with_unchanged
-from .svg import MAX_WAVES, Swap, drawing, span
+from .svg import MAX_WAVES, Swap, drawing
 
 MAX_EVENTS = 300  # rows of a swap
 EDGE = 60  # events at each end that are shown of more, besides the notable ones
@@ -50,6 +51,7 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
         "ended": facts.get("ended") or "",
         "last_words": list(intent.last_words) if intent else [],
         "culprit": intent.culprit if intent else "",
+        "steps": [] if entries else [str(step) for step in facts.get("steps") or []],
         "chart": chart,
         "frames": frames_of(entries, tracks, until) if chart else [],
         **_events(entries, int(facts.get("left_out") or 0)),
@@ -91,12 +93,12 @@ def _status(facts: Mapping[str, Any], intent: Intent | None) -> dict[str, str]:
 def _summary(facts: Mapping[str, Any], *, waves: int, floor: int | None, until: float) -> list[dict[str, str]]:
     """The numbers of a swap by name. What is not known is left out."""
     known: dict[str, Any] = {
-        "duration": span(until) if until else None,
+        "duration": duration(until) if until else None,
         "waves": waves or None,
         "lowest in service": facts.get("lowest"),
         "floor": floor,
         "most running": facts.get("peak"),
-        "without service": span(_seconds(facts.get("downtime"))) if facts.get("downtime") is not None else None,
+        "without service": duration(_seconds(facts.get("downtime"))) if facts.get("downtime") is not None else None,
     }
     return [{"name": name, "value": str(value)} for name, value in known.items() if value is not None]
 
