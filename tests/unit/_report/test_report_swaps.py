@@ -48,6 +48,13 @@ def test_capacity_is_never_drawn_higher_than_it_was() -> None:
     assert min(frame[1] for frame in view["frames"]) == story["lowest"]
 
 
+def test_a_new_fleet_has_no_floor_and_ends_in_service() -> None:
+    view = swap_view(swapped(fleetlab.V1))
+    assert "floor" not in {each["name"] for each in view["summary"]}
+    assert view["frames"][-1][1:3] == [3, 3]
+    assert "new" in {path["kind"] for path in view["chart"]["paths"]}
+
+
 def test_a_rollback_says_why_and_with_which_last_words() -> None:
     view = swap_view(swapped(fleetlab.V1, fleetlab.BROKEN))
     assert (view["status"], view["tone"]) == ("rolled back", "bad")
