@@ -11,7 +11,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._report.frames imp
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.lanes import entries_of, tracks_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import MAX_EVENTS, swap_view
 from ansible_collections.immutable.infra.tests.support import fleetlab, report_pages
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -133,6 +133,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(ENTRY, max_size=12) | ANYTHING)
 def test_a_damaged_timeline_is_drawn_as_far_as_it_goes(timeline: Any) -> None:
     view = swap_view({"kind": "swap", "fleet": "shop", "intent": None, "timeline": timeline})
