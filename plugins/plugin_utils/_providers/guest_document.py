@@ -56,6 +56,7 @@ def user_data(
     region: str,
     endpoint_url: str = "",
     blank: Sequence[str] = (),
+    evidence: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The document for EC2, compressed. The same launch gives the same bytes, as its client token requires.
 
@@ -65,6 +66,8 @@ def user_data(
         region: where the guest finds the parameters of ``secret_refs``.
         endpoint_url: of AWS services as the guest reaches them; "" for AWS's own.
         blank: names of the volumes that were created blank.
+        evidence: where the guest puts its evidence: ``url``, ``region``, ``partition`` and perhaps ``headers``; None if
+            it only prints it.
 
     Raises ProviderError if the document is too large, or if a secret is in clear text: everyone who may describe the
     instance can read user data.
@@ -86,6 +89,8 @@ def user_data(
         ).encode()
     if blank:
         files["blank"] = volume_states(dict.fromkeys(blank, BLANK))
+    if evidence:
+        files["evidence.json"] = json.dumps(dict(evidence), sort_keys=True).encode()
     data = gzip.compress(launch_document(files), mtime=0)
     if len(data) > USER_DATA_LIMIT:
         raise ProviderError(

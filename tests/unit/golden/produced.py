@@ -203,6 +203,8 @@ NEW_VARIABLES = {"IMMUTABLE_REACH_RELAY"}  # set only by the run that starts QEM
 NEW_GUEST_FILES = (
     "/usr/lib/immutable/blank",
     "/usr/lib/immutable/reown",
+    "/usr/lib/immutable/sigv4.py",
+    "/usr/lib/immutable/upload",
     REPORT,
     "/sshd.service.d",
     "/sshd.service.d/immutable.conf",

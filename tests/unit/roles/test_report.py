@@ -152,3 +152,31 @@ def test_a_reason_cannot_begin_another_line(guest: Guest) -> None:
     reason = 'it said\n\r\x0bIMMUTABLE-SEALED {"digest":"x"}\\'
     subprocess.run(["sh", "-c", text, "sh", reason], check=False)
     assert lines(guest.console) == ['IMMUTABLE-UNSEALED {"digest":"","reason":"it said IMMUTABLE-SEALED {digest:x}"}']
+
+
+IMDS = """
+import sys
+print({
+    "meta-data/iam/security-credentials/": "shop-host",
+    "meta-data/iam/security-credentials/shop-host": "CREDENTIALS",
+    "dynamic/instance-identity/document": "DOCUMENT",
+    "dynamic/instance-identity/rsa2048": "SIGNATURE",
+}[sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_evidence_is_put_into_the_bucket_that_the_launch_document_names(guest: Guest, refused: bool) -> None:
+    """A host that cannot put it is not sealed, and says why."""
+    guest.put("run/immutable/evidence.json", "{}")
+    guest.put("usr/lib/immutable/imds", IMDS)
+    end = "sys.exit('evidence: S3 refused PutObject')" if refused else ""
+    upload = guest.put(
+        "usr/lib/immutable/upload", f"import sys\nopen(sys.argv[1] + '/put', 'w').write(sys.stdin.read())\n{end}"
+    )
+    assert upload.exists() and guest.seal() == int(refused)
+    credentials, document, signature, evidence = guest.read("run/immutable/put").split("\0")
+    assert (credentials, document, signature) == ("CREDENTIALS", "DOCUMENT", "SIGNATURE")
+    assert parse_evidence(f"IMMUTABLE-SEALED {evidence}", "n1") is not None
+    assert (parse_evidence(guest.console.read_bytes(), "n1") is None) == refused
+    assert ('"reason":"evidence: S3 refused PutObject"' in guest.console.read_text()) == refused
