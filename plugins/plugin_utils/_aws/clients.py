@@ -15,6 +15,7 @@ from .._core.errors import ImmutableError, ProviderError
 from .actions import action_of
 
 ATTEMPTS = 4  # of one call, with botocore's adaptive retry, which slows the caller down when AWS throttles it
+FEW_ATTEMPTS = 2  # of a call that is made again later
 CONNECT, READ = 5, 25  # seconds
 PAUSES = 15  # seconds between all attempts together
 LONGEST_CALL = float(ATTEMPTS * (CONNECT + READ) + PAUSES)  # seconds that a lease must last when a call begins
@@ -52,6 +53,10 @@ class Clients:
         """
         return _client(self.account, service, attempts)
 
+    def throttled_alone(self, service: str) -> Any:
+        """A client whose throttling slows no other call down, for calls that a later look repeats anyway."""
+        return _client(self.account, service, FEW_ATTEMPTS, "standard")
+
     @property
     def ec2(self) -> Any:
         return self.client("ec2")
@@ -70,12 +75,12 @@ class Clients:
 
 
 @functools.cache
-def _client(account: Account, service: str, attempts: int) -> Any:
+def _client(account: Account, service: str, attempts: int, retries: str = "adaptive") -> Any:
     boto3, botocore = _sdk()
     with aws_errors():
         session = _session(account)
         settings = botocore.config.Config(
-            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            retries={"mode": retries, "total_max_attempts": attempts},
             connect_timeout=CONNECT,
             read_timeout=READ,
             user_agent_extra="immutable.infra",
@@ -169,6 +174,8 @@ EXPIRED = (
     "AuthFailure",
     "UnrecognizedClientException",
 )
+# https://docs.aws.amazon.com/ec2/latest/devguide/errors-overview.html
+THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException")
 # RunInstances says so of a token whose instances are terminated.
 TOKEN_SPENT = "IdempotentInstanceTerminated"  # noqa: S105  no secret
 NOT_OWNED = "AuthFailure"  # EC2 also says so of another account's resources, such as an AMI that is not shared

@@ -189,11 +189,16 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
         network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str, ssh_proxy=tuple)),
         reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
+        identity_certificates=_identity_certificates(folder, target.get("identity_certificates", "")),
         probe=target.get("probe", "direct"),
         tags=target.get("tags", {}),
         snapshots=target.get("snapshots", False),
         engine=target.get("engine", "podman"),
     )
+
+
+def _identity_certificates(folder: Path, value: str) -> str:
+    return _authorities(folder, value, "identity_certificates") if value else ""
 
 
 def _machine(data: Mapping[str, Any], provider: str) -> Machine:
@@ -261,8 +266,8 @@ def _https(data: Mapping[str, Any], folder: Path) -> Https:
     return Https(**converted(data, server_name=str, ca=partial(_authorities, folder), verify=bool))
 
 
-def _authorities(folder: Path, value: str) -> str:
+def _authorities(folder: Path, value: str, key: str = "ca") -> str:
     try:
         return read_authorities(folder, value)
     except ValueError as error:  # the file was right when it was checked
-        raise DefinitionError(f"the value of a key ca {error}") from error
+        raise DefinitionError(f"the value of a key {key} {error}") from error

@@ -29,7 +29,7 @@ Policy = Literal["wait", "ignore", "replace"]  # for instances that are protecte
 ProtectedPolicy = Literal["wait", "ignore", "refresh"]  # of an instance refresh, for instances protected from scale-in
 StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
 AddressKind = Literal["private", "public"]
-EvidenceSource = Literal["console", "none"]
+EvidenceSource = Literal["console", "bucket", "none"]
 ProbeSource = Literal["direct", "balancer"]
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
@@ -302,6 +302,7 @@ class Target:
     # qemu and container: "host:port" that guests can reach, by the "address:port" at which they see it
     reach: Mapping[str, str] = field(default_factory=dict)
     evidence: EvidenceSource = "console"  # aws
+    identity_certificates: str = ""  # aws: PEM text
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
     tags: Mapping[str, str] = field(default_factory=dict)  # aws: on everything that is created for the target
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host

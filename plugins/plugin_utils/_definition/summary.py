@@ -56,7 +56,7 @@ def target_summary(target: Target) -> dict[str, Any]:
         fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
     if target.provider != "container":
         del data["engine"]
-    for key in ("tags", "reach"):
+    for key in ("tags", "reach", "identity_certificates"):
         if not data[key]:
             del data[key]
     for place, key in _LATER:

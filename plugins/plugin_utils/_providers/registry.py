@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .._core.errors import ProviderError
+from .._core.errors import ProviderError, StoreError
 from .._definition.model import Target
 from .._store.base import Store
 from .._store.keys import store_id
-from .._store.registry import folder_store
+from .._store.registry import bucket_of, folder_store
 from .contract import Images, Provider, Traffic
 from .group import AutoScalingGroup
 
@@ -76,6 +76,7 @@ def _open_aws(target: Target, store: Store) -> Provider:
     from .._traffic.elbv2.balancer import TargetGroups
     from .ec2.provider import Ec2Provider
 
+    _check_store(target, store)
     clients = Clients(target.aws)
 
     def balancer(fleet: str) -> Traffic:
@@ -91,6 +92,7 @@ def _open_aws(target: Target, store: Store) -> Provider:
         snapshots=target.snapshots,
         bakes=[Clients(target.build_account)],
         tags=target.tags,
+        certificates=target.identity_certificates,
     )
 
 
@@ -103,9 +105,24 @@ def _open_amis(target: Target, store: str = "") -> Images:
 def _open_auto_scaling(target: Target, group: str, store: Store, fleet: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
+    _check_store(target, store)
     return Ec2AutoScalingGroup(
-        target.aws, group, store=store, fleet=fleet, address=target.network.address, tags=target.tags
+        target.aws,
+        group,
+        store=store,
+        fleet=fleet,
+        address=target.network.address,
+        tags=target.tags,
+        certificates=target.identity_certificates,
     )
+
+
+def _check_store(target: Target, store: Store) -> None:
+    """Raise StoreError if the hosts of a target have no bucket to put their evidence into."""
+    if target.evidence == "bucket" and bucket_of(store) is None:
+        raise StoreError(
+            f"target {target.name} has evidence: bucket, so it needs a store in S3 (this one is {store.location})"
+        )
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:

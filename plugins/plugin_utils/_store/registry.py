@@ -13,6 +13,7 @@ from .._core.errors import StoreError
 from .._core.files import STORE_MARKER
 from .base import Store
 from .file import FileStore
+from .s3_location import SCHEME, S3Location, parse_location
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
@@ -51,6 +52,11 @@ def folder_of(store: Store) -> Path | None:
     return store.root if isinstance(store, FileStore) else None
 
 
+def bucket_of(store: Store) -> S3Location | None:
+    """Return the bucket of a store with its prefix and its account, or None if it is elsewhere."""
+    return parse_location(store.location) if _is_bucket(store.location) else None
+
+
 def check_apart(store: Store, folders: Iterable[Path]) -> None:
     """Raise StoreError if a store would be among the inputs of a bake, which are in ``folders``.
 
@@ -69,11 +75,15 @@ def check_apart(store: Store, folders: Iterable[Path]) -> None:
 
 
 def _bucket_store(location: str | Path) -> Store | None:
-    if not str(location).startswith("s3://"):
+    if not _is_bucket(location):
         return None
     from .s3 import S3Store
 
     return S3Store(str(location))
+
+
+def _is_bucket(location: str | Path) -> bool:
+    return str(location).startswith(f"{SCHEME}://")
 
 
 def _folder_path(location: str | Path) -> Path:

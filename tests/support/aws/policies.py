@@ -3,18 +3,20 @@
 """Statements of IAM policies, and whether they match a request. Pure.
 
 Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html and
-reference_policies_condition-logic-multiple-context-keys-or-values.html. An operator that is not here is an error, so
-that no condition is ignored.
+reference_policies_condition-logic-multiple-context-keys-or-values.html, reference_policies_variables.html. An
+operator that is not here is an error, so that no condition is ignored.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 IF_EXISTS = "IfExists"
+VARIABLE = re.compile(r"\$\{([A-Za-z0-9:/_-]+)\}")  # such as ${aws:userid}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ def matches(statement: Mapping[str, Any], request: Request) -> bool:
     """Whether the statement applies to the request: its action, its resource and all of its conditions."""
     return (
         any(_like(request.action.lower(), pattern.lower()) for pattern in _listed(statement["Action"]))
-        and any(_like(request.resource, pattern) for pattern in _listed(statement["Resource"]))
+        and any(
+            _like(request.resource, pattern) for pattern in _filled_in(_listed(statement["Resource"]), request.context)
+        )
         and all(
             _holds(operator, key, _listed(wanted), request.context)
             for operator, keys in statement.get("Condition", {}).items()
@@ -42,6 +46,16 @@ def matches(statement: Mapping[str, Any], request: Request) -> bool:
 def matching(statements: Iterable[Mapping[str, Any]], request: Request) -> list[Mapping[str, Any]]:
     """The statements that apply to the request."""
     return [statement for statement in statements if matches(statement, request)]
+
+
+def _filled_in(patterns: list[str], context: Mapping[str, str]) -> list[str]:
+    """The patterns with the values of their variables. One whose variable has no value matches nothing."""
+    present = {name.lower(): text for name, text in context.items()}
+    return [
+        VARIABLE.sub(lambda found: present[found[1].lower()], pattern)
+        for pattern in patterns
+        if all(name.lower() in present for name in VARIABLE.findall(pattern))
+    ]
 
 
 def _listed(value: Any) -> list[str]:

@@ -25,6 +25,7 @@ from .requests import ACCOUNT, created
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 POLICY, BAKE_POLICY = REFERENCE / "aws-policy.json", REFERENCE / "aws-policy-bake.json"
+HOST_POLICY = REFERENCE / "aws-policy-host.json"  # of hosts with evidence: bucket
 RECORD = "IMMUTABLE_AWS_CALLS"  # names a file that each test's calls are written to; see tests/tools/aws_policy.py
 COLLECTION, PACKER = "immutable.infra", "aws-sdk-go"  # parts of their User-Agent headers
 TAGS = "TagSpecification.1.ResourceType"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import rules_evidence as evidence
 from . import rules_instances as instances
 from . import rules_snapshots as data
 from . import rules_stores as stores
@@ -118,6 +119,13 @@ RULES = (
         page=f"{DEV}/errors-overview.html",
     ),
     Rule(
+        "profiles of all instances",
+        actions=("ec2:RunInstances",),
+        apply=evidence.profiles,
+        fact="Every instance of a launch has the instance profile.",
+        page=f"{EC2}/API_RunInstances.html",
+    ),
+    Rule(
         "starting",
         actions=("ec2:StartInstances",),
         apply=instances.start,
@@ -144,6 +152,13 @@ RULES = (
         apply=instances.console,
         fact="The output is what the instance printed, and it knows its user data. Only Nitro gives the latest output.",
         page=f"{EC2}/API_GetConsoleOutput.html",
+    ),
+    Rule(
+        "hosts put evidence",
+        actions=("s3:ListObjectsV2",),
+        apply=evidence.put_evidence,
+        fact="An instance knows its user data and a document about itself, which AWS signs, and its profile may write.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html",
     ),
     Rule(
         "attaching",

@@ -306,13 +306,18 @@ def _printed(world: World, region: str, one: str) -> str:
         return (
             f'[    0.000000] Linux version 6.1.0\n{UNSEALED}{{"reason":"launch: user-data: not a launch document"}}\n'
         )
-    evidence = {
+    return f"[    0.000000] Linux version 6.1.0\n{MARK}{json.dumps(evidence_of(world, instance, nonce))}\n"
+
+
+def evidence_of(world: World, described: dict[str, Any], nonce: str) -> dict[str, str]:
+    """What an instance reports when it has sealed itself."""
+    tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
+    return {
         "digest": tags.get(key_of(IMAGE), ""),
         "nonce": nonce,
-        "host_key": settings.host_key,
-        "shell": settings.shell,
+        "host_key": world.settings.host_key,
+        "shell": world.settings.shell,
     }
-    return f"[    0.000000] Linux version 6.1.0\n{MARK}{json.dumps(evidence)}\n"
 
 
 def user_data_of(ec2: Any, instance: str) -> str:
@@ -328,9 +333,14 @@ def raw_user_data_of(ec2: Any, instance: str) -> bytes:
 
 def nonce_in(user_data: bytes) -> str | None:
     """The nonce in a launch document, which the guest repeats. None if the user data is no such document."""
+    return member_of(user_data, "nonce")
+
+
+def member_of(user_data: bytes, name: str) -> str | None:
+    """A file of a launch document as text. None if there is none, or if the user data is no such document."""
     try:
         with tarfile.open(fileobj=io.BytesIO(user_data), mode="r:gz") as archive:
-            member = archive.extractfile("nonce")
+            member = archive.extractfile(name)
             return member.read().decode().strip() if member else None
     except (tarfile.TarError, OSError, EOFError, KeyError):
         return None

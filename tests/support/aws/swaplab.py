@@ -226,7 +226,7 @@ def instant_waits(clock: Clock) -> Iterator[None]:
         compute as ec2_compute,
     )
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
-        consoles as ec2_evidence,
+        seal_evidence as ec2_evidence,
     )
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         volumes as ec2_volumes,

@@ -17,6 +17,10 @@ def serves(instance_id: str, group: str) -> bool:
     return True
 
 
+def unsigned(document: str) -> str:
+    return "AAAA"
+
+
 @dataclass(frozen=True)
 class Settings:
     """How slow and how unreliable the cloud is. Times are in seconds. With all 0, everything is instant, as in moto."""
@@ -37,6 +41,7 @@ class Settings:
     )
     shell: str = "off"  # the shell in the default console's evidence
     host_key: str = ""  # in the default console's evidence
+    sign: Callable[[str], str] = unsigned  # an identity document -> its signature, PKCS#7 in Base64
     healthy: Callable[[str, str], bool] = serves  # (instance id, ARN of the target group)
     no_capacity: frozenset[str] = frozenset()  # names of zones
     dead: frozenset[str] = frozenset()  # AMIs whose instances never boot; "*" for all
@@ -67,6 +72,7 @@ class World:
     lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
     protected: dict[str, str] = field(default_factory=dict)  # the attribute that protects an instance, by its id
     died: set[str] = field(default_factory=set)  # instances that terminated while they launched
+    reported: set[tuple[str, float]] = field(default_factory=set)  # boots that put their evidence into a bucket
     object_writes: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, **changes: Any) -> None:
@@ -97,6 +103,7 @@ class World:
                 self.lost,
                 self.died,
                 self.protected,
+                self.reported,
             ):
                 memory.clear()
             self.settings = Settings()

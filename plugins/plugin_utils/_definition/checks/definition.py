@@ -38,7 +38,7 @@ def check_definition(document: Document, folder: Path) -> None:
     _check_paths(document)
     check_texts(document)
     check_fleets(document)
-    check_targets(document)
+    check_targets(document, folder)
     check_containers(document)
     check_healths(document, folder)
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..._aws.tags import MAX_TEXT
-from ..authorities import read_authorities
 from ..document import Document, KeyPath, target_names, value_at
 from ..fleet import fleet_paths, metric_paths
 from ..model import Target
 from ..probes import RESERVED_HEADERS
+from .certificates import check_certificates
 
-MAX_PATH_SHOWN = 200  # characters
 # What the checks of an AWS target group cannot do, see
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 _NOT_OF_TARGET_GROUPS = {
@@ -39,7 +38,7 @@ def check_healths(document: Document, folder: Path) -> None:
         _check_https(document, (*place, "https"), folder)
     for metric in [each for fleet in fleet_paths(document.data) for each in metric_paths(document.data, fleet)]:
         _check_headers(document, (*metric, "headers"))
-        _check_ca(document, (*metric, "ca"), folder)
+        check_certificates(document, (*metric, "ca"), folder)
         if value_at(document.data, (*metric, "ca")) and str(value_at(document.data, (*metric, "url"))).startswith(
             "http:"
         ):
@@ -114,18 +113,7 @@ def _check_https(document: Document, place: KeyPath, folder: Path) -> None:
             "the key is missing, so a certificate for any name would pass (allowed: the host name in the service's "
             "certificate; verify: false accepts any certificate)",
         )
-    _check_ca(document, (*place, "ca"), folder)
-
-
-def _check_ca(document: Document, place: KeyPath, folder: Path) -> None:
-    written = value_at(document.data, place)
-    if not isinstance(written, str):
-        return
-    try:
-        read_authorities(folder, written)
-    except ValueError as error:
-        named = "this text" if "-----BEGIN" in written else json.dumps(written[:MAX_PATH_SHOWN])
-        document.add_problem(place, f"{named} {error}")
+    check_certificates(document, (*place, "ca"), folder)
 
 
 def _check_target_group(document: Document, target: str) -> None:

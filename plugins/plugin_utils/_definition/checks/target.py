@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from pathlib import Path
 
+from ..._aws.instances import HOP_LIMIT
 from ..._core.errors import ImmutableError
 from ..._core.units import seconds_of
 from ..document import Document, KeyPath, target_names, value_at
@@ -14,6 +16,7 @@ from ..ebs_options import refused_options
 from ..fleet import AUTOSCALING, merged_fleet
 from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, SecretKind
 from ..ssh_proxy import PLACEHOLDERS, unknown_placeholders
+from .certificates import check_certificates
 
 # By provider. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
@@ -34,6 +37,7 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
             "endpoint_url",
             "network",
             "evidence",
+            "identity_certificates",
             "probe",
             "snapshots",
             "tags",
@@ -70,8 +74,8 @@ SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {
 }
 
 
-def check_targets(document: Document) -> None:
-    """Add a problem for everything in a target that its provider does not support."""
+def check_targets(document: Document, folder: Path) -> None:
+    """Add a problem for everything in a target that its provider does not support. ``folder``: the definition's."""
     closed = value_at(document.data, ("seal", "shell")) == "off"
     for name in target_names(document.data):
         place = ("targets", name)
@@ -99,6 +103,7 @@ def check_targets(document: Document) -> None:
             _check_tcp_probe(document, name, provider)
         if provider == "aws":
             _check_aws(document, name)
+            check_certificates(document, (*place, "identity_certificates"), folder)
         _check_reach(document, (*place, "reach"))
 
 
@@ -183,6 +188,7 @@ def _check_aws(document: Document, target: str) -> None:
             place, "the provider aws requires the subnets of the instances (allowed: network with subnets)"
         )
     _check_private_network(document, place)
+    _check_bucket_evidence(document, target)
     options = value_at(document.data, (*place, "build", "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():
         document.add_problem(
@@ -218,6 +224,33 @@ def _check_aws(document: Document, target: str) -> None:
             place,
             "blue_green on aws switches a rule from one target group to another "
             "(allowed: traffic with two target_groups and a rule)",
+        )
+
+
+def _check_bucket_evidence(document: Document, target: str) -> None:
+    place: KeyPath = ("targets", target)
+    if value_at(document.data, (*place, "evidence")) != "bucket":
+        if value_at(document.data, (*place, "identity_certificates")) is not None:
+            document.add_problem(
+                (*place, "identity_certificates"),
+                "no identity document is verified with this evidence; remove this key or set evidence: bucket",
+            )
+        return
+    machine = value_at(document.data, (*place, "machine"))
+    machine = machine if isinstance(machine, dict) else {}
+    # The launch template of a group, or of the target, may name one.
+    group = merged_fleet(document.data, target).get("engine") == AUTOSCALING
+    if not group and not machine.get("instance_profile") and not machine.get("launch_template"):
+        document.add_problem(
+            (*place, "evidence"),
+            "instances need an instance profile that may write their evidence (allowed: machine with "
+            "instance_profile, or evidence: console)",
+        )
+    if machine.get("metadata_hop_limit", HOP_LIMIT) != HOP_LIMIT:
+        document.add_problem(
+            (*place, "machine", "metadata_hop_limit"),
+            "containers could take the credentials that write evidence, which are root's alone "
+            "(allowed: evidence: console, or without this key)",
         )
 
 

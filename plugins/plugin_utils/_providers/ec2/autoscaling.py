@@ -17,10 +17,11 @@ from ..._store.keys import store_id
 from .. import tags as tag_names
 from ..contract import RUNNING, Evidence, LaunchRequest
 from ..group import DesiredLaunch, Group, GroupMachine, GroupMember, LaunchTemplate, Refresh
-from .consoles import Consoles
 from .describe import STATES, evidence_of
+from .evidence_bucket import destination, open_bucket
 from .group_template import content_of, has_foreign_user_data, lacks_document, launches, machine_of, version_data
 from .run_instances import Scope
+from .seal_evidence import SealEvidence
 from .secrets import pin_secrets
 from .tags import from_aws
 
@@ -42,6 +43,7 @@ class Ec2AutoScalingGroup:
         fleet: str,
         address: str = "private",
         tags: Mapping[str, str] | None = None,
+        certificates: str = "",
     ) -> None:
         """
         Args:
@@ -50,12 +52,13 @@ class Ec2AutoScalingGroup:
             fleet: name of the fleet that the group is.
             address: ``private`` or ``public``: at which of its addresses an instance is reached.
             tags: the target's own tags, which new versions of the launch template set.
+            certificates: see ``EvidenceBucket``.
         """
         self._clients = Clients(account)
         self._name = group
         self._fleet = fleet
         self._store = store
-        self._consoles = Consoles(self._clients, store)
+        self._evidence = SealEvidence(self._clients, store, open_bucket(store, self._clients, certificates))
         self._own_tags = dict(tags or {})
         self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
@@ -69,8 +72,8 @@ class Ec2AutoScalingGroup:
 
     @cached_property
     def _scope(self) -> Scope:
-        account = self._clients.account
-        return Scope(self._clients.region, store_id(self._store), account.endpoint_url, self._own_tags)
+        endpoint, evidence = self._clients.account.endpoint_url, destination(self._store)
+        return Scope(self._clients.region, store_id(self._store), endpoint, tags=self._own_tags, evidence=evidence)
 
     @property
     def _scaling(self) -> Any:
@@ -119,7 +122,7 @@ class Ec2AutoScalingGroup:
             )
         # Without a launch document an instance prints no evidence.
         sealing = [instance for instance in described if tag_names.NONCE in from_aws(instance.get("Tags", ()))]
-        evidence = self._consoles.evidence(self._fleet, sealing)
+        evidence = self._evidence.evidence(self._fleet, sealing)
         return [_machine_of(instance, self._address_key, evidence) for instance in described]
 
     def desired_launch(self, group: Group, image: str, name: str, request: LaunchRequest) -> DesiredLaunch:
@@ -145,7 +148,7 @@ class Ec2AutoScalingGroup:
         return machine_of(self._data_of(group.template), self._policy)
 
     def prove_again(self) -> None:
-        self._consoles.prove_again()
+        self._evidence.prove_again()
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
         return pin_secrets(self._clients, parameters)

@@ -16,10 +16,10 @@ from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import Instance, LaunchRequest
 from ..ended_instance import EndedInstance
-from .consoles import Consoles
 from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
 from .reimage import Ec2Reimager
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
+from .seal_evidence import SealEvidence
 from .tags import FLEET_KEY, STORE_KEY, fitting, from_aws, keys_of_text
 from .template_check import check_template
 from .volumes import Ec2Volumes
@@ -42,15 +42,16 @@ DOING = {"stop_instances": "stopping", "terminate_instances": "removing"}
 class Ec2Compute:
     """See ``contract.Compute``. ``warnings`` has a line for each deviation from what was requested."""
 
-    def __init__(self, clients: Clients, scope: Scope, volumes: Ec2Volumes, consoles: Consoles) -> None:
+    def __init__(self, clients: Clients, scope: Scope, volumes: Ec2Volumes, evidence: SealEvidence) -> None:
         self.warnings: list[str] = []
         self._clients = clients
         self._scope = scope
         self._volumes = volumes
-        self._consoles = consoles
+        self._evidence = evidence
         self._stopping_since: dict[str, float] = {}  # by instance id, as first observed here
         self._forced_at: dict[str, float] = {}  # by instance id (monotonic)
         self._ended: Sequence[EndedInstance] = ()
+        self._described: Mapping[str, Mapping[str, Any]] = {}  # by instance id, as last listed
         self._keeping: set[str] = set()  # ids of instances with a kept root, as last observed
         self.reimager = Ec2Reimager(clients, scope, volumes, self._describe_ids)
 
@@ -58,7 +59,8 @@ class Ec2Compute:
         found = self._describe_fleet(fleet)
         self._ended = [ended for ended in map(ended_of, found) if ended]
         described = [one for one in found if one["State"]["Name"] in ALIVE]
-        evidence = self._consoles.evidence(fleet, described)
+        self._described = {one["InstanceId"]: one for one in described}
+        evidence = self._evidence.evidence(fleet, described)
         stopping = {one["InstanceId"] for one in described if one["State"]["Name"] in ("stopping", "shutting-down")}
         self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in stopping}
         tasks = self.reimager.tasks(described)
@@ -103,6 +105,7 @@ class Ec2Compute:
     def remove(self, ids: Sequence[str]) -> None:
         """EC2 lets a running instance shut down in order before it removes it."""
         self._call_for_all("terminate_instances", ids, ALIVE)
+        self._evidence.forget([self._described[one] for one in ids if one in self._described])
         kept = self._keeping.intersection(ids)
         if kept:
             self.reimager.delete_kept(kept)
@@ -129,7 +132,7 @@ class Ec2Compute:
         return sorted({name for name in names if name is not None} | set(self._volumes.fleets()))
 
     def console(self, instance_id: str) -> str:
-        return self._consoles.text(instance_id)
+        return self._evidence.console(instance_id)
 
     def _describe_fleet(self, fleet: str) -> Sequence[dict[str, Any]]:
         return self._describe(

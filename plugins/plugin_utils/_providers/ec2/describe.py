@@ -53,6 +53,8 @@ LAUNCH_FAILED: Mapping[str, str] = {
 MAX_REASON = 300  # characters
 PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers all at once, which may time out
 VOLUME_STATES = ("creating", "available", "in-use")
+# Where an instance reports its evidence, as the tag says.
+CONSOLE, BUCKET, NO_EVIDENCE = "console", "bucket", "none"
 # Tags that the fields of Instance express.
 FIELD_TAGS = (
     tag_names.FLEET,
@@ -77,11 +79,15 @@ def boot_of(described: Mapping[str, Any]) -> str:
     return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}{boot_suffix(described)}"
 
 
-def reads_console(described: Mapping[str, Any]) -> bool:
-    """Whether the instance's evidence is read from its console, and can be there by now."""
-    tags = from_aws(described.get("Tags", ()))
+def evidence_source(described: Mapping[str, Any]) -> str:
+    """Where the instance reports its evidence: one of the values of the tag. An earlier release may have set none."""
+    return from_aws(described.get("Tags", ())).get(tag_names.EVIDENCE, CONSOLE)
+
+
+def reports_evidence(described: Mapping[str, Any]) -> bool:
+    """Whether the instance reports evidence, and can have done so by now."""
     running = described["State"]["Name"] == "running" and not awaits_root(described)
-    return running and tags.get(tag_names.EVIDENCE) != "none"
+    return running and evidence_source(described) != NO_EVIDENCE
 
 
 def instance_of(
@@ -200,11 +206,11 @@ def evidence_of(
 
     Args:
         tags: of the instance, by name.
-        evidence: what consoles showed so far, by boot.
+        evidence: what was read so far, by boot.
     """
     if awaits_root(described):
         return None  # what runs is not what the tags say
-    if tags.get(tag_names.EVIDENCE) != "none":
+    if tags.get(tag_names.EVIDENCE) != NO_EVIDENCE:
         return evidence.get(boot_of(described))
     if described.get("ImageId") != tags.get(tag_names.AMI) and not boot_suffix(described):
         return None

@@ -19,8 +19,7 @@ from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import LaunchRequest
-from ..guest_document import user_data
-from .run_instances import METADATA, Scope
+from .run_instances import METADATA, Scope, document_of
 from .tags import from_aws
 
 # What 0.1.0 wrote, and volumes get no more. The other tags are about the launch of an instance.
@@ -36,7 +35,7 @@ def version_data(data: Mapping[str, Any], ami: str, request: LaunchRequest, scop
 
     Raises ProviderError if the document is larger than user data can be, or if an instance would have too many tags.
     """
-    document = user_data(request, {}, scope.region, scope.endpoint_url)
+    document = document_of(request, scope)
     described = dict(data.get("MetadataOptions") or {})
     described.pop("State", None)  # EC2 describes it, and accepts it nowhere
     return {

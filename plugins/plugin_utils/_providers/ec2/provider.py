@@ -19,10 +19,11 @@ from ..contract import Images, Instance, Pace, Probe, Reimager, Traffic
 from . import secrets
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
-from .consoles import Consoles
+from .evidence_bucket import destination, open_bucket
 from .leftovers import Ec2Leftovers
 from .pace import cloud_pace
 from .run_instances import Scope
+from .seal_evidence import SealEvidence
 from .volumes import Ec2Volumes
 
 
@@ -51,6 +52,7 @@ class Ec2Provider:
         snapshots: bool = False,
         bakes: Sequence[Clients] = (),
         tags: Mapping[str, str] | None = None,
+        certificates: str = "",
     ) -> None:
         """
         Args:
@@ -59,15 +61,17 @@ class Ec2Provider:
             snapshots: whether to create a snapshot of each volume that is detached.
             bakes: clients in other regions where images are baked.
             tags: the target's own tags, which everything that is created gets.
+            certificates: see ``EvidenceBucket``.
         """
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
         identity = store_id(store)
-        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {})
+        endpoint, evidence = clients.account.endpoint_url, destination(store)
+        scope = Scope(clients.region, identity, endpoint, tags=tags or {}, evidence=evidence)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
-        self._consoles = Consoles(clients, store)
-        self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
+        self._evidence = SealEvidence(clients, store, open_bucket(store, clients, certificates))
+        self.compute = Ec2Compute(clients, scope, self.volumes, self._evidence)
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity)
         self.reimager: Reimager | None = self.compute.reimager
@@ -79,7 +83,7 @@ class Ec2Provider:
         return self._cached_traffic(fleet)
 
     def describe(self, fleet: str) -> dict[str, Any]:  # noqa: ARG002  the same for every fleet
-        warnings = [*self.compute.warnings, *self._consoles.warnings]
+        warnings = [*self.compute.warnings, *self._evidence.warnings]
         return {"provider": self.name, "region": self._clients.region, "warnings": warnings}
 
     def pin_secrets(self, parameters: Sequence[str]) -> Mapping[str, str]:
@@ -87,8 +91,8 @@ class Ec2Provider:
         return secrets.pin_secrets(self._clients, parameters)
 
     def prove_again(self) -> None:
-        """Let the next look read the evidence of every host again. See ``Consoles.prove_again``."""
-        self._consoles.prove_again()
+        """Let the next look read the evidence of every host again. See ``SealEvidence.prove_again``."""
+        self._evidence.prove_again()
 
     def _probe_by_balancer(self, instances: Sequence[Instance]) -> dict[str, bool | str]:
         return {instance.id: self._cached_traffic(instance.fleet).verdict(instance.id) for instance in instances}

@@ -24,6 +24,7 @@ from ..._image_model import ami_of
 from .. import tags as tag_names
 from ..contract import LaunchRequest, Volume
 from ..guest_document import user_data
+from .describe import BUCKET
 from .tags import to_aws, with_own
 
 DEFAULT_TYPE = "t3.micro"
@@ -39,6 +40,7 @@ class Scope:
     store: str  # the store's identity
     endpoint_url: str = ""  # of AWS services, also as the hosts see them; "" for AWS's own
     tags: Mapping[str, str] = field(default_factory=dict)  # the target's own, on everything that is created
+    evidence: Mapping[str, Any] | None = None  # where hosts put evidence; None if the store is not in S3
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def run_instances_parameters(
         "MaxCount": len(batch.requests),
         "ClientToken": _sha256("token", tokens, zone),
         "SubnetId": subnet_of(machine, zone),
-        "UserData": user_data(request, volume_ids, scope.region, scope.endpoint_url, blank=blank),
+        "UserData": document_of(request, scope, volume_ids, blank),
         "InstanceInitiatedShutdownBehavior": "stop",  # an instance that shuts itself down remains visible
         "MetadataOptions": {
             **METADATA,
@@ -115,6 +117,14 @@ def run_instances_parameters(
     if machine.get("root_size"):
         parameters["BlockDeviceMappings"] = [_root_mapping(root or {}, machine["root_size"])]
     return parameters
+
+
+def document_of(
+    request: LaunchRequest, scope: Scope, volumes: Mapping[str, str] | None = None, blank: Sequence[str] = ()
+) -> bytes:
+    """The launch document as user data. See ``user_data``."""
+    evidence = scope.evidence if request.machine.get("evidence") == BUCKET else None
+    return user_data(request, volumes or {}, scope.region, scope.endpoint_url, blank=blank, evidence=evidence)
 
 
 def require_ami(artifact: Mapping[str, Any], region: str) -> str:

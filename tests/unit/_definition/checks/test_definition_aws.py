@@ -15,6 +15,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._definition.ami im
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.launch import machine_settings
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.summary import target_summary
+from ansible_collections.immutable.infra.tests.support.aws.identity import signer
 
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
 GOOD = f"""\
@@ -69,6 +70,17 @@ def test_only_a_declared_hop_limit_is_a_setting_of_the_launch(folder: Path) -> N
     assert "metadata_hop_limit" not in default, "hosts of earlier releases keep their fingerprint"
     text = GOOD.replace("root_size: 8G", "root_size: 8G, metadata_hop_limit: 2")
     assert machine_settings(load(folder, text).target("prod")) == {**default, "metadata_hop_limit": 2}
+
+
+def test_evidence_in_the_bucket_is_a_setting_of_the_launch_and_its_certificates_are_not(folder: Path) -> None:
+    plain = load(folder, GOOD).target("prod")
+    certificate = signer().certificate
+    (folder / "aws.pem").write_text(certificate, encoding="ascii")
+    both = "provider: aws\n    evidence: bucket\n    identity_certificates: aws.pem"
+    target = load(folder, GOOD.replace("provider: aws", both)).target("prod")
+    assert target.identity_certificates == certificate
+    assert machine_settings(target) == {**machine_settings(plain), "evidence": "bucket"}
+    assert "identity_certificates" not in target_summary(plain), "results stay as they were"
 
 
 def test_a_private_network_is_read_and_old_results_stay_as_they_were(folder: Path) -> None:
@@ -159,6 +171,27 @@ def test_there_are_three_ways_to_name_a_base(folder: Path, ami: str, reference: 
         ("kms_key: alias/images", 'ssh_cidrs: ["fd00::/8"]', '"fd00::/8" is not an IPv4 network'),
         ("target_groups: [", "deregistration_delay: 2h, target_groups: [", "(allowed: whole seconds from 0 to 3600)"),
         ("root_size: 8G", "metadata_hop_limit: 0", "is not a hop limit (allowed: an integer from 1 to 64)"),
+        ("provider: aws", "provider: aws\n    evidence: s3", "is not a kind of evidence (allowed: console, bucket"),
+        (
+            "machine: {type: t3.small, launch_template: {id: lt-01234567, version: 3}",
+            "evidence: bucket\n    machine: {type: t3.small",
+            "evidence: instances need an instance profile that may write their evidence",
+        ),
+        (
+            "machine: {",
+            "evidence: bucket\n    machine: {metadata_hop_limit: 2, ",
+            "machine.metadata_hop_limit: containers could take the credentials that write evidence",
+        ),
+        (
+            "provider: aws",
+            "provider: aws\n    identity_certificates: missing.pem\n    evidence: bucket",
+            'identity_certificates: "missing.pem" cannot be read',
+        ),
+        (
+            "provider: aws",
+            "provider: aws\n    identity_certificates: site.yml",
+            "identity_certificates: no identity document is verified with this evidence",
+        ),
         ("type: gp3", "type: qcow2", "is not a volume type on target prod"),
         ("version: 3}", "version: $Latest}", "is not a version number"),
     ],
