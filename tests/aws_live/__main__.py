@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import instances, leftovers, stores, volumes
+from . import evidence, instances, leftovers, stores, volumes
 from .live import Live
 
 
@@ -51,6 +51,7 @@ CHECKS = (
         ("conditional writes are atomic", "buckets are private and encrypted"), ("bucket",), stores.conditional_writes
     ),
     Check(("parameter size",), (), stores.parameter_size),
+    Check(("hosts put evidence",), (*LAUNCHES, "bucket", "profile", "certificates"), evidence.own_name),
 )
 
 
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         subnet=options.subnet,
         ami=options.ami,
         instance_type=options.instance_type,
+        profile=options.profile,
+        certificates=options.certificates,
     )
     print(f"everything that this run makes has the tag immutable-live={live.run}")
     different = [compare(check, live) for check in CHECKS]
@@ -97,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--subnet", default="", help="a subnet, for instances")
     parser.add_argument("--ami", default="", help="an AMI that boots on the instance type, such as Debian's")
     parser.add_argument("--instance-type", default="t3.nano", help="(default: %(default)s)")
+    parser.add_argument(
+        "--profile",
+        default="",
+        help="an instance profile with docs/reference/aws-policy-host.json for the bucket and the prefix "
+        "immutable-live/*",
+    )
+    parser.add_argument(
+        "--certificates", default="", help="a PEM file with the RSA-2048 certificate of the region, as AWS publishes it"
+    )
     parser.add_argument("--clean", action="store_true", help="only remove what killed runs left in the region")
     return parser
 

@@ -14,7 +14,7 @@ def user_data(live: Live) -> Iterator[str]:
     yield refused(
         ec2.run_instances,
         "InvalidParameterValue",
-        **_launch(live),
+        **launch_parameters(live),
         UserData="x" * (16 * 1024 + 1),
         ClientToken=f"{live.run}-large",
     )
@@ -24,13 +24,13 @@ def client_tokens(live: Live) -> Iterator[str]:
     """A repeated token returns the first instance, until that is terminated."""
     ec2, token = live.client("ec2"), f"{live.run}-token"
     first = _instance(live, token)
-    again = ec2.run_instances(**_launch(live), ClientToken=token)["Instances"][0]["InstanceId"]
+    again = ec2.run_instances(**launch_parameters(live), ClientToken=token)["Instances"][0]["InstanceId"]
     yield equal("the instance of a repeated token", again, first)
-    other = {**_launch(live), "InstanceType": "t3.micro" if live.instance_type != "t3.micro" else "t3.nano"}
+    other = {**launch_parameters(live), "InstanceType": "t3.micro" if live.instance_type != "t3.micro" else "t3.nano"}
     yield refused(ec2.run_instances, "IdempotentParameterMismatch", **other, ClientToken=token)
     ec2.terminate_instances(InstanceIds=[first])
     live.wait("instance_terminated", {"instance-id": first})
-    yield refused(ec2.run_instances, "IdempotentInstanceTerminated", **_launch(live), ClientToken=token)
+    yield refused(ec2.run_instances, "IdempotentInstanceTerminated", **launch_parameters(live), ClientToken=token)
 
 
 def life_cycle(live: Live) -> Iterator[str]:
@@ -50,7 +50,8 @@ def reserved_tags(live: Live) -> Iterator[str]:
     yield refused(call, "InvalidParameterValue", Resources=[one], Tags=[{"Key": "aws:x", "Value": "1"}])
 
 
-def _launch(live: Live) -> dict[str, object]:
+def launch_parameters(live: Live) -> dict[str, object]:
+    """The parameters of RunInstances for one instance."""
     return {
         "ImageId": live.ami,
         "InstanceType": live.instance_type,
@@ -66,7 +67,7 @@ def _launch(live: Live) -> dict[str, object]:
 def _instance(live: Live, token: str) -> str:
     """The id of a new instance, which is terminated after the check."""
     ec2 = live.client("ec2")
-    one = str(ec2.run_instances(**_launch(live), ClientToken=token)["Instances"][0]["InstanceId"])
+    one = str(ec2.run_instances(**launch_parameters(live), ClientToken=token)["Instances"][0]["InstanceId"])
     live.afterwards(lambda: ec2.terminate_instances(InstanceIds=[one]))
     return one
 

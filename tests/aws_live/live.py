@@ -31,6 +31,8 @@ class Live:
         subnet: where the one instance is launched.
         ami: what it is launched from.
         instance_type: of the instance.
+        profile: an instance profile that may put evidence below that prefix.
+        certificates: a PEM file with those of the region by which AWS signs identity documents.
         poll: seconds between two looks at a state.
     """
 
@@ -39,6 +41,8 @@ class Live:
     subnet: str = ""
     ami: str = ""
     instance_type: str = "t3.nano"
+    profile: str = ""
+    certificates: str = ""
     poll: float = POLL
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _undo: list[Undo] = field(default_factory=list)

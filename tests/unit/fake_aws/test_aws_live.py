@@ -4,18 +4,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.immutable.infra.tests.aws_live.__main__ import CHECKS, compare, main
+from ansible_collections.immutable.infra.tests.aws_live.evidence import MARK as MARK_OF_HOST
 from ansible_collections.immutable.infra.tests.aws_live.live import MARK, Live
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.identity import signer
 from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 
 @pytest.fixture
-def live(cloud: Cloud) -> Live:
+def live(cloud: Cloud, tmp_path: Path) -> Live:
     cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0)
+    # What a host prints that may write its own name and nothing else.
+    cloud.set(sign=signer().sign, console=lambda _instance, _launched: f"{MARK_OF_HOST}[0, 403, 403, 403]\n")
+    cloud.boto("iam").create_instance_profile(InstanceProfileName="shop-host")
+    certificates = tmp_path / "aws.pem"
+    certificates.write_text(signer().certificate, encoding="ascii")
     account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
+    account.profile, account.certificates = "shop-host", str(certificates)
     account.poll = 0.01
     return account
 
@@ -59,3 +69,12 @@ def test_what_an_option_is_needed_for_is_skipped(cloud: Cloud, capsys: pytest.Ca
     [check] = [check for check in CHECKS if check.needs == ("bucket",)]
     assert compare(check, Live(REGION)) is False
     assert capsys.readouterr().out.startswith("skipped") and not cloud.calls()
+
+
+def test_a_host_that_may_do_more_is_a_difference(live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.set(console=lambda _instance, _launched: f"{MARK_OF_HOST}[0, 403, 200, 403]\n", sign=lambda _document: "AAAA")
+    [check] = [check for check in CHECKS if "hosts put evidence" in check.rules]
+    assert compare(check, live) is True
+    printed = capsys.readouterr().out
+    assert "the answer to a host that wants its own object is 200, expected 403" in printed
+    assert "whether AWS signed the document is False, expected True" in printed

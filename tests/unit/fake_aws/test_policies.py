@@ -4,13 +4,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.tests.support.aws.calls import Call
 from ansible_collections.immutable.infra.tests.support.aws.policies import Request, matches, matching
 from ansible_collections.immutable.infra.tests.support.aws.requests import ACCOUNT, arn
-from ansible_collections.immutable.infra.tests.support.aws.rights import COLLECTION, POLICY, STORE, judge, statements
+from ansible_collections.immutable.infra.tests.support.aws.rights import (
+    COLLECTION,
+    HOST_POLICY,
+    POLICY,
+    STORE,
+    judge,
+    statements,
+)
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION
 
 BALANCING = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
@@ -113,3 +121,32 @@ def test_conditions_are_evaluated_as_iam_does(operator: str, wanted: Any, presen
     given = Request("ec2:RunInstances", "x", {"aws:requesttag/project": "a"})
     assert (matches(statement, given), matches(statement, Request("ec2:RunInstances", "x"))) == (present, missing)
     assert not matches(statement, Request("s3:PutObject", "x", given.context))
+
+
+OBJECTS, ONE, TWO = "arn:aws:s3:::shop/infra", arn("instance", "i-1", REGION), arn("instance", "i-2", REGION)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "source", "allowed"),
+    [
+        ("s3:PutObject", f"{OBJECTS}/hosts/{ONE}", ONE, True),
+        ("s3:PutObject", f"{OBJECTS}/hosts/{TWO}", ONE, False),
+        ("s3:PutObject", f"{OBJECTS}/hosts/{ONE}/more", ONE, False),
+        ("s3:PutObject", f"{OBJECTS}/keys/secret.json", ONE, False),
+        ("s3:PutObject", f"{OBJECTS}/hosts/{ONE}", None, False),
+        ("s3:GetObject", f"{OBJECTS}/hosts/{ONE}", ONE, False),
+        ("s3:DeleteObject", f"{OBJECTS}/hosts/{ONE}", ONE, False),
+        ("s3:ListBucket", "arn:aws:s3:::shop", ONE, False),
+    ],
+)
+def test_a_host_may_write_its_own_name_and_nothing_else(
+    action: str, resource: str, source: str | None, allowed: bool
+) -> None:
+    context = {} if source is None else {"ec2:SourceInstanceARN": source}
+    assert bool(matching(statements(HOST_POLICY), Request(action, resource, context))) == allowed
+
+
+def test_the_page_shows_the_policy_of_hosts() -> None:
+    page = (HOST_POLICY.parents[1] / "how-to/aws-evidence.md").read_text(encoding="utf-8")
+    [statement] = json.loads(HOST_POLICY.read_text(encoding="utf-8"))["Statement"]
+    assert statement == json.loads(page.split("```json\n")[1].split("```")[0])
