@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import instances, leftovers, stores, volumes
+from . import accounts, instances, leftovers, stores, volumes
 from .live import Live
 
 
@@ -51,6 +51,7 @@ CHECKS = (
         ("conditional writes are atomic", "buckets are private and encrypted"), ("bucket",), stores.conditional_writes
     ),
     Check(("parameter size",), (), stores.parameter_size),
+    Check(("sharing what the default key encrypts",), ("account",), accounts.default_key),
 )
 
 
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         subnet=options.subnet,
         ami=options.ami,
         instance_type=options.instance_type,
+        account=options.account,
     )
     print(f"everything that this run makes has the tag immutable-live={live.run}")
     different = [compare(check, live) for check in CHECKS]
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bucket", default="", help="an existing bucket in the region, for objects")
     parser.add_argument("--subnet", default="", help="a subnet, for instances")
     parser.add_argument("--ami", default="", help="an AMI that boots on the instance type, such as Debian's")
+    parser.add_argument("--account", default="", help="ID of another account; nothing becomes shared with it")
     parser.add_argument("--instance-type", default="t3.nano", help="(default: %(default)s)")
     parser.add_argument("--clean", action="store_true", help="only remove what killed runs left in the region")
     return parser

@@ -127,6 +127,11 @@ STATEMENTS = [
         resources=ec2("instance", "volume", "snapshot", "image"),
         condition=ours("Resource"),
     ),
+    # Another account's image shows no tags
+    Statement(
+        "CopyShared", "ec2", actions="CopyImage", resources=ec2("image", "snapshot"),
+        condition={"StringEquals": {"ec2:Owner": "BAKING_ACCOUNT"}},
+    ),
     Statement(
         "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",
         ["arn:aws:elasticloadbalancing:*:ACCOUNT:targetgroup/TARGET_GROUP/*"],
@@ -163,6 +168,10 @@ BAKE_STATEMENTS = [
     Statement(
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
+    ),
+    Statement("ShareImages", "ec2", "ModifySnapshotAttribute", ec2("snapshot"), ours("Resource")),
+    Statement(
+        "ShareKeys", "kms", "CreateGrant DescribeKey ListGrants RevokeGrant", ["arn:aws:kms:*:ACCOUNT:key/IMAGE_KEY"]
     ),
     # Packer's plugin before 1.0.2, and every plugin where AWS is a partition of its own, tags later or not at all
     Statement(
