@@ -15,7 +15,8 @@ description:
     volumes, they move to the new instance after it boots.
   - C(fleet.strategy) in the definition selects the strategy. V(rolling) replaces slot by slot. V(canary) works in
     stages with gates between them. V(blue_green) launches a second fleet next to the old one and switches the traffic
-    once. V(recreate) stops the old instance before the new one takes over.
+    once. V(recreate) stops the old instance before the new one takes over. V(reimage) keeps the instance and boots it
+    from the new image, so the slot is out of service meanwhile.
   - At most C(fleet.unavailable) instances are out of service at any time, and at most C(fleet.surge) instances run
     beyond the fleet's size.
   - A swap fails if a new instance is unhealthy, a gate or alarm stops it, the deadline expires, or the image is

@@ -24,6 +24,7 @@ from .._providers.contract import (
     MemberState,
     Volume,
 )
+from .._providers.root_state import ORIGINAL, RootState
 from .._providers.volume_options import VolumeOptions
 
 Goal = Literal["present", "absent"]
@@ -39,6 +40,7 @@ OPEN: Final = "open"
 DONE: Final = "done"
 FAILED: Final = "failed"
 
+REIMAGE: Final = "reimage"
 StrategyName = Strategy | Literal["autoscaling"]
 
 
@@ -74,6 +76,7 @@ class InstanceView:
     protected: str = ""  # why it must not be touched without permission
     standby: str = ""  # why a user keeps it out of traffic
     stop_reason: str = ""  # why it stopped, in the provider's words
+    root: RootState = ORIGINAL
 
     @property
     def running(self) -> bool:
@@ -127,6 +130,7 @@ class Observed:
     alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
     revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
     deaths: tuple[Death, ...] = ()
+    replaces_in: InstanceState | None = None  # see ``contract.Reimager``; None without one
 
     @property
     def serving(self) -> int:
@@ -228,9 +232,7 @@ class Intent:
     @property
     def target(self) -> Version:
         """What the swap leads to if it succeeds."""
-        return Version(
-            image=self.image, image_name=self.image_name, launch=self.launch, size=self.size, volumes=self.volumes
-        )
+        return Version(self.image, self.image_name, self.launch, size=self.size, volumes=self.volumes)
 
     @property
     def desired(self) -> Version:

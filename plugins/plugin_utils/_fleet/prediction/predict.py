@@ -23,6 +23,7 @@ from ..model import PRESENT, Request
 from ..run import RunOptions
 from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
+from ..swap.reimage import check_reimage
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
 from .services import simulated_services
@@ -54,6 +55,8 @@ def dry_run(
     if plan["changed"] and request.intent.goal == PRESENT:
         services.provider.compute.check_machine(request.payload.machine)
         services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
+        intent, _resumed = Ledger(services.store, request.intent.fleet).intent(request.intent, 0.0)
+        check_reimage(services.provider.reimager, observer.snapshot.instances, intent, request)
     for step in plan["steps"]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,8 @@ from ..actions import (
     LaunchSlot,
     Outcome,
     Pause,
+    Reimage,
+    ReimageSlot,
     Remember,
     Remove,
     Start,
@@ -38,6 +40,7 @@ from .observe import Observer
 from .pace import every_second
 from .promises import Promises
 from .reach import unreachable
+from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
 
@@ -86,7 +89,7 @@ class SwapRun(FleetRun[Outcome]):
         self._event_at = self._now()  # the pace of observations counts from here
         self._waited = False  # whether the last step was a wait
         self._last_act: Act | None = None
-        self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
+        self._launching: Sequence[LaunchSlot | ReimageSlot] = ()  # whose launch failed just now
 
     def _requested(self) -> Intent:
         return self._request.intent
@@ -107,6 +110,7 @@ class SwapRun(FleetRun[Outcome]):
                 raise FleetError(problem)
             self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
+            check_reimage(self._provider.reimager, self._observer.snapshot.instances, self._intent, self._request)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
             self._intent = replace(self._intent, drain_timeout=delay)
@@ -186,7 +190,7 @@ class SwapRun(FleetRun[Outcome]):
             self._note_undone_switch(action)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.slots if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, (Launch, Reimage)) else ()
             with self._launches_counted():
                 events = self._executor.act(action, self._observed, self._intent)
             for event in events:
