@@ -169,7 +169,9 @@ BAKE_STATEMENTS = [
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
     ),
-    Statement("ShareImages", "ec2", "ModifySnapshotAttribute", ec2("snapshot"), ours("Resource")),
+    Statement(
+        "ShareImages", "ec2", "ModifySnapshotAttribute", resources=ec2("snapshot"), condition=ours("Resource"),
+    ),
     Statement(
         "ShareKeys", "kms", "CreateGrant DescribeKey ListGrants RevokeGrant", ["arn:aws:kms:*:ACCOUNT:key/IMAGE_KEY"]
     ),

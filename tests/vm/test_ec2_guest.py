@@ -113,7 +113,7 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
 ) -> None:
     with (
         metadata(PROFILE) as server,
-        Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port, "5G") as guest,
+        Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port, root_size="5G") as guest,
     ):
         request = guest.request(
             settings={"greeting": "hello"},

@@ -18,8 +18,9 @@ from .._definition.model import Target
 from .._store.base import Store
 from .._store.keys import store_id
 from .._store.registry import folder_store
-from .contract import Images, ImageShares, Provider, Traffic
+from .contract import Images, Provider, Traffic
 from .group import AutoScalingGroup
+from .shares import ImageShares
 
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider

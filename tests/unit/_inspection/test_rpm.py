@@ -50,7 +50,9 @@ class Tree:
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self.contents = contents
-        self.entries = {path: Entry(1, FILE, 0o644, 0, 0, len(data)) for path, data in contents.items()}
+        self.entries = {
+            path: Entry(inode=1, type=FILE, mode=0o644, uid=0, gid=0, size=len(data)) for path, data in contents.items()
+        }
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         return {path: self.contents[path] for path in paths if path in self.contents}

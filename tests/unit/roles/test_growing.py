@@ -103,7 +103,8 @@ def test_sfdisk_makes_the_last_partition_as_large_as_a_disk_that_has_grown(grow:
     subprocess.run(["sfdisk", "-q", str(disk)], input=table, text=True, check=True, capture_output=True)
     with disk.open("r+b") as file:
         file.truncate(256 * MIB)
-    root = grow.Root(str(disk), str(disk), 2, 0, 0, 0, (), "ext4", True)
+    root = root_of(grow, disk_of(tmp_path / "sys", 256, {"nvme0n1p1": (1, 1), "nvme0n1p2": (2, 62)}), device="259:2")
+    root = root._replace(disk=str(disk))
     argv, given = grow.partition_commands(root, lambda name: name != "growpart")[0]
     grow.run(argv, given)
     found = json.loads(subprocess.run(["sfdisk", "-J", str(disk)], capture_output=True, check=True).stdout)

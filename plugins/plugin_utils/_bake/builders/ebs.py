@@ -118,6 +118,8 @@ class EbsBuilder:
         """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
         job, image = self._job, self._registered(result)
         disk = workspace.folder / "root.raw"
+        inspection: Inspection | bytes
+        where: Mapping[str, str]
         try:
             read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
             inspection = inspect_disk(disk, job.digest, residue_needles(job, workspace))

@@ -88,8 +88,8 @@ def wait_until_usable(other: Clients, key: str, *, timeout: float, poll: float =
 
 def revoke_grants(clients: Clients, keys: Sequence[str], name: str) -> None:
     """Take back all grants whose names are this one, or this one with a purpose. Raises ProviderError."""
-    kms = clients.client("kms") if keys else None
     for key in keys:
+        kms = clients.client("kms")
         with aws_errors(doing=f"taking back the grants of {name}"):
             pages = kms.get_paginator("list_grants").paginate(KeyId=key)
             found = [

@@ -64,7 +64,7 @@ class Pace:
 
 
 class AmiShares:
-    """See ``contract.ImageShares``."""
+    """See ``shares.ImageShares``."""
 
     def __init__(self, owner: Account, recipient: Recipient, store: str, pace: Pace | None = None) -> None:
         """

@@ -72,8 +72,11 @@ class Ec2Images:
         if not keys:
             return artifact
 
+        def copy_to(region: str) -> dict[str, Any]:
+            return self.copy_to(artifact, region, keys[region], tags)
+
         with ThreadPoolExecutor(max_workers=MAX_REGIONS) as pool:
-            futures = {region: pool.submit(self.copy_to, artifact, region, key, tags) for region, key in keys.items()}
+            futures = {region: pool.submit(copy_to, region) for region in keys}
         copies = {region: future.result() for region, future in futures.items()}
         return {**artifact, "copies": {**artifact.get("copies", {}), **copies}}
 

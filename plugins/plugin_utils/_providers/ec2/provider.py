@@ -67,7 +67,7 @@ class Ec2Provider:
         self._traffic: dict[str, CachedTraffic] = {}
         identity = store_id(store)
         account = clients.account_id if foreign else ""
-        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {}, account)
+        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {}, account=account)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self._consoles = Consoles(clients, store)
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
