@@ -62,9 +62,13 @@ def header(tags: dict[int, str]) -> bytes:
     """A header as RPM writes it."""
     entries, data = b"", b""
     for tag, text in tags.items():
-        entries += struct.pack(">IIII", tag, 6, len(data), 1)
+        entries += numbers(tag, 6, len(data), 1)
         data += text.encode() + b"\0"
-    return struct.pack(">II", len(tags), len(data)) + entries + data
+    return numbers(len(tags), len(data)) + entries + data
+
+
+def numbers(*values: int) -> bytes:
+    return struct.pack(f">{len(values)}I", *values)
 
 
 def test_the_packages_of_a_real_database_are_read(database: bytes) -> None:
@@ -104,8 +108,8 @@ def test_the_sbom_lists_the_packages(database: bytes, path: str) -> None:
     [
         b"",
         b"\0\0\0\1",
-        struct.pack(">II", 1 << 30, 8),
-        struct.pack(">IIIIII", 1, 4, rpm.NAME, 6, 1 << 31, 1) + b"a\0bc",
+        numbers(1 << 30, 8),
+        numbers(*(1, 4, rpm.NAME, 6, 1 << 31, 1)) + b"a\0bc",
         header({rpm.VERSION: "1"}),
         header({rpm.NAME: "x" * 5000, rpm.VERSION: "1", rpm.RELEASE: "1"}),
     ],
