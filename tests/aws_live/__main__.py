@@ -3,9 +3,9 @@
 """Compares a real AWS account with the rules of the tests.
 
 Each check makes the calls that a rule describes (tests/support/aws/rules.py) and prints what AWS does differently. It
-launches at most one instance at a time, of the type t3.nano, for a few minutes, and makes volumes of at most 3 GiB: a
-run costs a few cents. Everything has the tag immutable-live and is removed at the end of its check. What a killed run
-left is removed by --clean.
+launches at most one instance at a time, of the type t3.nano, for a few minutes, with a Network Load Balancer for one of
+them, and makes volumes of at most 3 GiB: a run costs a few cents. Everything has the tag immutable-live and is removed
+at the end of its check. What a killed run left is removed by --clean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import accounts, instances, leftovers, stores, volumes
+from . import accounts, instances, leftovers, stores, templates, traffic, volumes
 from .live import Live
 
 
@@ -51,6 +51,8 @@ CHECKS = (
         ("conditional writes are atomic", "buckets are private and encrypted"), ("bucket",), stores.conditional_writes
     ),
     Check(("parameter size",), (), stores.parameter_size),
+    Check(("user data of launch templates", "template versions inherit"), (), templates.versions),
+    Check(("registering with a Network Load Balancer", "registering targets"), LAUNCHES, traffic.network_balancer),
     Check(("sharing what the default key encrypts",), ("account",), accounts.default_key),
 )
 

@@ -14,7 +14,7 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 
 @pytest.fixture
 def live(cloud: Cloud) -> Live:
-    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0)
+    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0, registration=0.5)
     account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
     account.poll, account.account = 0.01, "222222222222"
     return account
