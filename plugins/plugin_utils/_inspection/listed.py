@@ -38,7 +38,9 @@ class ListedFiles:
             raise NoListingError("the build machine could not list its files")
         try:
             found = load_manifest(archive)
-            rows, attributes = found["files"], found["xattrs"]
+            rows, attributes = dict(found["files"]), dict(found["xattrs"])
+            if not rows:
+                raise ValueError("it is empty")
             self.entries: dict[str, Entry] = {}
             self._sums: dict[int, str] = {}
             for inode, path in enumerate(sorted(rows), 1):
