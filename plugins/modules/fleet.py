@@ -291,9 +291,7 @@ instances:
       description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description:
-        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
-          the engine is V(autoscaling).
+      description: Whether an instance refresh skips the protected or standby instance. Only with engine V(autoscaling).
       type: bool
       version_added: 0.2.0
 volumes:
@@ -324,9 +322,7 @@ downtime:
   type: float
   version_added: 0.2.0
 paused:
-  description:
-    - What the swap is waiting for, if the run ended before the swap finished. This is not a failure. A later run
-      resumes the swap.
+  description: What the swap waits for, if the run ended before it finished. This is no failure. A later run resumes.
   returned: when the fleet could be observed
   type: str
   version_added: 0.2.0
@@ -386,6 +382,12 @@ plan:
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

@@ -42,6 +42,7 @@ from .promises import Promises
 from .reach import unreachable
 from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
+from .slot_bar import slot_bar
 from .timeline import Timeline
 
 REPEAT_DELAY = 1.0  # seconds before an action without effect is repeated
@@ -136,6 +137,7 @@ class SwapRun(FleetRun[Outcome]):
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
+        self._timeline.bar = slot_bar(self._observed, intent)
         if self._timeline.observe(self._observed):
             self._note_progress()
         return plan(self._observed, intent, self._now())
