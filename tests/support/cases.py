@@ -136,6 +136,7 @@ class Case(ShortRepr):
     forgets_drained: bool = False
     reports_in_flight: bool = True
     call_seconds: float = 0.0  # that each changing call takes
+    calls_count: bool = False  # whether the engine reads no more than it needs, as at a cloud
     deaths_are_known: bool = (
         True  # whether a controller can see that another one is dead, and need not wait for its lease
     )

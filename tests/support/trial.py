@@ -45,6 +45,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import BOUNDS
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine, World
 
@@ -104,6 +105,8 @@ class Controller:
         return self.trial.world.clock.now() + self.clock_skew
 
     def wait(self, seconds: float) -> None:
+        if self.lease.epoch:  # before that, the lease itself shows whether another run changed anything meanwhile
+            self.answers.read.clear()
         self.trial.before_effect(self, self.trial.fault("wait"))
         self.trial.world.clock.wait(seconds)
         self.trial.check_bounds()
@@ -201,8 +204,10 @@ class Trial:
         monotonic = self.world.clock.now
         lease = Lease(store, FLEET, "a swap", controller, monotonic=monotonic, alive=self._is_alive)
         controller.lease = lease
+        provider = SimulatedProvider(self.world, controller)
+        provider.pace = event_driven_pace if self.case.calls_count else None
         services = replace(
-            simulated_services(SimulatedProvider(self.world, controller), store, self.lines.append),
+            simulated_services(provider, store, self.lines.append),
             lease=lease,
             gates=self.gates,
             revoked=controller.revoked,

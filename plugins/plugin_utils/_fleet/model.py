@@ -74,6 +74,7 @@ class InstanceView:
     protected: str = ""  # why it must not be touched without permission
     standby: str = ""  # why a user keeps it out of traffic
     stop_reason: str = ""  # why it stopped, in the provider's words
+    drained_since: float = 0.0  # since when it is no member any more; only if this run drained it
 
     @property
     def running(self) -> bool:
@@ -103,8 +104,8 @@ class InstanceView:
         return self.ready and self.member == UP
 
     def counts(self, draining: bool) -> bool:
-        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, does not drain."""
-        return self.live and (draining or self.member != DRAIN)
+        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, this run does not drain it."""
+        return self.live and (draining or not (self.member == DRAIN or self.drained_since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ class Observed:
     alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
     revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
     deaths: tuple[Death, ...] = ()
+    calls_count: bool = False  # whether each call at the provider counts, so that removals may wait for one another
 
     @property
     def serving(self) -> int:

@@ -31,6 +31,10 @@ class StepDurations:
             self._shortest[before] = min(self._shortest.get(before, at - began), at - began)
         self._last[instance] = (event, at)
 
+    def in_progress(self) -> set[str]:
+        """The events that began the steps in progress."""
+        return {event for event, _at in self._last.values()}
+
     def next_observation(self, pace: Pace, now: float, idle: float) -> float:
         """Seconds until the next observation.
 
