@@ -23,6 +23,7 @@ The auditor checks every changing call. Kinds of faults:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine, World
 
 from .auditor import Answers, Auditor, in_fleet
-from .cases import FLEET, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
+from .cases import FLEET, IMAGES, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
 from .fleetlab import CountingStore
 from .killed import ControllerKilled
 
@@ -279,7 +280,9 @@ class Trial:
         """Whether the provider may refuse a call although the engine did nothing wrong."""
         crashes = any(initial.crashes_after for initial in self.case.instances)
         forgotten = self.case.forgets_drained and isinstance(error, TrafficError)
-        return crashes or forgotten or bool(DISTURBING & {fault.kind for fault in self.occurred})
+        # A launch whose answer was lost is repeated with its token, and what it launched may have died unseen.
+        spent = error.token_spent and IMAGES[self.case.image].dies_after < math.inf
+        return crashes or forgotten or spent or bool(DISTURBING & {fault.kind for fault in self.occurred})
 
     def start_read(self, kind: str) -> bool:
         """Return whether the answer will be a fresh one."""

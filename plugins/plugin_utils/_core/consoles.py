@@ -12,6 +12,7 @@ from ...module_utils._packer.redact import Redactor
 MAX_CONSOLE = 65536  # characters of its end that are searched for secrets
 # How the lines begin by which a guest explains a failure. Anything else in a guest may print such a line as well.
 _REASONS = ("IMMUTABLE-DATA ", "IMMUTABLE-SERVICE ", "IMMUTABLE-UNSEALED ")
+_EVIDENCE = "IMMUTABLE-SEALED "  # long, printed several times, and about what went well
 
 
 def redacted_lines(console: str, redactor: Redactor) -> list[str]:
@@ -23,11 +24,11 @@ def redacted_lines(console: str, redactor: Redactor) -> list[str]:
 
 
 def telling_lines(lines: Sequence[str], most: int) -> list[str]:
-    """Return the last lines, at most ``most``, that are not empty, in their order.
+    """Return the last lines, at most ``most``, that are neither empty nor evidence of a seal, in their order.
 
     Half of them may be earlier ones that explain a failure: much may be printed after a service has failed.
     """
-    present = [line.strip() for line in lines if line.strip()]
+    present = [line.strip() for line in lines if line.strip() and not line.startswith(_EVIDENCE)]
     reasons = [at for at, line in enumerate(present) if line.startswith(_REASONS)][-max(1, most // 2) :]
     others = [at for at in range(len(present)) if at not in reasons]
     chosen = [*reasons, *others[max(0, len(others) - (most - len(reasons))) :]]

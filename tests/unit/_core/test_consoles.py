@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.consoles import telling_lines
 
 SERVICE = 'IMMUTABLE-SERVICE {"unit":"shop.service"}'
+SEALED = 'IMMUTABLE-SEALED {"digest":"sha256:0"}'
 DATA = 'IMMUTABLE-DATA {"volume":"db"}'
 
 
@@ -21,6 +22,7 @@ DATA = 'IMMUTABLE-DATA {"volume":"db"}'
         ([SERVICE, "a", DATA, "b", "c", "d"], [SERVICE, DATA, "c", "d"]),
         ([SERVICE, "a", DATA, "b", SERVICE, "c", "d", "e"], [DATA, SERVICE, "d", "e"]),
         (["a", "b", SERVICE, "c"], ["a", "b", SERVICE, "c"]),
+        ([SEALED, SERVICE, SEALED, "a"], [SERVICE, "a"]),
         (["said IMMUTABLE-DATA ", "a", "b", "c", "d"], ["a", "b", "c", "d"]),
     ],
 )

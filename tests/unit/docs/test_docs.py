@@ -212,7 +212,8 @@ def test_tasks_use_existing_options_of_our_modules(block: Block) -> None:
             assert not missing, f"{task['name']}: {name} needs {sorted(missing)}"
             for option, value in given.items():
                 choices = spec[option].get("choices")
-                assert not choices or value in choices, f"{task['name']}: {option} is one of {choices}"
+                values = value if isinstance(value, list) else [value]
+                assert not choices or set(values) <= set(choices), f"{task['name']}: {option} is one of {choices}"
 
 
 @pytest.mark.parametrize("block", INVENTORIES, ids=str)

@@ -44,6 +44,7 @@ health: {http: {port: 8080}}
 targets:
   local: {provider: simulated}
 """
+FIRST = {"folder": "first", "service": "first", "packages": "nginx-light", "port": "80"}  # what init writes
 # What users configure for their own playbooks, by section of ansible.cfg and as an environment variable.
 CONFIGURED = [
     ("privilege_escalation", "become", "true", "ANSIBLE_BECOME"),
@@ -133,6 +134,7 @@ class Project:
     ) -> tuple[int, str]:
         """Run playbooks of the collection in one command. Returns the exit status and the output."""
         variables = {"immutable_definition": "immutable.yml", "immutable_store": "store", "immutable_channel": "prod"}
+        variables |= {f"immutable_init_{name}": text for name, text in FIRST.items()}
         start = ["-c", DRIVER, self.image.digest] if fleet else ["-m", "ansible", "playbook"]
         names = [f"immutable.infra.{name}" for name in playbooks]
         argv = [sys.executable, *start, "-i", "hosts", *names, "-e", json.dumps(variables)]

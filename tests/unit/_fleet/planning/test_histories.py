@@ -337,3 +337,19 @@ def test_traffic_may_be_switched_to_a_host_that_died_after_the_last_look():
         ),
     )
     assert_gets_through(Trial(case))
+
+
+def test_the_token_of_an_instance_that_died_unseen_may_be_refused():
+    """The answer to its launch was lost, so the launch is repeated."""
+    case = Case(
+        size=1,
+        image="dead at launch",
+        previous_size=1,
+        deaths_are_known=False,
+        instances=(InitialInstance(),),
+        faults=(Fault(kind="timeout after", value=45.0),),
+    )
+    trial = Trial(case)
+    ending = play(trial)
+    judge(trial, ending)
+    assert "died at launch" in ending.result["reason"]

@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from ..plugin_utils._core.action import Context, RoomAction
+from ..plugin_utils._scaffold.open import definition_from_nothing
+from ..plugin_utils._scaffold.service import ServiceOptions
+
+
+class ActionModule(RoomAction):
+    def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
+        return definition_from_nothing(context.path(options["folder"]), _service(options), task=context)
+
+
+def _service(options: dict[str, Any]) -> ServiceOptions:
+    given: dict[str, Any] = {}
+    for name in (field.name for field in fields(ServiceOptions)):
+        value = options[name]
+        if value is not None:
+            given[name] = tuple(value) if isinstance(value, list) else value
+    return ServiceOptions(**given)

@@ -1,0 +1,193 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: definition_init
+short_description: Write a first definition with its playbooks
+version_added: 0.3.0
+author: immutable.infra contributors (@immutable-infra)
+description:
+  - Writes C(immutable.yml), C(provision.yml) and C(verify.yml) into a folder, from a few options. They are yours to
+    change.
+  - The definition is loaded with all its checks before anything is written. So M(immutable.infra.definition_info)
+    accepts it, and a bake can start from it.
+  - Never overwrites a file. If one is in the way, nothing is written, and the task fails with its name. Files that
+    already have the same content are left as they are, so a second run changes nothing.
+  - Texts from outside are data. They are quoted in the definition, take one line in comments, and are refused where
+    Ansible would evaluate them as a template.
+extends_documentation_fragment:
+  - immutable.infra.attributes
+  - immutable.infra.attributes.action
+  - immutable.infra.attributes.changes
+requirements:
+  - jsonschema >= 4.10
+options:
+  folder:
+    description:
+      - Folder that gets the files. A missing folder is created.
+      - A relative path is relative to the playbook's folder.
+    type: path
+    required: true
+  service:
+    description: Name of the service.
+    type: str
+  version:
+    description: Version of the service, as text.
+    type: str
+    default: 1.0.0
+  providers:
+    description:
+      - Where the service runs, with a target for each. The first target is named C(local), the others are named like
+        their provider, V(simulated) is C(rehearsal).
+      - By default, V(container).
+    type: list
+    elements: str
+    choices: [container, qemu, simulated]
+  base:
+    description: Debian suite that the image is built on.
+    type: str
+    choices: [bookworm, trixie]
+    default: bookworm
+  size:
+    description: Number of instances.
+    type: int
+    default: 1
+  packages:
+    description: Packages that the image contains.
+    type: list
+    elements: str
+    default: []
+  command:
+    description:
+      - Command line that runs the service. It is split into words as a shell does it, and no shell runs it.
+      - If all targets run containers, it becomes C(image.command). Otherwise, it becomes a unit of systemd.
+      - By default, systemd starts what the packages and your own tasks enable.
+    type: str
+  user:
+    description:
+      - User that runs O(command) and owns the folders in O(data). It is created if missing.
+      - By default, root.
+    type: str
+  port:
+    description: Port on which the service answers. Required from nothing.
+    type: int
+  health_path:
+    description: Path of the HTTP request that a healthy service answers with the status 200. By default, V(/).
+    type: str
+  expect:
+    description:
+      - Bytes as text that the service answers to a TCP connection, such as V(SSH-2.0), for a service that does not
+        speak HTTP.
+    type: str
+  send:
+    description: For O(expect), bytes as text that the service needs first, such as V(PING\\r\\n).
+    type: str
+  data:
+    description: Paths of the data. Each gets a volume that outlives every instance.
+    type: list
+    elements: str
+    default: []
+  data_size:
+    description: Size of each volume.
+    type: str
+    default: 1G
+  writable:
+    description: Further paths that the service writes to and whose contents may be lost with the instance.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: immutable.infra.definition_info
+  - module: immutable.infra.image
+"""
+
+EXAMPLES = r"""
+- name: Start a service in containers
+  immutable.infra.definition_init:
+    folder: /srv/files
+    service: files
+    command: /usr/bin/python3 -m http.server --directory /srv/www 8080
+    port: 8080
+
+- name: Start a web server that runs in containers and in virtual machines
+  immutable.infra.definition_init:
+    folder: /srv/web
+    service: web
+    packages: [nginx-light]
+    port: 80
+    writable: [/var/lib/nginx]
+    providers: [container, qemu]
+    size: 3
+
+- name: Start a database with data
+  immutable.infra.definition_init:
+    folder: /srv/cache
+    service: cache
+    packages: [redis-server]
+    port: 6379
+    send: "PING\\r\\n"
+    expect: "+PONG"
+    data: [/var/lib/redis]
+    user: redis
+"""
+
+RETURN = r"""
+path:
+  description: Path of the definition.
+  returned: success
+  type: str
+  sample: /srv/shop/immutable.yml
+files:
+  description: All files of the definition, relative to O(folder).
+  returned: success
+  type: list
+  elements: str
+  sample: [immutable.yml, provision.yml, verify.yml]
+written:
+  description: Those that this task created or would create.
+  returned: success
+  type: list
+  elements: str
+found:
+  description: What was found in a template or a group, with where it is now.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What was found, without its value.
+      type: str
+    taken:
+      description: Whether it was taken over.
+      type: bool
+    key:
+      description: The key of the definition, or the playbook, that has it now. Empty if it was not taken over.
+      type: str
+    note:
+      description: Why it was not taken over and what to do, or what to check. Can be empty.
+      type: str
+left:
+  description: What was not taken over, as sentences. The definition has them as comments.
+  returned: success
+  type: list
+  elements: str
+to_check:
+  description: What was taken over and should be checked, as sentences. The definition has them as comments.
+  returned: success
+  type: list
+  elements: str
+next:
+  description: The command that releases the service, for a shell in O(folder).
+  returned: success
+  type: str
+  sample: >-
+    ansible-playbook immutable.infra.release -e immutable_definition=immutable.yml
+    -e immutable_store=/var/lib/immutable -e immutable_channel=prod
+in_the_way:
+  description: Paths of the files that are in the way.
+  returned: when files are in the way
+  type: list
+  elements: str
+"""

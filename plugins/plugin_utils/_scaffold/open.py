@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the action ``definition_init`` calls: write a first definition with its playbooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .._core.task import Task
+from .._definition.load import DEFINITION_FILE
+from .draft import PROVISION, VERIFY, Draft
+from .playbooks import provision_text, verify_text
+from .service import ServiceOptions, add_health, add_service, add_targets, begin
+from .write import check_loads, missing_files, path_of, write_files
+from .yaml_text import comment, comments, yaml_of
+
+REFERENCE = "https://github.com/immutable-infra/immutable.infra/blob/main/docs/reference/definition.md"
+
+
+def definition_from_nothing(folder: Path, options: ServiceOptions, *, task: Task) -> dict[str, Any]:
+    """Write a definition from the options alone. Returns the result of the task. Raises ImmutableError."""
+    draft = Draft(folder, "the options of the task")
+    begin(draft, options, "")
+    add_targets(draft, options, default=("container",))
+    add_health(draft, options)
+    add_service(draft, options)
+    return write_draft(draft, task)
+
+
+def write_draft(draft: Draft, task: Task) -> dict[str, Any]:
+    """Write the files of a draft, unless the task runs in check mode. Returns the result of the task.
+
+    Raises ImmutableError if a file stands in the way or the definition would be wrong.
+    """
+    texts = texts_of(draft)
+    check_loads(texts)
+    missing = missing_files(draft.folder, texts)
+    task.guard.check()
+    if missing and not task.check_mode:
+        write_files(draft.folder, texts, missing)
+    result: dict[str, Any] = {
+        "changed": bool(missing),
+        "path": path_of(draft.folder),
+        "files": list(texts),
+        "written": missing,
+        "found": [finding.as_dict() for finding in draft.findings],
+        "left": draft.left,
+        "to_check": draft.to_check,
+        "next": release_command(draft),
+    }
+    if task.diff:
+        result["diff"] = [_diff(draft.folder / name, texts[name]) for name in missing]
+    return result
+
+
+def texts_of(draft: Draft) -> dict[str, str]:
+    """Return the text of each file by its path below the folder. Raises ImmutableError."""
+    service = draft.document["service"]
+    return {
+        DEFINITION_FILE: _definition_text(draft),
+        PROVISION: provision_text(service, draft.tasks, draft.imports, draft.steps),
+        VERIFY: verify_text(service, draft.document["health"]),
+        **draft.files,
+    }
+
+
+def release_command(draft: Draft) -> str:
+    """Return the command that releases the service, for a shell in the definition's folder."""
+    target = next(iter(draft.document["targets"]))
+    variables = {"definition": DEFINITION_FILE, "store": "/var/lib/immutable", "channel": "prod"}
+    if target != "local":
+        variables["target"] = target
+    return " ".join(
+        [
+            "ansible-playbook immutable.infra.release",
+            *(f"-e immutable_{name}={value}" for name, value in variables.items()),
+        ]
+    )
+
+
+def _definition_text(draft: Draft) -> str:
+    text = comment(
+        f"The definition of {draft.document['service']}, written from {draft.origin}. It is yours to change."
+    )
+    text += comment(f"Keys: {REFERENCE}")
+    text += comment("Release the service, from this folder:") + f"#   {release_command(draft)}\n"
+    if draft.left:
+        text += "#\n" + comment("Not taken over:") + comments(draft.left)
+    if draft.to_check:
+        text += "#\n" + comment("Check these:") + comments(draft.to_check)
+    return text + yaml_of(draft.document, flow=True)
+
+
+def _diff(path: Path, text: str) -> dict[str, str]:
+    return {"before_header": str(path), "after_header": str(path), "before": "", "after": text}
