@@ -94,7 +94,7 @@ bench-bake:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.bake'
 
-# The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
+# The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_BENCH_BATCH (5), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
 bench-aws:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.aws'

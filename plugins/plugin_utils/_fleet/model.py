@@ -104,7 +104,7 @@ class InstanceView:
         return self.ready and self.member == UP
 
     def counts(self, draining: bool) -> bool:
-        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, this run does not drain it."""
+        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, not drained by this run."""
         return self.live and (draining or not (self.member == DRAIN or self.drained_since))
 
 

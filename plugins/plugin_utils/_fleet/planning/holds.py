@@ -89,7 +89,7 @@ def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) ->
 
 
 def _is_replaced(slot: Slot, intent: Intent) -> bool:
-    """Whether the slot delays no other zone. Old instances that drain do not, if they take no place under the ceiling."""
+    """Whether the slot delays no other zone. Old instances that drain do not if they take no place."""
     return slot.finished or bool(not intent.count_draining and slot.current and slot.current.serving)
 
 
