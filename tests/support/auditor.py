@@ -28,7 +28,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags im
 
 from .cases import FLEET
 
-# What must have been read since the controller last waited, before it makes such a call.
+# What must have been read since the controller last waited for the fleet, before it makes such a call.
 READ_BEFORE = {
     "register": ("instances",),
     "switch": ("instances", "members"),
@@ -51,7 +51,7 @@ class Answers:
     taken: set[str] = field(default_factory=set)
     drained: set[str] = field(default_factory=set)  # members that drained, and did not return to service since
     revoked: dict[str, str] = field(default_factory=dict)
-    read: set[str] = field(default_factory=set)  # kinds of answers since the controller last waited under the lease
+    read: set[str] = field(default_factory=set)  # kinds of answers since the controller last waited for the fleet
 
     def record(self, kind: str, answer: Any, fresh: bool) -> None:
         self.read.add(kind)

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Literal, NoReturn, TypeVar
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
@@ -106,8 +107,11 @@ class Controller:
         return self.trial.world.clock.now() + self.clock_skew
 
     def wait(self, seconds: float) -> None:
-        if self.lease.epoch:  # before that, the lease itself shows whether another run changed anything meanwhile
-            self.answers.read.clear()
+        self.answers.read.clear()
+        self.wait_for_lease(seconds)
+
+    def wait_for_lease(self, seconds: float) -> None:
+        """Wait between two attempts to acquire or renew the lease, which shows whether another run held it."""
         self.trial.before_effect(self, self.trial.fault("wait"))
         self.trial.world.clock.wait(seconds)
         self.trial.check_bounds()
@@ -203,7 +207,8 @@ class Trial:
         controller = Controller(self, self.clock_skew)
         store: Any = controller  # it has the methods of a store that the engine calls
         monotonic = self.world.clock.now
-        lease = Lease(store, FLEET, "a swap", controller, monotonic=monotonic, alive=self._is_alive)
+        clock = SimpleNamespace(now=controller.now, wait=controller.wait_for_lease)
+        lease = Lease(store, FLEET, "a swap", clock, monotonic=monotonic, alive=self._is_alive)
         controller.lease = lease
         provider = SimulatedProvider(self.world, controller)
         provider.pace = event_driven_pace if self.case.calls_count else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..._providers.contract import DOWN, DRAIN, STOPPING, Instance, Member
+from ..._providers.contract import DOWN, DRAIN, STOPPING, Instance, Member, MemberState
 from ..actions import Action, Deregister, Drain, Launch, Register, Remove, Start, Switch
 
 # The actions whose effects are known well enough for a look that does not read what they changed.
@@ -36,7 +36,7 @@ class Effects:
         """The members after the action."""
         if isinstance(action, Register):
             self._keep(action.ids)
-            state = DRAIN if action.staged else DOWN
+            state: MemberState = DRAIN if action.staged else DOWN
             others = (member for member in members if member.id not in action.ids)
             return (*others, *(Member(each, state, None, now) for each in action.ids))
         if isinstance(action, Start):

@@ -25,13 +25,11 @@ from ..actions import (
     Remove,
     Start,
     Stopped,
-    Switch,
     Wait,
     unknown_action,
 )
 from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
-from ..planning.slots import launched_by_swap
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .effects import FORESEEN
 from .executor import Executor
@@ -42,9 +40,11 @@ from .promises import Promises
 from .reach import unreachable
 from .result import failure_message, last_console_lines, swap_result
 from .timeline import Timeline
+from .undone_switch import undone_switch
 
 REPEAT_DELAY = 1.0  # seconds before an action without effect is repeated
 AFTER_DEADLINE = 0.05  # seconds past a deadline at which the fleet is observed, so that the deadline has passed
+NOTHING_TO_SEE = 1.0  # seconds: a fleet is not read right after an action if no step can be over before
 JUST_READ = 5.0  # seconds for which the observation before the lease holds if no one held the lease meanwhile
 MARGIN = 10.0  # seconds of the lease that must remain after a wait, for the next observation
 
@@ -127,6 +127,8 @@ class SwapRun(FleetRun[Outcome]):
 
     def _next_step(self) -> Outcome:
         """Every action follows a fresh observation: what was spared while waiting is read and probed before it."""
+        if early := self._foreseen_wait():
+            return early
         read = parts = self._parts_to_read()
         if self._still_holds:
             read = BOTH
@@ -141,6 +143,15 @@ class SwapRun(FleetRun[Outcome]):
             outcome = self._limit_patience(seen)
         self._waited = self._effects_known = isinstance(outcome, Wait)
         return outcome
+
+    def _foreseen_wait(self) -> Wait | None:
+        """The wait after an action whose effects are known, if no step can be over yet: there is nothing to read."""
+        partial = self._calls_count and self._effects_known and may_be_partial(self._intent)
+        if not partial or self._waited or self._timeline.durations.due(self._now()) <= NOTHING_TO_SEE:
+            return None
+        outcome = self._plan(self._observer.reprobe())
+        self._waited = isinstance(outcome, Wait)
+        return outcome if isinstance(outcome, Wait) else None
 
     def _parts_to_read(self) -> frozenset[Part]:
         if self._still_holds:
@@ -217,7 +228,8 @@ class SwapRun(FleetRun[Outcome]):
         promises = Promises(self._observed, self._intent)
         for action in act.actions:
             promises.allow(action)
-            self._note_undone_switch(action)
+            if undone := undone_switch(action, self._observed, self._intent):
+                self._note(undone)
             self._save_lost_tokens(action)
             self._changed = True
             self._launching = action.slots if isinstance(action, Launch) else ()
@@ -259,19 +271,6 @@ class SwapRun(FleetRun[Outcome]):
 
     def _set_intent(self, intent: Intent) -> None:
         self._intent = intent
-
-    def _note_undone_switch(self, action: Action) -> None:
-        """Say that a switch repeats an earlier one that something outside the swap undid."""
-        intent, views = self._intent, self._observed.instances
-        if not isinstance(action, Switch) or intent.rolling_back or intent.strategy != "blue_green":
-            return
-        earlier = all(not launched_by_swap(view, intent) for view in views if view.id in action.on)
-        if intent.flipped or (earlier and not self._observed.serving):
-            whose = "this swap" if intent.flipped else "an earlier swap"
-            self._note(
-                f"something else, such as terraform apply, undid the switch of {whose} at the load balancer; "
-                "traffic is switched again"
-            )
 
     def _save_lost_tokens(self, action: Action) -> None:
         """Before instances are removed, save that their launch tokens are spent: a token is never used twice."""

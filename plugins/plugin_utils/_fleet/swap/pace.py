@@ -35,6 +35,11 @@ class StepDurations:
         """The events that began the steps in progress."""
         return {event for event, _at in self._last.values()}
 
+    def due(self, now: float) -> float:
+        """Seconds until the first step in progress can be over; 0 if that is not known."""
+        steps = [(event, at) for event, at in self._last.values() if event in (*AWAITED, *BACKGROUND)]
+        return min((max(0.0, at + self._shortest.get(event, 0.0) - now) for event, at in steps), default=0.0)
+
     def next_observation(self, pace: Pace, now: float, idle: float) -> float:
         """Seconds until the next observation.
 

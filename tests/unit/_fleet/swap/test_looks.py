@@ -112,6 +112,28 @@ def test_a_part_that_the_step_does_not_show_is_not_older_than_a_quarter_of_a_min
     assert max(gaps) <= 2 * OLDEST + 1.0 and len(members) < len(instances)
 
 
+def test_the_fleet_is_not_read_right_after_an_action_once_it_is_known_how_long_its_step_takes() -> None:
+    lab = CountedCloud(CLOUD)
+    times: list[tuple[str, float]] = []
+    lab.sequence = _Timed(times, lab.world.clock.now)  # type: ignore[assignment]
+    lab.swap(size=6, surge=2, drain_timeout=CLOUD.drain)
+    launches = [number for number, (kind, _at) in enumerate(times) if kind == "launch"]
+    assert len(launches) == 1 + 3
+    delays = [times[number + 1][1] - times[number][1] for number in launches[1:]]
+    assert delays[0] == 0.0 and min(delays[1:]) > CLOUD.boot / 2, "the first wave shows how long a boot takes"
+
+
+class _Timed(list[str]):
+    """A sequence whose entries are noted with their time."""
+
+    def __init__(self, times: list[tuple[str, float]], now: Callable[[], float]) -> None:
+        super().__init__()
+        self._times, self._now = times, now
+
+    def append(self, kind: str) -> None:
+        self._times.append((kind, self._now()))
+
+
 def test_another_run_that_held_the_lease_in_between_makes_the_first_look_void() -> None:
     lab = CountedCloud()
     lab.run(request(V1, size=1))
