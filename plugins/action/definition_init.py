@@ -6,13 +6,18 @@ from dataclasses import fields
 from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
-from ..plugin_utils._scaffold.open import definition_from_nothing
+from ..plugin_utils._scaffold.open import Sources, write_definition
 from ..plugin_utils._scaffold.service import ServiceOptions
 
 
 class ActionModule(RoomAction):
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
-        return definition_from_nothing(context.path(options["folder"]), _service(options), task=context)
+        sources = Sources(
+            template=context.path(options["template"]) if options["template"] else None,
+            build=options["build"] or "",
+            executable=options["executable"] or "packer",
+        )
+        return write_definition(context.path(options["folder"]), _service(options), sources, task=context)
 
 
 def _service(options: dict[str, Any]) -> ServiceOptions:

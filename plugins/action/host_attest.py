@@ -15,7 +15,13 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils._core.action import argument_spec, end_with_parent, result_for_screen, store_at
+from ..plugin_utils._core.action import (
+    argument_spec,
+    end_with_parent,
+    result_for_screen,
+    store_at,
+    with_host_summary,
+)
 from ..plugin_utils._core.errors import ImmutableError
 from ..plugin_utils._hosts.attest import ContainerAddress, attest_container, drift_message, manifest_of
 
@@ -31,6 +37,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        host = str(task_vars.get("inventory_hostname", "this host"))
+        return with_host_summary(self._attested(result, task_vars), host)
+
+    def _attested(self, result: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         _checked, options = self.validate_argument_spec(argument_spec("host_attest"))
         try:
             if task_vars.get("immutable_container"):

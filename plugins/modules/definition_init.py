@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - immutable.infra.attributes.changes
 requirements:
   - jsonschema >= 4.10
+  - Packer >= 1.5 (for the variables of an HCL2 template)
 options:
   folder:
     description:
@@ -98,6 +99,23 @@ options:
     type: list
     elements: str
     default: []
+  template:
+    description:
+      - A Packer template, HCL2 or JSON, or a folder with one. What a definition has is taken over from it. Nothing in
+        it runs.
+      - A builder becomes the target and its base, C(qemu), C(docker) or C(amazon-ebs). Provisioners that install Debian
+        packages, copy files or run a playbook become tasks, if their files are in O(folder). RV(left) lists everything
+        else.
+      - Values that are expressions are not known, except variables, whose values C(packer inspect) reports.
+    type: path
+  build:
+    description:
+      - Name of the builder to take over, such as V(qemu.debian) or V(debian).
+      - By default, the first one of the three types.
+    type: str
+  executable:
+    description: Path or name of the C(packer) binary. By default, the task searches for C(packer) in E(PATH).
+    type: path
 seealso:
   - module: immutable.infra.definition_info
   - module: immutable.infra.image
@@ -131,6 +149,17 @@ EXAMPLES = r"""
     expect: "+PONG"
     data: [/var/lib/redis]
     user: redis
+
+- name: Start from a Packer template, in its folder
+  immutable.infra.definition_init:
+    folder: /srv/shop
+    template: /srv/shop/shop.pkr.hcl
+    port: 8080
+  register: first
+
+- name: Show what is still to be done
+  ansible.builtin.debug:
+    msg: "{{ first.left }}"
 """
 
 RETURN = r"""

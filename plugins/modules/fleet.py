@@ -15,7 +15,8 @@ description:
     volumes, they move to the new instance after it boots.
   - C(fleet.strategy) in the definition selects the strategy. V(rolling) replaces slot by slot. V(canary) works in
     stages with gates between them. V(blue_green) launches a second fleet next to the old one and switches the traffic
-    once. V(recreate) stops the old instance before the new one takes over.
+    once. V(recreate) stops the old instance before the new one takes over. V(reimage) keeps the instance and boots it
+    from the new image, so the slot is out of service meanwhile.
   - At most C(fleet.unavailable) instances are out of service at any time, and at most C(fleet.surge) instances run
     beyond the fleet's size.
   - A swap fails if a new instance is unhealthy, a gate or alarm stops it, the deadline expires, or the image is
@@ -290,9 +291,7 @@ instances:
       description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description:
-        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
-          the engine is V(autoscaling).
+      description: Whether an instance refresh skips the protected or standby instance. Only with engine V(autoscaling).
       type: bool
       version_added: 0.2.0
 volumes:
@@ -323,9 +322,7 @@ downtime:
   type: float
   version_added: 0.2.0
 paused:
-  description:
-    - What the swap is waiting for, if the run ended before the swap finished. This is not a failure. A later run
-      resumes the swap.
+  description: What the swap waits for, if the run ended before it finished. This is no failure. A later run resumes.
   returned: when the fleet could be observed
   type: str
   version_added: 0.2.0
@@ -385,6 +382,12 @@ plan:
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

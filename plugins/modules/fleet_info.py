@@ -213,9 +213,7 @@ instances:
       description: When the instance was launched, in UTC.
       type: str
     left_alone:
-      description:
-        - Whether an instance refresh skips the instance under the policy for protected or standby instances. Only if
-          the engine is V(autoscaling).
+      description: Whether an instance refresh skips the protected or standby instance. Only with engine V(autoscaling).
       type: bool
       version_added: 0.2.0
 hosts:
@@ -264,6 +262,12 @@ swap:
     - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

@@ -184,6 +184,12 @@ seconds:
   description: Duration of the comparison on the host.
   returned: when the host could be read
   type: float
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the host could be reached
+  type: list
+  elements: str
+  version_added: 0.3.0
 """
 
 import base64

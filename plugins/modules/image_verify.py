@@ -109,4 +109,10 @@ consoles:
   description: The last lines of the test instances' consoles, by slot.
   returned: when an instance failed a check
   type: dict
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 """

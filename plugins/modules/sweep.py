@@ -108,6 +108,12 @@ removed:
   returned: success
   type: list
   elements: dict
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
+  version_added: 0.3.0
 left_out:
   description:
     - How many entries are missing in the lists of a result that would have more than 600,000 bytes, by the path of

@@ -24,7 +24,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
     SimulatedMachine,
     World,
 )
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import STANDBY, SWAP
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags import ATTEMPT, STANDBY, SWAP
 
 from .cases import FLEET
 
@@ -80,6 +80,7 @@ class Snapshot:
     live: set[str]
     machines: dict[str, SimulatedMachine]
     removing: set[str]
+    versions: dict[str, Instance]  # as they were before the call
     receiving: set[str]  # members that get new requests
     holders: dict[str, str | None]  # instance by volume
 
@@ -130,6 +131,7 @@ class Auditor:
             serving=self.serving(),
             live=self._live(count_draining=True),
             machines={name: machine for name, machine in world.machines.items() if in_fleet(machine)},
+            versions={name: machine.instance for name, machine in world.machines.items() if in_fleet(machine)},
             removing={name for name, machine in world.machines.items() if machine.removing},
             receiving=self._receiving(),
             holders={volume.id: volume.attached_to for volume in world.volumes.values()},
@@ -163,6 +165,7 @@ class Auditor:
                 self._check_floor(call, intent, before, lost=known_lost, serving=serving_or_known)
             self._check_ceiling(call, intent, before, answers)
             self._check_successors(call, intent, before, serving=serving_or_known, known=answers.instances)
+            self._check_kept_roots(call, before, serving_or_known)
         self.ever_served |= serving
 
     def _switched(self, call: str, before: Snapshot, answers: Answers) -> set[str]:
@@ -203,15 +206,36 @@ class Auditor:
     def _check_launches(self, before: Snapshot) -> None:
         """A slot gets few instances in a swap, and few in a rollback, whatever became of them and of the runs."""
         world = self._world
-        for name in set(world.machines) - set(before.machines):
+        for name in [*sorted(set(world.machines) - set(before.machines)), *self._reimaged(before)]:
             machine = world.machines[name]
             if in_fleet(machine):
                 slot, swap = machine.instance.slot, machine.instance.tags[SWAP]
                 names = self.launched.setdefault((slot, swap), set())
-                names.add(name)
+                names.add(f"{name} {machine.instance.tags.get(ATTEMPT)}")
                 assert len(names) <= MOST_LAUNCHES, (
                     f"promise 10: swap {swap} launched {len(names)} instances in slot {slot}"
                 )
+
+    def _reimaged(self, before: Snapshot) -> list[str]:
+        """Names of the machines that the call gave another root."""
+
+        def version(instance: Instance) -> tuple[str | None, ...]:
+            return instance.image, instance.launch, instance.tags.get(SWAP), instance.tags.get(ATTEMPT)
+
+        machines = self._world.machines
+        return [
+            name
+            for name, instance in before.versions.items()
+            if name in machines and version(machines[name].instance) != version(instance)
+        ]
+
+    def _check_kept_roots(self, call: str, before: Snapshot, serving: set[str]) -> None:
+        for name, instance in before.versions.items():
+            machine = self._world.machines.get(name)
+            released = machine and instance.root.previous and not machine.instance.root.previous
+            assert not released or name in serving, (
+                f"promise 5: {call} deleted the previous root of {name}, which does not serve"
+            )
 
     def _check_one_writer(self, before: Snapshot) -> None:
         world = self._world
@@ -228,7 +252,7 @@ class Auditor:
 
     def _check_only_good(self, call: str, before: Snapshot, answers: Answers) -> None:
         world = self._world
-        for name in set(world.machines) - set(before.machines):
+        for name in [*sorted(set(world.machines) - set(before.machines)), *self._reimaged(before)]:
             if in_fleet(world.machines[name]):
                 assert world.machines[name].instance.image not in answers.revoked, (
                     f"promise 4: {name} was launched, but its image is revoked"

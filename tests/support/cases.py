@@ -26,6 +26,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
+    RUNNING,
     STOPPED,
     STOPPING,
     Instance,
@@ -120,9 +121,10 @@ class Case(ShortRepr):
     image: str = "good"  # a key of IMAGES
     data: bool = False
     surge: int = 1
-    unavailable: int = 0  # with data one more
+    unavailable: int = 0  # with data or the strategy reimage one more
     count_draining: bool = True
     hot: bool = False
+    while_stopped: bool = False  # whether the provider replaces the roots of stopped instances
     keep_old: float = 0.0
     stages: tuple[tuple[int, float, bool], ...] = ()  # (instances, soak, approval)
     zones: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ def fill_world(case: Case, world: World) -> None:
     """Create what exists when the history begins."""
     world.balancing, world.forgets_drained = case.balancing, case.forgets_drained
     world.reports_in_flight = case.reports_in_flight
+    world.replaces_in = STOPPED if case.while_stopped else RUNNING
     world.behaviors = {NEW: IMAGES[case.image]}
     world.latencies = replace(world.latencies, call=case.call_seconds)
     for number, initial in enumerate(case.instances):
@@ -251,7 +254,7 @@ def request_of(case: Case, image: str = NEW) -> Request:
         launch=launch_of(image),
         size=case.size,
         surge=case.surge,
-        unavailable=case.unavailable + case.data,
+        unavailable=case.unavailable + (case.data or case.strategy == "reimage"),
         count_draining=case.count_draining,
         volumes=_specs(case),
         zones=case.zones,

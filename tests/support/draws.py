@@ -29,7 +29,8 @@ KILLS = {
     "store": ["killed", "killed after"],
     "wait": ["killed"],
 }
-STRATEGIES = tuple(filter(None, [os.environ.get("SOAK_STRATEGY")])) or ("rolling", "canary", "blue_green", "recreate")
+ALL = ("rolling", "canary", "blue_green", "recreate", "reimage")
+STRATEGIES = tuple(filter(None, [os.environ.get("SOAK_STRATEGY")])) or ALL
 STALE = {"read": ["stale"]}
 EVENTS = dict.fromkeys(("call", "read", "wait"), EVENT_KINDS)
 RIVALS = {
@@ -138,6 +139,7 @@ def cases(
         surge=max(size, previous_size) if strategy == "blue_green" else draw(st.sampled_from([1, 1, 2, size])),
         unavailable=draw(st.sampled_from([0, 0, 1])),
         count_draining=draw(st.sampled_from([True, True, False])),
+        while_stopped=strategy == "reimage" and draw(st.booleans()),
         hot=strategy == "recreate" and draw(st.booleans()),
         keep_old=draw(st.sampled_from([0.0, 60.0])) if strategy == "blue_green" else 0.0,
         stages=_stages(draw, size) if strategy == "canary" else (),

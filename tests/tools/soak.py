@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis_run
 
-STRATEGIES = ("rolling", "canary", "blue_green", "recreate")
+STRATEGIES = ("rolling", "canary", "blue_green", "recreate", "reimage")
 TESTS = ["tests/property/test_fleet_promises.py", "tests/property/test_fleet_progress.py"]
 
 

@@ -44,10 +44,11 @@ from .._store.base import Store
 from .._store.keys import make_ssh_key
 from .builder import BakeJob, BakeWorkspace, Builder
 from .guest_ansible import guest_ansible
+from .heartbeat import heartbeat
 from .memory import private_memory, remove_folder, remove_private_memory, write_private
 from .payload import make_payload, required_collections
 from .plugin import only_plugin
-from .stages import StageReporter
+from .stages import StageReporter, StageTimes
 from .template import Guest, as_text, packer_template
 from .variables import texts_of
 
@@ -66,6 +67,7 @@ class Bake:
     packer: Packer
     guard: Guard
     report: Report
+    expected: StageTimes = StageTimes()  # those of an earlier bake
 
     def run(self, lock: Sequence[int]) -> Image:
         """Bake, record and return the image.
@@ -90,11 +92,14 @@ class Bake:
                 guest = replace(guest, cleanup=prepared.cleanup, container=prepared.container)
                 template = packer_template(prepared.settings, guest)
                 write_atomically(folder / "template.json", as_text(template).encode())
-                result = self._build(workspace, lock, prepared.environment)
+                stages = self._stages(workspace)
+                result = self._build(workspace, lock, prepared.environment, stages)
+                took = stages.record()
             self.report(f"{self.job.label}: inspecting the image")
             files = {**self.builder.inspect(workspace, result), LOG_FILE: log.read_bytes()}
             self.guard.check()
-            return self._record(workspace, result, files, seconds=round(time.monotonic() - started, 1))
+            times: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
+            return self._record(workspace, result, files, times=times | ({"stages": took} if took else {}))
 
     def _guest(self, workspace: BakeWorkspace) -> Guest:
         """Write the files that Packer uploads to the build machine."""
@@ -129,30 +134,42 @@ class Bake:
             user=self.builder.user,
         )
 
-    def _build(self, workspace: BakeWorkspace, lock: Sequence[int], environment: Mapping[str, str]) -> BuildResult:
+    def _stages(self, workspace: BakeWorkspace) -> StageReporter:
+        redactor = Redactor(self.job.variables.values.values())
+        return StageReporter(
+            self.job.label,
+            self.report,
+            hide=workspace.marker,
+            expected=self.expected,
+            console=lambda: next(reversed(_last_lines(workspace.console, redactor)), ""),
+        )
+
+    def _build(
+        self, workspace: BakeWorkspace, lock: Sequence[int], environment: Mapping[str, str], stages: StageReporter
+    ) -> BuildResult:
         job, packer = self.job, self.packer
-        stages = StageReporter(job.label, self.report, hide=workspace.marker)
         try:
             plugins = only_plugin(
                 packer, self.builder.plugin, version=job.target.build.plugin, folder=workspace.folder / "plugins"
             )
-            return packer.build(
-                workspace.folder / "template.json",
-                environment={
-                    "PACKER_CACHE_DIR": str(workspace.folder / "cache"),
-                    "TMPDIR": str(workspace.memory),
-                    **plugins,
-                    **environment,
-                },
-                timeout=job.target.build.timeout,
-                redact=list(texts_of(job.variables.values)),
-                on_event=stages.handle,
-                log_path=workspace.log,
-                # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while Packer
-                # cleans up.
-                remove=[workspace.memory],
-                hold=lock,
-            )
+            with heartbeat(stages.sign_of_life):
+                return packer.build(
+                    workspace.folder / "template.json",
+                    environment={
+                        "PACKER_CACHE_DIR": str(workspace.folder / "cache"),
+                        "TMPDIR": str(workspace.memory),
+                        **plugins,
+                        **environment,
+                    },
+                    timeout=job.target.build.timeout,
+                    redact=list(texts_of(job.variables.values)),
+                    on_event=stages.handle,
+                    log_path=workspace.log,
+                    # If this run is killed, the secrets are removed when Packer ends, and no other bake begins while
+                    # Packer cleans up.
+                    remove=[workspace.memory],
+                    hold=lock,
+                )
         except PackerError as error:
             message = stages.failure or error.message
             console = _last_lines(workspace.console, Redactor(job.variables.values.values()))
@@ -163,7 +180,7 @@ class Bake:
             ) from error
 
     def _record(
-        self, workspace: BakeWorkspace, result: BuildResult, files: Mapping[str, bytes], *, seconds: float
+        self, workspace: BakeWorkspace, result: BuildResult, files: Mapping[str, bytes], *, times: Mapping[str, Any]
     ) -> Image:
         """Save the artifact and the files, then write the record: an image with a record is complete."""
         job, definition = self.job, self.job.definition
@@ -171,7 +188,7 @@ class Bake:
             "controller": platform.python_version(),
             "commit": _commit(definition.folder),
             "packer": result.packer_version,
-            "seconds": seconds,
+            **times,
             **self.builder.provenance,
         }
         image = Image(
@@ -185,7 +202,7 @@ class Bake:
             inputs=job.inputs,
             provenance=provenance,
             shell=definition.shell,
-            seconds=seconds,
+            seconds=times["seconds"],
             owners=_owners(definition, files),
         )
         # A forced bake replaces an image. Without a record there is no image until the new one is complete.

@@ -1,17 +1,22 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reports Packer's events to the user: its stages and the guest's tasks, with the seconds since the start."""
+"""Reports Packer's events to the user: its stages and the guest's tasks, with the time that each took and may take."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from ...module_utils._bounded import shortened
 from ...module_utils._packer.events import Event, Ui
+from ...module_utils._plain_text import plain_line
 from .._core.documents import parse_json
 from .._core.progress import Report
+from .._image_model import Image
+from .._summary.text import duration
 
 _TASK = re.compile(r"^(TASK|PLAY|RUNNING HANDLER) \[(.*)\] \*+$")
 _FAILED = re.compile(r"^(?:fatal|failed): \[[^\]]*\][^{]*? => (\{.*\})$")
@@ -25,20 +30,69 @@ _HEADLINE = re.compile(
     r"|Running post-processor|Deleting|Stopping) ?"
 )
 _MAX_RESULT = 500  # characters of a task's result that has no message
+_SILENCE = 60.0  # seconds without a line after which a sign of life is reported
+_MAX_STAGES = 100  # that a record keeps, the longest ones
+_MAX_NAME = 100  # characters of the name of a stage
+_SHORT = 1.0  # seconds; a shorter stage is not kept
+_MAX_OUTPUT = 200  # characters of the last line of output
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """How long a bake took, and each of its stages. Seconds.
+
+    Attributes:
+        total: of the whole bake, 0 if it is not known.
+        stages: by name. A stage that took less than a second may be missing.
+    """
+
+    total: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+def times_of(image: Image | None) -> StageTimes:
+    """Return the times of the bake of an image. Images of earlier releases have no times of stages."""
+    if image is None:
+        return StageTimes()
+    stages: dict[str, float] = {}
+    recorded = image.provenance.get("stages")
+    for each in recorded if isinstance(recorded, list) else ():
+        # Others can write to a shared store.
+        if isinstance(each, dict) and isinstance(each.get("seconds"), (int, float)):
+            name = str(each.get("name", ""))
+            stages[name] = stages.get(name, 0.0) + each["seconds"]
+    return StageTimes(image.seconds if isinstance(image.seconds, (int, float)) else 0.0, stages)
 
 
 class StageReporter:
-    """Handles Packer's events.
+    """Handles Packer's events. Another thread may call ``sign_of_life``.
 
     Args:
         hide: text to remove from the names of plays and tasks.
+        expected: the times of an earlier bake.
+        console: returns the last line of the build machine's console, or "".
 
     Attributes:
         failure: the error that ended the guest's play, or '' if it reported none.
     """
 
-    def __init__(self, label: str, report: Report, hide: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        label: str,
+        report: Report,
+        *,
+        hide: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        expected: StageTimes | None = None,
+        console: Callable[[], str] = str,
+    ) -> None:
         self._label = label
+        self._expected = expected or StageTimes()
+        self._console = console
+        self._stages: list[tuple[str, float]] = []  # the names of the stages, each with the time of its beginning
+        self._output = ""  # the last line since the last stage began
+        self._console_seen = ""
+        self._reported_at = clock()
         self._send = report
         self._hide = hide
         self._clock = clock
@@ -62,13 +116,14 @@ class StageReporter:
             event.level == "say" and (not self._in_guest or bool(_HEADLINE.match(event.message)))
         )
         for line in event.message.splitlines():
+            self._output = line.strip() or self._output
             self._handle_line(line.rstrip(), is_stage=is_stage)
 
     def _handle_line(self, line: str, *, is_stage: bool) -> None:
         task = _TASK.match(line)
         if task:
             self._task = task[2].replace(self._hide, "").strip(" ()") if self._hide else task[2]
-            self._report(f"{task[1].lower()}: {self._task}")
+            self._begin(f"{task[1].lower()}: {self._task}")
         elif line == _IGNORED:
             self.failure = ""
         elif failed := _FAILED.match(line):
@@ -79,10 +134,43 @@ class StageReporter:
             self.failure = self.failure or shortened(error[1])
             self._report(line)
         elif is_stage and line:
-            self._report(line)
+            self._begin(line)
+
+    def _begin(self, name: str) -> None:
+        """Report a stage, with the time that it took in the earlier bake."""
+        name = shortened(plain_line(name), _MAX_NAME)
+        took = self._expected.stages.get(name)
+        self._report(name if took is None else f"{name} (last time {duration(took)})")
+        self._stages.append((name, self._reported_at))
+        self._output = ""
+
+    def sign_of_life(self) -> None:
+        """Report a line if a stage has been silent for a minute."""
+        now = self._clock()
+        if now - self._reported_at < _SILENCE or not self._stages:
+            return
+        name, began = self._stages[-1]
+        took = self._expected.stages.get(name)
+        last = "" if took is None else f", last time {duration(took)}"
+        line = self._output
+        if not line:
+            console = self._console()
+            line, self._console_seen = ("" if console == self._console_seen else console), console
+        output = f": {shortened(plain_line(line), _MAX_OUTPUT)}" if line else ""
+        self._report(f"still {name} (for {duration(now - began)}{last}){output}")
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return the stages that took longest, in their order, as ``{"name", "seconds"}``, for the image's record."""
+        times = [*(began for _name, began in self._stages), self._clock()]
+        took = [(name, times[number + 1] - began) for number, (name, began) in enumerate(self._stages)]
+        kept = sorted((each for each in took if each[1] >= _SHORT), key=lambda each: -each[1])[:_MAX_STAGES]
+        return [{"name": name, "seconds": round(seconds, 1)} for name, seconds in took if (name, seconds) in kept]
 
     def _report(self, text: str) -> None:
-        self._send(f"{self._label} [{self._clock() - self._started:6.1f} s] {text}")
+        self._reported_at = self._clock()
+        total = self._expected.total
+        about = f" of about {total:.0f}" if total else ""
+        self._send(f"{self._label} [{self._reported_at - self._started:6.1f}{about} s] {text}")
 
 
 def _summary(text: str) -> str:

@@ -26,6 +26,7 @@ from .builder import BakeJob
 from .builders.registry import check_store, open_builder, resolve_base
 from .decide import Decision, decide
 from .run import Bake
+from .stages import times_of
 from .variables import BakeVariables
 
 LOCK_TIMEOUT = 3600.0  # seconds to wait for another run that bakes the same image
@@ -96,19 +97,21 @@ def plan_bakes(
             force=force,
         )
         if base:
-            bake.decision, bake.image = _decide(bake, store)
+            bake.decision, bake.image, _previous = _decide(bake, store)
         found[key] = bake
     return list(found.values())
 
 
-def _decide(bake: TargetBake, store: Store) -> tuple[Decision, Image | None]:
+def _decide(bake: TargetBake, store: Store) -> tuple[Decision, Image | None, Image | None]:
+    """Return the decision, the image if no bake is due, and the newest image of the same service and build."""
     images = Catalogue(store).list(bake.definition.service)
     existing = next((image for image in images if (image.digest, image.build) == (bake.digest, bake.build)), None)
     intact = existing is not None and open_images(bake.target).present(existing.artifact)
     decision = decide(
         digest=bake.digest, build=bake.build, inputs=bake.inputs, images=images, intact=intact, force=bake.force
     )
-    return decision, None if decision.due else existing
+    newest = next((image for image in images if image.build == bake.build), None)
+    return decision, None if decision.due else existing, newest
 
 
 def decision_of(bakes: Sequence[TargetBake]) -> Decision:
@@ -167,7 +170,7 @@ def _bake(
 ) -> Image:
     with store.lock(bake_name(bake.digest), f"bake {bake.definition.service}", wait=LOCK_TIMEOUT) as lock:
         # The previous holder of the lock may have baked the image.
-        decision, image = _decide(bake, store)
+        decision, image, previous = _decide(bake, store)
         if image is not None:
             return image
         job = BakeJob(
@@ -187,4 +190,5 @@ def _bake(
             packer=packer,
             guard=guard,
             report=report,
+            expected=times_of(previous),
         ).run(lock)

@@ -28,7 +28,8 @@ from .._store.registry import check_apart
 from .builders.registry import artifact_details
 from .decide import Decision, decide
 from .earlier_artifacts import EarlierArtifacts
-from .stages import StageReporter
+from .heartbeat import heartbeat
+from .stages import StageReporter, times_of
 from .template_inputs import BuildOutputs, TemplateFiles, TemplateJob, Tree, template_inputs
 from .written_files import WrittenFiles
 
@@ -66,6 +67,7 @@ class TemplateBake:
         self._files = TemplateFiles(job, outputs)
         self._trees = self._files.trees()
         self._earlier_artifacts = EarlierArtifacts(job, store, images, self._files.was_written)
+        self._took: dict[str, Any] = {}  # the times of the last build's stages, for its record
         self.inputs = template_inputs(job, self._trees)
         self.digest = digest_of(self.inputs)
 
@@ -151,25 +153,30 @@ class TemplateBake:
             artifact={"artifacts": artifacts},
             base={},
             inputs=inputs,
-            provenance={"packer": result.packer_version, "template": str(job.template)},
+            provenance={"packer": result.packer_version, "template": str(job.template), **self._took},
             seconds=seconds,
         )
 
     def _build(self, timeout: float | None, log: Path, lock: Sequence[int], *, force: bool) -> BuildResult:
         job = self._job
-        stages = StageReporter(f"{job.service} {job.version}", self._report)
+        expected = times_of(next(iter(self._earlier), None))
+        stages = StageReporter(f"{job.service} {job.version}", self._report, expected=expected)
         try:
-            return self._packer.build(
-                job.template,
-                vars=job.vars,
-                var_files=job.var_files,
-                secrets=job.secrets,
-                force=force,
-                timeout=timeout,
-                on_event=stages.handle,
-                log_path=log,
-                hold=lock,
-            )
+            with heartbeat(stages.sign_of_life):
+                result = self._packer.build(
+                    job.template,
+                    vars=job.vars,
+                    var_files=job.var_files,
+                    secrets=job.secrets,
+                    force=force,
+                    timeout=timeout,
+                    on_event=stages.handle,
+                    log_path=log,
+                    hold=lock,
+                )
+            took = stages.record()
+            self._took = {"stages": took} if took else {}
+            return result
         except PackerError as error:
             message = f"{stages.failure or error.message} (build of {job.service} {job.version}"
             if not log.exists():  # Packer was not started

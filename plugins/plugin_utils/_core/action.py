@@ -11,6 +11,7 @@ import ctypes
 import functools
 import signal
 import sys
+import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -28,12 +29,15 @@ from .._definition.load import load_definition
 from .._definition.model import Definition
 from .._store.base import Store
 from .._store.registry import find_store, open_store, resolve_location
+from .._summary.attest import attest_lines
+from .._summary.summarize import SUMMARY, plain_lines, with_summary
 from .display import LiveDisplay
 from .errors import ImmutableError
 from .guard import Guard
 from .programs import drop_relative_search_paths
 from .result_size import bounded_result
 from .task import Task
+from .terminal import summary_width
 
 COLLECTION = "immutable.infra"
 _MODULES = Path(__file__).resolve().parents[2] / "modules"
@@ -111,6 +115,7 @@ class RoomAction(ActionBase):
                 msg=plain_text(f"{place}{error.strerror or error}"),
                 exception=plain_text(traceback.format_exc()),
             )
+        result = with_summary(self._name(), result, now=time.time(), width=summary_width())
         return result_for_screen(result if options.get("complete") else bounded_result(result))
 
     def _name(self) -> str:
@@ -173,6 +178,13 @@ def result_for_screen(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain_data(value) if name in _PRINTED else value for name, value in result.items()}
 
 
+def with_host_summary(result: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """Return the result of ``host_attest`` with its summary. A host that cannot be reached has none."""
+    if result.get("unreachable") or result.get("skipped"):
+        return dict(result)
+    return {**result, SUMMARY: plain_lines(attest_lines(result, host, summary_width()))}
+
+
 @functools.cache
 def argument_spec(name: str) -> dict[str, Any]:
     """Return the argument spec of the module ``name``, as its documentation states it."""
@@ -202,4 +214,12 @@ def end_with_parent() -> Guard:
     return guard
 
 
-__all__ = ["Context", "RoomAction", "argument_spec", "end_with_parent", "result_for_screen", "store_at"]
+__all__ = [
+    "Context",
+    "RoomAction",
+    "argument_spec",
+    "end_with_parent",
+    "result_for_screen",
+    "store_at",
+    "with_host_summary",
+]

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
+from ansible import constants
 from ansible.utils.display import Display
 
 from ...module_utils._bounded import shortened
 from ...module_utils._plain_text import plain_line
-from .progress import LineLimit, Report, silent
+from .progress import LineLimit, Report, WithBar, silent
+from .terminal import STDERR, terminal_columns
 
 
 class LiveDisplay:
@@ -43,8 +46,33 @@ class LiveDisplay:
             self._thread.join()
 
     def _pump(self) -> None:
-        display, limit = Display(), LineLimit()
+        display, limit, prefix = Display(), LineLimit(), plain_line(self._prefix)
+        terminal = terminal_columns() is not None and terminal_columns(STDERR) is not None
         while (line := self._lines.get()) is not None:
             shown = limit.next(shortened(plain_line(line)))
-            if shown is not None:
-                display.display(f"{plain_line(self._prefix)}{shown}", stderr=True)
+            if shown is None:
+                continue
+            if terminal and isinstance(line, WithBar):
+                display.display(f"{prefix}{plain_line(line.bar)} {shown}", stderr=True, screen_only=True)
+                display.display(f"{prefix}{shown}", log_only=True)
+            else:
+                display.display(f"{prefix}{shown}", stderr=True)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines for people on stdout, beside what the callback prints. A first character of ``+-~!`` gives a color.
+
+    If the callback prints JSON on stdout, the lines go to stderr.
+    """
+    colors = {
+        "+": constants.COLOR_DIFF_ADD,
+        "-": constants.COLOR_DIFF_REMOVE,
+        "~": constants.COLOR_CHANGED,
+        "!": constants.COLOR_ERROR,
+    }
+    to_stderr = "json" in constants.DEFAULT_STDOUT_CALLBACK
+    display = Display()
+    for line in lines:
+        plain = shortened(plain_line(line))
+        sign = plain.lstrip()[:2].rstrip()
+        display.display(plain, color=colors.get(sign), stderr=to_stderr)

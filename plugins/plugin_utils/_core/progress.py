@@ -8,6 +8,23 @@ import time
 from collections.abc import Callable
 
 Report = Callable[[str], None]  # one line, without a newline; returns at once
+
+
+class WithBar(str):
+    """A line with a bar, which only a terminal shows, before the line.
+
+    Attributes:
+        bar: a short text, such as one character for each slot of a fleet.
+    """
+
+    bar: str
+
+    def __new__(cls, line: str, bar: str) -> WithBar:
+        made = super().__new__(cls, line)
+        made.bar = bar
+        return made
+
+
 MAX_LINES = 2000  # that are shown as they come
 INTERVAL = 10.0  # seconds between two lines after that
 

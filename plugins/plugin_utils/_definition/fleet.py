@@ -21,7 +21,7 @@ STRATEGIES_BY_KEY = {
     "keep_old": ("blue_green",),
     "hot": ("recreate",),
     "canary": ("canary",),
-    "unavailable": ("rolling", "blue_green", "canary"),
+    "unavailable": ("rolling", "blue_green", "canary", "reimage"),
 }
 
 

@@ -33,6 +33,20 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class ReimageSlot:
+    slot: int
+    id: str  # of the instance
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Reimage:
+    """Boot instances from the desired image; they keep their identity, addresses and volumes."""
+
+    slots: tuple[ReimageSlot, ...]
+
+
+@dataclass(frozen=True)
 class Attach:
     volumes: tuple[str, ...]
     instance: str
@@ -102,9 +116,16 @@ class Remove:
     ids: tuple[str, ...]
 
 
-OnInstances = Start | Register | Drain | Deregister | Stop | PowerOff | Remove
+@dataclass(frozen=True)
+class Release:
+    """Delete the roots that instances had before they were reimaged."""
+
+    ids: tuple[str, ...]
+
+
+OnInstances = Start | Register | Drain | Deregister | Stop | PowerOff | Remove | Release
 OnVolumes = Attach | Detach | Modify | RemoveVolumes
-Action = CreateVolumes | Launch | OnVolumes | Switch | OnInstances
+Action = CreateVolumes | Launch | Reimage | OnVolumes | Switch | OnInstances
 
 
 def defect(what: str) -> FleetError:

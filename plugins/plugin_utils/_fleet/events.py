@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 InstanceEvent = Literal[
     "launched",
+    "reimaged",
     "started again",
     "sealed",
     "volumes attached",
@@ -22,11 +23,13 @@ InstanceEvent = Literal[
     "stopped",
     "removed",
     "gone",
+    "previous root removed",
 ]
 
 # Events that begin a step which the slot waits for.
 AWAITED: Final[tuple[InstanceEvent, ...]] = (
     "launched",
+    "reimaged",
     "started again",
     "sealed",
     "staged",

@@ -24,6 +24,7 @@ from .._providers.contract import (
     MemberState,
     Volume,
 )
+from .._providers.root_state import ORIGINAL, RootState
 from .._providers.volume_options import VolumeOptions
 
 Goal = Literal["present", "absent"]
@@ -39,6 +40,7 @@ OPEN: Final = "open"
 DONE: Final = "done"
 FAILED: Final = "failed"
 
+REIMAGE: Final = "reimage"
 StrategyName = Strategy | Literal["autoscaling"]
 
 
@@ -75,6 +77,7 @@ class InstanceView:
     standby: str = ""  # why a user keeps it out of traffic
     stop_reason: str = ""  # why it stopped, in the provider's words
     drained_since: float = 0.0  # since when it is no member any more; only if this run drained it
+    root: RootState = ORIGINAL
 
     @property
     def running(self) -> bool:
@@ -128,7 +131,8 @@ class Observed:
     alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
     revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
     deaths: tuple[Death, ...] = ()
-    calls_count: bool = False  # whether each call at the provider counts, so that removals may wait for one another
+    calls_count: bool = False  # at the provider, so that removals may wait for one another
+    replaces_in: InstanceState | None = None  # see ``contract.Reimager``; None without one
 
     @property
     def serving(self) -> int:
@@ -230,9 +234,7 @@ class Intent:
     @property
     def target(self) -> Version:
         """What the swap leads to if it succeeds."""
-        return Version(
-            image=self.image, image_name=self.image_name, launch=self.launch, size=self.size, volumes=self.volumes
-        )
+        return Version(self.image, self.image_name, self.launch, size=self.size, volumes=self.volumes)
 
     @property
     def desired(self) -> Version:

@@ -22,7 +22,7 @@ from .._hosts.connection import login_ports
 from .._image_model import Image
 from .._providers import tags
 from .._providers.contract import Volume
-from .model import ABSENT, Intent, Payload, Request, Version, VolumeSpec
+from .model import ABSENT, REIMAGE, Intent, Payload, Request, Version, VolumeSpec
 
 AUTHORITIES = "authorities"  # PEM text, only in recipes of services that are probed by HTTPS with a CA of their own
 
@@ -239,13 +239,19 @@ def _surge(spec: FleetSpec, size: int, data: bool) -> int:
 def unavailable(spec: FleetSpec, data: tuple[DataVolume, ...]) -> int:
     """Return how many instances may be out of service.
 
-    Raises FleetError if slots own data and that number is 0: a volume cannot be in two places.
+    Raises FleetError if that number is 0 and slots own data, because a volume cannot be in two places, or are reimaged.
     """
     if spec.strategy == "recreate" and not data:
         return spec.size  # it stops everything before it launches anything
+    reimages = spec.strategy == REIMAGE
     if spec.unavailable is None:
-        return 1 if data else 0
+        return 1 if data or reimages else 0
     count = count_of(spec.unavailable, spec.size, up=False)
+    if reimages and count < 1:
+        raise FleetError(
+            f"fleet.unavailable: {spec.unavailable!r} of {spec.size} is 0, but a slot is out of service while its "
+            "instance is reimaged (allowed: 1 or more)"
+        )
     if data and count < 1:
         raise FleetError(
             f"fleet.unavailable: {spec.unavailable!r} of {spec.size} is 0, but slots own data volumes, "

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Protocol
 from .bake_leftovers import Leftovers
 from .container_address import ContainerAddress
 from .ended_instance import EndedInstance
+from .root_state import ORIGINAL, RootState
 from .volume_options import NO_OPTIONS, VolumeOptions
 
 # What an instance was launched for.
@@ -77,6 +78,7 @@ class Instance:
     zone: str = ""  # "" if the provider has no zones
     container: ContainerAddress | None = None  # None for machines, which are reached over the network
     stop_reason: str = ""  # why it stopped, in the provider's words; "" if the provider does not say
+    root: RootState = ORIGINAL
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,27 @@ class Compute(Protocol):
         """The text on the instance's console."""
 
 
+class Reimager(Protocol):
+    """Replaces the root of instances, which keep their identity, addresses and volumes. Raises ProviderError."""
+
+    @property
+    def replaces_in(self) -> InstanceState:
+        """The state in which an instance's root can be replaced: RUNNING or STOPPED."""
+
+    def check(self, instances: Sequence[Instance], wanted: Sequence[LaunchRequest]) -> None:
+        """Refuse what the instances cannot run without a launch. Tokens, slots and nonces are ignored. Only reads."""
+
+    def reimage(self, requests: Mapping[str, LaunchRequest]) -> None:
+        """Boot instances, by id, from another image, and keep the root that each had.
+
+        An instance counts as new: it gets the tags of its request, and loses the marks that people or other modules
+        set. It is PENDING until it seals itself again. An unknown id is ignored.
+        """
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Delete the roots that are kept of these instances."""
+
+
 class Volumes(Protocol):
     """Data volumes. Raises ProviderError with the provider's own words."""
 
@@ -234,11 +257,9 @@ class Traffic(Protocol):
         """All members of this fleet."""
 
     def register(self, endpoints: Mapping[str, tuple[str, int]], staged: bool = False) -> None:
-        """Add members, or bring draining ones back into service.
+        """Add members, with their address and port by instance id, or bring draining ones back into service.
 
-        Args:
-            endpoints: (address, port) by instance id.
-            staged: the members are checked, but get no request until ``switch``.
+        ``staged``: they are checked, but get no request until ``switch``.
         """
 
     def switch(self, on: Sequence[str], off: Sequence[str]) -> None:
@@ -366,6 +387,10 @@ class Provider(Protocol):
     @property
     def prove_again(self) -> Callable[[], None] | None:
         """Lets the next look read the evidence of every host again; None if a host cannot reboot unnoticed."""
+
+    @property
+    def reimager(self) -> Reimager | None:
+        """Replaces the root of instances; None if an instance keeps the image that it was launched from."""
 
     def traffic(self, fleet: str) -> Traffic:
         """The load balancer of the fleet."""

@@ -35,6 +35,8 @@ SLOTS = "slots"  # slots of all instances that one call launched, in the order o
 PORTS = "ports"
 EVIDENCE = "evidence"  # "console", or "none" where no console is read
 ADDRESS = "address"  # "private" or "public": which of its addresses the instance is reached by
+REPLACED = "replaced"  # which root volume of which instance was replaced, what it boots, and when; also on that volume
+KEPT_ROOT = "kept_root"  # "true" on an instance while its replaced root volume is kept
 
 # On data volumes and their snapshots, with FLEET and STORE.
 SLOT = "slot"

@@ -4,28 +4,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...module_utils._packer.errors import PackerError
+from ...module_utils._packer.runner import Packer
+from ...module_utils._packer.variables import is_hcl2
 from .._core.task import Task
 from .._definition.load import DEFINITION_FILE
 from .draft import PROVISION, VERIFY, Draft
+from .from_template import PROVIDERS, chosen_builder, take_template
+from .packer_template import Template, read_template
 from .playbooks import provision_text, verify_text
-from .service import ServiceOptions, add_health, add_service, add_targets, begin
+from .service import LOCAL_PROVIDERS, ServiceOptions, add_health, add_service, add_targets, begin
 from .write import check_loads, missing_files, path_of, write_files
-from .yaml_text import comment, comments, yaml_of
+from .yaml_text import comment, comments, outside, yaml_of
 
+INSPECT_TIMEOUT = 120.0  # seconds
 REFERENCE = "https://github.com/immutable-infra/immutable.infra/blob/main/docs/reference/definition.md"
 
 
-def definition_from_nothing(folder: Path, options: ServiceOptions, *, task: Task) -> dict[str, Any]:
-    """Write a definition from the options alone. Returns the result of the task. Raises ImmutableError."""
-    draft = Draft(folder, "the options of the task")
-    begin(draft, options, "")
-    add_targets(draft, options, default=("container",))
+@dataclass(frozen=True)
+class Sources:
+    """What a definition is written from, in addition to the options.
+
+    Attributes:
+        template: a Packer template, or None.
+        build: the name of its builder; "" for the first that can be taken over.
+        executable: Packer.
+    """
+
+    template: Path | None = None
+    build: str = ""
+    executable: str = "packer"
+
+
+def write_definition(folder: Path, options: ServiceOptions, sources: Sources, *, task: Task) -> dict[str, Any]:
+    """Write a definition from the options and what they name. Returns the result of the task. Raises ImmutableError."""
+    draft = Draft(folder, _origin(sources))
+    template: Template | None = None
+    if sources.template:
+        values = _reported_values(draft, sources.template, sources.executable)
+        template = read_template(sources.template, values)
+    builder = chosen_builder(template, sources.build) if template else None
+    begin(draft, options, template.name if template else "")
+    provider = PROVIDERS.get(builder.kind, "") if builder else ""
+    add_targets(draft, options, default=(provider if provider in LOCAL_PROVIDERS else "container",))
+    if template:
+        take_template(draft, template, builder, options)
     add_health(draft, options)
     add_service(draft, options)
     return write_draft(draft, task)
+
+
+def _origin(sources: Sources) -> str:
+    return f"the Packer template {outside(sources.template.name)}" if sources.template else "the options of the task"
+
+
+def _reported_values(draft: Draft, template: Path, executable: str) -> Mapping[str, str]:
+    """The values of an HCL2 template's variables, as Packer reports them. Without Packer, the text alone is read."""
+    if not is_hcl2(str(template)):
+        return {}
+    try:
+        inspection = Packer(executable).inspect(template, timeout=INSPECT_TIMEOUT)
+    except PackerError:  # its words can show lines of the template, which can have secrets
+        draft.leave(
+            "the values of variables",
+            "their defaults are used, because packer inspect fails; run it to see why",
+        )
+        return {}
+    return {variable.name: variable.default for variable in inspection.variables if variable.default is not None}
 
 
 def write_draft(draft: Draft, task: Task) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def provision_text(
     """Return the playbook that runs in the build machine.
 
     Args:
-        imports: playbooks of the same folder that run first.
+        imports: playbooks of the same folder that run last.
         left: what is still to be written, as sentences.
 
     Raises ImmutableError if a text in it would be a template.
@@ -30,9 +30,8 @@ def provision_text(
     if left:
         text += "#\n" + comment("Write these steps as tasks:") + comments(left)
     imported = [{"name": f"Run {playbook}", "ansible.builtin.import_playbook": playbook} for playbook in imports]
-    plays = [_import_text(each) for each in imported]
-    if tasks or not imports:
-        plays.append(_play_text(f"Install {service}", tasks))
+    plays = [_play_text(f"Install {service}", tasks)] if tasks or not imports else []
+    plays += [_import_text(each) for each in imported]
     return text + "\n".join(plays)
 
 

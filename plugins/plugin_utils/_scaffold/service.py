@@ -14,6 +14,7 @@ from typing import Any
 from .._core.errors import ImmutableError
 from .draft import PROVISION, VERIFY, Draft
 
+LOCAL_PROVIDERS = ("container", "qemu", "simulated")
 LOCAL = "local"  # the target that playbooks use by default
 _TARGET_NAMES = {"simulated": "rehearsal"}  # of further targets, by provider; others are named like the provider
 _LIKE_CONTAINERS = ("container", "simulated")

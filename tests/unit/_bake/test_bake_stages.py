@@ -2,9 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from ansible_collections.immutable.infra.plugins.module_utils._packer.events import parse_line
-from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages import StageReporter
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.heartbeat import heartbeat
+from ansible_collections.immutable.infra.plugins.plugin_utils._bake.stages import StageReporter, StageTimes, times_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._image_model import Image
 
 STAGE = "1700000000,,ui,say,==> qemu: Waiting for SSH to become available..."
 TASK = "1700000000,,ui,message,    qemu: TASK [Install nginx] ****************"
@@ -26,10 +32,14 @@ def reported(*lines: str) -> tuple[list[str], StageReporter]:
     times = iter(range(100))
     stages = StageReporter("shop 1", report.append, hide="MARKER", clock=lambda: float(next(times)))
     for line in lines:
-        event = parse_line(line)
-        assert event
-        stages.handle(event)
+        handled(stages, line)
     return report, stages
+
+
+def handled(stages: StageReporter, line: str) -> None:
+    event = parse_line(line)
+    assert event
+    stages.handle(event)
 
 
 def test_stages_and_tasks_are_reported_with_the_seconds_since_the_start() -> None:
@@ -80,3 +90,70 @@ def test_a_failure_is_reported_whatever_the_guest_answers(answer: str) -> None:
 
 def test_an_ignored_failure_does_not_count() -> None:
     assert reported(TASK, FATAL, IGNORED)[1].failure == ""
+
+
+def clocked(**options: Any) -> tuple[list[str], StageReporter, list[float]]:
+    """The lines of a reporter whose clock shows the last number of a list."""
+    report: list[str] = []
+    now = [0.0]
+    return report, StageReporter("shop 1", report.append, clock=lambda: now[-1], **options), now
+
+
+def test_stages_show_how_long_they_took_in_the_last_bake() -> None:
+    report, stages, now = clocked(expected=StageTimes(95.0, {"task: Install nginx": 14.2}))
+    for at, line in ((3.0, STAGE), (10.0, TASK), (24.0, TASK.replace("Install nginx", "Start it"))):
+        now.append(at)
+        handled(stages, line)
+    assert report == [
+        "shop 1 [   3.0 of about 95 s] Waiting for SSH to become available...",
+        "shop 1 [  10.0 of about 95 s] task: Install nginx (last time 14 s)",
+        "shop 1 [  24.0 of about 95 s] task: Start it",
+    ]
+    now.append(24.5)
+    assert stages.record() == [
+        {"name": "Waiting for SSH to become available...", "seconds": 7.0},
+        {"name": "task: Install nginx", "seconds": 14.0},
+    ]
+
+
+def test_a_long_stage_shows_a_sign_of_life_each_minute_with_the_last_line_of_output() -> None:
+    console = ["booting"]
+    report, stages, now = clocked(console=lambda: console[-1], expected=StageTimes(0.0, {"task: Install nginx": 14.2}))
+    stages.sign_of_life()
+    now.append(1.0)
+    handled(stages, TASK)
+    for at in (30.0, 62.0, 70.0, 130.0, 200.0):
+        now.append(at)
+        stages.sign_of_life()
+    assert report[1:] == [
+        "shop 1 [  62.0 s] still task: Install nginx (for 1 min 1 s, last time 14 s): booting",
+        "shop 1 [ 130.0 s] still task: Install nginx (for 2 min 9 s, last time 14 s)",
+        "shop 1 [ 200.0 s] still task: Install nginx (for 3 min 19 s, last time 14 s)",
+    ]
+    handled(stages, "1700000000,,ui,message,    qemu: Setting up \x1b[2Jpostgresql")
+    now.append(300.0)
+    stages.sign_of_life()
+    assert report[-1].endswith("(for 4 min 59 s, last time 14 s): Setting up postgresql")
+
+
+def test_the_times_of_a_record_are_read_with_care() -> None:
+    image = Image("sha256:1", "qemu-x86_64", service="a", version="1", created="", artifact={}, base={}, inputs={})
+    assert times_of(None) == times_of(image) == StageTimes()
+    mixed = [{"name": "a", "seconds": 2}, {"name": "a", "seconds": 3.5}, {"name": "b", "seconds": "x"}, "c", {}]
+    recorded = replace(image, seconds=9.0, provenance={"stages": mixed})
+    assert times_of(recorded) == StageTimes(9.0, {"a": 5.5})
+    assert times_of(replace(recorded, provenance={"stages": 7})) == StageTimes(9.0)
+
+
+def test_a_heartbeat_beats_until_the_block_ends() -> None:
+    beats, twice = [0], threading.Event()
+
+    def beat() -> None:
+        beats[0] += 1
+        if beats[0] == 2:
+            twice.set()
+
+    with heartbeat(beat, interval=0.001):
+        assert twice.wait(60)
+    after = beats[0]
+    assert [thread for thread in threading.enumerate() if thread.name == "heartbeat"] == [] and beats[0] == after

@@ -4,10 +4,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+import termios
+
 import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core import display, terminal
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.action import result_for_screen
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.display import LiveDisplay
-from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import INTERVAL, MAX_LINES, LineLimit
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.display import LiveDisplay, show_lines
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.progress import (
+    INTERVAL,
+    MAX_LINES,
+    LineLimit,
+    WithBar,
+)
 
 
 def test_a_report_is_one_line_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +57,51 @@ def test_what_ansible_prints_as_it_is_holds_no_escapes() -> None:
         "warnings": ["c"],
         "name": "d\x07",
     }
+
+
+def test_a_bar_is_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    columns: list[int | None] = [None, 80]
+    for each in columns:
+        monkeypatch.setattr(display, "terminal_columns", lambda _descriptor=1, width=each: width)
+        with LiveDisplay("[localhost] fleet: ", quiet=False) as report:
+            report(WithBar("slot 1: in service", "[##=]"))
+    assert capsys.readouterr().err == (
+        "[localhost] fleet: slot 1: in service\n[localhost] fleet: [##=] slot 1: in service\n"
+    )
+
+
+def test_the_terminal_is_that_of_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"import sys; sys.path[:] = {sys.path!r}\nfrom {terminal.__name__} import *; print(terminal_columns(2))"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    argv = [sys.executable, "-c", parent, program]
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("AWX_ISOLATED_DATA_DIR", raising=False)
+    controller, terminal_end = os.openpty()
+    termios.tcsetwinsize(terminal_end, (24, 91)) if sys.version_info >= (3, 11) else None
+
+    def asked(**environment: str) -> str:
+        return subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=terminal_end, text=True, check=True, env={**os.environ, **environment}
+        ).stdout.strip()
+
+    try:
+        assert asked() == ("91" if sys.version_info >= (3, 11) else "40")
+        assert asked(AWX_ISOLATED_DATA_DIR="/x") == asked(TERM="dumb") == "None"
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "None"
+    finally:
+        os.close(controller)
+        os.close(terminal_end)
+
+
+def test_lines_for_people_go_to_stdout_and_have_the_colors_of_their_signs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ansible.utils.color.ANSIBLE_COLOR", True)
+    show_lines(["shop: plan", "  + launch", "! it\x1b[2J failed\nhere"])
+    shown = capsys.readouterr()
+    assert re.fullmatch(
+        r"shop: plan\n\x1b\[[\d;]+m  \+ launch\x1b\[0m\n\x1b\[[\d;]+m! it failed here\x1b\[0m\n", shown.out
+    )
+    monkeypatch.setattr("ansible.constants.DEFAULT_STDOUT_CALLBACK", "ansible.posix.json")
+    show_lines(["shop: plan"])
+    assert capsys.readouterr() == ("", "shop: plan\n")

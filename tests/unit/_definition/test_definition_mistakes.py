@@ -34,7 +34,7 @@ BASE = "a mapping with exactly one of debian, qcow2, url, container, archive and
 SIZE = "an integer followed by M, G or T, such as 512M or 10G"
 WAIT = "seconds, or numbers with units such as 90s, 5m or 1h30m"
 VERSION = 'text such as "1.10", with letters, digits and . _ + -, at most 63 characters'
-STRATEGIES = "rolling, blue_green, canary, recreate"
+STRATEGIES = "rolling, blue_green, canary, recreate, reimage"
 FLEET = (
     "size, engine, autoscaling, strategy, surge, unavailable, count_draining, drain, stop_timeout, keep_old, hot, "
     "canary, deadline, max_age, protected, "
@@ -43,6 +43,7 @@ FLEET = (
 VOLUME_NAME = "lowercase letters, digits and -, starting with a letter, at most 19 characters"
 VARIABLES = "image.provision.vars"
 ALL_OUT = "would let a swap take every instance out of service"
+REBOOTS = "is not possible with reimage: a slot is out of service while its instance boots from the other image"
 MOVES = (
     "is not possible if slots own data volumes: a volume cannot be in two places, so its slot is out of service "
     "while it moves"
@@ -295,6 +296,11 @@ FLEETS = [
         "{size: 3}",
         '{size: 3, unavailable: "25%"}',
         f'12: fleet.unavailable: "25%" of 3, which is 0, {MOVES} (allowed: an integer from 1, or no value)',
+    ),
+    (
+        "{size: 3}",
+        "{size: 3, strategy: reimage, unavailable: 0}",
+        f"12: fleet.unavailable: 0 of 3 {REBOOTS} (allowed: an integer from 1, or no value)",
     ),
     ("{size: 3}", "{size: 3, unavailable: 3}", f"12: fleet.unavailable: 3 of 3 {ALL_OUT} (allowed: at most 2)"),
     (

@@ -20,7 +20,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
-OPTIONAL = {"probe", "pace", "leftovers", "pin_secrets", "prove_again"}
+OPTIONAL = {"probe", "pace", "leftovers", "pin_secrets", "prove_again", "reimager"}
 
 
 def balancer(_fleet: str) -> Traffic:
@@ -37,8 +37,8 @@ def ec2(probes: bool) -> Ec2Provider:
     [
         ("container", set()),
         ("qemu", set()),
-        ("simulated", {"probe"}),
-        ("aws", {"pace", "leftovers", "pin_secrets", "prove_again"}),
+        ("simulated", {"probe", "reimager"}),
+        ("aws", {"pace", "leftovers", "pin_secrets", "prove_again", "reimager"}),
         ("aws, probed by its load balancer", OPTIONAL),
     ],
 )

@@ -13,7 +13,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors impor
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
-from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.open import definition_from_nothing
+from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.open import Sources, write_definition
 from ansible_collections.immutable.infra.plugins.plugin_utils._scaffold.service import ServiceOptions
 
 
@@ -22,7 +22,7 @@ def task(**modes: bool) -> Task:
 
 
 def init(folder: Path, **options: Any) -> dict[str, Any]:
-    return definition_from_nothing(folder, ServiceOptions(**options), task=task())
+    return write_definition(folder, ServiceOptions(**options), Sources(), task=task())
 
 
 def tasks_of(playbook: Path) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_what_was_created_is_removed_if_a_later_file_cannot_be(tmp_path: Path, m
 
 def test_check_mode_writes_nothing_and_shows_the_files(tmp_path: Path) -> None:
     options = ServiceOptions(service="shop", port=80)
-    result = definition_from_nothing(tmp_path / "new", options, task=task(check_mode=True, diff=True))
+    result = write_definition(tmp_path / "new", options, Sources(), task=task(check_mode=True, diff=True))
     assert result["changed"] and not (tmp_path / "new").exists()
     assert [part["after_header"] for part in result["diff"]] == [
         str(tmp_path / "new" / name) for name in result["files"]

@@ -193,15 +193,19 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     slices = sliced(shop, "release", immutable_lock_timeout="2m")
     assert sorted(each.artifacts["immutable_swap"]["changed"] for each in slices) == [False, True]
     assert shop.running() == [first] * SIZE
-    result = successful(awx.run("status")).artifacts["immutable_status"]
+    status = successful(awx.run("status"))
+    result = status.artifacts["immutable_status"]
     assert (result["serving"], result["swap"]["status"]) == (SIZE, "done")
+    assert "shop-prod: 2 of 2 in service; all run shop-1.0-" in status.output
 
     shop.write("2.0", strategy="canary", canary=[{"instances": 1, "approval": True}])
     second, volumes = shop.baked(), shop.volumes()
     assert not successful(awx.run("bake")).artifacts["immutable_bake"]["changed"]
     assert successful(awx.run("verify")).artifacts["immutable_verify"]["verified"]
     assert successful(awx.run("promote")).artifacts["immutable_promote"]["changed"]
-    result = successful(awx.run("swap", immutable_wait=False)).artifacts["immutable_swap"]
+    paused = successful(awx.run("swap", immutable_wait=False))
+    result = paused.artifacts["immutable_swap"]
+    assert "! To approve and continue" in paused.output
     assert result["paused"] and result["approval"] and sorted(shop.running()) == sorted([first, second])
     cancel = Cancel()
     shop.cloud.fault(cancel, action="AttachVolume")
@@ -221,6 +225,9 @@ def test_a_release_job_by_job(shop: Shop) -> None:
         "immutable_sweep"
     ]
     assert (result["orphans"], result["removed"]) == ([], [])
+    pruned = successful(awx.run("prune"))
+    assert (len(pruned.artifacts["immutable_prune"]["kept"]), pruned.artifacts["immutable_prune"]["removed"]) == (2, [])
+    assert "0 images removed, 2 kept" in pruned.output
 
 
 def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop) -> None:
@@ -232,6 +239,7 @@ def test_jobs_that_need_a_guest_reach_the_point_where_it_must_answer(shop: Shop)
     failed = awx.run("verify")
     assert (failed.status, failed.artifacts, shop.running()) == ("failed", {}, [])
     assert "a test instance ended before it sealed itself" in failed.output and PASSWORD not in failed.written
+    assert "The image stays unverified" in failed.output and '"consoles"' not in failed.output
 
     shop.cloud.set(dead=frozenset())
     shop.baked()

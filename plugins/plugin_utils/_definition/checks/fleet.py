@@ -16,6 +16,7 @@ from ..model import STRATEGIES
 from .autoscaling import check_autoscaling, check_engine
 
 MAX_ZONE_LENGTH = 64  # characters
+REBOOTS = "a slot is out of service while its instance boots from the other image"
 MOVES = "a volume cannot be in two places, so its slot is out of service while it moves"
 
 
@@ -91,6 +92,9 @@ def _check_strategy(document: Document, target: str, fleet: dict[str, Any], stra
     if strategy == "blue_green" and value_at(document.data, ("data",)):
         problem = "a whole fleet cannot switch at once if slots own data volumes, which move one at a time"
         document.add_problem(place, f"{problem}{on_target} (allowed: rolling, canary, recreate)")
+    elif strategy == "reimage" and value_at(document.data, ("targets", target, "provider")) == "container":
+        problem = "a container has no disk to replace, so reimage could only recreate it"
+        document.add_problem(place, f"{problem}{on_target} (allowed: rolling, blue_green, canary, recreate)")
     elif strategy == "canary" and fleet.get("canary") is None:
         document.add_problem(
             (*place[:-1], "canary"),
@@ -144,7 +148,11 @@ def _check_unavailable(document: Document, target: str, fleet: dict[str, Any]) -
         size,
         f" on target {target}" if value_at(document.data, ("targets", target, "fleet")) else "",
     )
-    if value_at(document.data, ("data",)) and size > 0 and count == 0:
+    if fleet.get("strategy") == "reimage" and size > 0 and count == 0:
+        document.add_problem(
+            keys, f"{what} is not possible with reimage: {REBOOTS} (allowed: an integer from 1, or no value)"
+        )
+    elif value_at(document.data, ("data",)) and size > 0 and count == 0:
         document.add_problem(
             keys,
             f"{what} is not possible if slots own data volumes: {MOVES} (allowed: an integer from 1, or no value)",

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..._definition.model import Metric
@@ -23,6 +23,9 @@ from ..actions import (
     Modify,
     PowerOff,
     Register,
+    Reimage,
+    ReimageSlot,
+    Release,
     Remove,
     RemoveVolumes,
     Start,
@@ -41,6 +44,7 @@ class ActionBatch:
 
     def __init__(self, observed: Observed, intent: Intent, now: float) -> None:
         self.floor = lowered_floor(observed, intent)
+        self._observed = observed
         self._intent = intent
         self._now = now
         self._serving = {view.id for view in observed.instances if view.serving}
@@ -50,6 +54,8 @@ class ActionBatch:
         self._create: list[tuple[int, str]] = []
         self._modify: list[Modify] = []
         self._launches: list[LaunchSlot] = []
+        self._reimages: list[ReimageSlot] = []
+        self._release: list[str] = []
         self._attach: list[Attach] = []
         self._detach: list[str] = []
         self._remove_volumes: list[str] = []
@@ -98,6 +104,24 @@ class ActionBatch:
         self._counted += 1
         self._start.append(view.id)
         return True
+
+    def reimage(self, view: InstanceView, attempt: int) -> bool:
+        """The root of an instance that is out of traffic. A stopped one needs a place under the ceiling."""
+        slots = {view.slot, *(each.slot for each in self._reimages)}
+        floor = lowered_floor(self._observed, self._intent, slots)
+        if floor > max(self.floor, len(self._serving)):
+            self.wait(f"slot {view.slot}: {view.id} stays in standby: {floor} instances must be in service")
+            return True
+        self.floor = max(self.floor, floor)
+        if not view.live:
+            if not self.has_room():
+                return False
+            self._counted += 1
+        self._reimages.append(ReimageSlot(view.slot, view.id, attempt))
+        return True
+
+    def release(self, view: InstanceView) -> None:
+        self._release.append(view.id)
 
     def attach(self, volumes: Iterable[str], view: InstanceView) -> None:
         self._attach.append(Attach(tuple(volumes), view.id))
@@ -255,6 +279,8 @@ class ActionBatch:
             actions += _grouped((Drain, self._drain))
         if self._launches:
             actions.append(Launch(tuple(self._launches)))
+        if self._reimages:
+            actions.append(Reimage(tuple(self._reimages)))
         actions += self._attach
         if self._start:
             actions.append(Start(tuple(self._start)))
@@ -268,6 +294,7 @@ class ActionBatch:
         if self._intent.count_draining:
             actions += _grouped((Drain, self._drain))
         actions += _grouped((Stop, self._stop), (PowerOff, self._power_off))
+        actions += _grouped((Release, self._release))
         if self._remove_volumes:
             actions.append(RemoveVolumes(tuple(self._remove_volumes)))
         return actions
@@ -303,15 +330,19 @@ class ActionBatch:
         return view.in_flight != 0 and self._now < view.member_since + self._intent.drain_timeout
 
 
-def lowered_floor(observed: Observed, intent: Intent) -> int:
-    """The floor without instances in standby. They are out of service on purpose, so others need not replace them."""
+def lowered_floor(observed: Observed, intent: Intent, reimaged: Collection[int] = ()) -> int:
+    """The floor without instances in standby. They are out of service on purpose, so others need not replace them.
+
+    Args:
+        reimaged: slots whose instances lose this mark.
+    """
     in_standby = {view.slot for view in observed.instances if view.standby and view.live} - {
         view.slot for view in observed.instances if view.serving
     }
-    return max(0, intent.floor - len(in_standby))
+    return max(0, intent.floor - len(in_standby.difference(reimaged)))
 
 
-def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove], list[str]]) -> list[Action]:
+def _grouped(*kinds: tuple[type[Deregister | Drain | Stop | PowerOff | Remove | Release], list[str]]) -> list[Action]:
     """One action for all instances that need the same."""
     return [kind(tuple(dict.fromkeys(ids))) for kind, ids in kinds if ids]
 

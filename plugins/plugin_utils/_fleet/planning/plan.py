@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from ..._core.errors import FleetError
 from ..._providers.contract import DRAIN
 from ..actions import AFTER_SWAP, BEFORE_SWAP, BeginRollback, Done, Gate, Outcome, Pause, Stopped
-from ..model import ABSENT, InstanceView, Intent, Observed
+from ..model import ABSENT, REIMAGE, InstanceView, Intent, Observed
 from .absent import plan_absent
 from .blue_green import plan_blue_green
 from .canary import soak_failure
 from .recreate import plan_recreate
+from .reimage import plan_reimage
 from .rolling import plan_rolling
 from .slots import Slot, assign_to_slots, failure_reason, launch_problem
 
@@ -28,6 +29,7 @@ STRATEGIES: dict[str, Strategy] = {
     "canary": plan_rolling,
     BLUE_GREEN: plan_blue_green,
     "recreate": plan_recreate,
+    REIMAGE: plan_reimage,
 }
 
 

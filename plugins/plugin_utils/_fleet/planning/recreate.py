@@ -37,7 +37,7 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
     due = [
         slot
         for slot in by_priority(slots)
-        if slot.number not in held and not slot.finished and not _stays_as_is(slot, intent, now)
+        if slot.number not in held and not slot.finished and not stays_as_is(slot, intent, now)
     ]
     due.sort(key=_has_not_begun)
     for slot in [*due, *(slot for slot in slots if slot.number in held)]:
@@ -45,7 +45,7 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
             batch.stop(view, given_up=bool(failure_reason(view, slot, intent, now)))
     blocked: list[str] = []
     for group in [[slot] for slot in due] if intent.desired.volumes else [due]:
-        recreation = _Recreation(group, batch, intent, now)
+        recreation = Recreation(group, batch, intent, now)
         recreation.plan()
         blocked += recreation.blocked
         if not recreation.blocked:
@@ -53,7 +53,8 @@ def plan_recreate(observed: Observed, intent: Intent, now: float) -> Outcome:
     return batch.outcome() or conclude(held, blocked, intent)
 
 
-def _stays_as_is(slot: Slot, intent: Intent, now: float) -> bool:
+def stays_as_is(slot: Slot, intent: Intent, now: float) -> bool:
+    """Whether a slot with a current instance is left alone although that does not serve."""
     current = slot.current
     if current and current.standby and current.proven and not launched_by_swap(current, intent):
         return True  # a user keeps it out of traffic
@@ -65,15 +66,19 @@ def _has_not_begun(slot: Slot) -> bool:
     return slot.current is None and all(view.live for view in slot.old)
 
 
-class _Recreation:
-    """Recreates a group of slots at the same time."""
+class Recreation:
+    """Recreates a group of slots at the same time.
+
+    Attributes:
+        blocked: why slots cannot reach the desired version.
+    """
 
     def __init__(self, slots: Sequence[Slot], batch: ActionBatch, intent: Intent, now: float) -> None:
         self._slots = slots
         self._batch = batch
         self._intent = intent
         self._now = now
-        self.blocked: list[str] = []  # why slots cannot reach the desired version
+        self.blocked: list[str] = []
 
     def plan(self) -> None:
         intent = self._intent

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ..._providers.contract import DOWN, Volume
+from ..._providers.root_state import FAILED, REQUESTED
 from ..model import InstanceView, Intent, Observed, VolumeSpec
 
 LOSSES = 1  # instances that a slot may lose in one swap before the image is blamed for it
@@ -122,6 +123,10 @@ def _too_old(view: InstanceView, intent: Intent) -> bool:
 
 def failure_reason(view: InstanceView, slot: Slot, intent: Intent, now: float) -> str:
     """Why an instance must be given up, or "". Every wait has a deadline."""
+    if view.root.change == REQUESTED:  # the swap begins what an interrupted run recorded
+        return ""
+    if view.root.change == FAILED:
+        return f"its root could not be replaced ({view.root.problem})"
     if not view.live:
         return f"it is not running ({view.stop_reason})" if view.stop_reason else "it is not running"
     if view.refuted:
@@ -184,6 +189,8 @@ def relaunch_problem(slot: Slot, intent: Intent) -> str:
 
 def _must_replace(view: InstanceView, slot: Slot, intent: Intent, now: float) -> bool:
     """Whether an instance of the desired version failed for a reason that does not speak against the image."""
+    if view.root.change == REQUESTED:
+        return False
     if launched_by_swap(view, intent) and view.swap == intent.serial:
         return not view.live and view.attempt < LOSSES
     if not intent.rolling_back:

@@ -13,7 +13,7 @@ from ..events import InstanceEvent
 RECORDS = 5  # how many of the newest swaps are measured
 # By name of the latency: the events of one instance that begin it, and those that end it.
 _EVENTS: Mapping[str, tuple[tuple[InstanceEvent, ...], tuple[InstanceEvent, ...]]] = {
-    "boot": (("launched", "started again"), ("sealed",)),
+    "boot": (("launched", "reimaged", "started again"), ("sealed",)),
     "health": (("sealed", "volumes attached"), ("registered", "staged")),
     "check": (("registered", "takes over"), ("in service",)),
     "drain": (("draining",), ("deregistered", "removed", "told to stop")),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,8 @@ from ..actions import (
     LaunchSlot,
     Outcome,
     Pause,
+    Reimage,
+    ReimageSlot,
     Remember,
     Remove,
     Start,
@@ -38,7 +40,9 @@ from .observe import Observer
 from .pace import every_second
 from .promises import Promises
 from .reach import unreachable
+from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
+from .slot_bar import slot_bar
 from .timeline import Timeline
 from .undone_switch import undone_switch
 
@@ -93,7 +97,7 @@ class SwapRun(FleetRun[Outcome]):
         self._still_holds = False  # whether no one could change the fleet since the last observation
         self._effects_known = False  # whether what was read, with the effects of each action since, is how things are
         self._last_act: Act | None = None
-        self._launching: tuple[LaunchSlot, ...] = ()  # whose launch failed just now
+        self._launching: Sequence[LaunchSlot | ReimageSlot] = ()  # whose launch failed just now
 
     def _requested(self) -> Intent:
         return self._request.intent
@@ -120,6 +124,7 @@ class SwapRun(FleetRun[Outcome]):
                 raise FleetError(problem)
             self._provider.compute.check_machine(self._request.payload.machine)
             self._traffic.check_deadline(self._intent.health_deadline)
+            check_reimage(self._provider.reimager, self._observer.snapshot.instances, self._intent, self._request)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
             self._intent = replace(self._intent, drain_timeout=delay)
@@ -177,6 +182,7 @@ class SwapRun(FleetRun[Outcome]):
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
+        self._timeline.bar = slot_bar(self._observed, intent)
         if self._timeline.observe(self._observed):
             self._note_progress()
         return plan(self._observed, intent, self._now())
@@ -232,7 +238,7 @@ class SwapRun(FleetRun[Outcome]):
                 self._note(undone)
             self._save_lost_tokens(action)
             self._changed = True
-            self._launching = action.slots if isinstance(action, Launch) else ()
+            self._launching = action.slots if isinstance(action, (Launch, Reimage)) else ()
             with self._launches_counted():
                 events = self._executor.act(action, self._observed, self._intent)
             for event in events:

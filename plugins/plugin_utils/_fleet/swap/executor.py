@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 
 from ..._core.errors import FleetError
-from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Traffic, VolumeRequest
+from ..._providers.contract import FLEET, Instance, LaunchRequest, Provider, Reimager, Traffic, VolumeRequest
 from ..._providers.tags import ATTEMPT, SWAP, VOLUMES
 from ..actions import (
     Action,
@@ -18,11 +18,14 @@ from ..actions import (
     Detach,
     Drain,
     Launch,
+    LaunchSlot,
     Modify,
     OnInstances,
     OnVolumes,
     PowerOff,
     Register,
+    Reimage,
+    Release,
     Remove,
     RemoveVolumes,
     Start,
@@ -39,7 +42,7 @@ Event = tuple[str, "int | None", "str | None"]  # (what, slot, instance id)
 
 # Seconds that a call may take at most. The lease must last that long when the call begins.
 ORDINARY = 30.0
-BOUNDS: Mapping[type, float] = {Launch: 120.0, Modify: 600.0, CreateVolumes: 60.0}
+BOUNDS: Mapping[type, float] = {Launch: 120.0, Reimage: 120.0, Modify: 600.0, CreateVolumes: 60.0}
 
 
 def bound_of(action: Action) -> float:
@@ -78,13 +81,15 @@ class Executor:
                 return self._create(action, intent)
             case Launch():
                 return self._launch(action, intent)
+            case Reimage():
+                return self._reimage(action, intent)
             case Attach() | Detach() | Modify() | RemoveVolumes():
                 return self._on_volumes(action, observed)
             case Switch():
                 self._traffic.switch(action.on, action.off)
                 on: list[Event] = [("takes over", slots.get(each), each) for each in action.on]
                 return on + [("draining", slots.get(each), each) for each in action.off]
-            case Start() | Register() | Drain() | Deregister() | Stop() | PowerOff() | Remove():
+            case Start() | Register() | Drain() | Deregister() | Stop() | PowerOff() | Remove() | Release():
                 done = self._on_instances(action, observed, intent)
                 return [(done, slots.get(each), each) for each in action.ids]
             case _:
@@ -135,6 +140,9 @@ class Executor:
             case Remove():
                 compute.remove(action.ids)
                 return "removed"
+            case Release():
+                self._reimager().release(action.ids)
+                return "previous root removed"
             case _:
                 raise unknown_action(action)
 
@@ -158,35 +166,52 @@ class Executor:
 
     def _launch(self, action: Launch, intent: Intent) -> list[Event]:
         payload = self._payloads(intent)
-        requests = [
-            LaunchRequest(
-                token=intent.token(launch.slot, launch.attempt),
-                fleet=intent.fleet,
-                slot=launch.slot,
-                image=intent.desired.image,
-                artifact=payload.artifact,
-                launch=intent.desired.launch,
-                nonce=secrets.token_hex(16),
-                purpose=FLEET,
-                ports=payload.ports,
-                authorized_keys=payload.authorized_keys,
-                settings=payload.settings,
-                secrets=payload.secrets,
-                secret_refs=payload.secret_refs,
-                machine=payload.machine,
-                volumes=launch.volumes,
-                tags={
-                    **payload.tags,
-                    VOLUMES: ",".join(spec.name for spec in intent.desired.volumes),
-                    SWAP: str(intent.serial),
-                    ATTEMPT: str(launch.attempt),
-                },
-                zone=zone_of(launch.slot, intent),
-            )
-            for launch in action.slots
-        ]
-        self.launched = list(self._provider.compute.launch(requests))
+        self.launched = list(
+            self._provider.compute.launch([launch_request(launch, intent, payload) for launch in action.slots])
+        )
         return [("launched", each.slot, each.id) for each in self.launched]
+
+    def _reimage(self, action: Reimage, intent: Intent) -> list[Event]:
+        payload = self._payloads(intent)
+        requests = {
+            each.id: launch_request(LaunchSlot(each.slot, attempt=each.attempt), intent, payload)
+            for each in action.slots
+        }
+        self._reimager().reimage(requests)
+        return [("reimaged", each.slot, each.id) for each in action.slots]
+
+    def _reimager(self) -> Reimager:
+        if self._provider.reimager is None:
+            raise FleetError(f"instances of the provider {self._provider.name} cannot be reimaged")
+        return self._provider.reimager
+
+
+def launch_request(launch: LaunchSlot, intent: Intent, payload: Payload) -> LaunchRequest:
+    """The request for an instance of the desired version."""
+    return LaunchRequest(
+        token=intent.token(launch.slot, launch.attempt),
+        fleet=intent.fleet,
+        slot=launch.slot,
+        image=intent.desired.image,
+        artifact=payload.artifact,
+        launch=intent.desired.launch,
+        nonce=secrets.token_hex(16),
+        purpose=FLEET,
+        ports=payload.ports,
+        authorized_keys=payload.authorized_keys,
+        settings=payload.settings,
+        secrets=payload.secrets,
+        secret_refs=payload.secret_refs,
+        machine=payload.machine,
+        volumes=launch.volumes,
+        tags={
+            **payload.tags,
+            VOLUMES: ",".join(spec.name for spec in intent.desired.volumes),
+            SWAP: str(intent.serial),
+            ATTEMPT: str(launch.attempt),
+        },
+        zone=zone_of(launch.slot, intent),
+    )
 
 
 def _addresses(action: Register, observed: Observed) -> dict[str, tuple[str, int]]:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from ..actions import Act, Action, Drain, Launch, Outcome, Register, Remove
 from ..events import AWAITED, BACKGROUND
-from ..model import PRESENT, InstanceView, Intent, Observed
+from ..model import PRESENT, REIMAGE, InstanceView, Intent, Observed
 
 Part = Literal["instances", "members"]
 INSTANCES: Final = "instances"  # with the volumes
@@ -36,10 +36,11 @@ _SHOWN_BY: Mapping[str, Part] = {
 
 
 def may_be_partial(intent: Intent) -> bool:
-    """Whether looks may leave a part out: on the way forward of a begun swap of a fleet without data volumes."""
+    """Whether looks may leave a part out: on the way forward of a begun swap that replaces instances without data."""
     origin = intent.origin
     data = intent.volumes or (origin and origin.volumes)
-    return intent.begun and intent.goal == PRESENT and not intent.rolling_back and not data
+    plain = intent.goal == PRESENT and intent.strategy != REIMAGE and not data
+    return intent.begun and plain and not intent.rolling_back
 
 
 def parts_shown(events: Iterable[str], count_draining: bool) -> frozenset[Part]:
@@ -51,7 +52,7 @@ def parts_shown(events: Iterable[str], count_draining: bool) -> frozenset[Part]:
     background = {*BACKGROUND, *(() if count_draining else ("draining",))}
     for group in (set(AWAITED) - background, background):
         if awaited := present & group:
-            return frozenset(_SHOWN_BY[event] for event in awaited)
+            return frozenset(_SHOWN_BY[event] for event in awaited) if awaited <= set(_SHOWN_BY) else BOTH
     return BOTH
 
 

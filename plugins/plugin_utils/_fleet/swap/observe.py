@@ -145,7 +145,14 @@ class Observer:
         self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
         ids = {instance.id for instance in instances}
         orphaned = sorted(member.id for member in members if member.id not in ids and not member.leaving)
-        return Observed(now, views, volumes, () if self._traffic.shared else tuple(orphaned), deaths=self._deaths)
+        return Observed(
+            now,
+            views,
+            volumes,
+            () if self._traffic.shared else tuple(orphaned),
+            deaths=self._deaths,
+            replaces_in=self._provider.reimager.replaces_in if self._provider.reimager else None,
+        )
 
     def _instances(self) -> tuple[Instance, ...]:
         listed = [instance for instance in self._provider.compute.list(self._fleet) if instance.purpose == FLEET]
@@ -232,6 +239,7 @@ class Observer:
             standby=tags.get(STANDBY, ""),
             stop_reason=instance.stop_reason,
             drained_since=0.0 if member else self._effects.drained_since(instance.id),
+            root=instance.root,
         )
 
     def _last_well_at(self, instance: Instance, proven: bool, healthy: bool, now: float) -> float:

@@ -15,9 +15,12 @@ from ..actions import (
     Detach,
     Drain,
     Launch,
+    LaunchSlot,
     Modify,
     PowerOff,
     Register,
+    Reimage,
+    Release,
     Remove,
     RemoveVolumes,
     Start,
@@ -26,7 +29,7 @@ from ..actions import (
     defect,
     unknown_action,
 )
-from ..model import ABSENT, InstanceView, Intent, Observed
+from ..model import ABSENT, REIMAGE, InstanceView, Intent, Observed
 from ..planning.batch import lowered_floor
 from ..planning.slots import launch_problem, launched_by_swap
 
@@ -35,6 +38,7 @@ class Promises:
     """Checks one pass of actions. It starts from the observation and follows the effect of each allowed action."""
 
     def __init__(self, observed: Observed, intent: Intent) -> None:
+        self._observed = observed
         self._intent = intent
         self._floor = lowered_floor(observed, intent)
         self._revoked = observed.revoked
@@ -57,6 +61,8 @@ class Promises:
             case Launch():
                 self._check_ceiling(len(action.slots))
                 self._launch(action)
+            case Reimage():
+                self._reimage(action)
             case Start():
                 self._check_ceiling(len(action.ids))
             case Attach():
@@ -85,6 +91,8 @@ class Promises:
                 self._power_off(action)
             case Remove():
                 self._remove(action)
+            case Release():
+                self._release(action)
             case _:
                 raise unknown_action(action)
 
@@ -106,6 +114,26 @@ class Promises:
             for volume in place.volumes:
                 if self._holders.get(volume) is not None:
                     raise defect(f"{volume} would get a second writer")
+
+    def _reimage(self, action: Reimage) -> None:
+        """The exception of the fifth promise: the old root is kept, and its instance is out of service meanwhile."""
+        if self._intent.strategy != REIMAGE:
+            raise defect(f"instances would be reimaged by the strategy {self._intent.strategy}")
+        self._launch(Launch(tuple(LaunchSlot(each.slot) for each in action.slots)))
+        self._floor = max(
+            self._floor, lowered_floor(self._observed, self._intent, {each.slot for each in action.slots})
+        )
+        views = self._known([each.id for each in action.slots])
+        starting = sum(not view.live for view in views)
+        if starting:
+            self._check_ceiling(starting)
+        self._check_floor([view.id for view in views])
+        self._refuse_serving([view.id for view in views], "reimaged")
+
+    def _release(self, action: Release) -> None:
+        for view in self._known(action.ids):
+            if not view.serving:
+                raise defect(f"the previous root of {view.id} would be deleted before the new one is in service")
 
     def _attach(self, action: Attach) -> None:
         for volume in action.volumes:

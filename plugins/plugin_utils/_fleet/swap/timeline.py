@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ..._core.progress import Report
+from ..._core.progress import Report, WithBar
 from ..._core.units import iso
 from ..._providers.contract import DRAIN
 from ..events import InstanceEvent
@@ -26,6 +26,7 @@ class Timeline:
         self.lowest: int | None = None  # instances in service, over all observations
         self.peak = 0  # running instances
         self.downtime = 0.0  # seconds without an instance in service, between two times with one
+        self.bar = ""  # of the slots, as they were last observed, for terminals
         self.durations = StepDurations()
         self._down_since: float | None = None
         self._served = False
@@ -113,7 +114,7 @@ class Timeline:
         prefix = "" if slot is None else f"slot {slot}: "
         suffix = f" ({instance})" if instance else ""
         summary = ", ".join(f"{name} {count}" for name, count in counts.items())
-        self._report(f"{seconds:7.1f} s  {prefix}{event}{suffix} [{summary}]")
+        self._show(f"{seconds:7.1f} s  {prefix}{event}{suffix} [{summary}]")
 
     def as_dict(self) -> dict[str, Any]:
         """For results and records."""
@@ -131,7 +132,10 @@ class Timeline:
         reported, reported_at = self._reported_wait
         if at - reported_at >= WAIT_LINE_EVERY or _without_details(reason) != _without_details(reported):
             self._reported_wait = (reason, at)
-            self._report(f"{at - self._began:7.1f} s  waiting: {reason}")
+            self._show(f"{at - self._began:7.1f} s  waiting: {reason}")
+
+    def _show(self, line: str) -> None:
+        self._report(WithBar(line, self.bar) if self.bar else line)
 
 
 def _count(observed: Observed) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..bake_leftovers import Leftovers
 from ..container_engine import TIMEOUT, ContainerEngine
 from ..container_images import ContainerImages
-from ..contract import Pace, PinSecrets, Probe, Traffic
+from ..contract import Pace, PinSecrets, Probe, Reimager, Traffic
 from ..local_clock import LocalClock
 from .compute import ContainerCompute
 from .image_users import image_users
@@ -95,6 +95,7 @@ class ContainerProvider:
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
         self.prove_again: Callable[[], None] | None = None
+        self.reimager: Reimager | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

@@ -18,6 +18,7 @@ from ..contract import Instance, LaunchRequest
 from ..ended_instance import EndedInstance
 from .consoles import Consoles
 from .describe import ALIVE, DESCRIBED, PAGES, ended_of, instance_of
+from .reimage import Ec2Reimager
 from .run_instances import LaunchBatch, Scope, launch_batches, require_ami, run_instances_parameters
 from .tags import FLEET_KEY, STORE_KEY, fitting, from_aws, keys_of_text
 from .template_check import check_template
@@ -50,6 +51,8 @@ class Ec2Compute:
         self._stopping_since: dict[str, float] = {}  # by instance id, as first observed here
         self._forced_at: dict[str, float] = {}  # by instance id (monotonic)
         self._ended: Sequence[EndedInstance] = ()
+        self._keeping: set[str] = set()  # ids of instances with a kept root, as last observed
+        self.reimager = Ec2Reimager(clients, scope, volumes, self._describe_ids)
 
     def list(self, fleet: str) -> list[Instance]:
         found = self._describe_fleet(fleet)
@@ -58,8 +61,11 @@ class Ec2Compute:
         evidence = self._consoles.evidence(fleet, described)
         stopping = {one["InstanceId"] for one in described if one["State"]["Name"] in ("stopping", "shutting-down")}
         self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in stopping}
-        instances = (instance_of(one, evidence, self._since) for one in described)
-        return [instance for instance in instances if instance]
+        tasks = self.reimager.tasks(described)
+        instances = (instance_of(one, evidence, self._since, tasks.get(one["InstanceId"])) for one in described)
+        listed = [instance for instance in instances if instance]
+        self._keeping = {instance.id for instance in listed if instance.root.previous}
+        return listed
 
     def ended(self, fleet: str) -> Sequence[EndedInstance]:
         """EC2 describes a terminated instance for about an hour, but perhaps without its tags by then."""
@@ -97,6 +103,9 @@ class Ec2Compute:
     def remove(self, ids: Sequence[str]) -> None:
         """EC2 lets a running instance shut down in order before it removes it."""
         self._call_for_all("terminate_instances", ids, ALIVE)
+        kept = self._keeping.intersection(ids)
+        if kept:
+            self.reimager.delete_kept(kept)
 
     def tag(self, ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
         described = self._describe_ids(ids)

@@ -8,6 +8,8 @@ again, but consoles of old boots may no longer contain the evidence: EC2 keeps t
 
 EC2 does not show that an instance was rebooted: its launch time stays. The host has then sealed itself again, with
 another host key, and printed that on the same console. ``prove_again`` reads every console once more for that.
+
+A replaced root volume is another boot: see ``replaced_root``.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from ..contract import Evidence
 from ..evidence import checked_evidence, last_boot, parse_evidence
 from .describe import boot_of, reads_console
 from .pace import cloud_pace
+from .replaced_root import boot_suffix, replaced_root
 from .tags import from_aws
 
 SHORTEST_WAIT = 1.0  # seconds between two reads of one console
@@ -59,7 +62,7 @@ class Consoles:
         due = [boot for boot in boots if (self._due(boot) if boot not in known else self._asked_again(boot))]
         if due:
             with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(due))) as pool:
-                read = dict(zip(due, pool.map(lambda boot: self._read(boots[boot]), due), strict=True))
+                read = dict(zip(due, pool.map(lambda boot: self._read(boots[boot], known), due), strict=True))
             self._unproven.update({boot: found for boot, (found, _rebooted) in read.items() if found})
             new = {
                 boot: found
@@ -83,11 +86,11 @@ class Consoles:
         """The console's newest lines, or what EC2 has of it. Raises ProviderError."""
         return str(self._output(instance_id).get("Output", ""))
 
-    def _read(self, described: Mapping[str, Any]) -> tuple[Evidence | None, bool]:
+    def _read(self, described: Mapping[str, Any], known: Mapping[str, Evidence]) -> tuple[Evidence | None, bool]:
         """The evidence of the last boot on the console, and whether the console shows the beginning of that boot.
 
-        Output that is older than this start of the instance is ignored. A console that cannot be read is no evidence,
-        and does not keep the others from being read.
+        Output that is older than this start of the instance is ignored, and so is evidence of a root that was replaced
+        since. A console that cannot be read is no evidence, and does not keep the others from being read.
         """
         now = time.monotonic()
         boot = boot_of(described)
@@ -103,7 +106,8 @@ class Consoles:
         if "Timestamp" in output and int(output["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
             return None, False
         text, complete = last_boot(str(output.get("Output", "")))
-        return parse_evidence(text, _nonce_of(described)), complete
+        found = parse_evidence(text, _nonce_of(described))
+        return (None, False) if found and _of_replaced_root(found, described, known) else (found, complete)
 
     def _output(self, instance_id: str) -> Mapping[str, Any]:
         try:
@@ -145,13 +149,15 @@ class Consoles:
             present: the boots of this observation. A boot that is missing may only be late, so it is kept for at least
                 ``KEEP_SECONDS``.
         """
-        now = time.time()
+        now, reimaged = time.time(), {_instance_of(boot) for boot in present if "/" in boot}
         for _attempt in range(WRITE_TRIES):
             document = self._store.read(_key(fleet))
             kept = {
                 boot: entry
                 for boot, entry in (document[0] if document else {}).items()
-                if _said(entry) and boot not in lost and (boot in present or now - entry["at"] < KEEP_SECONDS)
+                if _said(entry)
+                and boot not in lost
+                and (boot in present or _instance_of(boot) in reimaged or now - entry["at"] < KEEP_SECONDS)
             }
             added = {boot: {"at": now, "said": asdict(evidence)} for boot, evidence in new.items()}
             try:
@@ -164,6 +170,28 @@ class Consoles:
 
 def _nonce_of(described: Mapping[str, Any]) -> str:
     return from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
+
+
+def _instance_of(boot: str) -> str:
+    return boot.partition("@")[0]
+
+
+def _of_replaced_root(found: Evidence, described: Mapping[str, Any], known: Mapping[str, Evidence]) -> bool:
+    """Whether a line on the console of a reimaged instance is one that an earlier root printed.
+
+    A replacement keeps the nonce, and the console shows the output of both roots. Each boot makes its own host
+    key, so a known line is an earlier one. Without SSH there is no key. The same line is then accepted if it is that of
+    the image that the instance is to run: EC2 vouches for the root volume.
+    """
+    suffix = boot_suffix(described)
+    if not suffix:
+        return False
+    tags, instance_id = from_aws(described.get("Tags", ())), described["InstanceId"]
+    expected, replaced = tags.get(tag_names.IMAGE, ""), replaced_root(tags, instance_id)
+    if replaced and found.digest == replaced.image != expected:
+        return True
+    earlier = [said for boot, said in known.items() if _instance_of(boot) == instance_id and not boot.endswith(suffix)]
+    return found in earlier and bool(found.host_key or found.digest != expected)
 
 
 def _said(entry: Any) -> Evidence | None:

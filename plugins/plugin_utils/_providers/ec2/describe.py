@@ -25,6 +25,7 @@ from ..contract import (
 )
 from ..ended_instance import EndedInstance
 from ..volume_options import VolumeOptions
+from .replaced_root import awaits_root, boot_suffix, replaced_root, root_state
 from .tags import from_aws
 
 # A terminated instance does not exist any more, but is described for a while.
@@ -65,39 +66,51 @@ FIELD_TAGS = (
     tag_names.PORTS,
     tag_names.EVIDENCE,
     tag_names.ADDRESS,
+    tag_names.REPLACED,
+    tag_names.KEPT_ROOT,
 )
 _STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def boot_of(described: Mapping[str, Any]) -> str:
     """The identity of one boot of one instance: EC2 sets a new launch time at each start."""
-    return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}"
+    return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}{boot_suffix(described)}"
 
 
 def reads_console(described: Mapping[str, Any]) -> bool:
     """Whether the instance's evidence is read from its console, and can be there by now."""
     tags = from_aws(described.get("Tags", ()))
-    return described["State"]["Name"] == "running" and tags.get(tag_names.EVIDENCE) != "none"
+    running = described["State"]["Name"] == "running" and not awaits_root(described)
+    return running and tags.get(tag_names.EVIDENCE) != "none"
 
 
 def instance_of(
-    described: Mapping[str, Any], evidence: Mapping[str, Evidence], stopping_since: Callable[[str], float]
+    described: Mapping[str, Any],
+    evidence: Mapping[str, Evidence],
+    stopping_since: Callable[[str], float],
+    task: Mapping[str, Any] | None = None,
 ) -> Instance | None:
     """The instance that EC2 describes, or None if it belongs to no fleet.
 
     Args:
         evidence: what is known so far, by boot.
         stopping_since: by instance id, since when it has been stopping, if EC2 does not say.
+        task: that replaces its root volume.
     """
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
-    slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
+    slot = at_index(tags.get(tag_names.SLOTS, ""), index)
     if not slot or tag_names.FLEET not in tags:
         return None
     if tag_names.ATTEMPT in tags:
-        tags[tag_names.ATTEMPT] = _at_index(tags[tag_names.ATTEMPT], index)
+        tags[tag_names.ATTEMPT] = at_index(tags[tag_names.ATTEMPT], index)
     instance_id, state = described["InstanceId"], STATES[described["State"]["Name"]]
     found = evidence_of(described, tags, evidence) if state == RUNNING else None
     started = described["LaunchTime"].timestamp()
+    created = min([started, *_root_attach_times(described)])
+    if replaced := replaced_root(tags, instance_id):
+        # The clocks of EC2 and the controller, which wrote the tag, may differ.
+        created = max([float(replaced.at), *([] if awaits_root(described) else _root_attach_times(described))])
+        started = max(started, created)
     return Instance(
         id=instance_id,
         fleet=tags[tag_names.FLEET],
@@ -106,7 +119,7 @@ def instance_of(
         launch=tags.get(tag_names.LAUNCH, ""),
         state=PENDING if state == RUNNING and found is None else state,
         purpose=cast(Purpose, tags.get(tag_names.PURPOSE, FLEET)),
-        created=min([started, *_root_attach_times(described)]),
+        created=created,
         nonce=tags.get(tag_names.NONCE, ""),
         endpoints=_endpoints_of(described, tags),
         evidence=found,
@@ -115,6 +128,7 @@ def instance_of(
         stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
         stop_reason=_reason(described) if state == STOPPED else "",
+        root=root_state(described, task),
     )
 
 
@@ -124,10 +138,10 @@ def ended_of(described: Mapping[str, Any]) -> EndedInstance | None:
     if described["State"]["Name"] not in (TERMINATED, "shutting-down") or code not in LAUNCH_FAILED:
         return None
     tags, index = from_aws(described.get("Tags", ())), described.get("AmiLaunchIndex", 0)
-    slot = _at_index(tags.get(tag_names.SLOTS, ""), index)
+    slot = at_index(tags.get(tag_names.SLOTS, ""), index)
     if not slot or tag_names.FLEET not in tags:
         return None
-    tags[tag_names.ATTEMPT] = _at_index(tags.get(tag_names.ATTEMPT, ""), index)
+    tags[tag_names.ATTEMPT] = at_index(tags.get(tag_names.ATTEMPT, ""), index)
     return EndedInstance(described["InstanceId"], tags[tag_names.FLEET], int(slot), _reason(described), tags=tags)
 
 
@@ -164,7 +178,7 @@ def volume_of(described: Mapping[str, Any]) -> Volume | None:
     )
 
 
-def _at_index(texts: str, index: int) -> str:
+def at_index(texts: str, index: int) -> str:
     """The text of one instance in a tag that holds the texts of all instances of one call."""
     parts = texts.split(",")
     return parts[index] if index < len(parts) else ""
@@ -188,9 +202,11 @@ def evidence_of(
         tags: of the instance, by name.
         evidence: what consoles showed so far, by boot.
     """
+    if awaits_root(described):
+        return None  # what runs is not what the tags say
     if tags.get(tag_names.EVIDENCE) != "none":
         return evidence.get(boot_of(described))
-    if described.get("ImageId") != tags.get(tag_names.AMI):
+    if described.get("ImageId") != tags.get(tag_names.AMI) and not boot_suffix(described):
         return None
     # EC2 vouches for the image, and nothing proves the seal: the target's settings say that this is enough.
     return Evidence(

@@ -15,7 +15,7 @@ from typing import Any
 from ..._aws.clients import LONGEST_CALL, Clients
 from ..._store.base import Store
 from ..._store.keys import store_id
-from ..contract import Images, Instance, Pace, Probe, Traffic
+from ..contract import Images, Instance, Pace, Probe, Reimager, Traffic
 from . import secrets
 from .cached_traffic import CachedTraffic
 from .compute import Ec2Compute
@@ -70,6 +70,7 @@ class Ec2Provider:
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)
         self.images = images
         self.leftovers = Ec2Leftovers([clients, *bakes], identity)
+        self.reimager: Reimager | None = self.compute.reimager
         self.clock = Ec2Clock()
         self.pace: Pace = cloud_pace
         self.probe: Probe | None = None if probes else self._probe_by_balancer

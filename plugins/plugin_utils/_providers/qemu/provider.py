@@ -28,6 +28,7 @@ from ..contract import (
     Pace,
     PinSecrets,
     Probe,
+    Reimager,
     Traffic,
 )
 from ..disk_images import DiskImages
@@ -220,6 +221,7 @@ class QemuProvider:
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
         self.prove_again: Callable[[], None] | None = None
+        self.reimager: Reimager | None = None
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..bake_leftovers import Leftovers
-from ..contract import Clock, Instance, Pace, PinSecrets
+from ..contract import Clock, Instance, Pace, PinSecrets, Reimager
 from ..disk_images import DiskImages
 from .compute import SimulatedCompute
+from .reimage import SimulatedReimager
 from .traffic import SimulatedTraffic
 from .volumes import SimulatedVolumes
 from .world import World
@@ -41,6 +42,7 @@ class SimulatedProvider:
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
         self.prove_again: Callable[[], None] | None = None
+        self.reimager: Reimager | None = SimulatedReimager(self.world)
 
     def traffic(self, fleet: str) -> SimulatedTraffic:
         return SimulatedTraffic(self.world, fleet)

@@ -30,6 +30,7 @@ from ..contract import (
     Volume,
 )
 from ..ended_instance import EndedInstance
+from ..root_state import REQUESTED
 from ..tags import VOLUMES
 from .clock import NEVER, VirtualClock
 from .volume_index import VolumeIndex
@@ -138,6 +139,7 @@ class World:
         self.clock = clock or VirtualClock()
         self.forgets_drained = forgets_drained
         self.reports_in_flight = True
+        self.replaces_in: InstanceState = RUNNING  # the state in which the root of a machine can be replaced
         self.machines: dict[str, SimulatedMachine] = {}
         self._volumes = VolumeIndex()
         self.volume_zones: dict[str, str] = {}  # by volume id
@@ -322,6 +324,8 @@ class World:
         return machine.behavior or self.behaviors.get(machine.instance.image, _DEFAULT_BEHAVIOR)
 
     def _sealed_at(self, machine: SimulatedMachine) -> float:
+        if machine.instance.root.change == REQUESTED:
+            return NEVER
         return machine.instance.started + self.latencies_of(machine).boot if self._behavior(machine).boots else NEVER
 
     def _down_at(self, machine: SimulatedMachine) -> float:

@@ -176,6 +176,9 @@ def test_a_capability_that_breaks_the_seal_is_refused_with_its_reason(tmp_path: 
          '11: targets.local.engine: "lxc" is not a supported container engine (allowed: podman, docker)'),
         (PLAIN, "container", "qemu\n    engine: podman",
          "11: targets.local.engine: the provider qemu ignores this key, which is for container; remove it"),
+        (PLAIN, "container", "container\n    fleet: {strategy: reimage}",
+         "11: targets.local.fleet.strategy: a container has no disk to replace, so reimage could only recreate it on "
+         "target local (allowed: rolling, blue_green, canary, recreate)"),
         (PLAIN, "container", "container\n    zones: [a]",
          "11: targets.local.zones: the provider container has no zones; remove this key"),
         (PLAIN, "container", "container\n    build: {memory: 2G}",

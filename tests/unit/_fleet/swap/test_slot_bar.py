@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The bar of slots that a terminal shows during a swap."""
+
+from __future__ import annotations
+
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model import InstanceView, Intent, Observed
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.slot_bar import slot_bar
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import RUNNING, STOPPED, UP
+
+
+def view(slot: int, image: str, *, serving: bool = True, state: str = RUNNING) -> InstanceView:
+    return InstanceView(
+        f"{image}-{slot}",
+        slot,
+        image=image,
+        launch=image,
+        state=state,
+        created=0.0,
+        started=0.0,
+        proven=serving,
+        healthy=serving,
+        member=UP if serving else None,
+    )
+
+
+def bar(size: int, *views: InstanceView) -> str:
+    return slot_bar(Observed(0.0, tuple(views)), Intent("shop", image="new", launch="new", size=size))
+
+
+def test_each_slot_shows_its_most_advanced_instance() -> None:
+    views = [view(0, "new"), view(0, "old", state=STOPPED), view(1, "old"), view(1, "new", serving=False)]
+    assert bar(4, *views, view(2, "old")) == "[#+=.]"
+    assert bar(1, view(0, "new"), view(5, "old")) == "[#]", "a slot beyond the size is not shown"
+    assert bar(0) == ""
+
+
+def test_a_large_fleet_shows_the_least_advanced_of_several_slots() -> None:
+    views = [view(slot, "old" if slot == 99 else "new") for slot in range(100)]
+    assert bar(100, *views) == f"[{'#' * 33}=]"

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What people see of bakes, verifications, channels, leftovers and attested hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._summary.attest import attest_lines
+from ansible_collections.immutable.infra.plugins.plugin_utils._summary.summarize import with_summary
+from ansible_collections.immutable.infra.plugins.plugin_utils._summary.text import age, duration, numbers, width_of
+
+IMAGE = {"name": "shop-2.0-222222222222", "build": "container-x86_64", "seconds": 95.2}
+
+
+def shown(action: str, **result: Any) -> list[str]:
+    lines: list[str] = with_summary(action, result, now=1_000_000.0, width=80)["summary"]
+    return lines
+
+
+def test_a_bake() -> None:
+    changes = [
+        {"path": "version", "before": '"1.0"', "after": '"2.0"'},
+        {"path": "tree:new", "before": "absent", "after": "0123456789ab"},
+        {"path": "tree:old", "before": "0123456789ab", "after": "absent"},
+    ]
+    due: dict[str, Any] = {"changed": True, "due": True, "why": "3 inputs differ", "differences": changes}
+    lines = ['  ~ version: "1.0" -> "2.0"', "  + tree:new: 0123456789ab", "  - tree:old"]
+    assert shown("image", **due, images={"local": IMAGE}) == [
+        "Baked shop-2.0-222222222222 (container-x86_64) in 1 min 35 s for local",
+        *lines,
+        "Next: verify it, then promote it to a channel.",
+    ]
+    assert shown("image", **due, images={"local": None}) == ["A bake is due for local: 3 inputs differ", *lines]
+    same = {"changed": False, "due": False, "why": "no input differs", "differences": []}
+    assert shown("image", **same, images={"a": IMAGE, "b": IMAGE}) == [
+        "shop-2.0-222222222222 (container-x86_64) for a, b: no bake is due, no input differs"
+    ]
+    many = shown("image", **{**due, "differences": changes * 20}, images={"local": None})
+    assert len(many) <= 24 and many[-1] == "    and 44 more"
+
+
+def test_a_bake_that_failed_ends_with_the_console_and_what_to_do() -> None:
+    assert shown("image", failed=True, msg="task 'Install' failed (complete log: /x)", console=["a", "b\x1b[2J"]) == [
+        "! task 'Install' failed (complete log: /x)",
+        "  | a",
+        "  | b",
+        "No image was recorded. Fix the cause and bake again.",
+    ]
+
+
+def test_a_verification() -> None:
+    result: dict[str, Any] = {
+        "changed": True,
+        "due": True,
+        "why": "it was never verified",
+        "copied": [],
+        "image": IMAGE,
+    }
+    assert shown("image_verify", **result, checks=["boot", "seal"]) == [
+        "shop-2.0-222222222222 passed 2 checks: boot, seal"
+    ]
+    assert shown("image_verify", **result) == [
+        "shop-2.0-222222222222 would be booted and tested, because it was never verified"
+    ]
+    failed = shown("image_verify", failed=True, msg="no seal", consoles={"1": [str(line) for line in range(20)]})
+    assert failed[:3] == ["! no seal", "The last lines of the console of test host 1:", "  | 10"]
+    assert failed[-1].startswith("The image stays unverified")
+
+
+def test_a_channel() -> None:
+    history = [{"image": "sha256:1", "name": "shop-1.0"}, {"image": "sha256:2", "name": "shop-2.0"}]
+    channel = {"channel": "prod", "image": "sha256:2", "name": "shop-2.0", "history": history}
+    result: dict[str, Any] = {"channel": channel, "image": IMAGE, "published": []}
+    assert shown("channel", changed=True, **result) == ["The channel prod now has shop-2.0, before shop-1.0"]
+    assert shown("channel", changed=False, **result) == ["The channel prod has shop-2.0"]
+    revoked = {**IMAGE, "revoked": {"reason": "it loses orders"}}
+    assert shown("channel", changed=True, image=revoked) == ["shop-2.0-222222222222 is revoked: it loses orders"]
+
+
+def test_orphans() -> None:
+    assert shown("sweep", orphans=[], removed=[]) == ["No orphans"]
+    found = [
+        {"kind": "instance", "id": "i-1", "fleet": "shop-prod", "why": "no fleet", "age": 7200.0},
+        {"kind": "volume", "id": "v-1", "fleet": "shop-prod", "why": "beyond the size", "age": None},
+    ]
+    assert shown("sweep", orphans=found, removed=[found[0]]) == [
+        "2 orphans, 1 removed",
+        "     kind      id   of         age  why",
+        "  -  instance  i-1  shop-prod  2 h  no fleet",
+        "     volume    v-1  shop-prod       beyond the size",
+        "A data volume is removed only if you name it in volumes.",
+    ]
+
+
+def test_pruned_images() -> None:
+    image = {"name": "shop-1.0", "build": "qemu-x86_64", "created": "1970-01-01T00:00:00+00:00", "why": ["old"]}
+    kept = [{**image, "name": f"shop-2.{number}", "why": ["new", "in use"]} for number in range(40)]
+    lines = shown("image_prune", kept=kept, removed=[image], copies=["a"])
+    assert lines[:4] == [
+        "1 image removed, 40 kept",
+        "     image      build        age   why",
+        "  -  shop-1.0   qemu-x86_64  11 d  old",
+        "     shop-2.0   qemu-x86_64  11 d  new; in use",
+    ]
+    assert lines[-2:] == ["  and 25 more", "1 of the engine's copies removed"]
+
+
+def test_an_attested_host_and_one_that_differs() -> None:
+    equal = {"attested": True, "checked": 15271, "seconds": 2.14, "not_compared": [{}], "count": 0}
+    assert attest_lines(equal, "web-0", 80) == ["web-0: equals its image (15271 entries in 2.14 s, 1 not compared)"]
+    changed = {"kind": "mode", "path": "/usr/bin/notes", "expected": "0755", "found": "4755"}
+    lines = attest_lines({**equal, "attested": False, "count": 7, "differences": [changed] * 7}, "web-0", 80)
+    assert lines[:2] == [
+        "! web-0: 7 differences from its image, 1 not compared",
+        "!   mode /usr/bin/notes: 0755 -> 4755",
+    ]
+    assert lines[-1] == "!   and 2 more"
+    assert attest_lines({"msg": "only root can"}, "web-0", 80) == ["! web-0: could not be compared: only root can"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (9.53, "9.53 s"),
+        (12.4, "12 s"),
+        (95, "1 min 35 s"),
+        (120, "2 min"),
+        (7500, "2 h 5 min"),
+        (9e5, "10 d 10 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_ages_and_widths() -> None:
+    assert numbers([3, 0, 1, 5]) == "0-1, 3, 5"
+    assert [age(created, 1e6) for created in (None, "nonsense", "1970-01-13T00:00:00Z")] == ["", "", "0 s"]
+    assert [width_of(text) for text in ("ab", "日本", "e\u0301")] == [2, 4, 1]
+
+
+def test_a_module_without_a_summary_keeps_its_result() -> None:
+    assert with_summary("channel_info", {"changed": False}, now=0.0, width=80) == {"changed": False}
