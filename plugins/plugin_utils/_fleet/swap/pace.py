@@ -37,8 +37,11 @@ class StepDurations:
 
     def due(self, now: float) -> float:
         """Seconds until the first step in progress can be over; 0 if that is not known."""
-        steps = [(event, at) for event, at in self._last.values() if event in (*AWAITED, *BACKGROUND)]
-        return min((max(0.0, at + self._shortest.get(event, 0.0) - now) for event, at in steps), default=0.0)
+        for events in (AWAITED, BACKGROUND):
+            in_progress = [(event, at) for event, at in self._last.values() if event in events]
+            if in_progress:
+                return min(max(0.0, at + self._shortest.get(event, 0.0) - now) for event, at in in_progress)
+        return 0.0
 
     def next_observation(self, pace: Pace, now: float, idle: float) -> float:
         """Seconds until the next observation.

@@ -38,7 +38,7 @@ def test_the_calls_of_a_rolling_swap_grow_with_its_waves_only(
     actions = [call.action for call in cloud.calls()[before:]]
     consoles = actions.count("GetConsoleOutput")
     assert consoles == SURGE * WAVES, "one for each instance"
-    # With places that drains take, each further zone begins after one more look at the instances and the members.
-    zones = 2 * (len(shop.network.zones) - 1) if counted else 0
+    # Where drains take places, each further zone begins after one more look, at the instances.
+    zones = len(shop.network.zones) - 1 if counted else 0
     assert len(actions) - consoles == WAVES * wave + last + ONCE + zones, actions
     assert result["lowest_in_service"] == SURGE * WAVES
