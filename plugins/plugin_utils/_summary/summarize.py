@@ -13,6 +13,7 @@ from .failure import failure_lines
 from .fleet import status_lines, swap_lines
 from .images import bake_lines, channel_lines, verify_lines
 from .plan import plan_lines
+from .report import report_lines
 from .upkeep import prune_lines, sweep_lines
 
 SUMMARY = "summary"  # key of a result
@@ -30,6 +31,7 @@ SUMMARIES: Mapping[str, _Lines] = {
     "image": bake_lines,
     "image_prune": prune_lines,
     "image_verify": verify_lines,
+    "report": report_lines,
     "sweep": sweep_lines,
 }
 
