@@ -58,6 +58,21 @@ IMAGES = {
     "dead at launch": Behavior(dies_after=2.0),
     "unstoppable": Behavior(stops=False),  # good, but ignores an orderly shutdown
 }
+# After such a fault the provider may refuse a call although the engine did nothing wrong.
+DISTURBING = {
+    "stale",
+    "crashes",
+    "unhealthy",
+    "removed",
+    "dies",
+    "deregistered",
+    "frozen",
+    "frozen after",
+    "overtaken",
+    "clock jump",
+    "killed midway",
+    "partial",
+}
 
 
 class ShortRepr:

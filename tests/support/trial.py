@@ -52,7 +52,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulat
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine, World
 
 from .auditor import Answers, Auditor, in_fleet
-from .cases import FLEET, IMAGES, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
+from .cases import DISTURBING, FLEET, IMAGES, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
 from .fleetlab import CountingStore
 from .killed import ControllerKilled
 
@@ -62,21 +62,6 @@ LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
 # More than the lease of a run that died during the longest call: see ``Lease.need``, and MARGIN for the clocks.
 LOCK_TIMEOUT = max(BOUNDS.values()) + 4 * MARGIN + POLL
-# After such a fault the provider may refuse a call although the engine did nothing wrong.
-DISTURBING = {
-    "stale",
-    "crashes",
-    "unhealthy",
-    "removed",
-    "dies",
-    "deregistered",
-    "frozen",
-    "frozen after",
-    "overtaken",
-    "clock jump",
-    "killed midway",
-    "partial",
-}
 DEFECT = defect("").message  # begins the message of the engine's own check
 PLAYED = [0]  # number of histories, for the summary of the tests
 

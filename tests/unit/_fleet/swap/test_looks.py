@@ -68,7 +68,9 @@ class CountedCloud(Cloud):
 
 
 def view(number: int, **changes: Any) -> InstanceView:
-    bare = InstanceView(f"i{number}", number, V1, "launch1", "running", created=1.0, started=1.0, proven=True)
+    bare = InstanceView(
+        id=f"i{number}", slot=number, image=V1, launch="launch1", state="running", created=1.0, started=1.0, proven=True
+    )
     return replace(bare, healthy=True, **changes)
 
 
