@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .instances import launched
+from .instances import instance
 from .live import MARK, PATIENCE, Live, equal, refused
 
 REGISTRATION = 180.0  # seconds that a swap allows for
@@ -22,7 +22,7 @@ def network_balancer(live: Live) -> Iterator[str]:
     vpc = ec2.describe_subnets(SubnetIds=[live.subnet])["Subnets"][0]["VpcId"]
     group = _balanced_group(live, elb, vpc)
     yield refused(elb.register_targets, "InvalidTarget", TargetGroupArn=group, Targets=[{"Id": MISSING}])
-    one = launched(live, f"{live.run}-balancer")
+    one = instance(live, f"{live.run}-balancer")
     live.wait("instance_running", {"instance-id": one})
     target = [{"Id": one}]
     elb.register_targets(TargetGroupArn=group, Targets=target)
