@@ -128,11 +128,6 @@ STATEMENTS = [
         resources=ec2("instance", "volume", "snapshot", "image"),
         condition=ours("Resource"),
     ),
-    # Another account's image shows no tags
-    Statement(
-        "CopyShared", "ec2", actions="CopyImage", resources=ec2("image", "snapshot"),
-        condition={"StringEquals": {"ec2:Owner": "BAKING_ACCOUNT"}},
-    ),
     Statement(
         "Reimage", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("instance"), condition=ours("Resource"),
     ),
@@ -184,6 +179,11 @@ BAKE_STATEMENTS = [
     Statement(
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
+    ),
+    # Another account's image shows no tags
+    Statement(
+        "CopyShared", "ec2", actions="CopyImage", resources=ec2("image", "snapshot"),
+        condition={"StringEquals": {"ec2:Owner": "BAKING_ACCOUNT"}},
     ),
     Statement(
         "ShareImages", "ec2", "ModifySnapshotAttribute", resources=ec2("snapshot"), condition=ours("Resource"),
