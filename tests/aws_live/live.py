@@ -31,6 +31,7 @@ class Live:
         subnet: where the one instance is launched.
         ami: what it is launched from.
         instance_type: of the instance.
+        account: ID of another account, with which nothing becomes shared.
         profile: an instance profile that may put evidence below that prefix.
         certificates: a PEM file with those of the region by which AWS signs identity documents.
         poll: seconds between two looks at a state.
@@ -41,6 +42,7 @@ class Live:
     subnet: str = ""
     ami: str = ""
     instance_type: str = "t3.nano"
+    account: str = ""
     profile: str = ""
     certificates: str = ""
     poll: float = POLL

@@ -151,6 +151,8 @@ def _outcome(result: Mapping[str, Any]) -> str:
         return f"the swap to {name} is not finished; {service}"
     if not result["changed"]:
         return f"nothing to do; {service}, all run {name}"
+    if result.get("origin_image_name") is None and not result.get("lowest_in_service"):
+        return f"launched with {name}{_took(result)}; {service}"
     return f"swapped to {name}{_took(result)}; {service}{_availability(result)}"
 
 

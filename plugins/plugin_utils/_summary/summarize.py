@@ -46,7 +46,11 @@ def with_summary(action: str, result: Mapping[str, Any], now: float, width: int)
     """
     if action not in SUMMARIES:
         return dict(result)
-    lines = failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
+    try:
+        lines = failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # Parts of a result are documents of a shared store, which others can write. The task has ended all the same.
+        lines = [f"! The result has an unexpected form, so there is no summary ({type(error).__name__}: {error})"]
     return {**result, SUMMARY: plain_lines(lines)}
 
 

@@ -52,6 +52,7 @@ class Ec2Provider:
         snapshots: bool = False,
         bakes: Sequence[Clients] = (),
         tags: Mapping[str, str] | None = None,
+        foreign: bool = False,
         certificates: str = "",
     ) -> None:
         """
@@ -61,14 +62,16 @@ class Ec2Provider:
             snapshots: whether to create a snapshot of each volume that is detached.
             bakes: clients in other regions where images are baked.
             tags: the target's own tags, which everything that is created gets.
+            foreign: whether images are baked in another account.
             certificates: see ``EvidenceBucket``.
         """
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
         identity = store_id(store)
+        account = clients.account_id if foreign else ""
         endpoint, evidence = clients.account.endpoint_url, destination(store)
-        scope = Scope(clients.region, identity, endpoint, tags=tags or {}, evidence=evidence)
+        scope = Scope(clients.region, identity, endpoint, tags=tags or {}, account=account, evidence=evidence)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self._evidence = SealEvidence(clients, store, open_bucket(store, clients, certificates))
         self.compute = Ec2Compute(clients, scope, self.volumes, self._evidence)

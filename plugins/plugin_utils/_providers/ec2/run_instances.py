@@ -40,6 +40,7 @@ class Scope:
     store: str  # the store's identity
     endpoint_url: str = ""  # of AWS services, also as the hosts see them; "" for AWS's own
     tags: Mapping[str, str] = field(default_factory=dict)  # the target's own, on everything that is created
+    account: str = ""  # the ID of its account if images are baked in another one
     evidence: Mapping[str, Any] | None = None  # where hosts put evidence; None if the store is not in S3
 
 
@@ -88,7 +89,7 @@ def run_instances_parameters(
     tokens = json.dumps([request.token for request in batch.requests])
     request = replace(batch.first, nonce=_sha256("nonce", tokens)[:32])
     machine = request.machine
-    ami = require_ami(request.artifact, scope.region)
+    ami = require_ami(request.artifact, scope)
     volume_ids = {volume.name: volume.id for volume in batch.volumes}
     blank = [volume.name for volume in batch.volumes if volume.created_blank]
     parameters: dict[str, Any] = {
@@ -127,10 +128,10 @@ def document_of(
     return user_data(request, volumes or {}, scope.region, scope.endpoint_url, blank=blank, evidence=evidence)
 
 
-def require_ami(artifact: Mapping[str, Any], region: str) -> str:
-    """The image's AMI in a region. Raises ProviderError if it has none there."""
+def require_ami(artifact: Mapping[str, Any], scope: Scope) -> str:
+    """The image's AMI in the region and account. Raises ProviderError if it has none there."""
     try:
-        return ami_of(artifact, region)
+        return ami_of(artifact, scope.region, account=scope.account)
     except ImageError as error:
         raise ProviderError(error.message) from error
 
