@@ -24,6 +24,7 @@ EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference"
 DEV = "https://docs.aws.amazon.com/ec2/latest/devguide"
 ELB = "https://docs.aws.amazon.com/elasticloadbalancing/latest"
 S3 = "https://docs.aws.amazon.com/AmazonS3/latest"
+WITH_TOKENS = ("RunInstances", "CreateVolume", "CopyImage", "CreateLaunchTemplateVersion", "CreateLaunchTemplate")
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,7 @@ RULES = (
     ),
     Rule(
         "client tokens",
-        actions=(
-            "ec2:RunInstances",
-            "ec2:CreateVolume",
-            "ec2:CopyImage",
-            "ec2:CreateLaunchTemplateVersion",
-            "ec2:CreateLaunchTemplate",
-        ),
+        actions=tuple(f"ec2:{name}" for name in WITH_TOKENS),
         apply=instances.client_tokens,
         fact="A repeated token gets the first answer again. With other parameters it fails. It counts in one zone.",
         page=f"{DEV}/ec2-api-idempotency.html",
