@@ -36,7 +36,7 @@ from .ledger import Ledger
 from .model import ABSENT, Intent, Request
 from .playbook_gates import PlaybookGates
 from .ports import ChangePermit
-from .prediction.predict import dry_run
+from .prediction.predict import dry_run, foresee
 from .recipes import refuse_other_keys
 from .requests import RequestBuilder
 from .run import RunOptions
@@ -79,6 +79,16 @@ class FleetOptions:
         return RunOptions(self.lock_timeout, self.wait, self.approve)
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """A predicted swap. ``instances``: those of ``fleet_info``, compared with all that the swap would launch."""
+
+    intent: Intent
+    plan: dict[str, Any]
+    timeline: list[dict[str, Any]]
+    instances: list[dict[str, Any]]
+
+
 class Fleet(Protocol):
     """The fleet of one target, however its instances are replaced."""
 
@@ -87,6 +97,9 @@ class Fleet(Protocol):
 
         Raises FleetError, ImageError, LockedError, ProviderError.
         """
+
+    def foresee(self, channel: str, task: Task) -> Foreseen:
+        """Predict the swap to the channel's image. Changes nothing. Raises what ``converge`` raises."""
 
     def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
         """Describe the fleet. Returns the result of ``fleet_info``.
@@ -142,12 +155,7 @@ class SwappedFleet(_Opened):
     """A fleet whose instances this collection swaps."""
 
     def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
-        provider = open_provider(self.target, self.store)
-        request = self._request(wanted, provider, task)
-        if any(spec.kms_key for spec in request.intent.desired.volumes):
-            refuse_other_keys(request.intent.desired.volumes, provider.volumes.list(self.name))
-        services = self._services(request, provider, task)
-        observer = Observer(provider, provider.traffic(self.name), services.prober, self.name)
+        request, services, observer = self._prepared(wanted, task)
         if task.check_mode:
             result = dry_run(request, observer, services, wanted.latencies)
             before = result["instances"]
@@ -157,6 +165,20 @@ class SwappedFleet(_Opened):
         if task.diff:
             result["diff"] = {"before": slots_text(before), "after": wanted_text(request.intent)}
         return result
+
+    def foresee(self, channel: str, task: Task) -> Foreseen:
+        request, services, observer = self._prepared(FleetOptions(channel=channel), task)
+        instances = instance_dicts(observer.observe(), request.intent.image, request.intent.launch)
+        found = foresee(request, observer.snapshot, services, {})
+        return Foreseen(request.intent, found.plan, found.timeline, instances)
+
+    def _prepared(self, wanted: FleetOptions, task: Task) -> tuple[Request, FleetServices, Observer]:
+        provider = open_provider(self.target, self.store)
+        request = self._request(wanted, provider, task)
+        if any(spec.kms_key for spec in request.intent.desired.volumes):
+            refuse_other_keys(request.intent.desired.volumes, provider.volumes.list(self.name))
+        services = self._services(request, provider, task)
+        return request, services, Observer(provider, provider.traffic(self.name), services.prober, self.name)
 
     def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
         provider = self._provider(prove_again)
@@ -236,8 +258,20 @@ class GroupFleet(_Opened):
 
     def converge(self, wanted: FleetOptions, task: Task) -> dict[str, Any]:
         self._refuse(wanted)
-        image, scaling = self._image(wanted), self._scaling()
-        run = InstanceRefreshRun(
+        image = self._image(wanted)
+        run = self._run(image, wanted, task)
+        result = run.predict() if task.check_mode else run.run()
+        return {**result, "diff": group_diff(run.before, image)} if task.diff else result
+
+    def foresee(self, channel: str, task: Task) -> Foreseen:
+        wanted = FleetOptions(channel=channel)
+        run = self._run(self._image(wanted), wanted, task)
+        result = run.predict()
+        return Foreseen(run.intent, result["plan"], [], result["instances"])
+
+    def _run(self, image: Image, wanted: FleetOptions, task: Task) -> InstanceRefreshRun:
+        scaling = self._scaling()
+        return InstanceRefreshRun(
             self._services(image, scaling, task),
             self.definition,
             self.target,
@@ -245,8 +279,6 @@ class GroupFleet(_Opened):
             request=self._request_of(image, scaling, task),
             options=wanted.run,
         )
-        result = run.predict() if task.check_mode else run.run()
-        return {**result, "diff": group_diff(run.before, image)} if task.diff else result
 
     def info(self, channel: str, *, prove_again: bool = False) -> dict[str, Any]:
         scaling = self._scaling(prove_again)

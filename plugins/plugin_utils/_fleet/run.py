@@ -83,6 +83,11 @@ class FleetRun(ABC, Generic[StepT]):
         self._observing = False  # whether a provider error is that of an observation
         self._observed_at = self._now()  # the last time that an observation was complete
 
+    @property
+    def intent(self) -> Intent:
+        """The intent as last read, saved or predicted."""
+        return self._intent
+
     def run(self) -> dict[str, Any]:
         """Run until nothing is left to do, and return the task's result.
 

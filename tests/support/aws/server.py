@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws import clients
@@ -26,22 +27,7 @@ from .world import World
 REGION = "eu-central-1"
 # As long as real ones, because some tools check the length.
 KEY, SECRET = "AKIAIMMUTABLEEXAMPLE", "immutable/infra/tests/only/0123456789abcd"
-SERVE = """
-import os, select, sys
-parent = int(sys.argv[1])
-test = os.pidfd_open(parent)
-from moto.ec2.models.launch_templates import LaunchTemplateVersion
-from moto.ec2.utils import parse_user_data
-from moto.server import ThreadedMotoServer
-# moto launches no instance of a group from a version with user data: it decodes that of a template's first version only
-LaunchTemplateVersion.user_data = property(lambda version: parse_user_data(version.data.get("UserData")))
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-if os.getppid() == parent:
-    select.select([test], [], [])  # returns when the test's process ends
-os._exit(0)
-"""
+PROGRAM = Path(__file__).with_name("moto_program.py")
 
 
 @dataclass(frozen=True)
@@ -184,9 +170,9 @@ def moto() -> Iterator[Moto]:
         **os.environ,
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
         "MOTO_ENABLE_AMI_VALIDATION": "true",
-        "PYTHONUNBUFFERED": "1",
     }
-    command = [sys.executable, "-c", SERVE, str(os.getpid())]
+    # Isolated, because a module beside the program has the name of a library.
+    command = [sys.executable, "-I", str(PROGRAM), str(os.getpid())]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
         command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment, start_new_session=True

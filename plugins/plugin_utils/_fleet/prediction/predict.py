@@ -8,7 +8,7 @@ The prediction is a run of the same engine on a simulated provider.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..._core.errors import FleetError
@@ -31,6 +31,14 @@ from .services import simulated_services
 MAX_LINES = 40  # of predicted steps
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a swap would do. ``timeline``: as in the result of a swap. ``plan``: see ``predict``."""
+
+    plan: dict[str, Any]
+    timeline: list[dict[str, Any]]
+
+
 def dry_run(
     request: Request, observer: Observer, services: FleetServices, latencies: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -45,15 +53,7 @@ def dry_run(
     itself refuses.
     """
     observed = observer.observe()
-    known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
-    plan = predict(
-        request,
-        observer.snapshot,
-        services.store,
-        now=services.provider.clock.now(),
-        latencies=replace(Latencies(), **known),
-        revoked=services.revoked(),
-    )
+    plan = foresee(request, observer.snapshot, services, latencies).plan
     if plan["changed"] and request.intent.goal == PRESENT:
         services.provider.compute.check_machine(request.payload.machine)
         services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
@@ -68,6 +68,25 @@ def dry_run(
     return {"changed": plan["changed"], **swap_result(request, request.intent, observed, None), "plan": plan}
 
 
+def foresee(
+    request: Request, snapshot: Snapshot, services: FleetServices, latencies: Mapping[str, float]
+) -> Prediction:
+    """Predict the swap with the latencies of earlier swaps.
+
+    Args:
+        latencies: seconds by name. They win over those of earlier swaps.
+    """
+    known = {**measured(Ledger(services.store, request.intent.fleet).records(RECORDS)), **latencies}
+    return simulated_swap(
+        request,
+        snapshot,
+        services.store,
+        now=services.provider.clock.now(),
+        latencies=replace(Latencies(), **known),
+        revoked=services.revoked(),
+    )
+
+
 def predict(
     request: Request,
     snapshot: Snapshot,
@@ -77,9 +96,22 @@ def predict(
     latencies: Latencies | None = None,
     revoked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
+    """Return the plan of ``simulated_swap``, which has the same arguments."""
+    return simulated_swap(request, snapshot, store, now=now, latencies=latencies, revoked=revoked).plan
+
+
+def simulated_swap(
+    request: Request,
+    snapshot: Snapshot,
+    store: Store,
+    *,
+    now: float,
+    latencies: Latencies | None = None,
+    revoked: Mapping[str, str] | None = None,
+) -> Prediction:
     """Run the swap in the simulated cloud, beginning with what was observed. Gates pass at once.
 
-    Returns ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``,
+    The plan has ``steps`` ([{at, action, slot, instance}]), ``duration`` (seconds), ``peak``, ``lowest_in_service``,
     ``downtime``, ``surge`` (the most instances beyond the size), ``stops`` and ``pauses`` (the reason, or None), and
     ``latencies`` (seconds by name, as they were used).
 
@@ -112,7 +144,7 @@ def predict(
         {"at": entry["seconds"], "action": entry["event"], "slot": entry["slot"], "instance": entry["instance"]}
         for entry in result["timeline"]
     ]
-    return {
+    plan = {
         "changed": result["changed"],
         "steps": steps,
         "duration": round(world.clock.now() - now, 1),
@@ -124,3 +156,4 @@ def predict(
         "pauses": result["paused"],
         "latencies": asdict(latencies),
     }
+    return Prediction(plan, result["timeline"])

@@ -18,7 +18,7 @@ from ..._image_model import Image
 from ..._providers.simulated.faults import simulate
 from ..._providers.simulated.provider import SimulatedProvider
 from ..._store.memory import MemoryStore
-from ..model import Request
+from ..model import Intent, Request
 from ..recipes import swap_request
 from ..run import RunOptions
 from ..swap.engine import Engine
@@ -52,6 +52,11 @@ def rehearse(definition: Definition, target: Target, report: Report) -> dict[str
         result, stops = dict(error.details), error.message
     simulated = {"duration": round(provider.clock.now() - began, 1), "calls": len(provider.world.calls), "stops": stops}
     return {**result, "changed": False, "simulated": simulated}
+
+
+def rehearsed_intent(definition: Definition, target: Target) -> Intent:
+    """Return the intent of the swap that ``rehearse`` runs, as it begins."""
+    return _request(definition, target, AFTER).intent
 
 
 def _request(definition: Definition, target: Target, digest: str) -> Request:

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is due for a service, and why: bakes, verifications, promotions, swaps and sweeps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+
+def due_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what is due: ``fleet`` (or ""), ``what`` and ``why``, and ``details``, a list of texts.
+
+    Args:
+        facts: see ``facts.report_facts``.
+    """
+    found = [{"fleet": fleet["name"], **each} for fleet in facts["fleets"] for each in _of_fleet(fleet)]
+    return found + [{"fleet": "", **each} for each in _of_images(facts)]
+
+
+def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from _of_bake(fleet.get("bake"))
+    info = fleet.get("info")
+    if info is None:
+        return
+    unfinished = fleet.get("unfinished")
+    if unfinished:
+        asks = unfinished.get("asks")
+        yield _due(
+            f"swap to {unfinished.get('image_name') or unfinished.get('image')}",
+            f"it is unfinished{f' and waits for an approval of {asks}' if asks else ''}",
+        )
+    foreseen = fleet.get("foreseen") or {}
+    reasons = swap_reasons(info)
+    if not unfinished and (reasons or foreseen):
+        steps = [] if reasons else foreseen.get("steps") or []
+        yield _due(f"swap to {info.get('image_name') or 'the image of the channel'}", "; ".join(reasons), steps)
+    orphans = info.get("orphans") or []
+    if orphans:
+        yield _due(
+            "sweep", f"{_counted(len(orphans), 'resource')} that no fleet owns", [each["why"] for each in orphans]
+        )
+
+
+def _of_bake(bake: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    if not bake or bake["problem"]:
+        return
+    if bake["image"] is None:
+        yield _due("bake", "no image has the definition's current inputs", bake["why"])
+    elif not bake["verified"]:
+        yield _due(f"verification of {bake['image']}", "it has not passed the present tests")
+    elif not bake["promoted"]:
+        yield _due(f"promotion of {bake['image']}", "the channel points at another image", bake["why"])
+
+
+def _of_images(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for image in facts["images"]:
+        if image["revoked"] and image["channels"]:
+            yield _due(
+                f"promotion of another image to {', '.join(image['channels'])}",
+                f"{image['name']} is revoked: {image['revoked'].get('reason') or 'without a reason'}",
+            )
+
+
+def swap_reasons(info: Mapping[str, Any]) -> list[str]:
+    """Return why instances must be replaced, each reason with the slots. ``info``: as ``fleet_info`` returns it."""
+    slots: dict[str, list[int]] = {}
+    for each in info["instances"]:
+        reason = outdated_reason(each, info.get("image"), info.get("image_name"))
+        if reason:
+            slots.setdefault(reason, []).append(each["slot"])
+    found = [f"{reason} ({slots_text(numbers)})" for reason, numbers in sorted(slots.items())]
+    present = {each["slot"] for each in info["instances"]}
+    missing = [slot for slot in range(int(info.get("size") or 0)) if slot not in present]
+    if missing and info.get("image"):
+        found.append(f"no instance ({slots_text(missing)})")
+    return found
+
+
+def outdated_reason(instance: Mapping[str, Any], image: str | None, image_name: str | None) -> str:
+    """Return why an instance must be replaced, or ""."""
+    if instance.get("tainted"):
+        return f"tainted: {instance['tainted']}"
+    if not instance.get("outdated"):
+        return ""
+    if instance.get("image") != image:
+        return f"runs {instance.get('image_name') or 'another image'}, not {image_name or 'the image of the channel'}"
+    return "was launched with other settings"
+
+
+def slots_text(numbers: Sequence[int]) -> str:
+    """Return the slots in words, such as ``slots 0 to 2 and 5``."""
+    ranges = [str(first) if first == last else f"{first} to {last}" for first, last in _ranges(sorted(set(numbers)))]
+    shown = ranges if len(ranges) <= 8 else [*ranges[:8], f"{len(ranges) - 8} more ranges"]
+    text = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1] if shown else ""]))
+    return f"slot{'' if len(set(numbers)) == 1 else 's'} {text}"
+
+
+def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    first = last = -1
+    for number in numbers:
+        if first >= 0 and number == last + 1:
+            last = number
+            continue
+        if first >= 0:
+            yield first, last
+        first = last = number
+    if first >= 0:
+        yield first, last
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def _due(what: str, why: str, details: Sequence[str] = ()) -> dict[str, Any]:
+    return {"what": what, "why": why, "details": [str(each) for each in details][:20]}

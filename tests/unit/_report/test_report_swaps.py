@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A swap as a drawing, in words and in numbers: from records of the real engine in the simulated cloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.frames import MAX_FRAMES, capacity_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.lanes import entries_of, tracks_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.svg import span
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import MAX_EVENTS, swap_view
+from ansible_collections.immutable.infra.tests.support import fleetlab, report_pages
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def swapped(*images: str, **changes: Any) -> dict[str, Any]:
+    """The facts of the last of these swaps, one after the other."""
+    lab = fleetlab.Lab()
+    for image in images:
+        try:
+            lab.run(fleetlab.request(image, **changes))
+        except FleetError:
+            assert image == fleetlab.BROKEN
+    return report_pages.swaps(lab)[0]
+
+
+def test_each_instance_goes_through_its_phases() -> None:
+    story = swapped(fleetlab.V1, fleetlab.V2)
+    entries = entries_of(story["timeline"])
+    tracks = tracks_of(entries, entries[-1].seconds)
+    phases = [(track.slot, track.fresh, [each.phase for each in track.segments]) for track in tracks]
+    old, new = ["serving", "draining", "stopping"], ["booting", "checking", "serving"]
+    assert phases == [(slot, fresh, new if fresh else old) for slot in range(3) for fresh in (False, True)]
+    for track in tracks:
+        joined = zip(track.segments, track.segments[1:], strict=False)
+        assert all(before.end == after.begin for before, after in joined)
+
+
+def test_capacity_is_never_drawn_higher_than_it_was() -> None:
+    story = swapped(fleetlab.V1, fleetlab.V2, unavailable=2)
+    capacity = capacity_of(entries_of(story["timeline"]))
+    assert min(serving for _at, serving in capacity) == story["lowest"]
+    view = swap_view(story)
+    assert {"name": "floor", "value": "1"} in view["summary"]
+    assert view["chart"]["capacity"]["floor"]["count"] == 1
+    assert min(frame[1] for frame in view["frames"]) == story["lowest"]
+
+
+def test_a_rollback_says_why_and_with_which_last_words() -> None:
+    view = swap_view(swapped(fleetlab.V1, fleetlab.BROKEN))
+    assert (view["status"], view["tone"]) == ("rolled back", "bad")
+    assert "was not healthy within" in view["reason"] and view["last_words"]
+    assert [row["kind"] for row in view["events"]].count("rollback") == 1
+    assert "rollback" in {mark["kind"] for mark in view["chart"]["marks"]}
+
+
+def test_gates_and_waves_are_marked() -> None:
+    view = swap_view(swapped(fleetlab.V1, fleetlab.V2, before_swap="before.yml", size=4, surge=2))
+    kinds = [mark["kind"] for mark in view["chart"]["marks"]]
+    assert kinds.count("wave") == 2 and "gate" in kinds
+    assert {"name": "waves", "value": "2"} in view["summary"]
+
+
+def test_slots_that_a_swap_did_not_reach_stay_in_the_drawing() -> None:
+    view = swap_view(swapped(fleetlab.V1, fleetlab.BROKEN, size=4))
+    assert [lane["text"] for lane in view["chart"]["lanes"]] == [f"slot {slot}" for slot in range(4)]
+
+
+def test_a_large_swap_stays_small() -> None:
+    view = swap_view(report_pages.large(size=200, ended=1)["fleets"][0]["swaps"][0])
+    assert view["chart"]["dense"] and len(view["chart"]["paths"]) < 10 and len(view["chart"]["lanes"]) <= 11
+    assert len(view["events"]) <= MAX_EVENTS and len(view["events"]) + view["events_left_out"] == 1600
+    assert len(view["frames"]) <= MAX_FRAMES
+    assert view["frames"][-1][2] == 200
+
+
+def test_a_prediction_says_what_it_would_do() -> None:
+    story = swapped(fleetlab.V1, fleetlab.V2)
+    assert swap_view({**story, "kind": "prediction"})["status"] == "would finish"
+    stopped = swap_view({**story, "kind": "rehearsal", "stops": "slot 0 failed"})
+    assert (stopped["status"], stopped["reason"]) == ("would stop", "slot 0 failed")
+    assert swap_view({**story, "kind": "prediction", "pauses": "window"})["status"] == "would pause"
+
+
+def test_the_refresh_of_a_group_has_events_and_no_lanes() -> None:
+    intent = swapped(fleetlab.V1)["intent"]
+    entries = [{"at": "", "seconds": 3, "event": "refresh started", "slot": None, "instance": None}]
+    view = swap_view({"kind": "swap", "intent": {**intent, "strategy": "autoscaling"}, "timeline": entries})
+    assert view["chart"] is None and [row["event"] for row in view["events"]] == ["refresh started"]
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=4,
+)
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "seconds": ANYTHING | st.floats(0, 1e9),
+        "event": ANYTHING | st.sampled_from(["launched", "in service", "draining", "gone", "died at launch: x"]),
+        "slot": ANYTHING | st.integers(0, 3),
+        "instance": ANYTHING | st.sampled_from(["a", "b"]),
+        "serving": ANYTHING | st.integers(0, 5),
+        "healthy": ANYTHING | st.integers(0, 5),
+        "draining": ANYTHING | st.integers(0, 5),
+    },
+)
+
+
+@given(st.lists(ENTRY, max_size=12) | ANYTHING)
+def test_a_damaged_timeline_is_drawn_as_far_as_it_goes(timeline: Any) -> None:
+    view = swap_view({"kind": "swap", "fleet": "shop", "intent": None, "timeline": timeline})
+    assert len(view["events"]) <= (len(timeline) if isinstance(timeline, list) else 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(41.6, "42 s"), (119.4, "119 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert span(seconds) == text
