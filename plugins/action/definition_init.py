@@ -6,10 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
-from ..plugin_utils._scaffold.open import Account, Sources, write_definition
+from ..plugin_utils._scaffold.open import Sources, account_of, write_definition
 from ..plugin_utils._scaffold.service import ServiceOptions
-
-ACCOUNT = ("region", "profile", "role", "endpoint_url")
 
 
 class ActionModule(RoomAction):
@@ -22,7 +20,7 @@ class ActionModule(RoomAction):
             executable=options["executable"] or "packer",
             scaling_group=options["auto_scaling_group"] or "",
             target_group=options["target_group"] or "",
-            account=Account(**{name: options[name] or "" for name in ACCOUNT}),
+            account=account_of(options),
         )
         return write_definition(context.path(options["folder"]), _service(options), sources, task=context)
 

@@ -104,7 +104,7 @@ def _take_tags(draft: Draft, tags: Mapping[str, str]) -> None:
 
 def _take_health(draft: Draft, described: Mapping[str, Any]) -> None:
     """The checks of a target group, as a probe."""
-    port = described.get("HealthCheckPort") or "traffic-port"
+    port: Any = described.get("HealthCheckPort") or "traffic-port"
     port = described.get("Port") if port == "traffic-port" else port
     port = int(port) if str(port).isdecimal() else port
     protocol = described.get("HealthCheckProtocol")

@@ -49,6 +49,11 @@ class Sources:
     account: Account = field(default_factory=Account)
 
 
+def account_of(options: Mapping[str, Any]) -> Account:
+    """Return the account that the options of a task name."""
+    return Account(**{name: options[name] or "" for name in ("region", "profile", "role", "endpoint_url")})
+
+
 def write_definition(folder: Path, options: ServiceOptions, sources: Sources, *, task: Task) -> dict[str, Any]:
     """Write a definition from the options and what they name. Returns the result of the task. Raises ImmutableError."""
     draft = Draft(folder, _origin(sources))

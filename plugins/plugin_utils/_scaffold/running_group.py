@@ -222,8 +222,8 @@ def _add_instances(clients: Clients, group: RunningGroup, instances: list[dict[s
     for each in instances:
         zone, subnet = each.get("Placement", {}).get("AvailabilityZone"), each.get("SubnetId")
         if zone and subnet and group.subnets.setdefault(zone, subnet) != subnet:
-            note = (f"subnet {subnet}", "a definition has one subnet for each zone")
-            group.left += [] if note in group.left else [note]
+            found = (f"subnet {subnet}", "a definition has one subnet for each zone")
+            group.left += [] if found in group.left else [found]
     group.subnets = dict(sorted(group.subnets.items()))
     common = set.intersection(*(set(_tags(each.get("Tags", ())).items()) for each in instances))
     group.tags = dict(sorted(common))
