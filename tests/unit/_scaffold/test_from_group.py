@@ -53,9 +53,9 @@ class Seeded:
         made = self.cloud.boto("ec2").create_launch_template(LaunchTemplateName="shop", LaunchTemplateData=launch)
         self.cloud.boto("autoscaling").create_auto_scaling_group(
             AutoScalingGroupName="Shop Prod",
-            MinSize=1,
+            MinSize=0,
             MaxSize=4,
-            DesiredCapacity=2,
+            DesiredCapacity=0,
             VPCZoneIdentifier=",".join(self.net.subnets),
             TargetGroupARNs=[self.balancer.groups[0]],
             LaunchTemplate={"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"], "Version": "$Latest"},
@@ -94,7 +94,7 @@ def test_an_auto_scaling_group_stays_what_replaces_the_instances(cloud: Cloud, t
     assert http is not None and (http.port, http.path, http.status) == (8080, "/healthz", ("200-204", 301))
     assert dict(target.tags) == {"Project": "shop"}
     left = "\n".join(result["left"])
-    assert "user data of the launch template" in left and "the size of the group (1 to 4, now 2)" in left
+    assert "user data of the launch template" in left and "the size of the group (0 to 4, now 0)" in left
     texts = "".join((tmp_path / name).read_text() for name in result["files"])
     assert "hunter2" not in texts and secret not in texts + json.dumps(result)
     assert "tag note" in left
