@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws docs-tables aws-policy packers bench-packer bench-bake clean
+.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -99,7 +99,12 @@ bench-bake:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.bake'
 
-# The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
+# How large reports are, how long Chromium draws them, and how long a first look with ansible-core alone takes.
+bench-report:
+	@tests/tools/install test
+	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.pages'
+
+# The same work as the peers, in one run, on moto as the cloud: IMMUTABLE_BENCH_SIZES ("10 100"), IMMUTABLE_BENCH_BATCH (5), IMMUTABLE_TERRAFORM_PLUGINS (a folder with the provider for AWS).
 bench-aws:
 	@tests/tools/install test
 	@tests/tools/with-collection $(CORE) bash -c 'PYTHONPATH=$$ANSIBLE_COLLECTIONS_PATH exec python -m bench.aws'

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """``make bench-aws``: every tool replaces N instances with a new image, in one run, against Moto.
 
-IMMUTABLE_BENCH_SIZES ("10 100") sets the numbers of instances. IMMUTABLE_BENCH_ONLY selects tools by a part of their
-names.
+IMMUTABLE_BENCH_SIZES ("10 100") sets the numbers of instances, IMMUTABLE_BENCH_BATCH (5) how many are replaced at a
+time. IMMUTABLE_BENCH_ONLY selects tools by a part of their names. From MANY instances on, only amazon.aws and the
+strategies for large fleets run: ``IMMUTABLE_BENCH_SIZES=1000 IMMUTABLE_BENCH_BATCH=50 make bench-aws``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from . import collection, peers
 from .run import Case, Lab, Measured
 
 SIZES = [int(size) for size in os.environ.get("IMMUTABLE_BENCH_SIZES", "10 100").split()]
+BATCH = int(os.environ.get("IMMUTABLE_BENCH_BATCH", "5"))
 ONLY = os.environ.get("IMMUTABLE_BENCH_ONLY", "")
 ONE_BY_ONE = 20  # at most this many instances are replaced one by one: amazon.aws takes ten seconds for each
+MANY = 500
 FEWER = 3.0  # the goal: at most 1/FEWER of the calls that the best other tool makes, for 100 instances
 
 
@@ -46,7 +49,7 @@ def main() -> int:
         rows = [
             measure(lab, cloud, case, size) for size in SIZES for case in contenders(lab, size) if ONLY in case.name
         ]
-        slow = collection.slow(lab, cloud) if not ONLY else None
+        slow = collection.slow(lab, cloud) if not ONLY and min(SIZES) < MANY else None
     print(table(rows))
     if slow:
         print(f"\n{slow}")
@@ -54,7 +57,9 @@ def main() -> int:
 
 
 def contenders(lab: Lab, size: int) -> list[Case]:
-    cases = [peers.amazon(lab, 5), *([peers.amazon(lab, 1)] if size <= ONE_BY_ONE else [])]
+    if size >= MANY:
+        return [*collection.large(lab, BATCH), peers.amazon(lab, BATCH)]
+    cases = [peers.amazon(lab, BATCH), *([peers.amazon(lab, 1)] if size <= ONE_BY_ONE else [])]
     if peers.has_terraform():
         cases.append(peers.terraform(lab))
     else:
@@ -63,7 +68,7 @@ def contenders(lab: Lab, size: int) -> list[Case]:
             "(IMMUTABLE_TERRAFORM_PLUGINS names a folder of plugins)",
             file=sys.stderr,
         )
-    return [*cases, *collection.cases(lab, size <= ONE_BY_ONE)]
+    return [*cases, *collection.cases(lab, BATCH, size <= ONE_BY_ONE)]
 
 
 def measure(lab: Lab, cloud: Cloud, case: Case, size: int) -> Row:

@@ -23,13 +23,29 @@ LAUNCH, HEALTH, DRAIN = 2.6, 1.0, 1.0  # seconds: one tenth of EC2's and a load 
 SLOW = 10, 5  # instances, surge
 
 
-def cases(lab: Lab, one_by_one: bool) -> list[Case]:
-    surge_5 = {"strategy": "rolling", "surge": 5}
+def cases(lab: Lab, batch: int, one_by_one: bool) -> list[Case]:
+    rolling = {"strategy": "rolling", "surge": batch}
+    uncounted = {**rolling, "count_draining": False}
     return [
-        swap_case(lab, "rolling, surge 5", surge_5),
+        swap_case(lab, f"rolling, surge {batch}", rolling),
+        swap_case(lab, f"rolling, surge {batch}, draining not counted", uncounted),
         *([swap_case(lab, "rolling, surge 1", {"strategy": "rolling", "surge": 1})] if one_by_one else []),
         swap_case(lab, "blue_green", {"strategy": "blue_green"}),
-        swap_case(lab, "rolling, surge 5, each seal verified from console output", surge_5, evidence="console"),
+        swap_case(
+            lab,
+            f"rolling, surge {batch}, draining not counted, each seal verified from console output",
+            uncounted,
+            evidence="console",
+        ),
+    ]
+
+
+def large(lab: Lab, batch: int) -> list[Case]:
+    """The strategies for a fleet of a thousand instances."""
+    uncounted = {"strategy": "rolling", "surge": batch, "count_draining": False}
+    return [
+        swap_case(lab, "blue_green", {"strategy": "blue_green"}),
+        swap_case(lab, f"rolling, surge {batch}, draining not counted", uncounted),
     ]
 
 

@@ -110,7 +110,9 @@ images:
       description: Artifact that the provider launches instances from.
       type: dict
     provenance:
-      description: The tools that baked the image, where they ran, and the duration of the bake.
+      description:
+        - The tools that baked the image, where they ran, and the duration of the bake (C(seconds)). Since 0.3.0, also
+          the C(stages) of the bake that took longest, each with C(name) and C(seconds).
       type: dict
     files:
       description:

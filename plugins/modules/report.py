@@ -124,4 +124,9 @@ due:
     - fleet: shop-local
       what: swap to shop-1.4.2-5f2c07d1e9ab
       why: runs shop-1.4.1-0b1c2d3e4f5a, not shop-1.4.2-5f2c07d1e9ab (slots 0 to 2)
+summary:
+  description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
+  returned: when the options are valid
+  type: list
+  elements: str
 """

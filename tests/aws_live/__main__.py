@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import instances, leftovers, stores, volumes
+from . import instances, leftovers, roots, stores, volumes
 from .live import Live
 
 
@@ -37,11 +37,13 @@ class Check:
 
 
 LAUNCHES = ("ami", "subnet")
+REPLACING = "replacing root volumes"  # no rule: Moto has no such tasks, and tests script them
 CHECKS = (
     Check(("user data size",), LAUNCHES, instances.user_data),
     Check(("client tokens",), LAUNCHES, instances.client_tokens),
     Check(("launching takes time", "stopping and terminating take time", "starting"), LAUNCHES, instances.life_cycle),
     Check(("reserved tags",), LAUNCHES, instances.reserved_tags),
+    Check((REPLACING,), LAUNCHES, roots.replacing),
     Check(("creating volumes takes time",), (), volumes.creating),
     Check(("detaching",), (), volumes.detaching),
     Check(("modifying volumes", "modifications take time"), (), volumes.modifying),

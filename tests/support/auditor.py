@@ -28,6 +28,16 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.tags im
 
 from .cases import FLEET
 
+# What must have been read since the controller last waited for the fleet, before it makes such a call.
+READ_BEFORE = {
+    "register": ("instances",),
+    "switch": ("instances", "members"),
+    "drain": ("members",),
+    "deregister": ("members",),
+    "remove": ("members",),
+    "stop": ("instances", "members"),
+    "start": ("instances", "members"),
+}
 MOST_LAUNCHES = 5  # of a swap in a slot, and of its rollback
 
 
@@ -39,13 +49,18 @@ class Answers:
     members: dict[str, Member] = field(default_factory=dict)
     probes: dict[str, bool] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    drained: set[str] = field(default_factory=set)  # members that drained, and did not return to service since
     revoked: dict[str, str] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)  # kinds of answers since the controller last waited for the fleet
 
     def record(self, kind: str, answer: Any, fresh: bool) -> None:
+        self.read.add(kind)
         if kind == "instances":
             self.instances = {instance.id: instance for instance in answer}
         elif kind == "members":
             self.members = {member.id: member for member in answer}
+            self.drained |= {member.id for member in answer if member.state == "drain"}
+            self.drained -= {member.id for member in answer if member.state != "drain"}
             if fresh:
                 self.taken.clear()
         elif kind == "probe":
@@ -132,7 +147,11 @@ class Auditor:
                 3 and 4 count.
         """
         intent = self._intent()
+        missing = set(READ_BEFORE.get(call, ())) - answers.read
+        assert not missing, f"{call} relies on {', '.join(sorted(missing))} from before the last wait"
         serving = self.serving()
+        if call == "drain":  # the balancer may have removed a drained member before the next call
+            answers.drained |= {name for name, entry in self._world.members.items() if entry.draining}
         lost = before.serving - serving
         # The controller may take what its answers show as unhealthy, even if that got healthy since.
         known_lost = lost & answers.serving()
@@ -180,7 +199,7 @@ class Auditor:
             return
         live = self._live(intent["count_draining"])
         if not intent["count_draining"]:  # the balancer may have removed a drained member that still stops
-            live -= {name for name, member in answers.members.items() if member.state == "drain"}
+            live -= answers.drained
         ceiling = goal_of(intent)["size"] + intent["surge"]
         assert len(live) <= ceiling, f"promise 2: after {call} {len(live)} run of {ceiling}"
 

@@ -17,6 +17,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-sandbox",  # root has none, and the pages are ours
+    "--disable-dev-shm-usage",  # a container has little of it
     "--hide-scrollbars",
 )
 TIMEOUT = 300.0  # seconds, on a busy machine

@@ -58,6 +58,21 @@ IMAGES = {
     "dead at launch": Behavior(dies_after=2.0),
     "unstoppable": Behavior(stops=False),  # good, but ignores an orderly shutdown
 }
+# After such a fault the provider may refuse a call although the engine did nothing wrong.
+DISTURBING = {
+    "stale",
+    "crashes",
+    "unhealthy",
+    "removed",
+    "dies",
+    "deregistered",
+    "frozen",
+    "frozen after",
+    "overtaken",
+    "clock jump",
+    "killed midway",
+    "partial",
+}
 
 
 class ShortRepr:
@@ -138,6 +153,7 @@ class Case(ShortRepr):
     forgets_drained: bool = False
     reports_in_flight: bool = True
     call_seconds: float = 0.0  # that each changing call takes
+    calls_count: bool = False  # whether the engine reads no more than it needs, as at a cloud
     deaths_are_known: bool = (
         True  # whether a controller can see that another one is dead, and need not wait for its lease
     )

@@ -154,6 +154,7 @@ def cases(
         forgets_drained=draw(st.booleans()),
         reports_in_flight=draw(st.sampled_from([True, True, False])),
         call_seconds=draw(st.sampled_from([0.0, 0.0, 2.0])),
+        calls_count=draw(st.booleans()),
         deaths_are_known=draw(st.booleans()),
         clock_skew=draw(st.sampled_from([0.0, 0.0, 0.0, 2.0, -2.0])),
         instances=instances,

@@ -49,7 +49,7 @@ def cast_of(events: Iterable[tuple[float, str]], width: int, height: int, title:
 def without_names(text: str, names: Mapping[str, str]) -> str:
     """Return a text with other words for names of the machine that recorded it, the longest names first."""
     for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, names[name])
+        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", names[name], text)
     return text
 
 

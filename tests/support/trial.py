@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Literal, NoReturn, TypeVar
 
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import (
@@ -46,11 +47,12 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.run import RunOptions
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.engine import Engine
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.executor import BOUNDS
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.clock import event_driven_pace
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.provider import SimulatedProvider
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import SimulatedMachine, World
 
 from .auditor import Answers, Auditor, in_fleet
-from .cases import FLEET, IMAGES, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
+from .cases import DISTURBING, FLEET, IMAGES, NEW, THIRD, Case, Fault, Moment, fill_world, intent_before, request_of
 from .fleetlab import CountingStore
 from .killed import ControllerKilled
 
@@ -60,21 +62,6 @@ LONGEST = 40_000.0  # virtual seconds of a run
 MOST_CALLS, MOST_READS = 300, 6_000  # of a run
 # More than the lease of a run that died during the longest call: see ``Lease.need``, and MARGIN for the clocks.
 LOCK_TIMEOUT = max(BOUNDS.values()) + 4 * MARGIN + POLL
-# After such a fault the provider may refuse a call although the engine did nothing wrong.
-DISTURBING = {
-    "stale",
-    "crashes",
-    "unhealthy",
-    "removed",
-    "dies",
-    "deregistered",
-    "frozen",
-    "frozen after",
-    "overtaken",
-    "clock jump",
-    "killed midway",
-    "partial",
-}
 DEFECT = defect("").message  # begins the message of the engine's own check
 PLAYED = [0]  # number of histories, for the summary of the tests
 
@@ -105,6 +92,11 @@ class Controller:
         return self.trial.world.clock.now() + self.clock_skew
 
     def wait(self, seconds: float) -> None:
+        self.answers.read.clear()
+        self.wait_for_lease(seconds)
+
+    def wait_for_lease(self, seconds: float) -> None:
+        """Wait between two attempts to acquire or renew the lease, which shows whether another run held it."""
         self.trial.before_effect(self, self.trial.fault("wait"))
         self.trial.world.clock.wait(seconds)
         self.trial.check_bounds()
@@ -200,10 +192,13 @@ class Trial:
         controller = Controller(self, self.clock_skew)
         store: Any = controller  # it has the methods of a store that the engine calls
         monotonic = self.world.clock.now
-        lease = Lease(store, FLEET, "a swap", controller, monotonic=monotonic, alive=self._is_alive)
+        clock = SimpleNamespace(now=controller.now, wait=controller.wait_for_lease)
+        lease = Lease(store, FLEET, "a swap", clock, monotonic=monotonic, alive=self._is_alive)
         controller.lease = lease
+        provider = SimulatedProvider(self.world, controller)
+        provider.pace = event_driven_pace if self.case.calls_count else None
         services = replace(
-            simulated_services(SimulatedProvider(self.world, controller), store, self.lines.append),
+            simulated_services(provider, store, self.lines.append),
             lease=lease,
             gates=self.gates,
             revoked=controller.revoked,

@@ -76,6 +76,7 @@ STATEMENTS = [
         "LookEc2", "ec2",
         "DescribeImageAttribute DescribeImages DescribeInstances DescribeKeyPairs "
         "DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRegions "
+        "DescribeReplaceRootVolumeTasks "
         "DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVolumes "
         "DescribeVolumesModifications DescribeVpcs",
     ),
@@ -116,16 +117,31 @@ STATEMENTS = [
         "TagWhatIsMade", "ec2", actions="CreateTags", resources=["*"],
         condition={"StringEquals": {"ec2:CreateAction": [
             "RunInstances", "CreateVolume", "CopyImage", "CreateImage", "CreateSecurityGroup", "ImportKeyPair",
-            "CreateSnapshot",
+            "CreateSnapshot", "CreateReplaceRootVolumeTask",
         ]}},
     ),
     Statement(
         "Ours", "ec2",
         actions="AttachVolume CopyImage CreateSnapshot CreateTags DeleteSnapshot DeleteTags DeleteVolume "
-        "DeregisterImage DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume StartInstances "
-        "StopInstances TerminateInstances",
+        "DeregisterImage DescribeInstanceAttribute DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume "
+        "StartInstances StopInstances TerminateInstances",
         resources=ec2("instance", "volume", "snapshot", "image"),
         condition=ours("Resource"),
+    ),
+    Statement(
+        "Reimage", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("instance"), condition=ours("Resource"),
+    ),
+    Statement(
+        "ReimageTask", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("replace-root-volume-task"),
+        condition=ours("Request"),
+    ),
+    Statement(
+        "ReimageFrom", "ec2", "CreateReplaceRootVolumeTask", ec2("image", "snapshot", "subnet", "volume"),
+    ),
+    # Root volumes that a task created have no tags until they are replaced in their turn
+    Statement(
+        "ReimageTags", "ec2", actions="CreateTags", resources=ec2("volume"),
+        condition={**ours("Request"), **untagged("Resource")},
     ),
     Statement(
         "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",

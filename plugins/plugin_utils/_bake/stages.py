@@ -29,6 +29,7 @@ _HEADLINE = re.compile(
     r"(?:Provisioning with|Uploading|Downloading|Pausing|Retrying|Gracefully|Forcibly|Build '"
     r"|Running post-processor|Deleting|Stopping) ?"
 )
+_PATHS = re.compile(r":? /.*")
 _MAX_RESULT = 500  # characters of a task's result that has no message
 _SILENCE = 60.0  # seconds without a line after which a sign of life is reported
 _MAX_STAGES = 100  # that a record keeps, the longest ones
@@ -43,7 +44,7 @@ class StageTimes:
 
     Attributes:
         total: of the whole bake, 0 if it is not known.
-        stages: by name. A stage that took less than a second may be missing.
+        stages: by name. One that took less than a second may be missing, and one that ran several times is missing.
     """
 
     total: float = 0.0
@@ -54,14 +55,14 @@ def times_of(image: Image | None) -> StageTimes:
     """Return the times of the bake of an image. Images of earlier releases have no times of stages."""
     if image is None:
         return StageTimes()
-    stages: dict[str, float] = {}
+    stages: dict[str, list[float]] = {}
     recorded = image.provenance.get("stages")
     for each in recorded if isinstance(recorded, list) else ():
         # Others can write to a shared store.
         if isinstance(each, dict) and isinstance(each.get("seconds"), (int, float)):
-            name = str(each.get("name", ""))
-            stages[name] = stages.get(name, 0.0) + each["seconds"]
-    return StageTimes(image.seconds if isinstance(image.seconds, (int, float)) else 0.0, stages)
+            stages.setdefault(str(each.get("name", "")), []).append(each["seconds"])
+    total = image.seconds if isinstance(image.seconds, (int, float)) else 0.0
+    return StageTimes(total, {name: times[0] for name, times in stages.items() if len(times) == 1})
 
 
 class StageReporter:
@@ -138,10 +139,10 @@ class StageReporter:
 
     def _begin(self, name: str) -> None:
         """Report a stage, with the time that it took in the earlier bake."""
-        name = shortened(plain_line(name), _MAX_NAME)
-        took = self._expected.stages.get(name)
+        stage = _stage_name(name)
+        took = self._expected.stages.get(stage)
         self._report(name if took is None else f"{name} (last time {duration(took)})")
-        self._stages.append((name, self._reported_at))
+        self._stages.append((stage, self._reported_at))
         self._output = ""
 
     def sign_of_life(self) -> None:
@@ -171,6 +172,11 @@ class StageReporter:
         total = self._expected.total
         about = f" of about {total:.0f}" if total else ""
         self._send(f"{self._label} [{self._reported_at - self._started:6.1f}{about} s] {text}")
+
+
+def _stage_name(line: str) -> str:
+    """Return the line without paths, some of which are random."""
+    return shortened(_PATHS.sub("", plain_line(line)), _MAX_NAME)
 
 
 def _summary(text: str) -> str:

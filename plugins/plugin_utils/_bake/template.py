@@ -22,6 +22,12 @@ SSH_TIMEOUT = "10m"
 ROOT = "root"
 GUEST_MEMORY = "/dev/shm"  # noqa: S108  of the guest, where only the bake runs
 _POLL_INTERVAL = 0.05  # seconds, between two looks of Ansible at its tasks
+CONTAINER_SHARED = "/run/packer"  # where Packer mounts a folder that it does not use
+# In a chroot, runc starts the first process of a container correctly, and later ones on the machine itself, as root.
+_INSIDE = (
+    f"test -d {CONTAINER_SHARED} || {{ echo 'the engine runs commands outside of its container, as in a chroot: "
+    "nothing was changed' >&2; exit 1; }"
+)
 # For a user other than root. The script may be on a file system that does not allow execution.
 _AS_ROOT = "sudo -n env {{ .Vars }} /bin/sh -e {{ .Path }}"
 _IN_CONTAINER = "{{ .Vars }} /bin/sh -e {{ .Path }}"
@@ -64,6 +70,7 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
     uploads_folder = f"{folder}/in"
     prepare = _shell(
         guest,
+        *([_INSIDE] if guest.container else []),
         f'test "$(python3 -c \'import sys; print("%d.%d" % sys.version_info[:2])\')" = {python} || '
         f'{{ echo "the guest\'s Python is $(python3 -V 2>&1), not {python}: set image.base.python" >&2; exit 1; }}',
         # Tasks that become another user must reach their temporary files, but not list this folder.

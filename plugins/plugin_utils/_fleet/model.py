@@ -76,6 +76,7 @@ class InstanceView:
     protected: str = ""  # why it must not be touched without permission
     standby: str = ""  # why a user keeps it out of traffic
     stop_reason: str = ""  # why it stopped, in the provider's words
+    drained_since: float = 0.0  # since when it is no member any more; only if this run drained it
     root: RootState = ORIGINAL
 
     @property
@@ -106,8 +107,8 @@ class InstanceView:
         return self.ready and self.member == UP
 
     def counts(self, draining: bool) -> bool:
-        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, does not drain."""
-        return self.live and (draining or self.member != DRAIN)
+        """Whether it takes a place under the ceiling: it is live and, unless ``draining``, not drained by this run."""
+        return self.live and (draining or not (self.member == DRAIN or self.drained_since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Observed:
     alarms: tuple[str, ...] = ()  # why the swap must roll back, according to metrics
     revoked: Mapping[str, str] = field(default_factory=dict)  # why images must not be put in service, by digest
     deaths: tuple[Death, ...] = ()
+    calls_count: bool = False  # at the provider, so that removals may wait for one another
     replaces_in: InstanceState | None = None  # see ``contract.Reimager``; None without one
 
     @property

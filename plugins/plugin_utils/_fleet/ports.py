@@ -28,6 +28,13 @@ class Guard(Protocol):
 class Lease(Protocol):
     """The right to change one fleet. ``_fleet/lease`` implements it with a document in the store."""
 
+    @property
+    def took_over(self) -> str | None:
+        """What ``free_version`` returned right before the lease was acquired; None if that is unknown."""
+
+    def free_version(self) -> str | None:
+        """The version of the lease if no one holds it, else None. Raises StoreError."""
+
     def acquire(self, wait: float = 0.0) -> None:
         """Raises LockedError if another run still holds the lease after ``wait`` seconds; StoreError."""
 
@@ -69,6 +76,11 @@ class NoGuard:
 
 class NoLease:
     """Is always held: for runs that change nothing outside this process."""
+
+    took_over: str | None = None
+
+    def free_version(self) -> str | None:
+        return None
 
     def acquire(self, wait: float = 0.0) -> None:
         pass

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from .._summary.fleet import OTHER_IMAGE, outdated_why
+from .._summary.text import counted, slots
 
 
 def due_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -38,7 +41,7 @@ def _of_fleet(fleet: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     orphans = info.get("orphans") or []
     if orphans:
         yield _due(
-            "sweep", f"{_counted(len(orphans), 'resource')} that no fleet owns", [each["why"] for each in orphans]
+            "sweep", f"{counted(len(orphans), 'resource')} that no fleet owns", [each["why"] for each in orphans]
         )
 
 
@@ -64,53 +67,25 @@ def _of_images(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def swap_reasons(info: Mapping[str, Any]) -> list[str]:
     """Return why instances must be replaced, each reason with the slots. ``info``: as ``fleet_info`` returns it."""
-    slots: dict[str, list[int]] = {}
+    where: dict[str, list[int]] = {}
     for each in info["instances"]:
-        reason = outdated_reason(each, info.get("image"), info.get("image_name"))
+        reason = _reason(each, info)
         if reason:
-            slots.setdefault(reason, []).append(each["slot"])
-    found = [f"{reason} ({slots_text(numbers)})" for reason, numbers in sorted(slots.items())]
+            where.setdefault(reason, []).append(each["slot"])
+    found = [f"{reason} ({slots(numbers)})" for reason, numbers in sorted(where.items())]
     present = {each["slot"] for each in info["instances"]}
     missing = [slot for slot in range(int(info.get("size") or 0)) if slot not in present]
-    if missing and info.get("image"):
-        found.append(f"no instance ({slots_text(missing)})")
-    return found
+    return [*found, f"no instance ({slots(missing)})"] if missing and info.get("image") else found
 
 
-def outdated_reason(instance: Mapping[str, Any], image: str | None, image_name: str | None) -> str:
-    """Return why an instance must be replaced, or ""."""
+def _reason(instance: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    """Why an instance must be replaced, or ""."""
     if instance.get("tainted"):
         return f"tainted: {instance['tainted']}"
-    if not instance.get("outdated"):
-        return ""
-    if instance.get("image") != image:
-        return f"runs {instance.get('image_name') or 'another image'}, not {image_name or 'the image of the channel'}"
-    return "was launched with other settings"
-
-
-def slots_text(numbers: Sequence[int]) -> str:
-    """Return the slots in words, such as ``slots 0 to 2 and 5``."""
-    ranges = [str(first) if first == last else f"{first} to {last}" for first, last in _ranges(sorted(set(numbers)))]
-    shown = ranges if len(ranges) <= 8 else [*ranges[:8], f"{len(ranges) - 8} more ranges"]
-    text = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1] if shown else ""]))
-    return f"slot{'' if len(set(numbers)) == 1 else 's'} {text}"
-
-
-def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    first = last = -1
-    for number in numbers:
-        if first >= 0 and number == last + 1:
-            last = number
-            continue
-        if first >= 0:
-            yield first, last
-        first = last = number
-    if first >= 0:
-        yield first, last
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
+    why = outdated_why(instance, info.get("image"))
+    if why == OTHER_IMAGE:
+        return f"runs {instance.get('image_name') or why}, not {info.get('image_name') or 'the image of the channel'}"
+    return why
 
 
 def _due(what: str, why: str, details: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ...module_utils._bounded import shortened
 from ...module_utils._plain_text import map_texts, plain_text
 from .._bake.open import definition_info
 from .._core.errors import ImmutableError
+from .._core.progress import silent
 from .._core.task import Task
 from .._definition.explain import compare, explain_lines
 from .._definition.model import Definition, Target
@@ -111,7 +112,7 @@ class _Collector:
         }
         try:
             if is_rehearsal(target):
-                return {**known, "foreseen": _rehearsal(self.definition, target, self.task)}
+                return {**known, "foreseen": _rehearsal(self.definition, target)}
             if store is None:
                 return {**known, "problem": "there is no store yet, so nothing is known of this fleet"}
             return {**known, "bake": self._bake(target, store), **self._observed(target, store)}
@@ -165,8 +166,8 @@ class _Collector:
         }
 
 
-def _rehearsal(definition: Definition, target: Target, task: Task) -> dict[str, Any]:
-    result = rehearse(definition, target, task.report)
+def _rehearsal(definition: Definition, target: Target) -> dict[str, Any]:
+    result = rehearse(definition, target, silent)
     simulated = result["simulated"]
     return {
         **_story("rehearsal", definition.fleet_name(target.name), result),

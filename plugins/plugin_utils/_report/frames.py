@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
@@ -38,7 +39,12 @@ def frames_of(entries: Sequence[Entry], tracks: Sequence[Track], until: float) -
     times = [at for at, _serving in capacity]
     phases = {
         name: _Counter(
-            [(each.begin, each.end) for track in tracks for each in track.segments if wanted(track, each.phase)]
+            [
+                (each.begin, math.inf if each.end >= until else each.end)
+                for track in tracks
+                for each in track.segments
+                if wanted(track, each.phase)
+            ]
         )
         for name, wanted in _COLUMNS.items()
     }

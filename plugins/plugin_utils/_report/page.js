@@ -26,8 +26,8 @@ for (const card of document.querySelectorAll("[data-swap]")) {
     return low - 1;
   };
   const seconds = (row) => Number(row.dataset.seconds);
-  const span = (at) => at < 120 ? `${Math.round(at)} s`
-    : at < 7200 ? `${Math.floor(at / 60)} min ${Math.round(at % 60)} s`
+  const span = (at) => at < 60 ? `${at.toFixed(1)} s`
+    : at < 3600 ? `${Math.floor(at / 60)} min ${Math.floor(at % 60)} s`
     : `${Math.floor(at / 3600)} h ${Math.floor(at % 3600 / 60)} min`;
 
   const show = (at) => {

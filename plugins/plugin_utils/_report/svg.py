@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._summary.text import duration
 from .lanes import Segment, Track, merged
 
 WIDTH, LEFT, RIGHT = 1000.0, 84.0, 16.0
@@ -66,20 +67,10 @@ def drawing(swap: Swap) -> dict[str, Any]:
             for row, slot in enumerate(by_slot)
             if not dense or row % max(1, math.ceil(len(by_slot) / 10)) == 0
         ],
-        "ticks": [{"x": _x(at, until), "text": span(at)} for at in _ticks(until)],
+        "ticks": [{"x": _x(at, until), "text": duration(at)} for at in _ticks(until)],
         "marks": [{"x": _x(at, until), "kind": kind} for at, kind in swap.marks],
         **_capacity(swap, until),
     }
-
-
-def span(seconds: float) -> str:
-    """Format a duration for people, such as ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 // 60 else "")
 
 
 def _x(at: float, until: float) -> float:
@@ -124,7 +115,7 @@ def _title(tracks: Sequence[Track]) -> str:
     """What the lane shows, in words."""
     return "; ".join(
         f"{track.instance}: "
-        + ", ".join(f"{each.phase} {span(each.begin)} to {span(each.end)}" for each in track.segments)
+        + ", ".join(f"{each.phase} {duration(each.begin)} to {duration(each.end)}" for each in track.segments)
         for track in tracks[:6]
     )
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._fleet.model import ABSENT, DONE, FAILED, OPEN, ROLLBACK, Intent
+from .._summary.text import duration
 from .frames import capacity_of, frames_of
 from .lanes import Entry, entries_of, tracks_of, waves_of, with_unchanged
-from .svg import MAX_WAVES, Swap, drawing, span
+from .svg import MAX_WAVES, Swap, drawing
 
 MAX_EVENTS = 300  # rows of a swap
+TAIL = 0.03  # of the duration, drawn after the last event so that one sees what it led to
 EDGE = 60  # events at each end that are shown of more, besides the notable ones
 _STATUS = {DONE: "finished", FAILED: "stopped", OPEN: "unfinished"}
 
@@ -28,16 +30,16 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
     intent = Intent.from_dict(facts["intent"]) if facts.get("intent") else None
     entries = entries_of(facts.get("timeline"))
     until = max([_seconds(facts.get("duration")), *(entry.seconds for entry in entries)], default=0.0)
-    floor = intent.floor if intent and intent.strategy != "autoscaling" else None
-    size = intent.size if intent else 0
-    tracks = with_unchanged(tracks_of(entries, until), entries, size, until)
+    end = until * (1 + TAIL)
     capacity, waves = capacity_of(entries), waves_of(entries)
+    new_fleet = bool(capacity) and capacity[0][1] == 0  # a floor is for what was in service
+    floor = intent.floor if intent and intent.strategy != "autoscaling" and not new_fleet else None
+    size = intent.size if intent else 0
+    tracks = with_unchanged(tracks_of(entries, end), entries, size, end)
     marks = [(at, "wave") for at in (waves if len(waves) <= MAX_WAVES else [])]
     marks += [(entry.seconds, _kind(entry)) for entry in entries if _kind(entry) in ("gate", "rollback")]
     chart = (
-        drawing(Swap(tracks, capacity, until, size=size, floor=floor, marks=marks[:200]))
-        if tracks or capacity
-        else None
+        drawing(Swap(tracks, capacity, end, size=size, floor=floor, marks=marks[:200])) if tracks or capacity else None
     )
     return {
         "kind": facts["kind"],
@@ -50,8 +52,9 @@ def swap_view(facts: Mapping[str, Any]) -> dict[str, Any]:
         "ended": facts.get("ended") or "",
         "last_words": list(intent.last_words) if intent else [],
         "culprit": intent.culprit if intent else "",
+        "steps": [] if entries else [str(step) for step in facts.get("steps") or []],
         "chart": chart,
-        "frames": frames_of(entries, tracks, until) if chart else [],
+        "frames": frames_of(entries, tracks, end) if chart else [],
         **_events(entries, int(facts.get("left_out") or 0)),
     }
 
@@ -91,12 +94,12 @@ def _status(facts: Mapping[str, Any], intent: Intent | None) -> dict[str, str]:
 def _summary(facts: Mapping[str, Any], *, waves: int, floor: int | None, until: float) -> list[dict[str, str]]:
     """The numbers of a swap by name. What is not known is left out."""
     known: dict[str, Any] = {
-        "duration": span(until) if until else None,
+        "duration": duration(until) if until else None,
         "waves": waves or None,
         "lowest in service": facts.get("lowest"),
         "floor": floor,
         "most running": facts.get("peak"),
-        "without service": span(_seconds(facts.get("downtime"))) if facts.get("downtime") is not None else None,
+        "without service": duration(_seconds(facts.get("downtime"))) if facts.get("downtime") is not None else None,
     }
     return [{"name": name, "value": str(value)} for name, value in known.items() if value is not None]
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .due import due_of, outdated_reason, slots_text
+from .._summary.fleet import instance_note
+from .._summary.text import counted, slots
+from .due import due_of
 from .swaps import swap_view
 
 MAX_ROWS = 100  # instances of a fleet; of more, those that need attention come first
@@ -47,6 +49,7 @@ def _fleet(
     rows = [_instance(each, info) for each in instances]
     worst = sorted(rows, key=lambda row: (not row["attention"], row["slot"]))
     shown = sorted(worst[:MAX_ROWS], key=lambda row: row["slot"])
+    cells = _cells(instances)
     return {
         "name": fleet["name"],
         "target": fleet["target"],
@@ -61,7 +64,8 @@ def _fleet(
         "endpoint": info.get("endpoint"),
         "volumes": len(info.get("volumes") or []),
         "lineage": [_lineage(digest, instances, images, channels) for digest in runs],
-        "cells": _cells(instances),
+        "cells": cells,
+        "cells_text": _cells_text(cells),
         "instances": shown,
         "instances_left_out": len(rows) - len(shown),
     }
@@ -80,16 +84,14 @@ def _lineage(
     return {
         "name": str(of_image[0].get("image_name") or digest or "an unknown image"),
         "count": len(of_image),
-        "slots": slots_text([int(each["slot"]) for each in of_image]),
+        "slots": slots([int(each["slot"]) for each in of_image]),
         "known": known is not None,
         **{name: view.get(name) for name in ("base", "commit", "created", "verified", "promoted", "revoked")},
     }
 
 
 def _instance(each: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
-    reason = outdated_reason(each, info.get("image"), info.get("image_name"))
-    marks = [f"{mark}: {each[mark]}" for mark in ("protected", "standby") if each.get(mark)]
-    notes = [*filter(None, [reason, each.get("problem")]), *marks]
+    note = instance_note(each, info.get("image"))
     return {
         "slot": int(each["slot"]),
         "id": each["id"],
@@ -99,8 +101,8 @@ def _instance(each: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any
         "serving": "yes" if each.get("serving") else "no",
         "zone": each.get("zone") or "",
         "created": each.get("created") or "",
-        "notes": notes,
-        "attention": bool(notes) or not each.get("serving"),
+        "note": note,
+        "attention": bool(note) or not each.get("serving"),
     }
 
 
@@ -117,6 +119,13 @@ def _cells(instances: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         slot = int(each["slot"])
         best[slot] = min(best.get(slot, state), state, key=lambda name: ranks[name])
     return [{"slot": slot, "state": state} for slot, state in sorted(best.items())]
+
+
+def _cells_text(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The cells in words."""
+    words = {"serving": "up to date", "outdated": "outdated but in service", "down": "not in service"}
+    counts = [(sum(cell["state"] == state for cell in cells), text) for state, text in words.items()]
+    return f"{counted(len(cells), 'slot')}: " + ", ".join(f"{count} {text}" for count, text in counts if count)
 
 
 def _image(image: Mapping[str, Any], channels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

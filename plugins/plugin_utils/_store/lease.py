@@ -85,6 +85,7 @@ class Lease:
         """
         self.name = name
         self.epoch = 0  # 0 if the lease is not held
+        self.took_over: str | None = None  # the tag of the document that the present holding replaced; None if unknown
         self._store = store
         self._key = key
         self._purpose = purpose
@@ -100,6 +101,16 @@ class Lease:
         # Expiries of all writes by ``turn``, because a write whose response was lost may have had its effect.
         self._expiries: dict[int, float] = {}
 
+    def free_version(self) -> str | None:
+        """The tag of the document if no one holds the lease, ABSENT if there is no document, None if someone may.
+
+        If the lease is acquired later and ``took_over`` has the same tag, no one held it in between. Raises StoreError.
+        """
+        found = self._read()
+        if found is None:
+            return ABSENT
+        return found[1] if found[0].get("released") else None
+
     def acquire(self, wait: float = 0.0) -> None:
         """Acquire the lease. Wait at most ``wait`` seconds for it.
 
@@ -108,6 +119,7 @@ class Lease:
         """
         self._holder = {"id": secrets.token_hex(8), "user": user_name(), **process_identity()}
         self._expiries.clear()
+        self.took_over = None
         watcher = _LeaseWatcher(self._clock, self._monotonic, self._alive)
         deadline = self._monotonic() + wait
         conflicts = 0
@@ -221,7 +233,9 @@ class Lease:
             "epoch": int(epoch),
             "turn": len(self._expiries),
         }
-        self._write(document, self._ttl, found[1] if found else ABSENT)
+        replaced = found[1] if found else ABSENT
+        self._write(document, self._ttl, replaced)
+        self.took_over = replaced
 
     def _renew(self, ttl: float) -> None:
         try:

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 from .text import ROWS, age, counted, duration, slots, table
 
+Outdated = Literal["", "another image", "launched with other settings"]
+OTHER_IMAGE: Final = "another image"
+OTHER_SETTINGS: Final = "launched with other settings"
 _HEADINGS = ("slot", "image", "zone", "age", "sealed", "serving", "note")
 _STATES = {"running": "", "pending": "not sealed yet"}  # what the note says of a state; others are named
 
@@ -30,7 +33,7 @@ def instance_table(instances: Sequence[Mapping[str, Any]], wanted: str | None, n
         wanted: digest of the image that they should run, or None.
         now: seconds since the epoch, or 0 if the instances are simulated.
     """
-    notes = [_note(each, wanted) for each in instances]
+    notes = [instance_note(each, wanted) for each in instances]
     ordered = sorted(range(len(instances)), key=lambda number: not notes[number])
     shown = sorted(ordered[:ROWS])
     rows: list[tuple[str, ...]] = [_HEADINGS]
@@ -60,13 +63,17 @@ def _answers(result: Mapping[str, Any]) -> list[str]:
     return [f"The service answers at {result['endpoint']}"] if result.get("endpoint") and serves else []
 
 
-def _note(instance: Mapping[str, Any], wanted: str | None) -> str:
-    """Say what is unusual about an instance, "" if nothing is."""
-    state = instance["state"]
-    outdated = ""
-    if instance["outdated"]:
-        same = bool(wanted) and instance["image"] == wanted
-        outdated = "outdated: launched with other settings" if same else "outdated: another image"
+def outdated_why(instance: Mapping[str, Any], wanted: str | None) -> Outdated:
+    """Say why an instance is outdated, "" if it is not. ``wanted``: digest of the image that it should run, or None."""
+    if not instance["outdated"]:
+        return ""
+    return OTHER_SETTINGS if wanted and instance["image"] == wanted else OTHER_IMAGE
+
+
+def instance_note(instance: Mapping[str, Any], wanted: str | None) -> str:
+    """Say what is unusual about an instance, "" if nothing is. ``wanted``: see ``outdated_why``."""
+    state, why = instance["state"], outdated_why(instance, wanted)
+    outdated = f"outdated: {why}" if why else ""
     marks = (f"{mark}: {instance[mark]}" for mark in ("tainted", "protected", "standby") if instance.get(mark))
     return "; ".join(filter(None, (_STATES.get(state, state), outdated, *marks, instance["problem"])))
 
@@ -144,6 +151,8 @@ def _outcome(result: Mapping[str, Any]) -> str:
         return f"the swap to {name} is not finished; {service}"
     if not result["changed"]:
         return f"nothing to do; {service}, all run {name}"
+    if result.get("origin_image_name") is None and not result.get("lowest_in_service"):
+        return f"launched with {name}{_took(result)}; {service}"
     return f"swapped to {name}{_took(result)}; {service}{_availability(result)}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .text import ROWS, counted, cut, duration
 
 _ABSENT = "absent"  # an input that one side lacks
+_STAGES = 3  # of a bake that are named, those that took longest
 _CHECKS = 8  # names of checks that are shown
 
 
@@ -19,13 +20,21 @@ def bake_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
     if not result["due"]:
         return [f"{each}: no bake is due, {result['why']}" for each in _names(images)]
     if not images:  # check mode
-        return [
-            f"A bake is due for {', '.join(result['images'])}: {result['why']}",
-            *_differences(result["differences"], width),
-        ]
+        differences = _differences(result["differences"], width)
+        why = "" if differences else f" {result['why']}"
+        return [f"A bake is due for {', '.join(result['images'])}:{why}", *differences]
     lines = [f"Baked {line}" for line in _names(images, took=True)]
     lines += _differences(result["differences"], width) or [f"  {result['why']}"]
+    lines += [cut(line, width) for image in images.values() for line in _longest(image)][:1]
     return [*lines, "Next: verify it, then promote it to a channel."]
+
+
+def _longest(image: Mapping[str, Any]) -> list[str]:
+    """Name the stages of a bake that took longest."""
+    stages = (image.get("provenance") or {}).get("stages") or []
+    longest = sorted(stages, key=lambda stage: -stage["seconds"])[:_STAGES]
+    named = ", ".join(f"{stage['name']} ({duration(stage['seconds'])})" for stage in longest)
+    return [f"Most time took: {named}"] if named else []
 
 
 def _names(images: Mapping[str, Mapping[str, Any]], took: bool = False) -> list[str]:

@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .text import counted, cut, duration, slots
 
 _LINES = 16  # of one kind of change: images of an old fleet, or steps of a group
-_EVENTS = {"launched": "+", "started again": "+", "removed": "-", "volumes attached": "~"}
+# The kinds of changes, by the event that shows one. Other events are steps on the way.
+_EVENTS = {
+    "launched": "launch",
+    "started again": "start",
+    "reimaged": "reimage",
+    "volumes attached": "attach",
+    "removed": "remove",
+}
 
 
 def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:  # noqa: ARG001  as all summaries
@@ -24,7 +31,10 @@ def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
         return [f"{result['fleet']}: plan to {wanted}", *_limited(f"  ~ {step}" for step in steps)]
     changes = _changes(result)
     lines = [f"{result['fleet']}: plan to {wanted}"]
-    lines += _launched(changes["+"], name) + _moved(changes["~"], result) + _removed(changes["-"], result)
+    lines += [f"  + launch {name}: {_where(changes['launch'])}"] if changes["launch"] else []
+    lines += [f"  + start the stopped instance: {_where(changes['start'])}"] if changes["start"] else []
+    lines += [f"  ~ reimage with {name}: {_where(changes['reimage'])}"] if changes["reimage"] else []
+    lines += _moved(changes["attach"], result) + _removed(changes["remove"], result)
     lines.append(f"Plan: {_counts(changes)}. {_forecast(plan, result['size'])}")
     if plan["pauses"]:
         lines.append(f"! It would pause: {plan['pauses']}")
@@ -34,21 +44,17 @@ def plan_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
 
 
 def _changes(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the steps that are shown, by their sign."""
-    found: dict[str, list[Mapping[str, Any]]] = {sign: [] for sign in "+~-"}
+    """Return the steps that are shown, by their kind."""
+    found: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _EVENTS.values()}
     for step in result["plan"]["steps"]:
-        sign = _EVENTS.get(step["action"])
-        if sign and step["slot"] is not None:
-            found[sign].append(step)
+        kind = _EVENTS.get(step["action"])
+        if kind and step["slot"] is not None:
+            found[kind].append(step)
     return found
 
 
-def _launched(steps: Iterable[Mapping[str, Any]], name: str | None) -> list[str]:
-    by_action: dict[str, list[int]] = {}
-    for step in steps:
-        by_action.setdefault(step["action"], []).append(step["slot"])
-    verbs = {"launched": f"launch {name}", "started again": "start the stopped instance"}
-    return [f"  + {verbs[action]}: {slots(where)}" for action, where in by_action.items()]
+def _where(steps: Iterable[Mapping[str, Any]]) -> str:
+    return slots(step["slot"] for step in steps)
 
 
 def _removed(steps: Iterable[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:
@@ -74,10 +80,10 @@ def _limited(lines: Iterable[str]) -> list[str]:
     return [*found[:_LINES], *more]
 
 
-def _counts(changes: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
-    launched, moved, removed = (len(list(changes[sign])) for sign in "+~-")
-    volumes = f", volumes of {counted(moved, 'slot')} to attach" if moved else ""
-    return f"{launched} to launch, {removed} to remove{volumes}"
+def _counts(changes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    attached, verbs = len(changes["attach"]), ("launch", "start", "reimage", "remove")
+    counts = [f"{len(changes[verb])} to {verb}" for verb in verbs if changes[verb] or verb in ("launch", "remove")]
+    return ", ".join([*counts, *([f"volumes of {counted(attached, 'slot')} to attach"] if attached else [])])
 
 
 def _forecast(plan: Mapping[str, Any], size: int) -> str:

@@ -13,6 +13,7 @@ from .failure import failure_lines
 from .fleet import status_lines, swap_lines
 from .images import bake_lines, channel_lines, verify_lines
 from .plan import plan_lines
+from .report import report_lines
 from .upkeep import prune_lines, sweep_lines
 
 SUMMARY = "summary"  # key of a result
@@ -30,6 +31,7 @@ SUMMARIES: Mapping[str, _Lines] = {
     "image": bake_lines,
     "image_prune": prune_lines,
     "image_verify": verify_lines,
+    "report": report_lines,
     "sweep": sweep_lines,
 }
 
@@ -44,7 +46,11 @@ def with_summary(action: str, result: Mapping[str, Any], now: float, width: int)
     """
     if action not in SUMMARIES:
         return dict(result)
-    lines = failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
+    try:
+        lines = failure_lines(action, result) if result.get("failed") else SUMMARIES[action](result, now, width)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # Parts of a result are documents of a shared store, which others can write. The task has ended all the same.
+        lines = [f"! The result has an unexpected form, so there is no summary ({type(error).__name__}: {error})"]
     return {**result, SUMMARY: plain_lines(lines)}
 
 

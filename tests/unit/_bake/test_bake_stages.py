@@ -109,10 +109,15 @@ def test_stages_show_how_long_they_took_in_the_last_bake() -> None:
         "shop 1 [  10.0 of about 95 s] task: Install nginx (last time 14 s)",
         "shop 1 [  24.0 of about 95 s] task: Start it",
     ]
-    now.append(24.5)
+    now.append(30.0)
+    handled(stages, "1700000000,,ui,say,==> qemu: Provisioning with shell script: /dev/shm/x/packer-shell123")
+    assert report[-1] == "shop 1 [  30.0 of about 95 s] Provisioning with shell script: /dev/shm/x/packer-shell123"
+    now.append(32.0)
     assert stages.record() == [
         {"name": "Waiting for SSH to become available...", "seconds": 7.0},
         {"name": "task: Install nginx", "seconds": 14.0},
+        {"name": "task: Start it", "seconds": 6.0},
+        {"name": "Provisioning with shell script", "seconds": 2.0},
     ]
 
 
@@ -139,9 +144,10 @@ def test_a_long_stage_shows_a_sign_of_life_each_minute_with_the_last_line_of_out
 def test_the_times_of_a_record_are_read_with_care() -> None:
     image = Image("sha256:1", "qemu-x86_64", service="a", version="1", created="", artifact={}, base={}, inputs={})
     assert times_of(None) == times_of(image) == StageTimes()
-    mixed = [{"name": "a", "seconds": 2}, {"name": "a", "seconds": 3.5}, {"name": "b", "seconds": "x"}, "c", {}]
+    twice = [{"name": "a", "seconds": 2}, {"name": "a", "seconds": 3.5}]
+    mixed = [*twice, {"name": "b", "seconds": "x"}, "c", {}, {"name": "d", "seconds": 5.5}]
     recorded = replace(image, seconds=9.0, provenance={"stages": mixed})
-    assert times_of(recorded) == StageTimes(9.0, {"a": 5.5})
+    assert times_of(recorded) == StageTimes(9.0, {"d": 5.5})
     assert times_of(replace(recorded, provenance={"stages": 7})) == StageTimes(9.0)
 
 

@@ -129,6 +129,15 @@ def test_the_guests_python_is_checked_first(tmp_path: Path) -> None:
     assert (tmp_path / "guest" / "temp").is_dir()
 
 
+def test_a_bake_of_a_container_does_not_begin_on_the_machine_itself(tmp_path: Path) -> None:
+    guest = Guest(tmp_path / "payload.tar.gz", None, str(tmp_path / "guest"), PYTHON, container=True)
+    lines = packer_template({}, guest)["provisioners"][0]["inline"]
+    done = subprocess.run(["sh", "-e", "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("the engine runs commands outside of its container")
+    assert not (tmp_path / "guest").exists()
+
+
 @pytest.mark.parametrize("executable", [True, False])
 def test_modules_run_with_the_interpreter_where_it_can_be_executed(tmp_path: Path, executable: bool) -> None:
     lines = [line for step in template(tmp_path)["provisioners"] for line in step.get("inline", [])]

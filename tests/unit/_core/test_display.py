@@ -77,7 +77,9 @@ def test_the_terminal_is_that_of_the_parent(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("AWX_ISOLATED_DATA_DIR", raising=False)
     controller, terminal_end = os.openpty()
-    termios.tcsetwinsize(terminal_end, (24, 91)) if sys.version_info >= (3, 11) else None
+    known = sys.version_info >= (3, 11)
+    if known:
+        termios.tcsetwinsize(terminal_end, (24, 91))
 
     def asked(**environment: str) -> str:
         return subprocess.run(
@@ -85,7 +87,7 @@ def test_the_terminal_is_that_of_the_parent(monkeypatch: pytest.MonkeyPatch) -> 
         ).stdout.strip()
 
     try:
-        assert asked() == ("91" if sys.version_info >= (3, 11) else "40")
+        assert asked() == ("91" if known else "40"), "a terminal without a size has the least width"
         assert asked(AWX_ISOLATED_DATA_DIR="/x") == asked(TERM="dumb") == "None"
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "None"
     finally:

@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ImmutableError
-from ansible_collections.immutable.infra.plugins.plugin_utils._report.due import due_of, slots_text
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.due import due_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.packages import compared, packages_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.write import mode_of, write_page
 from ansible_collections.immutable.infra.tests.support import report_pages
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples/rehearsal"
 
 
 def due(**changes: Any) -> list[tuple[str, str]]:
@@ -37,9 +41,9 @@ def test_a_swap_is_due_for_each_reason() -> None:
     what, why = due(info=info(size=5, instances=instances))[0]
     assert what == "swap to shop-1.4.2-bbbbbbbbbbbb"
     assert why.split("; ") == [
-        "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0 to 1)",
+        "launched with other settings (slot 2)",
+        "runs shop-1.4.1-aaaaaaaaaaaa, not shop-1.4.2-bbbbbbbbbbbb (slots 0-1)",
         "tainted: it was unsealed (slot 4)",
-        "was launched with other settings (slot 2)",
         "no instance (slot 3)",
     ]
 
@@ -68,13 +72,6 @@ def test_what_is_unfinished_or_left_over_or_revoked_is_due() -> None:
     assert "is revoked: CVE-2026-1" in found[0]["why"]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "text"), [([3], "slot 3"), ([0, 1, 2], "slots 0 to 2"), ([5, 0, 1, 9], "slots 0 to 1, 5 and 9")]
-)
-def test_slots_are_ranges(numbers: list[int], text: str) -> None:
-    assert slots_text(numbers) == text
-
-
 def test_packages_are_compared_by_type_and_name() -> None:
     before = packages_of(
         {
@@ -95,6 +92,33 @@ def test_packages_are_compared_by_type_and_name() -> None:
         ("removed", "pypi", "six"),
     ]
     assert packages_of([]) == packages_of({"components": 3}) == {}
+
+
+WITHOUT = """
+import sys
+from pathlib import Path
+
+for name in ("boto3", "botocore", "cyclonedx", "packageurl", "pathspec"):
+    sys.modules[name] = None
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.guard import Guard
+from ansible_collections.immutable.infra.plugins.plugin_utils._core.task import Task
+from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.facts import Wanted
+from ansible_collections.immutable.infra.plugins.plugin_utils._report.open import write_report
+
+definition, file = load_definition(Path(sys.argv[1])), Path(sys.argv[2])
+for name in definition.targets:
+    if name != "large":
+        wanted = Wanted([definition.target(name)], "prod", swaps=5, predict=True, attested={})
+        write_report(definition, None, wanted, Task(print, Guard()), dest=file, mode=0o600)
+        assert "rehearsal" in file.read_text()
+"""
+
+
+def test_a_first_look_needs_only_ansible_core_and_jsonschema(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", WITHOUT, str(EXAMPLE), str(tmp_path / "report.html")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def page(written: str, text: str = "") -> bytes:

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.frames import MAX_FRAMES, capacity_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.lanes import entries_of, tracks_of
-from ansible_collections.immutable.infra.plugins.plugin_utils._report.svg import span
 from ansible_collections.immutable.infra.plugins.plugin_utils._report.swaps import MAX_EVENTS, swap_view
 from ansible_collections.immutable.infra.tests.support import fleetlab, report_pages
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -50,6 +48,13 @@ def test_capacity_is_never_drawn_higher_than_it_was() -> None:
     assert min(frame[1] for frame in view["frames"]) == story["lowest"]
 
 
+def test_a_new_fleet_has_no_floor_and_ends_in_service() -> None:
+    view = swap_view(swapped(fleetlab.V1))
+    assert "floor" not in {each["name"] for each in view["summary"]}
+    assert view["frames"][-1][1:3] == [3, 3]
+    assert "new" in {path["kind"] for path in view["chart"]["paths"]}
+
+
 def test_a_rollback_says_why_and_with_which_last_words() -> None:
     view = swap_view(swapped(fleetlab.V1, fleetlab.BROKEN))
     assert (view["status"], view["tone"]) == ("rolled back", "bad")
@@ -63,6 +68,22 @@ def test_gates_and_waves_are_marked() -> None:
     kinds = [mark["kind"] for mark in view["chart"]["marks"]]
     assert kinds.count("wave") == 2 and "gate" in kinds
     assert {"name": "waves", "value": "2"} in view["summary"]
+
+
+def test_an_instance_that_is_reimaged_has_two_lives() -> None:
+    events = [("draining", 1.0), ("deregistered", 4.0), ("reimaged", 5.0), ("sealed", 25.0), ("in service", 30.0)]
+    entries = entries_of([{"seconds": at, "event": event, "slot": 0, "instance": "i-1"} for event, at in events])
+    old, new = tracks_of(entries, 40.0)
+    assert (old.fresh, [each.phase for each in old.segments], old.end) == (
+        False,
+        ["serving", "draining", "stopping"],
+        5,
+    )
+    assert (new.fresh, [each.phase for each in new.segments], new.begin) == (
+        True,
+        ["booting", "checking", "serving"],
+        5,
+    )
 
 
 def test_slots_that_a_swap_did_not_reach_stay_in_the_drawing() -> None:
@@ -112,14 +133,8 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(ENTRY, max_size=12) | ANYTHING)
 def test_a_damaged_timeline_is_drawn_as_far_as_it_goes(timeline: Any) -> None:
     view = swap_view({"kind": "swap", "fleet": "shop", "intent": None, "timeline": timeline})
     assert len(view["events"]) <= (len(timeline) if isinstance(timeline, list) else 0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(41.6, "42 s"), (119.4, "119 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    assert span(seconds) == text

@@ -114,12 +114,14 @@ def test_a_swap_says_what_it_changed() -> None:
     data = result(
         3, changed=True, timeline=[{"seconds": 94.0}], lowest_in_service=2, downtime=0.0, paused=None, left_alone=[]
     )
-    first, *_rest, last = shown("fleet", data).splitlines()
-    assert first == (
+    headline, *_rest, last = shown("fleet", data).splitlines()
+    assert headline == (
         "shop-prod: swapped to shop-2.0-222222222222 in 1 min 34 s; 3 of 3 in service, never fewer than 2, no downtime"
     )
     assert last == "The service answers at http://127.0.0.1:8080"
     assert shown("fleet", {**data, "changed": False}).startswith("shop-prod: nothing to do; 3 of 3 in service, all run")
+    first = {**data, "origin_image_name": None, "lowest_in_service": 0}
+    assert shown("fleet", first).startswith("shop-prod: launched with shop-2.0-222222222222 in 1 min 34 s; 3 of 3 in ")
     gone = {**data, "image": None, "image_name": None, "instances": [], "endpoint": None, "size": 0}
     assert shown("fleet", gone) == "shop-prod: removed"
 
@@ -184,6 +186,19 @@ def test_a_plan_has_a_line_for_each_kind_of_change(count: int) -> None:
         f"Plan: {count} to launch, {count} to remove, volumes of {count} slots to attach. "
         f"About 1 min 34 s, at least {last} of {count} in service, no downtime."
     )
+
+
+def test_a_plan_that_reimages_and_starts_stopped_instances() -> None:
+    steps = [
+        {"at": 1.0, "action": action, "slot": slot, "instance": "old"}
+        for slot, action in ((0, "reimaged"), (1, "reimaged"), (2, "started again"), (None, "gate: before_swap"))
+    ]
+    assert shown("fleet", result(3, *[OLD] * 3, plan={**plan(3), "steps": steps})).splitlines()[1:] == [
+        "  + start the stopped instance: slot 2",
+        "  ~ reimage with shop-2.0-222222222222: slots 0-1",
+        "Plan: 0 to launch, 1 to start, 2 to reimage, 0 to remove. "
+        "About 1 min 34 s, at least 2 of 3 in service, no downtime.",
+    ]
 
 
 def test_a_plan_without_changes_and_one_that_stops() -> None:

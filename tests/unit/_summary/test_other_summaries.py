@@ -32,7 +32,12 @@ def test_a_bake() -> None:
         *lines,
         "Next: verify it, then promote it to a channel.",
     ]
-    assert shown("image", **due, images={"local": None}) == ["A bake is due for local: 3 inputs differ", *lines]
+    stages = [{"name": name, "seconds": seconds} for name, seconds in (("a", 1.5), ("b", 70.0), ("c", 3.0), ("d", 9.0))]
+    timed = shown("image", **due, images={"local": {**IMAGE, "provenance": {"stages": stages}}})
+    assert timed[-2] == "Most time took: b (1 min 10 s), d (9 s), c (3 s)"
+    assert shown("image", **due, images={"local": None}) == ["A bake is due for local:", *lines]
+    never = {**due, "why": "it was never baked", "differences": []}
+    assert shown("image", **never, images={"local": None}) == ["A bake is due for local: it was never baked"]
     same = {"changed": False, "due": False, "why": "no input differs", "differences": []}
     assert shown("image", **same, images={"a": IMAGE, "b": IMAGE}) == [
         "shop-2.0-222222222222 (container-x86_64) for a, b: no bake is due, no input differs"
@@ -140,6 +145,11 @@ def test_numbers_ages_and_widths() -> None:
     assert numbers([3, 0, 1, 5]) == "0-1, 3, 5"
     assert [age(created, 1e6) for created in (None, "nonsense", "1970-01-13T00:00:00Z")] == ["", "", "0 s"]
     assert [width_of(text) for text in ("ab", "日本", "e\u0301")] == [2, 4, 1]
+
+
+def test_a_document_of_an_unexpected_form_does_not_fail_a_task_that_has_ended() -> None:
+    lines = shown("channel", changed=True, channel={"channel": "prod", "history": [7]}, image=IMAGE, published=[])
+    assert len(lines) == 1 and lines[0].startswith("! The result has an unexpected form")
 
 
 def test_a_module_without_a_summary_keeps_its_result() -> None:

@@ -218,6 +218,12 @@ def test_check_mode_says_what_a_release_of_a_new_version_cannot_predict(project:
     assert [reported[f"immutable_{name}"]["changed"] for name in ("bake", "verify", "promote", "swap")] == [True] * 4
 
 
+def test_a_missing_variable_is_named(project: Project) -> None:
+    code, output = project.play("promote", options=("-e", "immutable_store= immutable_channel="))
+    assert code == 2 and "immutable_store is not set: the store of images" in output, output
+    assert "immutable_channel is not set" in output and "immutable_definition is not set" not in output
+
+
 STATED: Mapping[str, Any] = {
     "any_errors_fatal": False,
     "become": False,

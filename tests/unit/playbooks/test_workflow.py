@@ -138,6 +138,14 @@ class Shop:
         self.store.write_blob(f"{image.key}/manifest.json.gz", gzip.compress(b'{"version": 1, "files": {}}'))
         return ami
 
+    def check_report(self) -> None:
+        """The report of a job has everything of the release, and no secret."""
+        page = (self.project / "immutable-report.html").read_text(encoding="utf-8")
+        for part in ("Nothing is due.", "2 of 2 in service", "promoted", "canary", "slot 1"):
+            assert part in page, part
+        assert page.count('data-swap="swap"') == 2 and 'data-swap="prediction"' not in page
+        assert not any(secret in page for secret in (PASSWORD, SECRET, "PRIVATE KEY"))
+
     def instances(self) -> list[str]:
         found = self.cloud.boto("ec2").describe_instances()["Reservations"]
         return [each["InstanceId"] for group in found for each in group["Instances"]]
@@ -216,6 +224,8 @@ def test_a_release_job_by_job(shop: Shop) -> None:
     result = successful(awx.run("swap")).artifacts["immutable_swap"]
     assert (result["changed"], result["paused"]) == (True, None)
     assert shop.running() == [second] * SIZE and shop.volumes() == volumes
+    assert successful(awx.run("report")).artifacts["immutable_report_written"]["due"] == []
+    shop.check_report()
 
     result = successful(awx.run("rollback")).artifacts["immutable_rollback"]
     assert result["changed"] and result["paused"]

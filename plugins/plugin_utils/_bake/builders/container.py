@@ -35,7 +35,7 @@ from ..._store.registry import folder_store
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
 from ..image_archive import ImageConfig, read_exported, write_image_archive
 from ..residue import inspected_files, residue_needles
-from ..template import GUEST_MEMORY, ROOT
+from ..template import CONTAINER_SHARED, GUEST_MEMORY, ROOT
 from .base_container import NAME, LoadedBase, load_base, resolve_container_base
 from .container_leftovers import (
     BAKE_LABEL,
@@ -52,7 +52,6 @@ PROVIDER = "container"
 _NEEDS_FOLDER = "a bake for the provider container keeps its images and bases in the store"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IDLE = 'trap "exit 0" TERM; while :; do sleep 3600 & wait "$!"; done'  # and waits for processes without a parent
-_SHARED = "/run/packer"  # where Packer mounts a folder that it does not use
 
 
 def resolve_base(target: Target, store: Store, folder: Path) -> dict[str, Any] | None:
@@ -210,7 +209,7 @@ def builder_settings(*, image: str, export: Path, run: Sequence[str]) -> dict[st
         "pull": False,
         "export_path": str(export),
         "run_command": list(run),
-        "container_dir": _SHARED,
+        "container_dir": CONTAINER_SHARED,
         "fix_upload_owner": False,  # everything runs as root
     }
 

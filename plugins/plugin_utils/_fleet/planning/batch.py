@@ -36,6 +36,8 @@ from ..actions import (
 from ..model import ABSENT, InstanceView, Intent, Observed, VolumeSpec
 from .slots import launched_by_swap
 
+REMOVAL_WAIT = 60.0  # seconds for which a drained instance may wait to be removed by one call with others
+
 
 class ActionBatch:
     """The actions of one pass. A method that could break the floor or the ceiling returns whether it was allowed."""
@@ -67,6 +69,9 @@ class ActionBatch:
         self._power_off: list[str] = []
         self._remove: list[str] = []
         self._waits: list[Wait] = []
+        self._may_wait = observed.calls_count and not intent.count_draining and not intent.rolling_back
+        # Drained instances that may wait until others can be removed by the same call, and until when.
+        self._removable: dict[str, tuple[InstanceView, float]] = {}
         self._unfilled = 0  # slots that nothing serves and whose launch the ceiling does not allow
 
     def create_volumes(self, slot: int, names: Iterable[str]) -> None:
@@ -174,6 +179,8 @@ class ActionBatch:
             return True
         if view.member == UP and not given_up:
             if self._may_leave(view):
+                if not self._intent.count_draining and view.id not in self._drain:
+                    self._counted -= view.live  # its place is free for a launch in the same pass
                 self._drain.append(view.id)
             else:
                 floor, serving = self.floor, len(self._serving)
@@ -214,6 +221,8 @@ class ActionBatch:
             self._await_stop(view)
         elif not self._may_be_removed(view):
             self.stop(view, given_up)
+        elif self._may_wait and not given_up and (until := self._removal_due(view)) > self._now:
+            self._removable[view.id] = (view, until)
         elif self.take_out_of_traffic(view, given_up):
             self._remove.append(view.id)
             # Its place is free for a launch in the same pass.
@@ -251,14 +260,23 @@ class ActionBatch:
 
     def outcome(self) -> Act | Wait | None:
         """The actions of this pass, else the wait that ends first, else None."""
+        self._remove_together()
+        actions = self._actions()
+        if actions:
+            return Act(tuple(actions))
+        return min(self._waits, key=lambda wait: (wait.idle, wait.until or float("inf"))) if self._waits else None
+
+    def _actions(self) -> list[Action]:
         actions: list[Action] = []
         if self._create:
             actions.append(CreateVolumes(tuple(self._create)))
         actions += _merged(self._modify)
-        # Removals come before launches, so that they free their places under the ceiling first.
+        # What frees places under the ceiling comes before launches.
         if self._detach:
             actions.append(Detach(tuple(self._detach)))
         actions += _grouped((Deregister, self._deregister), (Remove, self._remove))
+        if not self._intent.count_draining:
+            actions += _grouped((Drain, self._drain))
         if self._launches:
             actions.append(Launch(tuple(self._launches)))
         if self._reimages:
@@ -273,13 +291,30 @@ class ActionBatch:
         if self._register:
             actions.append(Register(tuple(self._register)))
         actions += self._switch
-        actions += _grouped((Drain, self._drain), (Stop, self._stop), (PowerOff, self._power_off))
+        if self._intent.count_draining:
+            actions += _grouped((Drain, self._drain))
+        actions += _grouped((Stop, self._stop), (PowerOff, self._power_off))
         actions += _grouped((Release, self._release))
         if self._remove_volumes:
             actions.append(RemoveVolumes(tuple(self._remove_volumes)))
-        if actions:
-            return Act(tuple(actions))
-        return min(self._waits, key=lambda wait: (wait.idle, wait.until or float("inf"))) if self._waits else None
+        return actions
+
+    def _removal_due(self, view: InstanceView) -> float:
+        """Until when the removal of a drained instance may wait; 0 if it did not drain to its end."""
+        drained = view.drained_since
+        if view.member == DRAIN and not (view.live and self._still_busy(view)):
+            drained = view.member_since + self._intent.drain_timeout
+        return drained + REMOVAL_WAIT if drained and view.live else 0.0
+
+    def _remove_together(self) -> None:
+        """Remove all drained instances by one call once one of them is due, or once nothing else is in progress."""
+        goes_on = bool(self._actions()) or any(wait.until is not None and not wait.idle for wait in self._waits)
+        if goes_on and not self._remove:
+            for view, until in self._removable.values():
+                self.wait(f"slot {view.slot}: {view.id} is removed by one call with others", until)
+            return
+        self._deregister += [view.id for view, _until in self._removable.values() if view.member is not None]
+        self._remove += self._removable
 
     def _may_leave(self, view: InstanceView) -> bool:
         """Whether the others alone keep the floor. One failed probe does not make an instance free to take."""

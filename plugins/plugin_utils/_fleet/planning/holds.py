@@ -74,7 +74,7 @@ def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) ->
         (
             zone_of(slot.number, intent)
             for slot in _by_zone(slots, intent)
-            if not (slot.finished or slot.in_standby) and slot.number not in held
+            if not (_is_replaced(slot, intent) or slot.in_standby) and slot.number not in held
         ),
         None,
     )
@@ -86,6 +86,11 @@ def _hold_zones(slots: Sequence[Slot], intent: Intent, held: dict[int, Hold]) ->
             and zone_of(slot.number, intent) != active
         ):
             held[slot.number] = Hold(f"zone {active} is replaced first", later=True)
+
+
+def _is_replaced(slot: Slot, intent: Intent) -> bool:
+    """Whether the slot delays no other zone. Old instances that drain do not if they take no place."""
+    return slot.finished or bool(not intent.count_draining and slot.current and slot.current.serving)
 
 
 def _by_zone(slots: Sequence[Slot], intent: Intent) -> list[Slot]:

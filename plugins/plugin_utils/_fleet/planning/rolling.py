@@ -18,7 +18,10 @@ def plan_rolling(observed: Observed, intent: Intent, now: float) -> Outcome:
     batch = begin(observed, intent, now, surplus)
     held = holds(slots, intent, now)
     blocked = []
-    for slot in by_priority(slots):
+    in_turn = by_priority(slots)
+    if not intent.count_draining:  # slots that drain their old instances free places for those that launch
+        in_turn.sort(key=lambda slot: not (slot.current and slot.current.serving))
+    for slot in in_turn:
         step = SlotStep(slot, batch, intent, now)
         if slot.number in held:
             step.keep()

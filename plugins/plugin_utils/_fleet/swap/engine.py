@@ -27,15 +27,15 @@ from ..actions import (
     Remove,
     Start,
     Stopped,
-    Switch,
     Wait,
     unknown_action,
 )
 from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
-from ..planning.slots import launched_by_swap
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
+from .effects import FORESEEN
 from .executor import Executor
+from .looks import BOTH, OLDEST, Part, may_be_partial, parts_needed, parts_shown
 from .observe import Observer
 from .pace import every_second
 from .promises import Promises
@@ -44,9 +44,12 @@ from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
 from .slot_bar import slot_bar
 from .timeline import Timeline
+from .undone_switch import undone_switch
 
 REPEAT_DELAY = 1.0  # seconds before an action without effect is repeated
 AFTER_DEADLINE = 0.05  # seconds past a deadline at which the fleet is observed, so that the deadline has passed
+NOTHING_TO_SEE = 1.0  # seconds: a fleet is not read right after an action if no step can be over before
+JUST_READ = 5.0  # seconds for which the observation before the lease holds if no one held the lease meanwhile
 MARGIN = 10.0  # seconds of the lease that must remain after a wait, for the next observation
 
 
@@ -89,6 +92,10 @@ class SwapRun(FleetRun[Outcome]):
         self._progress_at = self._now()  # patience counts from here
         self._event_at = self._now()  # the pace of observations counts from here
         self._waited = False  # whether the last step was a wait
+        self._calls_count = services.provider.pace is not None  # whether looks read no more than they need
+        self._lease_before: str | None = None  # its version before the first observation, if no one held it then
+        self._still_holds = False  # whether no one could change the fleet since the last observation
+        self._effects_known = False  # whether what was read, with the effects of each action since, is how things are
         self._last_act: Act | None = None
         self._launching: Sequence[LaunchSlot | ReimageSlot] = ()  # whose launch failed just now
 
@@ -96,6 +103,8 @@ class SwapRun(FleetRun[Outcome]):
         return self._request.intent
 
     def _first_step(self) -> Outcome:
+        if self._calls_count:
+            self._lease_before = self._lease.free_version()
         self._load_intent()
         return self._observe(fresh=True)
 
@@ -105,7 +114,11 @@ class SwapRun(FleetRun[Outcome]):
     def _prepare(self, step: Outcome, resumed: bool) -> None:  # noqa: ARG002  the next step observes again
         if resumed:
             self._intent = self._intent.with_assumed_launches()
-        self._observer.forget_volumes()  # another run may have changed them before this one got the lease
+        before = self._lease_before
+        unchanged = before is not None and self._lease.took_over == before
+        self._still_holds = unchanged and not self._observer.older_than(JUST_READ)
+        if not self._still_holds:
+            self._observer.forget_volumes()  # another run may have changed them before this one got the lease
         if not self._intent.begun and self._intent.goal == PRESENT:
             if problem := unreachable(self._observed):
                 raise FleetError(problem)
@@ -118,22 +131,54 @@ class SwapRun(FleetRun[Outcome]):
         self._note_progress()
 
     def _next_step(self) -> Outcome:
-        """Every action follows a fresh observation: probes that were spared while waiting are made up for."""
-        outcome = self._limit_patience(self._observe(fresh=not self._waited))
-        if not isinstance(outcome, Wait) and self._observer.spared:
-            outcome = self._limit_patience(self._plan(self._observer.reprobe()))
-        self._waited = isinstance(outcome, Wait)
+        """Every action follows a fresh observation: what was spared while waiting is read and probed before it."""
+        if early := self._foreseen_wait():
+            return early
+        read = parts = self._parts_to_read()
+        if self._still_holds:
+            read = BOTH
+        self._effects_known = self._still_holds = False
+        outcome = self._limit_patience(self._observe(fresh=not self._waited, parts=parts))
+        while not isinstance(outcome, Wait):
+            missing = self._missing_parts(outcome) - read
+            if not missing and not self._observer.spared:
+                break
+            read |= missing
+            seen = self._observe(fresh=True, parts=missing) if missing else self._plan(self._observer.reprobe())
+            outcome = self._limit_patience(seen)
+        self._waited = self._effects_known = isinstance(outcome, Wait)
         return outcome
 
-    def _observe(self, fresh: bool) -> Outcome:
+    def _foreseen_wait(self) -> Wait | None:
+        """The wait after an action whose effects are known, if no step can be over yet: there is nothing to read."""
+        partial = self._calls_count and self._effects_known and may_be_partial(self._intent)
+        if not partial or self._waited or self._timeline.durations.due(self._now()) <= NOTHING_TO_SEE:
+            return None
+        outcome = self._plan(self._observer.reprobe())
+        self._waited = isinstance(outcome, Wait)
+        return outcome if isinstance(outcome, Wait) else None
+
+    def _parts_to_read(self) -> frozenset[Part]:
+        if self._still_holds:
+            return frozenset()
+        if not (self._calls_count and self._effects_known and may_be_partial(self._intent)):
+            return BOTH
+        events = self._timeline.durations.in_progress()
+        return parts_shown(events, self._intent.count_draining) | self._observer.older_than(OLDEST)
+
+    def _missing_parts(self, outcome: Outcome) -> frozenset[Part]:
+        """The parts that must be read in the same look before this outcome."""
+        return parts_needed(outcome, self._observed, self._intent) | self._observer.older_than(OLDEST)
+
+    def _observe(self, fresh: bool, parts: frozenset[Part] = BOTH) -> Outcome:
         origin = self._intent.origin
         data = bool(self._intent.volumes or (origin and origin.volumes))
-        return self._plan(self._observer.observe(fresh, data))
+        return self._plan(self._observer.observe(fresh, data, parts))
 
     def _plan(self, observed: Observed) -> Outcome:
         # A death is saved before the next launch of its slot, at the latest. Until then the provider shows it again.
         self._intent = intent = self._intent.with_deaths(observed.deaths).with_launches_seen(observed)
-        observed = replace(observed, deaths=intent.deaths)
+        observed = replace(observed, deaths=intent.deaths, calls_count=self._calls_count)
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
@@ -189,7 +234,8 @@ class SwapRun(FleetRun[Outcome]):
         promises = Promises(self._observed, self._intent)
         for action in act.actions:
             promises.allow(action)
-            self._note_undone_switch(action)
+            if undone := undone_switch(action, self._observed, self._intent):
+                self._note(undone)
             self._save_lost_tokens(action)
             self._changed = True
             self._launching = action.slots if isinstance(action, (Launch, Reimage)) else ()
@@ -199,9 +245,12 @@ class SwapRun(FleetRun[Outcome]):
                 self._timeline.add(*event, self._now())
             self._launching = ()
             self._observer.expect(self._executor.launched)
+            if self._calls_count:
+                self._observer.apply(action, self._executor.launched)
             if isinstance(action, Start):  # after the call, so that a start that failed does not count
                 restarted = {*self._intent.restarted, *action.ids}
                 self._save(replace(self._intent, restarted=tuple(sorted(restarted))))
+        self._effects_known = all(isinstance(action, FORESEEN) for action in act.actions)
         if repeated:  # no effect is visible yet: this is no progress, and the provider is spared
             self._clock.wait(REPEAT_DELAY)
         elif self._timeline.novelties > known:
@@ -228,19 +277,6 @@ class SwapRun(FleetRun[Outcome]):
 
     def _set_intent(self, intent: Intent) -> None:
         self._intent = intent
-
-    def _note_undone_switch(self, action: Action) -> None:
-        """Say that a switch repeats an earlier one that something outside the swap undid."""
-        intent, views = self._intent, self._observed.instances
-        if not isinstance(action, Switch) or intent.rolling_back or intent.strategy != "blue_green":
-            return
-        earlier = all(not launched_by_swap(view, intent) for view in views if view.id in action.on)
-        if intent.flipped or (earlier and not self._observed.serving):
-            whose = "this swap" if intent.flipped else "an earlier swap"
-            self._note(
-                f"something else, such as terraform apply, undid the switch of {whose} at the load balancer; "
-                "traffic is switched again"
-            )
 
     def _save_lost_tokens(self, action: Action) -> None:
         """Before instances are removed, save that their launch tokens are spent: a token is never used twice."""

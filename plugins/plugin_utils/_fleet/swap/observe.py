@@ -1,18 +1,25 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer."""
+"""Reads a fleet in a few bulk calls: instances, volumes, members, and a probe of each instance that can answer.
+
+Where each call counts, a look may read a part of that only. The rest is then as last read, with the effects of what
+this run did since.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
 from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
+from ..actions import Action
 from ..model import Death, InstanceView, Observed
+from .effects import Effects
+from .looks import BOTH, INSTANCES, MEMBERS, Part
 
 SPARED = 2.0  # seconds for which a passed probe is good enough while waiting
 UNLISTED = 60.0  # seconds for which a launched instance counts although no list shows it yet
@@ -50,6 +57,8 @@ class Observer:
         self._deaths: tuple[Death, ...] = ()
         self._volumes: tuple[Volume, ...] | None = None  # as last read
         self._read: tuple[tuple[Instance, ...], tuple[Volume, ...], tuple[Member, ...]] = ((), (), ())
+        self._read_at: dict[Part, float] = {}
+        self._effects = Effects()
 
     def expect(self, launched: Iterable[Instance]) -> None:
         """Count launched instances before a list shows them, so that their slots do not look empty."""
@@ -61,23 +70,47 @@ class Observer:
         for instance_id in ids:
             self._unlisted.pop(instance_id, None)
 
-    def observe(self, fresh: bool = True, data: bool = True) -> Observed:
+    def observe(self, fresh: bool = True, data: bool = True, parts: Collection[Part] = BOTH) -> Observed:
         """Read the fleet.
 
         Args:
             fresh: probe every instance. Otherwise instances whose probe passed just before are spared.
             data: whether the fleet has volumes. Otherwise they are not read again once there were none, because only
                 the swap that holds the lease creates volumes.
+            parts: what to read. The rest is as last read.
         """
-        instances = self._instances()
+        instances, _volumes, members = self._read
+        if INSTANCES in parts:
+            instances = self._instances()
+            self._read_at[INSTANCES] = self._provider.clock.now()
         if data or self._volumes is None or self._volumes:
             self._volumes = tuple(self._provider.volumes.list(self._fleet))
-        self._read = (instances, self._volumes, tuple(self._traffic.members()))
+        if MEMBERS in parts:
+            members = tuple(self._traffic.members())
+            self._read_at[MEMBERS] = self._provider.clock.now()
+            self._effects.members_read(members, self._read_at[MEMBERS])
+        self._read = (instances, self._volumes, members)
         return self._combine(fresh)
 
     def reprobe(self) -> Observed:
         """Probe all instances again, without reading the fleet again."""
         return self._combine(fresh=True)
+
+    def older_than(self, seconds: float) -> frozenset[Part]:
+        """The parts that were not read within the last ``seconds``, also if the clock was set back since."""
+        now = self._provider.clock.now()
+        return frozenset(part for part in BOTH if not 0 <= now - self._read_at.get(part, -1.0) <= seconds)
+
+    def apply(self, action: Action, launched: Sequence[Instance]) -> None:
+        """Put the effect of an action into what was read, for looks that read a part only."""
+        instances, volumes, members = self._read
+        now, ids = self._provider.clock.now(), {instance.id for instance in instances}
+        new = [instance for instance in launched if instance.id not in ids]
+        self._read = (
+            (*self._effects.on_instances(action, instances, now), *new),
+            volumes,
+            self._effects.on_members(action, members, now),
+        )
 
     def forget_volumes(self) -> None:
         """Read the volumes again next time, because another run may have changed them."""
@@ -205,6 +238,7 @@ class Observer:
             protected=tags.get(PROTECTED, ""),
             standby=tags.get(STANDBY, ""),
             stop_reason=instance.stop_reason,
+            drained_since=0.0 if member else self._effects.drained_since(instance.id),
             root=instance.root,
         )
 

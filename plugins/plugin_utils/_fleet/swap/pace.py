@@ -31,6 +31,18 @@ class StepDurations:
             self._shortest[before] = min(self._shortest.get(before, at - began), at - began)
         self._last[instance] = (event, at)
 
+    def in_progress(self) -> set[str]:
+        """The events that began the steps in progress."""
+        return {event for event, _at in self._last.values()}
+
+    def due(self, now: float) -> float:
+        """Seconds until the first step in progress can be over; 0 if that is not known."""
+        for events in (AWAITED, BACKGROUND):
+            in_progress = [(event, at) for event, at in self._last.values() if event in events]
+            if in_progress:
+                return min(max(0.0, at + self._shortest.get(event, 0.0) - now) for event, at in in_progress)
+        return 0.0
+
     def next_observation(self, pace: Pace, now: float, idle: float) -> float:
         """Seconds until the next observation.
 

@@ -51,6 +51,7 @@ class Promises:
             if view.serving:
                 self._successors[view.slot] = self._successors.get(view.slot, 0) + 1
         self._counted = observed.counted(intent.count_draining)
+        self._drained: set[str] = set()  # by this pass, which took them off the count
 
     def allow(self, action: Action) -> None:
         """Raises FleetError for an action that breaks a promise, and for an unknown one."""
@@ -76,7 +77,12 @@ class Promises:
                 self._admit(action.ids)
             case Switch():
                 self._switch(action)
-            case Drain() | Deregister():
+            case Drain():
+                self._check_floor(action.ids)
+                if not self._intent.count_draining:
+                    self._counted -= sum(view.counts(draining=False) for view in self._known(action.ids))
+                    self._drained.update(action.ids)
+            case Deregister():
                 self._check_floor(action.ids)
             case Stop():
                 self._check_floor(action.ids)
@@ -182,7 +188,7 @@ class Promises:
         self._refuse_serving(action.ids, "removed")
         for view in self._known(action.ids):
             self._check_successor(view)
-            self._counted -= view.counts(self._intent.count_draining)
+            self._counted -= view.counts(self._intent.count_draining) and view.id not in self._drained
 
     def _check_floor(self, ids: Iterable[str], floor: int | None = None) -> None:
         left, floor = self._serving.difference(ids), self._floor if floor is None else floor

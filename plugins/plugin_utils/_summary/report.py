@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The summary of a report: where it is, and what is due. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .text import ROWS, cut
+
+
+def report_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]:  # noqa: ARG001  as all summaries
+    """Return the summary of a result of ``report``."""
+    state = "written" if result["changed"] else "has the same content already"
+    due = result["due"]
+    lines = [f"{result['dest']} {state} ({max(1, round(result['size'] / 1000))} kB)"]
+    if not due:
+        return [*lines, "Nothing is due"]
+    for each in due[:ROWS]:
+        fleet = f"{each['fleet']}: " if each["fleet"] else ""
+        why = f" ({each['why']})" if each["why"] else ""
+        lines.append(cut(f"! {fleet}{each['what']} is due{why}", width))
+    more = len(due) - ROWS
+    return [*lines, f"  and {more} more"] if more > 0 else lines
