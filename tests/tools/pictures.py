@@ -39,7 +39,7 @@ def record(argv: list[str]) -> list[tuple[float, str]]:
     An event ends with a line, so that no name, character or escape sequence is in two of them.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HH4x", ROWS, COLUMNS))
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "PYTHONUNBUFFERED": "1"}
     began, events, rest = time.monotonic(), [], b""
     with subprocess.Popen(
