@@ -180,6 +180,17 @@ BAKE_STATEMENTS = [
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
     ),
+    # Another account's image shows no tags
+    Statement(
+        "CopyShared", "ec2", actions="CopyImage", resources=ec2("image", "snapshot"),
+        condition={"StringEquals": {"ec2:Owner": "BAKING_ACCOUNT"}},
+    ),
+    Statement(
+        "ShareImages", "ec2", "ModifySnapshotAttribute", resources=ec2("snapshot"), condition=ours("Resource"),
+    ),
+    Statement(
+        "ShareKeys", "kms", "CreateGrant DescribeKey ListGrants RevokeGrant", ["arn:aws:kms:*:ACCOUNT:key/IMAGE_KEY"]
+    ),
     # Packer's plugin before 1.0.2, and every plugin where AWS is a partition of its own, tags later or not at all
     Statement(
         "BakeUntagged", "ec2", actions="CreateImage CreateSecurityGroup",

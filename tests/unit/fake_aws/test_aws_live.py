@@ -17,9 +17,9 @@ from ansible_collections.immutable.infra.tests.support.aws.server import REGION,
 
 @pytest.fixture
 def live(cloud: Cloud) -> Iterator[Live]:
-    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0)
+    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0, registration=0.5)
     account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
-    account.poll = 0.01
+    account.poll, account.account = 0.01, "222222222222"
     cloud.proxy.layers.insert(0, tasks := RootTasks(cloud, {account.ami: "sha256:1"}))
     yield account
     cloud.proxy.layers.remove(tasks)
