@@ -49,7 +49,7 @@ def record(argv: list[str]) -> list[tuple[float, str]]:
         while True:
             try:
                 data = os.read(ours, 65536)
-            except OSError:  # of Linux, once nobody has the other end
+            except OSError:  # on Linux, once the other end is closed
                 data = b""
             if not data:
                 break
