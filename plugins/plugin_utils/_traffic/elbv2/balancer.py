@@ -138,8 +138,7 @@ class TargetGroups:
 
         Otherwise ``on`` is registered in addition to ``off``, which is deregistered once ``on`` is in service.
         """
-        just_read = self._targets is not None and self._now() - self._read_at <= FRESH
-        targets = [target for target in (self._known() if just_read else self._read()) if target.registered]
+        targets = [target for target in self._read() if target.registered]
         active, idle = self._active_and_idle()
         serving = [target for target in targets if target.group == active]
         staged = [target for target in targets if target.group == idle]
