@@ -98,6 +98,14 @@ image:
   description: The image, in the same form as in M(immutable.infra.image_info).
   returned: success
   type: dict
+accounts:
+  description:
+    - Other AWS accounts that can no longer launch the image, or can again, each with its region, such as
+      C(123456789012/eu-west-1). Their running instances are not changed.
+  returned: with O(state=revoked) or O(state=unrevoked), when that changed
+  type: list
+  elements: str
+  version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid

@@ -90,6 +90,14 @@ copied:
   type: list
   elements: str
   version_added: 0.2.0
+accounts:
+  description:
+    - Other AWS accounts that can launch the image now, or could in check mode, each with its region, such as
+      C(123456789012/eu-west-1). See C(image_from) of a target.
+  returned: when a target in another account could not launch it before
+  type: list
+  elements: str
+  version_added: 0.3.0
 checks:
   description: The checks that the image passed.
   returned: when the image was tested

@@ -115,25 +115,44 @@ def files_of(artifacts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [file for artifact in artifacts for file in artifact["files"]]
 
 
-def amis_of(artifact: Mapping[str, Any]) -> dict[str, str]:
+def amis_of(artifact: Mapping[str, Any], account: str = "") -> dict[str, str]:
     """Return the AMIs of an artifact by region: the one that was baked, and its copies. {} for other artifacts.
 
     Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device",
-    "copies"}``, with the copies by region: ``{"ami", "snapshots"}``.
+    "copies"}``, with the copies by region: ``{"ami", "snapshots"}``. If other accounts have the image too, ``accounts``
+    has the same by their IDs and regions. An AMI that is only shared with an account has ``{"ami", "shared": True}``.
+
+    Args:
+        account: ID of the account that is to launch them; "" for the one that baked the image.
     """
+    if account not in ("", artifact.get("account", "")):
+        return {region: str(one["ami"]) for region, one in artifact.get("accounts", {}).get(account, {}).items()}
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
 
 
-def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image") -> str:
-    """Return the AMI of an image in a region.
+def artifact_in(artifact: Mapping[str, Any], account: str) -> dict[str, Any]:
+    """Return the artifact with the AMIs of one account only; {} if it has none. See ``amis_of``."""
+    (first, *others) = [*amis_of(artifact, account).items()] or [("", "")]
+    copies = {region: {"ami": ami} for region, ami in others}
+    return {"ami": first[1], "region": first[0], "account": account, "copies": copies} if first[1] else {}
+
+
+def every_ami(artifact: Mapping[str, Any]) -> set[str]:
+    """Return the AMIs of an artifact in all regions and accounts."""
+    return {ami for account in ("", *artifact.get("accounts", {})) for ami in amis_of(artifact, account).values()}
+
+
+def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image", *, account: str = "") -> str:
+    """Return the AMI of an image in a region, see ``amis_of``.
 
     Raises ImageError, which calls the image ``name``, if it has none there.
     """
-    amis = amis_of(artifact)
+    amis = amis_of(artifact, account)
     if region not in amis:
+        where = f"{region} of account {account}" if account else region
         raise ImageError(
-            f"{name} has no AMI in {region} (it has one in: {', '.join(sorted(amis)) or 'none'}); "
+            f"{name} has no AMI in {where} (it has one in: {', '.join(sorted(amis)) or 'none'}); "
             "verify it again to copy it there, or bake it for this target"
         )
     return amis[region]

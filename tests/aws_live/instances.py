@@ -23,7 +23,7 @@ def user_data(live: Live) -> Iterator[str]:
 def client_tokens(live: Live) -> Iterator[str]:
     """A repeated token returns the first instance, until that is terminated."""
     ec2, token = live.client("ec2"), f"{live.run}-token"
-    first = _instance(live, token)
+    first = instance(live, token)
     again = ec2.run_instances(**_launch(live), ClientToken=token)["Instances"][0]["InstanceId"]
     yield equal("the instance of a repeated token", again, first)
     other = {**_launch(live), "InstanceType": "t3.micro" if live.instance_type != "t3.micro" else "t3.nano"}
@@ -36,7 +36,7 @@ def client_tokens(live: Live) -> Iterator[str]:
 def life_cycle(live: Live) -> Iterator[str]:
     """Launches and stops take time, and a stopping instance cannot be started."""
     ec2 = live.client("ec2")
-    one = _instance(live, f"{live.run}-life")
+    one = instance(live, f"{live.run}-life")
     yield equal("the state after a launch", _state(live, one), "pending")
     live.wait("instance_running", {"instance-id": one})
     ec2.stop_instances(InstanceIds=[one])
@@ -45,7 +45,7 @@ def life_cycle(live: Live) -> Iterator[str]:
 
 
 def reserved_tags(live: Live) -> Iterator[str]:
-    one = _instance(live, f"{live.run}-tags")
+    one = instance(live, f"{live.run}-tags")
     call = live.client("ec2").create_tags
     yield refused(call, "InvalidParameterValue", Resources=[one], Tags=[{"Key": "aws:x", "Value": "1"}])
 
@@ -63,7 +63,7 @@ def _launch(live: Live) -> dict[str, object]:
     }
 
 
-def _instance(live: Live, token: str) -> str:
+def instance(live: Live, token: str) -> str:
     """The id of a new instance, which is terminated after the check."""
     ec2 = live.client("ec2")
     one = str(ec2.run_instances(**_launch(live), ClientToken=token)["Instances"][0]["InstanceId"])

@@ -25,5 +25,28 @@ def remove(live: Live) -> int:
     volumes = [each["VolumeId"] for each in ec2.describe_volumes(Filters=[*_MARKED, unused])["Volumes"]]
     for one in volumes:
         ec2.delete_volume(VolumeId=one)
-    print("removed:", ", ".join([*instances, *snapshots, *volumes]) or "nothing was left")
+    others = [*_balancers(live), *_templates(live)]
+    print("removed:", ", ".join([*instances, *snapshots, *volumes, *others]) or "nothing was left")
     return 0
+
+
+def _balancers(live: Live) -> list[str]:
+    """Load balancers and then target groups, by their names: they list no tags."""
+    elb, removed = live.client("elbv2"), []
+    for found in elb.describe_load_balancers()["LoadBalancers"]:
+        if found["LoadBalancerName"].startswith(MARK):
+            elb.delete_load_balancer(LoadBalancerArn=found["LoadBalancerArn"])
+            removed.append(found["LoadBalancerName"])
+    for found in elb.describe_target_groups()["TargetGroups"]:
+        if found["TargetGroupName"].startswith(MARK):
+            elb.delete_target_group(TargetGroupArn=found["TargetGroupArn"])
+            removed.append(found["TargetGroupName"])
+    return removed
+
+
+def _templates(live: Live) -> list[str]:
+    ec2 = live.client("ec2")
+    found = ec2.describe_launch_templates(Filters=_MARKED)["LaunchTemplates"]
+    for each in found:
+        ec2.delete_launch_template(LaunchTemplateId=each["LaunchTemplateId"])
+    return [each["LaunchTemplateName"] for each in found]

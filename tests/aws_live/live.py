@@ -31,6 +31,7 @@ class Live:
         subnet: where the one instance is launched.
         ami: what it is launched from.
         instance_type: of the instance.
+        account: ID of another account, with which nothing becomes shared.
         poll: seconds between two looks at a state.
     """
 
@@ -39,6 +40,7 @@ class Live:
     subnet: str = ""
     ami: str = ""
     instance_type: str = "t3.nano"
+    account: str = ""
     poll: float = POLL
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _undo: list[Undo] = field(default_factory=list)

@@ -18,13 +18,13 @@ def creating(live: Live) -> Iterator[str]:
 
 
 def detaching(live: Live) -> Iterator[str]:
-    one = _ready(live)
+    one = ready_volume(live)
     yield refused(live.client("ec2").detach_volume, "IncorrectState", VolumeId=one)
 
 
 def modifying(live: Live) -> Iterator[str]:
     """A volume only grows, and not while a modification is in progress."""
-    ec2, one = live.client("ec2"), _ready(live, size=2)
+    ec2, one = live.client("ec2"), ready_volume(live, size=2)
     yield refused(ec2.modify_volume, "InvalidParameterValue", VolumeId=one, Size=1)
     state = ec2.modify_volume(VolumeId=one, Size=3)["VolumeModification"]["ModificationState"]
     yield equal("the state of a new modification", state, "modifying")
@@ -42,7 +42,7 @@ def volume_types(live: Live) -> Iterator[str]:
 def snapshots(live: Live) -> Iterator[str]:
     """A snapshot is pending first. Then its blocks are listed."""
     ec2 = live.client("ec2")
-    made = ec2.create_snapshot(VolumeId=_ready(live), TagSpecifications=live.tags("snapshot"))
+    made = ec2.create_snapshot(VolumeId=ready_volume(live), TagSpecifications=live.tags("snapshot"))
     one = str(made["SnapshotId"])
     live.afterwards(lambda: ec2.delete_snapshot(SnapshotId=one))
     yield equal("the state of a new snapshot", made["State"], "pending")
@@ -52,19 +52,19 @@ def snapshots(live: Live) -> Iterator[str]:
     yield equal("the size of the volume", listed["VolumeSize"], 1)
 
 
-def _volume(live: Live, size: int = 1) -> dict[str, Any]:
+def _volume(live: Live, size: int = 1, **more: Any) -> dict[str, Any]:
     """A new volume as EC2 describes it. It is deleted after the check."""
     ec2 = live.client("ec2")
     made: dict[str, Any] = ec2.create_volume(
-        Size=size, VolumeType="gp3", AvailabilityZone=_zone(live), TagSpecifications=live.tags("volume")
+        Size=size, VolumeType="gp3", AvailabilityZone=_zone(live), TagSpecifications=live.tags("volume"), **more
     )
     live.afterwards(lambda: ec2.delete_volume(VolumeId=made["VolumeId"]))
     return made
 
 
-def _ready(live: Live, size: int = 1) -> str:
+def ready_volume(live: Live, size: int = 1, **more: Any) -> str:
     """The id of a new volume that is available."""
-    one = str(_volume(live, size)["VolumeId"])
+    one = str(_volume(live, size, **more)["VolumeId"])
     live.wait("volume_available", {"volume-id": one})
     return one
 

@@ -25,6 +25,8 @@ SWAPS = {
     "recreate, data": replace(_DATA, strategy="recreate"),
     "recreate, hot": replace(_FLEET, strategy="recreate", hot=True, surge=3),
     "recreate, hot, data": replace(_DATA, strategy="recreate", hot=True),
+    "reimage": replace(_FLEET, strategy="reimage"),
+    "reimage while stopped, data": replace(_DATA, strategy="reimage", while_stopped=True),
 }
 IMAGES = ("good", "unhealthy")
 

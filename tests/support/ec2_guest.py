@@ -121,7 +121,8 @@ def build(
 class Ec2Guest:
     """A context manager: the machine runs as long as the context."""
 
-    def __init__(self, folder: Path, disk: Path, accel: Accel, metadata_port: int) -> None:
+    def __init__(self, folder: Path, disk: Path, accel: Accel, metadata_port: int, root_size: str = "") -> None:
+        """``root_size``: of its disk, as qemu-img takes it; "" for the image's."""
         self.folder = folder
         self.output: list[str] = []  # lines of the console
         self._port = free_port()
@@ -140,6 +141,8 @@ class Ec2Guest:
             *("-serial", "file:/dev/stdout"),
             *("-netdev", ",".join(network), "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"),
         ]
+        if root_size:
+            run(["qemu-img", "resize", "-q", folder / "root.qcow2", root_size])
 
     def __enter__(self) -> Ec2Guest:
         self._process = Supervised(self._argv, grace=1.0)

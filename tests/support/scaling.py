@@ -89,6 +89,7 @@ class Scaling:
     killed_at: int = -1
     observations: int = 0
     region: str = "eu-west-1"
+    account: str = ""
     longest_call: float = 0.0
     origins: dict[str, str] = field(default_factory=dict)
     documents: dict[str, str] = field(default_factory=dict)

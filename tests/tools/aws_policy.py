@@ -76,6 +76,7 @@ STATEMENTS = [
         "LookEc2", "ec2",
         "DescribeImageAttribute DescribeImages DescribeInstances DescribeKeyPairs "
         "DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRegions "
+        "DescribeReplaceRootVolumeTasks "
         "DescribeSecurityGroups DescribeSnapshots DescribeSubnets DescribeVolumes "
         "DescribeVolumesModifications DescribeVpcs",
     ),
@@ -116,16 +117,31 @@ STATEMENTS = [
         "TagWhatIsMade", "ec2", actions="CreateTags", resources=["*"],
         condition={"StringEquals": {"ec2:CreateAction": [
             "RunInstances", "CreateVolume", "CopyImage", "CreateImage", "CreateSecurityGroup", "ImportKeyPair",
-            "CreateSnapshot",
+            "CreateSnapshot", "CreateReplaceRootVolumeTask",
         ]}},
     ),
     Statement(
         "Ours", "ec2",
         actions="AttachVolume CopyImage CreateSnapshot CreateTags DeleteSnapshot DeleteTags DeleteVolume "
-        "DeregisterImage DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume StartInstances "
-        "StopInstances TerminateInstances",
+        "DeregisterImage DescribeInstanceAttribute DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume "
+        "StartInstances StopInstances TerminateInstances",
         resources=ec2("instance", "volume", "snapshot", "image"),
         condition=ours("Resource"),
+    ),
+    Statement(
+        "Reimage", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("instance"), condition=ours("Resource"),
+    ),
+    Statement(
+        "ReimageTask", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("replace-root-volume-task"),
+        condition=ours("Request"),
+    ),
+    Statement(
+        "ReimageFrom", "ec2", "CreateReplaceRootVolumeTask", ec2("image", "snapshot", "subnet", "volume"),
+    ),
+    # Root volumes that a task created have no tags until they are replaced in their turn
+    Statement(
+        "ReimageTags", "ec2", actions="CreateTags", resources=ec2("volume"),
+        condition={**ours("Request"), **untagged("Resource")},
     ),
     Statement(
         "Balancer", "elasticloadbalancing", "DeregisterTargets ModifyTargetGroupAttributes RegisterTargets",
@@ -163,6 +179,17 @@ BAKE_STATEMENTS = [
     Statement(
         "BakeOurs", "ec2", actions="AuthorizeSecurityGroupIngress CreateImage DeleteKeyPair DeleteSecurityGroup",
         resources=ec2("instance", "key-pair", "security-group"), condition=ours("Resource"),
+    ),
+    # Another account's image shows no tags
+    Statement(
+        "CopyShared", "ec2", actions="CopyImage", resources=ec2("image", "snapshot"),
+        condition={"StringEquals": {"ec2:Owner": "BAKING_ACCOUNT"}},
+    ),
+    Statement(
+        "ShareImages", "ec2", "ModifySnapshotAttribute", resources=ec2("snapshot"), condition=ours("Resource"),
+    ),
+    Statement(
+        "ShareKeys", "kms", "CreateGrant DescribeKey ListGrants RevokeGrant", ["arn:aws:kms:*:ACCOUNT:key/IMAGE_KEY"]
     ),
     # Packer's plugin before 1.0.2, and every plugin where AWS is a partition of its own, tags later or not at all
     Statement(

@@ -57,6 +57,8 @@ CLAIMS = script_of(f"""
 claim 'test "$(stat -c %a:%u /run/immutable/secrets/password)" = 400:0'
 claim 'test "$(cat /run/immutable/secrets/password)" = {SECRET}'
 claim 'findmnt -no OPTIONS / | grep -qw ro'
+claim 'test "$(findmnt -bno SIZE /)" -gt 4400000000'
+claim 'dumpe2fs -h /dev/vda2 2> /dev/null | grep -q "Filesystem state: *clean"'
 claim '! touch /etc/there 2> /dev/null'
 claim 'test "$(blockdev --getro /dev/vda)" = 0'
 claim '! mount -o remount,rw / 2> /dev/null'
@@ -81,7 +83,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in {"shop.service": UNIT, "last.service": LAST}.items():
         (units / name).write_text(text, encoding="utf-8")
         (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
-    return build(folder, Spec("shop", "1", DIGEST, data=(("my-uploads", "/var/lib/shop"),)), folder / "files")
+    return build(
+        folder,
+        Spec("shop", "1", DIGEST, data=(("my-uploads", "/var/lib/shop"),)),
+        folder / "files",
+        packages=("fdisk",),
+    )
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
 ) -> None:
     with (
         metadata(PROFILE) as server,
-        Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port) as guest,
+        Ec2Guest(tmp_path, disk, choose(STORE / "qemu", disk), server.server_port, root_size="5G") as guest,
     ):
         request = guest.request(
             settings={"greeting": "hello"},
@@ -122,9 +129,12 @@ def test_an_instance_seals_and_serves_once_its_volume_is_attached_but_not_withou
         guest.attach("vol0ffffffffffffffff", 64 << 20)  # of another instance
         guest.attach("vol0a1b2c3d4e5f60718", 64 << 20)
         assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
+        assert any("grow: the root has" in line for line in guest.output)
+        guest.output.clear()
         guest.reset()  # now the volume is attached from the start and has a file system
         assert guest.wait_for("SHOP ").split()[:3] == ["SHOP", "hello", str(len(SECRET))]
 
+        assert not any("grow:" in line for line in guest.output)
         guest.output.clear()
         # Auto Scaling gives the user data of a launch template version to each of its instances.
         of_group = replace(request, nonce="n-of-a-version")

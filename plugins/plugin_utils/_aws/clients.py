@@ -65,6 +65,9 @@ class Clients:
 
     @functools.cached_property
     def account_id(self) -> str:
+        """The account's ID, without a call if a role names it. Raises ProviderError."""
+        if self.account.role:
+            return self.account.role.split(":")[4]
         with aws_errors():
             return str(self.client("sts").get_caller_identity()["Account"])
 

@@ -29,13 +29,13 @@ from .._core.progress import Report
 from .._definition.digest import tree_files
 from .._definition.model import Definition
 from .._store.base import Store
-from .template import GUEST_MEMORY
+from .template import GUEST_MEMORY, OWN
 
 COLLECTION = Path(__file__).resolve().parents[3]
-OWN = "own/ansible_collections/immutable/infra"  # its place in the archive
 # The parts of this collection that the seal needs in the guest.
 OWN_PARTS = (
     "plugins/modules/host_seal.py",
+    "plugins/module_utils/_listing.py",
     "plugins/module_utils/_mounts.py",
     "plugins/module_utils/_residue.py",
     "plugins/module_utils/_seal.py",

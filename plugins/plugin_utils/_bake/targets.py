@@ -72,7 +72,7 @@ def plan_bakes(
     """
     found: dict[tuple[str, str], TargetBake] = {}
     for name in dict.fromkeys(targets):
-        target = definition.target(name)
+        target = definition.baking_target(name)
         check_store(target, store)
         if timeout is not None:
             target = replace(target, build=replace(target.build, timeout=timeout))

@@ -21,6 +21,8 @@ from .guest_ansible import INTERPRETER
 SSH_TIMEOUT = "10m"
 ROOT = "root"
 GUEST_MEMORY = "/dev/shm"  # noqa: S108  of the guest, where only the bake runs
+OWN = "own/ansible_collections/immutable/infra"  # of this collection, in the payload
+LISTING_SCRIPT = f"{OWN}/plugins/module_utils/_listing.py"
 _POLL_INTERVAL = 0.05  # seconds, between two looks of Ansible at its tasks
 CONTAINER_SHARED = "/run/packer"  # where Packer mounts a folder that it does not use
 # In a chroot, runc starts the first process of a container correctly, and later ones on the machine itself, as root.
@@ -110,10 +112,14 @@ def _provisioners(guest: Guest) -> list[Mapping[str, Any]]:
 
 
 def _collect(guest: Guest, archive: str) -> list[Mapping[str, Any]]:
-    """Download the files that the SBOM is made from."""
+    """Download the files that the SBOM is made from, and a list of all files as the image will have them."""
     if guest.sbom_sources is None:
         return []
-    pack = _shell(guest, collect_command(archive), f"chmod 0644 {archive}")
+    lines = [
+        collect_command(archive, f"{guest.folder}/list", f"{guest.folder}/{LISTING_SCRIPT}"),
+        f"chmod 0644 {archive}",
+    ]
+    pack = _shell(guest, f"mkdir -m 0700 {guest.folder}/list", *guest.cleanup, *lines)
     download = {"type": "file", "direction": "download", "source": archive, "destination": str(guest.sbom_sources)}
     return [pack, download]
 

@@ -22,6 +22,7 @@ from .checks.ebs_volumes import check_ebs_volumes
 from .checks.health import check_tags
 from .document import Document, format_path, read_document
 from .fleet import converted, fleet_files, fleet_spec, merged_fleet, pairs_of
+from .image_sources import with_image_sources
 from .messages import check_schema
 from .model import (
     BASE_KINDS,
@@ -145,9 +146,10 @@ def _definition(data: Mapping[str, Any], path: Path) -> Definition:
         command=tuple(image.get("command", ())),
         user=image.get("user", "") if image.get("user") != ROOT else "",
         capabilities=tuple(sorted(data.get("seal", {}).get("capabilities", ()))),
-        targets={
-            name: _target(name, target, data, base, folder=path.parent) for name, target in data["targets"].items()
-        },
+        targets=with_image_sources(
+            {name: _target(name, target, data, base, folder=path.parent) for name, target in data["targets"].items()},
+            {name: target["image_from"] for name, target in data["targets"].items() if "image_from" in target},
+        ),
         base=base,
         swap_files=tuple(dict.fromkeys(name for _keys, name in fleet_files(data))),
     )

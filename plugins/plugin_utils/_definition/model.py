@@ -31,6 +31,7 @@ StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
 AddressKind = Literal["private", "public"]
 EvidenceSource = Literal["console", "none"]
 ProbeSource = Literal["direct", "balancer"]
+HandOver = Literal["share", "copy"]  # how an image gets from the account that bakes it to another
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
 SECRET_KINDS: tuple[SecretKind, ...] = get_args(SecretKind)
@@ -281,6 +282,20 @@ class Simulation:
 
 
 @dataclass(frozen=True)
+class ImageFrom:
+    """The target that bakes the image of another one, in its own account.
+
+    Attributes:
+        target: its name.
+        account: where it bakes.
+    """
+
+    how: HandOver
+    target: str
+    account: Account
+
+
+@dataclass(frozen=True)
 class Target:
     """A target. Its ``fleet``, ``health`` and ``base`` contain the service's values that it does not override."""
 
@@ -306,6 +321,8 @@ class Target:
     tags: Mapping[str, str] = field(default_factory=dict)  # aws: on everything that is created for the target
     snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
     engine: ContainerProgram = "podman"  # container
+    image_from: ImageFrom | None = None  # aws; None if the target bakes its own image
+    image_users: tuple[Account, ...] = ()  # aws: of all targets whose image comes from the same target as this one's
 
     @property
     def bakes_containers(self) -> bool:
@@ -315,6 +332,8 @@ class Target:
     @property
     def build_account(self) -> Account:
         """The AWS account and region in which the image is baked."""
+        if self.image_from:
+            return self.image_from.account
         return self.aws.in_region(self.build.region) if self.build.region else self.aws
 
 
@@ -352,6 +371,11 @@ class Definition:
         except KeyError:
             known = ", ".join(sorted(self.targets))
             raise DefinitionError(f"{self.path}: unknown target {name!r} (the definition has: {known})") from None
+
+    def baking_target(self, name: str) -> Target:
+        """Return the target that bakes the image of the target ``name``. Raises DefinitionError for an unknown one."""
+        target = self.target(name)
+        return self.target(target.image_from.target) if target.image_from else target
 
     def fleet_name(self, target: str) -> str:
         """The name of the service's fleet on the target named ``target``."""

@@ -56,9 +56,12 @@ def target_summary(target: Target) -> dict[str, Any]:
         fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
     if target.provider != "container":
         del data["engine"]
-    for key in ("tags", "reach"):
+    del data["image_users"]
+    for key in ("tags", "reach", "image_from"):
         if not data[key]:
             del data[key]
+    if target.image_from:
+        data["image_from"] = {target.image_from.how: target.image_from.target}
     for place, key in _LATER:
         part = getattr(target, place)
         if getattr(part, key) == getattr(type(part), key):

@@ -11,7 +11,7 @@ from .._aws.clients import Clients
 from .._aws.tags import key_of
 from .._core.errors import ImageError
 from .._definition.model import Definition, Target
-from .._image_model import Image, amis_of, bake_name
+from .._image_model import Image, amis_of, artifact_in, bake_name
 from .._providers import tags
 from .._providers.registry import open_images
 from .catalogue import Catalogue
@@ -28,7 +28,9 @@ def missing_copies(image: Image, definition: Definition) -> dict[str, str]:
     """Return the regions where the definition's targets need a copy of the image, with the key of each copy."""
     present = amis_of(image.artifact)
     sharing = {
-        region_of(target): target.build.kms_key for target in definition.targets.values() if shares_image(image, target)
+        region_of(target): target.build.kms_key
+        for target in sorted(definition.targets.values(), key=lambda target: target.image_from is None)
+        if shares_image(image, target) and not _copies_itself(image, target)
     }
     return {region: key for region, key in sharing.items() if region not in present}
 
@@ -42,6 +44,21 @@ def shares_image(image: Image, target: Target) -> bool:
         return False
     same_region = Clients(target.build_account).region == image.artifact["region"]
     return same_region and open_images(target).build(image.artifact["architecture"]) == image.build
+
+
+def account_of(target: Target) -> str:
+    """Return the ID of the target's AWS account. Raises ProviderError."""
+    return Clients(target.aws).account_id
+
+
+def is_foreign(image: Image, target: Target) -> bool:
+    """Return whether the target is in another account than the image."""
+    return target.image_from is not None and account_of(target) != image.artifact.get("account")
+
+
+def _copies_itself(image: Image, target: Target) -> bool:
+    """Whether the target's account gets a copy of its own."""
+    return target.image_from is not None and target.image_from.how == "copy" and is_foreign(image, target)
 
 
 def copy_image(
@@ -89,7 +106,16 @@ def publish_channel(
             f"{image.name} is an AMI, but {f'target {target} is not on AWS' if target else NO_TARGET};"
             " name a target in its account"
         )
-    return open_images(sharing[0]).publish(f"{image.service}/{channel}", image.artifact, check=check)
+    publisher, artifact = sharing[0], image.artifact
+    if is_foreign(image, publisher):
+        account = account_of(publisher)
+        artifact = artifact_in(artifact, account)
+        if not artifact:
+            raise ImageError(
+                f"{image.name} is not in account {account} of target {publisher.name} yet: verify it again"
+            )
+        publisher = replace(publisher, image_from=None)  # in its own account
+    return open_images(publisher).publish(f"{image.service}/{channel}", artifact, check=check)
 
 
 def image_tags(digest: str, service: str, version: str, store_id: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .._image_model import LOG_FILE, MANIFEST_FILE, SBOM_FILE, Image, bake_name,
 from .._providers.registry import SIMULATED, open_provider
 from .._store.base import Store
 from .._store.file import user_name
+from .accounts import permit
 from .catalogue import Catalogue, lineage
 from .channels import Channels
 from .copies import publish_channel
@@ -84,7 +85,13 @@ def revoke(
         after = revocation_of(user_name(), note) if wanted else None
         if not task.check_mode:
             after = _write_revocation(image, store, note if wanted else None)
-    result: dict[str, Any] = {"changed": before != after, "image": replace(image, revoked=after).as_dict()}
+    # After the revocation, which is the authority: if a run is killed in between, the next one takes the rest back.
+    accounts = [] if task.check_mode else permit(image, definition, store, allowed=not wanted)
+    result: dict[str, Any] = {
+        "changed": before != after or bool(accounts),
+        **({"accounts": accounts} if accounts else {}),
+        "image": replace(image, revoked=after).as_dict(),
+    }
     if after and image.channels:
         channels = ", ".join(image.channels)
         result["warnings"] = [

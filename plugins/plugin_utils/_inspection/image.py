@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.errors import ImageError
+from .collected import CollectedFiles
 from .disk import open_disk, raw_disk
 from .filesystem import FileSystem, FileTree
 from .layer import LayerFiles
+from .listed import ListedFiles
 from .manifest import Manifest, make_manifest, seal_facts
 from .residue import Finding, residue_by_files
 from .sbom import make_sbom
@@ -71,6 +73,22 @@ def inspect_disk(raw: Path, digest: str, needles: Mapping[str, bytes]) -> Inspec
         raise ImageError(f"cannot inspect the image: {error.filename or raw}: {error.strerror}") from error
 
 
+def inspect_listing(collected: CollectedFiles, digest: str) -> Inspection:
+    """Inspect an image by what its build machine sent. Its bytes and its boot loader are unknown.
+
+    Raises ImageError if that is incomplete or damaged.
+    """
+    files = ListedFiles(collected)
+    facts = seal_facts(files)
+    return Inspection(
+        manifest=make_manifest(files, digest, facts, {}),
+        sbom=make_sbom(collected, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
+        findings=tuple(map(str, residue_by_files(files))),
+        not_searched=(),
+        pythons=_pythons(files),
+    )
+
+
 def inspect_archive(archive: Path, digest: str, needles: Mapping[str, bytes]) -> tuple[Inspection, LayerFiles]:
     """Inspect the archive of a container image without an engine. Also returns its files.
 
@@ -109,8 +127,12 @@ def _inspect(files: FileTree, raw: _Raw, digest: str, needles: Mapping[str, byte
         sbom=make_sbom(files, digest, str(facts.get("service", "image")), str(facts.get("version", ""))),
         findings=tuple(map(str, (*residue_by_files(files), *_residue_in_bytes(raw, files, needles)))),
         not_searched=tuple(sorted(name for name, needle in needles.items() if len(needle.strip()) < MIN_LENGTH)),
-        pythons=tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))})),
+        pythons=_pythons(files),
     )
+
+
+def _pythons(files: FileTree) -> tuple[str, ...]:
+    return tuple(sorted({found[1] for path in files.entries if (found := _PYTHON.fullmatch(path))}))
 
 
 def _residue_in_bytes(raw: _Raw, files: FileTree, needles: Mapping[str, bytes]) -> list[Finding]:

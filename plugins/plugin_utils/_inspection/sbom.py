@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, immutable.infra contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes the software bill of materials of an image: Debian packages and Python distributions, as CycloneDX."""
+"""Makes the software bill of materials of an image: packages of Debian or RPM, and Python distributions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from .._core.errors import ImageError
 from .filesystem import FILE, Entry
+from .rpm import DATABASES, LOG, MAX_DATABASE, RpmPackage, read_packages
 
 try:
     from cyclonedx.model import Property
@@ -64,6 +65,7 @@ def make_sbom(files: Files, digest: str, name: str, version: str) -> bytes:
     packages = [fields for path in listed if _STATUS.fullmatch(path) for fields in _stanzas(contents[path])]
     licenses = _licenses(files, packages)
     components = [_package(fields, system, licenses.get(fields["Package"], ())) for fields in packages]
+    components += [_rpm(package, system) for package in _rpm_packages(files)]
     components += [
         found for path in listed if _PYTHON.fullmatch(path) and (found := _distribution(path, contents[path]))
     ]
@@ -111,6 +113,46 @@ def _package(fields: Mapping[str, str], system: Mapping[str, str], licenses: tup
         supplier=OrganizationalEntity(name=fields["Maintainer"]) if "Maintainer" in fields else None,
         licenses=[DisjunctiveLicense(name=license_name) for license_name in licenses],
         properties=[Property(name="immutable:source", value=fields.get("Source", fields["Package"]))],
+    )
+
+
+def _rpm_packages(files: Files) -> list[RpmPackage]:
+    """The packages of the first RPM database. The paths of both can be the same file. Raises ImageError."""
+    sizes = {path: files.entries[path].size for path in DATABASES if path in files.entries}
+    for path, size in sizes.items():
+        if files.entries[path].type != FILE:
+            continue
+        if size > MAX_DATABASE:
+            raise ImageError(f"{path} of the image has {size} bytes; at most {MAX_DATABASE} are read")
+        found = files.read([path, path + LOG])
+        return read_packages(found[path], found.get(path + LOG, b""))
+    return []
+
+
+def _rpm(package: RpmPackage, system: Mapping[str, str]) -> Any:
+    """See https://github.com/package-url/purl-spec/blob/main/types-doc/rpm-definition.md for the PURL."""
+    version = f"{package.version}-{package.release}"
+    qualifiers = {
+        "arch": package.arch,
+        "distro": "-".join(filter(None, (system.get("ID"), system.get("VERSION_ID")))),
+        "epoch": str(package.epoch or ""),
+        "upstream": package.source,
+    }
+    purl = PackageURL(
+        type="rpm",
+        namespace=system.get("ID", "rpm"),
+        name=package.name,
+        version=version,
+        qualifiers={key: value for key, value in qualifiers.items() if value},
+    )
+    return Component(
+        name=package.name,
+        version=f"{package.epoch}:{version}" if package.epoch else version,
+        purl=purl,
+        bom_ref=purl.to_string(),
+        supplier=OrganizationalEntity(name=package.vendor) if package.vendor else None,
+        licenses=[DisjunctiveLicense(name=package.license)] if package.license else [],
+        properties=[Property(name="immutable:source", value=package.source or package.name)],
     )
 
 

@@ -157,6 +157,10 @@ class AutoScalingGroup(Protocol):
     def region(self) -> str:
         """The AWS region."""
 
+    @property
+    def account(self) -> str:
+        """The ID of the AWS account if images are baked in another one, else ""."""
+
     def group(self) -> Group:
         """Raises FleetError if there is no such group, or if it cannot be refreshed to an image."""
 

@@ -21,9 +21,13 @@ from .._core.documents import mismatch, parse_json
 from .._core.files import make_private_folder, write_atomically
 from .contract import FLEET, PENDING, RUNNING, STOPPED, STOPPING, Evidence, Instance
 from .guest_network import LOOPBACK
+from .root_state import REQUESTED, RootState
 
 DOCUMENT = "machine.json"
 LAUNCH = "launch.tar"  # the launch document of the guest
+NEXT_LAUNCH = (
+    "launch-next.tar"  # the same while a machine that is to boot from another image has not booted from it yet
+)
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -136,4 +140,10 @@ def instance_of(
         tags=facts.get("tags", {}),
         started=facts.get("started") or created,
         stopping_since=stopping_since,
+        root=_root_of(facts, running),
     )
+
+
+def _root_of(facts: Mapping[str, Any], running: bool) -> RootState:
+    requested = facts.get("root_change") == REQUESTED and not running
+    return RootState(facts.get("previous", {}).get("image", ""), REQUESTED if requested else "")

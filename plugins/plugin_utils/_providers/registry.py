@@ -13,27 +13,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.errors import ProviderError
+from .._definition.fleet import AUTOSCALING
 from .._definition.model import Target
 from .._store.base import Store
 from .._store.keys import store_id
 from .._store.registry import folder_store
 from .contract import Images, Provider, Traffic
 from .group import AutoScalingGroup
+from .shares import ImageShares
 
 if TYPE_CHECKING:
     from .simulated.provider import SimulatedProvider
 
+# https://docs.aws.amazon.com/autoscaling/ec2/userguide/autoscaling-service-linked-role.html
+AUTOSCALING_ROLE = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
 AWS, CONTAINER, QEMU, SIMULATED = "aws", "container", "qemu", "simulated"
 _SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, for as long as this process lives
 
 
 @dataclass(frozen=True)
 class ProviderOpeners:
-    """How to open one provider, its images alone, and its group of instances (None if it has no such groups)."""
+    """How to open one provider, its images alone, its group of instances, and how other accounts get its images.
+
+    The last two are None if the provider has no such groups or no accounts.
+    """
 
     provider: Callable[[Target, Store], Provider]
     images: Callable[[Target], Images]
     group: Callable[[Target, str, Store, str], AutoScalingGroup] | None = None
+    shares: Callable[[Target, Store], ImageShares] | None = None
 
 
 def open_provider(target: Target, store: Store) -> Provider:
@@ -47,6 +55,17 @@ def open_provider(target: Target, store: Store) -> Provider:
 def open_images(target: Target) -> Images:
     """Open the images of a target's provider, without the provider itself. Raises ProviderError."""
     return _openers(target).images(target)
+
+
+def open_shares(target: Target, store: Store) -> ImageShares:
+    """Open the way in which a target's account gets images that another account bakes.
+
+    Raises ProviderError if the provider has no accounts.
+    """
+    opener = _openers(target).shares
+    if opener is None:
+        raise ProviderError(f"target {target.name} gets no images of another account")
+    return opener(target, store)
 
 
 def open_group(target: Target, store: Store, fleet: str) -> AutoScalingGroup:
@@ -89,22 +108,53 @@ def _open_aws(target: Target, store: Store) -> Provider:
         images=_open_amis(target, store_id(store)),
         probes=target.probe == "direct",
         snapshots=target.snapshots,
-        bakes=[Clients(target.build_account)],
+        bakes=[] if target.image_from else [Clients(target.build_account)],
         tags=target.tags,
+        foreign=target.image_from is not None,
     )
 
 
 def _open_amis(target: Target, store: str = "") -> Images:
     from .ec2.images import Ec2Images
 
-    return Ec2Images(target.build_account, target.build.encrypt, store=store, tags=target.tags)
+    return Ec2Images(
+        target.build_account, target.build.encrypt, store=store, tags=target.tags, others=target.image_users
+    )
+
+
+def _open_ami_shares(target: Target, store: Store) -> ImageShares:
+    from .ec2.image_shares import AmiShares, Recipient
+
+    recipient = Recipient(
+        target.aws,
+        roles=launch_roles(target),
+        copies=target.image_from is not None and target.image_from.how == "copy",
+        encrypt=target.build.encrypt,
+        kms_key=target.build.kms_key,
+        tags=target.tags,
+    )
+    return AmiShares(target.build_account, recipient, store_id(store))
+
+
+def launch_roles(target: Target) -> tuple[str, ...]:
+    """ARNs of the roles that launch instances on AWS, as far as the definition names them."""
+    role = target.aws.role
+    if not role or target.fleet.engine != AUTOSCALING:
+        return (role,) if role else ()
+    return role, f"{':'.join(role.split(':')[:5])}:{AUTOSCALING_ROLE}"
 
 
 def _open_auto_scaling(target: Target, group: str, store: Store, fleet: str) -> AutoScalingGroup:
     from .ec2.autoscaling import Ec2AutoScalingGroup
 
     return Ec2AutoScalingGroup(
-        target.aws, group, store=store, fleet=fleet, address=target.network.address, tags=target.tags
+        target.aws,
+        group,
+        store=store,
+        fleet=fleet,
+        address=target.network.address,
+        tags=target.tags,
+        foreign=target.image_from is not None,
     )
 
 
@@ -161,7 +211,7 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 
 
 PROVIDERS: Mapping[str, ProviderOpeners] = {
-    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling),
+    AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, _open_ami_shares),
     CONTAINER: ProviderOpeners(_open_container, _open_archives),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),

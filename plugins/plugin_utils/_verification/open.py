@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -20,6 +20,7 @@ from .._definition.secrets import SecretFinder
 from .._hosts.connection import login_keys
 from .._hosts.playbook_arguments import playbook_run
 from .._image_model import Image
+from .._images.accounts import hand_over, missing_accounts, place_names, require_shareable
 from .._images.catalogue import Catalogue
 from .._images.copies import copy_image, missing_copies, region_of
 from .._images.integrity import require_unchanged_disk
@@ -57,16 +58,18 @@ def verify_image(
         )
     tested_by = verify_digest(definition, target)
     due, why = _due(image, tested_by, options.force)
-    places = missing_copies(image, definition)
+    places, accounts = missing_copies(image, definition), missing_accounts(image, definition)
     result: dict[str, Any] = {
-        "changed": due or bool(places),
+        "changed": due or bool(places or accounts),
         "due": due,
         "why": why,
         "copied": sorted(places),
+        **({"accounts": place_names(accounts)} if accounts else {}),
         "image": image.as_dict(),
     }
     if task.check_mode or not result["changed"]:
         return result
+    require_shareable(image, accounts, store)
     run = _Run(definition, target, store, task)
     lock = store.lock(f"verify-{definition.fleet_name(target.name)}", f"verify {image.name}", wait=options.lock_timeout)
     with lock:
@@ -74,10 +77,12 @@ def verify_image(
             # Another run may have verified the same image meanwhile.
             image = named_image(image.digest, definition, target.name, store)
             due, result["why"] = _due(image, tested_by, options.force)
-            result |= {"due": due, "changed": due or bool(missing_copies(image, definition))}
+            left = [*missing_copies(image, definition), *missing_accounts(image, definition)]
+            result |= {"due": due, "changed": due or bool(left)}
         if due:
             image, result["checks"] = run.verified(image, tested_by, options.timeout)
         image = run.copied(image, missing_copies(image, definition))
+        image = run.handed_over(image, missing_accounts(image, definition))
     return {**result, "image": image.as_dict()}
 
 
@@ -108,6 +113,9 @@ class _Run:
         # It can only be booted in the target's own region. Other regions get it once it has passed.
         own = {region: key for region, key in places.items() if region == region_of(self.target)} if places else {}
         image = self.copied(image, own)
+        image = self.handed_over(
+            image, [target for target in missing_accounts(image, self.definition) if target.name == self.target.name]
+        )
         outcome = self._test(image, timeout)
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         record = {"at": at, "verify": tested_by, **outcome}
@@ -119,6 +127,13 @@ class _Run:
             self.task.report(f"{image.name}: copying it to {', '.join(sorted(places))}")
             self.task.guard.check()
         return copy_image(image, self.target, places, store_id=store_id(self.store), catalogue=Catalogue(self.store))
+
+    def handed_over(self, image: Image, targets: Sequence[Target]) -> Image:
+        """Let the accounts of the targets launch the image."""
+        if targets:
+            self.task.report(f"{image.name}: for {', '.join(place_names(targets))}")
+            self.task.guard.check()
+        return hand_over(image, targets, self.store)
 
     def _test(self, image: Image, timeout: float) -> dict[str, Any]:
         definition, target, task = self.definition, self.target, self.task

@@ -39,7 +39,9 @@ FILLED_IN = {  # the words that a user replaces; a longer word comes before one 
     "SECRETS": "shop",
     "BUCKET": "shop",
     "PREFIX": "infra",
+    "BAKING_ACCOUNT": ACCOUNT,
     "ACCOUNT": ACCOUNT,
+    "IMAGE_KEY": "*",
     "STORE": STORE,
     "GROUP": "shop",
 }

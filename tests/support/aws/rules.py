@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import rules_accounts as accounts
 from . import rules_instances as instances
 from . import rules_snapshots as data
 from . import rules_stores as stores
@@ -34,6 +35,48 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        "images of other accounts",
+        actions=("ec2:DescribeImages",),
+        apply=accounts.shared_images,
+        fact="An account sees the images that others share with it, without their tags.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharingamis-explicit.html",
+    ),
+    Rule(
+        "copying images of other accounts",
+        actions=("ec2:CopyImage",),
+        apply=accounts.copy_shared,
+        fact="The owner must share the image and its snapshots, and grant the use of their key.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/CopyingAMIs.html",
+    ),
+    Rule(
+        "sharing what the default key encrypts",
+        actions=("ec2:ModifyImageAttribute", "ec2:ModifySnapshotAttribute"),
+        apply=accounts.share,
+        fact="Snapshots that are encrypted with the account's default key cannot be shared.",
+        page="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharingamis-explicit.html",
+    ),
+    Rule(
+        "keys of an image's snapshots",
+        actions=("ec2:DescribeSnapshots",),
+        apply=accounts.snapshot_keys,
+        fact="A snapshot of an encrypted image names its key.",
+        page=f"{EC2}/API_Snapshot.html",
+    ),
+    Rule(
+        "repeated grants",
+        actions=("kms:CreateGrant",),
+        apply=accounts.create_grant,
+        fact="A grant with the name and the parameters of an existing one is that one.",
+        page="https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html",
+    ),
+    Rule(
+        "keys of other accounts",
+        actions=("kms:DescribeKey",),
+        apply=accounts.describe_key,
+        fact="A role may use a key of another account if it was granted.",
+        page="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
+    ),
     Rule(
         "denying policies",
         actions=("s3:PutObject", "s3:CreateMultipartUpload", *(f"ec2:{action}" for action in CREATED)),

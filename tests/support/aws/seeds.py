@@ -11,7 +11,9 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .rules_accounts import DEFAULT_KEY
 from .rules_snapshots import BLOCK_SIZE
 from .rules_stores import protect_bucket
 from .server import REGION, Cloud
@@ -33,9 +35,9 @@ class Balancer:
     dns: str
 
 
-def network(cloud: Cloud, zones: int = 2, region: str = "") -> Network:
-    """A network with room for 4,000 instances in each zone."""
-    ec2 = cloud.boto("ec2", region or REGION)
+def network(cloud: Cloud, zones: int = 2, region: str = "", client: Any = None) -> Network:
+    """A network with room for 4,000 instances in each zone. ``client``: of another account than the tests' own."""
+    ec2 = client or cloud.boto("ec2", region or REGION)
     names = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:zones]
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnets = [
@@ -56,6 +58,18 @@ def image(cloud: Cloud, name: str, tags: dict[str, str] | None = None, region: s
         both = [made, *(disk["Ebs"]["SnapshotId"] for disk in disks)]
         ec2.create_tags(Resources=both, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     return str(made)
+
+
+def encrypt(cloud: Cloud, ami: str, key: str = "alias/images", region: str = "") -> str:
+    """Let the image's snapshots be encrypted with a key, which is created unless it is the default one. Its ARN."""
+    ec2, kms = cloud.boto("ec2", region or REGION), cloud.boto("kms", region or REGION)
+    if key != DEFAULT_KEY:
+        made = kms.create_key()["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName=key, TargetKeyId=made)
+    found = str(kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
+    for disk in ec2.describe_images(ImageIds=[ami])["Images"][0]["BlockDeviceMappings"]:
+        cloud.world.keys[disk["Ebs"]["SnapshotId"]] = found
+    return found
 
 
 def snapshot(cloud: Cloud, disk: Path, region: str = "") -> str:

@@ -50,6 +50,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "rolling, data": {"surge": 2, "data": True},
     "blue_green": {"strategy": "blue_green", "surge": 2},
     "recreate": {"strategy": "recreate"},
+    "reimage": {"strategy": "reimage", "unavailable": 1},
+    "reimage, data": {"strategy": "reimage", "unavailable": 1, "data": True},
     "canary": {"strategy": "canary", "surge": 1, "stages": (Stage(instances=1, soak=2.0),)},
 }
 
@@ -229,12 +231,15 @@ def instant_waits(clock: Clock) -> Iterator[None]:
         consoles as ec2_evidence,
     )
     from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
+        reimage as ec2_reimage,
+    )
+    from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import (
         volumes as ec2_volumes,
     )
 
     test_time = types.SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=clock.wait)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_volumes):
+        for module in (botocore.endpoint, botocore.waiter, ec2_compute, ec2_evidence, ec2_reimage, ec2_volumes):
             patch.setattr(module, "time", test_time)
         patch.setattr(botocore.retries.bucket.TokenBucket, "acquire", lambda *_args, **_more: True)
         yield

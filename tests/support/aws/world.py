@@ -45,6 +45,7 @@ class Settings:
     hung: frozenset[str] = frozenset()  # instances that stop only when forced; "*" for all
     disk: str = ""  # a snapshot with the data of every image; "" for images without data
     denied: tuple[Mapping[str, Any], ...] = ()  # statements of policies that deny: of an organization or of a bucket
+    deaf: frozenset[str] = frozenset()  # names of roles whose own policies do not allow the use of any key
     now: Callable[[], float] = time.monotonic
 
 
@@ -64,6 +65,7 @@ class World:
     modified: dict[str, list[float]] = field(default_factory=dict)  # volume -> when each modification began
     encrypted: set[str] = field(default_factory=set)  # images that are encrypted copies
     architectures: dict[str, str] = field(default_factory=dict)  # of images
+    keys: dict[str, str] = field(default_factory=dict)  # ARN of the key, by encrypted snapshot of an image
     lost: set[str] = field(default_factory=set)  # instances that EC2 took back from spot
     protected: dict[str, str] = field(default_factory=dict)  # the attribute that protects an instance, by its id
     died: set[str] = field(default_factory=set)  # instances that terminated while they launched
@@ -94,6 +96,7 @@ class World:
                 self.modified,
                 self.encrypted,
                 self.architectures,
+                self.keys,
                 self.lost,
                 self.died,
                 self.protected,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -14,18 +15,24 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.collec
     CollectedFiles,
     collect_command,
 )
+from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.listed import ListedFiles
 from ansible_collections.immutable.infra.plugins.plugin_utils._inspection.sbom import make_sbom
 
+SCRIPT = Path(__file__).parents[3] / "plugins/module_utils/_listing.py"
 pytestmark = pytest.mark.skipif(not Path("/var/lib/dpkg/status").exists(), reason="needs a Debian")
 
 
 def test_the_collected_files_are_enough_for_an_sbom(tmp_path: Path) -> None:
-    archive = tmp_path / "collected.tar.gz"
-    # Search only a few folders, because the complete search takes long.
-    line = collect_command(str(archive)).replace(
-        "find / -xdev", "find /var/lib/dpkg /usr/lib/os-release /usr/share/doc/dpkg"
-    )
+    archive, folder = tmp_path / "collected.tar.gz", tmp_path / "list"
+    folder.mkdir()
+    # Search and list only a few folders, because the complete search takes long.
+    line = collect_command(str(archive), str(folder), str(SCRIPT))
+    line = line.replace("find / -xdev", "find /var/lib/dpkg /usr/lib/os-release /usr/share/doc/dpkg")
+    line = line.replace("mount --bind /", "mount --bind /usr/share/doc/dpkg")
+    if os.geteuid():
+        line = line.replace("unshare --mount", "unshare --map-root-user --mount")
     subprocess.run(["sh", "-e", "-c", line], check=True)
+    assert "/copyright" in ListedFiles(CollectedFiles(archive)).entries
     sbom = json.loads(make_sbom(CollectedFiles(archive), "sha256:ab", "shop", "1"))
     found = {component["name"]: component for component in sbom["components"]}
     assert found["dpkg"]["purl"].startswith("pkg:deb/debian/dpkg@")

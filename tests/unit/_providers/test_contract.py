@@ -36,7 +36,7 @@ def ec2(probes: bool) -> Ec2Provider:
     ("name", "offered"),
     [
         ("container", set()),
-        ("qemu", set()),
+        ("qemu", {"reimager"}),
         ("simulated", {"probe", "reimager"}),
         ("aws", {"pace", "leftovers", "pin_secrets", "prove_again", "reimager"}),
         ("aws, probed by its load balancer", OPTIONAL),

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -266,21 +267,21 @@ def test_commands_name_existing_things(place: str, words: list[str]) -> None:
 
 
 def _playbook(words: list[str]) -> None:
-    name = words[1].removeprefix(PREFIX)
-    assert words[1].startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), (
-        f"there is no playbook {words[1]}"
-    )
-    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8") + _text_of(name)
+    names = [word.removeprefix(PREFIX) for word in takewhile(lambda word: not word.startswith("-"), words[1:])]
+    for name, word in zip(names, words[1:], strict=False):
+        assert word.startswith(PREFIX) and (ROOT / f"playbooks/{name}.yml").is_file(), f"there is no playbook {word}"
+    texts = [_text_of(name) for name in names]
+    known = (ROOT / "playbooks/tasks/variables.yml").read_text(encoding="utf-8") + "".join(texts)
     given = {
         value.partition("=")[0]
         for flag, value in zip(words, words[1:], strict=False)
         if flag == "-e" and not value.startswith("@")
     }
-    assert all(re.search(rf"\b{variable}\b", known) for variable in given), (
+    assert names and all(re.search(rf"\b{variable}\b", known) for variable in given), (
         f"{sorted(given)}: not all of them are variables of the playbooks"
     )
-    needed = set(re.findall(r"immutable_needed: \[(.*)\]", _text_of(name))[0].split(", "))
-    assert needed <= given, f"{words[1]} needs {sorted(needed - given)}"
+    needed = {name for text in texts for name in re.findall(r"immutable_needed: \[(.*)\]", text)[0].split(", ")}
+    assert needed <= given, f"{' '.join(names)}: {sorted(needed - given)} are missing"
 
 
 def _text_of(name: str) -> str:

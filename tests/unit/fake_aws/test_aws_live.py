@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from ansible_collections.immutable.infra.tests.aws_live.__main__ import CHECKS, compare, main
+from ansible_collections.immutable.infra.tests.aws_live.__main__ import CHECKS, REPLACING, compare, main
 from ansible_collections.immutable.infra.tests.aws_live.live import MARK, Live
 from ansible_collections.immutable.infra.tests.support.aws import seeds
+from ansible_collections.immutable.infra.tests.support.aws.root_tasks import RootTasks
 from ansible_collections.immutable.infra.tests.support.aws.rules import RULES
 from ansible_collections.immutable.infra.tests.support.aws.server import REGION, Cloud
 
 
 @pytest.fixture
-def live(cloud: Cloud) -> Live:
-    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0)
+def live(cloud: Cloud) -> Iterator[Live]:
+    cloud.set(launch=0.2, stop=0.2, volume=0.2, snapshot=0.2, modify=60.0, registration=0.5)
     account = Live(REGION, seeds.bucket(cloud), seeds.network(cloud).subnets[0], seeds.image(cloud, "debian-12"))
-    account.poll = 0.01
-    return account
+    account.poll, account.account = 0.01, "222222222222"
+    cloud.proxy.layers.insert(0, tasks := RootTasks(cloud, {account.ami: "sha256:1"}))
+    yield account
+    cloud.proxy.layers.remove(tasks)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.rules[0])
@@ -33,7 +38,7 @@ def test_the_rules_say_what_the_checks_expect(
 
 
 def test_every_check_names_rules_of_the_table() -> None:
-    assert {rule for check in CHECKS for rule in check.rules} <= {rule.name for rule in RULES}
+    assert {rule for check in CHECKS for rule in check.rules} <= {REPLACING, *(rule.name for rule in RULES)}
 
 
 def test_a_difference_is_printed(live: Live, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

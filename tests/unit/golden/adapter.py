@@ -75,6 +75,7 @@ ACTIONS = {
 FRAGMENTS = {"attributes": attributes, "options": options, "packer": packer}
 # Private files that are sent and read within one bake, so their names may change. 0.1.0 sent one: seal.py.
 SEAL_CODE = (
+    "_listing.py",
     "_mounts.py",
     "_residue.py",
     "_seal.py",

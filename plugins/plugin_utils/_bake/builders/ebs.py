@@ -28,7 +28,8 @@ from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
 from ..._inspection.collected import CollectedFiles
 from ..._inspection.disk import NoFileSystemError
-from ..._inspection.image import inspect_disk
+from ..._inspection.image import Inspection, inspect_disk, inspect_listing
+from ..._inspection.listed import NoListingError
 from ..._inspection.sbom import make_sbom
 from ..._store.base import Store
 from ..._store.keys import store_id
@@ -117,24 +118,44 @@ class EbsBuilder:
         """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
         job, image = self._job, self._registered(result)
         disk = workspace.folder / "root.raw"
+        inspection: Inspection | bytes
+        where: Mapping[str, str]
         try:
             read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
             inspection = inspect_disk(disk, job.digest, residue_needles(job, workspace))
         except (ProviderError, NoFileSystemError) as error:
             if isinstance(error, ProviderError) and error.details.get("code") not in UNREADABLE:
                 raise
-            self._report(f"{job.label}: {image['ImageId']} has no manifest and was not searched for residue: {error}")
-            self.provenance = {**self.provenance, "inspected": "build machine"}
-            sources = CollectedFiles(workspace.sbom_sources)
-            return {SBOM_FILE: make_sbom(sources, job.digest, job.definition.service, job.definition.version)}
+            inspection, where = self._listed(workspace, str(image["ImageId"]), error)
+        else:
+            where = {"inspected": "snapshot"}
         finally:
             disk.unlink(missing_ok=True)
-        self.provenance = {**self.provenance, "inspected": "snapshot"}
+        self.provenance = {**self.provenance, **where}
+        if isinstance(inspection, bytes):
+            return {SBOM_FILE: inspection}
         try:
             return inspected_files(inspection, job, workspace, self._report)
         except BakeError:
             self._remove(image)
             raise
+
+    def _listed(
+        self, workspace: BakeWorkspace, ami: str, why: Exception
+    ) -> tuple[Inspection | bytes, Mapping[str, str]]:
+        """What the build machine sent of an AMI whose disk cannot be read: its inspection, or only the SBOM."""
+        job, collected = self._job, CollectedFiles(workspace.sbom_sources)
+        try:
+            inspection = inspect_listing(collected, job.digest)
+        except NoListingError as error:
+            self._report(f"{job.label}: {ami} has no manifest and was not searched for residue: {why}; {error}")
+            sbom = make_sbom(collected, job.digest, job.definition.service, job.definition.version)
+            return sbom, {"inspected": "build machine"}
+        self._report(
+            f"{job.label}: the manifest of {ami} is what the build machine listed, and the disk was not searched for "
+            f"secrets: {why}"
+        )
+        return inspection, {"inspected": "build machine", "manifest_from": "build_machine"}
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""

@@ -28,8 +28,14 @@ def check_engine(document: Document, place: KeyPath) -> None:
     engines = possible_values(document.data, place, "engine", allowed=(SWAP, AUTOSCALING))
     on_target = f" on target {place[1]}" if len(place) > 1 else ""
     if engines == [AUTOSCALING]:
-        for key in value_at(document.data, place):
-            if key not in AUTOSCALING_KEYS:
+        for key, value in value_at(document.data, place).items():
+            if key == "strategy" and value == "reimage":
+                document.add_problem(
+                    (*place, key),
+                    f"the engine is autoscaling{on_target}, and Auto Scaling deletes a replaced root volume, so "
+                    "a bad image could not go back; remove this key (allowed: reimage with engine: swap)",
+                )
+            elif key not in AUTOSCALING_KEYS:
                 allowed = ", ".join(AUTOSCALING_KEYS[1:])
                 problem = (
                     f"the engine is autoscaling{on_target}, which ignores this key; remove it (allowed: {allowed})"

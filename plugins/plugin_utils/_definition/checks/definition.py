@@ -17,6 +17,7 @@ from ..fleet import fleet_files
 from .container import check_containers
 from .fleet import check_fleets
 from .health import check_healths
+from .image_sources import check_image_sources
 from .target import check_targets
 from .text import check_texts
 
@@ -40,6 +41,7 @@ def check_definition(document: Document, folder: Path) -> None:
     check_fleets(document)
     check_targets(document)
     check_containers(document)
+    check_image_sources(document)
     check_healths(document, folder)
 
 

@@ -38,6 +38,7 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
             "snapshots",
             "tags",
             "external_id",
+            "image_from",
         )
     },
     **{
@@ -150,6 +151,8 @@ def _check_reach(document: Document, place: KeyPath) -> None:
 
 
 def _check_base(document: Document, target: str, provider: str) -> None:
+    if value_at(document.data, ("targets", target, "image_from")) is not None:
+        return  # it bakes nothing
     own: KeyPath = ("targets", target, "base")
     base = value_at(document.data, own)
     place = ("image", "base") if base is None else own

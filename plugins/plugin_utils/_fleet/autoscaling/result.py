@@ -14,7 +14,7 @@ from ..._core.units import iso
 from ..._definition.fleet import AUTOSCALING
 from ..._definition.model import AutoScaling, Definition, Target
 from ..._health.evidence import proves
-from ..._image_model import Image, amis_of
+from ..._image_model import Image, every_ami
 from ..._images.catalogue import Catalogue
 from ..._images.channels import Channels
 from ..._providers import tags
@@ -52,7 +52,7 @@ def group_instances(group: Group, machines: Sequence[GroupMachine], images: Mapp
 def images_by_ami(store: Store, service: str) -> dict[str, Image]:
     found: dict[str, Image] = {}
     for image in reversed(Catalogue(store).list(service)):
-        found.update(dict.fromkeys(amis_of(image.artifact).values(), image))
+        found.update(dict.fromkeys(every_ami(image.artifact), image))
     return found
 
 

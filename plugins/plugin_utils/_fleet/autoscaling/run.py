@@ -196,7 +196,7 @@ class InstanceRefreshRun(FleetRun[Step]):
         scaling, image = self._scaling, self._image
         refreshes = tuple(scaling.refreshes())
         group = scaling.group()
-        ami = ami_of(image.artifact, scaling.region, image.name)
+        ami = ami_of(image.artifact, scaling.region, image.name, account=scaling.account)
         wanted = scaling.desired_launch(group, ami, image.name, self._request)
         self._refuse_user_data(wanted)
         self._snapshot = GroupSnapshot(self._now(), group, refreshes, wanted)

@@ -42,6 +42,7 @@ class Ec2AutoScalingGroup:
         fleet: str,
         address: str = "private",
         tags: Mapping[str, str] | None = None,
+        foreign: bool = False,
     ) -> None:
         """
         Args:
@@ -50,6 +51,7 @@ class Ec2AutoScalingGroup:
             fleet: name of the fleet that the group is.
             address: ``private`` or ``public``: at which of its addresses an instance is reached.
             tags: the target's own tags, which new versions of the launch template set.
+            foreign: whether images are baked in another account.
         """
         self._clients = Clients(account)
         self._name = group
@@ -57,6 +59,7 @@ class Ec2AutoScalingGroup:
         self._store = store
         self._consoles = Consoles(self._clients, store)
         self._own_tags = dict(tags or {})
+        self._foreign = foreign
         self._address_key = "PublicIpAddress" if address == "public" else "PrivateIpAddress"
         self._policy: Mapping[str, Any] = {}  # the group's mixed instances policy, as last read
         self._template_ids: dict[str, str] = {}  # by the name of the launch template
@@ -66,6 +69,10 @@ class Ec2AutoScalingGroup:
     @property
     def region(self) -> str:
         return self._clients.region
+
+    @property
+    def account(self) -> str:
+        return self._clients.account_id if self._foreign else ""
 
     @cached_property
     def _scope(self) -> Scope:

@@ -201,7 +201,7 @@ class Ec2Compute:
             return None
         if request.artifact.get("root_device"):
             return {"DeviceName": request.artifact["root_device"]}
-        ami = require_ami(request.artifact, self._scope.region)
+        ami = require_ami(request.artifact, self._scope)
         with aws_errors(doing="reading the image"):
             image = self._clients.ec2.describe_images(ImageIds=[ami])["Images"][0]
         return {"DeviceName": image["RootDeviceName"]}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..._aws.amis import snapshots_of
@@ -31,11 +31,18 @@ PUBLISHED = "/immutable/"  # prefix of the parameters of promoted images
 Users = Iterator[tuple[str, str]]  # AMIs, each with a description of what refers to it
 
 
-def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> list[list[str]]:
+def image_users(
+    clients: Clients,
+    artifacts: Sequence[Mapping[str, Any]],
+    shared: bool = True,
+    *,
+    looked_into: Mapping[str, Collection[str]] | None = None,
+) -> list[list[str]]:
     """For each artifact descriptions of everything that refers to one of its AMIs. Raises ProviderError.
 
     Args:
         shared: other accounts that may launch it count, too.
+        looked_into: other accounts whose own users of the AMIs are known, so they do not count: regions by ID.
     """
     by_region: dict[str, dict[str, int]] = defaultdict(dict)
     for number, artifact in enumerate(artifacts):
@@ -43,7 +50,8 @@ def image_users(clients: Clients, artifacts: Sequence[Mapping[str, Any]], shared
             by_region[region][ami] = number
     found: list[list[str]] = [[] for _artifact in artifacts]
     for region, numbers in by_region.items():
-        for ami, description in _users(clients.in_region(region), list(numbers), shared):
+        known = [account for account, regions in (looked_into or {}).items() if region in regions]
+        for ami, description in _users(clients.in_region(region), list(numbers), shared, known):
             if ami in numbers:
                 found[numbers[ami]].append(f"{description} ({ami} in {region})")
     return found
@@ -140,14 +148,14 @@ def removed(remove: Callable[..., Any], ignored: Sequence[str], **parameters: An
     return True
 
 
-def _users(clients: Clients, ids: Sequence[str], shared: bool) -> Users:
+def _users(clients: Clients, ids: Sequence[str], shared: bool, looked_into: Collection[str]) -> Users:
     with aws_errors(doing=f"searching {clients.region} for users of images"):
         yield from _instances(clients.ec2, ids)
         yield from _templates(clients, ids)
         yield from _auto_scaling(clients)
         yield from _published(clients)
         if shared:
-            yield from _accounts(clients.ec2, ids)
+            yield from _accounts(clients.ec2, ids, looked_into)
 
 
 def _instances(ec2: Any, ids: Sequence[str]) -> Users:
@@ -220,10 +228,11 @@ def _published(clients: Clients) -> Users:
             yield parameter["Value"], f"the parameter {parameter['Name']} names it"
 
 
-def _accounts(ec2: Any, ids: Sequence[str]) -> Users:
+def _accounts(ec2: Any, ids: Sequence[str], looked_into: Collection[str]) -> Users:
     """Accounts that an AMI is shared with. AWS answers this only for one AMI at a time."""
     for image in own_images(ec2, ids):
         answer = ec2.describe_image_attribute(ImageId=image["ImageId"], Attribute="launchPermission")
         others = [str(value) for permission in answer.get("LaunchPermissions", ()) for value in permission.values()]
+        others = [other for other in others if other not in looked_into]
         if others:
             yield image["ImageId"], f"it is shared with {', '.join(sorted(others))}"

@@ -15,6 +15,7 @@ from ..._aws.clients import Account, Clients, aws_errors, code_of
 from ..._core.errors import ProviderError
 from ..._image_model import amis_of
 from .image_users import foreign_amis, image_users, remove_image
+from .images_elsewhere import other_accounts, remove_elsewhere, users_elsewhere
 
 MAX_REGIONS = 8  # copied to at the same time
 # While a copy is pending: seconds between two reads, and their number. A large image takes long to another continent.
@@ -33,6 +34,7 @@ class Ec2Images:
         copy_delay: seconds between two reads of a pending copy.
         publish_timeout: seconds until SSM must show a parameter's new value.
         tags: the target's own tags, which copies and new parameters get.
+        others: other accounts that have images of this one.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Ec2Images:
         copy_delay: float = COPY_DELAY,
         publish_timeout: float = PUBLISH_TIMEOUT,
         tags: Mapping[str, str] | None = None,
+        others: Sequence[Account] = (),
     ) -> None:
         self._clients = Clients(account)
         self._encrypt = encrypt
@@ -51,6 +54,7 @@ class Ec2Images:
         self._copy_delay = copy_delay
         self._publish_timeout = publish_timeout
         self._tags = dict(tags or {})
+        self._others = others
 
     def build(self, architecture: str) -> str:
         return f"aws-{self._clients.account_id}-{architecture}"
@@ -69,7 +73,7 @@ class Ec2Images:
             return artifact
 
         def copy_to(region: str) -> dict[str, Any]:
-            return self._copy_to(artifact, region, keys[region], {**self._tags, **tags})
+            return self.copy_to(artifact, region, keys[region], tags)
 
         with ThreadPoolExecutor(max_workers=MAX_REGIONS) as pool:
             futures = {region: pool.submit(copy_to, region) for region in keys}
@@ -77,11 +81,14 @@ class Ec2Images:
         return {**artifact, "copies": {**artifact.get("copies", {}), **copies}}
 
     def users(self, artifacts: Sequence[Mapping[str, Any]], shared: bool = True) -> Sequence[Sequence[str]]:
-        users = image_users(self._clients, artifacts, shared)
+        others = other_accounts(self._clients, artifacts, self._others)
+        users = image_users(self._clients, artifacts, shared, looked_into={other.id: other.regions for other in others})
         strangers = foreign_amis(self._clients, artifacts, self._store)
-        return [[*found, *others] for found, others in zip(users, strangers, strict=True)]
+        elsewhere = users_elsewhere(artifacts, others, self._store)
+        return [[*found, *more, *far] for found, more, far in zip(users, strangers, elsewhere, strict=True)]
 
     def remove(self, artifact: Mapping[str, Any]) -> None:
+        remove_elsewhere(self._clients, artifact, self._others, self._store)
         remove_image(self._clients, artifact, self._store)
 
     def remove_copies(
@@ -125,11 +132,12 @@ class Ec2Images:
                 )
             time.sleep(PUBLISH_POLL)
 
-    def _copy_to(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
-        """Create the copy in a region, or wait for one that an interrupted run started.
+    def copy_to(self, artifact: Mapping[str, Any], region: str, key: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """Create the copy in a region of this account, or wait for one that an interrupted run started.
 
         No other AMI of the account has the same name.
         """
+        tags = {**self._tags, **tags}
         ec2, name = self._clients.in_region(region).ec2, str(artifact["name"])
         with aws_errors(doing=f"copying {artifact['ami']} to {region}"):
             filters = [{"Name": "name", "Values": [name]}]

@@ -51,6 +51,7 @@ class Ec2Provider:
         snapshots: bool = False,
         bakes: Sequence[Clients] = (),
         tags: Mapping[str, str] | None = None,
+        foreign: bool = False,
     ) -> None:
         """
         Args:
@@ -59,12 +60,14 @@ class Ec2Provider:
             snapshots: whether to create a snapshot of each volume that is detached.
             bakes: clients in other regions where images are baked.
             tags: the target's own tags, which everything that is created gets.
+            foreign: whether images are baked in another account.
         """
         self._clients = clients
         self._balancer = balancer
         self._traffic: dict[str, CachedTraffic] = {}
         identity = store_id(store)
-        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {})
+        account = clients.account_id if foreign else ""
+        scope = Scope(clients.region, identity, clients.account.endpoint_url, tags or {}, account=account)
         self.volumes = Ec2Volumes(clients, scope, store, snapshots)
         self._consoles = Consoles(clients, store)
         self.compute = Ec2Compute(clients, scope, self.volumes, self._consoles)

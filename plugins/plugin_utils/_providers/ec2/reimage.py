@@ -82,7 +82,7 @@ class Ec2Reimager:
         if names:
             raise _refusal(f"the settings of its machine differ: {', '.join(sorted(names))}")
         for request in wanted:
-            require_ami(request.artifact, self._scope.region)
+            require_ami(request.artifact, self._scope)
         for instance in {instance.nonce: instance for instance in instances}.values():
             present = self._document(instance.id)
             for request in wanted:
@@ -151,7 +151,7 @@ class Ec2Reimager:
         texts = {
             **request.tags,
             tag_names.IMAGE: request.image,
-            tag_names.AMI: require_ami(request.artifact, self._scope.region),
+            tag_names.AMI: require_ami(request.artifact, self._scope),
             tag_names.LAUNCH: request.launch,
             tag_names.PORTS: ",".join(str(port) for port in request.ports),
             tag_names.EVIDENCE: request.machine.get("evidence", "console"),
@@ -186,7 +186,7 @@ class Ec2Reimager:
         self._begun[instance_id] = time.monotonic()
 
     def _call(self, instance_id: str, request: LaunchRequest, source: Mapping[str, str] | None) -> None:
-        source = source or {"ImageId": require_ami(request.artifact, self._scope.region)}
+        source = source or {"ImageId": require_ami(request.artifact, self._scope)}
         texts = {
             tag_names.FLEET: request.fleet,
             tag_names.STORE: self._scope.store,

@@ -39,6 +39,7 @@ class Scope:
     store: str  # the store's identity
     endpoint_url: str = ""  # of AWS services, also as the hosts see them; "" for AWS's own
     tags: Mapping[str, str] = field(default_factory=dict)  # the target's own, on everything that is created
+    account: str = ""  # the ID of its account if images are baked in another one
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def run_instances_parameters(
     tokens = json.dumps([request.token for request in batch.requests])
     request = replace(batch.first, nonce=_sha256("nonce", tokens)[:32])
     machine = request.machine
-    ami = require_ami(request.artifact, scope.region)
+    ami = require_ami(request.artifact, scope)
     volume_ids = {volume.name: volume.id for volume in batch.volumes}
     blank = [volume.name for volume in batch.volumes if volume.created_blank]
     parameters: dict[str, Any] = {
@@ -117,10 +118,10 @@ def run_instances_parameters(
     return parameters
 
 
-def require_ami(artifact: Mapping[str, Any], region: str) -> str:
-    """The image's AMI in a region. Raises ProviderError if it has none there."""
+def require_ami(artifact: Mapping[str, Any], scope: Scope) -> str:
+    """The image's AMI in the region and account. Raises ProviderError if it has none there."""
     try:
-        return ami_of(artifact, region)
+        return ami_of(artifact, scope.region, account=scope.account)
     except ImageError as error:
         raise ProviderError(error.message) from error
 

@@ -13,7 +13,8 @@ from typing import Any
 from ..._core.qcow2 import qcow2_node
 from ..confinement import QEMU
 from ..guest_network import netdev
-from ..machine_document import LAUNCH
+from ..machine_document import LAUNCH, NEXT_LAUNCH
+from ..root_state import REQUESTED
 from .console import CONSOLE, PORT, PORT_NAME
 from .process import QMP_SOCKET, PassedFiles
 
@@ -47,6 +48,11 @@ class Disk:
         return {"driver": "virtio-blk-pci", "id": self.id, "drive": self.node, "serial": self.serial}
 
 
+def _launch_of(folder: Path, facts: Mapping[str, Any]) -> str:
+    following = facts.get("root_change") == REQUESTED and (folder / NEXT_LAUNCH).exists()
+    return NEXT_LAUNCH if following else LAUNCH
+
+
 def qemu_command(
     folder: Path, facts: Mapping[str, Any], disks: Sequence[Disk], *, files: PassedFiles, options: Sequence[str]
 ) -> list[str]:
@@ -64,7 +70,7 @@ def qemu_command(
     argv += ["-chardev", f"socket,id=qmp,fd={files.listener(folder / QMP_SOCKET)},server=on,wait=off"]
     argv += ["-mon", "chardev=qmp,mode=control"]
     argv += ["-chardev", f"file,id=console,path={files.output(folder / CONSOLE)}", "-serial", "chardev:console"]
-    argv += ["-fw_cfg", f"name=opt/immutable/launch,file={files.content(folder / LAUNCH)}"]
+    argv += ["-fw_cfg", f"name=opt/immutable/launch,file={files.content(folder / _launch_of(folder, facts))}"]
     argv += ["-device", "virtio-rng-pci"]
     argv += ["-netdev", netdev("net", ports, facts.get("reach", {}), restrict=True)]
     argv += ["-device", "virtio-net-pci,netdev=net"]

@@ -23,14 +23,16 @@ def image_users(machines: Path, artifacts: Sequence[Mapping[str, Any]]) -> list[
     users: dict[str, list[str]] = {}
     for document in sorted(machines.glob("*/*/machine.json")):
         try:
-            disk = str(parse_json(document.read_bytes())["disk"])
+            facts = parse_json(document.read_bytes())
+            disk, previous = str(facts["disk"]), str(facts.get("previous", {}).get("disk", ""))
         except FileNotFoundError:
             continue  # it was removed meanwhile
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProviderError(
                 f"{document} is not the document of a machine, so its image is unknown: {error}"
             ) from error
-        users.setdefault(disk, []).append(
-            f"machine {document.parent.name} of {document.parent.parent.name} runs from its disk"
-        )
+        machine = f"machine {document.parent.name} of {document.parent.parent.name}"
+        users.setdefault(disk, []).append(f"{machine} runs from its disk")
+        if previous and previous != disk:
+            users.setdefault(previous, []).append(f"{machine} may have to go back to its disk")
     return [users.get(str(artifact.get("path")), []) for artifact in artifacts]

@@ -53,6 +53,8 @@ class _Facts(TypedDict, total=False):
     started: float
     stopping: float
     condemned: bool
+    previous: dict[str, str]
+    root_change: str
 
 
 class MachineFolder(MachineDocument):
@@ -80,11 +82,12 @@ class MachineFolder(MachineDocument):
         start = process_start(pid) if pid else None
         return f"{pid}@{start}" if start else None
 
-    def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"") -> None:
+    def start(self, accel: Accel, disks: Sequence[Disk], new_volumes: bytes = b"", keep_ports: bool = False) -> None:
         """Boot it. Has no effect if it is running.
 
         Args:
             new_volumes: the file that reports the slot's new volumes to the guest, attached now or later.
+            keep_ports: whether it gets the ports of its last boot, if they are still free.
         """
         facts = self.facts()
         if facts is None:
@@ -101,8 +104,9 @@ class MachineFolder(MachineDocument):
             # QEMU's process exists a moment before it truncates them, and output of an earlier boot must not count.
             (self.folder / name).unlink(missing_ok=True)
         output = ""
-        for _attempt in range(START_TRIES):
-            facts["endpoints"] = dict(zip(facts["ports"], free_ports(len(facts["ports"])), strict=True))
+        for attempt in range(START_TRIES):
+            if attempt or not keep_ports or set(facts["endpoints"]) != set(facts["ports"]):
+                facts["endpoints"] = dict(zip(facts["ports"], free_ports(len(facts["ports"])), strict=True))
             self.update(endpoints=facts["endpoints"], stopping=0.0)
             output = self._run(facts, accel, disks)
             if not output:

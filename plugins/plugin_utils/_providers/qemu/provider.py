@@ -40,6 +40,7 @@ from ..machine_document import DOCUMENT, LAUNCH, instance_of, was_started
 from .console import BootEvidence, reclaim
 from .image_users import image_users
 from .machine import MachineFolder
+from .reimage import QemuReimager
 from .volumes import QemuVolumes
 
 
@@ -76,7 +77,7 @@ class QemuCompute:
                 self._create(machine, request)
             for volume_id in request.volumes:
                 self._volumes.attach([volume_id], machine.id)
-            self._start(request.fleet, machine)
+            self.boot(machine)
             instance = self._instance_of(machine)
             if instance is None:
                 raise ProviderError(f"machine {machine.id} ended as soon as it was started: {machine.console()[-500:]}")
@@ -93,10 +94,10 @@ class QemuCompute:
 
     def start(self, ids: Sequence[str]) -> None:
         for instance_id in ids:
-            machine = self._find(instance_id)
+            machine = self.find(instance_id)
             if machine is None:
                 raise ProviderError(f"there is no instance {instance_id}")
-            self._start(machine.folder.parent.name, machine)
+            self.boot(machine)
 
     def remove(self, ids: Sequence[str]) -> None:
         for machine in self._find_all(ids):
@@ -113,7 +114,7 @@ class QemuCompute:
         return sorted(name for name in names if self._volumes.list(name) or self.list(name))
 
     def console(self, instance_id: str) -> str:
-        machine = self._find(instance_id)
+        machine = self.find(instance_id)
         return machine.console() if machine else ""
 
     def _machines(self, fleet: str) -> Sequence[MachineFolder]:
@@ -122,12 +123,13 @@ class QemuCompute:
     def _machine(self, fleet: str, instance_id: str) -> MachineFolder:
         return MachineFolder(self._root / fleet / instance_id)
 
-    def _find(self, instance_id: str) -> MachineFolder | None:
+    def find(self, instance_id: str) -> MachineFolder | None:
+        """The machine, or None if there is none."""
         found = next(self._root.glob(f"*/{instance_id}/{DOCUMENT}"), None)
         return MachineFolder(found.parent) if found else None
 
     def _find_all(self, ids: Sequence[str]) -> Sequence[MachineFolder]:
-        return [machine for machine in map(self._find, ids) if machine]
+        return [machine for machine in map(self.find, ids) if machine]
 
     def _create(self, machine: MachineFolder, request: LaunchRequest) -> None:
         disk = request.artifact["path"]
@@ -172,12 +174,18 @@ class QemuCompute:
         evidence = self._evidence.of(machine.folder, boot, str(facts.get("nonce", ""))) if boot else None
         return instance_of(machine, facts, evidence, running=boot is not None)
 
-    def _start(self, fleet: str, machine: MachineFolder) -> None:
-        facts = machine.facts() or {}
+    def boot(self, machine: MachineFolder, keep_ports: bool = False) -> None:
+        """Boot a machine with its volumes. Has no effect if it is running.
+
+        Args:
+            keep_ports: whether it gets the ports of its last boot, if they are still free.
+        """
+        facts, fleet = machine.facts() or {}, machine.fleet
         if "disk" not in facts:
             raise ProviderError(f"{machine.folder / 'machine.json'} is missing or damaged, so it is not started")
         states = self._volumes.created_blank(fleet, facts["slot"])
-        machine.start(self._accel(Path(facts["disk"])), self._volumes.disks(fleet, machine.id), volume_states(states))
+        disks = self._volumes.disks(fleet, machine.id)
+        machine.start(self._accel(Path(facts["disk"])), disks, volume_states(states), keep_ports=keep_ports)
 
     def _remove_ended(self, fleet: str) -> None:
         """Remove machines that have ended after their removal began."""
@@ -221,7 +229,7 @@ class QemuProvider:
         self.leftovers: Leftovers | None = None
         self.pin_secrets: PinSecrets | None = None
         self.prove_again: Callable[[], None] | None = None
-        self.reimager: Reimager | None = None
+        self.reimager: Reimager | None = QemuReimager(self.compute)
 
     def traffic(self, fleet: str) -> Traffic:
         return self._balancer(fleet)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.immutable.infra.plugins.module_utils import _listing
 from ansible_collections.immutable.infra.plugins.module_utils._packer.errors import PackerError
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake import memory, run, targets
 from ansible_collections.immutable.infra.plugins.plugin_utils._bake.current import current_image
@@ -51,6 +52,7 @@ class FakePacker:
         self.cloud = cloud
         self.fails = fails
         self.keys: list[list[str]] = []
+        self.sends: dict[str, bytes] = {}
 
     def version(self) -> str:
         return "1.6.6"
@@ -66,9 +68,10 @@ class FakePacker:
             raise PackerError("amazon-ebs: no capacity")
         [archive] = [step["destination"] for step in document["provisioners"] if step.get("direction") == "download"]
         with tarfile.open(archive, "w:gz") as tree:
-            entry = tarfile.TarInfo("var/lib/dpkg/status")
-            entry.size = len(STATUS)
-            tree.addfile(entry, io.BytesIO(STATUS))
+            for name, data in {"var/lib/dpkg/status": STATUS, **self.sends}.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tree.addfile(entry, io.BytesIO(data))
         ami = seeds.image(self.cloud, builder["ami_name"], builder["tags"], builder["region"])
         return SimpleNamespace(packer_version="1.6.6", artifacts=[SimpleNamespace(id=f"{builder['region']}:{ami}")])
 
@@ -247,7 +250,39 @@ def test_an_ami_that_cannot_be_read_has_no_manifest_and_says_so(
     said: list[str] = []
     [done] = bake(define(), store, FakePacker(cloud), report=said.append)
     assert done.image and done.image.provenance["inspected"] == "build machine"
+    assert "manifest_from" not in done.image.provenance
     names = {key.rpartition("/")[2] for key in store.list(done.image.key)}
     assert names == {"record.json", "packer.log", "sbom.cdx.json"}
     [line] = [each for each in said if "has no manifest and was not searched for residue" in each]
     assert ("ebs:ListSnapshotBlocks" if why == "denied" else "sfdisk") in line
+
+
+def test_an_ami_that_cannot_be_read_has_the_manifest_of_its_build_machine(
+    define: Callable[..., Definition], store: MemoryStore, cloud: Cloud, tmp_path: Path
+) -> None:
+    root, packer, said = tmp_path / "root", FakePacker(cloud), list[str]()
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/shop.conf").write_bytes(b"debug = no\n")
+    _listing.main(str(root), str(tmp_path / "listing"))
+    packer.sends = {
+        "listing.json.gz": (tmp_path / "listing").read_bytes(),
+        "usr/lib/immutable/seal.json": json.dumps({"service": "shop", "data": ["/srv/shop"]}).encode(),
+        "etc/fstab": b"/dev/disk/immutable/shop /srv/shop ext4 nosuid,nodev 0 0\n",
+    }
+    [done] = bake(define(), store, packer, report=said.append)
+    assert done.image and done.image.provenance["inspected"] == "build machine"
+    assert done.image.provenance["manifest_from"] == "build_machine"
+    manifest = Manifest.from_gzip(store.read_blob(f"{done.image.key}/{MANIFEST_FILE}") or b"")
+    assert manifest.files["/etc/shop.conf"][4:] == (11, hashlib.sha256(b"debug = no\n").hexdigest())
+    assert (manifest.data, manifest.options, manifest.boot) == (("/srv/shop",), {"/srv/shop": ("nodev", "nosuid")}, {})
+    assert [each for each in said if "is what the build machine listed" in each]
+
+    (root / "etc/ssh").mkdir()
+    (root / "etc/ssh/ssh_host_ed25519_key").write_text("key")
+    _listing.main(str(root), str(tmp_path / "listing"))
+    packer.sends["listing.json.gz"] = (tmp_path / "listing").read_bytes()
+    with pytest.raises(BakeError, match="residue of the bake: SSH host key: /etc/ssh/ssh_host_ed25519_key"):
+        bake(define("2"), store, packer)
+    packer.sends["listing.json.gz"] = packer.sends["listing.json.gz"][:-9]
+    with pytest.raises(ImageError, match="list of its files is damaged: it is incomplete"):
+        bake(define("3"), store, packer)

@@ -124,6 +124,11 @@ def test_a_target_does_not_inherit_keys_that_its_engine_ignores(folder: Path) ->
         ),
         (
             "      alarm:",
+            "      strategy: reimage\n      alarm:",
+            "Auto Scaling deletes a replaced root volume, so a bad image could not go back; remove this key",
+        ),
+        (
+            "      alarm:",
             "      surge: 2\n      alarm:",
             "fleet.surge: the engine is autoscaling on target prod, which ignores this key",
         ),

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Targets whose image another target bakes, in its own account. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .model import HandOver, ImageFrom, Target
+
+WAYS: tuple[HandOver, ...] = ("share", "copy")
+
+
+def with_image_sources(targets: Mapping[str, Target], sources: Mapping[str, Mapping[str, str]]) -> dict[str, Target]:
+    """Return the targets with everything that they take from the target that bakes their image.
+
+    Args:
+        sources: the value of ``image_from`` by target.
+    """
+    resolved = {name: _sourced(target, targets, sources.get(name, {})) for name, target in targets.items()}
+    users = {name: [each.aws for each in resolved.values() if _baker(each) == name] for name in targets}
+    return {
+        name: replace(target, image_users=tuple(users[_baker(target) or name])) for name, target in resolved.items()
+    }
+
+
+def _sourced(target: Target, targets: Mapping[str, Target], source: Mapping[str, str]) -> Target:
+    if not source or target.provider != "aws":  # a simulated target bakes nothing
+        return target
+    how = next(way for way in WAYS if way in source)
+    baker = targets[source[how]]
+    return replace(
+        target,
+        base=baker.base,
+        build=replace(baker.build, kms_key=target.build.kms_key),
+        image_from=ImageFrom(how, baker.name, baker.build_account),
+    )
+
+
+def _baker(target: Target) -> str:
+    """The target that bakes its image, "" for itself."""
+    return target.image_from.target if target.image_from else ""
