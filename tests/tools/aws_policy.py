@@ -122,14 +122,11 @@ STATEMENTS = [
     ),
     Statement(
         "Ours", "ec2",
-        actions="AttachVolume CopyImage CreateSnapshot CreateTags DeleteSnapshot DeleteTags DeleteVolume "
-        "DeregisterImage DescribeInstanceAttribute DetachVolume GetConsoleOutput ModifyImageAttribute ModifyVolume "
-        "StartInstances StopInstances TerminateInstances",
+        actions="AttachVolume CopyImage CreateReplaceRootVolumeTask CreateSnapshot CreateTags DeleteSnapshot "
+        "DeleteTags DeleteVolume DeregisterImage DescribeInstanceAttribute DetachVolume GetConsoleOutput "
+        "ModifyImageAttribute ModifyVolume StartInstances StopInstances TerminateInstances",
         resources=ec2("instance", "volume", "snapshot", "image"),
         condition=ours("Resource"),
-    ),
-    Statement(
-        "Reimage", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("instance"), condition=ours("Resource"),
     ),
     Statement(
         "ReimageTask", "ec2", actions="CreateReplaceRootVolumeTask", resources=ec2("replace-root-volume-task"),

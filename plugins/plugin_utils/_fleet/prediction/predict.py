@@ -129,6 +129,7 @@ def simulated_swap(
         now=now,
         latencies=latencies,
     )
+    world.replaces_in = snapshot.replaces_in or world.replaces_in
     memory = MemoryStore()
     key = f"fleets/{request.intent.fleet}/intent.json"
     stored = store.read(key)

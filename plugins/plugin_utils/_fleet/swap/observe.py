@@ -14,7 +14,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._health.evidence import proves
-from ..._providers.contract import FLEET, PENDING, RUNNING, UP, Instance, Member, Probe, Provider, Traffic, Volume
+from ..._providers.contract import (
+    FLEET,
+    PENDING,
+    RUNNING,
+    UP,
+    Instance,
+    InstanceState,
+    Member,
+    Probe,
+    Provider,
+    Traffic,
+    Volume,
+)
 from ..._providers.tags import ATTEMPT, IMAGE_NAME, PORT, PROTECTED, STANDBY, SWAP, TAINTED
 from ..actions import Action
 from ..model import Death, InstanceView, Observed
@@ -33,6 +45,7 @@ class Snapshot:
     volumes: tuple[Volume, ...]
     members: tuple[Member, ...]
     healthy: frozenset[str]
+    replaces_in: InstanceState | None = None  # see ``contract.Reimager``; None without one
 
 
 class Observer:
@@ -142,7 +155,9 @@ class Observer:
             )
             for instance in instances
         )
-        self.snapshot = Snapshot(instances, volumes, members, frozenset(view.id for view in views if view.healthy))
+        healthy = frozenset(view.id for view in views if view.healthy)
+        replaces_in = self._provider.reimager.replaces_in if self._provider.reimager else None
+        self.snapshot = Snapshot(instances, volumes, members, healthy, replaces_in=replaces_in)
         ids = {instance.id for instance in instances}
         orphaned = sorted(member.id for member in members if member.id not in ids and not member.leaving)
         return Observed(
@@ -151,7 +166,7 @@ class Observer:
             volumes,
             () if self._traffic.shared else tuple(orphaned),
             deaths=self._deaths,
-            replaces_in=self._provider.reimager.replaces_in if self._provider.reimager else None,
+            replaces_in=replaces_in,
         )
 
     def _instances(self) -> tuple[Instance, ...]:

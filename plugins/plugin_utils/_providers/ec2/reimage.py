@@ -83,12 +83,12 @@ class Ec2Reimager:
             raise _refusal(f"the settings of its machine differ: {', '.join(sorted(names))}")
         for request in wanted:
             require_ami(request.artifact, self._scope)
+        volumes = self._volumes.by_slot(wanted)
         for instance in {instance.nonce: instance for instance in instances}.values():
             present = self._document(instance.id)
             for request in wanted:
                 slot = replace(request, slot=instance.slot, nonce=instance.nonce)
-                volumes = self._volumes.by_slot([slot]).get(instance.slot, ())
-                ids = {volume.name: volume.id for volume in volumes}
+                ids = {volume.name: volume.id for volume in volumes.get(instance.slot, ())}
                 new = _files(user_data(slot, ids, self._scope.region, self._scope.endpoint_url))
                 changed = sorted(name for name in {*present, *new} if present.get(name) != new.get(name))
                 if changed:

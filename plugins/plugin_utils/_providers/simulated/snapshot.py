@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..contract import DRAIN, PENDING, RUNNING, UP, Instance, Member, Volume
+from ..root_state import BUSY, RootState
 from .clock import VirtualClock
 from .world import BalancerEntry, Latencies, SimulatedMachine, World, count_needed_volumes
 
@@ -37,7 +38,7 @@ def world_as_observed(
         needed = count_needed_volumes(instance)
         has_volumes = len(world.volumes_of(instance.id)) >= needed
         world.machines[instance.id] = SimulatedMachine(
-            replace(instance, started=started),
+            replace(instance, started=started, root=_root_of(instance)),
             needed,
             volumes_ready_since=started,
             never_healthy=instance.state == RUNNING and instance.id not in healthy and has_volumes,
@@ -49,3 +50,8 @@ def world_as_observed(
             min(member.since, now), member.state == DRAIN, checked_since=checked_since, busy_until=busy_until
         )
     return world
+
+
+def _root_of(instance: Instance) -> RootState:
+    """Its root. A replacement in progress is over at the end of the boot."""
+    return replace(instance.root, change="") if instance.root.change == BUSY else instance.root

@@ -17,6 +17,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
     Version,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import predict
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
     RUNNING,
@@ -24,7 +26,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contrac
     InstanceState,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.root_state import RootState
-from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, V1, V2, Lab, request
+from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Lab, request
 
 MODES: tuple[InstanceState, ...] = (RUNNING, STOPPED)
 
@@ -93,6 +95,18 @@ def test_a_stopped_instance_is_replaced_by_a_new_one_if_only_running_ones_can_be
     lab.run(wanted())
     assert first not in lab.world.machines and lab.images() == {0: [V2], 1: [V2], 2: [V2]}
     assert lab.world.calls.count("launch") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_check_mode_predicts_what_the_provider_does(mode: InstanceState) -> None:
+    lab = lab_of(mode)
+    observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
+    observer.observe()
+    found = predict(wanted(), observer.snapshot, lab.store, now=lab.provider.clock.now())
+    actions = {step["action"] for step in found["steps"]}
+    assert "reimaged" in actions and "launched" not in actions
+    assert ("told to stop" in actions) is (mode == STOPPED)
+    assert (found["stops"], found["lowest_in_service"]) == (None, 2)
 
 
 @pytest.mark.parametrize("mode", MODES)
