@@ -5,7 +5,7 @@ CORE ?= 2.19
 # GATE="ruff mypy" runs only the gates that are named.
 GATE ?=
 
-.PHONY: quickstart quickstart-vm clean-quickstart test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
+.PHONY: quickstart quickstart-vm clean-quickstart pictures test test-core test-containers test-machines test-long coverage fuzz soak soak-qemu bench bench-aws bench-report docs-tables aws-policy packers bench-packer bench-bake clean
 
 # A sealed fleet on this machine: bake, verify, promote, swap and attest, in containers.
 quickstart:
@@ -19,6 +19,11 @@ quickstart-vm:
 
 clean-quickstart:
 	@tests/tools/with-collection --lean $(CORE) python examples/quickstart.py --clean
+
+# Records the quickstart in a terminal, and draws it for the README.
+pictures: clean-quickstart
+	@tests/tools/install quickstart
+	@tests/tools/with-collection --lean $(CORE) python tests/tools/pictures.py
 
 # Everything that needs no virtual machine.
 test:

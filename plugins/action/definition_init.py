@@ -6,16 +6,21 @@ from dataclasses import fields
 from typing import Any
 
 from ..plugin_utils._core.action import Context, RoomAction
-from ..plugin_utils._scaffold.open import Sources, write_definition
+from ..plugin_utils._scaffold.open import Sources, account_of, write_definition
 from ..plugin_utils._scaffold.service import ServiceOptions
 
 
 class ActionModule(RoomAction):
+    exclusive = (("auto_scaling_group", "target_group", "providers"),)
+
     def work(self, options: dict[str, Any], context: Context) -> dict[str, Any]:
         sources = Sources(
             template=context.path(options["template"]) if options["template"] else None,
             build=options["build"] or "",
             executable=options["executable"] or "packer",
+            scaling_group=options["auto_scaling_group"] or "",
+            target_group=options["target_group"] or "",
+            account=account_of(options),
         )
         return write_definition(context.path(options["folder"]), _service(options), sources, task=context)
 

@@ -24,6 +24,7 @@ extends_documentation_fragment:
 requirements:
   - jsonschema >= 4.10
   - Packer >= 1.5 (for the variables of an HCL2 template)
+  - boto3 >= 1.36 (for groups on AWS)
 options:
   folder:
     description:
@@ -116,6 +117,30 @@ options:
   executable:
     description: Path or name of the C(packer) binary. By default, the task searches for C(packer) in E(PATH).
     type: path
+  auto_scaling_group:
+    description:
+      - Name of an Auto Scaling group on AWS. The definition gets a target C(prod) whose instances EC2 Auto Scaling
+        replaces, with the group's AMI as its base, its subnets, its tags and the health check of its target group.
+      - Everything is only read. Mutually exclusive with O(target_group) and O(providers).
+    type: str
+  target_group:
+    description:
+      - Name or ARN of a target group on AWS. The definition gets a target C(prod) with what most of its registered
+        instances have in common, and its health check. They themselves are not taken over.
+      - Everything is only read. Mutually exclusive with O(auto_scaling_group) and O(providers).
+    type: str
+  region:
+    description: AWS region of the group. By default, that of the AWS configuration.
+    type: str
+  profile:
+    description: Profile of the AWS configuration.
+    type: str
+  role:
+    description: ARN of an AWS role that is assumed.
+    type: str
+  endpoint_url:
+    description: Endpoint URL of the AWS services.
+    type: str
 seealso:
   - module: immutable.infra.definition_info
   - module: immutable.infra.image
@@ -149,6 +174,13 @@ EXAMPLES = r"""
     expect: "+PONG"
     data: [/var/lib/redis]
     user: redis
+
+- name: Start from an Auto Scaling group
+  immutable.infra.definition_init:
+    folder: /srv/shop
+    service: shop
+    auto_scaling_group: shop-prod
+    region: eu-central-1
 
 - name: Start from a Packer template, in its folder
   immutable.infra.definition_init:

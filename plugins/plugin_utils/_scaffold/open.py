@@ -5,19 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...module_utils._packer.errors import PackerError
 from ...module_utils._packer.runner import Packer
 from ...module_utils._packer.variables import is_hcl2
+from .._aws.clients import Account
 from .._core.task import Task
 from .._definition.load import DEFINITION_FILE
 from .draft import PROVISION, VERIFY, Draft
+from .from_group import take_group
 from .from_template import PROVIDERS, chosen_builder, take_template
 from .packer_template import Template, read_template
 from .playbooks import provision_text, verify_text
+from .running_group import RunningGroup, read_scaling_group, read_target_group
 from .service import LOCAL_PROVIDERS, ServiceOptions, add_health, add_service, add_targets, begin
 from .write import check_loads, missing_files, path_of, write_files
 from .yaml_text import comment, comments, outside, yaml_of
@@ -34,11 +37,21 @@ class Sources:
         template: a Packer template, or None.
         build: the name of its builder; "" for the first that can be taken over.
         executable: Packer.
+        scaling_group, target_group: the name of a group on AWS, or ""; at most one of them.
+        account: where it is.
     """
 
     template: Path | None = None
     build: str = ""
     executable: str = "packer"
+    scaling_group: str = ""
+    target_group: str = ""
+    account: Account = field(default_factory=Account)
+
+
+def account_of(options: Mapping[str, Any]) -> Account:
+    """Return the account that the options of a task name."""
+    return Account(**{name: options[name] or "" for name in ("region", "profile", "role", "endpoint_url")})
 
 
 def write_definition(folder: Path, options: ServiceOptions, sources: Sources, *, task: Task) -> dict[str, Any]:
@@ -49,9 +62,13 @@ def write_definition(folder: Path, options: ServiceOptions, sources: Sources, *,
         values = _reported_values(draft, sources.template, sources.executable)
         template = read_template(sources.template, values)
     builder = chosen_builder(template, sources.build) if template else None
-    begin(draft, options, template.name if template else "")
-    provider = PROVIDERS.get(builder.kind, "") if builder else ""
-    add_targets(draft, options, default=(provider if provider in LOCAL_PROVIDERS else "container",))
+    group = _group(sources)
+    begin(draft, options, template.name if template else group.name if group else "")
+    if group:
+        take_group(draft, group, sources.account)
+    else:
+        provider = PROVIDERS.get(builder.kind, "") if builder else ""
+        add_targets(draft, options, default=(provider if provider in LOCAL_PROVIDERS else "container",))
     if template:
         take_template(draft, template, builder, options)
     add_health(draft, options)
@@ -60,7 +77,16 @@ def write_definition(folder: Path, options: ServiceOptions, sources: Sources, *,
 
 
 def _origin(sources: Sources) -> str:
-    return f"the Packer template {outside(sources.template.name)}" if sources.template else "the options of the task"
+    named = {"Packer template": sources.template and sources.template.name}
+    named |= {"Auto Scaling group": sources.scaling_group, "target group": sources.target_group}
+    found = [f"the {kind} {outside(name)}" for kind, name in named.items() if name]
+    return " and ".join(found) or "the options of the task"
+
+
+def _group(sources: Sources) -> RunningGroup | None:
+    if sources.scaling_group:
+        return read_scaling_group(sources.account, sources.scaling_group)
+    return read_target_group(sources.account, sources.target_group) if sources.target_group else None
 
 
 def _reported_values(draft: Draft, template: Path, executable: str) -> Mapping[str, str]:

@@ -36,12 +36,12 @@ class Balancer:
 
 
 def network(cloud: Cloud, zones: int = 2, region: str = "", client: Any = None) -> Network:
-    """``client``: of another account than the tests' own."""
+    """A network with room for 4,000 instances in each zone. ``client``: of another account than the tests' own."""
     ec2 = client or cloud.boto("ec2", region or REGION)
     names = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:zones]
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{16 * number}.0/20", AvailabilityZone=zone)["Subnet"]["SubnetId"]
         for number, zone in enumerate(names)
     ]
     group = ec2.create_security_group(GroupName="shop", Description="tests", VpcId=vpc)["GroupId"]
