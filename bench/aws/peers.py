@@ -150,7 +150,7 @@ def running(ami: str, size: int) -> Callable[[Cloud], bool]:
     """A check whether ``size`` instances of the image run, and no others."""
 
     def check(cloud: Cloud) -> bool:
-        pages = cloud.boto("ec2").get_paginator("describe_instances").paginate()
+        pages = cloud.boto("ec2").get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 100})
         found = [each for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
         return [each["ImageId"] for each in found if each["State"]["Name"] == "running"] == [ami] * size
 
