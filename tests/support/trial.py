@@ -271,8 +271,11 @@ class Trial:
         crashes = any(initial.crashes_after for initial in self.case.instances)
         forgotten = self.case.forgets_drained and isinstance(error, TrafficError)
         # A launch whose answer was lost is repeated with its token, and what it launched may have died unseen.
-        spent = error.token_spent and IMAGES[self.case.image].dies_after < math.inf
-        return crashes or forgotten or spent or bool(DISTURBING & {fault.kind for fault in self.occurred})
+        mortal = IMAGES[self.case.image].dies_after < math.inf
+        spent = error.token_spent and mortal
+        # An instance that boots from another image keeps its volumes, and may die between a look and their attachment.
+        reimaged = mortal and self.case.strategy == "reimage"
+        return crashes or forgotten or spent or reimaged or bool(DISTURBING & {fault.kind for fault in self.occurred})
 
     def start_read(self, kind: str) -> bool:
         """Return whether the answer will be a fresh one."""
