@@ -53,7 +53,7 @@ class LiveDisplay:
             if shown is None:
                 continue
             if terminal and isinstance(line, WithBar):
-                display.display(f"{prefix}{plain_line(line.bar)} {shown}", stderr=True, screen_only=True)
+                display.display(f"{prefix}{plain_line(line.gauge)} {shown}", stderr=True, screen_only=True)
                 display.display(f"{prefix}{shown}", log_only=True)
             else:
                 display.display(f"{prefix}{shown}", stderr=True)

@@ -14,14 +14,14 @@ class WithBar(str):
     """A line with a bar, which only a terminal shows, before the line.
 
     Attributes:
-        bar: a short text, such as one character for each slot of a fleet.
+        gauge: a short text, such as one character for each slot of a fleet.
     """
 
-    bar: str
+    gauge: str
 
-    def __new__(cls, line: str, bar: str) -> WithBar:
+    def __new__(cls, line: str, gauge: str) -> WithBar:
         made = super().__new__(cls, line)
-        made.bar = bar
+        made.gauge = gauge
         return made
 
 

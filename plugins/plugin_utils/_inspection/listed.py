@@ -72,7 +72,11 @@ def _entry(inode: int, path: str, row: Any) -> Entry:
     kind, mode, uid, gid, size, content = row
     if not path.startswith("/") or len(path) > MAX_PATH or "\0" in path:
         raise ValueError(f"{path[:80]!r} is no path")
-    numbers = [number for number in (uid, gid, size) if type(number) is int and number >= 0]
+    numbers = [
+        number
+        for number in (uid, gid, size)
+        if isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    ]
     if kind not in get_args(EntryType) or not _MODE.fullmatch(mode) or len(numbers) != 3 or max(uid, gid) >= MAX_ID:
         raise ValueError(f"the entry of {path!r} is wrong")
     if kind == FILE and not _CHECKSUM.fullmatch(content):

@@ -182,7 +182,7 @@ class SwapRun(FleetRun[Outcome]):
         watched = intent.alarm if intent.begun and intent.stage != ROLLBACK else None
         alarm = self._metrics.check(watched, self._now()) if watched else ""
         self._observed = replace(observed, alarms=(alarm,) if alarm else (), revoked=self._revoked())
-        self._timeline.bar = slot_bar(self._observed, intent)
+        self._timeline.gauge = slot_bar(self._observed, intent)
         if self._timeline.observe(self._observed):
             self._note_progress()
         return plan(self._observed, intent, self._now())

@@ -26,7 +26,7 @@ class Timeline:
         self.lowest: int | None = None  # instances in service, over all observations
         self.peak = 0  # running instances
         self.downtime = 0.0  # seconds without an instance in service, between two times with one
-        self.bar = ""  # of the slots, as they were last observed, for terminals
+        self.gauge = ""  # of the slots, as they were last observed, for terminals
         self.durations = StepDurations()
         self._down_since: float | None = None
         self._served = False
@@ -135,7 +135,7 @@ class Timeline:
             self._show(f"{at - self._began:7.1f} s  waiting: {reason}")
 
     def _show(self, line: str) -> None:
-        self._report(WithBar(line, self.bar) if self.bar else line)
+        self._report(WithBar(line, self.gauge) if self.gauge else line)
 
 
 def _count(observed: Observed) -> dict[str, int]:
