@@ -22,12 +22,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 import yaml
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import load as loading
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.fleet import fleet_files
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.model import Definition
 from ansible_collections.immutable.infra.tests.support.certificates import issue
+from botocore.validate import ParamValidator
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = ROOT / "examples/notes"
@@ -100,8 +102,22 @@ INVENTORIES = [block for block in blocks("yaml") if is_inventory(block)]
 CONFIGURATIONS = [block for block in blocks("ini") if not block.file]
 
 
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_aws_would_take_the_json(block: Block) -> None:
+    """A lifecycle rule of a bucket by the model of the API, a statement by the policy that is tested."""
+    data = json.loads(block.text)
+    if "Rules" not in data:
+        policy = json.loads((ROOT / "docs/reference/aws-policy-host.json").read_text(encoding="utf-8"))
+        assert data in policy["Statement"]
+        return
+    model = botocore.session.get_session().get_service_model("s3")
+    shape = model.operation_model("PutBucketLifecycleConfiguration").input_shape
+    report = ParamValidator().validate({"Bucket": "bucket", "LifecycleConfiguration": data}, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
 def test_every_block_has_a_kind_that_is_tested() -> None:
-    tested = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "text")}
+    tested = {*DEFINITIONS, *PLAYBOOKS, *INVENTORIES, *CONFIGURATIONS, *blocks("console", "hcl", "json", "text")}
     others = [
         block for block in blocks(*{block.language for block in all_blocks()}) if block not in tested and not block.file
     ]

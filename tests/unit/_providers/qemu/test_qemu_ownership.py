@@ -54,7 +54,7 @@ def request(disk: Path) -> LaunchRequest:
 def launch(provider: QemuProvider, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Launch a machine whose run is killed before it starts QEMU."""
 
-    def start(*_args: object) -> None:
+    def start(*_args: object, **_options: object) -> None:
         raise ControllerKilled
 
     monkeypatch.setattr(MachineFolder, "start", start)
