@@ -24,17 +24,17 @@ def view(slot: int, image: str, *, serving: bool = True, state: str = RUNNING) -
     )
 
 
-def bar(size: int, *views: InstanceView) -> str:
+def shown(size: int, *views: InstanceView) -> str:
     return slot_bar(Observed(0.0, tuple(views)), Intent("shop", image="new", launch="new", size=size))
 
 
 def test_each_slot_shows_its_most_advanced_instance() -> None:
     views = [view(0, "new"), view(0, "old", state=STOPPED), view(1, "old"), view(1, "new", serving=False)]
-    assert bar(4, *views, view(2, "old")) == "[#+=.]"
-    assert bar(1, view(0, "new"), view(5, "old")) == "[#]", "a slot beyond the size is not shown"
-    assert bar(0) == ""
+    assert shown(4, *views, view(2, "old")) == "[#+=.]"
+    assert shown(1, view(0, "new"), view(5, "old")) == "[#]", "a slot beyond the size is not shown"
+    assert shown(0) == ""
 
 
 def test_a_large_fleet_shows_the_least_advanced_of_several_slots() -> None:
     views = [view(slot, "old" if slot == 99 else "new") for slot in range(100)]
-    assert bar(100, *views) == f"[{'#' * 33}=]"
+    assert shown(100, *views) == f"[{'#' * 33}=]"
