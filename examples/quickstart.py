@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -197,8 +198,23 @@ def tell(quickstart: Quickstart) -> int:
         quickstart.shell.stop()
     sent, failed = (sum(getattr(load, name) for load in quickstart.loads) for name in ("sent", "failed"))
     print(f"\n{quickstart.report.table()}\n\nrequests during the swaps: {sent} sent, {failed} failed")
-    print("quickstart: ok")
+    print("\nLook at the fleet, as long as you like:\n")
+    for line in how_to_go_on(quickstart):
+        print(f"  {line}")
+    print("\nquickstart: ok")
     return 0
+
+
+def how_to_go_on(quickstart: Quickstart) -> list[str]:
+    """Return commands for a shell, which has neither this Ansible nor this collection yet."""
+    collections = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")
+    return [
+        f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
+        f"export ANSIBLE_COLLECTIONS_PATH={shlex.quote(collections)}",
+        f"cd {shlex.quote(str(quickstart.shell.folder))}",
+        *quickstart.fleet.looks(quickstart.definitions[SECOND]),
+        f"make -C {shlex.quote(str(ROOT))} clean-quickstart",
+    ]
 
 
 if __name__ == "__main__":

@@ -56,6 +56,15 @@ class Fleet:
         volumes = {"remove_volumes": [NAME]}
         self.shell.run("ansible", "localhost", "-m", "immutable.infra.fleet", "-a", json.dumps(arguments | volumes))
 
+    def looks(self, definition: str) -> list[str]:
+        """Return commands that show the fleet to people, for a shell in the shell's folder."""
+        variables = " ".join(self._variables(definition))
+        report = f"{variables} -e immutable_report={NAME}.html"
+        return [
+            f"ansible-playbook immutable.infra.{name}"
+            for name in (f"status {variables}", f"report {report}", f"attest {variables}")
+        ]
+
     def _variables(self, definition: str) -> list[str]:
         values = {"definition": definition, "store": STORE, "channel": CHANNEL}
         return [argument for name, value in values.items() for argument in ("-e", f"immutable_{name}={value}")]

@@ -245,7 +245,7 @@ next:
   type: str
   sample: >-
     ansible-playbook immutable.infra.release -e immutable_definition=immutable.yml
-    -e immutable_store=/var/lib/immutable -e immutable_channel=prod
+    -e immutable_store=$HOME/.immutable -e immutable_channel=prod
 in_the_way:
   description: Paths of the files that are in the way.
   returned: when files are in the way

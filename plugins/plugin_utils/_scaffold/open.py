@@ -144,7 +144,7 @@ def texts_of(draft: Draft) -> dict[str, str]:
 def release_command(draft: Draft) -> str:
     """Return the command that releases the service, for a shell in the definition's folder."""
     target = next(iter(draft.document["targets"]))
-    variables = {"definition": DEFINITION_FILE, "store": "/var/lib/immutable", "channel": "prod"}
+    variables = {"definition": DEFINITION_FILE, "store": "$HOME/.immutable", "channel": "prod"}
     if target != "local":
         variables["target"] = target
     return " ".join(

@@ -21,7 +21,7 @@ def failure_lines(action: str, result: Mapping[str, Any]) -> list[str]:
     lines = [f"! {first}", *rest]
     lines += [f"  | {line}" for line in (result.get("console") or ())[-_CONSOLE:]]
     for slot, console in sorted((result.get("consoles") or {}).items()):
-        lines.append(f"The last lines of the console of test host {slot}:")
+        lines += [f"The last lines of the console of test host {slot}:"] if console else []
         lines += [f"  | {line}" for line in console[-_CONSOLE:]]
     return [*lines, *_state(result), *_advice(action, result)]
 
