@@ -54,13 +54,15 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
             f"a connection to port {health.tcp.port} proves nothing, because the network accepts it before the guest "
             "does (needed: health.tcp.expect)"
         )
-    deadline = time.monotonic() + health.timeout
+    deadline, asked = time.monotonic() + health.timeout, 0
     try:
         result: bool | str = True
         if health.http:
+            asked = health.http.port
             result = http_exchange(endpoints[health.http.port], health.http, deadline)
         if health.tcp and result is True:
-            address = endpoints[health.tcp.port]
+            asked = health.tcp.port
+            address = endpoints[asked]
             if relayed and not health.tcp.expect:
                 result = _stays_open(address, health.tcp, deadline)
             else:
@@ -72,7 +74,7 @@ def probe(endpoints: Endpoints, health: Health, relayed: bool = False) -> bool |
     except AnswerTooLong as error:
         return str(error)
     except OSError as error:
-        return plain_line(f"the connection failed: {error.strerror or error}"[:MAX_REASON])
+        return plain_line(f"the connection to port {asked} failed: {error.strerror or error}"[:MAX_REASON])
     except (http.client.HTTPException, ValueError) as error:
         return plain_line(f"{type(error).__name__}: {error}"[:MAX_REASON]).rstrip(": ")
     return result

@@ -105,7 +105,7 @@ def test_each_instance_gets_its_own_result(service, monkeypatch):
         {"well": {8080: service}, "dead": {8080: ("127.0.0.1", free_port())}, "elsewhere": {22: service}}, HTTP
     )
     assert results["well"] is True
-    assert results["dead"] == "the connection failed: Connection refused"
+    assert results["dead"] == "the connection to port 8080 failed: Connection refused"
     assert results["elsewhere"] == "port 8080 cannot be reached from here"
 
 
@@ -131,14 +131,14 @@ def test_a_port_that_accepts_and_never_answers_fails_by_the_timeout(peer):
 @pytest.mark.parametrize(
     ("health", "closed"),
     [
-        (HTTP, "the connection failed: (Remote end closed|Connection reset)"),
+        (HTTP, "the connection to port 8080 failed: (Remote end closed|Connection reset)"),
         (
             tcp(expect=b"SSH-2.0"),
-            "port 5432 closed the connection without an answer|the connection failed: Connection reset",
+            "port 5432 closed the connection without an answer|the connection to port 5432 failed: Connection reset",
         ),
         (
             tcp(send=b"ping", expect=b"pong"),
-            "port 5432 closed the connection without an answer|the connection failed: Connection reset",
+            "port 5432 closed the connection without an answer|the connection to port 5432 failed: Connection reset",
         ),
     ],
     ids=["http", "banner", "exchange"],
@@ -161,7 +161,7 @@ def test_a_connection_through_a_relay_proves_nothing(peer, service):
         {"open": {8080: service, 5432: accepting}, "closed": {8080: service, 5432: closing}}, both, relayed=True
     )
     assert results["open"] is True
-    assert "the connection failed: " in results["closed"] or "closed the connection" in results["closed"]
+    assert "the connection to port 5432 failed: " in results["closed"] or "closed the connection" in results["closed"]
 
 
 def test_expected_bytes_count_anywhere_in_the_answer_and_in_any_pieces(peer):
