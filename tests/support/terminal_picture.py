@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 _COLORS = dict(zip(range(30, 38), ("k", "r", "g", "y", "b", "m", "c", "w"), strict=True))
 _STYLE = """
-.t{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#24292f;white-space:pre}
+.t{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#24292f}.t text{white-space:pre}
 .f{fill:#f6f8fa;stroke:#d0d7de}.k,.w{fill:#57606a}.r{fill:#cf222e}.g{fill:#116329}.y{fill:#7d4e00}.b{fill:#0550ae}
 .m{fill:#8250df}.c{fill:#1b7c83}.x{font-weight:700}
 @media(prefers-color-scheme:dark){.t{fill:#e6edf3}.f{fill:#161b22;stroke:#30363d}.k,.w{fill:#9198a1}.r{fill:#ff7b72}
