@@ -177,8 +177,11 @@ def _open_openstack(target: Target, _store: Store) -> Provider:
     raise ProviderError(f"target {target.name}: the provider openstack launches no instances yet in {cloud.place}")
 
 
-def _open_glance(target: Target) -> Images:
-    raise ProviderError(f"target {target.name}: the provider openstack has no images yet")
+def _open_glance(target: Target, store: str = "") -> Images:
+    from .._openstack.connect import Connections
+    from .openstack.images import GlanceImages
+
+    return GlanceImages(Connections(target.openstack), store=store)
 
 
 def _open_qemu(target: Target, store: Store) -> Provider:
