@@ -50,7 +50,7 @@ KMS_KEY = "kms_key"  # by which the definition named the key that encrypts it; o
 BLANK = "blank"  # "true" on a volume that was created without any content; on no snapshot
 ZONE = "zone"  # of the slot, on a volume of OpenStack, whose own zones may have other names
 USED = "used"  # "true" on a volume that was attached once, on OpenStack
-HOLDER = "holder"  # the instance that had the volume when it was snapshotted, on OpenStack
+HOLDER = "holder"  # the instance that had the volume last, on a volume and its snapshots on OpenStack
 
 # On images and what a bake creates, with SERVICE, VERSION and STORE.
 DIGEST = "digest"

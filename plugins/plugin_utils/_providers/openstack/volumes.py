@@ -88,7 +88,10 @@ class CinderVolumes:
             raise ProviderError(f"cannot attach to {instance_id}: {', '.join(elsewhere)}")
         for key, volume in volumes.items():
             if volume.attached_to is None and described[key].get("status") == AVAILABLE:
-                if tag_names.USED not in texts_of(described[key]):
+                texts = texts_of(described[key])
+                if self._snapshots and tag_names.HOLDER in texts:
+                    self._ensure_snapshot(volume, texts[tag_names.HOLDER])
+                if tag_names.USED not in texts:
                     self._mark(key, {tag_names.USED: TRUE})
                 body = {"volumeAttachment": {"volumeId": key}}
                 path = f"/servers/{instance_id}/os-volume_attachments"
@@ -107,12 +110,14 @@ class CinderVolumes:
         if busy:
             raise ProviderError(f"cannot detach: {', '.join(busy)} (allowed: SHUTOFF)")
         for volume, holder in attached:
-            if self._snapshots:
-                self._snapshot(volume, holder)
+            if self._snapshots:  # also if this run is interrupted before it makes one
+                self._mark(volume.id, {tag_names.HOLDER: holder})
             self._nova.delete(
                 f"/servers/{holder}/os-volume_attachments/{volume.id}", f"detaching {volume.id} from {holder}"
             )
         self._wait([volume.id for volume, _holder in attached], _is_free, "to be detached")
+        for volume, holder in attached if self._snapshots else ():
+            self._ensure_snapshot(volume, holder)
 
     def modify(self, volume_ids: Sequence[str], size: int, kind: str, options: VolumeOptions = NO_OPTIONS) -> None:
         """Returns when each volume has its new size and type.
@@ -210,18 +215,24 @@ class CinderVolumes:
             if one.get("status") == FAILED and tag_names.USED not in texts_of(one):
                 self._cinder.delete(f"/volumes/{one['id']}", f"removing {one['id']}, which could not be created")
 
-    def _snapshot(self, volume: Volume, holder: str) -> None:
-        """The snapshot has the volume's content at this moment, when nothing writes to it. It is made once a holder."""
+    def _ensure_snapshot(self, volume: Volume, holder: str) -> None:
+        """Snapshot a volume as its last holder left it, unless that is done already.
+
+        The snapshot is made of the detached volume: not every driver of Cinder can make one of an attached volume.
+        """
         path = "/snapshots"
         listed = self._cinder.pages(path, "snapshots", "reading snapshots", volume_id=volume.id)
-        found = next((one for one in listed if texts_of(one).get(tag_names.HOLDER) == holder), None)
+        made = [one for one in listed if texts_of(one).get(tag_names.HOLDER) == holder]
+        for one in made:
+            if one.get("status") == FAILED:
+                self._cinder.delete(f"{path}/{one['id']}", f"removing a snapshot of {volume.id} that failed")
+        found = next((one for one in made if one.get("status") != FAILED), None)
         if found is None:
             metadata = FORM.tags_of({**_texts(volume, self._scope), tag_names.HOLDER: holder})
             snapshot = {
                 "volume_id": volume.id,
                 "name": f"{volume.fleet}-{volume.slot}-{volume.name}",
                 "metadata": {**self._scope.tags, **metadata},
-                "force": True,  # the volume is still attached, to a server that is down
             }
             answer = self._cinder.post(path, {"snapshot": snapshot}, f"creating a snapshot of {volume.id}")
             found = dict(answer.get("snapshot") or {})
