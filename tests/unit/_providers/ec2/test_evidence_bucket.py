@@ -121,7 +121,17 @@ def test_a_launch_document_with_a_bucket_can_be_reimaged(hosts: Hosts, monkeypat
     ami = str(hosts.described[0]["ImageId"])
     artifact = {"ami": ami, "region": REGION}
     instances = [
-        Instance(each["InstanceId"], FLEET, slot, "", "l", RUNNING, "fleet", 0.0, NONCE)
+        Instance(
+            id=each["InstanceId"],
+            fleet=FLEET,
+            slot=slot,
+            image="",
+            launch="l",
+            state=RUNNING,
+            purpose="fleet",
+            created=0.0,
+            nonce=NONCE,
+        )
         for slot, each in enumerate(hosts.described)
     ]
     wanted = [replace(hosts.request, artifact=artifact, image="sha256:" + "2" * 64)]
