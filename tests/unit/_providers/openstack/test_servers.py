@@ -91,7 +91,9 @@ def test_a_zone_a_group_and_security_groups_are_named_only_if_they_are_wanted() 
 
 
 def test_the_document_is_in_the_user_data_with_the_serial_numbers_of_volumes() -> None:
-    volume = Volume("17ca7414-4fca-4029-aa84-e57a15078d13", "shop-live", 0, "db", 1 << 30, created_blank=True)
+    volume = Volume(
+        "17ca7414-4fca-4029-aa84-e57a15078d13", fleet="shop-live", slot=0, name="db", size=1 << 30, created_blank=True
+    )
     files = documents(server(volumes=[volume])["user_data"])
     assert files["nonce"] == b"n" * 32 + b"\n"
     assert files["volumes"] == b"db 17ca7414-4fca-4029-a\n"
