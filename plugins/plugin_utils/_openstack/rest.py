@@ -21,7 +21,7 @@ ServiceName = Literal["compute", "network", "block_storage", "load_balancer"]
 MICROVERSIONS: Final[Mapping[ServiceName, str]] = {"compute": COMPUTE_MICROVERSION, "block_storage": "3.50"}
 PAGE = 500  # resources of one answer; a service whose limit is lower answers fewer
 MAX_PAGES = 1000
-READ_RETRIES = 2  # of a read that a service or a proxy refused for a moment
+READ_RETRIES = 2  # of a read that did not arrive, or that a service or a proxy refused for a moment
 BUSY = (429, 502, 503, 504)  # their HTTP statuses
 
 
@@ -87,6 +87,8 @@ class Rest:
             proxy = getattr(self._connections.connection, self._service)
             if method == "GET":
                 arguments |= {"retriable_status_codes": BUSY, "status_code_retries": READ_RETRIES, "skip_cache": True}
+            # A change whose connection broke may have been made, so only its caller can decide whether to repeat it.
+            arguments["connect_retries"] = READ_RETRIES if method == "GET" else 0
             answer = proxy.request(path, method, microversion=MICROVERSIONS.get(self._service), **arguments)
             library().exceptions.raise_from_response(answer)
             try:

@@ -4,7 +4,7 @@
 
 Cinder has no create token. A creation therefore looks for the slot's volume first. What remains is a request whose
 answer is lost and which Cinder carries out only after that look: of two volumes, the one that was ever attached counts,
-else the older one, and the other one is told in the warnings.
+else the older one. The warnings name the other one.
 """
 
 from __future__ import annotations
