@@ -21,9 +21,9 @@ from ..._definition.model import Target
 from ..._images.copies import image_tags
 from ..._inspection.image import Inspection, inspect_disk, inspect_image
 from ..._openstack.connect import Connections
-from ..._openstack.errors import openstack_errors
 from ..._openstack.glance import ACTIVE, QCOW2, RAW, Glance, GlanceImage, content_hash
 from ..._openstack.metadata import PREFIX
+from ..._openstack.rest import Rest
 from ..._store.base import Store
 from ..._store.keys import store_id
 from ..build_key import bake_resource_name, remove_key_command
@@ -87,19 +87,19 @@ class OpenStackBuilder:
     def prepared(self, workspace: BakeWorkspace) -> Iterator[PackerBuilder]:
         """Import a key pair, and reserve a floating address if the build machine needs one.
 
-        Old Packers create a key of a type that newer SSH servers refuse, and a floating address without a mark.
+        Old Packers create a key of a type that newer SSH servers refuse, and a floating address without a mark. Raises
+        ProviderError as well.
         """
         job, doing = self._job, f"bake of {self._job.label}"
         access = packer_access(self._cloud.connection.config)
         file = workspace.memory / "clouds.json"
         write_private(file, access.document)
         public = workspace.private_key.with_suffix(".pub").read_text(encoding="ascii").strip()
-        with openstack_errors(BakeError, doing):
-            network = build_network(job.target, self._cloud)
-        compute = self._cloud.connection.compute
-        with openstack_errors(BakeError, doing):
-            compute.delete_keypair(self._name, ignore_missing=True)
-            compute.create_keypair(name=self._name, public_key=f"{public} {self._name}")
+        network = build_network(job.target, self._cloud)
+        compute, path = Rest(self._cloud, "compute"), f"/os-keypairs/{self._name}"
+        compute.delete(path, doing)
+        pair = {"name": self._name, "public_key": f"{public} {self._name}", "type": "ssh"}
+        compute.post("/os-keypairs", {"keypair": pair}, doing)
         try:
             keys = {"ssh_keypair_name": self._name, "ssh_private_key_file": str(workspace.private_key)}
             with (
@@ -114,8 +114,7 @@ class OpenStackBuilder:
                     secrets=access.secrets,
                 )
         finally:
-            with openstack_errors(BakeError, doing):
-                compute.delete_keypair(self._name, ignore_missing=True)
+            compute.delete(path, doing)
 
     def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM, or only the SBOM if the image's bytes cannot be read. See ``Builder``."""
@@ -146,8 +145,7 @@ class OpenStackBuilder:
         """Give the image its name and its properties, and return its artifact; see ``glance_of`` for its keys."""
         job, image = self._job, self._registered(result)
         name = _image_name(job)
-        with openstack_errors(BakeError, f"bake of {job.label}"):
-            self._glance.update(image, {**self._marks, "name": name})
+        self._glance.update(image, {**self._marks, "name": name})
         return {
             "glance": str(image["id"]),
             "cloud": self._cloud.place,

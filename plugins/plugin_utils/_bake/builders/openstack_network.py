@@ -13,7 +13,7 @@ from ..._core.errors import BakeError
 from ..._definition.model import Target
 from ..._definition.ssh_proxy import proxy_command
 from ..._openstack.connect import Connections
-from ..._openstack.errors import openstack_errors
+from ..._openstack.rest import Rest
 from .ssh_relay import SshRelay, relayed
 
 
@@ -38,11 +38,19 @@ def build_network(target: Target, cloud: Connections) -> BuildNetwork:
 
 
 def _network_ids(cloud: Connections, names: Sequence[str]) -> Iterator[str]:
+    network = Rest(cloud, "network")
     for name in names:
-        found = cloud.connection.network.find_network(name, ignore_missing=True)
-        if found is None:
-            raise BakeError(f"{cloud.place} has no network {name} that this project can see (allowed: an ID or a name)")
-        yield str(found.id)
+        found = [
+            str(one["id"])
+            for key in ("id", "name")
+            for one in network.pages("/networks", "networks", f"reading network {name}", **{key: name})
+        ]
+        if len(found) != 1:
+            raise BakeError(
+                f"{cloud.place} has {len(found)} networks {name} that this project can see (allowed: the ID of a "
+                "network, or a name that only one has)"
+            )
+        yield found[0]
 
 
 @contextmanager
@@ -55,16 +63,15 @@ def floating_address(cloud: Connections, network: BuildNetwork, name: str) -> It
     if not network.floating_network:
         yield {}
         return
-    service, doing = cloud.connection.network, "reserving a floating address for the build machine"
-    with openstack_errors(BakeError, doing):
-        for left in service.ips(description=name):
-            service.delete_ip(left.id, ignore_missing=True)
-        address = service.create_ip(floating_network_id=network.floating_network, description=name)
+    service, doing = Rest(cloud, "network"), "reserving a floating address for the build machine"
+    for left in service.pages("/floatingips", "floatingips", doing, description=name):
+        service.delete(f"/floatingips/{left['id']}", doing)
+    wanted = {"floating_network_id": network.floating_network, "description": name}
+    address = str(service.post("/floatingips", {"floatingip": wanted}, doing)["floatingip"]["id"])
     try:
-        yield {"floating_ip": str(address.id), **_floating_network_of_first(network)}
+        yield {"floating_ip": address, **_floating_network_of_first(network)}
     finally:
-        with openstack_errors(BakeError, "releasing the floating address of the build machine"):
-            service.delete_ip(address.id, ignore_missing=True)
+        service.delete(f"/floatingips/{address}", "releasing the floating address of the build machine")
 
 
 def _floating_network_of_first(network: BuildNetwork) -> dict[str, Any]:
@@ -86,9 +93,9 @@ def ssh_proxy(target: Target, cloud: Connections, name: str) -> AbstractContextM
 
 def _build_machine(cloud: Connections, name: str) -> str:
     """The ID of the bake's machine. Raises BakeError if there is not exactly one."""
-    with openstack_errors(BakeError, "finding the build machine"):
-        # Nova takes the name as a regular expression.
-        ids = [server.id for server in cloud.connection.compute.servers(name=f"^{name}$") if server.name == name]
+    # Nova takes the name as a regular expression.
+    servers = Rest(cloud, "compute").pages("/servers", "servers", "finding the build machine", name=f"^{name}$")
+    ids = [str(server["id"]) for server in servers if server.get("name") == name]
     if len(ids) != 1:
         raise BakeError(f"{cloud.place} has {len(ids)} build machines {name} of this bake, expected one")
-    return str(ids[0])
+    return ids[0]
