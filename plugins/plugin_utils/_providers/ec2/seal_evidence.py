@@ -18,7 +18,7 @@ from .. import tags as tag_names
 from ..contract import Evidence
 from ..seal_evidence import Boot, EvidenceRecord, Reported, instance_of_boot
 from .consoles import Consoles
-from .describe import BUCKET, boot_of, evidence_source, reports_evidence
+from .describe import BUCKET, boot_of, evidence_source, nonce_of, reports_evidence
 from .evidence_bucket import EvidenceBucket
 from .replaced_root import boot_suffix, replaced_root
 from .tags import from_aws
@@ -93,8 +93,7 @@ class SealEvidence:
 
 
 def _boot(described: Mapping[str, Any]) -> Boot:
-    nonce = from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
-    return Boot(nonce, float(described["LaunchTime"].timestamp()), described)
+    return Boot(nonce_of(described), float(described["LaunchTime"].timestamp()), described)
 
 
 def _of_replaced_root(found: Evidence, described: Mapping[str, Any], known: Mapping[str, Reported]) -> bool:
