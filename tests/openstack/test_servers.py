@@ -42,13 +42,23 @@ def test_what_is_refused(project: Project, name: str) -> None:
 
 def test_what_is_accepted(project: Project) -> None:
     tags = [*(f"t{i}" for i in range(48)), "t" * 60, "fleet:shop=prod @é"]
-    metadata = {**{f"k{i}": "v" for i in range(126)}, "k" * 255: "é" * 255, "a-b_c:d.e f": "😀"}
+    metadata = {**{f"k{i}": "v" for i in range(126)}, "k" * 255: "é" * 255, "a-b_c:d.e f": "語"}
     user_data = b64encode(b"x" * (USER_DATA // 4 * 3)).decode()
     server = project.server(tags=tags, metadata=metadata, user_data=user_data)
     assert set(server.tags) == set(tags)
     assert server.metadata == metadata
     assert server.availability_zone == "fake" and server.hypervisor_hostname is None  # not for a plain member
     assert server.host_id
+
+
+def test_text_beyond_the_database_is_accepted_and_never_launched(project: Project) -> None:
+    """A database with MySQL's utf8mb3, as Debian's, stores no emoji. The server stays in BUILD, until it is deleted."""
+    api = project.cloud.compute
+    server = api.create_server(**project.wanted(metadata={"k": "😀"}))
+    project.server()  # a later one
+    assert api.get_server(server.id).task_state == "scheduling"
+    api.delete_server(server)
+    project.wait_until_gone(server)
 
 
 def test_filters(project: Project) -> None:
@@ -101,7 +111,7 @@ def test_states(project: Project) -> None:
         api.delete_server(server)
     api.unlock_server(server)
     api.delete_server(server)
-    api.wait_for_delete(server, interval=0.1)
+    project.wait_until_gone(server)
     for gone in (api.get_server, api.stop_server):
         with pytest.raises(exceptions.NotFoundException, match="could not be found"):
             gone(server.id)
@@ -167,6 +177,6 @@ def test_a_port_of_our_own_survives_its_server(project: Project) -> None:
     with pytest.raises(exceptions.ConflictException, match="is still in use"):
         project.cloud.compute.create_server(**project.wanted(networks=[{"port": port.id}]))
     project.cloud.compute.delete_server(server)
-    project.cloud.compute.wait_for_delete(server, interval=0.1)
+    project.wait_until_gone(server)
     kept = api.get_port(port.id)
     assert (kept.device_id, kept.fixed_ips) == ("", port.fixed_ips)

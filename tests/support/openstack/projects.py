@@ -7,7 +7,10 @@ Nothing is cleaned up: the whole control plane is thrown away when the run ends.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 COMPUTE = "2.90"  # the newest of Zed, which every call of ours and of openstacksdk's understands
 ROLES = ("member", "load-balancer_member")
 SOON = 120.0  # seconds until a state is reached; a busy machine takes a few
+INTERVAL = 0.2  # seconds
 
 
 def connect(**more: Any) -> Connection:
@@ -67,9 +71,15 @@ class Project:
         return self.wait(self.cloud.compute.create_server(**self.wanted(**more)), status)
 
     def wait(self, server: Server, status: str) -> Server:
-        """The server when it is in this state. Raises openstack.exceptions.ResourceFailure if it fails before."""
-        failures = [] if status == "ERROR" else ["ERROR"]
-        return self.cloud.compute.wait_for_server(server, status, failures=failures, interval=0.1, wait=SOON)
+        """The server when it is in this state and has no task. Raises ResourceFailure if it fails before."""
+        return self._wait(lambda: self.cloud.compute.get_server(server.id), status, "ERROR")
+
+    def wait_until_gone(self, server: Server) -> None:
+        """openstacksdk's wait also ends at DELETED, which Nova shows for a moment before it denies the server."""
+        from openstack import exceptions
+
+        with contextlib.suppress(exceptions.NotFoundException):
+            self._wait(lambda: self.cloud.compute.get_server(server.id), "", "ERROR")
 
     def volume(self, status: str = "available", **more: Any) -> Any:
         """A new volume of 1 GiB in this state."""
@@ -77,9 +87,25 @@ class Project:
         return self.wait_for_volume(created, status)
 
     def wait_for_volume(self, volume: Any, status: str) -> Any:
-        failures = [] if status == "error" else ["error"]
-        api = self.cloud.block_storage
-        return api.wait_for_status(volume, status, failures=failures, interval=0.1, wait=SOON)
+        """The volume when it is in this state. Raises ResourceFailure if it fails before."""
+        return self._wait(lambda: self.cloud.block_storage.get_volume(volume.id), status, "error")
+
+    def wait_for_snapshot(self, snapshot: Any, status: str) -> Any:
+        return self._wait(lambda: self.cloud.block_storage.get_snapshot(snapshot.id), status, "error")
+
+    def _wait(self, observe: Callable[[], Any], status: str, failed: str) -> Any:
+        from openstack import exceptions
+
+        end = time.monotonic() + SOON
+        while True:
+            seen = observe()
+            if seen.status == status and getattr(seen, "task_state", None) is None:
+                return seen
+            if seen.status == failed:
+                raise exceptions.ResourceFailure(f"{seen.name} is in {seen.status}, not {status}: {seen}")
+            if time.monotonic() > end:
+                raise exceptions.ResourceTimeout(f"{seen.name} is in {seen.status}, not {status}: {seen}")
+            time.sleep(INTERVAL)
 
     def network(self) -> str:
         """The id of a new network with a subnet."""
