@@ -35,9 +35,13 @@ SCRIPTS = [
     ".ci/run",
     "roles/base_image/files/assemble",
     "roles/base_image/files/container/in-memory",
-    *(f"tests/openstack/control_plane/{name}" for name in ("run", "join", "install", "enter", "init", "create", "keep")),
-    *(f"tests/openstack/control_plane/{name}" for name in ("services", "bin/service", "bin/ebtables")),
-    *(f"tests/openstack/control_plane/bin/{name}" for name in ("mount.nfs", "rootwrap", "sudo")),
+    *(
+        f"tests/openstack/control_plane/{name}"
+        for name in (
+            *("run", "join", "install", "enter", "init", "create", "keep", "services"),
+            *("bin/service", "bin/ebtables", "bin/mount.nfs", "bin/rootwrap", "bin/sudo"),
+        )
+    ),
 ]
 CANNOT_RUN = 77  # the control plane's own code for a machine that it cannot run on
 GUEST_SCRIPTS = [
