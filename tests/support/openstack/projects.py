@@ -11,11 +11,11 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from openstack.compute.v2.server import Server
-    from openstack.connection import Connection
+# openstacksdk's types name the resources of each version of an API, which only the cloud decides.
+Connection = Any
+Server = Any
 
 COMPUTE = "2.90"  # the newest of Zed, which every call of ours and of openstacksdk's understands
 ROLES = ("member", "load-balancer_member")
