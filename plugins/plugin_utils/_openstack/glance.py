@@ -47,7 +47,7 @@ class Glance:
                 return None
             raise
 
-    def list(self, **query: str) -> list[GlanceImage]:
+    def search(self, **query: str) -> list[GlanceImage]:
         """Return the images with these properties, see the query of ``GET /v2/images``.
 
         A value of the query is compared as a whole.
@@ -58,7 +58,7 @@ class Glance:
     def own(self, **query: str) -> list[GlanceImage]:
         """The same, of this project alone. An administrator sees those of all projects."""
         project = self._connections.project_id
-        return [image for image in self.list(owner=project, **query) if image.get("owner") == project]
+        return [image for image in self.search(owner=project, **query) if image.get("owner") == project]
 
     def update(self, image: GlanceImage, values: Mapping[str, str]) -> None:
         """Set attributes and properties of an image."""

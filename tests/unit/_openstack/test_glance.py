@@ -71,7 +71,7 @@ def test_all_pages_are_read() -> None:
     service = Service(
         Answer({"images": [{"id": "1"}, {"id": "2"}], "next": "/v2/images?marker=2"}), Answer({"images": [{"id": "3"}]})
     )
-    assert [one["id"] for one in opened(service).list(name="in:a")] == ["1", "2", "3"]
+    assert [one["id"] for one in opened(service).search(name="in:a")] == ["1", "2", "3"]
     assert service.asked[1][1]["params"] == {"limit": "500", "marker": "2", "name": 'in:"in:a"'}
 
 
@@ -79,7 +79,7 @@ def test_a_list_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(glance, "MAX_IMAGES", 2)
     pages = [Answer({"images": [{"id": str(number)}], "next": "more"}) for number in range(3)]
     with pytest.raises(ProviderError, match="more than 2 images"):
-        opened(Service(*pages)).list()
+        opened(Service(*pages)).search()
 
 
 def test_images_of_other_projects_are_not_ones_own() -> None:

@@ -71,7 +71,7 @@ def _newest(connections: Connections, reference: GlanceReference, source: str) -
         query["owner"] = owner
     if reference.name and not set(_WILDCARDS) & set(reference.name):
         query["name"] = reference.name
-    matching = newest_first(Glance(connections).list(**query), reference, owner)
+    matching = newest_first(Glance(connections).search(**query), reference, owner)
     if not matching:
         raise BakeError(f"the base {source}: no active image of {connections.place} matches it")
     architectures = sorted({str(image.get("architecture") or ARCHITECTURE)[:_SHOWN] for image in matching})
