@@ -25,7 +25,7 @@ from ..contract import (
 )
 from ..ended_instance import EndedInstance
 from ..volume_options import VolumeOptions
-from .replaced_root import awaits_root, boot_suffix, replaced_root, root_state
+from .replaced_root import awaits_root, boot_suffix, replaced_root, root_disk, root_state
 from .tags import from_aws
 
 # A terminated instance does not exist any more, but is described for a while.
@@ -55,28 +55,17 @@ PAGES = {"PageSize": 1000}  # the maximum of EC2; without a page size it answers
 VOLUME_STATES = ("creating", "available", "in-use")
 # Where an instance reports its evidence, as the tag says.
 CONSOLE, BUCKET, NO_EVIDENCE = "console", "bucket", "none"
-# Tags that the fields of Instance express.
-FIELD_TAGS = (
-    tag_names.FLEET,
-    tag_names.STORE,
-    tag_names.IMAGE,
-    tag_names.AMI,
-    tag_names.LAUNCH,
-    tag_names.PURPOSE,
-    tag_names.NONCE,
-    tag_names.SLOTS,
-    tag_names.PORTS,
-    tag_names.EVIDENCE,
-    tag_names.ADDRESS,
-    tag_names.REPLACED,
-    tag_names.KEPT_ROOT,
-)
 _STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 
 def boot_of(described: Mapping[str, Any]) -> str:
     """The identity of one boot of one instance: EC2 sets a new launch time at each start."""
     return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}{boot_suffix(described)}"
+
+
+def nonce_of(described: Mapping[str, Any]) -> str:
+    """The nonce of its launch, "" if it has none."""
+    return from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
 
 
 def evidence_source(described: Mapping[str, Any]) -> str:
@@ -129,7 +118,7 @@ def instance_of(
         nonce=tags.get(tag_names.NONCE, ""),
         endpoints=_endpoints_of(described, tags),
         evidence=found,
-        tags={name: text for name, text in tags.items() if name not in FIELD_TAGS},
+        tags={name: text for name, text in tags.items() if name not in tag_names.FIELD_TAGS},
         started=started,
         stopping_since=(_stop_time(described) or stopping_since(instance_id)) if state == STOPPING else 0.0,
         zone=described.get("Placement", {}).get("AvailabilityZone", ""),
@@ -192,11 +181,8 @@ def at_index(texts: str, index: int) -> str:
 
 def _root_attach_times(described: Mapping[str, Any]) -> list[float]:
     """When the root disk was attached, which is the first launch: each start changes the launch time."""
-    root = described.get("RootDeviceName")
-    disks = [
-        disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk
-    ]
-    return [disk["AttachTime"].timestamp() for disk in disks if "AttachTime" in disk]
+    disk = root_disk(described)
+    return [disk["AttachTime"].timestamp()] if disk and "AttachTime" in disk else []
 
 
 def evidence_of(
