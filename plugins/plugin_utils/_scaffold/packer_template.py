@@ -126,8 +126,7 @@ def _add_legacy(template: Template, document: Any) -> None:
     processors = document.get("post-processors")
     for each in processors if isinstance(processors, list) else ():
         for part in each if isinstance(each, list) else [each]:
-            kind = part.get("type") if isinstance(part, Mapping) else part
-            template.post_processors.append(_word(kind))
+            template.post_processors.append(_word(part.get("type") if isinstance(part, Mapping) else part))
 
 
 def _add_hcl2(template: Template, blocks: list[Block], values: Mapping[str, str]) -> None:
