@@ -379,9 +379,19 @@ plan:
       and C(downtime) in seconds, C(peak), C(surge) and C(lowest_in_service).
     - C(stops) says why the swap would stop, or is null. C(pauses) says why it would pause, or is empty. C(latencies)
       are the latencies of the prediction, in seconds.
+    - C(last_failure) says how the last swap to the same image failed, with C(image_name), C(at) in UTC and C(reason),
+      or is null. A prediction does not foresee such a cause.
     - If the engine is V(autoscaling), it has C(steps) without times, and C(preferences), which the refresh would use.
   returned: in check mode
   type: dict
+unreleased:
+  description:
+    - How the definition differs from the image of the channel, and what to do, or null. A swap brings only what was
+      promoted. Versions are compared, and in check mode the inputs of the bake as well.
+  returned: when the fleet is to run the image of the channel, and could be observed
+  type: str
+  sample: "the definition says 1.2.0, the channel prod has 1.1.0: release it"
+  version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid

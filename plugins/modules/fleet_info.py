@@ -262,6 +262,14 @@ swap:
     - C(passed) lists the gates that the swap passed. C(asks) is the gate that is waiting for an approval.
   returned: success
   type: dict
+unreleased:
+  description:
+    - How the definition differs from the image of the channel, and what to do, or null. A swap brings only what was
+      promoted. Versions are compared, and in check mode the inputs of the bake as well.
+  returned: success
+  type: str
+  sample: "the definition says 1.2.0, the channel prod has 1.1.0: release it"
+  version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
   returned: when the options are valid
