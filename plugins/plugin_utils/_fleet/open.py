@@ -7,7 +7,7 @@ Everything that acts on a fleet starts here. Nothing else composes these rooms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 

@@ -25,10 +25,10 @@ def bake_lines(result: Mapping[str, Any], now: float, width: int) -> list[str]: 
         return [f"A bake is due for {', '.join(result['images'])}:{why}", *differences]
     lines = [f"Baked {line}" for line in _names(images, took=True)]
     lines += _differences(result["differences"], width) or [f"  {result['why']}"]
-    lines += [line for image in images.values() for text in _longest(image)[:1] for line in wrapped(text, width)][
-        :LINES
-    ]
-    return [*lines, "Next: verify it, then promote it to a channel."]
+    return (
+        lines
+        + [line for image in images.values() for text in _longest(image)[:1] for line in wrapped(text, width)][:LINES]
+    )
 
 
 def _longest(image: Mapping[str, Any]) -> list[str]:

@@ -94,8 +94,8 @@ def test_a_swap_is_not_due_beside_a_promotion_that_makes_it_unnecessary() -> Non
     assert found == [
         (
             "promotion of shop-1.4.1-aaaaaaaaaaaa",
-            "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed on "
-            "2026-01-30T09:00:00Z: slot 0: i-1 failed",
+            "every instance runs it, but the channel points at shop-1.4.2-bbbbbbbbbbbb; the last swap to that failed "
+            "on 2026-01-30T09:00:00Z: slot 0: i-1 failed",
         )
     ]
     other = {**bake, "digest": "sha256:" + "c" * 64}
