@@ -12,6 +12,7 @@ requirements:
   - jsonschema >= 4.10
   - pathspec >= 0.12
   - boto3 >= 1.36 (for AWS and for a store in S3)
+  - openstacksdk >= 1 (for OpenStack)
 options:
   definition:
     description:
@@ -30,6 +31,7 @@ options:
     STORE = r"""
 requirements:
   - boto3 >= 1.36 (for AWS and for a store in S3)
+  - openstacksdk >= 1 (for OpenStack)
 options:
   store:
     description:

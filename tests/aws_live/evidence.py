@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.ide
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.identity_signature import signed_document
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.guest_document import launch_document
 
-from .instances import launch_parameters
-from .live import PATIENCE, Live, equal
+from .instances import described, launch_parameters
+from .live import Live, equal
 
 PROGRAMS = Path(__file__).parents[2] / "roles/seal/files/launch/usr/lib/immutable"
 MARK = "IMMUTABLE-LIVE "
@@ -74,8 +73,8 @@ def own_name(live: Live) -> Iterator[str]:
     one = str(launched["Instances"][0]["InstanceId"])
     live.afterwards(lambda: ec2.terminate_instances(InstanceIds=[one]))
     live.wait("instance_running", {"instance-id": one})
-    described = ec2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"][0]
-    key = prefix + arn_of(described, live.region)
+    found = described(live, one)
+    key = prefix + arn_of(found, live.region)
     live.afterwards(lambda: s3.delete_object(Bucket=live.bucket, Key=key))
     answers = _printed(live, one)
     yield equal("the exit code of the program that puts evidence", answers[:1], [0])
@@ -87,7 +86,7 @@ def own_name(live: Live) -> Iterator[str]:
     if claim:
         document = signed_document(claim.signature, Path(live.certificates).read_text(encoding="ascii"))
         yield equal("whether AWS signed the document", document is not None, True)
-        difference = mismatch(document or "", described, live.region)
+        difference = mismatch(document or "", found, live.region)
         yield equal("what differs between the document and the instance", difference, "")
 
 
@@ -106,11 +105,13 @@ def script(live: Live, prefix: str) -> bytes:
 
 def _printed(live: Live, one: str) -> list[Any]:
     """The line of the script on the console. Raises TimeoutError."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        text = str(live.client("ec2").get_console_output(InstanceId=one, Latest=True).get("Output", ""))
-        for line in text.splitlines():
-            if line.startswith(MARK):
-                return list(json.loads(line[len(MARK) :]))
-        time.sleep(live.poll)
-    raise TimeoutError(f"the console of {one} shows no line that begins with {MARK!r}")
+    ec2 = live.client("ec2")
+
+    def lines() -> list[str]:
+        text = str(ec2.get_console_output(InstanceId=one, Latest=True).get("Output", ""))
+        return [line[len(MARK) :] for line in text.splitlines() if line.startswith(MARK)]
+
+    found = live.until(bool, lines)
+    if not found:
+        raise TimeoutError(f"the console of {one} shows no line that begins with {MARK!r}")
+    return list(json.loads(found[0]))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from .live import Live, equal, refused
 
@@ -70,6 +71,12 @@ def instance(live: Live, token: str) -> str:
     one = str(ec2.run_instances(**launch_parameters(live), ClientToken=token)["Instances"][0]["InstanceId"])
     live.afterwards(lambda: ec2.terminate_instances(InstanceIds=[one]))
     return one
+
+
+def described(live: Live, one: str) -> dict[str, Any]:
+    """The instance as EC2 describes it."""
+    (page,) = live.client("ec2").describe_instances(InstanceIds=[one])["Reservations"]
+    return dict(page["Instances"][0])
 
 
 def _state(live: Live, one: str) -> str:

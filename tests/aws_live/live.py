@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +21,7 @@ POLL = 2.0
 NOTHING = ""
 
 Undo = Callable[[], object]
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -79,6 +81,15 @@ class Live:
         chosen = [{"Name": name, "Values": [value]} for name, value in filters.items()]
         often = {"Delay": self.poll, "MaxAttempts": int(PATIENCE / self.poll)}
         self.client("ec2").get_waiter(waiter).wait(Filters=chosen, WaiterConfig=often)
+
+    def until(self, done: Callable[[Answer], object], ask: Callable[[], Answer]) -> Answer:
+        """Ask again and again until the answer is done. Returns the last answer, after ``PATIENCE`` whatever it is."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = ask()
+            if done(answer) or time.monotonic() > deadline:
+                return answer
+            time.sleep(self.poll)
 
 
 def refused(call: Callable[..., Any], code: str, **parameters: Any) -> str:

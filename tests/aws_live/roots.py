@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import Any
 
-from .instances import instance
-from .live import PATIENCE, Live, equal
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.replaced_root import root_volume
+
+from .instances import described, instance
+from .live import Live, equal
 
 ENDED = ("succeeded", "failed", "failed-detached")
 
@@ -19,7 +19,7 @@ def replacing(live: Live) -> Iterator[str]:
     ec2 = live.client("ec2")
     one = instance(live, f"{live.run}-root")
     live.wait("instance_running", {"instance-id": one})
-    before = _described(live, one)
+    before = described(live, one)
     task = ec2.create_replace_root_volume_task(
         InstanceId=one,
         ImageId=live.ami,
@@ -27,8 +27,8 @@ def replacing(live: Live) -> Iterator[str]:
         TagSpecifications=live.tags("replace-root-volume-task"),
     )["ReplaceRootVolumeTask"]
     yield equal("the state of the task", _end_of(live, one, task["ReplaceRootVolumeTaskId"]), "succeeded")
-    after = _described(live, one)
-    old, new = _root(before), _root(after)
+    after = described(live, one)
+    old, new = root_volume(before), root_volume(after)
     live.afterwards(lambda: ec2.delete_volume(VolumeId=old))
     volumes = {volume["VolumeId"]: volume for volume in ec2.describe_volumes(VolumeIds=[old, new])["Volumes"]}
     yield equal("whether the root volume is the same", old == new, False)
@@ -39,26 +39,11 @@ def replacing(live: Live) -> Iterator[str]:
 
 
 def _end_of(live: Live, one: str, task: str) -> str:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = live.client("ec2").describe_replace_root_volume_tasks(
-            Filters=[{"Name": "instance-id", "Values": [one]}]
-        )["ReplaceRootVolumeTasks"]
-        state = next(
-            (str(each["TaskState"]) for each in found if each["ReplaceRootVolumeTaskId"] == task), "not listed"
-        )
-        if state in ENDED or time.monotonic() > deadline:
-            return state
-        time.sleep(live.poll)
+    ec2, of_instance = live.client("ec2"), [{"Name": "instance-id", "Values": [one]}]
 
+    def state() -> str:
+        found = ec2.describe_replace_root_volume_tasks(Filters=of_instance)["ReplaceRootVolumeTasks"]
+        states = [str(each["TaskState"]) for each in found if each["ReplaceRootVolumeTaskId"] == task]
+        return states[0] if states else "not listed"
 
-def _described(live: Live, one: str) -> dict[str, Any]:
-    (page,) = live.client("ec2").describe_instances(InstanceIds=[one])["Reservations"]
-    return dict(page["Instances"][0])
-
-
-def _root(described: dict[str, Any]) -> str:
-    device = described["RootDeviceName"]
-    return next(
-        str(disk["Ebs"]["VolumeId"]) for disk in described["BlockDeviceMappings"] if disk["DeviceName"] == device
-    )
+    return live.until(lambda found: found in ENDED, state)

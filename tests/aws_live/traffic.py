@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .instances import instance
-from .live import MARK, PATIENCE, Live, equal, refused
+from .live import MARK, Live, equal, refused
 
 REGISTRATION = 180.0  # seconds that a swap allows for
 MISSING = "i-0123456789abcdef0"
@@ -29,8 +29,7 @@ def network_balancer(live: Live) -> Iterator[str]:
     live.afterwards(lambda: elb.deregister_targets(TargetGroupArn=group, Targets=target))
     began = time.monotonic()
     yield equal("the state after a registration", _state(elb, group, target), "initial")
-    while _state(elb, group, target) == "initial" and time.monotonic() - began < PATIENCE:
-        time.sleep(live.poll)
+    live.until(lambda state: state != "initial", lambda: _state(elb, group, target))
     took = time.monotonic() - began
     yield equal(f"a registration that took {took:.0f} s is within {REGISTRATION:.0f} s", took <= REGISTRATION, True)
 

@@ -43,15 +43,15 @@ def _gated(metric: str) -> dict[str, object]:
         "instances": 1,
         "soak": "3s",
         "metric": {"command": ["echo", metric], "most": 1, "every": "1s"},
-        "check": "check.yml",
+        "check": "swaps/check.yml",
         "approval": True,
     }
-    return {"strategy": "canary", "canary": [stage], "before_swap": "before.yml", "after_swap": "after.yml"}
+    return {"strategy": "canary", "canary": [stage], "before_swap": "swaps/before.yml", "after_swap": "swaps/after.yml"}
 
 
 def _write_playbooks(service: Service, check: str) -> None:
     for name, text in (("before.yml", NOTE), ("after.yml", NOTE), ("check.yml", check)):
-        (service.folder / name).write_text(text, encoding="utf-8")
+        (service.swaps / name).write_text(text, encoding="utf-8")
 
 
 def wait_for_approval(service: Service) -> None:
@@ -63,7 +63,7 @@ def wait_for_approval(service: Service) -> None:
     assert len(before & set(ids(service.instances()))) == service.size - 1
     service.play("swap", approve="true")
     service.converged("gated")
-    gates = (service.folder / "gates").read_text(encoding="utf-8").splitlines()
+    gates = (service.swaps / "gates").read_text(encoding="utf-8").splitlines()
     assert gates == [f"{gate} of {service.size}" for gate in ("before_swap", "stage 1 check", "after_swap")]
     assert "changed=0" in service.play("swap")
 

@@ -82,7 +82,14 @@ class Service:
         (folder / "provision.yml").write_text(INSTALL if command else PROVISION, encoding="utf-8")
         (folder / "verify.yml").write_text(VERIFY_COMMAND if command else VERIFY, encoding="utf-8")
         (folder / "echo.service").write_text(echo_service.unit(data), encoding="utf-8")
+        self.swaps.mkdir()
+        (folder / ".immutableignore").write_text(f"/{self.swaps.name}/\n", encoding="utf-8")
         self.define()
+
+    @property
+    def swaps(self) -> Path:
+        """The folder of what only swaps use. Nothing in it is an input of the image."""
+        return self.folder / "swaps"
 
     def define(self, **changes: Any) -> None:
         """Write the definition. Keys that are not named keep their values.

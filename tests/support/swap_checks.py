@@ -158,16 +158,16 @@ def refuse_or_wait_for_another_run(service: Service) -> None:
     No request may be lost.
     """
     load, waiting = Load(), []
-    (service.folder / "waits.yml").write_text(WAITS, encoding="utf-8")
+    (service.swaps / "waits.yml").write_text(WAITS, encoding="utf-8")
 
     def start(_child: subprocess.Popen[str]) -> None:
         service.greet("of the second run", fleet={})
         refused = service.run("swap")
         assert refused.returncode and "is held by" in refused.stdout, refused.stdout
         waiting.append(subprocess.Popen(service.arguments("swap", lock_timeout="20m"), **PIPED))
-        (service.folder / "go-on").touch()
+        (service.swaps / "go-on").touch()
 
-    service.greet("of the first run", fleet={"before_swap": "waits.yml"})
+    service.greet("of the first run", fleet={"before_swap": "swaps/waits.yml"})
     with load.on(service.info()["endpoint"]):
         status, output = service.disturb("swap", "Wait for the other runs", start)
         [second] = waiting

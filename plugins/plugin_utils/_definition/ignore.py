@@ -33,8 +33,15 @@ _PRIVATE = (
     *(".ssh/", ".gnupg/", ".aws/", ".kube/", ".netrc", ".pgpass", ".pypirc", ".git-credentials"),
     *("*.tfstate", "*.tfstate.*"),
 )
+# Names the running hosts. An operator writes it beside the definition once there is an image.
+_INVENTORY_SOURCES = ("*immutable_fleet.yml", "*immutable_fleet.yaml")
 _PACKER_CACHE = "packer_cache/"  # where a user's own template is beside the playbook
-_DEFAULTS = (_PACKER_CACHE, *(f"\\{name}" if name.startswith("#") else name for name in IGNORED), *_PRIVATE)
+_DEFAULTS = (
+    _PACKER_CACHE,
+    *(f"\\{name}" if name.startswith("#") else name for name in IGNORED),
+    *_PRIVATE,
+    *_INVENTORY_SOURCES,
+)
 _KEY_FILES = ("*.pem", "*.key")  # certificates have such names, too
 _KEY_MARKS = (b"PRIVATE KEY-----",)
 _KEY_BYTES = 64 * 1024  # a key may follow a chain of certificates

@@ -84,10 +84,25 @@ def _ec2_settings(target: Target) -> dict[str, Any]:
     }
 
 
+def _openstack_settings(target: Target) -> dict[str, Any]:
+    machine, network = target.machine, target.network
+    return {
+        "flavor": machine.flavor,
+        "server_group": machine.server_group,
+        "config_drive": machine.config_drive,
+        "networks": list(network.networks),
+        "floating_network": network.floating_network,
+        "security_groups": list(network.security_groups),
+        "address": network.address,
+        "evidence": target.evidence,
+    }
+
+
 # What a launch fingerprint covers, by provider.
 MACHINE_SETTINGS: dict[ProviderName, Callable[[Target], dict[str, Any]]] = {
     "aws": _ec2_settings,
     "container": _container_settings,
+    "openstack": _openstack_settings,
     "qemu": _local_settings,
     "simulated": _local_settings,
 }

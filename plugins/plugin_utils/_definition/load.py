@@ -14,6 +14,7 @@ from .._aws.clients import Account
 from .._core.bounded_yaml import TooLargeError, read_bounded
 from .._core.errors import DefinitionError
 from .._core.units import bytes_of, seconds_of
+from .._openstack.cloud import Cloud
 from .ami import ami_source
 from .authorities import read_authorities
 from .checks.aws_tags import check_number_of_tags
@@ -43,7 +44,8 @@ from .probes import Health, HttpProbe, Https, TcpProbe
 
 DEFINITION_FILE = "immutable.yml"
 _BUILD_STRINGS = ("region", "type", "subnet", "kms_key", "ssh_username")
-BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}}  # defaults by provider: consoles of EC2 show their output late
+# Defaults by provider: consoles of EC2 show their output late, and a cloud may first have to copy an image to a host.
+BOOT_DEADLINES = {"aws": {"boot_deadline": "10m"}, "openstack": {"boot_deadline": "10m"}}
 # Limits of containers, of which there are none unless they are declared.
 MACHINES = {"container": {"memory": 0, "cpus": 0}}
 ROOT = "root"  # runs a command for which no user is named
@@ -182,13 +184,26 @@ def _target(name: str, target: Mapping[str, Any], data: Mapping[str, Any], base:
             )
         ),
         traffic=TrafficSpec(
-            **converted(traffic, bind=str, port=int, target_groups=tuple, rule=str, deregistration_delay=seconds_of)
+            **converted(
+                traffic, bind=str, port=int, target_groups=tuple, rule=str, deregistration_delay=seconds_of, pool=str
+            )
         ),
         authorized_key=target.get("authorized_key"),
         zones=tuple(target.get("zones", network.get("subnets", ()))),
         simulation=_simulation(target.get("simulation", {})),
         aws=Account(**converted(target, **_strings(("region", "profile", "role", "endpoint_url", "external_id")))),
-        network=Network(**converted(network, subnets=dict, security_groups=tuple, address=str, ssh_proxy=tuple)),
+        openstack=Cloud(target.get("cloud", "")),
+        network=Network(
+            **converted(
+                network,
+                subnets=dict,
+                security_groups=tuple,
+                address=str,
+                ssh_proxy=tuple,
+                networks=tuple,
+                floating_network=str,
+            )
+        ),
         reach=target.get("reach", {}),
         evidence=target.get("evidence", "console"),
         identity_certificates=_identity_certificates(folder, target.get("identity_certificates", "")),
@@ -213,6 +228,9 @@ def _machine(data: Mapping[str, Any], provider: str) -> Machine:
         launch_template=_launch_template,
         root_size=bytes_of,
         metadata_hop_limit=int,
+        flavor=str,
+        server_group=str,
+        config_drive=bool,
     )
     return Machine(**{**MACHINES.get(provider, {}), **given})
 

@@ -16,9 +16,10 @@ from ...module_utils._seal_tmpfs import LOG_SIZE
 from .._aws.clients import Account
 from .._aws.instances import HOP_LIMIT
 from .._core.errors import DefinitionError
+from .._openstack.cloud import Cloud
 from .probes import Health
 
-ProviderName = Literal["aws", "container", "qemu", "simulated"]
+ProviderName = Literal["aws", "container", "openstack", "qemu", "simulated"]
 BaseKind = Literal["debian", "qcow2", "url", "container", "archive", "ami"]
 ContainerProgram = Literal["podman", "docker"]
 SecretKind = Literal["env", "variable", "ssm"]
@@ -31,6 +32,7 @@ StandbyPolicy = Literal["wait", "ignore", "terminate"]  # of an instance refresh
 AddressKind = Literal["private", "public"]
 EvidenceSource = Literal["console", "bucket", "none"]
 ProbeSource = Literal["direct", "balancer"]
+ServerGroupPolicy = Literal["anti-affinity", "soft-anti-affinity"]
 HandOver = Literal["share", "copy"]  # how an image gets from the account that bakes it to another
 
 BASE_KINDS: tuple[BaseKind, ...] = get_args(BaseKind)
@@ -221,6 +223,7 @@ class TrafficSpec:
     target_groups: tuple[str, ...] = ()  # aws: one ARN, or two for a blue_green swap at once
     rule: str = ""  # aws: ARN of the listener or listener rule that forwards to two target groups
     deregistration_delay: float | None = None  # aws: what the swap sets for the target groups; None leaves it alone
+    pool: str = ""  # openstack: ID of the Octavia pool; "" for HAProxy on the controller
 
 
 @dataclass(frozen=True)
@@ -234,17 +237,22 @@ class Machine:
     launch_template: tuple[str, int] | None = None  # aws: ID and version number
     root_size: int = 0  # aws; bytes, 0 for the image's size
     metadata_hop_limit: int = HOP_LIMIT  # aws
+    flavor: str = ""  # openstack; ID or name
+    server_group: ServerGroupPolicy | None = None  # openstack
+    config_drive: bool = True  # openstack
 
 
 @dataclass(frozen=True)
 class Network:
-    """Where instances run on AWS. These settings are not inputs of the digest."""
+    """Where instances run on AWS and OpenStack. These settings are not inputs of the digest."""
 
-    subnets: Mapping[str, str] = field(default_factory=dict)  # subnet IDs by zone
+    subnets: Mapping[str, str] = field(default_factory=dict)  # aws: subnet IDs by zone
     security_groups: tuple[str, ...] = ()
     address: AddressKind = "private"  # by which the controller reaches an instance
     # A program and its arguments, with placeholders, whose input and output are the connection to an instance's SSH.
     ssh_proxy: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()  # openstack: IDs or names, in the order of an instance's interfaces
+    floating_network: str = ""  # openstack: ID or name; "" if instances get no floating address
 
 
 @dataclass(frozen=True)
@@ -313,14 +321,15 @@ class Target:
     zones: tuple[str, ...] = ()  # the slots are spread over them in turn
     simulation: Simulation = field(default_factory=Simulation)
     aws: Account = field(default_factory=Account)
+    openstack: Cloud = field(default_factory=Cloud)
     network: Network = field(default_factory=Network)
     # qemu and container: "host:port" that guests can reach, by the "address:port" at which they see it
     reach: Mapping[str, str] = field(default_factory=dict)
-    evidence: EvidenceSource = "console"  # aws
+    evidence: EvidenceSource = "console"  # aws, openstack
     identity_certificates: str = ""  # aws: PEM text
     probe: ProbeSource = "direct"  # aws: what decides whether an instance is healthy
-    tags: Mapping[str, str] = field(default_factory=dict)  # aws: on everything that is created for the target
-    snapshots: bool = False  # aws: whether a data volume is snapshotted each time it leaves a stopped host
+    tags: Mapping[str, str] = field(default_factory=dict)  # aws, openstack: on everything created for the target
+    snapshots: bool = False  # aws, openstack: whether a data volume is snapshotted when it leaves a host
     engine: ContainerProgram = "podman"  # container
     image_from: ImageFrom | None = None  # aws; None if the target bakes its own image
     image_users: tuple[Account, ...] = ()  # aws: of all targets whose image comes from the same target as this one's

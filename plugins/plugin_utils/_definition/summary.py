@@ -17,6 +17,12 @@ _LATER = (
     ("build", "ssh_cidrs"),
     ("traffic", "deregistration_delay"),
     ("machine", "metadata_hop_limit"),
+    ("machine", "flavor"),
+    ("machine", "server_group"),
+    ("machine", "config_drive"),
+    ("network", "networks"),
+    ("network", "floating_network"),
+    ("traffic", "pool"),
 )
 
 
@@ -56,6 +62,8 @@ def target_summary(target: Target) -> dict[str, Any]:
         fleet["autoscaling"] = _as_lists(target.fleet.autoscaling.as_dict())
     if target.provider != "container":
         del data["engine"]
+    if target.provider != "openstack":
+        del data["openstack"]
     del data["image_users"]
     for key in ("tags", "reach", "image_from", "identity_certificates"):
         if not data[key]:

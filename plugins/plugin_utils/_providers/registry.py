@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/autoscaling/ec2/userguide/autoscaling-service-linked-role.html
 AUTOSCALING_ROLE = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
-AWS, CONTAINER, QEMU, SIMULATED = "aws", "container", "qemu", "simulated"
+AWS, CONTAINER, OPENSTACK, QEMU, SIMULATED = "aws", "container", "openstack", "qemu", "simulated"
 _SIMULATED: dict[tuple[str, str], SimulatedProvider] = {}  # by store and target, for as long as this process lives
 
 
@@ -170,6 +170,17 @@ def _check_store(target: Target, store: Store) -> None:
         )
 
 
+def _open_openstack(target: Target, _store: Store) -> Provider:
+    from .._openstack.connect import Connections
+
+    cloud = Connections(target.openstack)
+    raise ProviderError(f"target {target.name}: the provider openstack launches no instances yet in {cloud.place}")
+
+
+def _open_glance(target: Target) -> Images:
+    raise ProviderError(f"target {target.name}: the provider openstack has no images yet")
+
+
 def _open_qemu(target: Target, store: Store) -> Provider:
     from .._traffic.haproxy.balancer import HAProxy
     from .qemu.provider import QemuProvider
@@ -225,6 +236,7 @@ def _open_simulated(target: Target, store: Store) -> Provider:
 PROVIDERS: Mapping[str, ProviderOpeners] = {
     AWS: ProviderOpeners(_open_aws, _open_amis, _open_auto_scaling, _open_ami_shares),
     CONTAINER: ProviderOpeners(_open_container, _open_archives),
+    OPENSTACK: ProviderOpeners(_open_openstack, _open_glance),
     QEMU: ProviderOpeners(_open_qemu, _open_disks),
     SIMULATED: ProviderOpeners(_open_simulated, _open_disks),
 }

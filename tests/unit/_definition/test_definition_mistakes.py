@@ -146,7 +146,8 @@ VALUES = [
     (
         "qemu",
         "gcp",
-        '14: targets.local.provider: "gcp" is not a supported provider (allowed: aws, container, qemu, simulated)',
+        '14: targets.local.provider: "gcp" is not a supported provider '
+        "(allowed: aws, container, openstack, qemu, simulated)",
     ),
     ("local:", "Local:", f'14: targets.Local: "Local" is not a valid target name (allowed: {NAME})'),
     (

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from ansible_collections.immutable.infra.plugins.inventory.fleet import SUFFIXES
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import DefinitionError
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition import ignore
 from ansible_collections.immutable.infra.plugins.plugin_utils._definition.load import load_definition
@@ -126,6 +127,14 @@ def test_what_packer_leaves_beside_the_playbook_is_left_out(folder: Path) -> Non
     assert expected.items() <= left_out(load_definition(folder)).items()
     write(folder / ".immutableignore", "!*.json\n!packer_cache/\n")
     assert sent(folder) == {*before, "play/manifest.json", "play/packer_cache/a.iso"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_inventory_of_the_running_hosts_is_left_out(folder: Path, suffix: str) -> None:
+    before = sent(folder)
+    for name in (f"play/shop.{suffix}", f"play/inventories/{suffix}"):
+        write(folder / name, "plugin: immutable.infra.fleet\n")
+    assert sent(folder) == before
 
 
 def test_as_in_git_a_file_in_a_folder_that_is_left_out_cannot_be_added(folder: Path) -> None:

@@ -267,6 +267,15 @@ def test_check_mode_says_that_the_last_swap_to_the_image_failed(shop):
     assert planned(shop.images[0].name)["last_failure"] is None
 
 
+def test_check_mode_refuses_what_the_run_refuses(shop: Shop) -> None:
+    shop.run(shop.builder().present("prod", shop.images[0].name))
+    request = shop.builder().present("prod", None)
+    shop.provider.probe = lambda instances: {each.id: "no connection within 2 s" for each in instances}
+    observer = Observer(shop.provider, shop.provider.traffic("shop-local"), shop.provider.probe, "shop-local")
+    with pytest.raises(FleetError, match="reaches none of them"):
+        dry_run(request, observer, shop.services(), {})
+
+
 def test_a_changed_disk_is_refused_before_anything_is_requested(shop: Shop, tmp_path: Path) -> None:
     disk = tmp_path / "disk.qcow2"
     disk.write_bytes(b"baked")

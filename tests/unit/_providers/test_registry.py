@@ -40,9 +40,9 @@ def test_each_fleet_of_a_store_has_a_balancer_of_its_own(tmp_path: Path) -> None
 
 
 def test_an_unknown_provider_is_refused_with_the_names_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match="known: aws, container, qemu, simulated"):
+    with pytest.raises(ProviderError, match="known: aws, container, openstack, qemu, simulated"):
         open_provider(target("clouds"), FileStore(tmp_path))
-    with pytest.raises(ProviderError, match="known: aws, container, qemu, simulated"):
+    with pytest.raises(ProviderError, match="known: aws, container, openstack, qemu, simulated"):
         open_images(target("clouds"))
 
 

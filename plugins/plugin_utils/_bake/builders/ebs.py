@@ -20,21 +20,17 @@ from ..._aws.amis import find_ami, require_imdsv2, root_snapshot, snapshots_of, 
 from ..._aws.clients import DENIED, SESSION, Account, Clients, aws_errors
 from ..._aws.snapshot_blocks import read_snapshot
 from ..._aws.tags import PREFIX
-from ..._core.errors import BakeError, ProviderError
+from ..._core.errors import BakeError
 from ..._core.progress import Report
 from ..._definition.ebs_options import DISKS, TAG_OPTIONS
 from ..._definition.model import Target
-from ..._image_model import SBOM_FILE
 from ..._images.copies import image_tags
-from ..._inspection.collected import CollectedFiles
-from ..._inspection.disk import NoFileSystemError
-from ..._inspection.image import Inspection, inspect_disk, inspect_listing
-from ..._inspection.listed import NoListingError
-from ..._inspection.sbom import make_sbom
+from ..._inspection.image import Inspection, inspect_disk
 from ..._store.base import Store
 from ..._store.keys import store_id
+from ..build_key import bake_resource_name, remove_key_command
 from ..builder import BakeJob, BakeWorkspace, PackerBuilder
-from ..residue import inspected_files, residue_needles
+from ..remote_image import RemoteImage, inspect_remote_image
 from ..template import SSH_TIMEOUT
 from .base_ami import resolve_ami
 from .ebs_network import build_network, ssh_proxy
@@ -80,8 +76,7 @@ class EbsBuilder:
         self._report = report
         self._packer = packer
         self._clients = Clients(job.target.build_account)
-        # The same name for each bake of an image and store, so that the next bake replaces what a killed one left.
-        self._key_name = f"immutable-{store_id}-bake-{job.hex[:12]}"
+        self._key_name = bake_resource_name(store_id, job.hex)
         own = image_tags(job.digest, job.definition.service, job.definition.version, store_id)
         self._tags = {**job.target.tags, **own}
         self.user = job.target.build.ssh_username
@@ -108,7 +103,7 @@ class EbsBuilder:
             with ssh_proxy(job.target, self._clients, self._key_name) as proxy:
                 yield PackerBuilder(
                     {**proxy, **settings, **encryption(job, ec2), **keys},
-                    (_remove_key_command(self._key_name, self.user),),
+                    (remove_key_command(self._key_name, self.user),),
                 )
         finally:
             with aws_errors(BakeError, f"bake of {job.label}"):
@@ -117,45 +112,25 @@ class EbsBuilder:
     def inspect(self, workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, bytes]:
         """Return the manifest and the SBOM, or only the SBOM if the AMI's data cannot be read. See ``Builder``."""
         job, image = self._job, self._registered(result)
-        disk = workspace.folder / "root.raw"
-        inspection: Inspection | bytes
-        where: Mapping[str, str]
-        try:
-            read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
-            inspection = inspect_disk(disk, job.digest, residue_needles(job, workspace))
-        except (ProviderError, NoFileSystemError) as error:
-            if isinstance(error, ProviderError) and error.details.get("code") not in UNREADABLE:
-                raise
-            inspection, where = self._listed(workspace, str(image["ImageId"]), error)
-        else:
-            where = {"inspected": "snapshot"}
-        finally:
-            disk.unlink(missing_ok=True)
-        self.provenance = {**self.provenance, **where}
-        if isinstance(inspection, bytes):
-            return {SBOM_FILE: inspection}
-        try:
-            return inspected_files(inspection, job, workspace, self._report)
-        except BakeError:
-            self._remove(image)
-            raise
 
-    def _listed(
-        self, workspace: BakeWorkspace, ami: str, why: Exception
-    ) -> tuple[Inspection | bytes, Mapping[str, str]]:
-        """What the build machine sent of an AMI whose disk cannot be read: its inspection, or only the SBOM."""
-        job, collected = self._job, CollectedFiles(workspace.sbom_sources)
-        try:
-            inspection = inspect_listing(collected, job.digest)
-        except NoListingError as error:
-            self._report(f"{job.label}: {ami} has no manifest and was not searched for residue: {why}; {error}")
-            sbom = make_sbom(collected, job.digest, job.definition.service, job.definition.version)
-            return sbom, {"inspected": "build machine"}
-        self._report(
-            f"{job.label}: the manifest of {ami} is what the build machine listed, and the disk was not searched for "
-            f"secrets: {why}"
+        def inspect(needles: Mapping[str, bytes]) -> Inspection:
+            disk = workspace.folder / "root.raw"
+            try:
+                read_snapshot(self._clients.client("ebs"), root_snapshot(image), disk)
+                return inspect_disk(disk, job.digest, needles)
+            finally:
+                disk.unlink(missing_ok=True)
+
+        remote = RemoteImage(
+            name=str(image["ImageId"]),
+            inspected="snapshot",
+            inspect=inspect,
+            is_unreadable=lambda error: error.code in UNREADABLE,
+            remove=lambda: self._remove(image),
         )
-        return inspection, {"inspected": "build machine", "manifest_from": "build_machine"}
+        files, where = inspect_remote_image(remote, job, workspace, self._report)
+        self.provenance = {**self.provenance, **where}
+        return files
 
     def save(self, _workspace: BakeWorkspace, result: BuildResult) -> Mapping[str, Any]:
         """Return the artifact of the AMI that Packer registered; see ``amis_of`` for its keys."""
@@ -301,9 +276,3 @@ def _custom_endpoint(clients: Clients) -> str:
     """
     url = str(clients.ec2.meta.endpoint_url)
     return "" if (urllib.parse.urlsplit(url).hostname or "").startswith(f"ec2.{clients.region}.") else url
-
-
-def _remove_key_command(key_name: str, user: str) -> str:
-    """Shell that removes the bake's key from the guest. EC2 writes it there with the name of its key pair."""
-    files = f'/root/.ssh/authorized_keys "$(getent passwd {user} | cut -d: -f6)/.ssh/authorized_keys"'
-    return f'for file in {files}; do if [ -f "$file" ]; then sed -i \'/ {key_name}$/d\' "$file"; fi; done'

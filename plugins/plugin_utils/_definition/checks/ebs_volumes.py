@@ -46,7 +46,7 @@ def check_ebs_volumes(document: Document, definition: Definition) -> None:
     providers = {target.provider for target in definition.targets.values()}
     for number, volume in enumerate(definition.data):
         for target in definition.targets.values():
-            for key in OPTIONS if target.provider in ("qemu", "container") else ():
+            for key in OPTIONS if target.provider in ("qemu", "container", "openstack") else ():
                 if getattr(volume, key):
                     document.add_problem(
                         ("data", number, key),

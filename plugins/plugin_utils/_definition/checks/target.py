@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 
 from ..._aws.instances import HOP_LIMIT
@@ -17,15 +18,18 @@ from ..fleet import AUTOSCALING, merged_fleet
 from ..model import RELAYED_PROVIDERS, SECRET_KINDS, BaseKind, ProviderName, SecretKind
 from ..ssh_proxy import PLACEHOLDERS, unknown_placeholders
 from .certificates import check_certificates
+from .openstack import check_group_ids, check_openstack
 
-# By provider. The simulated one takes the place of another provider, so it accepts anything.
+# By provider, () for any type. The simulated one takes the place of another provider, so it accepts anything.
 VOLUME_TYPES: dict[str, tuple[str, ...]] = {
     "qemu": ("qcow2", "raw"),
     "container": ("folder", "image"),
     "aws": ("gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"),
+    "openstack": (),  # each cloud has its own
 }
 PROVIDERS_WITHOUT_ZONES: tuple[ProviderName, ...] = ("qemu", "container")
 _LOCAL: tuple[ProviderName, ...] = ("qemu", "container")
+_CLOUDS: tuple[ProviderName, ...] = ("aws", "openstack")
 # Keys that not every provider uses, with the real ones that do. All providers use the keys that are missing here.
 PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     **{
@@ -35,16 +39,17 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
             "profile",
             "role",
             "endpoint_url",
-            "network",
-            "evidence",
             "identity_certificates",
             "probe",
-            "snapshots",
-            "tags",
             "external_id",
             "image_from",
         )
     },
+    **{(key,): _CLOUDS for key in ("network", "evidence", "snapshots", "tags")},
+    ("cloud",): ("openstack",),
+    ("network", "subnets"): ("aws",),
+    **{("network", key): ("openstack",) for key in ("networks", "floating_network")},
+    **{("machine", key): ("openstack",) for key in ("flavor", "server_group", "config_drive")},
     **{
         ("machine", key): ("aws",)
         for key in ("type", "instance_profile", "launch_template", "root_size", "metadata_hop_limit")
@@ -58,18 +63,22 @@ PROVIDERS_OF_KEY: dict[KeyPath, tuple[ProviderName, ...]] = {
     },
     **{("build", key): ("qemu",) for key in ("memory", "cpus")},
     **{("traffic", key): ("aws",) for key in ("target_groups", "rule", "deregistration_delay")},
-    **{("traffic", key): _LOCAL for key in ("bind", "port")},
+    ("traffic", "pool"): ("openstack",),
+    **{("traffic", key): (*_LOCAL, "openstack") for key in ("bind", "port")},
 }
+_AWS_GROUP = re.compile(r"sg-[0-9a-f]{8,17}")
 LARGEST_PORT = 65535
 LONGEST_DELAY = 3600  # seconds: of the deregistration of a target, see ModifyTargetGroupAttributes
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "0")
 BASES_BY_PROVIDER: dict[str, tuple[BaseKind, ...]] = {
     "aws": ("ami",),
+    "openstack": (),
     "qemu": ("debian", "qcow2", "url"),
     "container": ("debian", "container", "archive"),
 }
 SECRETS_BY_PROVIDER: dict[str, tuple[SecretKind, ...]] = {
     "aws": ("ssm",),
+    "openstack": (),
     "qemu": ("env", "variable"),
     "container": ("env", "variable"),
 }
@@ -94,7 +103,7 @@ def check_targets(document: Document, folder: Path) -> None:
                 (*place, "simulation"),
                 f"the provider {provider} runs real machines; remove this key or set provider: simulated",
             )
-        if isinstance(provider, str) and provider in VOLUME_TYPES:
+        if isinstance(provider, str) and VOLUME_TYPES.get(provider):
             _check_volume_types(document, name, provider)
         if isinstance(provider, str) and provider in BASES_BY_PROVIDER:
             _check_keys(document, place, provider)
@@ -105,6 +114,8 @@ def check_targets(document: Document, folder: Path) -> None:
         if provider == "aws":
             _check_aws(document, name)
             check_certificates(document, (*place, "identity_certificates"), folder)
+        if provider == "openstack":
+            check_openstack(document, name)
         _check_reach(document, (*place, "reach"))
 
 
@@ -177,20 +188,23 @@ def _check_secrets(document: Document, place: KeyPath, provider: str) -> None:
     for name, source in secrets.items() if isinstance(secrets, dict) else []:
         kind = next(iter(source), None) if isinstance(source, dict) else None
         if isinstance(kind, str) and kind in SECRET_KINDS and kind not in SECRETS_BY_PROVIDER[provider]:
-            allowed = " or ".join(SECRETS_BY_PROVIDER[provider])
+            allowed = f"allowed: {' or '.join(SECRETS_BY_PROVIDER[provider])}"
+            if not SECRETS_BY_PROVIDER[provider]:
+                allowed = "it hands over none; let the service fetch them"
             document.add_problem(
                 (*place, "secrets", name, kind),
-                f"the provider {provider} does not support secrets from {kind} (allowed: {allowed})",
+                f"the provider {provider} does not support secrets from {kind} ({allowed})",
             )
 
 
 def _check_aws(document: Document, target: str) -> None:
     place: KeyPath = ("targets", target)
-    if value_at(document.data, (*place, "network")) is None:
+    if value_at(document.data, (*place, "network", "subnets")) is None:
         document.add_problem(
             place, "the provider aws requires the subnets of the instances (allowed: network with subnets)"
         )
     _check_private_network(document, place)
+    check_group_ids(document, place, _AWS_GROUP, "an ID such as sg-0123456789abcdef0")
     _check_bucket_evidence(document, target)
     options = value_at(document.data, (*place, "build", "options"))
     for name, reason in refused_options(options) if isinstance(options, dict) else ():

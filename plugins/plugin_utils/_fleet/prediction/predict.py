@@ -19,11 +19,11 @@ from ..._providers.simulated.world import Latencies
 from ..._store.base import Store
 from ..._store.memory import MemoryStore
 from ..ledger import Ledger
-from ..model import PRESENT, Request
+from ..model import Request
 from ..run import RunOptions
 from ..swap.engine import Engine, FleetServices
 from ..swap.observe import Observer, Snapshot
-from ..swap.reimage import check_reimage
+from ..swap.possible import require_possible
 from ..swap.result import swap_result
 from .measured import RECORDS, measured
 from .services import simulated_services
@@ -33,7 +33,7 @@ MAX_LINES = 40  # of predicted steps
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a swap would do. ``timeline``: as in the result of a swap. ``plan``: see ``predict``."""
+    """What a swap would do. ``timeline``: as in the result of a swap. ``plan``: see ``simulated_swap``."""
 
     plan: dict[str, Any]
     timeline: list[dict[str, Any]]
@@ -54,11 +54,10 @@ def dry_run(
     """
     observed = observer.observe()
     plan = foresee(request, observer.snapshot, services, latencies).plan
-    if plan["changed"] and request.intent.goal == PRESENT:
-        services.provider.compute.check_machine(request.payload.machine)
-        services.provider.traffic(request.intent.fleet).check_deadline(request.intent.health_deadline)
+    if plan["changed"]:
         intent, _resumed = Ledger(services.store, request.intent.fleet).intent(request.intent, 0.0)
-        check_reimage(services.provider.reimager, observer.snapshot.instances, intent, request)
+        instances = observer.snapshot.instances
+        require_possible(services.provider, observed, instances, intent=intent, request=request)
     for step in plan["steps"][:MAX_LINES]:
         slot = "" if step["slot"] is None else f"slot {step['slot']}: "
         services.report(f"{step['at']:7.1f} s  would be  {slot}{step['action']}")
@@ -87,19 +86,6 @@ def foresee(
         revoked=services.revoked(),
     )
     return replace(found, plan={**found.plan, "last_failure": ledger.last_failure(request.intent.image)})
-
-
-def predict(
-    request: Request,
-    snapshot: Snapshot,
-    store: Store,
-    *,
-    now: float,
-    latencies: Latencies | None = None,
-    revoked: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Return the plan of ``simulated_swap``, which has the same arguments."""
-    return simulated_swap(request, snapshot, store, now=now, latencies=latencies, revoked=revoked).plan
 
 
 def simulated_swap(

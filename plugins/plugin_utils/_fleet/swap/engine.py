@@ -30,7 +30,7 @@ from ..actions import (
     Wait,
     unknown_action,
 )
-from ..model import ABSENT, DONE, FAILED, PRESENT, ROLLBACK, Intent, Observed, Payload, Request
+from ..model import ABSENT, DONE, FAILED, ROLLBACK, Intent, Observed, Payload, Request
 from ..planning.plan import plan
 from ..run import FleetRun, RetryPolicy, RunOptions, RunServices
 from .effects import FORESEEN
@@ -38,9 +38,8 @@ from .executor import Executor
 from .looks import BOTH, OLDEST, Part, may_be_partial, parts_needed, parts_shown
 from .observe import Observer
 from .pace import every_second
+from .possible import require_possible
 from .promises import Promises
-from .reach import unreachable
-from .reimage import check_reimage
 from .result import failure_message, last_console_lines, swap_result
 from .slot_bar import slot_bar
 from .timeline import Timeline
@@ -119,12 +118,8 @@ class SwapRun(FleetRun[Outcome]):
         self._still_holds = unchanged and not self._observer.older_than(JUST_READ)
         if not self._still_holds:
             self._observer.forget_volumes()  # another run may have changed them before this one got the lease
-        if not self._intent.begun and self._intent.goal == PRESENT:
-            if problem := unreachable(self._observed):
-                raise FleetError(problem)
-            self._provider.compute.check_machine(self._request.payload.machine)
-            self._traffic.check_deadline(self._intent.health_deadline)
-            check_reimage(self._provider.reimager, self._observer.snapshot.instances, self._intent, self._request)
+        instances = self._observer.snapshot.instances
+        require_possible(self._provider, self._observed, instances, intent=self._intent, request=self._request)
         delay = self._traffic.drain_time() if self._request.balancer_drains else None
         if delay is not None:
             self._intent = replace(self._intent, drain_timeout=delay)

@@ -25,7 +25,7 @@ from ..contract import (
 )
 from ..ended_instance import EndedInstance
 from ..volume_options import VolumeOptions
-from .replaced_root import awaits_root, boot_suffix, replaced_root, root_state
+from .replaced_root import awaits_root, boot_suffix, replaced_root, root_disk, root_state
 from .tags import from_aws
 
 # A terminated instance does not exist any more, but is described for a while.
@@ -192,11 +192,8 @@ def at_index(texts: str, index: int) -> str:
 
 def _root_attach_times(described: Mapping[str, Any]) -> list[float]:
     """When the root disk was attached, which is the first launch: each start changes the launch time."""
-    root = described.get("RootDeviceName")
-    disks = [
-        disk["Ebs"] for disk in described.get("BlockDeviceMappings", ()) if disk["DeviceName"] == root and "Ebs" in disk
-    ]
-    return [disk["AttachTime"].timestamp() for disk in disks if "AttachTime" in disk]
+    disk = root_disk(described)
+    return [disk["AttachTime"].timestamp()] if disk and "AttachTime" in disk else []
 
 
 def evidence_of(

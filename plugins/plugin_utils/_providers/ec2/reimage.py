@@ -26,10 +26,9 @@ from ..._aws.clients import Clients, aws_errors
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
 from ..contract import RUNNING, Instance, InstanceState, LaunchRequest
-from ..guest_document import user_data
 from .describe import at_index
 from .replaced_root import ReplacedRoot, awaits_root, replaced_root, root_volume
-from .run_instances import Scope, require_ami
+from .run_instances import Scope, document_of, require_ami
 from .tags import STORE_KEY, from_aws, keys_of_text, to_aws, with_own
 from .volumes import Ec2Volumes
 
@@ -89,7 +88,7 @@ class Ec2Reimager:
             for request in wanted:
                 slot = replace(request, slot=instance.slot, nonce=instance.nonce)
                 ids = {volume.name: volume.id for volume in volumes.get(instance.slot, ())}
-                new = _files(user_data(slot, ids, self._scope.region, self._scope.endpoint_url))
+                new = _files(document_of(slot, self._scope, ids))
                 changed = sorted(name for name in {*present, *new} if present.get(name) != new.get(name))
                 if changed:
                     raise _refusal(f"the launch document of {instance.id} would change: {', '.join(changed)}")
@@ -130,7 +129,8 @@ class Ec2Reimager:
         instance_id, tags = described["InstanceId"], from_aws(described.get("Tags", ()))
         replaced, recorded = replaced_root(tags, instance_id), _version(described) == _requested(request)
         if awaits_root(described) and replaced and replaced.image == request.image:
-            self._undo(described, request)  # nothing was replaced yet
+            # Nothing was replaced yet. The tags say again what still runs.
+            self._record(described, request, None)
             return
         if recorded and not awaits_root(described):
             return
@@ -171,10 +171,6 @@ class Ec2Reimager:
             self._clients.ec2.create_tags(Resources=[instance_id], Tags=new)
             if stale:
                 self._clients.ec2.delete_tags(Resources=[instance_id], Tags=stale)
-
-    def _undo(self, described: Mapping[str, Any], request: LaunchRequest) -> None:
-        """Let the tags say again what still runs."""
-        self._record(described, request, None)
 
     def _create_task(self, instance_id: str, request: LaunchRequest, volume: str) -> None:
         try:

@@ -47,11 +47,17 @@ def replaced_root(tags: Mapping[str, str], instance_id: str = "") -> ReplacedRoo
     return ReplacedRoot(found[1], found[2], found[3], int(found[4]))
 
 
-def root_volume(described: Mapping[str, Any]) -> str | None:
-    """The id of the instance's root volume; None if it has none, as while it is replaced."""
+def root_disk(described: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The attachment of the instance's root volume; None if it has none, as while it is replaced."""
     root = described.get("RootDeviceName")
     mappings = described.get("BlockDeviceMappings", ())
-    return next((disk["Ebs"]["VolumeId"] for disk in mappings if disk["DeviceName"] == root and "Ebs" in disk), None)
+    return next((disk["Ebs"] for disk in mappings if disk["DeviceName"] == root and "Ebs" in disk), None)
+
+
+def root_volume(described: Mapping[str, Any]) -> str | None:
+    """The id of the instance's root volume; None if it has none."""
+    disk = root_disk(described)
+    return disk["VolumeId"] if disk else None
 
 
 def awaits_root(described: Mapping[str, Any]) -> bool:

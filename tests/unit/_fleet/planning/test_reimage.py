@@ -17,7 +17,7 @@ from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.model impor
     Version,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.planning.plan import plan
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import predict
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import simulated_swap
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
     PENDING,
@@ -102,7 +102,7 @@ def test_check_mode_predicts_what_the_provider_does(mode: InstanceState) -> None
     lab = lab_of(mode)
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     observer.observe()
-    found = predict(wanted(), observer.snapshot, lab.store, now=lab.provider.clock.now())
+    found = simulated_swap(wanted(), observer.snapshot, lab.store, now=lab.provider.clock.now()).plan
     actions = {step["action"] for step in found["steps"]}
     assert "reimaged" in actions and "launched" not in actions
     assert ("told to stop" in actions) is (mode == STOPPED)

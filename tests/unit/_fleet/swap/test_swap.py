@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import FleetError, LockedError
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.lease import Lease
-from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import predict
+from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.prediction.predict import simulated_swap
 from ansible_collections.immutable.infra.plugins.plugin_utils._fleet.swap.observe import Observer
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.simulated.world import Behavior
 from ansible_collections.immutable.infra.tests.support.fleetlab import BROKEN, DUMB, FLEET, V1, V2, Lab, absent, request
@@ -194,9 +194,9 @@ def test_a_prediction_agrees_with_the_swap(data):
     observer = Observer(lab.provider, lab.provider.traffic(FLEET), lab.provider.probe, FLEET)
     observer.observe()
     lab.world.calls.clear()
-    prediction = predict(
+    prediction = simulated_swap(
         request(V2, data=data), observer.snapshot, lab.store, now=lab.world.clock.now(), latencies=lab.world.latencies
-    )
+    ).plan
     assert lab.world.calls == []
     began = lab.world.clock.now()
     result = lab.run(request(V2, data=data))

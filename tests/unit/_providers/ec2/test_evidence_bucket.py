@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,21 @@ from typing import Any
 import pytest
 from ansible_collections.immutable.infra.plugins.plugin_utils._aws.clients import Clients
 from ansible_collections.immutable.infra.plugins.plugin_utils._core.errors import ProviderError, StoreError
-from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import LaunchRequest
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.contract import (
+    RUNNING,
+    Instance,
+    LaunchRequest,
+)
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2 import seal_evidence
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.evidence_bucket import (
     destination,
     open_bucket,
 )
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.identity import MAX_OBJECT, arn_of
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.reimage import Ec2Reimager
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.run_instances import Scope, document_of
 from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.seal_evidence import SealEvidence
+from ansible_collections.immutable.infra.plugins.plugin_utils._providers.ec2.volumes import Ec2Volumes
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.memory import MemoryStore
 from ansible_collections.immutable.infra.plugins.plugin_utils._store.s3 import S3Store
 from ansible_collections.immutable.infra.tests.support.aws import seeds
@@ -49,7 +56,7 @@ class Hosts:
         self.cloud, self.store = cloud, store
         cloud.set(sign=signer().sign)
         cloud.boto("iam").create_instance_profile(InstanceProfileName=PROFILE)
-        request = LaunchRequest(
+        self.request = LaunchRequest(
             token="",
             fleet=FLEET,
             slot=0,
@@ -59,6 +66,7 @@ class Hosts:
             nonce=NONCE,
             machine={"evidence": "bucket"},
         )
+        self.scope = Scope(REGION, "store", evidence=destination(store))
         said = {"fleet": FLEET, "image": "sha256:" + "1" * 64, "nonce": NONCE, "evidence": "bucket"}
         tags = [{"Key": f"immutable:{key}", "Value": value} for key, value in said.items()]
         cloud.boto("ec2").run_instances(
@@ -67,7 +75,7 @@ class Hosts:
             MaxCount=2,
             SubnetId=seeds.network(cloud).subnets[0],
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
-            UserData=document_of(request, Scope(REGION, "store", evidence=destination(store))),
+            UserData=document_of(self.request, self.scope),
             IamInstanceProfile={"Name": PROFILE},
         )
         instances = cloud.boto("ec2").describe_instances()["Reservations"][0]["Instances"]
@@ -105,6 +113,31 @@ class Hosts:
 @pytest.fixture
 def hosts(cloud: Cloud, bucket: S3Store) -> Hosts:
     return Hosts(cloud, bucket)
+
+
+def test_a_launch_document_with_a_bucket_can_be_reimaged(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(hosts.cloud.account())
+    reimager = Ec2Reimager(clients, hosts.scope, Ec2Volumes(clients, hosts.scope, MemoryStore()), lambda _ids: [])
+    ami = str(hosts.described[0]["ImageId"])
+    artifact = {"ami": ami, "region": REGION}
+    instances = [
+        Instance(
+            id=each["InstanceId"],
+            fleet=FLEET,
+            slot=slot,
+            image="",
+            launch="l",
+            state=RUNNING,
+            purpose="fleet",
+            created=0.0,
+            nonce=NONCE,
+        )
+        for slot, each in enumerate(hosts.described)
+    ]
+    wanted = [replace(hosts.request, artifact=artifact, image="sha256:" + "2" * 64)]
+    reimager.check(instances, wanted)
+    with pytest.raises(ProviderError, match="the launch document of i-.* would change: "):
+        reimager.check(instances, [replace(wanted[0], machine={"evidence": "console"})])
 
 
 def test_one_list_covers_all_hosts_and_each_object_is_read_once(hosts: Hosts) -> None:

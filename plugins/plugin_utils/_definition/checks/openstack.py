@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, immutable.infra contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check what a target on OpenStack needs, and that it names nothing that only other clouds have."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ..document import Document, KeyPath, value_at
+from ..fleet import AUTOSCALING, merged_fleet
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_openstack(document: Document, target: str) -> None:
+    """Add a problem for each mistake in a target on OpenStack that the schema cannot tell."""
+    place: KeyPath = ("targets", target)
+    if value_at(document.data, (*place, "network", "networks")) is None:
+        document.add_problem(
+            place, "the provider openstack requires the networks of the instances (allowed: network with networks)"
+        )
+    if value_at(document.data, (*place, "machine", "flavor")) is None:
+        document.add_problem(
+            place, "the provider openstack requires the flavor of the instances (allowed: machine with flavor)"
+        )
+    public = value_at(document.data, (*place, "network", "address")) == "public"
+    if public and value_at(document.data, (*place, "network", "floating_network")) is None:
+        document.add_problem(
+            (*place, "network", "address"),
+            "an instance has no public address without a floating one (allowed: private, or floating_network as well)",
+        )
+    if value_at(document.data, (*place, "evidence")) == "bucket":
+        document.add_problem(
+            (*place, "evidence"), "instances on openstack cannot write to a store in S3 (allowed: console, none)"
+        )
+    check_group_ids(document, place, _UUID, "a UUID")
+    for key in ("bind", "port"):
+        if None not in (value_at(document.data, (*place, "traffic", each)) for each in (key, "pool")):
+            document.add_problem(
+                (*place, "traffic", key), "the load balancer of the pool has its own; remove this key or pool"
+            )
+    if merged_fleet(document.data, target).get("engine") == AUTOSCALING:
+        document.add_problem(place, "engine: autoscaling is for groups on aws (allowed: engine: swap)")
+
+
+def check_group_ids(document: Document, target: KeyPath, form: re.Pattern[str], allowed: str) -> None:
+    """Add a problem for each security group whose ID is one of another provider."""
+    place: KeyPath = (*target, "network", "security_groups")
+    groups = value_at(document.data, place)
+    for number, group in enumerate(groups if isinstance(groups, list) else []):
+        if isinstance(group, str) and not form.fullmatch(group):
+            document.add_problem(
+                (*place, number), f"{json.dumps(group)} is not a security group of this provider (allowed: {allowed})"
+            )
