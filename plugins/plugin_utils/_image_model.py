@@ -15,6 +15,9 @@ RECORD_FILE = "record.json"
 MANIFEST_FILE = "manifest.json.gz"
 SBOM_FILE = "sbom.cdx.json"
 LOG_FILE = "packer.log"
+# What other accounts have of an AMI, in its artifact: ``{ACCOUNTS: {ID: {region: entry}}}``. An entry is a copy as in
+# ``copies``, or ``{"ami", SHARED: True, ROLES}`` for the AMI itself, with the ARNs of who may use its key.
+ACCOUNTS, SHARED, ROLES = "accounts", "shared", "roles"
 DISK_CHECKSUM = "disk"  # key of the disk's checksum in a record; those of files have the names of the files
 
 
@@ -119,16 +122,32 @@ def amis_of(artifact: Mapping[str, Any], account: str = "") -> dict[str, str]:
     """Return the AMIs of an artifact by region: the one that was baked, and its copies. {} for other artifacts.
 
     Such an artifact is ``{"ami", "region", "account", "name", "snapshots" (list), "architecture", "root_device",
-    "copies"}``, with the copies by region: ``{"ami", "snapshots"}``. If other accounts have the image too, ``accounts``
-    has the same by their IDs and regions. An AMI that is only shared with an account has ``{"ami", "shared": True}``.
+    "copies"}``, with the copies by region: ``{"ami", "snapshots"}``. For other accounts see ``accounts_of``.
 
     Args:
         account: ID of the account that is to launch them; "" for the one that baked the image.
     """
     if account not in ("", artifact.get("account", "")):
-        return {region: str(one["ami"]) for region, one in artifact.get("accounts", {}).get(account, {}).items()}
+        return {region: str(one["ami"]) for region, one in accounts_of(artifact).get(account, {}).items()}
     copies = {region: str(copy["ami"]) for region, copy in artifact.get("copies", {}).items()}
     return {str(artifact["region"]): str(artifact["ami"]), **copies} if "ami" in artifact else {}
+
+
+def accounts_of(artifact: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Return what other accounts have of the artifact, by their IDs and regions. See ``ACCOUNTS``."""
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]] = artifact.get(ACCOUNTS, {})
+    return found
+
+
+def entry_of(artifact: Mapping[str, Any], account: str, region: str) -> Mapping[str, Any]:
+    """Return what another account has of the artifact in a region, {} if nothing. See ``ACCOUNTS``."""
+    return accounts_of(artifact).get(account, {}).get(region, {})
+
+
+def with_entry(artifact: Mapping[str, Any], account: str, region: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the artifact with what another account now has of it in a region."""
+    accounts = accounts_of(artifact)
+    return {**artifact, ACCOUNTS: {**accounts, account: {**accounts.get(account, {}), region: dict(entry)}}}
 
 
 def artifact_in(artifact: Mapping[str, Any], account: str) -> dict[str, Any]:
@@ -140,7 +159,7 @@ def artifact_in(artifact: Mapping[str, Any], account: str) -> dict[str, Any]:
 
 def every_ami(artifact: Mapping[str, Any]) -> set[str]:
     """Return the AMIs of an artifact in all regions and accounts."""
-    return {ami for account in ("", *artifact.get("accounts", {})) for ami in amis_of(artifact, account).values()}
+    return {ami for account in ("", *accounts_of(artifact)) for ami in amis_of(artifact, account).values()}
 
 
 def ami_of(artifact: Mapping[str, Any], region: str, name: str = "the image", *, account: str = "") -> str:

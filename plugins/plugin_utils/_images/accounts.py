@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from .._definition.model import Definition, Target
-from .._image_model import Image
+from .._image_model import ROLES, SHARED, Image, entry_of, with_entry
 from .._providers.registry import launch_roles, open_shares
 from .._store.base import Store
 from .._store.keys import store_id
 from .catalogue import Catalogue
 from .copies import account_of, image_tags, is_foreign, region_of, shares_image
-
-ACCOUNTS = "accounts"  # key of an artifact, see ``amis_of``
 
 
 def recipients(image: Image, definition: Definition) -> list[Target]:
@@ -34,16 +32,15 @@ def missing_accounts(image: Image, definition: Definition) -> list[Target]:
 
 
 def _has(image: Image, target: Target) -> bool:
-    entry = image.artifact.get(ACCOUNTS, {}).get(account_of(target), {}).get(region_of(target))
-    if entry is None:
-        return False
-    if not entry.get("shared"):
-        return True
-    return _shared(target) and set(launch_roles(target)) <= set(entry.get("roles", ()))
+    entry = _entry(image, target)
+    if not entry.get(SHARED):
+        return bool(entry)
+    shares = target.image_from is not None and target.image_from.how == "share"
+    return shares and set(launch_roles(target)) <= set(entry.get(ROLES, ()))
 
 
-def _shared(target: Target) -> bool:
-    return target.image_from is not None and target.image_from.how == "share"
+def _entry(image: Image, target: Target) -> Mapping[str, Any]:
+    return entry_of(image.artifact, account_of(target), region_of(target))
 
 
 def place_names(targets: Sequence[Target]) -> list[str]:
@@ -68,9 +65,7 @@ def hand_over(image: Image, targets: Sequence[Target], store: Store) -> Image:
         entry = open_shares(target, store).hand_over(image.artifact, tags)
         # The run of another target may have changed the record in the meantime.
         known = catalogue.get(image.digest, image.build) or image
-        accounts = known.artifact.get(ACCOUNTS, {})
-        own = {**accounts.get(account_of(target), {}), region_of(target): dict(entry)}
-        image = replace(known, artifact={**known.artifact, ACCOUNTS: {**accounts, account_of(target): own}})
+        image = replace(known, artifact=with_entry(known.artifact, account_of(target), region_of(target), entry))
         catalogue.add(image)
     return image
 
@@ -80,10 +75,7 @@ def permit(image: Image, definition: Definition, store: Store, *, allowed: bool)
 
     Returns the accounts and regions for which that changed something. Raises ProviderError.
     """
-    sharing = [target for target in definition.targets.values() if target.image_from and _is_shared(image, target)]
+    sharing = [
+        target for target in definition.targets.values() if target.image_from and _entry(image, target).get(SHARED)
+    ]
     return place_names([target for target in sharing if open_shares(target, store).permit(image.artifact, allowed)])
-
-
-def _is_shared(image: Image, target: Target) -> bool:
-    entry: Mapping[str, Any] = image.artifact.get(ACCOUNTS, {}).get(account_of(target), {}).get(region_of(target), {})
-    return bool(entry.get("shared"))

@@ -11,18 +11,6 @@ from typing import Any, Protocol
 class ImageShares(Protocol):
     """Lets the account of a target use the images of the account that bakes them. Raises ProviderError."""
 
-    @property
-    def account(self) -> str:
-        """The ID of the target's account."""
-
-    @property
-    def region(self) -> str:
-        """The target's region."""
-
-    @property
-    def copies(self) -> bool:
-        """Whether the target's account gets a copy, instead of a permission to launch the original."""
-
     def require_shareable(self, artifact: Mapping[str, Any]) -> None:
         """Raise ProviderError if the artifact can never be shared. Changes nothing."""
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..._aws.amis import find_ami, snapshots_of
 from ..._aws.clients import Account, Clients, aws_errors
 from ..._core.errors import ProviderError
-from ..._image_model import ami_of
+from ..._image_model import ROLES, SHARED, ami_of, entry_of
 from .image_grants import (
     COPYING,
     GRANT_TIMEOUT,
@@ -29,8 +29,6 @@ from .image_grants import (
 )
 from .images import COPY_DELAY, Ec2Images
 
-SHARED = "shared"  # key of a record: the account launches the AMI of the account that baked it
-ROLES = "roles"  # key of a record: who may use the key
 VISIBLE_TIMEOUT, VISIBLE_POLL = 60.0, 2.0  # seconds until the other account must see a shared AMI
 
 
@@ -79,16 +77,12 @@ class AmiShares:
         self._pace = pace or Pace()
 
     @property
-    def account(self) -> str:
+    def _account(self) -> str:
         return self._other.account_id
 
     @property
-    def region(self) -> str:
+    def _region(self) -> str:
         return self._other.region
-
-    @property
-    def copies(self) -> bool:
-        return self._recipient.copies
 
     def require_shareable(self, artifact: Mapping[str, Any]) -> None:
         region = str(artifact["region"])
@@ -97,7 +91,7 @@ class AmiShares:
         self._require_keys(clients, image)
 
     def hand_over(self, artifact: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
-        if not self.copies:
+        if not self._recipient.copies:
             return self._share(artifact)
         region = str(artifact["region"])
         owner, image = self._owner.in_region(region), _existing(self._owner.in_region(region), str(artifact["ami"]))
@@ -112,30 +106,27 @@ class AmiShares:
             copy_delay=self._pace.copy,
             tags=self._recipient.tags,
         )
-        copied = images.copy_to(artifact, self.region, self._recipient.kms_key, tags)
+        copied = images.copy_to(artifact, self._region, self._recipient.kms_key, tags)
         revoke_grants(owner, keys, name)
-        if not self._entry(artifact, region).get(SHARED):  # another target of the account may launch the AMI itself
+        if not entry_of(artifact, self._account, region).get(
+            SHARED
+        ):  # another target of the account may launch the AMI itself
             self._permit(owner, image, False)
         return copied
 
-    def _entry(self, artifact: Mapping[str, Any], region: str) -> Mapping[str, Any]:
-        """What the record has for the account in a region."""
-        entry: Mapping[str, Any] = artifact.get("accounts", {}).get(self.account, {}).get(region, {})
-        return entry
-
     def permit(self, artifact: Mapping[str, Any], allowed: bool) -> bool:
-        clients = self._owner.in_region(self.region)
-        image = find_ami(clients.ec2, ami_of(artifact, self.region))
+        clients = self._owner.in_region(self._region)
+        image = find_ami(clients.ec2, ami_of(artifact, self._region))
         return image is not None and self._permit(clients, image, allowed)
 
     def _share(self, artifact: Mapping[str, Any]) -> Mapping[str, Any]:
-        region, owner = self.region, self._owner.in_region(self.region)
+        region, owner = self._region, self._owner.in_region(self._region)
         image = _existing(owner, ami_of(artifact, region))
         keys = self._require_keys(owner, image)
         self._permit(owner, image, True)
         self._grant(owner, self._other, keys, grant_name(self._store, image["ImageId"]))
         self._wait_until_visible(image["ImageId"])
-        roles = list(dict.fromkeys([*self._entry(artifact, region).get(ROLES, ()), *self._recipient.roles]))
+        roles = list(dict.fromkeys([*entry_of(artifact, self._account, region).get(ROLES, ()), *self._recipient.roles]))
         return {"ami": str(image["ImageId"]), SHARED: True, ROLES: roles}
 
     def _require_keys(self, clients: Clients, image: Mapping[str, Any]) -> list[str]:
@@ -147,7 +138,7 @@ class AmiShares:
             require_own_key(clients, key, ami)
         if keys and not self._recipient.roles:
             raise ProviderError(
-                f"{ami} is encrypted with {keys[0]}, whose use is granted to a role of account {self.account}: set "
+                f"{ami} is encrypted with {keys[0]}, whose use is granted to a role of account {self._account}: set "
                 "role for its target",
                 permanent=True,
             )
@@ -155,14 +146,14 @@ class AmiShares:
 
     def _permit(self, clients: Clients, image: Mapping[str, Any], allowed: bool) -> bool:
         """Give or take back the permission to launch an AMI, and for a copy to read its snapshots."""
-        ec2, ami, account = clients.ec2, str(image["ImageId"]), self.account
+        ec2, ami, account = clients.ec2, str(image["ImageId"]), self._account
         verb = "Add" if allowed else "Remove"
         with aws_errors(doing=f"{'sharing' if allowed else 'no longer sharing'} {ami} with account {account}"):
             answer = ec2.describe_image_attribute(ImageId=ami, Attribute="launchPermission")
             shared = account in [each.get("UserId") for each in answer.get("LaunchPermissions", ())]
             if shared is not allowed:
                 ec2.modify_image_attribute(ImageId=ami, LaunchPermission={verb: [{"UserId": account}]})
-            for snapshot in snapshots_of(image) if self.copies else ():
+            for snapshot in snapshots_of(image) if self._recipient.copies else ():
                 ec2.modify_snapshot_attribute(
                     SnapshotId=snapshot,
                     Attribute="createVolumePermission",
@@ -177,7 +168,7 @@ class AmiShares:
         for key in keys:
             grant(owner, key, first, name)
             wait_until_usable(other, key, timeout=self._pace.grant)
-            for role in others if not self.copies else ():
+            for role in others if not self._recipient.copies else ():
                 grant(other, key, role, name)
 
     def _wait_until_visible(self, ami: str) -> None:
@@ -185,7 +176,7 @@ class AmiShares:
         while find_ami(self._other.ec2, ami) is None:
             if time.monotonic() >= deadline:
                 raise ProviderError(
-                    f"{ami} is shared with account {self.account}, which does not see it in {self.region} after "
+                    f"{ami} is shared with account {self._account}, which does not see it in {self._region} after "
                     f"{self._pace.visible:g} s. Run again to continue"
                 )
             time.sleep(VISIBLE_POLL)

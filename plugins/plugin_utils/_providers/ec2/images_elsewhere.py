@@ -15,11 +15,9 @@ from typing import Any
 from ..._aws.amis import find_ami, snapshots_of
 from ..._aws.clients import Account, Clients, aws_errors
 from ..._core.errors import ProviderError
-from ..._image_model import amis_of
+from ..._image_model import SHARED, accounts_of, amis_of
 from .image_grants import grant_name, keys_of_snapshots, revoke_grants
 from .image_users import foreign_amis, image_users, remove_image
-
-ACCOUNTS = "accounts"  # key of an artifact
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def other_accounts(
             account,
             found[0],
             frozenset(each.region for each in found)
-            | {region for artifact in artifacts for region in artifact.get(ACCOUNTS, {}).get(account, {})},
+            | {region for artifact in artifacts for region in accounts_of(artifact).get(account, {})},
         )
         for account, found in by_id.items()
         if account != owner.account_id
@@ -59,18 +57,16 @@ def users_elsewhere(
         shared = [_in_regions(artifact, other) for artifact in artifacts]
         own = [_own(artifact, other.id) for artifact in artifacts]
         with aws_errors(doing=f"searching account {other.id}"):
-            lists = [
-                image_users(other.clients, shared, shared=False),
-                image_users(other.clients, own, shared=False),
-                foreign_amis(other.clients, own, store),
-            ]
+            users = image_users(other.clients, [*shared, *own], shared=False)
+            foreign = foreign_amis(other.clients, own, store)
+        lists = users[: len(shared)], users[len(shared) :], foreign
         for texts, *more in zip(found, *lists, strict=True):
             texts += [f"{text} of account {other.id}" for some in more for text in some]
     known = {other.id for other in others}
     for texts, artifact in zip(found, artifacts, strict=True):
         texts += [
             f"account {account} has it, in which no target of the definition gets its image"
-            for account in artifact.get(ACCOUNTS, {})
+            for account in accounts_of(artifact)
             if account not in known
         ]
     return found
@@ -79,7 +75,7 @@ def users_elsewhere(
 def remove_elsewhere(owner: Clients, artifact: Mapping[str, Any], accounts: Sequence[Account], store: str) -> None:
     """Remove the copies in other accounts, and take back the grants for them. Raises ProviderError."""
     others = {other.id: other.clients for other in other_accounts(owner, [artifact], accounts)}
-    for account in artifact.get(ACCOUNTS, {}):
+    for account in accounts_of(artifact):
         if account not in others:
             raise ProviderError(
                 f"account {account} has {artifact['ami']}, and no target of the definition gets its image there: add "
@@ -102,8 +98,8 @@ def _in_regions(artifact: Mapping[str, Any], other: OtherAccount) -> dict[str, A
 
 def _own(artifact: Mapping[str, Any], account: str) -> dict[str, Any]:
     """The artifact with the AMIs that an account owns."""
-    entries = artifact.get(ACCOUNTS, {}).get(account, {})
-    own = {region: one for region, one in entries.items() if not one.get("shared")}
+    entries = accounts_of(artifact).get(account, {})
+    own = {region: one for region, one in entries.items() if not one.get(SHARED)}
     return _as_artifact({region: str(one["ami"]) for region, one in own.items()}, own)
 
 
