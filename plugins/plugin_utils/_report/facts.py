@@ -64,7 +64,7 @@ def report_facts(definition: Definition, store: Store | None, wanted: Wanted, ta
     """
     images, channels, problem = images_of(definition, store)
     promoted = next((each for each in channels if each["channel"] == wanted.channel), None)
-    collector = _Collector(definition, wanted, task, images, promoted)
+    collector = _Collector(definition, wanted, task, images=images, promoted=promoted)
     shown = [image for number, image in enumerate(images) if number < MAX_IMAGES or image.channels]
     facts: dict[str, Any] = bounded(
         {
