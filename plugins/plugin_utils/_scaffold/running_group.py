@@ -11,7 +11,7 @@ from typing import Any
 
 from .._aws.amis import find_ami
 from .._aws.clients import Account, Clients, aws_errors
-from .._aws.instances import instances_in
+from .._aws.instances import instances_in, machine_settings
 from .._core.errors import ImmutableError, ProviderError
 from .yaml_text import outside
 
@@ -61,7 +61,7 @@ def read_scaling_group(account: Account, name: str) -> RunningGroup:
     group.subnets = _subnets(clients, described, group)
     group.image = _image(clients, str(data.get("ImageId") or ""))
     interface: Mapping[str, Any] = next(iter(data.get("NetworkInterfaces") or ()), {})
-    group.machine = _machine(data, data.get("SecurityGroupIds") or interface.get("Groups") or [])
+    group.machine = machine_settings(data, sorted(data.get("SecurityGroupIds") or interface.get("Groups") or ()))
     specifications = data.get("TagSpecifications") or ()
     own = [tag for each in specifications if each.get("ResourceType") == "instance" for tag in each.get("Tags", ())]
     passed_on = [tag for tag in described.get("Tags", ()) if tag.get("PropagateAtLaunch")]
@@ -167,17 +167,6 @@ def _target_group(clients: Clients, **by: list[str]) -> Mapping[str, Any]:
     return described
 
 
-def _machine(data: Mapping[str, Any], groups: Iterable[str]) -> dict[str, Any]:
-    profile = data.get("IamInstanceProfile") or {}
-    found = {
-        "type": data.get("InstanceType"),
-        "instance_profile": profile.get("Name") or str(profile.get("Arn", "")).rpartition("/")[2],
-        "security_groups": sorted(groups),
-        "metadata_hop_limit": (data.get("MetadataOptions") or {}).get("HttpPutResponseHopLimit"),
-    }
-    return {name: value for name, value in found.items() if value}
-
-
 def _add_left(group: RunningGroup, described: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """Add what stays with an Auto Scaling group, or has no place on a sealed host. Its values can be secret."""
     sizes = " to ".join(str(described.get(key)) for key in ("MinSize", "MaxSize"))
@@ -215,7 +204,7 @@ def _add_instances(clients: Clients, group: RunningGroup, instances: list[dict[s
     closed = Counter(tuple(sorted(one["GroupId"] for one in each.get("SecurityGroups", ()))) for each in like)
     groups = min(closed, key=lambda each: (-closed[each], each))
     first = next(each for each in like if each.get("InstanceType") == _most(types))
-    group.machine = _machine(first, groups)
+    group.machine = machine_settings(first, groups)
     for what, values in (("AMIs", amis), ("instance types", types), ("sets of security groups", closed)):
         if len(values) > 1:
             group.left.append((f"{len(values)} different {what}", "the most frequent one was taken over"))

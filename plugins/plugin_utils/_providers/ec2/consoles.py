@@ -10,11 +10,9 @@ from typing import Any
 
 from ..._aws.clients import THROTTLED, Clients, aws_errors
 from ..._core.errors import ProviderError
-from .. import tags as tag_names
 from ..contract import Evidence
 from ..evidence import last_boot, parse_evidence
-from .describe import boot_of
-from .tags import from_aws
+from .describe import boot_of, nonce_of
 
 MAX_THREADS = 8
 # AWS's codes for instance types whose latest console output cannot be read.
@@ -57,8 +55,7 @@ class Consoles:
         if "Timestamp" in output and int(output["Timestamp"].timestamp()) < int(described["LaunchTime"].timestamp()):
             return None, False
         text, complete = last_boot(str(output.get("Output", "")))
-        nonce = from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
-        return parse_evidence(text, nonce), complete
+        return parse_evidence(text, nonce_of(described)), complete
 
     def _output(self, ec2: Any, instance_id: str) -> Mapping[str, Any]:
         try:

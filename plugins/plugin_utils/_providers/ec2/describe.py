@@ -79,6 +79,11 @@ def boot_of(described: Mapping[str, Any]) -> str:
     return f"{described['InstanceId']}@{int(described['LaunchTime'].timestamp())}{boot_suffix(described)}"
 
 
+def nonce_of(described: Mapping[str, Any]) -> str:
+    """The nonce of its launch, "" if it has none."""
+    return from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
+
+
 def evidence_source(described: Mapping[str, Any]) -> str:
     """Where the instance reports its evidence: one of the values of the tag. An earlier release may have set none."""
     return from_aws(described.get("Tags", ())).get(tag_names.EVIDENCE, CONSOLE)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._aws.instances import HOP_LIMIT
+from ..._aws.instances import HOP_LIMIT, machine_settings
 from ..._aws.tags import MAX_TAGS, key_of
 from ..._core.errors import ProviderError
 from .. import tags as tag_names
@@ -91,15 +91,9 @@ def machine_of(data: Mapping[str, Any], policy: Mapping[str, Any]) -> dict[str, 
     """
     overrides = (policy.get("LaunchTemplate") or {}).get("Overrides") or ()
     types = [override["InstanceType"] for override in overrides if override.get("InstanceType")]
-    profile = data.get("IamInstanceProfile") or {}
     interface: Mapping[str, Any] = next(iter(data.get("NetworkInterfaces") or ()), {})
-    found = {
-        "type": next(iter(types), data.get("InstanceType")),
-        "instance_profile": profile.get("Name") or str(profile.get("Arn", "")).rpartition("/")[2],
-        "security_groups": data.get("SecurityGroupIds") or interface.get("Groups"),
-        "metadata_hop_limit": (data.get("MetadataOptions") or {}).get("HttpPutResponseHopLimit"),
-    }
-    return {name: value for name, value in found.items() if value}
+    groups = data.get("SecurityGroupIds") or interface.get("Groups") or ()
+    return machine_settings(data, groups, next(iter(types), ""))
 
 
 def _hops(request: LaunchRequest) -> dict[str, int]:

@@ -28,7 +28,7 @@ from .. import tags as tag_names
 from ..contract import Evidence
 from ..evidence import checked_evidence
 from .consoles import Consoles
-from .describe import BUCKET, boot_of, evidence_source, reports_evidence
+from .describe import BUCKET, boot_of, evidence_source, nonce_of, reports_evidence
 from .evidence_bucket import EvidenceBucket, Reported
 from .pace import cloud_pace
 from .replaced_root import boot_suffix, replaced_root
@@ -88,7 +88,7 @@ class SealEvidence:
             new = {
                 boot: replace(found, after=(now - self._seen[boot]) * (EARLIER if boot in first else 1.0))
                 for boot, found in read.items()
-                if found.evidence.nonce == _nonce_of(due[boot])
+                if found.evidence.nonce == nonce_of(due[boot])
             }
             lost = {boot for boot in rebooted if boot in known and boot not in new}
             changed = {boot: found for boot, found in new.items() if known.get(boot) != found}
@@ -189,10 +189,6 @@ class SealEvidence:
             except ConflictError:
                 continue  # another run wrote it
         raise ConflictError(f"other runs keep changing the evidence of {fleet}; run again")
-
-
-def _nonce_of(described: Mapping[str, Any]) -> str:
-    return from_aws(described.get("Tags", ())).get(tag_names.NONCE, "")
 
 
 def _instance_of(boot: str) -> str:
