@@ -263,12 +263,9 @@ swap:
   returned: success
   type: dict
 unreleased:
-  description:
-    - How the definition differs from the image of the channel, and what to do, or null. A swap brings only what was
-      promoted. Versions are compared, and in check mode the inputs of the bake as well.
+  description: How the definition differs from the channel's image, which a swap alone does not change, or null.
   returned: success
   type: str
-  sample: "the definition says 1.2.0, the channel prod has 1.1.0: release it"
   version_added: 0.3.0
 summary:
   description: The result in a few lines for people, also if the task fails. M(immutable.infra.show) shows them.
